@@ -1,0 +1,79 @@
+"""The one tree of errors; an error's docstring is its default message, its attribute `evidence` what it was seen on."""
+
+from inspect import cleandoc
+
+
+class ReckonerError(Exception):
+    """Something failed that was not foreseen."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None, **evidence: object) -> None:
+        super().__init__(message or cleandoc(type(self).__doc__ or ""))
+        self.evidence = evidence
+
+
+class UsageError(ReckonerError):
+    """The command was not called as it can be."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown or has a value that it cannot have."""
+
+
+class MissingExtraError(UsageError):
+    """A part of Ready Reckoner that this needs is not installed."""
+
+
+class RedisUnavailableError(ReckonerError):
+    """Redis does not answer."""
+
+
+class EmbeddedServerError(ReckonerError):
+    """The embedded Redis server did not start."""
+
+
+class SourceError(ReckonerError):
+    """The file cannot be imported."""
+
+
+class StoreError(ReckonerError):
+    """The artifact store cannot be used."""
+
+
+class ArtifactMissingError(StoreError):
+    """The store does not hold that artifact."""
+
+
+class ArtifactDamagedError(StoreError):
+    """An artifact in the store does not match its hash."""
+
+
+class NothingImportedError(ReckonerError):
+    """There is no snapshot yet: import interactions first, with `reckoner import PATH`."""
+
+
+class NothingFittedError(ReckonerError):
+    """There is no model yet: build one first, with `reckoner fit`."""
+
+
+class WireError(ReckonerError):
+    """Bytes from Redis do not have a known shape."""
+
+
+class FlowUnknownError(ReckonerError):
+    """No such job: it never was, or it ended so long ago that it is forgotten."""
+
+
+class FlowFailedError(ReckonerError):
+    """The job failed."""
+
+
+class DeadlineError(ReckonerError):
+    """A task ran longer than it may."""
+
+
+class WaitTimeoutError(ReckonerError):
+    """The answer did not come in time; the job goes on."""

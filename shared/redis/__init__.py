@@ -1,0 +1,1 @@
+"""Everything that touches Redis by name: keys, connections, scripts, the embedded server."""
