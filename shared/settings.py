@@ -12,37 +12,34 @@ from shared.errors import SettingsError
 
 VARIABLE_PREFIX = "RECKONER_"
 
-Positive = Annotated[int, Meta(ge=1)]
-
-
-def _described(text: str, **limits: float) -> Meta:
-    return Meta(description=text, **limits)  # type: ignore[arg-type]
-
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be set from outside; the field `list_length` is the variable `RECKONER_LIST_LENGTH`, and so on."""
 
-    redis_url: Annotated[str, _described("The Redis to use; when empty, the embedded one that `up` runs.")] = ""
-    store_url: Annotated[str, _described("Where snapshots and models are kept; when empty, `store` in the home.")] = ""
-    home: Annotated[str, _described("Where the embedded Redis and the store keep their files.")] = "~/.reckoner"
+    redis_url: Annotated[str, Meta(description="The Redis to use; when empty, the embedded one that `up` runs.")] = ""
+    store_url: Annotated[
+        str, Meta(description="Where snapshots and models are kept; when empty, `store` in the home.")
+    ] = ""
+    home: Annotated[str, Meta(description="Where the embedded Redis and the store keep their files.")] = "~/.reckoner"
     prefix: Annotated[
-        str, _described("What every key in Redis starts with."), Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")
+        str, Meta(description="What every key in Redis starts with."), Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")
     ] = "reckoner"
-    list_length: Annotated[int, _described("L, the length of every cached list.", ge=1, le=1000)] = 20
-    result_ttl_s: Annotated[int, _described("How long a cached list lives, in seconds.", ge=1)] = 8 * 86_400
-    chunks: Annotated[int, _described("How many similarity chunks a model is planned in.", ge=1, le=500)] = 32
+    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=1000)] = 20
+    result_ttl_s: Annotated[int, Meta(description="How long a cached list lives, in seconds.", ge=1)] = 8 * 86_400
+    chunks: Annotated[int, Meta(description="How many similarity chunks a model is planned in.", ge=1, le=500)] = 32
     tasks_per_job: Annotated[
-        int, _described("Into how many chunk tasks a job is split; never more than there are chunks.", ge=1, le=500)
+        int,
+        Meta(description="Into how many chunk tasks a job is split; never more than there are chunks.", ge=1, le=500),
     ] = 4
-    block_size: Annotated[int, _described("How many users one job of a run computes.", ge=1, le=100_000)] = 500
+    block_size: Annotated[int, Meta(description="How many users one job of a run computes.", ge=1, le=100_000)] = 500
     task_deadline_s: Annotated[
-        float, _described("How long one task may run, in seconds, before its job fails.", ge=0.5, le=3600)
+        float, Meta(description="How long one task may run, in seconds, before its job fails.", ge=0.5, le=3600)
     ] = 15.0
     first_look_s: Annotated[
-        float, _described("When the sweeper first looks at a job, in seconds after its start.", ge=0.1, le=600)
+        float, Meta(description="When the sweeper first looks at a job, in seconds after its start.", ge=0.1, le=600)
     ] = 10.0
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], _described("The least level that is logged.")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The least level that is logged.")
     ] = "INFO"
 
     @property
