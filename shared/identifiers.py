@@ -1,0 +1,60 @@
+"""Identifiers: tables of texts that map an index to a text, and a text to its index, without loading everything."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ID_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """n texts one after the other: `offsets` is int64[n + 1], `blob` uint8 of their UTF-8; both may be memory maps.
+
+    `find` and `find_many` need a table whose texts are distinct and sorted by their bytes.
+    """
+
+    offsets: NDArray[np.int64]
+    blob: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._encoded(index).decode()
+
+    def find(self, text: str) -> int | None:
+        """The index of `text`, by bisection; None when the table does not hold it."""
+        # A lone surrogate has no UTF-8; encoded like this it is a text that no table holds, and not an error.
+        wanted = text.encode("utf-8", "surrogatepass")
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self._encoded(middle) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self) and self._encoded(low) == wanted else None
+
+    def find_many(self, texts: Iterable[str]) -> list[int | None]:
+        """The index of each text, in their order; None for one that the table does not hold."""
+        return [self.find(text) for text in texts]
+
+    def _encoded(self, index: int) -> bytes:
+        return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+
+def build(texts: Sequence[str]) -> TextTable:
+    """The table of `texts`, in the order given.
+
+    Raises:
+        UnicodeEncodeError: a text has no UTF-8 (a lone surrogate).
+    """
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return TextTable(offsets, np.frombuffer(b"".join(encoded), dtype=np.uint8))

@@ -1,0 +1,139 @@
+"""Models: each item's most similar items, as one matrix that is scored in chunks of candidate items."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from shared.artifacts import open_artifact, short_hash, write_artifact
+from shared.errors import ArtifactDamagedError
+
+KIND = "models"
+# Raised whenever the kernels would build another model from the same snapshot and configuration.
+KERNEL_VERSION = 1
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How similar items are found."""
+
+    similarity: Annotated[Literal["cosine"], Meta(description="The formula.")] = "cosine"
+    neighbours: Annotated[int, Meta(description="K, how many similar items are kept for each item.", ge=1)] = 100
+    shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
+        0.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The similarities of I items as one CSR matrix: row i holds the K items most similar to item i.
+
+    `row_ptr` int64[I + 1], `row_items` uint32[nnz] (the candidates, ascending within each row), `row_values`
+    float32[nnz] (above zero), `candidate_ptr` int64[I + 1] (how many entries have a candidate below this index). All
+    are memory maps and cannot be written.
+    """
+
+    id: str
+    snapshot_id: str
+    config: ModelConfig
+    row_ptr: NDArray[np.int64]
+    row_items: NDArray[np.uint32]
+    row_values: NDArray[np.float32]
+    candidate_ptr: NDArray[np.int64]
+
+    @property
+    def n_items(self) -> int:
+        """I, the number of items."""
+        return len(self.row_ptr) - 1
+
+    def chunk_bounds(self, n_chunks: int) -> NDArray[np.int64]:
+        """The bounds of `n_chunks` similarity chunks, int64[chunks + 1]; chunk c holds candidates [b[c], b[c + 1]).
+
+        Each holds about as many entries as the others and at least one candidate, so there are at most I chunks.
+        """
+        chunks = min(n_chunks, self.n_items)
+        steps = np.arange(chunks + 1, dtype=np.int64)
+        if chunks == 0:
+            return steps
+        bounds = np.searchsorted(self.candidate_ptr, steps * self.candidate_ptr[-1] // chunks).astype(np.int64)
+        # A candidate that many rows share can be worth several chunks: every bound moves on by one at least, and
+        # leaves one candidate to each chunk that follows.
+        bounds = np.maximum.accumulate(bounds - steps) + steps
+        bounds[-1] = self.n_items
+        bounds[:] = np.minimum(bounds, self.n_items - steps[::-1])
+        return bounds
+
+    def task_bounds(self, n_chunks: int, n_tasks: int) -> NDArray[np.int64]:
+        """The bounds of `n_tasks` chunk tasks, int64[tasks + 1]; task t scores candidates [b[t], b[t + 1]).
+
+        A task takes neighbouring chunks whole, so there are at most as many tasks as chunks.
+        """
+        bounds = self.chunk_bounds(n_chunks)
+        chunks = len(bounds) - 1
+        tasks = min(n_tasks, chunks)
+        return bounds[np.arange(tasks + 1) * chunks // max(tasks, 1)]
+
+
+def model_id(snapshot_id: str, config: ModelConfig) -> str:
+    """The id of the model that these kernels build from that snapshot with this configuration."""
+    return short_hash(msgspec.json.encode([snapshot_id, config, KERNEL_VERSION], order="sorted"))
+
+
+def write_model(
+    directory: Path,
+    *,
+    snapshot_id: str,
+    config: ModelConfig,
+    row_ptr: NDArray[np.int64],
+    row_items: NDArray[np.uint32],
+    row_values: NDArray[np.float32],
+) -> str:
+    """Write the model into `directory`, and return its id; the arrays are those of `Model`.
+
+    Raises:
+        StoreError: the directory cannot be written, or the disk is full.
+    """
+    candidate_ptr = np.zeros(len(row_ptr), dtype=np.int64)
+    np.cumsum(np.bincount(row_items, minlength=len(row_ptr) - 1), out=candidate_ptr[1:])
+    arrays: dict[str, NDArray[Any]] = {
+        "row_ptr": row_ptr.astype(np.int64, copy=False),
+        "row_items": row_items.astype(np.uint32, copy=False),
+        "row_values": row_values.astype(np.float32, copy=False),
+        "candidate_ptr": candidate_ptr,
+    }
+    facts = {
+        "snapshot": snapshot_id,
+        "config": msgspec.to_builtins(config),
+        "kernel_version": KERNEL_VERSION,
+        "items": len(row_ptr) - 1,
+        "entries": len(row_items),
+    }
+    return write_artifact(directory, KIND, arrays, facts, artifact_id=model_id(snapshot_id, config))
+
+
+def open_model(directory: Path, *, verify: bool = False) -> Model:
+    """Open the model in `directory`; with `verify` the hashes of all files are checked too.
+
+    Raises:
+        ArtifactMissingError: there is none.
+        ArtifactDamagedError: a file is not what the manifest says, or the manifest's facts are not a model's.
+    """
+    artifact = open_artifact(directory, KIND, verify=verify)
+    try:
+        snapshot_id = msgspec.convert(artifact.facts["snapshot"], str)
+        config = msgspec.convert(artifact.facts["config"], ModelConfig)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise ArtifactDamagedError(f"The manifest of model {artifact.id} does not describe a model.") from error
+    arrays = artifact.arrays
+    return Model(
+        id=artifact.id,
+        snapshot_id=snapshot_id,
+        config=config,
+        row_ptr=arrays["row_ptr"],
+        row_items=arrays["row_items"],
+        row_values=arrays["row_values"],
+        candidate_ptr=arrays["candidate_ptr"],
+    )

@@ -1,0 +1,288 @@
+"""The artifact store: where snapshots, models and the parts of a fit are kept, named by a URL."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from shared.artifacts import MANIFEST_NAME, file_sha256, read_manifest, reason
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+
+ArtifactKind: TypeAlias = Literal["snapshots", "models"]
+EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
+
+CURRENT_SNAPSHOT_NAME = "current-snapshot"
+SCRATCH_NAME = "scratch"
+SCRATCH_LIFE_S = 86_400.0
+SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """An artifact or part in the store, and how long ago it was published or last published again, in seconds."""
+
+    id: str
+    age_s: float
+
+
+class Store(Protocol):
+    """What a store can do; every method may be called from several threads and processes at once."""
+
+    def publish(self, kind: ArtifactKind, artifact_id: str, directory: Path) -> None:
+        """Put the artifact in `directory` into the store, its manifest last; `directory` is given up to the store.
+
+        An object that is there already with the same hash is success, and renews its age.
+
+        Raises:
+            StoreError: the store cannot be written, or holds another object under that name.
+        """
+
+    def fetch(self, kind: ArtifactKind, artifact_id: str) -> Path:
+        """A local directory from which the artifact can be opened.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it.
+            ArtifactDamagedError: its manifest is not the one it was published with.
+        """
+
+    def put_part(self, data: bytes) -> str:
+        """Keep `data` and return its name, the SHA-256 in hexadecimal digits; one that is there renews its age.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+
+    def get_part(self, name: str) -> bytes:
+        """The bytes of a part, checked against its hash.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it.
+            ArtifactDamagedError: its bytes do not match its name.
+        """
+
+    def current_snapshot(self) -> str | None:
+        """The id of the current snapshot; None when there is none yet."""
+
+    def set_current_snapshot(self, snapshot_id: str) -> None:
+        """Make a published snapshot the current one, in one atomic step.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it.
+            StoreError: the store cannot be written; the current snapshot stays.
+        """
+
+    def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
+        """Everything of one kind, in the order of the ids, with what was published in part only."""
+
+    def delete(self, kind: EntryKind, entry_id: str) -> None:
+        """Delete an entry; what is not there is deleted already. Whoever has it open reads on."""
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A directory to write an artifact in before it is published; gone afterwards."""
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`, which is created where it does not exist.
+
+    Raises:
+        StoreError: the URL does not name a store, or its place cannot be written.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        # The whole URL is not shown: another scheme's may hold a password.
+        scheme = f"{parts.scheme}://" if parts.scheme else "no scheme"
+        raise StoreError(f"The store's URL has {scheme}; a store is a directory, given as file:///absolute/path.")
+    path = os.fsdecode(unquote_to_bytes(parts.path))
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not path.startswith("/"):
+        raise StoreError(
+            f"The store's URL {url} does not name a directory of this host; write file:///absolute/path, "
+            "with ?, # and % as %3F, %23 and %25."
+        )
+    return DirectoryStore(Path(path))
+
+
+class DirectoryStore:
+    """A store in a directory that all workers share; see `Store`.
+
+    Objects are put in create mode: written to the scratch place, flushed to the disk, and linked to their name, which
+    fails when the name is taken.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for name in ("snapshots", "models", "parts", SCRATCH_NAME):
+                (root / name).mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise StoreError(f"The store {root} cannot be created: {why}.") from error
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreError(f"The store {root} cannot be written: {os.strerror(errno.EACCES)}.")
+
+    def publish(self, kind: ArtifactKind, artifact_id: str, directory: Path) -> None:
+        """See `Store.publish`."""
+        found, manifest = read_manifest(directory)
+        if found != artifact_id:
+            raise StoreError(f"The {SINGULAR[kind]} to publish is {found}, not {artifact_id}.")
+        target = self._place(kind, artifact_id)
+        with self._writing():
+            target.mkdir(exist_ok=True)
+            for name in sorted(manifest.arrays):
+                self._put(directory / f"{name}.npy", target / f"{name}.npy", manifest.arrays[name].sha256)
+            _flush(target)
+            source = directory / MANIFEST_NAME
+            self._put(source, target / MANIFEST_NAME, file_sha256(source))
+            _flush(target)
+            _flush(target.parent)
+
+    def fetch(self, kind: ArtifactKind, artifact_id: str) -> Path:
+        """See `Store.fetch`."""
+        directory = self._place(kind, artifact_id)
+        if not (directory / MANIFEST_NAME).is_file():
+            raise ArtifactMissingError(f"The store {self.root} holds no {SINGULAR[kind]} {artifact_id}.")
+        found, _ = read_manifest(directory)
+        if found != artifact_id:
+            raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} is that of {found}.")
+        return directory
+
+    def put_part(self, data: bytes) -> str:
+        """See `Store.put_part`."""
+        name = hashlib.sha256(data).hexdigest()
+        target = self.root / "parts" / name
+        with self._writing(), self._new_file(data) as file:
+            if target.exists() and file_sha256(target) == name:
+                os.utime(target)
+            else:
+                # The name proves the bytes, so a part that was damaged is mended and need not be refused.
+                file.replace(target)
+                _flush(target.parent)
+        return name
+
+    def get_part(self, name: str) -> bytes:
+        """See `Store.get_part`."""
+        try:
+            data = self._place("parts", name).read_bytes()
+        except FileNotFoundError as error:
+            raise ArtifactMissingError(f"The store {self.root} holds no part {name}.") from error
+        except OSError as error:
+            raise StoreError(f"Part {name} of the store {self.root} cannot be read: {reason(error)}.") from error
+        if hashlib.sha256(data).hexdigest() != name:
+            raise ArtifactDamagedError(f"Part {name} of the store {self.root} does not match its hash.")
+        return data
+
+    def current_snapshot(self) -> str | None:
+        """See `Store.current_snapshot`."""
+        try:
+            return (self.root / CURRENT_SNAPSHOT_NAME).read_text("ascii").strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"The store {self.root} does not say which snapshot is current.") from error
+
+    def set_current_snapshot(self, snapshot_id: str) -> None:
+        """See `Store.set_current_snapshot`."""
+        self.fetch("snapshots", snapshot_id)
+        with self._writing(), self._new_file(snapshot_id.encode() + b"\n") as file:
+            file.replace(self.root / CURRENT_SNAPSHOT_NAME)
+            _flush(self.root)
+
+    def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
+        """See `Store.entries`."""
+        now = time.time()
+        for path in sorted((self.root / kind).iterdir()):
+            # What another process deletes meanwhile is no entry any more.
+            with contextlib.suppress(FileNotFoundError):
+                objects = list(path.iterdir()) if path.is_dir() else []
+                newest = max(place.stat().st_mtime for place in objects or [path])
+                yield StoreEntry(path.name, max(0.0, now - newest))
+
+    def delete(self, kind: EntryKind, entry_id: str) -> None:
+        """See `Store.delete`."""
+        with self._writing(), self.scratch() as scratch, contextlib.suppress(FileNotFoundError):
+            # Moved away whole, so that nobody sees half of it.
+            self._place(kind, entry_id).rename(scratch / entry_id)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """See `Store.scratch`; it lies on the file system of the store, so that publishing moves no bytes."""
+        with self._writing():
+            self._sweep_scratch()
+            directory = self._fresh_place()
+            directory.mkdir()
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _place(self, kind: EntryKind, entry_id: str) -> Path:
+        """Where an entry lies; ids come from other processes, so one that could be a path elsewhere is refused."""
+        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", entry_id):
+            raise ArtifactMissingError(f"No {SINGULAR[kind]} has the id {entry_id!r}.")
+        return self.root / kind / entry_id
+
+    def _put(self, source: Path, target: Path, sha256: str) -> None:
+        """Link `source` as `target` in create mode, or renew what is there with the same hash."""
+        _flush(source)
+        try:
+            os.link(source, target)
+        except FileExistsError as error:
+            if file_sha256(target) != sha256:
+                raise StoreError(
+                    f"{target.name} of {target.parent.name} is in the store {self.root} with other contents, "
+                    "and is not overwritten."
+                ) from error
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with self.scratch() as scratch:
+                self._put(Path(shutil.copy(source, scratch)), target, sha256)
+        os.utime(target)
+
+    @contextmanager
+    def _new_file(self, data: bytes) -> Iterator[Path]:
+        """A new file with these bytes, flushed to the disk; removed afterwards unless it was moved to its name."""
+        path = self._fresh_place()
+        try:
+            path.write_bytes(data)
+            _flush(path)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _fresh_place(self) -> Path:
+        # Not tempfile: its files are the owner's alone, and another worker may be another user.
+        return self.root / SCRATCH_NAME / secrets.token_hex(8)
+
+    def _sweep_scratch(self) -> None:
+        """Remove what killed processes left in the scratch place."""
+        for path in (self.root / SCRATCH_NAME).iterdir():
+            # Another process may sweep at the same time, or own what lies there.
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > SCRATCH_LIFE_S:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"The store {self.root} cannot be written: {reason(error)}.") from error
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file or directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
