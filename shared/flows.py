@@ -1,0 +1,329 @@
+"""One job on its way through split, chunk and reduce: its state in Redis and each change of it."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from redis.asyncio import Redis
+
+from shared.errors import WireError
+from shared.redis.keys import Keys, job_key, tries_key
+from shared.redis.scripts import Value, ask, call
+from shared.wire import (
+    OUTCOME,
+    PARTIAL,
+    PLAN,
+    SPEC,
+    TRACE,
+    BlockSpec,
+    Chunk,
+    Finish,
+    FitSpec,
+    FlowTask,
+    Outcome,
+    Partial,
+    Plan,
+    Reduce,
+    Spec,
+    Split,
+    Trace,
+    UserSpec,
+    encode_job,
+)
+
+UNFINISHED_LIFE_MS = 7 * 86_400_000
+ENDED_LIFE_MS = 3_600_000
+LONGEST_LOOK_MS = 600_000
+MAX_REWORK = 5
+SLICE = 500
+
+State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
+UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow as it was read; every change is judged again by the script that makes it."""
+
+    id: str
+    state: State
+    round: int
+    spec: Spec
+    plan: Plan | None
+    looks: int
+    join: str
+    run: str
+    block: int | None
+    created_ms: int
+    ended_ms: int | None
+    reason: str
+    answer: bytes
+
+    @property
+    def tasks(self) -> int:
+        """Into how many chunk tasks the flow was split."""
+        return len(self.plan.bounds) - 1 if self.plan else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ENDED
+
+
+def fresh_id() -> str:
+    """The id of a new flow or run: never derived from what it does, so that no late delivery of another fits it."""
+    return secrets.token_hex(8)
+
+
+def _whole(value: bytes) -> int:
+    if not value.isdigit():
+        raise WireError("A number of a flow is none.", data=value)
+    return int(value)
+
+
+class DamagedFlowError(WireError):
+    """A flow's state in Redis cannot be read."""
+
+    def __init__(self, flow_id: str, field: str, data: bytes, run: str) -> None:
+        super().__init__(f"The field {field} of flow {flow_id} cannot be read.", data=data)
+        self.flow_id, self.field, self.data, self.run = flow_id, field, data, run
+
+
+def _decode_flow(flow_id: str, fields: dict[bytes, bytes]) -> Flow:
+    reading = ""
+
+    def field(name: str) -> bytes:
+        nonlocal reading
+        reading = name
+        return fields.get(name.encode(), b"")
+
+    try:
+        state = field("state").decode()
+        if state not in UNFINISHED + ENDED:
+            raise WireError("No such state.")
+        return Flow(
+            id=flow_id,
+            state=state,
+            round=_whole(field("round")),
+            spec=SPEC.decode(field("spec")),
+            plan=PLAN.decode(field("plan")) if b"plan" in fields else None,
+            looks=_whole(field("looks")),
+            join=field("join").decode(),
+            run=field("run").decode(),
+            block=_whole(field("block")) if field("block") else None,
+            created_ms=_whole(field("created")),
+            ended_ms=_whole(field("ended")) if b"ended" in fields else None,
+            reason=field("reason").decode(),
+            answer=field("answer"),
+        )
+    except (WireError, UnicodeDecodeError) as error:
+        run = fields.get(b"run", b"").decode(errors="replace")
+        raise DamagedFlowError(flow_id, reading, fields.get(reading.encode(), b""), run) from error
+
+
+class Flows:
+    """The flows under one prefix."""
+
+    def __init__(self, redis: Redis, keys: Keys, first_look_s: float) -> None:
+        self._redis = redis
+        self.keys = keys
+        self.first_look_ms = int(first_look_s * 1000)
+
+    async def create(self, specs: Sequence[UserSpec | FitSpec], joins: Sequence[str]) -> list[str]:
+        """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
+
+        Returns:
+            The id of the flow that now works for each, in the order given.
+        """
+        ids: list[str] = []
+        for start in range(0, len(specs), SLICE):
+            names = [self.keys.queue, self.keys.live]
+            arguments: list[Value] = [UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
+            for spec, join in zip(specs[start : start + SLICE], joins[start : start + SLICE], strict=True):
+                split = Split(fresh_id())
+                names += [self.keys.flow(split.flow), job_key(split.job_id), join]
+                kind = "user" if isinstance(spec, UserSpec) else "fit"
+                arguments += [split.flow, kind, SPEC.encode(spec), split.job_id, encode_job(split)]
+            ids += [flow_id.decode() for flow_id in await call(self._redis, "create", names, arguments)]
+        return ids
+
+    async def load(self, flow_id: str) -> Flow | None:
+        """The flow as it is now, None when there is none.
+
+        Raises:
+            DamagedFlowError: a field is not what it should be.
+        """
+        fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
+        return _decode_flow(flow_id, fields) if fields else None
+
+    async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
+        """The flows as they are now, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for flow_id in flow_ids:
+                pipe.hgetall(self.keys.flow(flow_id))
+            answers = await pipe.execute()
+        flows: list[Flow | DamagedFlowError | None] = []
+        for flow_id, fields in zip(flow_ids, answers, strict=True):
+            try:
+                flows.append(_decode_flow(flow_id, fields) if fields else None)
+            except DamagedFlowError as error:
+                flows.append(error)
+        return flows
+
+    async def has_partial(self, flow_id: str, index: int) -> bool:
+        """Whether a chunk task's partial is stored."""
+        return bool(await ask(self._redis, "HEXISTS", self.keys.partials(flow_id), str(index)))
+
+    async def partials(self, flow_id: str) -> dict[str, bytes]:
+        """All stored partials by field; a field that was planted may be any text."""
+        stored = await ask(self._redis, "HGETALL", self.keys.partials(flow_id))
+        return {field.decode(errors="replace"): data for field, data in stored.items()}
+
+    async def stored(self, flow_id: str) -> int:
+        """How many partials are stored."""
+        return int(await ask(self._redis, "HLEN", self.keys.partials(flow_id)))
+
+    async def traces(self, flow_id: str) -> dict[int, Trace]:
+        """Who did which chunk task."""
+        stored = await ask(self._redis, "HGETALL", self.keys.tasks(flow_id))
+        return {int(index): TRACE.decode(data) for index, data in stored.items()}
+
+    async def plan(self, flow_id: str, plan: Plan) -> bool:
+        """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
+        count = len(plan.bounds) - 1
+        tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
+        names = [self.keys.flow(flow_id), self.keys.live, self.keys.queue]
+        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_LIFE_MS]
+        for task in tasks:
+            names.append(job_key(task.job_id))
+            arguments += [task.job_id, encode_job(task)]
+        return bool(await call(self._redis, "plan", names, arguments))
+
+    async def store_partial(self, task: Chunk, partial: Partial, trace: Trace) -> str:
+        """Store what a chunk task found; with the last one missing the flow moves to reduce.
+
+        Returns:
+            `"stored"`, `"last"`, or `"late"` when the flow is past this round.
+        """
+        return await self._note(task, str(task.index), PARTIAL.encode(partial), TRACE.encode(trace))
+
+    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes) -> str:
+        reduce = Reduce(task.flow, task.round)
+        names = [
+            self.keys.flow(task.flow),
+            self.keys.partials(task.flow),
+            self.keys.tasks(task.flow),
+            self.keys.live,
+            self.keys.queue,
+            job_key(reduce.job_id),
+        ]
+        arguments: list[Value] = [task.flow, task.round, index, partial, trace, reduce.job_id, encode_job(reduce)]
+        arguments += [self.first_look_ms, UNFINISHED_LIFE_MS]
+        answer: bytes = await call(self._redis, "partial", names, arguments)
+        return answer.decode()
+
+    async def rework(self, flow: Flow, unusable: Sequence[str], missing: Sequence[int]) -> str:
+        """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
+
+        Returns:
+            `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
+        """
+        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live, self.keys.queue]
+        arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_LIFE_MS]
+        arguments += [len(unusable), *unusable]
+        for index in missing:
+            task = Chunk(flow.id, index, flow.round + 1)
+            names.append(job_key(task.job_id))
+            arguments += [index, task.job_id, encode_job(task)]
+        answer: bytes = await call(self._redis, "rework", names, arguments)
+        return answer.decode()
+
+    async def finish(self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None) -> bool:
+        """End a flow as done, from the state and round in which it was read. False when it had moved on."""
+        return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome)
+
+    async def fail(self, flow: Flow, reason: str, outcome: Outcome | None = None) -> bool:
+        """End an unfinished flow as failed, with a dead letter. False when it had ended."""
+        return await self._end(flow, "failed", ("", ""), reason, b"", outcome)
+
+    async def _end(
+        self, flow: Flow, state: State, expected: tuple[str, str], reason: str, answer: bytes, outcome: Outcome | None
+    ) -> bool:
+        keys = self.keys
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live]
+        names += [flow.join or keys.join_fit(""), keys.dead]
+        arguments: list[Value] = [flow.id, state, *expected, reason, answer, ENDED_LIFE_MS, keys.events(flow.id)]
+        arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
+        if flow.run:
+            split, finish = Split(fresh_id()), Finish(flow.run, 0)
+            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.queue]
+            names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
+            arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
+            arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
+        return bool(await call(self._redis, "end", names, arguments))
+
+    async def fail_damaged(self, damage: DamagedFlowError) -> None:
+        """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
+        flow = Flow(
+            id=damage.flow_id, state="split", round=0, spec=UserSpec("", "damaged"), plan=None, looks=0, join="",
+            run=damage.run, block=None, created_ms=0, ended_ms=None, reason="", answer=b"",
+        )  # fmt: skip
+        await self.fail(flow, f"the field {damage.field} of its state could not be read")
+        await self.refuse_field("flow", damage.flow_id, self.keys.flow(damage.flow_id), damage.field, damage.data)
+
+    async def mend(self, flow: Flow) -> int:
+        """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.
+
+        Returns:
+            How many jobs were lost; -1 when the flow has moved on.
+        """
+        keys = self.keys
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, keys.queue]
+        names.append(flow.join or keys.join_fit(""))
+        delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
+        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]
+        for task, index in self._wanted(flow):
+            names.append(job_key(task.job_id))
+            arguments += [task.job_id, encode_job(task), index]
+        made = int(await call(self._redis, "mend", names, arguments))
+        if flow.state == "run" and made == 0:
+            # Partials that something else than a chunk task completed: nobody else would close the round.
+            await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"")
+        return made
+
+    def _wanted(self, flow: Flow) -> Iterator[tuple[FlowTask, str]]:
+        if flow.state == "split":
+            yield Split(flow.id), ""
+        elif flow.state == "reduce":
+            yield Reduce(flow.id, flow.round), ""
+        else:
+            for index in range(flow.tasks):
+                yield Chunk(flow.id, index, flow.round), str(index)
+
+    async def hand_back(self, job_id: str) -> None:
+        """Take one start of a job back: it ended for no fault of the job's."""
+        await call(self._redis, "hand_back", [tries_key(job_id)])
+
+    async def refuse_string(self, kind: str, what: str, key: str, data: bytes, reason: str) -> bool:
+        """Set a string in Redis aside that is not what it should be; False when it was set aside before."""
+        names = [self.keys.refused, self.keys.dead, key]
+        return bool(await call(self._redis, "refuse", names, [kind, what, reason, "string", data]))
+
+    async def refuse_field(self, kind: str, what: str, key: str, field: str, data: bytes) -> bool:
+        """Set a hash's field aside that is not what it should be; False when it was set aside before."""
+        names = [self.keys.refused, self.keys.dead, key]
+        reason = f"the field {field} cannot be read"
+        return bool(await call(self._redis, "refuse", names, [kind, what, reason, "field", data, field]))
+
+    async def refuse_member(self, member: bytes) -> bool:
+        """Set a queue member aside that no job can have; False when it was set aside before."""
+        names = [self.keys.refused, self.keys.dead, self.keys.queue]
+        arguments: list[Value] = ["member", "", "a queue member that is not UTF-8", "member", member]
+        return bool(await call(self._redis, "refuse", names, arguments))
+
+
+def generation_of(spec: Spec) -> str | None:
+    """The generation that a flow is bound to; a fit is bound to none."""
+    return spec.generation if isinstance(spec, UserSpec | BlockSpec) else None

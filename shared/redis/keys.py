@@ -1,0 +1,158 @@
+"""The names of all keys in Redis, each made here and nowhere else.
+
+`p` is the prefix of the settings. Unfinished flows and runs live seven days from the last look, ended ones an hour.
+
+| key | type | written by | lives |
+| --- | --- | --- | --- |
+| `p:queue` | sorted set, job id by place | whoever creates jobs | for ever, empty when idle |
+| `arq:job:ID`, `arq:retry:ID`, `arq:in-progress:ID` | string | creators of jobs; arq | seven days; a day; one lease |
+| `p:live` | sorted set, `flow:ID` or `run:ID` by next look | the flow's and run's scripts | for ever, empty when idle |
+| `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
+| `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
+| `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
+| `p:join:GENERATION:HASH`, `p:join:fit:HASH` | string, flow id | create; dropped by end | unfinished |
+| `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S` |
+| `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
+| `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
+| `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
+| `p:run:ID` | hash | start, end, flip, close | unfinished, ended |
+| `p:run:ID:flight`, `p:run:ID:blocks` | hash, block to flow, to outcome | start, end; dropped by close | unfinished |
+| `p:run-of:GENERATION` | string, run id | start; dropped by close | unfinished |
+| `p:dead` | stream, at most 1,000 dead letters | end, refuse | for ever |
+| `p:refused` | hash, kind of bytes to how many | refuse | for ever |
+| `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
+| `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
+| `p:events:ID` | channel | end, close | - |
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+
+
+def job_key(job_id: str) -> str:
+    """Where arq looks for the body of a job."""
+    return job_key_prefix + job_id
+
+
+def tries_key(job_id: str) -> str:
+    """Where arq counts the starts of a job."""
+    return retry_key_prefix + job_id
+
+
+def in_progress_key(job_id: str) -> str:
+    """What arq holds while a job runs."""
+    return in_progress_key_prefix + job_id
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys under one prefix."""
+
+    prefix: str
+
+    def _name(self, *parts: str) -> str:
+        return ":".join((self.prefix, *parts))
+
+    @property
+    def queue(self) -> str:
+        """The arq queue."""
+        return self._name("queue")
+
+    @property
+    def live(self) -> str:
+        """All unfinished flows and runs."""
+        return self._name("live")
+
+    @property
+    def dead(self) -> str:
+        """The dead letters."""
+        return self._name("dead")
+
+    @property
+    def refused(self) -> str:
+        """How many bytes of each kind were refused."""
+        return self._name("refused")
+
+    @property
+    def workers(self) -> str:
+        """The workers by their last beat."""
+        return self._name("workers")
+
+    @property
+    def sweeper(self) -> str:
+        """The sweeper's lock."""
+        return self._name("sweeper")
+
+    @property
+    def current(self) -> str:
+        """The pointer that readers follow."""
+        return self._name("generation")
+
+    @property
+    def previous(self) -> str:
+        """The pointer to the generation before the current one."""
+        return self._name("generation", "previous")
+
+    @property
+    def newest(self) -> str:
+        """The pointer to the generation of the model that was fitted last."""
+        return self._name("generation", "newest")
+
+    @property
+    def pointers(self) -> tuple[str, str, str]:
+        """The three pointers, in the order in which the scripts take them."""
+        return self.current, self.previous, self.newest
+
+    def flow(self, flow_id: str) -> str:
+        """A flow's state."""
+        return self._name("flow", flow_id)
+
+    def partials(self, flow_id: str) -> str:
+        """What a flow's chunk tasks have found."""
+        return self._name("flow", flow_id, "partials")
+
+    def tasks(self, flow_id: str) -> str:
+        """Who did a flow's chunk tasks, and when."""
+        return self._name("flow", flow_id, "tasks")
+
+    def join_user(self, generation: str, user: str) -> str:
+        """The flow that is under way for a user."""
+        return self._name("join", generation, sha256(user.encode()).hexdigest()[:32])
+
+    def join_fit(self, model: str) -> str:
+        """The fit that is under way for a model."""
+        return self._name("join", "fit", model)
+
+    def record(self, generation: str) -> str:
+        """What a generation was made with."""
+        return self._name("record", generation)
+
+    def titles(self, snapshot: str) -> str:
+        """A snapshot's titles."""
+        return self._name("titles", snapshot)
+
+    def result(self, generation: str, user: str) -> str:
+        """A user's cached list."""
+        return self._name("rec", generation, user)
+
+    def run(self, run_id: str) -> str:
+        """A run's state."""
+        return self._name("run", run_id)
+
+    def flight(self, run_id: str) -> str:
+        """The blocks of a run that are under way."""
+        return self._name("run", run_id, "flight")
+
+    def blocks(self, run_id: str) -> str:
+        """How the blocks of a run ended."""
+        return self._name("run", run_id, "blocks")
+
+    def run_of(self, generation: str) -> str:
+        """The run that is under way for a generation."""
+        return self._name("run-of", generation)
+
+    def events(self, ended_id: str) -> str:
+        """The channel on which the end of a flow or run is told."""
+        return self._name("events", ended_id)

@@ -1,0 +1,18 @@
+-- finish -> finish: makes a run's generation the current one, unless the pointer has moved since the run began.
+-- KEYS  run, current, previous, newest
+-- ARGV  generation, prefix of record keys, prefix of titles keys, life of what is no longer named ms
+-- Answers 'late' when the run is not in finish, 'superseded', or 'flipped', also when it was done before.
+local run = redis.call('HMGET', KEYS[1], 'state', 'since', 'flipped')
+if run[1] ~= 'finish' then
+  return 'late'
+end
+local current = redis.call('GET', KEYS[2]) or ''
+if current == ARGV[1] then
+  return 'flipped'
+end
+if run[3] or current ~= run[2] then
+  return 'superseded'
+end
+redis.call('HSET', KEYS[1], 'flipped', '1')
+repoint({ KEYS[2], KEYS[3], KEYS[4] }, { ARGV[1], current, '' }, ARGV[2], ARGV[3], ARGV[4])
+return 'flipped'

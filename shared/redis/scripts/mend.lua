@@ -1,0 +1,32 @@
+-- One look at an unfinished flow: creates those of its jobs that are lost, renews the life of all it has.
+-- KEYS  flow, partials, tasks, live, queue, join; then the keys of the jobs that this state asks for
+-- ARGV  flow id, state and round that were seen, ms to the next look, number of looks without a loss, life ms;
+--       for each job: id, body, index of its partial ('' for a split or reduce)
+-- Answers how many jobs it created, or -1 when the flow has moved on.
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'place')
+if flow[1] ~= ARGV[2] or flow[2] ~= ARGV[3] then
+  return -1
+end
+local life = ARGV[6]
+local lost = {}
+for i = 7, #KEYS do
+  local at = 7 + 3 * (i - 7)
+  local wanted = ARGV[at + 2] == '' or redis.call('HEXISTS', KEYS[2], ARGV[at + 2]) == 0
+  if wanted and not (redis.call('ZSCORE', KEYS[5], ARGV[at]) and redis.call('EXISTS', KEYS[i]) == 1) then
+    lost[#lost + 1] = { key = KEYS[i], at = at }
+  end
+end
+local looks, delay = ARGV[5], tonumber(ARGV[4])
+redis.call('ZREM', KEYS[4], 'flow:' .. ARGV[1])
+redis.call('ZADD', KEYS[4], number(now_ms() + delay), 'flow:' .. ARGV[1])
+redis.call('HSET', KEYS[1], 'looks', #lost == 0 and looks or '0')
+for i = 7, #KEYS do
+  redis.call('PEXPIRE', KEYS[i], life)
+end
+for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3], KEYS[6] }) do
+  redis.call('PEXPIRE', key, life)
+end
+for _, job in ipairs(lost) do
+  enqueue(KEYS[5], flow[3], job.key, ARGV[job.at], ARGV[job.at + 1], life)
+end
+return #lost

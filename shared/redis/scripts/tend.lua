@@ -1,0 +1,45 @@
+-- One look at an unfinished run: puts back blocks whose flow is gone and a finish that is lost, renews what the run has.
+-- KEYS  run, flight, blocks, live, queue, run-of, record, the finish's job; for each block to put back: flow, job
+-- ARGV  run id, ms to the next look, life ms, first look ms, id and body of the finish, prefix of flow keys;
+--       for each block: its number, the flow that is gone, new flow id, job id, job body
+-- Answers how many jobs it created, or -1 when the run has ended.
+local run = redis.call('HMGET', KEYS[1], 'state', 'spec', 'next', 'blocks')
+if run[1] ~= 'run' and run[1] ~= 'finish' then
+  return -1
+end
+local now, life, made = now_ms(), ARGV[3], 0
+redis.call('ZREM', KEYS[4], 'run:' .. ARGV[1])
+redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[2])), 'run:' .. ARGV[1])
+for i = 1, 6 do
+  if i < 4 or i == 6 then
+    redis.call('PEXPIRE', KEYS[i], life)
+  end
+end
+if redis.call('PTTL', KEYS[7]) >= 0 then
+  redis.call('PEXPIRE', KEYS[7], life)
+end
+for i = 9, #KEYS, 2 do
+  local at = 8 + 5 * (i - 9) / 2
+  local block, gone = ARGV[at], ARGV[at + 1]
+  if redis.call('HGET', KEYS[2], block) == gone and redis.call('EXISTS', ARGV[7] .. gone) == 0 then
+    create_flow({ flow = KEYS[i], live = KEYS[4], queue = KEYS[5], job = KEYS[i + 1] }, {
+      id = ARGV[at + 2], kind = 'block', spec = run[2], join = '', run = ARGV[1], block = block, job_id = ARGV[at + 3],
+      job_body = ARGV[at + 4], now = now, first_look = tonumber(ARGV[4]), life = life,
+    })
+    redis.call('HSET', KEYS[2], block, ARGV[at + 2])
+    made = made + 1
+  end
+end
+if run[1] == 'run' and redis.call('HLEN', KEYS[2]) == 0 and tonumber(run[3]) >= tonumber(run[4]) then
+  redis.call('HSET', KEYS[1], 'state', 'finish')
+  run[1] = 'finish'
+end
+if run[1] == 'finish' then
+  if not (redis.call('ZSCORE', KEYS[5], ARGV[5]) and redis.call('EXISTS', KEYS[8]) == 1) then
+    enqueue(KEYS[5], number(now), KEYS[8], ARGV[5], ARGV[6], life)
+    made = made + 1
+  else
+    redis.call('PEXPIRE', KEYS[8], life)
+  end
+end
+return made

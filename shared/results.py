@@ -1,0 +1,164 @@
+"""The cached lists, the generations they belong to, and how a reader finds one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from shared.errors import NothingFittedError, WireError
+from shared.flows import SLICE
+from shared.redis.scripts import Value, ask, call
+from shared.wire import RECORD, RESULT, Options, Record, Result
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.flows import Flows
+    from shared.redis.keys import Keys
+
+UNNAMED_LIFE_MS = 8 * 86_400_000
+
+
+def generation_id(model: str, options: Options) -> str:
+    """The id of the generation that a model makes under a set of options: the same two give the same."""
+    return sha256(model.encode() + b"\n" + msgspec.json.encode(options)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a list as a reader gets it; a place of the popular list has neither score nor reason."""
+
+    item: str
+    score: float | None
+    because: str | None
+    title: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader gets for one user."""
+
+    user: str
+    generation: str
+    source: Literal["cache", "popular"]
+    items: list[Entry]
+
+
+class Results:
+    """The results, records, pointers and titles under one prefix."""
+
+    def __init__(self, redis: "Redis", keys: "Keys", flows: "Flows") -> None:
+        self._redis = redis
+        self.keys = keys
+        self._flows = flows
+
+    async def pointer(self, key: str) -> str | None:
+        """The generation that a pointer names."""
+        value = await ask(self._redis, "GET", key)
+        return value.decode() if value else None
+
+    async def current(self) -> str | None:
+        """The generation that readers follow."""
+        return await self.pointer(self.keys.current)
+
+    async def record(self, generation: str) -> Record | None:
+        """What a generation was made with; None also when its record could not be read, which then is set aside."""
+        key = self.keys.record(generation)
+        data = await ask(self._redis, "GET", key)
+        if data is None:
+            return None
+        try:
+            return RECORD.decode(data)
+        except WireError as error:
+            await self._flows.refuse_string("record", generation, key, data, str(error))
+            return None
+
+    async def adopt(self, record: Record, titles: Mapping[str, str]) -> str:
+        """Make a model known: its titles, its generation's record, the newest pointer, and the current one if none is.
+
+        Returns:
+            The generation that is current then.
+        """
+        await self._write_titles(record.snapshot, titles)
+        names = [self.keys.record(record.generation), *self.keys.pointers]
+        arguments: list[Value] = [record.generation, RECORD.encode(record)]
+        arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
+        current: bytes = await call(self._redis, "adopt", names, arguments)
+        return current.decode()
+
+    async def _write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
+        key = self.keys.titles(snapshot)
+        if await ask(self._redis, "TTL", key) == -1:
+            return  # They are there, and a pointer names their snapshot: they are whole.
+        pairs = [(item, title) for item, title in titles.items() if title]
+        for start in range(0, len(pairs), SLICE):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(key, mapping=dict(pairs[start : start + SLICE]))
+                pipe.pexpire(key, UNNAMED_LIFE_MS)
+                await pipe.execute()
+
+    async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
+        """Put users' encoded results into the cache; doing it again changes nothing but their age."""
+        for start in range(0, len(lists), SLICE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for user, data in lists[start : start + SLICE]:
+                    pipe.set(self.keys.result(generation, user), data, ex=life_s)
+                await pipe.execute()
+
+    async def read(self, generation: str, users: Sequence[str]) -> list[Result | None]:
+        """Users' cached results; what could not be read is set aside and counts as a miss."""
+        found: list[Result | None] = []
+        for start in range(0, len(users), SLICE):
+            names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
+            for name, data in zip(names, await ask(self._redis, "MGET", *names), strict=True):
+                found.append(None if data is None else await self._decode(name, data))
+        return found
+
+    async def _decode(self, key: str, data: bytes) -> Result | None:
+        try:
+            return RESULT.decode(data)
+        except WireError as error:
+            await self._flows.refuse_string("result", key, key, data, str(error))
+            return None
+
+    async def drop(self, generation: str, users: Sequence[str]) -> None:
+        """Remove users' results from the cache."""
+        for start in range(0, len(users), SLICE):
+            names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
+            await ask(self._redis, "UNLINK", *names)
+
+    async def answer(self, users: Sequence[str], n: int, generation: str | None = None) -> list[Answer]:
+        """The first `n` places for each user, of the popular list for those who have none.
+
+        Raises:
+            NothingFittedError: there is no generation yet.
+        """
+        generation = generation or await self.current()
+        record = await self.record(generation) if generation else None
+        if generation is None or record is None:
+            raise NothingFittedError
+        results = await self.read(generation, users)
+        items = {place.item for result in results if result for place in result.items[:n]}
+        items.update(place.because for result in results if result for place in result.items[:n])
+        titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
+        popular = [Entry(item, None, None, titles.get(item)) for item in record.popular[:n]]
+        return [
+            Answer(
+                user,
+                generation,
+                "cache" if result and result.items else "popular",
+                [Entry(p.item, p.score, p.because, titles.get(p.item)) for p in result.items[:n]]
+                if result and result.items
+                else popular,
+            )
+            for user, result in zip(users, results, strict=True)
+        ]
+
+    async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
+        """The titles of items, where the data have them."""
+        if not items:
+            return {}
+        values = await ask(self._redis, "HMGET", self.keys.titles(snapshot), *items)
+        return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}

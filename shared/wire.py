@@ -1,0 +1,295 @@
+"""Every value that crosses Redis: how it becomes bytes, and how bytes become a known shape or are refused."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from time import time
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared.errors import WireError
+
+Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+DIGEST_BYTES = 16
+
+REFUSE = "refuse"
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Turns the values of one shape into bytes and back."""
+
+    def __init__(self, shape: Any, protocol: Literal["msgpack", "json"] = "msgpack") -> None:
+        module = msgspec.msgpack if protocol == "msgpack" else msgspec.json
+        self._encoder = module.Encoder()
+        self._decoder: Any = module.Decoder(shape)
+
+    def encode(self, value: T) -> bytes:
+        """The value as bytes; equal values give equal bytes."""
+        data: bytes = self._encoder.encode(value)
+        return data
+
+    def decode(self, data: bytes) -> T:
+        """The value that `data` holds.
+
+        Raises:
+            WireError: the bytes do not have the shape.
+        """
+        try:
+            value: T = self._decoder.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise WireError(f"Bytes from Redis were refused: {error}.", data=data) from error
+        return value
+
+
+class SealedCodec(Codec[T]):
+    """A codec whose bytes begin with a digest of the rest, so that damage within a right shape is seen too."""
+
+    def encode(self, value: T) -> bytes:
+        """The value as bytes; equal values give equal bytes."""
+        body = super().encode(value)
+        return blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+
+    def decode(self, data: bytes) -> T:
+        """The value that `data` holds.
+
+        Raises:
+            WireError: the bytes do not match their digest, or do not have the shape.
+        """
+        digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+        if blake2b(body, digest_size=DIGEST_BYTES).digest() != digest:
+            raise WireError("Bytes from Redis were refused: they do not match their digest.", data=data)
+        return super().decode(body)
+
+
+class Split(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a split: plan the chunk tasks of a flow."""
+
+    flow: Id
+
+    name: ClassVar[str] = "split"
+
+    @property
+    def job_id(self) -> str:
+        """The id of the arq job, deterministic."""
+        return f"split:{self.flow}"
+
+
+class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a chunk task: the best candidates of one range of items."""
+
+    flow: Id
+    index: Count
+    round: Count
+
+    name: ClassVar[str] = "chunk"
+
+    @property
+    def job_id(self) -> str:
+        """The id of the arq job, deterministic."""
+        return f"chunk:{self.flow}:{self.index}:{self.round}"
+
+
+class Reduce(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a reduce: merge the partials of a flow and publish."""
+
+    flow: Id
+    round: Count
+
+    name: ClassVar[str] = "reduce"
+
+    @property
+    def job_id(self) -> str:
+        """The id of the arq job, deterministic."""
+        return f"reduce:{self.flow}:{self.round}"
+
+
+class Finish(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a finish: judge a run and move the pointer."""
+
+    run: Id
+    round: Count
+
+    name: ClassVar[str] = "finish"
+
+    @property
+    def job_id(self) -> str:
+        """The id of the arq job, deterministic."""
+        return f"finish:{self.run}:{self.round}"
+
+
+FlowTask = Split | Chunk | Reduce
+Task = FlowTask | Finish
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Reduce, Finish)}
+
+
+class _JobBody(Struct, forbid_unknown_fields=True):
+    """arq's own job format, its one-letter names, no more than what is created here."""
+
+    f: Literal["split", "chunk", "reduce", "finish"]
+    a: msgspec.Raw
+    et: Count
+    t: None = None
+    k: Annotated[dict[str, str], Meta(max_length=0)] = {}
+
+
+_job_decoder = msgspec.msgpack.Decoder(_JobBody)
+
+
+def _as_data(value: object) -> object:
+    """Exceptions cross as the name of their type: a message may hold what a log must not."""
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    raise NotImplementedError(f"{type(value).__name__} does not cross Redis")
+
+
+def encode_job(task: Task) -> bytes:
+    """A task as the body of an arq job."""
+    return msgspec.msgpack.encode(
+        {"t": None, "f": task.name, "a": msgspec.structs.astuple(task), "k": {}, "et": int(time() * 1000)}
+    )
+
+
+def arq_serializer(value: dict[str, Any]) -> bytes:
+    """What arq calls instead of pickle."""
+    return msgspec.msgpack.encode(value, enc_hook=_as_data)
+
+
+def arq_deserializer(data: bytes) -> dict[str, Any]:
+    """What arq calls instead of unpickling: a known task, or a call of `refuse` with the bytes and the reason.
+
+    It never raises, since stock arq keeps a job whose body raises only as a log line.
+    """
+    try:
+        body = _job_decoder.decode(data)
+        task = msgspec.msgpack.decode(body.a, type=TASKS[body.f])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return {"t": None, "f": REFUSE, "a": (data, str(error)), "k": {}, "et": int(time() * 1000)}
+    return {"t": None, "f": body.f, "a": msgspec.structs.astuple(task), "k": {}, "et": body.et}
+
+
+class UserSpec(Struct, frozen=True, tag="user", forbid_unknown_fields=True):
+    """What a job for one user asks for."""
+
+    user: str
+    generation: Id
+
+
+class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
+    """What every block of a run asks for; which users it has follows from the flow's block number."""
+
+    run: Id
+    generation: Id
+    block_size: Annotated[int, Meta(ge=1)]
+    since: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{0,64}$")]
+    """The generation that was current when the run began, empty when there was none."""
+
+
+class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True):
+    """What the fit of a model asks for."""
+
+    snapshot: Id
+    similarity: str
+    neighbours: Annotated[int, Meta(ge=1)]
+    shrink: Annotated[float, Meta(ge=0)]
+    list_length: Annotated[int, Meta(ge=1)]
+
+
+Spec = UserSpec | BlockSpec | FitSpec
+
+
+class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Where the chunk tasks of a flow begin and end: task `i` has the items `bounds[i]` to before `bounds[i + 1]`."""
+
+    bounds: Annotated[list[Count], Meta(min_length=1, max_length=501)]
+
+
+class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fields=True):
+    """The partial of a scoring task: for each user of the job its best candidates, as little-endian arrays."""
+
+    counts: bytes
+    """uint32, how many candidates each user has."""
+    items: bytes
+    """uint32, the candidates of all users one after the other, best first."""
+    scores: bytes
+    """float32, beside `items`."""
+    reasons: bytes
+    """uint32, the history item with the largest share of each score, beside `items`."""
+
+
+class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fields=True):
+    """The partial of a fit task: the name (which is the hash) of the object in the store that holds its rows."""
+
+    name: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+Partial = Best | Part
+
+
+class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Who did a chunk task, and when, in milliseconds since the epoch by that worker's clock."""
+
+    worker: str
+    started_ms: float
+    ended_ms: float
+
+
+class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """How a block of a run ended, counted in users and, for the churn, in list places."""
+
+    done: Count = 0
+    failed: Count = 0
+    empty: Count = 0
+    places: Count = 0
+    """Items in the new lists of users who had a list before."""
+    fresh: Count = 0
+    """Those of them that the list before did not have."""
+    reason: str = ""
+
+
+class ScoredItem(Struct, frozen=True, forbid_unknown_fields=True):
+    """One place of a cached list: an item, its score and the history item that did most for it."""
+
+    item: str
+    score: float
+    because: str
+
+
+class Result(Struct, frozen=True, forbid_unknown_fields=True):
+    """One user's cached list, best first."""
+
+    format: Literal[1]
+    generation: Id
+    items: list[ScoredItem]
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a generation fixes beside its model."""
+
+    list_length: Annotated[int, Meta(ge=1)]
+    exclude_history: bool = True
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a generation was made with, and the list for a user who has none."""
+
+    format: Literal[1]
+    generation: Id
+    model: Id
+    snapshot: Id
+    options: Options
+    made_ms: Count
+    popular: list[str]
+
+
+SPEC: Codec[Spec] = Codec(Spec)
+PLAN: Codec[Plan] = Codec(Plan)
+PARTIAL: Codec[Partial] = SealedCodec(Partial)
+TRACE: Codec[Trace] = Codec(Trace)
+OUTCOME: Codec[Outcome] = Codec(Outcome)
+RESULT: Codec[Result] = Codec(Result, "json")
+RECORD: Codec[Record] = Codec(Record, "json")
