@@ -1,0 +1,114 @@
+# Every target works alone in a fresh clone, for GNU make 3.81 and later, in a directory whose name may hold spaces.
+# `make help` lists what there is.
+
+PYTHON ?= python3
+
+# What is run here must not depend on who calls it. Of the installers' own variables only those stay that say from where,
+# through what and how patiently packages are fetched.
+fetching := INDEX LINKS CERT TLS HOST PROXY CACHE TIMEOUT RETRIES KEYRING CONFIG OFFLINE
+redirecting := $(foreach name,$(filter PIP_% UV_%,$(.VARIABLES)),\
+	$(if $(strip $(foreach word,$(fetching),$(findstring $(word),$(name)))),,$(name)))
+unexport VIRTUAL_ENV CONDA_PREFIX $(filter PYTHON%,$(.VARIABLES)) $(redirecting)
+# Copies work on every filesystem, and nothing that happens in .venv reaches the cache of another project.
+export UV_LINK_MODE := copy
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+uv := .venv/bin/uv
+pip := .venv/bin/python -m pip
+hashed := --require-hashes --only-binary :all:
+editable := --quiet --no-deps --no-build-isolation --editable .
+# Tests choose their settings themselves.
+pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
+section = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint test-unit test-matrix soak lock clean
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo "PYTHON=python3.13 in front of make names the Python that .venv is made from."
+
+demo: .venv/demo.installed ## recommendations from real data, start to finish, on this machine
+	@.venv/bin/reckoner demo
+
+test: lint ## everything that must hold: format, lint, types, layers, all tests
+	$(section) "Tests (pytest)"
+	@$(pytest)
+
+lint: .venv/dev.installed ## format, lint, types, layers
+	$(section) "Format (ruff)"
+	@.venv/bin/ruff format --check .
+	$(section) "Lint (ruff)"
+	@.venv/bin/ruff check .
+	$(section) "Types (mypy)"
+	@.venv/bin/mypy
+	$(section) "Layers (import-linter)"
+	@.venv/bin/lint-imports
+
+test-unit: .venv/dev.installed ## the tests that start no process and touch no server
+	@$(pytest) tests/unit
+
+test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
+	@$(pytest) -m matrix
+
+soak: .venv/dev.installed ## 20,000 jobs through one worker, and what its memory does
+	@$(pytest) -m soak
+
+# Compiled for every supported platform at once, developers' tools included; the demonstration's lock is a part of that
+# one. It ends with a look whether wheels alone suffice for each supported Python and platform.
+compile := $(uv) pip compile --no-config --quiet --universal --python-version 3.11 --only-binary :all: \
+	--generate-hashes --no-header --no-annotate $(UPGRADE)
+extra_indexes := UV_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS
+lock: ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest versions)
+	@$(make_venv)
+	@test -x $(uv) || $(pip) install --quiet $(hashed) --requirement installer.lock.txt
+	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --group installer --output-file installer.lock.txt
+	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --extra dev --group build --output-file dev.lock.txt pyproject.toml
+	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --extra demo --group build --constraint dev.lock.txt \
+		--output-file demo.lock.txt pyproject.toml
+	@for version in 3.11 3.12 3.13 3.14; do \
+		for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
+			printf 'Wheels for Python %s on %s: ' $$version $$platform; \
+			$(uv) pip install --no-config --quiet --dry-run --target .venv/nowhere $(hashed) --python-version $$version \
+				--python-platform $$platform --requirement dev.lock.txt && echo yes || exit 1; \
+		done; \
+	done; rmdir .venv/nowhere
+
+clean: ## remove .venv and everything that the tools here have written
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A working .venv is kept, whoever made it; anything else in its place is made anew.
+define make_venv
+	supported='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; \
+	if .venv/bin/python -c "$$supported" 2>/dev/null && $(pip) --version >/dev/null 2>&1; then exit 0; fi; \
+	if ! command -v "$(PYTHON)" >/dev/null; then \
+		echo "There is no $(PYTHON) here: install Python 3.11 to 3.14, or name one with PYTHON=/path/to/python3." >&2; exit 1; \
+	elif ! "$(PYTHON)" -c "$$supported"; then \
+		echo "$$("$(PYTHON)" --version 2>&1) does not fit: install Python 3.11 to 3.14, or name one with PYTHON=python3.13." >&2; \
+		exit 1; \
+	elif ! told=$$("$(PYTHON)" -m venv --clear .venv 2>&1); then \
+		rm -rf .venv; \
+		if "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then echo "$$told" >&2; else \
+			package=$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+			echo "This Python lacks the package python3-venv: as root, run apt install $$package, then make again." >&2; \
+		fi; \
+		exit 1; \
+	fi
+endef
+
+# The stamps. The two locks agree on every version, so what one has installed the other leaves as it is.
+.venv/%.installed: %.lock.txt installer.lock.txt pyproject.toml .venv/bin/python
+	$(section) "Install ($<)"
+	@$(make_venv)
+	@if $(pip) install --quiet $(hashed) --requirement installer.lock.txt && \
+		$(uv) pip install --python .venv/bin/python $(hashed) --compile-bytecode --requirement $<; then :; else \
+		echo "uv could not do it here; pip installs instead."; $(pip) install $(hashed) --requirement $<; \
+	fi
+	@$(uv) pip install --python .venv/bin/python $(editable) || $(pip) install $(editable)
+	@touch $@ $(if $(filter dev,$*),.venv/demo.installed)
+
+# Without a recipe that makes it: where it is missing, the stamps are old, and their recipe makes it.
+.venv/bin/python: ;
