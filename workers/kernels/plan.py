@@ -1,0 +1,44 @@
+"""Contiguous ranges of about equal work: of rows to build, and of candidates to score."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def balance(work: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
+    """Cut positions 0..n-1 into ranges of about equal work.
+
+    `work` is int64[n], none negative. Returns the bounds of min(parts, n) ranges, int64, from 0 to n: range k is
+    bounds[k]..bounds[k + 1] - 1, and none is empty. Raises ValueError if `parts` is below 1.
+    """
+    if parts < 1:
+        raise ValueError(f"cannot cut into {parts} parts")
+    parts = min(parts, work.size)
+    steps = np.arange(parts + 1, dtype=np.int64)
+    done = np.concatenate(([0], np.cumsum(work, dtype=np.int64)))
+    bounds: NDArray[np.int64] = np.searchsorted(done, done[-1] * (steps / max(parts, 1))).astype(np.int64)
+    # No range is empty: each bound is at least one past the one before, and leaves one position for each after it.
+    bounds = np.maximum.accumulate(bounds - steps) + steps
+    bounds = np.minimum(bounds, work.size - parts + steps)
+    bounds[-1] = work.size
+    return bounds
+
+
+def row_work(
+    item_ptr: NDArray[np.int64], item_users: NDArray[np.uint32], user_ptr: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """What a row of the model costs to build, int64[I]: the history lengths of the item's users, summed."""
+    done = np.concatenate(([0], np.cumsum(np.diff(user_ptr)[item_users], dtype=np.int64)))
+    work: NDArray[np.int64] = np.diff(done[item_ptr])
+    return work
+
+
+def plan_rows(
+    item_ptr: NDArray[np.int64], item_users: NDArray[np.uint32], user_ptr: NDArray[np.int64], parts: int
+) -> NDArray[np.int64]:
+    """Bounds, as `balance` gives them, of the row ranges that a build is split into."""
+    return balance(row_work(item_ptr, item_users, user_ptr), parts)
+
+
+def plan_candidates(row_items: NDArray[np.uint32], item_count: int, parts: int) -> NDArray[np.int64]:
+    """Bounds, as `balance` gives them, of a model's similarity chunks: each holds about as many stored entries."""
+    return balance(np.bincount(row_items, minlength=item_count), parts)
