@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.artifacts import open_artifact, short_hash, write_artifact
 from shared.errors import ArtifactDamagedError
 
-KIND = "models"
+KIND: Final = "models"
 # Raised whenever the kernels would build another model from the same snapshot and configuration.
 KERNEL_VERSION = 1
 

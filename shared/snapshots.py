@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.artifacts import open_artifact, write_artifact
 from shared.identifiers import TextTable, build
 
-KIND = "snapshots"
+KIND: Final = "snapshots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +105,11 @@ def write_snapshot(
     return write_artifact(directory, KIND, arrays, facts)
 
 
-def _pointers(sorted_codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
-    """Where each of the n codes starts, int64[n + 1]."""
-    return np.searchsorted(sorted_codes, np.arange(n + 1)).astype(np.int64)
+def _pointers(codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
+    """Where each of the n codes starts once they are sorted, int64[n + 1]."""
+    pointers = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(codes, minlength=n), out=pointers[1:])
+    return pointers
 
 
 def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
