@@ -1,0 +1,162 @@
+"""What happens around every task: whether it is still wanted, its tries, its turn, its deadline, and its failure."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from arq.worker import Retry
+
+from shared.errors import ReckonerError
+from shared.flows import DamagedFlowError, Flow
+from shared.redis.connections import is_server_trouble
+from shared.redis.keys import job_key, tries_key
+from shared.wire import BlockSpec, Chunk, FlowTask, Outcome, Reduce, Split
+from workers.runtime import Runtime
+
+MAX_TRIES = 3
+# How long a task goes on trying to hand its try back to a Redis that is away.
+HAND_BACK_S = 10.0
+
+Body = Callable[[Runtime, Flow, Any], Awaitable[None]]
+ArqFunction = Callable[..., Coroutine[Any, Any, None]]
+
+log = structlog.get_logger()
+
+
+def delivered(task_type: type[FlowTask], body: Body) -> ArqFunction:
+    """The arq function that runs `body` for each delivery of a flow's task."""
+
+    async def deliver(ctx: dict[Any, Any], *arguments: Any) -> None:
+        runtime: Runtime = ctx["runtime"]
+        task = task_type(*arguments)
+        delivery = Delivery(runtime, task.job_id, ctx["job_try"])
+        await delivery.run(lambda: _run_flow_task(delivery, task, body))
+
+    deliver.__qualname__ = task_type.name
+    return deliver
+
+
+class Delivery:
+    """One delivery of one job."""
+
+    def __init__(self, runtime: Runtime, job_id: str, tries: int) -> None:
+        self.runtime = runtime
+        self.job_id = job_id
+        self.tries = tries
+
+    @property
+    def spent(self) -> bool:
+        """Whether the job was started as often as it may be, without an end."""
+        return self.tries > MAX_TRIES
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work; a delivery that ends for no fault of the job's gives its try back and comes again."""
+        try:
+            await work()
+        except asyncio.CancelledError:
+            # A deadline of our own comes before arq's, so this is a SIGTERM.
+            await asyncio.shield(self.give_back())
+            raise
+        except Exception as error:
+            if not is_server_trouble(error):
+                raise
+            log.warning("redis ended a delivery", job=self.job_id, error=type(error).__name__)
+            await self.give_back()
+            # Without a delay: a delay is a write that a full Redis refuses, and that refusal ends the worker.
+            raise Retry from error
+
+    async def give_back(self) -> None:
+        """Take this start back from the job's tries."""
+        until = time.monotonic() + HAND_BACK_S
+        while True:
+            try:
+                return await self.runtime.flows.hand_back(self.job_id)
+            except Exception as error:
+                if not is_server_trouble(error) or time.monotonic() > until:
+                    log.warning("a try could not be handed back", job=self.job_id, error=type(error).__name__)
+                    return None
+            await asyncio.sleep(0.2)
+
+    async def take(self) -> None:
+        """Count this start again."""
+        async with self.runtime.redis.pipeline(transaction=True) as pipe:
+            pipe.incr(tries_key(self.job_id))
+            pipe.expire(tries_key(self.job_id), 88_400)
+            await pipe.execute()
+
+    async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
+        """Do the work in its turn and in time; returns why it failed, None when it did not."""
+        deadline_s = self.runtime.settings.task_deadline_s
+        async with self.runtime.turns.turn(self.tries > 1, self.give_back, self.take):
+            try:
+                async with asyncio.timeout(deadline_s) as limit:
+                    await work()
+            except TimeoutError as error:
+                if limit.expired():
+                    return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
+                return _reason(error)
+            except Exception as error:
+                if is_server_trouble(error):
+                    raise
+                log.error("a task failed", job=self.job_id, exc_info=not isinstance(error, ReckonerError))
+                return _reason(error)
+        return None
+
+
+def _reason(error: Exception) -> str:
+    # Only our own messages are known to hold no secret and to be sentences.
+    return str(error) if isinstance(error, ReckonerError) else f"{type(error).__name__} in a task; see the worker's log"
+
+
+async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:
+    flows = delivery.runtime.flows
+    try:
+        flow = await flows.load(task.flow)
+    except DamagedFlowError as damage:
+        return await flows.fail_damaged(damage)
+    if flow is None or not await _wanted(delivery.runtime, flow, task):
+        return None
+    if delivery.spent:
+        reason: str | None = f"its worker died {MAX_TRIES} times"
+    else:
+        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task))
+    if reason:
+        await fail(delivery.runtime, flow, reason)
+    return None
+
+
+async def fail(runtime: Runtime, flow: Flow, reason: str) -> None:
+    """End a flow as failed; if it is a block, with all its users."""
+    users = 0
+    if isinstance(flow.spec, BlockSpec) and flow.block is not None:
+        run = await runtime.runs.load(flow.run)
+        first = flow.block * flow.spec.block_size
+        users = min(flow.spec.block_size, run.users - first) if run else 0
+    if await runtime.flows.fail(flow, reason, Outcome(failed=max(users, 0), reason=reason)):
+        log.warning("a flow failed", flow=flow.id, reason=reason)
+
+
+async def _wanted(runtime: Runtime, flow: Flow, task: FlowTask) -> bool:
+    match task:
+        case Split():
+            return flow.state == "split"
+        case Chunk():
+            in_round = flow.state == "run" and flow.round == task.round and task.index < flow.tasks
+            return in_round and not await runtime.flows.has_partial(flow.id, task.index)
+        case Reduce():
+            return flow.state == "reduce" and flow.round == task.round
+
+
+async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
+    """What a job runs whose body is none: its bytes are counted and set aside."""
+    runtime: Runtime = ctx["runtime"]
+    job_id: str = ctx["job_id"]
+    delivery = Delivery(runtime, job_id, 1)
+
+    async def set_aside() -> None:
+        if await runtime.flows.refuse_string("job", job_id, job_key(job_id), data, reason):
+            log.warning("a job was refused", job=job_id, size=len(data))
+
+    await delivery.run(set_aside)

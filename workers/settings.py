@@ -1,0 +1,131 @@
+"""What arq is told: a stock worker with our tasks, our wire format, and nothing of it kept or pickled."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from arq import ArqRedis, Worker
+
+from shared.flows import Flows
+from shared.redis.connections import connect, is_server_trouble
+from shared.redis.keys import Keys
+from shared.redis.scripts import call
+from shared.results import Results
+from shared.runs import Runs
+from shared.settings import Settings
+from shared.store import Store
+from shared.wire import arq_deserializer, arq_serializer
+from workers.runtime import Runtime
+from workers.sweeper import Sweeper
+from workers.tasks import arq_functions
+from workers.turns import Turns
+
+log = structlog.get_logger()
+
+MAX_JOBS = 10
+KERNEL_THREADS = 4
+POLL_DELAY_S = 0.01
+BEAT_S = 1.0
+
+
+def connect_worker(settings: Settings, url: str) -> ArqRedis:
+    """The pool of a worker or of a test's worker."""
+    return connect(
+        url,
+        client_name="reckoner-worker",
+        queue_name=Keys(settings.prefix).queue,
+        job_serializer=arq_serializer,
+        job_deserializer=arq_deserializer,
+    )
+
+
+def build_worker(settings: Settings, redis: ArqRedis, store: Store, *, handle_signals: bool = True) -> Worker:
+    """A stock arq worker that runs our tasks; call it where its event loop runs."""
+    keys = Keys(settings.prefix)
+    # The task's own deadline first, then arq's, then the end of its claim: 15, 20 and 30 s unless set otherwise.
+    deadline_s = settings.task_deadline_s
+    flows = Flows(redis, keys, settings.first_look_s)
+
+    def claiming(allowed: bool) -> None:
+        worker.allow_pick_jobs = allowed
+
+    runtime = Runtime(
+        worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
+        settings=settings,
+        redis=redis,
+        keys=keys,
+        flows=flows,
+        runs=Runs(redis, keys, settings.first_look_s),
+        results=Results(redis, keys, flows),
+        store=store,
+        turns=Turns(claiming),
+        threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
+    )
+    worker = Worker(
+        arq_functions(),
+        queue_name=keys.queue,
+        redis_pool=redis,
+        on_startup=_start_background,
+        on_shutdown=_stop_background,
+        max_jobs=MAX_JOBS,
+        job_timeout=deadline_s * 4 / 3,
+        poll_delay=POLL_DELAY_S,
+        keep_result=0,
+        # arq drops a job that used up its tries without a word; ours end as dead letters, so arq must never count.
+        max_tries=2**31,
+        ctx={"runtime": runtime},
+        job_serializer=arq_serializer,
+        job_deserializer=arq_deserializer,
+        log_results=False,
+        handle_signals=handle_signals,
+    )
+    worker.in_progress_timeout_s = deadline_s * 2
+    return worker
+
+
+async def _start_background(ctx: dict[Any, Any]) -> None:
+    runtime: Runtime = ctx["runtime"]
+    await _beat(runtime)
+    ctx["background"] = [
+        asyncio.create_task(_beat_for_ever(runtime)),
+        asyncio.create_task(Sweeper(runtime).run()),
+    ]
+    log.info("worker ready", worker=runtime.worker_id)
+
+
+async def _stop_background(ctx: dict[Any, Any]) -> None:
+    runtime: Runtime = ctx["runtime"]
+    background = ctx.pop("background", [])
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    runtime.threads.shutdown(wait=False)
+    try:
+        await runtime.redis.zrem(runtime.keys.workers, runtime.worker_id)
+    except Exception as error:
+        if not is_server_trouble(error):
+            raise
+    log.info("worker stopped", worker=runtime.worker_id)
+
+
+async def _beat(runtime: Runtime) -> None:
+    await call(runtime.redis, "beat", [runtime.keys.workers], [runtime.worker_id])
+
+
+async def _beat_for_ever(runtime: Runtime) -> None:
+    parent = os.getppid()
+    while True:
+        await asyncio.sleep(BEAT_S)
+        if os.getppid() != parent:
+            log.warning("the supervisor is gone; this worker stops")
+            os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await _beat(runtime)
+        except Exception as error:
+            if not is_server_trouble(error):
+                log.exception("a beat failed")

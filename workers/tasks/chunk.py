@@ -1,0 +1,57 @@
+"""The chunk task: the best candidates of one range of items for each user of a job, or one block of a fit."""
+
+import time
+
+from shared.flows import Flow
+from shared.snapshots import Snapshot
+from shared.wire import Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace
+from workers.kernels.score import score_users
+from workers.runtime import Runtime
+from workers.tasks.fit import build_part
+
+
+async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
+    """Compute one partial and store it; with the last one missing that enqueues the reduce."""
+    if flow.plan is None:
+        return
+    started_ms = time.time() * 1000
+    first, last = flow.plan.bounds[task.index : task.index + 2]
+    partial: Best | Part
+    if isinstance(flow.spec, FitSpec):
+        partial = await build_part(runtime, flow.spec, first, last)
+    else:
+        partial = await score_range(runtime, flow.spec, flow.block or 0, first, last)
+    trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
+    await runtime.flows.store_partial(task, partial, trace)
+
+
+def users_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> range:
+    """The indices of a job's users: one, or a block of neighbouring ones."""
+    if isinstance(spec, BlockSpec):
+        start = block * spec.block_size
+        return range(start, min(start + spec.block_size, snapshot.n_users))
+    user = snapshot.users.find(spec.user)
+    return range(0) if user is None else range(user, user + 1)
+
+
+async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int) -> Best:
+    """The best of the candidates `first` to before `last` for each user of the job."""
+    record = await runtime.record(spec.generation)
+    model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
+    users = users_of(spec, block, snapshot)
+    best = await runtime.kernel(
+        lambda stop: score_users(
+            model.row_ptr,
+            model.row_items,
+            model.row_values,
+            snapshot.user_ptr[users.start : users.stop + 1],
+            snapshot.user_items,
+            snapshot.user_weights,
+            first,
+            last,
+            record.options.list_length,
+            exclude_history=record.options.exclude_history,
+            stop=stop,
+        )
+    )
+    return Best(*(array.tobytes() for array in best))

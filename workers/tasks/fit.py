@@ -1,0 +1,142 @@
+"""The fit: what split, chunk and reduce do for the build of a model."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
+from shared.models import ModelConfig, model_id, write_model
+from shared.results import generation_id
+from shared.store import Store
+from shared.wire import Codec, FitSpec, Options, Part, Plan, Record
+from shared.wire import Partial as StoredPartial
+from workers.kernels.build import Rows, build_rows, join_rows
+from workers.kernels.plan import balance, row_work
+from workers.runtime import Runtime
+
+# Some two seconds of the counting kernel: a task stays far within its deadline, and losing one costs little.
+WORK_PER_TASK = 500_000_000
+MOST_TASKS = 500
+
+
+class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The rows of one block of a model, as they lie in the store between a chunk task and the reduce."""
+
+    counts: bytes
+    """uint32, one a row."""
+    items: bytes
+    """uint32, the rows one after the other, ascending within each."""
+    values: bytes
+    """float32, beside `items`."""
+
+
+PART: Codec[PartBody] = Codec(PartBody)
+
+
+def config_of(spec: FitSpec) -> ModelConfig:
+    """The configuration that a fit asks for.
+
+    Raises:
+        WireError: there is no such configuration.
+    """
+    wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
+    try:
+        return msgspec.convert(wanted, ModelConfig)
+    except msgspec.ValidationError as error:
+        raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
+
+
+async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
+    """The row ranges of a fit's chunk tasks, of about equal work."""
+    snapshot = await runtime.snapshot(spec.snapshot)
+    work = await runtime.in_thread(lambda: row_work(snapshot.item_ptr, snapshot.item_users, snapshot.user_ptr))
+    parts = min(max(runtime.settings.tasks_per_job, -(-int(work.sum()) // WORK_PER_TASK)), MOST_TASKS)
+    return Plan(balance(work, parts).tolist())
+
+
+async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
+    """The rows `first` to before `last` of the model, put into the store."""
+    snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
+    rows = await runtime.kernel(
+        lambda stop: build_rows(
+            snapshot.item_ptr,
+            snapshot.item_users,
+            snapshot.item_weights,
+            snapshot.user_ptr,
+            snapshot.user_items,
+            snapshot.user_weights,
+            first,
+            last,
+            similarity=config.similarity,
+            neighbours=config.neighbours,
+            shrink=config.shrink,
+            stop=stop,
+        )
+    )
+    body = PART.encode(PartBody(*(array.tobytes() for array in rows)))
+    return Part(await runtime.in_thread(lambda: runtime.store.put_part(body)))
+
+
+async def join_fit(runtime: Runtime, spec: FitSpec, stored: Sequence[StoredPartial]) -> tuple[list[int], bytes]:
+    """Join the parts, publish the model, and make it known.
+
+    Returns:
+        The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation.
+    """
+    names = [part.name for part in stored if isinstance(part, Part)]
+    parts = await runtime.in_thread(lambda: [_read_part(runtime.store, name) for name in names])
+    rows = [part for part in parts if part is not None]
+    if len(rows) < len(parts):
+        return [index for index, part in enumerate(parts) if part is None], b""
+    config = config_of(spec)
+    await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, rows))
+    generation = await _adopt(runtime, spec, model_id(spec.snapshot, config))
+    return [], generation.encode()
+
+
+def _read_part(store: Store, name: str) -> Rows | None:
+    try:
+        body = PART.decode(store.get_part(name))
+    except (ArtifactMissingError, ArtifactDamagedError, WireError):
+        return None
+    return Rows(
+        np.frombuffer(body.counts, np.uint32),
+        np.frombuffer(body.items, np.uint32),
+        np.frombuffer(body.values, np.float32),
+    )
+
+
+def _publish(store: Store, snapshot_id: str, config: ModelConfig, rows: Sequence[Rows]) -> None:
+    matrix = join_rows(rows)
+    with store.scratch() as scratch:
+        directory = scratch / "model"
+        directory.mkdir()
+        published = write_model(
+            directory,
+            snapshot_id=snapshot_id,
+            config=config,
+            row_ptr=matrix.row_ptr,
+            row_items=matrix.row_items,
+            row_values=matrix.row_values,
+        )
+        store.publish("models", published, directory)
+
+
+async def _adopt(runtime: Runtime, spec: FitSpec, model: str) -> str:
+    snapshot, options = await runtime.snapshot(spec.snapshot), Options(spec.list_length)
+    generation = generation_id(model, options)
+    record = Record(
+        format=1,
+        generation=generation,
+        model=model,
+        snapshot=spec.snapshot,
+        options=options,
+        made_ms=int(time.time() * 1000),
+        popular=[snapshot.items[item] for item in snapshot.popular(options.list_length).tolist()],
+    )
+    titles = snapshot.titles
+    pairs = {snapshot.items[item]: titles[item] for item in range(len(titles))} if titles is not None else {}
+    await runtime.results.adopt(record, pairs)
+    return generation

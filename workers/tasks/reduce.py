@@ -1,0 +1,123 @@
+"""The reduce: merges a flow's partials into cached lists, or a fit's parts into a published model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.errors import FlowFailedError, WireError
+from shared.flows import MAX_REWORK, Flow
+from shared.snapshots import Snapshot
+from shared.wire import PARTIAL, RESULT, Best, BlockSpec, FitSpec, Outcome, Reduce, Result, ScoredItem, ScoringSpec
+from shared.wire import Partial as StoredPartial
+from workers.kernels.merge import Partial, merge
+from workers.retention import delete_unreferred
+from workers.runtime import Runtime
+from workers.tasks.chunk import users_of
+from workers.tasks.fit import join_fit
+
+
+async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
+    """Merge and publish; partials that are missing or cannot be used are computed again in the next round."""
+    stored = await _usable(runtime, flow)
+    if stored is None:
+        return
+    if isinstance(flow.spec, FitSpec):
+        unusable, answer = await join_fit(runtime, flow.spec, stored)
+        if unusable:
+            await again(runtime, flow, unusable)
+        else:
+            await runtime.flows.finish(flow, answer)
+            await delete_unreferred(runtime)
+        return
+    outcome = await _publish(runtime, flow, flow.spec, stored)
+    await runtime.flows.finish(flow, outcome=outcome)
+
+
+async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
+    """The partials of all chunk tasks in order; None when some were missing and the flow was sent back for them."""
+    found: dict[int, StoredPartial] = {}
+    unusable: list[str] = []
+    kind = "part" if isinstance(flow.spec, FitSpec) else "best"
+    fields = await runtime.flows.partials(flow.id)
+    for name, data in fields.items():
+        try:
+            partial = PARTIAL.decode(data)
+            if name not in map(str, range(flow.tasks)) or partial.__struct_config__.tag != kind:
+                raise WireError("A partial is not one that this flow asked for.")
+            found[int(name)] = partial
+        except WireError:
+            await runtime.flows.refuse_field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
+            unusable.append(name)
+    if len(found) == flow.tasks and not unusable:
+        return [found[index] for index in range(flow.tasks)]
+    await again(runtime, flow, [index for index in range(flow.tasks) if index not in found], unusable)
+    return None
+
+
+async def again(runtime: Runtime, flow: Flow, missing: Sequence[int], unusable: Sequence[str] | None = None) -> None:
+    """Send a flow back for chunk tasks whose partial is missing or cannot be used.
+
+    Raises:
+        FlowFailedError: that was done too often.
+    """
+    drop = unusable if unusable is not None else [str(index) for index in missing]
+    if await runtime.flows.rework(flow, drop, missing) == "spent":
+        raise FlowFailedError(f"partials were missing or damaged {MAX_REWORK + 1} times")
+
+
+async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial]) -> Outcome | None:
+    record = await runtime.record(spec.generation)
+    snapshot = await runtime.snapshot(record.snapshot)
+    users = users_of(spec, flow.block or 0, snapshot)
+    partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
+    best = await runtime.in_thread(lambda: merge(partials, record.options.list_length))
+    lists = as_results(best, snapshot, spec.generation)
+    names = [snapshot.users[user] for user in users]
+    outcome = None
+    if isinstance(spec, BlockSpec):
+        places, fresh = await _churn(runtime, spec, names, lists)
+        empty = sum(not result.items for result in lists)
+        outcome = Outcome(done=len(names), empty=empty, places=places, fresh=fresh)
+    encoded = [(name, RESULT.encode(result)) for name, result in zip(names, lists, strict=True)]
+    await runtime.results.write(spec.generation, encoded, runtime.settings.result_ttl_s)
+    return outcome
+
+
+def _arrays(partial: Best) -> Partial:
+    return Partial(
+        np.frombuffer(partial.counts, np.uint32),
+        np.frombuffer(partial.items, np.uint32),
+        np.frombuffer(partial.scores, np.float32),
+        np.frombuffer(partial.reasons, np.uint32),
+    )
+
+
+def as_results(best: Partial, snapshot: Snapshot, generation: str) -> list[Result]:
+    """The lists of a job's users with the ids that the caller knows.
+
+    A score is given as the shortest decimal that is read back as the same float32.
+    """
+    # numpy prints the shortest digits that tell a float32 from its neighbours; a float64 of them prints the same.
+    scores = [float(str(score)) for score in best.scores]
+    ids = {item: snapshot.items[item] for item in np.union1d(best.items, best.reasons).tolist()}
+    places = [
+        ScoredItem(ids[item], score, ids[reason])
+        for item, score, reason in zip(best.items.tolist(), scores, best.reasons.tolist(), strict=True)
+    ]
+    ends = np.cumsum(best.counts, dtype=np.int64).tolist()
+    return [
+        Result(1, generation, places[end - count : end]) for end, count in zip(ends, best.counts.tolist(), strict=True)
+    ]
+
+
+async def _churn(runtime: Runtime, spec: BlockSpec, names: Sequence[str], lists: Sequence[Result]) -> tuple[int, int]:
+    """Over the users who had a list when the run began: the places of their new lists, and how many of them are new."""
+    if not spec.since or spec.since == spec.generation:
+        return 0, 0
+    places = fresh = 0
+    for before, after in zip(await runtime.results.read(spec.since, names), lists, strict=True):
+        if before:
+            had = {place.item for place in before.items}
+            places += len(after.items)
+            fresh += sum(place.item not in had for place in after.items)
+    return places, fresh
