@@ -104,10 +104,11 @@ endef
 	$(section) "Install ($<)"
 	@$(make_venv)
 	@if $(pip) install --quiet $(hashed) --requirement installer.lock.txt && \
-		$(uv) pip install --python .venv/bin/python $(hashed) --compile-bytecode --requirement $<; then :; else \
-		echo "uv could not do it here; pip installs instead."; $(pip) install $(hashed) --requirement $<; \
+		$(uv) pip install --python .venv/bin/python $(hashed) --compile-bytecode --requirement $< && \
+		$(uv) pip install --python .venv/bin/python $(editable); then :; else \
+		echo "uv could not do it here; pip installs instead." && \
+		$(pip) install $(hashed) --requirement $< && $(pip) install $(editable); \
 	fi
-	@$(uv) pip install --python .venv/bin/python $(editable) || $(pip) install $(editable)
 	@touch $@ $(if $(filter dev,$*),.venv/demo.installed)
 
 # Without a recipe that makes it: where it is missing, the stamps are old, and their recipe makes it.

@@ -1,0 +1,197 @@
+"""The Makefile as a newcomer meets it: a space in the directory's name, and somebody else's settings around."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "installer.lock.txt", "producer", "shared", "workers")
+# What the build backend needs: enough to show every step of an installation, small enough to do it several times.
+BACKEND = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "typing-extensions"}
+
+# A stand-in for a system that lacks Debian's package python3-venv, which cannot be taken away from a real one here.
+PYTHON_WITHOUT_VENV = """#!/bin/sh
+case "$*" in
+  *ensurepip*) echo "ModuleNotFoundError: No module named 'ensurepip'" >&2; exit 1 ;;
+  "-m venv"*)
+    mkdir -p .venv/bin && ln -sf {python} .venv/bin/python
+    echo "The virtual environment was not created successfully because ensurepip is not"
+    echo "available.  On Debian/Ubuntu systems, you need to install the python3-venv"
+    echo "package using the following command."
+    echo "Failing command: .venv/bin/python3"
+    exit 1 ;;
+esac
+exec {python} "$@"
+"""
+PYTHON_OF_VERSION = """#!/bin/sh
+[ "$1" = --version ] && echo "Python {version}" && exit
+exec {python} -c "import sys; sys.version_info = ({version_info}); exec(sys.argv[2])" "$@"
+"""
+
+
+def base_python() -> str:
+    """The interpreter that the tests' own environment was made from."""
+    return str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's variables without those by which one make speaks to another, and `settings`."""
+    inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    return {**inherited, "PYTHON": base_python(), **settings}
+
+
+def make(where: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=where,
+        env=environ or environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def place_executable(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The project's files without an environment; its demonstration's lock is cut down to the build backend."""
+    target = tmp_path / "new comer é"
+    target.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target / name)
+    entries = re.split(r"(?m)^(?! )", (ROOT / "demo.lock.txt").read_text())
+    (target / "demo.lock.txt").write_text("".join(entry for entry in entries if entry.split("==")[0] in BACKEND))
+    shutil.copy(target / "demo.lock.txt", target / "dev.lock.txt")
+    return target
+
+
+def test_make_alone_names_every_target(clone: Path) -> None:
+    """Whoever types `make` is told what there is to make."""
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    shown = make(clone)
+    assert shown.returncode == 0
+    assert {line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ")} == set(phony[1].split())
+
+
+def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Path) -> None:
+    """It lands in .venv, compiled, whatever the caller has set for other projects; what is installed is not again."""
+    elsewhere = tmp_path / "elsewhere"
+    bystander = environment(
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPATH=str(elsewhere),
+        VIRTUAL_ENV=str(elsewhere),
+        PIP_TARGET=str(elsewhere),
+        UV_TARGET=str(elsewhere),
+        UV_CONSTRAINT=str(elsewhere),
+    )
+    first = make(clone, ".venv/demo.installed", environ=bystander)
+    assert first.returncode == 0, first.stderr
+    assert "pip installs instead" not in first.stdout
+    assert not elsewhere.exists()
+    assert list((clone / ".venv").glob("lib/python*/site-packages/hatchling/__pycache__/*.pyc"))
+    located = subprocess.run(
+        [clone / ".venv/bin/python", "-c", "import producer; print(producer.__file__)"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(located.stdout.strip()) == clone / "producer" / "__init__.py"
+
+    assert "up to date" in make(clone, ".venv/demo.installed").stdout
+
+    # The other lock, over it: nothing is installed twice, and a .venv that works is kept.
+    (clone / ".venv" / "kept").touch()
+    second = make(clone, ".venv/dev.installed")
+    assert second.returncode == 0, second.stderr
+    assert (clone / ".venv" / "kept").exists()
+    assert " + hatchling" in first.stdout + first.stderr
+    assert " + hatchling" not in second.stdout + second.stderr
+    assert "up to date" in make(clone, ".venv/demo.installed").stdout
+
+    # A change of the lock or of the project is installed.
+    (clone / "pyproject.toml").touch()
+    assert "Install (demo.lock.txt)" in make(clone, ".venv/demo.installed").stdout
+
+    # And a .venv whose interpreter is gone is made anew.
+    (clone / ".venv/bin/python").unlink()
+    again = make(clone, ".venv/demo.installed")
+    assert again.returncode == 0, again.stderr
+    assert not (clone / ".venv" / "kept").exists()
+
+
+def test_pip_installs_what_uv_cannot_and_takes_nothing_unknown_either(clone: Path) -> None:
+    """Without uv pip does the same work; content whose hash is not in the lock is refused by both."""
+    installer = clone / "installer.lock.txt"
+    installer.write_text(re.sub(r"sha256:..", "sha256:zz", installer.read_text()).replace("zz", "00"))
+    lock = clone / "demo.lock.txt"
+    honest = lock.read_text()
+    lock.write_text(re.sub(r"sha256:..", "sha256:00", honest))
+    refused = make(clone, ".venv/demo.installed")
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert not (clone / ".venv" / "demo.installed").exists()
+
+    lock.write_text(honest)
+    installed = make(clone, ".venv/demo.installed")
+    assert installed.returncode == 0, installed.stderr
+    assert "pip installs instead" in installed.stdout
+    assert list((clone / ".venv").glob("lib/python*/site-packages/hatchling/__pycache__/*.pyc"))
+    assert (clone / ".venv/bin/reckoner").exists()
+
+
+def test_a_missing_python3_venv_gets_a_hint(clone: Path, tmp_path: Path) -> None:
+    """One sentence says what to install, and the half-made environment is gone."""
+    place_executable(tmp_path / "bin" / "python3", PYTHON_WITHOUT_VENV.format(python=base_python()))
+    environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
+    told = make(clone, "demo", environ=environ)
+    assert told.returncode != 0
+    package = f"python3.{sys.version_info.minor}-venv"
+    assert told.stderr.splitlines()[0] == (
+        f"This Python lacks the package python3-venv: as root, run apt install {package}, then make again."
+    )
+    assert "Traceback" not in told.stderr
+    assert not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("version", ["3.10.13", "3.15.0"])
+def test_a_python_that_does_not_fit_is_named(clone: Path, tmp_path: Path, version: str) -> None:
+    """One sentence says which Python was found and which ones fit."""
+    text = PYTHON_OF_VERSION.format(python=base_python(), version=version, version_info=", ".join(version.split(".")))
+    place_executable(tmp_path / "bin" / "python3", text)
+    environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
+    told = make(clone, "demo", environ=environ)
+    assert told.returncode != 0
+    assert told.stderr.splitlines()[0].startswith(f"Python {version} does not fit: install Python 3.11 to 3.14")
+
+
+def test_a_missing_python_is_named(clone: Path) -> None:
+    """One sentence says that there is none and what to do."""
+    told = make(clone, "demo", environ=environment(PYTHON="python3-of-nobody"))
+    assert told.returncode != 0
+    assert told.stderr.splitlines()[0].startswith("There is no python3-of-nobody here: install Python 3.11 to 3.14")
+
+
+def test_tests_do_not_see_the_callers_settings(clone: Path) -> None:
+    """A Redis that somebody works with is none that tests may touch."""
+    shown = make(clone, "--dry-run", "test-unit", environ=environment(RECKONER_REDIS_URL="redis://somebodys"))
+    assert "env -u RECKONER_REDIS_URL .venv/bin/pytest" in shown.stdout

@@ -1,0 +1,127 @@
+"""What is installed, from where, and what the lock files may hold."""
+
+import re
+import tomllib
+from importlib.metadata import entry_points, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import producer
+import shared
+import workers
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ("installer.lock.txt", "demo.lock.txt", "dev.lock.txt")
+
+PINNED = re.compile(r"[a-z0-9.-]+==[A-Za-z0-9.+!-]+( ; [a-z_]+ (==|!=|<|>=) '[A-Za-z0-9.]+')? \\")
+HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """The lock's requirements as they are written, each with its hashes."""
+    entries = re.split(r"\n(?! )", (ROOT / name).read_text().strip())
+    return {
+        requirement.removesuffix(" \\"): {line.strip(" \\") for line in hashes}
+        for requirement, *hashes in (entry.splitlines() for entry in entries)
+    }
+
+
+def locked_names(name: str) -> set[str]:
+    return {Requirement(requirement).name for requirement in locked(name)}
+
+
+def project() -> dict[str, object]:
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"])
+
+
+def closure(root: str) -> set[str]:
+    """The names of everything that is installed with `root` when no extra is asked for."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    ahead = {(root, frozenset[str]())}
+    while ahead:
+        name, extras = here = ahead.pop()
+        seen.add(here)
+        for needed in map(Requirement, requires(name) or []):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras or {""}):
+                ahead |= {(needed.name.lower(), frozenset(needed.extras))} - seen
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("package", [producer, shared, workers], ids=lambda package: package.__name__)
+def test_the_packages_are_this_repositorys(package: object) -> None:
+    """Other projects have packages of these names too; the ones that are imported lie beside this test."""
+    assert Path(str(vars(package)["__file__"])) == ROOT / str(vars(package)["__name__"]) / "__init__.py"
+
+
+def test_the_command_is_the_producers() -> None:
+    """The installed command `reckoner` starts `producer.cli`."""
+    (command,) = entry_points(group="console_scripts", name="reckoner")
+    assert command.value == "producer.cli:main"
+
+
+def test_the_client_brings_no_array_library() -> None:
+    """Installed without an extra, the project brings neither numpy nor anything that is built on it."""
+    installed = closure("ready-reckoner")
+    assert {"arq", "redis", "hiredis", "typer"} <= installed
+    assert installed.isdisjoint({"numpy", "numba", "llvmlite", "pandas", "pyarrow", "scipy"})
+
+
+def test_the_extras_are_the_ones_that_are_written_about() -> None:
+    """The extras have the names by which the documentation calls them."""
+    extras = project()["optional-dependencies"]
+    assert isinstance(extras, dict)
+    assert set(extras) == {"worker", "data", "local", "demo", "dev"}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_pins_and_hashes_and_nothing_else(lock: str) -> None:
+    """No URL, no host and no option can hide in a lock whose every line is a pin or a hash."""
+    strange = [
+        line
+        for line in (ROOT / lock).read_text().splitlines()
+        if not PINNED.fullmatch(line) and not HASH.fullmatch(line)
+    ]
+    assert strange == []
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_a_hash(lock: str) -> None:
+    """Nothing is installed whose content was not known when the lock was written."""
+    requirements = locked(lock)
+    assert requirements
+    assert [requirement for requirement, hashes in requirements.items() if not hashes] == []
+
+
+def test_the_demonstrations_lock_is_a_part_of_the_developers() -> None:
+    """Version by version and hash by hash, so that the one installs over the other without a change."""
+    assert locked("demo.lock.txt").items() <= locked("dev.lock.txt").items()
+
+
+def test_the_demonstration_installs_no_developers_tool() -> None:
+    """Linters, test runners and the library that results are compared with stay out of the first minute."""
+    tools = {"pytest", "hypothesis", "ruff", "mypy", "import-linter", "fakeredis", "implicit", "scipy"}
+    assert tools <= locked_names("dev.lock.txt")
+    assert tools.isdisjoint(locked_names("demo.lock.txt"))
+
+
+def test_both_locks_hold_the_build_backend() -> None:
+    """The project itself is built without isolation, so its backend comes from the lock."""
+    assert "hatchling" in locked_names("demo.lock.txt") & locked_names("dev.lock.txt")
+
+
+def test_every_direct_dependency_is_locked() -> None:
+    """A dependency that was added to pyproject.toml and not to the locks is noticed here."""
+    extras = project()["optional-dependencies"]
+    dependencies = project()["dependencies"]
+    assert isinstance(extras, dict)
+    assert isinstance(dependencies, list)
+    wanted = {Requirement(line).name for lines in [dependencies, *extras.values()] for line in lines}
+    assert wanted - {"ready-reckoner"} <= locked_names("dev.lock.txt")
+
+
+def test_makefile_and_project_agree_on_the_supported_pythons() -> None:
+    """The Makefile turns away exactly those Pythons that pyproject.toml excludes."""
+    assert project()["requires-python"] == ">=3.11,<3.15"
+    assert "(3, 11) <= sys.version_info < (3, 15)" in (ROOT / "Makefile").read_text()
