@@ -64,21 +64,21 @@ class Runs:
         self.keys = keys
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def start(self, record: Record, users: int, block_size: int, window: int) -> tuple[str, bool]:
-        """Start a run over `users` users with at most `window` blocks in flight, or join the one under way.
+    async def start(self, record: Record, block_size: int, window: int) -> tuple[str, bool]:
+        """Start a run over all users with at most `window` blocks in flight, or join the one under way.
 
         Returns:
             The run's id, and whether it is a new one.
         """
         keys, run_id = self.keys, fresh_id()
-        blocks = -(-users // block_size)
+        blocks = -(-record.users // block_size)
         while True:
             since = await ask(self._redis, "GET", keys.current)
             spec = BlockSpec(run_id, record.generation, block_size, since.decode() if since else "")
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live, keys.queue]
             names += [keys.record(record.generation), keys.current]
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, since or b""]
-            arguments += [SPEC.encode(spec), blocks, block_size, users, UNFINISHED_LIFE_MS, self.first_look_ms]
+            arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
             arguments.append(keys.run(""))
             for _ in range(min(window, blocks, SLICE)):
                 split = Split(fresh_id())

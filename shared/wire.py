@@ -199,7 +199,8 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True):
     list_length: Annotated[int, Meta(ge=1)]
 
 
-Spec = UserSpec | BlockSpec | FitSpec
+ScoringSpec = UserSpec | BlockSpec
+Spec = ScoringSpec | FitSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -283,6 +284,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: Id
     options: Options
     made_ms: Count
+    users: Count
     popular: list[str]
 
 

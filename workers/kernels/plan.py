@@ -1,4 +1,4 @@
-"""Contiguous ranges of about equal work: of rows to build, and of candidates to score."""
+"""Contiguous ranges of rows that take about equal work to build."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +30,3 @@ def row_work(
     done = np.concatenate(([0], np.cumsum(np.diff(user_ptr)[item_users], dtype=np.int64)))
     work: NDArray[np.int64] = np.diff(done[item_ptr])
     return work
-
-
-def plan_rows(
-    item_ptr: NDArray[np.int64], item_users: NDArray[np.uint32], user_ptr: NDArray[np.int64], parts: int
-) -> NDArray[np.int64]:
-    """Bounds, as `balance` gives them, of the row ranges that a build is split into."""
-    return balance(row_work(item_ptr, item_users, user_ptr), parts)
-
-
-def plan_candidates(row_items: NDArray[np.uint32], item_count: int, parts: int) -> NDArray[np.int64]:
-    """Bounds, as `balance` gives them, of a model's similarity chunks: each holds about as many stored entries."""
-    return balance(np.bincount(row_items, minlength=item_count), parts)

@@ -49,7 +49,9 @@ def config_of(spec: FitSpec) -> ModelConfig:
 
 
 async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
-    """The row ranges of a fit's chunk tasks, of about equal work."""
+    """The row ranges of a fit's chunk tasks, of about equal work; none when the model is there already."""
+    if await runtime.in_thread(lambda: _is_published(runtime.store, model_id(spec.snapshot, config_of(spec)))):
+        return Plan([0])
     snapshot = await runtime.snapshot(spec.snapshot)
     work = await runtime.in_thread(lambda: row_work(snapshot.item_ptr, snapshot.item_users, snapshot.user_ptr))
     parts = min(max(runtime.settings.tasks_per_job, -(-int(work.sum()) // WORK_PER_TASK)), MOST_TASKS)
@@ -91,9 +93,18 @@ async def join_fit(runtime: Runtime, spec: FitSpec, stored: Sequence[StoredParti
     if len(rows) < len(parts):
         return [index for index, part in enumerate(parts) if part is None], b""
     config = config_of(spec)
-    await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, rows))
+    if rows:
+        await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, rows))
     generation = await _adopt(runtime, spec, model_id(spec.snapshot, config))
     return [], generation.encode()
+
+
+def _is_published(store: Store, model: str) -> bool:
+    try:
+        store.fetch("models", model)
+    except ArtifactMissingError:
+        return False
+    return True
 
 
 def _read_part(store: Store, name: str) -> Rows | None:
@@ -134,6 +145,7 @@ async def _adopt(runtime: Runtime, spec: FitSpec, model: str) -> str:
         snapshot=spec.snapshot,
         options=options,
         made_ms=int(time.time() * 1000),
+        users=snapshot.n_users,
         popular=[snapshot.items[item] for item in snapshot.popular(options.list_length).tolist()],
     )
     titles = snapshot.titles

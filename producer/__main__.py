@@ -1,0 +1,5 @@
+"""`python -m producer` is `reckoner`."""
+
+from producer.cli import main
+
+main()
