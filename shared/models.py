@@ -79,6 +79,8 @@ class Model:
 
 def model_id(snapshot_id: str, config: ModelConfig) -> str:
     """The id of the model that these kernels build from that snapshot with this configuration."""
+    # Converted as if read: a shrink of 0 that was given as an integer is the same configuration.
+    config = msgspec.convert(msgspec.to_builtins(config), ModelConfig)
     return short_hash(msgspec.json.encode([snapshot_id, config, KERNEL_VERSION], order="sorted"))
 
 

@@ -1,0 +1,76 @@
+"""Sources: what a path holds: a MovieLens directory or zip, a CSV file or a Parquet file."""
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from producer.importing.tables import CsvTable, ParquetTable, Table, sentences
+from shared.errors import SourceError
+
+RATINGS_NAME = "ratings.csv"
+MOVIES_NAME = "movies.csv"
+PARQUET_MAGIC = b"PAR1"
+ZIP_MAGIC = b"PK"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of interactions, and where they have one of their own, the table of titles."""
+
+    interactions: Table
+    titles: Table | None = None
+
+
+def find_source(path: Path) -> Source:
+    """What lies at `path`; the beginning of a file says more about its form than its name.
+
+    Raises:
+        SourceError: there is nothing, or nothing that can be imported.
+    """
+    if path.is_dir():
+        return _movielens_directory(path)
+    with sentences(str(path)), path.open("rb") as file:
+        start = file.read(4)
+    if start == PARQUET_MAGIC or path.suffix in (".parquet", ".pq"):
+        return Source(ParquetTable(path))
+    if start[:2] == ZIP_MAGIC or path.suffix == ".zip":
+        return _movielens_zip(path)
+    return Source(CsvTable(path.name, _opener(path)))
+
+
+def _movielens_directory(path: Path) -> Source:
+    ratings, movies = path / RATINGS_NAME, path / MOVIES_NAME
+    if not ratings.is_file():
+        raise SourceError(f"The directory {path} has no {RATINGS_NAME}.")
+    return Source(
+        CsvTable(RATINGS_NAME, _opener(ratings)), CsvTable(MOVIES_NAME, _opener(movies)) if movies.is_file() else None
+    )
+
+
+def _movielens_zip(path: Path) -> Source:
+    with sentences(path.name), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    found = [PurePosixPath(name) for name in names if PurePosixPath(name).name == RATINGS_NAME]
+    if not found:
+        raise SourceError(f"The zip file {path.name} has no {RATINGS_NAME}.")
+    ratings = min(found, key=lambda name: (len(name.parts), name))
+    movies = ratings.with_name(MOVIES_NAME)
+    return Source(
+        CsvTable(f"{ratings} in {path.name}", _zip_opener(path, str(ratings))),
+        CsvTable(f"{movies} in {path.name}", _zip_opener(path, str(movies))) if str(movies) in names else None,
+    )
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: path.open("rb")
+
+
+def _zip_opener(path: Path, name: str) -> Callable[[], BinaryIO]:
+    def open_member() -> BinaryIO:
+        # An opened member keeps the file open by itself, so the archive can be closed at once.
+        with zipfile.ZipFile(path) as archive:
+            return cast("BinaryIO", archive.open(name))
+
+    return open_member

@@ -1,0 +1,158 @@
+"""Tables: what lies in a CSV or Parquet file, batch by batch, with the number of each row's line."""
+
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from shared.errors import SourceError
+
+BATCH_ROWS = 131_072
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows: `lines` int64[n], where each stands in the file, and the columns by name."""
+
+    lines: NDArray[np.int64]
+    columns: dict[str, pa.Array]
+
+
+class Table(Protocol):
+    """A file of rows; `n_rows` is None when only reading it all would tell."""
+
+    name: str
+    columns: Sequence[str]
+    n_rows: int | None
+    unit: Literal["line", "row"]
+
+    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+        """The rows in the order of the file; `refuse(line, reason)` is called for one that has no columns at all.
+
+        Raises:
+            SourceError: the file cannot be read on.
+        """
+
+
+class CsvTable:
+    """A CSV file whose first line names the columns; every value is a text, so that an id of 007 stays 007.
+
+    A line number counts records, the header being 1: it is the line in an editor unless a quoted value before it holds
+    a newline.
+    """
+
+    n_rows: int | None = None
+    unit: Literal["line", "row"] = "line"
+
+    def __init__(self, name: str, open_file: Callable[[], BinaryIO]) -> None:
+        self.name = name
+        self._open_file = open_file
+        with sentences(name), open_file() as file:
+            # Only the header must be text here; what other columns hold may be in any encoding.
+            text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+            lines = csv.reader(text)
+            header = next(lines, None)
+            self._has_rows = next(lines, None) is not None
+        if header is None:
+            raise SourceError(f"{name} is empty.")
+        if not header:
+            raise SourceError(f"The first line of {name} is empty; it must name the columns.")
+        if any("\udc80" <= character <= "\udcff" for character in "".join(header)):
+            raise SourceError(f"{name} is not UTF-8 text.")
+        self.columns: Sequence[str] = header
+
+    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+        """See `Table.batches`."""
+        if not self._has_rows:
+            return
+        refused: list[int] = []
+
+        def refuse_misshapen(row: pyarrow.csv.InvalidRow) -> str:
+            refused.append(row.number)
+            refuse(row.number, f"it has {row.actual_columns} values instead of {row.expected_columns}")
+            return "skip"
+
+        done = 0
+        with sentences(self.name), self._open_file() as file, self._reader(file, names, refuse_misshapen) as reader:
+            for batch in reader:
+                positions = np.arange(done, done + batch.num_rows, dtype=np.int64)
+                done += batch.num_rows
+                # Row p stands at line p + 2 and one further for each refused line before it.
+                shifts = np.array(refused, dtype=np.int64) - 2 - np.arange(len(refused))
+                lines = positions + 2 + np.searchsorted(shifts, positions, side="right")
+                yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+    def _reader(
+        self, file: BinaryIO, names: Sequence[str], refuse: Callable[[pyarrow.csv.InvalidRow], str]
+    ) -> pyarrow.csv.CSVStreamingReader:
+        return pyarrow.csv.open_csv(
+            file,
+            # Without threads, or a refused row would not know its number.
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            # Empty lines are kept, or every line after one would have a wrong number.
+            parse_options=pyarrow.csv.ParseOptions(
+                newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=refuse
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=list(names), column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+
+class ParquetTable:
+    """A Parquet file; a row's number counts from 1, there being no header."""
+
+    unit: Literal["line", "row"] = "row"
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        with sentences(self.name), pyarrow.parquet.ParquetFile(path) as file:
+            self.columns: Sequence[str] = file.schema_arrow.names
+            self.n_rows: int | None = file.metadata.num_rows
+
+    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+        """See `Table.batches`."""
+        done = 0
+        with sentences(self.name), pyarrow.parquet.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
+                lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
+                done += batch.num_rows
+                yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+
+@contextmanager
+def sentences(name: str) -> Iterator[None]:
+    """Turn what the readers raise about the file `name` into one sentence."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        if "invalid UTF8" in str(error):
+            raise SourceError(f"{name} is not UTF-8 text.") from error
+        raise SourceError(f"{name} cannot be read: {_first_line(error)}.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise SourceError(f"{name} cannot be read: the zip file is damaged.") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise SourceError(f"{name} cannot be read: the zip file is encrypted or packed in an unusual way.") from error
+    except csv.Error as error:
+        raise SourceError(f"{name} cannot be read: {error}.") from error
+    except FileNotFoundError as error:
+        raise SourceError(f"{name} does not exist.") from error
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror or _first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

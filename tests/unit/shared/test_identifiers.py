@@ -1,0 +1,54 @@
+"""Tables of texts find any text and give any text back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.identifiers import build
+
+# Everything that has UTF-8, with a liking for what breaks formats.
+texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\t\"',é😀")), max_size=12)
+
+
+@given(st.lists(texts))
+def test_texts_come_back_in_their_order(given_texts: list[str]) -> None:
+    """A table gives back any texts, also empty and repeated ones."""
+    table = build(given_texts)
+    assert [table[index] for index in range(len(table))] == given_texts
+
+
+@given(st.sets(texts), texts)
+def test_every_text_is_found_at_its_place(members: set[str], other: str) -> None:
+    """`find` gives the index of each text, and None for one that is not there."""
+    table = build(sorted(members))
+    assert table.find_many(sorted(members)) == list(range(len(members)))
+    assert (table.find(other) is not None) == (other in members)
+
+
+@given(st.sets(texts))
+def test_the_order_is_that_of_the_bytes(members: set[str]) -> None:
+    """Python's order of texts is the order of their UTF-8."""
+    assert [text.encode() for text in sorted(members)] == sorted(text.encode() for text in members)
+
+
+def test_a_text_without_utf8_is_not_found() -> None:
+    """A lone surrogate, as a command line can hand one over, is unknown and no error."""
+    assert build(["a", "b"]).find("\udcff") is None
+
+
+def test_an_index_outside_is_an_index_error() -> None:
+    """Neither end is passed, and a negative index does not count from behind."""
+    table = build(["a", "b"])
+    for index in (-1, 2):
+        with pytest.raises(IndexError):
+            table[index]
+
+
+def test_an_empty_table_holds_nothing() -> None:
+    """A table of no texts has no length and finds nothing."""
+    table = build([])
+    assert len(table) == 0
+    assert table.find("") is None
+    assert table.offsets.dtype == np.int64
+    assert table.blob.dtype == np.uint8
