@@ -1,0 +1,21 @@
+"""The MovieLens data of the demonstration, as the indices that a snapshot gives them."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.interactions import Interactions, interactions
+
+
+def read_movielens(folder: Path) -> Interactions:
+    """100,004 interactions of 671 users and 9,066 items, read in a process of its own that writes into the folder."""
+    path = folder / "movielens.csv"
+    subprocess.run([sys.executable, "-m", "producer.demo_data", str(path)], check=True, capture_output=True)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(row["user"].encode(), row["item"].encode()) for row in csv.DictReader(file)]
+    user_ids, users = np.unique([user for user, _ in rows], return_inverse=True)  # sorted by bytes
+    item_ids, items = np.unique([item for _, item in rows], return_inverse=True)
+    return interactions(users, items, None, n_users=user_ids.size, n_items=item_ids.size)
