@@ -1,6 +1,7 @@
 """The edge of the command line: where errors become one sentence and an exit code, and values become lines."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -27,11 +28,11 @@ def guarded(run: Callable[[], None]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.TyperException as error:
-        error.show()
-        return error.exit_code
+        print(error.format_message(), file=sys.stderr)
+        return 2
     except BrokenPipeError:
         # Whoever read our output has had enough, as `head` does.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
 
