@@ -58,23 +58,24 @@ soak: .venv/dev.installed ## 20,000 jobs through one worker, and what its memory
 
 # Compiled for every supported platform at once, developers' tools included; the demonstration's lock is a part of that
 # one. It ends with a look whether wheels alone suffice for each supported Python and platform.
-compile := $(uv) pip compile --no-config --quiet --universal --python-version 3.11 --only-binary :all: \
+# Indexes that somebody has besides the usual one have no say in it.
+resolver := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(uv) pip
+compile := $(resolver) compile --no-config --quiet --universal --python-version 3.11 --only-binary :all: \
 	--generate-hashes --no-header --no-annotate $(UPGRADE)
-extra_indexes := UV_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS
 lock: ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest versions)
 	@$(make_venv)
 	@test -x $(uv) || $(pip) install --quiet $(hashed) --requirement installer.lock.txt
-	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --group installer --output-file installer.lock.txt
-	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --extra dev --group build --output-file dev.lock.txt pyproject.toml
-	@env $(patsubst %,-u %,$(extra_indexes)) $(compile) --extra demo --group build --constraint dev.lock.txt \
+	@$(compile) --group installer --output-file installer.lock.txt
+	@$(compile) --extra dev --group build --output-file dev.lock.txt pyproject.toml
+	@$(compile) --extra demo --group build --constraint dev.lock.txt \
 		--output-file demo.lock.txt pyproject.toml
 	@for version in 3.11 3.12 3.13 3.14; do \
 		for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
 			printf 'Wheels for Python %s on %s: ' $$version $$platform; \
-			$(uv) pip install --no-config --quiet --dry-run --target .venv/nowhere $(hashed) --python-version $$version \
+			$(resolver) install --no-config --quiet --dry-run --target .venv/nowhere $(hashed) --python-version $$version \
 				--python-platform $$platform --requirement dev.lock.txt && echo yes || exit 1; \
 		done; \
-	done; rmdir .venv/nowhere
+	done; rm -rf .venv/nowhere
 
 clean: ## remove .venv and everything that the tools here have written
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
