@@ -11,9 +11,10 @@ from arq.worker import Retry
 from shared.errors import ReckonerError
 from shared.flows import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
-from shared.redis.keys import job_key, tries_key
+from shared.redis.keys import job_key
 from shared.wire import BlockSpec, Chunk, FlowTask, Outcome, Reduce, Split
 from workers.runtime import Runtime
+from workers.turns import NotNowError
 
 MAX_TRIES = 3
 # How long a task goes on trying to hand its try back to a Redis that is away.
@@ -59,6 +60,9 @@ class Delivery:
             # A deadline of our own comes before arq's, so this is a SIGTERM.
             await asyncio.shield(self.give_back())
             raise
+        except NotNowError as error:
+            await self.give_back()
+            raise Retry from error
         except Exception as error:
             if not is_server_trouble(error):
                 raise
@@ -79,17 +83,10 @@ class Delivery:
                     return None
             await asyncio.sleep(0.2)
 
-    async def take(self) -> None:
-        """Count this start again."""
-        async with self.runtime.redis.pipeline(transaction=True) as pipe:
-            pipe.incr(tries_key(self.job_id))
-            pipe.expire(tries_key(self.job_id), 88_400)
-            await pipe.execute()
-
     async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
         """Do the work in its turn and in time; returns why it failed, None when it did not."""
         deadline_s = self.runtime.settings.task_deadline_s
-        async with self.runtime.turns.turn(self.tries > 1, self.give_back, self.take):
+        async with self.runtime.turns.turn(suspect=self.tries > 1):
             try:
                 async with asyncio.timeout(deadline_s) as limit:
                     await work()

@@ -63,7 +63,8 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store, *, handle_si
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys, flows),
         store=store,
-        turns=Turns(claiming),
+        # A suspect's wait and its own deadline together stay within arq's time-out.
+        turns=Turns(claiming, patience_s=deadline_s / 4),
         threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
     )
     worker = Worker(

@@ -1,81 +1,67 @@
 """Who runs beside whom in one worker: a job that may have killed a worker runs alone.
 
-A job on its second try is a suspect: the first may have ended with its worker. While it runs, the jobs beside it wait
-and give their own try back, so that a job that kills does not use up its neighbours' tries.
+A job on its second try is a suspect: its first may have ended with its worker. While a suspect waits for the jobs
+beside it and while it runs, its worker claims nothing, and what it had claimed already goes back to the queue with its
+try given back, so that a job that kills does not use up its neighbours' tries.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 # How long a worker that was told to claim nothing more may still be starting jobs that it has claimed.
 SETTLE_S = 0.1
 
 
-class Turns:
-    """Turns in one worker's process; `claiming` is told to stop and to go on claiming jobs."""
+class NotNowError(Exception):
+    """The job has to go back to the queue: a suspect runs alone here, or the jobs beside this suspect take too long."""
 
-    def __init__(self, claiming: Callable[[bool], None]) -> None:
+
+class Turns:
+    """The turns in one worker process; `claiming` tells it whether it may claim jobs, `patience_s` bounds a wait."""
+
+    def __init__(self, claiming: Callable[[bool], None], patience_s: float) -> None:
         self._claiming = claiming
+        self._patience_s = patience_s
         self._running = 0
-        self._suspects = 0
-        self._alone = asyncio.Lock()
-        self._changed = asyncio.Condition()
+        self._suspect = False
+        self._left = asyncio.Event()
 
     @asynccontextmanager
-    async def turn(
-        self, suspect: bool, give_back: Callable[[], Awaitable[None]], take: Callable[[], Awaitable[None]]
-    ) -> AsyncIterator[None]:
-        """Wait for one's turn and hold it; whoever waits calls `give_back`, and `take` when the turn comes."""
-        if suspect:
-            async with self._suspected(give_back, take):
-                yield
-            return
-        if self._suspects:
-            await give_back()
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._suspects)
-                self._running += 1
-            try:
-                await take()
-                yield
-            finally:
-                await self._left()
-            return
+    async def turn(self, suspect: bool) -> AsyncIterator[None]:
+        """Hold a turn, which a suspect has alone.
+
+        Raises:
+            NotNowError: there is none to be had now.
+        """
+        if self._suspect:
+            raise NotNowError
+        async with self._alone() if suspect else self._beside():
+            yield
+
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[None]:
         self._running += 1
         try:
             yield
         finally:
-            await self._left()
-
-    async def _left(self) -> None:
-        async with self._changed:
             self._running -= 1
-            self._changed.notify_all()
+            self._left.set()
 
     @asynccontextmanager
-    async def _suspected(
-        self, give_back: Callable[[], Awaitable[None]], take: Callable[[], Awaitable[None]]
-    ) -> AsyncIterator[None]:
-        self._suspects += 1
+    async def _alone(self) -> AsyncIterator[None]:
+        self._suspect = True
         self._claiming(False)
         try:
-            if self._alone.locked():
-                await give_back()
-                await self._alone.acquire()
-                await take()
-            else:
-                await self._alone.acquire()
+            await asyncio.sleep(min(SETTLE_S, self._patience_s))
             try:
-                await asyncio.sleep(SETTLE_S)
-                async with self._changed:
-                    await self._changed.wait_for(lambda: not self._running)
-                yield
-            finally:
-                self._alone.release()
+                async with asyncio.timeout(self._patience_s):
+                    while self._running:
+                        self._left.clear()
+                        await self._left.wait()
+            except TimeoutError as error:
+                raise NotNowError from error
+            yield
         finally:
-            async with self._changed:
-                self._suspects -= 1
-                if not self._suspects:
-                    self._claiming(True)
-                self._changed.notify_all()
+            self._suspect = False
+            self._claiming(True)
