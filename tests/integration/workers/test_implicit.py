@@ -1,0 +1,73 @@
+"""Tests of models and scores against an independent library, on real data."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.interactions import Interactions
+from tests.movielens import read_movielens
+from workers.kernels.build import Matrix, build_rows, join_rows
+from workers.kernels.score import score_users
+
+NEIGHBOURS = 100
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Interactions:
+    """The MovieLens data."""
+    return read_movielens(tmp_path_factory.mktemp("movielens"))
+
+
+@pytest.fixture(scope="module")
+def rival(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, NDArray[Any]]:
+    """Scores and rows of implicit's CosineRecommender."""
+    folder = tmp_path_factory.mktemp("rival")
+    source, target = folder / "in.npz", folder / "out.npz"
+    np.savez(source, user_ptr=data.user_ptr, user_items=data.user_items, n_items=data.n_items, neighbours=NEIGHBOURS)
+    script = Path(__file__).with_name("implicit_rival.py")
+    subprocess.run([sys.executable, str(script), str(source), str(target)], check=True)
+    with np.load(target, allow_pickle=False) as answers:
+        return dict(answers)
+
+
+def model_of(data: Interactions, neighbours: int) -> Matrix:
+    rows = build_rows(
+        *(data.item_ptr, data.item_users, None, data.user_ptr, data.user_items, None, 0, data.n_items),
+        similarity="cosine",
+        neighbours=neighbours,
+        shrink=0.0,
+        stop=np.zeros(1, np.uint8),
+    )
+    assert rows is not None
+    return join_rows([rows])
+
+
+def test_with_all_neighbours_everybodys_ten_best_scores_are_implicits(
+    data: Interactions, rival: Mapping[str, NDArray[Any]]
+) -> None:
+    """Implicit sums where we take the mean: ours times the weight of the history."""
+    matrix = model_of(data, data.n_items)
+    best = score_users(*matrix, data.user_ptr, data.user_items, None, 0, data.n_items, 10, stop=np.zeros(1, np.uint8))
+    assert best is not None
+    assert (best.counts == 10).all()
+    ours = best.scores.reshape(data.n_users, 10).astype(np.float64) * np.diff(data.user_ptr)[:, np.newaxis]
+    theirs = -np.sort(-rival["scores"], axis=1)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_each_items_hundred_highest_similarities_are_implicits(
+    data: Interactions, rival: Mapping[str, NDArray[Any]]
+) -> None:
+    """Without the item itself, which implicit counts among its neighbours or loses among others at 1."""
+    matrix = model_of(data, NEIGHBOURS)
+    for item in range(data.n_items):
+        ours = matrix.row_values[matrix.row_ptr[item] : matrix.row_ptr[item + 1]]
+        row = slice(rival["row_ptr"][item], rival["row_ptr"][item + 1])
+        theirs = rival["row_values"][row][rival["row_items"][row] != item]
+        np.testing.assert_allclose(-np.sort(-ours), -np.sort(-theirs)[:NEIGHBOURS], rtol=1e-6)
