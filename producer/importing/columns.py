@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from shared.errors import SourceError
 
+SHOWN_CHARACTERS = 60
+SHOWN_NAMES = 50
+
 # Compared without case; an earlier name is preferred. A weight is only ever used when it was named: a column called
 # `rating` or `quantity` may well say the opposite of how much somebody likes a thing.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
@@ -72,7 +75,7 @@ def require_column(role: str, named: str | None, present: Sequence[str], source:
     if name is None:
         raise SourceError(
             f"{source} has no {role} column by a usual name ({', '.join(USUAL_NAMES[role])}); its columns are: "
-            f"{', '.join(present)}. Name the right one with --{role}."
+            f"{_listed(present)}. Name the right one with --{role}."
         )
     return name
 
@@ -86,5 +89,10 @@ def find_column(role: str, named: str | None, present: Sequence[str], source: st
     if named is None:
         return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
     if named not in present:
-        raise SourceError(f"{source} has no column {named} (--{role}); its columns are: {', '.join(present)}.")
+        raise SourceError(f"{source} has no column {named} (--{role}); its columns are: {_listed(present)}.")
     return named
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names in one line; a quotation mark that is missing can put half a file into one of them."""
+    return ", ".join(" ".join(name[:SHOWN_CHARACTERS].split()) for name in names[:SHOWN_NAMES])

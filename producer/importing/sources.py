@@ -51,15 +51,15 @@ def _movielens_directory(path: Path) -> Source:
 
 def _movielens_zip(path: Path) -> Source:
     with sentences(path.name), zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    found = [PurePosixPath(name) for name in names if PurePosixPath(name).name == RATINGS_NAME]
+        names = {PurePosixPath(name): name for name in archive.namelist()}
+    found = [place for place in names if place.name == RATINGS_NAME]
     if not found:
         raise SourceError(f"The zip file {path.name} has no {RATINGS_NAME}.")
-    ratings = min(found, key=lambda name: (len(name.parts), name))
+    ratings = min(found, key=lambda place: (len(place.parts), place))
     movies = ratings.with_name(MOVIES_NAME)
     return Source(
-        CsvTable(f"{ratings} in {path.name}", _zip_opener(path, str(ratings))),
-        CsvTable(f"{movies} in {path.name}", _zip_opener(path, str(movies))) if str(movies) in names else None,
+        CsvTable(f"{ratings} in {path.name}", _zip_opener(path, names[ratings])),
+        CsvTable(f"{movies} in {path.name}", _zip_opener(path, names[movies])) if movies in names else None,
     )
 
 

@@ -60,17 +60,13 @@ class CsvTable:
         self.name = name
         self._open_file = open_file
         with sentences(name), open_file() as file:
-            # Only the header must be text here; what other columns hold may be in any encoding.
-            text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-            lines = csv.reader(text)
-            header = next(lines, None)
-            self._has_rows = next(lines, None) is not None
+            text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+            header = next(csv.reader(text), None)
+            self._has_rows = text.read(1) != ""
         if header is None:
             raise SourceError(f"{name} is empty.")
         if not header:
             raise SourceError(f"The first line of {name} is empty; it must name the columns.")
-        if any("\udc80" <= character <= "\udcff" for character in "".join(header)):
-            raise SourceError(f"{name} is not UTF-8 text.")
         self.columns: Sequence[str] = header
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
@@ -98,7 +94,8 @@ class CsvTable:
         self, file: BinaryIO, names: Sequence[str], refuse: Callable[[pyarrow.csv.InvalidRow], str]
     ) -> pyarrow.csv.CSVStreamingReader:
         return pyarrow.csv.open_csv(
-            file,
+            # Checks that all is UTF-8, also what is not read and what is refused.
+            pa.transcoding_input_stream(file, "utf-8", "utf-8"),
             # Without threads, or a refused row would not know its number.
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
             # Empty lines are kept, or every line after one would have a wrong number.
@@ -128,6 +125,7 @@ class ParquetTable:
         done = 0
         with sentences(self.name), pyarrow.parquet.ParquetFile(self._path) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
+                batch.validate(full=True)
                 lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                 done += batch.num_rows
                 yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
@@ -139,9 +137,13 @@ def sentences(name: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        if "invalid UTF8" in str(error):
+        if "invalid utf8" in str(error).casefold():
             raise SourceError(f"{name} is not UTF-8 text.") from error
+        if "straddles two block boundaries" in str(error):
+            raise SourceError(f"{name} cannot be read: one row has over {BLOCK_BYTES:,} bytes.") from error
         raise SourceError(f"{name} cannot be read: {_first_line(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{name} is not UTF-8 text.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise SourceError(f"{name} cannot be read: the zip file is damaged.") from error
     except (NotImplementedError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """A snapshot holds the same interactions by user and by item."""
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -71,11 +72,11 @@ def test_interactions_are_there_by_user_and_by_item(
 
 @given(pairs, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, entries: dict[tuple[int, int], tuple[float, int]], random: object
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[tuple[int, int], tuple[float, int]], random: Random
 ) -> None:
     """The same interactions in another order are the same snapshot."""
     shuffled = list(entries.items())
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     assert write(first, entries) == write(second, dict(shuffled))
 
