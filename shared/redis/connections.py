@@ -1,0 +1,215 @@
+"""Connections to Redis: one pool of our own, and what its troubles mean in a sentence without secrets."""
+
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+
+from arq import ArqRedis
+from arq.constants import default_queue_name
+from redis import exceptions
+from redis.asyncio.connection import (
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
+
+from shared.errors import RedisUnavailableError, SettingsError, WireError
+
+OLDEST_REDIS = (7, 0)
+
+# What a Redis URL may ask for. Anything else is a slip, or (decode_responses) would break arq.
+URL_OPTIONS = frozenset({
+    "db",
+    "health_check_interval",
+    "max_connections",
+    "password",
+    "socket_connect_timeout",
+    "socket_timeout",
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+    "username",
+})  # fmt: skip
+
+# Half a minute of silence, then three probes: a link that a firewall dropped is noticed within a minute.
+KEEPALIVE_S = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+# Answers that say "not now" of the server and nothing of the command. redis-py has classes for some of them only.
+TROUBLE_CODES = frozenset({"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "UNBLOCKED"})
+# Where the server's own words begin: redis-py puts a pipeline's command before them, and EXEC says what it refuses for.
+SERVER_WORDS = re.compile(
+    r"""(?s)(?:.* of pipeline caused error: \(['"])?(?:Transaction discarded because of: )?(\w*)"""
+)
+
+
+def refuse_jobs(_: Any) -> Any:
+    """Take the place of a job serializer and deserializer, for which arq would otherwise use pickle.
+
+    Raises:
+        WireError: always.
+    """
+    raise WireError("This connection carries no jobs.")
+
+
+def connect(
+    url: str,
+    *,
+    client_name: str = "reckoner",
+    queue_name: str = default_queue_name,
+    job_serializer: Callable[[dict[str, Any]], bytes] = refuse_jobs,
+    job_deserializer: Callable[[bytes], dict[str, Any]] = refuse_jobs,
+    socket_timeout_s: float | None = 5.0,
+    connect_timeout_s: float = 0.9,
+    max_connections: int | None = None,
+) -> ArqRedis:
+    """Make a pool for `url` (redis://, rediss:// or unix://, percent-encoded) that connects when it is first used.
+
+    A command that takes longer than `socket_timeout_s` fails; None is for connections that block on purpose. Options in
+    the URL win. Close it with `aclose()`.
+
+    Raises:
+        SettingsError: the URL cannot be used; the message does not show it.
+    """
+    parts = _split(url)
+    query = parse_qs(parts.query)
+    unknown = sorted(query.keys() - URL_OPTIONS)
+    if unknown:
+        raise SettingsError(f"The Redis URL has an unknown option: {unknown[0]}.")
+    options: dict[str, Any] = {}
+    if parts.scheme != "unix":
+        options["socket_keepalive"] = True
+        options["socket_keepalive_options"] = {
+            getattr(socket, name): seconds for name, seconds in KEEPALIVE_S.items() if hasattr(socket, name)
+        }
+    if parts.scheme == "rediss" and query.get("ssl_cert_reqs") != ["none"]:
+        options["ssl_check_hostname"] = True
+    try:
+        pool = ConnectionPool.from_url(
+            url,
+            client_name=client_name,
+            socket_timeout=socket_timeout_s,
+            socket_connect_timeout=connect_timeout_s,
+            max_connections=max_connections,
+            **options,
+        )
+        pool.make_connection()  # type: ignore[no-untyped-call] # it is what looks at the options
+    except (ValueError, TypeError, exceptions.RedisError):
+        # The reason may quote the URL, so neither it nor its traceback goes on from here.
+        raise SettingsError("The Redis URL has an option with a value that it cannot have.") from None
+    redis = ArqRedis(
+        pool, job_serializer=job_serializer, job_deserializer=job_deserializer, default_queue_name=queue_name
+    )
+    redis.auto_close_connection_pool = True
+    return redis
+
+
+def describe(url: str) -> str:
+    """Return `url` without user, password and options, for messages; one that cannot be used is not shown at all."""
+    try:
+        _split(url)
+        options = parse_url(url)
+    except (SettingsError, ValueError):
+        return "a URL that cannot be used"
+    return _name(options.get("connection_class", Connection), options)
+
+
+async def check(redis: ArqRedis) -> None:
+    """Make sure that `redis` answers and is one to work with.
+
+    Raises:
+        RedisUnavailableError: it cannot be reached, refuses the password, is still loading, or refuses commands.
+        SettingsError: it is older than 7.0, or a Redis Cluster.
+    """
+    pool = redis.connection_pool
+    where = _name(pool.connection_class, pool.connection_kwargs)
+    try:
+        await redis.ping()
+        server, cluster = await redis.info("server"), await redis.info("cluster")
+    except exceptions.RedisError as error:
+        raise RedisUnavailableError(f"Redis at {where} {_trouble(error)}.", redis=where) from error
+    version = str(server["redis_version"])
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
+        raise SettingsError(f"Redis at {where} is version {version}, and 7.0 or newer is needed.", redis=where)
+    if cluster["cluster_enabled"]:
+        raise SettingsError(
+            f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used.", redis=where
+        )
+
+
+def is_server_trouble(error: BaseException) -> bool:
+    """Whether Redis itself ended what was under way (lost, late, full, read-only, loading, busy), so it may be tried
+    again and counts against nobody.
+    """
+    if isinstance(
+        error,
+        (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError),
+    ):
+        return True
+    words = SERVER_WORDS.match(str(error)) if isinstance(error, exceptions.ResponseError) else None
+    return words is not None and words[1] in TROUBLE_CODES
+
+
+def _split(url: str) -> SplitResult:
+    """Split `url`, and refuse one in which it is not plain where the password ends."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        parts = None
+    if parts is None or (parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment):
+        # The error of urlsplit quotes what it takes for the port, which may be a part of the password.
+        raise SettingsError(
+            "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
+        )
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise SettingsError("The Redis URL has to start with redis://, rediss:// or unix://.")
+    return parts
+
+
+def _name(kind: type, options: Mapping[str, Any]) -> str:
+    """Write as a URL where connections with `options` go."""
+    database = options.get("db") or 0
+    if issubclass(kind, UnixDomainSocketConnection):
+        return f"unix://{quote(options.get('path', ''))}" + (f"?db={database}" if database else "")
+    scheme = "rediss" if issubclass(kind, SSLConnection) else "redis"
+    host = options.get("host", "localhost")
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}/{database}"
+
+
+def _trouble(error: BaseException) -> str:
+    """Say in half a sentence what `error` of redis-py means; redis-py wraps some errors in others."""
+    causes = list(_causes(error))
+    told = [
+        (exceptions.AuthenticationError, "refuses the user name or password"),
+        (exceptions.BusyLoadingError, "is still loading its data"),
+        (exceptions.TimeoutError, "does not answer in time"),
+        (exceptions.InvalidResponse, "does not talk as Redis does"),
+        (exceptions.NoPermissionError, "does not let this user ask for PING and INFO"),
+    ]
+    for kind, words in told:
+        if any(isinstance(cause, kind) for cause in causes):
+            return words
+    for cause in causes:
+        if isinstance(cause, exceptions.ResponseError):
+            return f"refuses commands ({str(cause).rstrip('.')})"
+        if isinstance(cause, ssl.SSLError):
+            return f"cannot be reached (TLS: {cause.reason})"
+        if isinstance(cause, socket.gaierror):
+            return f"cannot be reached ({cause.strerror})"
+        if isinstance(cause, OSError) and cause.errno:
+            return f"cannot be reached ({os.strerror(cause.errno)})"
+    return "cannot be reached"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

