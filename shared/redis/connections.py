@@ -67,7 +67,7 @@ def connect(
     job_serializer: Callable[[dict[str, Any]], bytes] = refuse_jobs,
     job_deserializer: Callable[[bytes], dict[str, Any]] = refuse_jobs,
     socket_timeout_s: float | None = 5.0,
-    connect_timeout_s: float = 0.9,
+    connect_timeout_s: float = 0.8,
     max_connections: int | None = None,
 ) -> ArqRedis:
     """Make a pool for `url` (redis://, rediss:// or unix://, percent-encoded) that connects when it is first used.
