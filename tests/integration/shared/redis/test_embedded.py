@@ -1,5 +1,6 @@
 """The embedded server, with real processes: it starts anywhere, keeps its data, and never outlives its launcher."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -77,9 +78,16 @@ def socket_of(url: str) -> Path:
     return Path(unquote(url.removeprefix("unix://")))
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet has ended all the same."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def wait_until_gone(pid: int, within_s: float = 2.0) -> None:
     deadline = time.monotonic() + within_s
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while is_there(pid):
         assert time.monotonic() < deadline, f"process {pid} is still there after {within_s} s"
         time.sleep(0.01)
 
