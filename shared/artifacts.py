@@ -1,48 +1,26 @@
 """Artifacts: immutable directories of `.npy` arrays and one manifest, opened through a memory map."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
-from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
-
-FORMAT_VERSION = 1
-ID_LENGTH = 16
-MANIFEST_NAME = "manifest.json"
+from shared.errors import ArtifactDamagedError, StoreError
+from shared.manifests import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    ArrayFile,
+    Manifest,
+    file_sha256,
+    read_manifest,
+    reason,
+    short_hash,
+)
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
-# Names become file names, so they are kept to what no file system can misread.
-ArrayName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
-
-
-class ArrayFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the manifest says of the file `{name}.npy`; `size` is that of the file, in bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    sha256: str
-
-
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The contents of `manifest.json`; without an `id` of its own the artifact is named by the manifest's hash."""
-
-    format: int
-    kind: str
-    facts: dict[str, Any]
-    arrays: dict[ArrayName, ArrayFile]
-    id: str | None = None
-
-    def encode(self) -> bytes:
-        """The manifest as JSON; the same contents give the same bytes."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +30,6 @@ class Artifact:
     id: str
     facts: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
-
-
-def reason(error: OSError) -> str:
-    """Why the operating system refused, without a full stop; numpy reports a full disk without an errno."""
-    return error.strerror or "only a part of it could be written, so the disk may be full"
-
-
-def short_hash(data: bytes) -> str:
-    """The first hexadecimal digits of the SHA-256 of `data`, which name an artifact."""
-    return hashlib.sha256(data).hexdigest()[:ID_LENGTH]
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_artifact(
@@ -97,28 +59,6 @@ def write_artifact(
 def _write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
     np.save(path, array, allow_pickle=False)
     return ArrayFile(array.dtype.str, array.shape, path.stat().st_size, file_sha256(path))
-
-
-def read_manifest(directory: Path) -> tuple[str, Manifest]:
-    """The id and the manifest of the artifact in `directory`.
-
-    Raises:
-        ArtifactMissingError: there is no manifest, so nothing was published here.
-        ArtifactDamagedError: the manifest cannot be read.
-        StoreError: the manifest has a format that this release does not read.
-    """
-    try:
-        encoded = (directory / MANIFEST_NAME).read_bytes()
-        manifest = msgspec.json.decode(encoded, type=Manifest)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactMissingError(f"There is no artifact {directory.name}: it has no {MANIFEST_NAME}.") from error
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {directory.name} cannot be read.") from error
-    if manifest.format != FORMAT_VERSION:
-        raise StoreError(
-            f"Artifact {directory.name} has format {manifest.format}, and this release reads format {FORMAT_VERSION}."
-        )
-    return manifest.id or short_hash(encoded), manifest
 
 
 def open_artifact(directory: Path, kind: str, *, verify: bool = False) -> Artifact:

@@ -2,29 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
-from shared.artifacts import open_artifact, short_hash, write_artifact
+from shared.artifacts import open_artifact, write_artifact
 from shared.errors import ArtifactDamagedError
+from shared.model_config import KERNEL_VERSION, ModelConfig, model_id
 
 KIND: Final = "models"
-# Raised whenever the kernels would build another model from the same snapshot and configuration.
-KERNEL_VERSION = 1
-
-
-class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How similar items are found."""
-
-    similarity: Annotated[Literal["cosine"], Meta(description="The formula.")] = "cosine"
-    neighbours: Annotated[int, Meta(description="K, how many similar items are kept for each item.", ge=1)] = 100
-    shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
-        0.0
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +63,6 @@ class Model:
         chunks = len(bounds) - 1
         tasks = min(n_tasks, chunks)
         return bounds[np.arange(tasks + 1) * chunks // max(tasks, 1)]
-
-
-def model_id(snapshot_id: str, config: ModelConfig) -> str:
-    """The id of the model that these kernels build from that snapshot with this configuration."""
-    # Converted as if read: a shrink of 0 that was given as an integer is the same configuration.
-    config = msgspec.convert(msgspec.to_builtins(config), ModelConfig)
-    return short_hash(msgspec.json.encode([snapshot_id, config, KERNEL_VERSION], order="sorted"))
 
 
 def write_model(

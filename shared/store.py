@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from shared.artifacts import MANIFEST_NAME, file_sha256, read_manifest, reason
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from shared.manifests import MANIFEST_NAME, file_sha256, read_manifest, reason
 
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]

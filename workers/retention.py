@@ -5,7 +5,7 @@ from functools import partial
 import structlog
 
 from shared.errors import WireError
-from shared.models import model_id
+from shared.model_config import model_id
 from shared.redis.scripts import ask
 from shared.store import EntryKind, Store, StoreEntry
 from shared.wire import RECORD, FitSpec

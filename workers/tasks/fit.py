@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
-from shared.models import ModelConfig, model_id, write_model
+from shared.model_config import ModelConfig, model_id
+from shared.models import write_model
 from shared.results import generation_id
 from shared.store import Store
 from shared.wire import Codec, FitSpec, Options, Part, Plan, Record

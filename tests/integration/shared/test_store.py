@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.artifacts import MANIFEST_NAME, open_artifact, write_artifact
+from shared.artifacts import open_artifact, write_artifact
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from shared.manifests import MANIFEST_NAME
 from shared.store import DirectoryStore, open_store
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.artifacts import MANIFEST_NAME, open_artifact, write_artifact
+from shared.artifacts import open_artifact, write_artifact
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from shared.manifests import MANIFEST_NAME
 
 ARRAYS: dict[str, NDArray[Any]] = {"numbers": np.arange(1000, dtype=np.int64), "empty": np.zeros(0, dtype=np.float32)}
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from shared.artifacts import write_artifact
 from shared.errors import ArtifactDamagedError
-from shared.models import KIND, Model, ModelConfig, model_id, open_model, write_model
+from shared.model_config import ModelConfig, model_id
+from shared.models import KIND, Model, open_model, write_model
 
 
 def model_with(entries_by_candidate: list[int]) -> Model:
@@ -82,18 +83,6 @@ def test_a_model_is_read_back(tmp_path: Path) -> None:
     assert model.candidate_ptr.tolist() == [0, 0, 1, 3]
     for found, given_array in ((model.row_ptr, row_ptr), (model.row_items, row_items), (model.row_values, row_values)):
         np.testing.assert_array_equal(found, given_array)
-
-
-def test_the_id_depends_on_snapshot_and_configuration() -> None:
-    """Two snapshots, two numbers of neighbours or two shrinks are different models."""
-    ids = {
-        model_id(snapshot, ModelConfig(neighbours=neighbours, shrink=shrink))
-        for snapshot in ("a", "b")
-        for neighbours in (100, 101)
-        for shrink in (0.0, 1.0)
-    }
-    assert len(ids) == 8
-    assert model_id("a", ModelConfig(shrink=0)) == model_id("a", ModelConfig())
 
 
 @pytest.mark.parametrize("facts", [{}, {"snapshot": 1, "config": {}}, {"snapshot": "s", "config": {"unknown": 1}}])
