@@ -35,6 +35,10 @@ class EmbeddedServerError(ReckonerError):
     """The embedded Redis server did not start."""
 
 
+class WorkersUnavailableError(ReckonerError):
+    """The workers did not start, or have ended."""
+
+
 class SourceError(ReckonerError):
     """The file cannot be imported."""
 

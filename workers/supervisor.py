@@ -4,17 +4,19 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 import structlog
 
+from shared.errors import ReckonerError
 from shared.flows import Flows
-from shared.redis.connections import is_server_trouble
+from shared.interpreter import module_command
+from shared.redis.connections import check, connect, is_server_trouble
 from shared.redis.keys import Keys
 from shared.settings import Settings
-from workers.settings import connect_worker
+from shared.store import open_store
+from workers.environment import find_redis
 
 log = structlog.get_logger()
 
@@ -37,21 +39,30 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `processes` workers alive until a signal comes."""
+    """Keeps `processes` workers alive until a signal comes.
 
-    def __init__(self, settings: Settings, url: str, processes: int) -> None:
+    It imports no kernels and no arq worker, so that it is small and its children start at once.
+    """
+
+    def __init__(self, settings: Settings, processes: int) -> None:
         self._settings = settings
-        self._url = url
         self._children = [Child() for _ in range(processes)]
         self._stopping = False
 
     def run(self) -> None:
-        """Run until SIGINT or SIGTERM, then stop all workers and wait for them."""
+        """Run until SIGINT or SIGTERM, then stop all workers and wait for them.
+
+        Raises:
+            ReckonerError: Redis or the store cannot be used; no worker was started then.
+        """
+        open_store(self._settings.store_location)
+        asyncio.run(_check(self._settings))
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
             while not self._stopping:
-                self._restart_those_that_ended()
+                self._note_those_that_ended()
+                self._start_those_that_are_due()
                 time.sleep(LOOK_S)
         finally:
             self._stop_children()
@@ -59,24 +70,27 @@ class Supervisor:
     def _stop(self, signum: int, frame: object) -> None:
         self._stopping = True
 
-    def _restart_those_that_ended(self) -> None:
+    def _note_those_that_ended(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.process is not None and child.process.poll() is not None:
-                if now - child.started > STEADY_S:
-                    child.backoff_s = FIRST_BACKOFF_S
-                log.warning("a worker ended", code=child.process.returncode, again_in_s=child.backoff_s)
-                child.process, child.due = None, now + child.backoff_s
-                child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
-            if child.process is None and now >= child.due:
-                set_aside_foreign_members(self._settings, self._url)
-                child.started = now
-                child.process = self._spawn()
+            if child.process is None or child.process.poll() is None:
+                continue
+            if now - child.started > STEADY_S:
+                child.backoff_s = FIRST_BACKOFF_S
+            log.warning(
+                "a worker ended", pid=child.process.pid, code=child.process.returncode, again_in_s=child.backoff_s
+            )
+            child.process, child.due = None, now + child.backoff_s
+            child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
 
-    def _spawn(self) -> "subprocess.Popen[bytes]":
-        environment = os.environ | {"RECKONER_REDIS_URL": self._url}
-        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
-        return subprocess.Popen([sys.executable, "-m", "workers", "--child"], env=environment, start_new_session=True)
+    def _start_those_that_are_due(self) -> None:
+        now = time.monotonic()
+        due = [child for child in self._children if child.process is None and now >= child.due]
+        if due:
+            set_aside_foreign_members(self._settings)
+        for child in due:
+            if not self._stopping:
+                child.started, child.process = time.monotonic(), _start_worker()
 
     def _stop_children(self) -> None:
         running = [child.process for child in self._children if child.process is not None]
@@ -92,21 +106,36 @@ class Supervisor:
                 process.wait()
 
 
-def set_aside_foreign_members(settings: Settings, url: str) -> None:
+def _start_worker() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        module_command("workers", "--child", "--parent", str(os.getpid())),
+        stdin=subprocess.DEVNULL,
+        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
+        start_new_session=True,
+    )
+
+
+async def _check(settings: Settings) -> None:
+    async with connect(find_redis(settings)) as redis:
+        await check(redis)
+
+
+def set_aside_foreign_members(settings: Settings) -> None:
     """Remove queue members that are not UTF-8: a stock worker that meets one ends, and so does the next."""
     try:
-        count = asyncio.run(_set_aside(settings, url))
+        count = asyncio.run(_set_aside(settings))
     except Exception as error:
-        if not is_server_trouble(error):
+        # No Redis now: the workers say so, and are started again until there is one.
+        if not isinstance(error, ReckonerError) and not is_server_trouble(error):
             raise
         return
     if count:
         log.warning("queue members that no job can have were set aside", count=count)
 
 
-async def _set_aside(settings: Settings, url: str) -> int:
+async def _set_aside(settings: Settings) -> int:
     keys, count = Keys(settings.prefix), 0
-    async with connect_worker(settings, url) as redis:
+    async with connect(find_redis(settings)) as redis:
         flows = Flows(redis, keys, settings.first_look_s)
         async for member, _ in redis.zscan_iter(keys.queue, count=SCAN_AT_ONCE):
             try:

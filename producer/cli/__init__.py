@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from producer.cli import workers
 from producer.cli.edge import guarded
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+workers.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,71 @@
+"""`reckoner worker` and `reckoner up`: starting what does the work."""
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+LOOK_S = 0.1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(worker)
+    app.command()(up)
+
+
+def worker(
+    processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="How many worker processes.")] = 1,
+) -> None:
+    """Run worker processes until Ctrl-C.
+
+    Those that crash are started again. Every worker on any host that
+    reaches the Redis and the store takes its share of the work.
+
+    Example: reckoner worker --processes 4
+    """
+    from shared.interpreter import module_command
+
+    # The supervisor takes this process over, so that signals reach it and nothing of the command line stays in memory.
+    command = module_command("workers", "--processes", str(processes))
+    os.execv(command[0], command)  # noqa: S606
+
+
+def up(
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.")] = 2,
+) -> None:
+    """Run an embedded Redis and workers in the foreground, until Ctrl-C.
+
+    Prints `ready` when all of them answer. Everything is kept in
+    RECKONER_HOME for the next time, and other commands find it there.
+
+    Example: reckoner up --workers 2
+    """
+    from producer.interruption import Interrupted, Interruption
+    from producer.local import LocalSystem
+    from shared.errors import UsageError, WorkersUnavailableError
+    from shared.settings import load_settings
+
+    settings = load_settings()
+    if settings.redis_url:
+        raise UsageError(
+            "RECKONER_REDIS_URL is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`."
+        )
+    with Interruption() as interruption:
+        try:
+            with LocalSystem(settings.home_path, workers, os.environ) as system:
+                interruption.run(system.ready(settings.prefix))
+                print("ready", flush=True)
+                while True:
+                    interruption.check()
+                    system.check()
+                    time.sleep(LOOK_S)
+        except Interrupted:
+            return
+        except WorkersUnavailableError as error:
+            code = error.evidence.get("code")
+            if isinstance(code, int) and code > 0:
+                # The supervisor has said why on standard error.
+                raise typer.Exit(code) from error
+            raise

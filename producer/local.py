@@ -1,0 +1,106 @@
+"""The embedded Redis of one home with workers beside it: what `up` and `demo` start, watch and stop in order."""
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from redis.exceptions import RedisError
+
+from producer.client import Reckoner, wait_for_workers
+from shared.errors import EmbeddedServerError, WorkersUnavailableError
+from shared.interpreter import module_command
+from shared.redis.embedded import EmbeddedServer
+
+READY_WITHIN_S = 30.0
+LOOK_S = 0.05
+# The supervisor gives its workers ten seconds before it uses SIGKILL.
+STOP_WAIT_S = 15.0
+
+
+class LocalSystem:
+    """A running server and a supervisor of `processes` workers; leaving it stops the workers first, then the server.
+
+    Enter it in the main thread, which the server ends with. `environ` is the workers' environment, which has to name
+    the same home; their log goes to `log`, or to standard error.
+    """
+
+    def __init__(self, home: Path, processes: int, environ: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+        self._home = home
+        self._processes = processes
+        self._environ = environ
+        self._log = log
+
+    def __enter__(self) -> Self:
+        self._server = EmbeddedServer.start(self._home)
+        try:
+            # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
+            self._since_ms = time.time_ns() // 1_000_000
+            self._supervisor = subprocess.Popen(
+                module_command("workers", "--processes", str(self._processes), "--parent", str(os.getpid())),
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stderr=self._log,
+                # A session of its own: Ctrl-C reaches this process alone, which then stops everything in order.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._server.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._supervisor.terminate()
+            self._supervisor.wait(STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            # Its workers notice that it is gone, and end.
+            self._supervisor.kill()
+            self._supervisor.wait()
+        finally:
+            self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """The URL of the server."""
+        return self._server.url
+
+    def check(self) -> None:
+        """Make sure that both still run.
+
+        Raises:
+            EmbeddedServerError: the server has ended.
+            WorkersUnavailableError: the supervisor has ended; the evidence `code` is its exit code.
+        """
+        if not self._server.is_running:
+            raise EmbeddedServerError("The embedded server has ended, and the workers with it; its data are kept.")
+        code = self._supervisor.poll()
+        if code is not None:
+            raise WorkersUnavailableError(f"The workers have ended (exit code {code}).", code=code)
+
+    async def ready(self, prefix: str, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until all workers answer; `prefix` is that of their keys.
+
+        Raises:
+            EmbeddedServerError: the server has ended, or does not answer.
+            WorkersUnavailableError: the workers have ended, or were not ready in time.
+        """
+        async with Reckoner(self.url, prefix=prefix) as reckoner:
+            waiting = asyncio.ensure_future(wait_for_workers(reckoner, self._processes, self._since_ms, within_s))
+            try:
+                while not waiting.done():
+                    self.check()
+                    await asyncio.wait({waiting}, timeout=LOOK_S)
+                in_time = waiting.result()
+            except RedisError as error:
+                raise EmbeddedServerError("The embedded server does not answer any more; its data are kept.") from error
+            finally:
+                waiting.cancel()
+        if not in_time:
+            raise WorkersUnavailableError(f"The workers were not ready within {within_s:g} s.")
