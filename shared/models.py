@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.artifacts import open_artifact, write_artifact
+from shared.balance import balance
 from shared.errors import ArtifactDamagedError
 from shared.model_config import KERNEL_VERSION, ModelConfig, model_id
 
@@ -42,17 +43,7 @@ class Model:
 
         Each holds about as many entries as the others and at least one candidate, so there are at most I chunks.
         """
-        chunks = min(n_chunks, self.n_items)
-        steps = np.arange(chunks + 1, dtype=np.int64)
-        if chunks == 0:
-            return steps
-        bounds = np.searchsorted(self.candidate_ptr, steps * self.candidate_ptr[-1] // chunks).astype(np.int64)
-        # A candidate that many rows share can be worth several chunks: every bound moves on by one at least, and
-        # leaves one candidate to each chunk that follows.
-        bounds = np.maximum.accumulate(bounds - steps) + steps
-        bounds[-1] = self.n_items
-        bounds[:] = np.minimum(bounds, self.n_items - steps[::-1])
-        return bounds
+        return balance(np.diff(self.candidate_ptr), n_chunks)
 
     def task_bounds(self, n_chunks: int, n_tasks: int) -> NDArray[np.int64]:
         """The bounds of `n_tasks` chunk tasks, int64[tasks + 1]; task t scores candidates [b[t], b[t + 1]).

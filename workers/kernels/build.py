@@ -16,9 +16,9 @@ from workers.kernels.compiled import (
     WRITE_UINT32,
     compiled,
 )
-from workers.kernels.plan import row_work
 from workers.kernels.ranking import KEEP_BEST, KeepBest, keep_best
 from workers.kernels.similarity import FORMULA, SIMILARITIES, Formula
+from workers.kernels.work import row_work
 
 
 class Rows(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from shared.balance import balance
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.model_config import ModelConfig, model_id
 from shared.models import write_model
@@ -14,7 +15,7 @@ from shared.store import Store
 from shared.wire import Codec, FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
 from workers.kernels.build import Rows, build_rows, join_rows
-from workers.kernels.plan import balance, row_work
+from workers.kernels.work import row_work
 from workers.runtime import Runtime
 
 # Some two seconds of the counting kernel: a task stays far within its deadline, and losing one costs little.

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.balance import balance
 from tests.movielens import read_movielens
 from tests.reference import reference_lists, reference_rows
 from workers.kernels.build import Matrix, build_rows, join_rows
 from workers.kernels.merge import merge
-from workers.kernels.plan import balance, row_work
 from workers.kernels.score import score_users
+from workers.kernels.work import row_work
 
 
 def mapped(folder: Path, name: str, array: NDArray[Any]) -> Any:

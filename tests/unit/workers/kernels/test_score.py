@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from shared.balance import balance
 from tests.interactions import Interactions, from_pairs, random_interactions, small_interactions
 from tests.reference import Entry, reference_lists, reference_rows
 from workers.kernels.merge import Partial, merge
-from workers.kernels.plan import balance
 from workers.kernels.score import score_users
 
 Model = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""Contiguous ranges of rows that take about equal work to build."""
+"""Contiguous ranges of about equal work: of rows to build, and of candidates to score."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,3 @@ def balance(work: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
     bounds = np.minimum(bounds, work.size - parts + steps)
     bounds[-1] = work.size
     return bounds
-
-
-def row_work(
-    item_ptr: NDArray[np.int64], item_users: NDArray[np.uint32], user_ptr: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """What a row of the model costs to build, int64[I]: the history lengths of the item's users, summed."""
-    done = np.concatenate(([0], np.cumsum(np.diff(user_ptr)[item_users], dtype=np.int64)))
-    work: NDArray[np.int64] = np.diff(done[item_ptr])
-    return work

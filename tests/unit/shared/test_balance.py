@@ -1,4 +1,4 @@
-"""Tests of how rows are shared out."""
+"""Tests of how work is shared out."""
 
 from itertools import pairwise
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.interactions import Interactions, small_interactions
-from workers.kernels.plan import balance, row_work
+from shared.balance import balance
 
 WORK = st.lists(st.integers(0, 1000), max_size=50)
 
@@ -36,14 +35,3 @@ def test_no_parts_cannot_be_asked_for() -> None:
     """Less than one part would leave work undone."""
     with pytest.raises(ValueError, match="0 parts"):
         balance(np.ones(3, np.int64), 0)
-
-
-@given(data=small_interactions())
-def test_the_work_of_a_row_is_what_its_users_have_had(data: Interactions) -> None:
-    """The history lengths of the item's users, summed."""
-    lengths = np.diff(data.user_ptr)
-    expected = [
-        sum(int(lengths[user]) for user in data.item_users[data.item_ptr[i] : data.item_ptr[i + 1]])
-        for i in range(data.n_items)
-    ]
-    assert row_work(data.item_ptr, data.item_users, data.user_ptr).tolist() == expected
