@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -39,13 +40,14 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `processes` workers alive until a signal comes.
+    """Keeps `processes` workers alive, each started by `command`, until a signal comes.
 
     It imports no kernels and no arq worker, so that it is small and its children start at once.
     """
 
-    def __init__(self, settings: Settings, processes: int) -> None:
+    def __init__(self, settings: Settings, processes: int, command: Sequence[str] | None = None) -> None:
         self._settings = settings
+        self._command = command or module_command("workers", "--child", "--parent", str(os.getpid()))
         self._children = [Child() for _ in range(processes)]
         self._stopping = False
 
@@ -90,7 +92,11 @@ class Supervisor:
             set_aside_foreign_members(self._settings)
         for child in due:
             if not self._stopping:
-                child.started, child.process = time.monotonic(), _start_worker()
+                child.started, child.process = time.monotonic(), self._start_worker()
+
+    def _start_worker(self) -> "subprocess.Popen[bytes]":
+        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def _stop_children(self) -> None:
         running = [child.process for child in self._children if child.process is not None]
@@ -104,15 +110,6 @@ class Supervisor:
                 log.warning("a worker did not stop in time and is killed", pid=process.pid)
                 process.kill()
                 process.wait()
-
-
-def _start_worker() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        module_command("workers", "--child", "--parent", str(os.getpid())),
-        stdin=subprocess.DEVNULL,
-        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
-        start_new_session=True,
-    )
 
 
 async def _check(settings: Settings) -> None:
