@@ -1,0 +1,294 @@
+"""A whole system for acceptance tests: a server, a store and workers as real processes, and what tests ask of it."""
+
+import asyncio
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import DEVNULL
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+import psutil
+
+from producer.client import Reckoner
+from producer.importing import import_interactions
+from shared.flows import Flow
+from shared.model_config import ModelConfig, model_id
+from shared.redis.embedded import EmbeddedServer, Fsync
+from shared.redis.keys import Keys
+from shared.redis.scripts import ask
+from shared.runs import Run
+from shared.settings import Settings, load_settings
+from shared.snapshots import open_snapshot, write_snapshot
+from shared.store import open_store
+from shared.wire import FitSpec
+from tests.reference import reference_lists, reference_rows
+
+ROOT = Path(__file__).absolute().parent.parent
+# Whatever a test waits for comes within this, or it never does; a machine that is busy is slow.
+WAIT_S = 60.0
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A supervisor and its worker processes."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=DEVNULL, stderr=file, start_new_session=True
+            )
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run now."""
+        return [child.pid for child in psutil.Process(self._process.pid).children()]
+
+    @property
+    def resident_bytes(self) -> int:
+        """How much memory the workers have, all together."""
+        return sum(psutil.Process(pid).memory_info().rss for pid in self.pids)
+
+    def send(self, signum: signal.Signals) -> list[int]:
+        """Send a signal to every worker, and return their process ids."""
+        pids = self.pids
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
+        return pids
+
+    def stop(self) -> None:
+        """Stop them all in good order."""
+        self._process.terminate()
+        self._process.wait(WAIT_S)
+
+
+class System:
+    """Everything under one home; leaving it stops what was started."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self._inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
+        self._given = {"home": home, **settings}
+        self.settings = self._settings()
+        self.keys = Keys(self.settings.prefix)
+        self.store = open_store(self.settings.store_location)
+        self.log = home / "workers.log"
+        self._workers: list[Workers] = []
+
+    def _environ(self, **settings: object) -> dict[str, str]:
+        return {f"RECKONER_{name.upper()}": str(value) for name, value in (self._given | settings).items()}
+
+    def _settings(self, **settings: object) -> Settings:
+        return load_settings(self._environ(**settings))
+
+    def __enter__(self) -> Self:
+        self.start_server()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop_workers()
+        finally:
+            self.server.stop()
+
+    def start_server(self, appendfsync: Fsync = "everysec") -> None:
+        """Start the server, also one that was there before and has ended."""
+        self.server = EmbeddedServer.start(self.home, appendfsync=appendfsync)
+
+    def start_workers(
+        self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), **settings: object
+    ) -> Workers:
+        """Start workers under a supervisor of their own; the settings are for these."""
+        command = [sys.executable, *program, "--processes", str(processes)]
+        self._workers.append(Workers(command, self._inherited | self._environ(**settings), self.log))
+        return self._workers[-1]
+
+    def stop_workers(self) -> None:
+        """Stop all workers in good order."""
+        while self._workers:
+            self._workers.pop().stop()
+
+    @asynccontextmanager
+    async def reckoner(self) -> AsyncIterator[Reckoner]:
+        """A client."""
+        client = Reckoner(self.server.url, prefix=self.settings.prefix, first_look_s=self.settings.first_look_s)
+        async with client:
+            yield client
+
+    async def ready(self, count: int) -> None:
+        """Wait until exactly so many workers are heard of."""
+        async with self.reckoner() as reckoner:
+
+            async def heard() -> bool:
+                return len(await reckoner.workers()) == count
+
+            await eventually(heard)
+
+    def import_pairs(self, pairs: Iterable[tuple[str, str]]) -> str:
+        """Make interactions, (user, item) each, the current snapshot; returns its id."""
+        distinct = sorted(set(pairs))
+        user_ids, users = np.unique([user for user, _ in distinct], return_inverse=True)
+        item_ids, items = np.unique([item for _, item in distinct], return_inverse=True)
+        with self.store.scratch() as directory:
+            snapshot = write_snapshot(
+                directory, user_ids=user_ids.tolist(), item_ids=item_ids.tolist(), users=users, items=items
+            )
+            self.store.publish("snapshots", snapshot, directory)
+        self.store.set_current_snapshot(snapshot)
+        return snapshot
+
+    def import_movielens(self, one_in: int = 1) -> str:
+        """Make the demonstration's interactions, or those of one in so many users, the current snapshot."""
+        whole, part = self.home / "movielens.csv", self.home / "part.csv"
+        subprocess.run([sys.executable, "-m", "producer.demo_data", str(whole)], check=True, cwd=ROOT, stdout=DEVNULL)
+        with whole.open(encoding="utf-8", newline="") as source, part.open("w", encoding="utf-8", newline="") as chosen:
+            reader = csv.reader(source)
+            writer = csv.writer(chosen)
+            writer.writerow(next(reader))
+            writer.writerows(row for row in reader if int(row[0]) % one_in == 0)
+        return import_interactions(part, self.store).snapshot_id
+
+    async def fit(self, neighbours: int = 100) -> str:
+        """Fit the current snapshot on the workers; returns the generation."""
+        snapshot = self.store.current_snapshot()
+        assert snapshot is not None
+        config = ModelConfig(neighbours=neighbours)
+        spec = FitSpec(snapshot, config.similarity, neighbours, config.shrink, self.settings.list_length)
+        async with self.reckoner() as reckoner:
+            flow = await self.ended(await reckoner.fit(spec, model_id(snapshot, config)))
+        assert flow.state == "done", flow.reason
+        return flow.answer.decode()
+
+    async def enqueue(self, users: Sequence[str]) -> list[str]:
+        """Ask for lists for users, cached or not; returns the jobs."""
+        async with self.reckoner() as reckoner:
+            return [entry.job for entry in await reckoner.enqueue(users, fresh=True) if entry.job]
+
+    async def ended(self, job: str) -> Flow:
+        """Wait until a job has ended."""
+        async with self.reckoner() as reckoner:
+
+            async def look() -> Flow | None:
+                flow = await reckoner.flows.load(job)
+                return flow if flow is None or flow.ended else None
+
+            return await eventually(look)
+
+    async def start_run(self, block_size: int = 7, window: int = 4) -> str:
+        """Start a run of the newest generation; returns its id."""
+        async with self.reckoner() as reckoner:
+            return (await reckoner.start_run(block_size, window))[0]
+
+    async def run_ended(self, run_id: str, within_s: float = WAIT_S) -> Run:
+        """Wait until a run has ended."""
+        async with self.reckoner() as reckoner:
+
+            async def look() -> Run | None:
+                run = await reckoner.runs.load(run_id)
+                return run if run is None or run.state == "ended" else None
+
+            return await eventually(look, within_s)
+
+    async def run(self, block_size: int = 7, window: int = 4, within_s: float = WAIT_S) -> Run:
+        """Compute everybody's list."""
+        return await self.run_ended(await self.start_run(block_size, window), within_s)
+
+    async def lists(self, generation: str) -> dict[str, bytes]:
+        """The cached bytes of all users."""
+        start = self.keys.result(generation, "")
+        async with self.reckoner() as reckoner:
+            names = sorted([key async for key in reckoner.redis.scan_iter(match=f"{start}*", count=1000)])
+            values = await ask(reckoner.redis, "MGET", *names) if names else []
+        return {name.decode().removeprefix(start): value for name, value in zip(names, values, strict=True)}
+
+    def reference_lists(self, generation: str, neighbours: int = 100) -> dict[str, bytes]:
+        """What the cached bytes of all users of the current snapshot have to be, computed here and in another way."""
+        current = self.store.current_snapshot()
+        assert current is not None
+        snapshot = open_snapshot(self.store.fetch("snapshots", current))
+        by_item = (snapshot.item_ptr, snapshot.item_users, snapshot.item_weights)
+        by_user = (snapshot.user_ptr, snapshot.user_items, snapshot.user_weights)
+        rows = reference_rows(*by_item, *by_user, neighbours=neighbours)
+        lists = reference_lists(*rows, *by_user, length=self.settings.list_length)
+        items = list(map(snapshot.items.__getitem__, range(snapshot.n_items)))
+        return {
+            snapshot.users[user]: _as_json({
+                "format": 1,
+                "generation": generation,
+                "items": [
+                    {"item": items[entry.item], "score": float(str(entry.score)), "because": items[entry.reason]}
+                    for entry in entries
+                ],
+            })
+            for user, entries in enumerate(lists)
+        }
+
+    async def forget_lists(self, generation: str) -> None:
+        """Remove all users' lists from the cache."""
+        async with self.reckoner() as reckoner:
+            await reckoner.results.drop(generation, list(await self.lists(generation)))
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way: no job queued, nothing live, nothing of arq's left."""
+        async with self.reckoner() as reckoner:
+            redis = reckoner.redis
+
+            async def nothing_left() -> bool:
+                if await ask(redis, "EXISTS", self.keys.queue, self.keys.live):
+                    return False
+                return not [key async for key in redis.scan_iter(match="arq:*", count=1000)]
+
+            await eventually(nothing_left)
+
+    async def keys_for_ever(self) -> set[str]:
+        """All keys without expiry."""
+        async with self.reckoner() as reckoner:
+            keys = [key.decode() async for key in reckoner.redis.scan_iter(count=1000)]
+            return {key for key in keys if await ask(reckoner.redis, "TTL", key) == -1}
+
+    async def keys_that_may_stay(self) -> set[str]:
+        """The keys that the design gives no expiry when nothing is under way."""
+        keys = self.keys
+        named = {*keys.pointers, keys.dead, keys.refused}
+        async with self.reckoner() as reckoner:
+            for pointer in keys.pointers:
+                generation = await reckoner.results.pointer(pointer)
+                record = await reckoner.results.record(generation) if generation else None
+                if record:
+                    named |= {keys.record(record.generation), keys.titles(record.snapshot)}
+        return named
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = WAIT_S, every_s: float = 0.02) -> T:
+    """Look until something is there, and return it."""
+    until = time.monotonic() + within_s
+    while not (seen := await look()):
+        assert time.monotonic() < until, f"it did not come within {within_s:g} s"
+        await asyncio.sleep(every_s)
+    return seen
+
+
+def synthetic_pairs(seed: int = 1, users: int = 60, items: int = 40, pairs: int = 600) -> list[tuple[str, str]]:
+    """Users and items with ids that are not only letters, the first items popular, all drawn with a seed."""
+    rng = np.random.default_rng(seed)
+    chosen_users = [*range(users), *rng.integers(0, users, pairs).tolist()]
+    chosen_items = (items * rng.random(len(chosen_users)) ** 2).astype(int).tolist()
+    return [(f"üser {user:03d}", f"item:{item:02d}") for user, item in zip(chosen_users, chosen_items, strict=True)]
