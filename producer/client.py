@@ -7,20 +7,28 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, WaitTimeoutError, WireError
-from shared.flows import DamagedFlowError, Flow, Flows
+from producer.status import SCAN_AT_ONCE, Status, read_status, read_workers
+from producer.waiting import patiently, wait_for_flows
+from shared.errors import (
+    FlowFailedError,
+    FlowUnknownError,
+    NothingFittedError,
+    UsageError,
+)
+from shared.flows import Flow, Flows
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
-from shared.results import Answer, Results
+from shared.results import Answer, Results, generation_id
 from shared.runs import Run, Runs
-from shared.wire import FitSpec, Record, Trace, UserSpec, arq_deserializer, arq_serializer
+from shared.wire import FitSpec, Options, Record, Trace, UserSpec, arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
     from arq import ArqRedis
 
-# Between two looks at what is waited for, should a message be lost.
-LOOK_S = 1.0
+# Between two looks at what is followed.
+FOLLOW_S = 0.2
+DEFAULT_N = 10
 # How often a user is asked for again when Redis has lost both flow and result.
 MOST_ASKS = 3
 
@@ -43,21 +51,11 @@ class JobReport:
 
 
 @dataclass(frozen=True)
-class Status:
-    """The system as it is now."""
+class RunReport:
+    """A run as it is now."""
 
-    redis_version: str
-    redis_memory_bytes: int
-    workers: list[str]
-    queued: int
-    flows: dict[str, int]
-    runs: list[Run]
-    generation: str | None
-    previous: str | None
-    newest: str | None
-    results: int
-    dead: int
-    refused: dict[str, int]
+    run: Run
+    blocks_done: int
 
 
 class Reckoner:
@@ -99,6 +97,24 @@ class Reckoner:
             raise NothingFittedError
         return current
 
+    async def reach(self, n: int | None = None) -> tuple[str, int]:
+        """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
+
+        Raises:
+            NothingFittedError: there is no generation yet.
+            UsageError: its lists have fewer than `n` places.
+        """
+        record = await self.results.record(await self.generation())
+        if record is None:
+            raise NothingFittedError
+        length = record.options.list_length
+        if n is not None and not 1 <= n <= length:
+            raise UsageError(
+                f"n is {n}, and has to be from 1 to {length}, the length of the cached lists; for longer ones set "
+                "RECKONER_LIST_LENGTH and fit again."
+            )
+        return record.generation, min(DEFAULT_N, length) if n is None else n
+
     async def enqueue(
         self, users: Sequence[str], *, fresh: bool = False, generation: str | None = None
     ) -> list[Enqueued]:
@@ -119,16 +135,17 @@ class Reckoner:
         return [Enqueued(u, next(jobs) if r is None else None) for u, r in zip(users, cached, strict=True)]
 
     async def recommend(
-        self, users: Sequence[str], n: int = 10, *, fresh: bool = False, timeout_s: float | None = None
+        self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, timeout_s: float | None = None
     ) -> list[Answer]:
-        """Ask for lists, wait for them, and return their first `n` places.
+        """Ask for lists, wait for them, and return their first `n` places; see `reach`.
 
         Raises:
             NothingFittedError: there is no generation yet.
+            UsageError: the cached lists have fewer than `n` places.
             FlowFailedError: a job failed.
             WaitTimeoutError: they were not there in time; the jobs go on.
         """
-        generation = await self.generation()
+        generation, n = await self.reach(n)
         failed = await self.compute(users, generation, fresh=fresh, timeout_s=timeout_s)
         for user, reason in failed.items():
             raise FlowFailedError(f"The job for user {user} failed: {reason}.", failed=failed)
@@ -163,38 +180,21 @@ class Reckoner:
 
         Raises:
             WaitTimeoutError: some had not ended in time.
+            RedisUnavailableError: Redis was away for longer than a minute.
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        channels = {self.keys.events(job): job for job in jobs}
-        still_open = dict.fromkeys(jobs)
-        if not still_open:
-            return
-        async with self.redis.pubsub(ignore_subscribe_messages=True) as listener:
-            await listener.subscribe(*channels)
-            looked = 0.0
-            told: list[str] = []
-            while still_open:
-                if time.monotonic() - looked >= LOOK_S:
-                    told, looked = list(still_open), time.monotonic()
-                for job, flow in zip(told, await self.flows.load_many(told), strict=True):
-                    if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
-                        continue
-                    still_open.pop(job, None)
-                    yield job, flow
-                if not still_open:
-                    return
-                if until is not None and time.monotonic() >= until:
-                    raise WaitTimeoutError
-                message = await listener.get_message(timeout=LOOK_S)
-                told = [channels[message["channel"].decode()]] if message else []
+        async for ended in wait_for_flows(self.redis, self.flows, jobs, until):
+            yield ended
 
-    async def get(self, users: Sequence[str], n: int = 10) -> list[Answer]:
-        """The cached lists, with the popular list for users who have none; asks for nothing.
+    async def get(self, users: Sequence[str], n: int | None = None) -> list[Answer]:
+        """The cached lists, with the popular list for users who have none; see `reach`. It asks for nothing.
 
         Raises:
             NothingFittedError: there is no generation yet.
+            UsageError: the cached lists have fewer than `n` places.
         """
-        return await self.results.answer(users, n)
+        generation, n = await self.reach(n)
+        return await self.results.answer(users, n, generation)
 
     async def job(self, job: str) -> JobReport:
         """A job as it is now.
@@ -209,8 +209,9 @@ class Reckoner:
         return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
 
     async def fit(self, spec: FitSpec, model: str) -> str:
-        """Ask for the fit of a model, or join the one under way; returns the job."""
-        return (await self.flows.create([spec], [self.keys.join_fit(model)]))[0]
+        """Ask for the fit of a model, or join the one of the same generation that is under way; returns the job."""
+        generation = generation_id(model, Options(spec.list_length))
+        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0]
 
     async def newest(self) -> Record:
         """The record of the generation whose model was fitted last.
@@ -232,59 +233,62 @@ class Reckoner:
         """
         return await self.runs.start(await self.newest(), block_size, window)
 
+    async def run(self, run_id: str) -> RunReport:
+        """A run as it is now.
+
+        Raises:
+            FlowUnknownError: there is no such run, or it is forgotten.
+        """
+        run = await self.runs.load(run_id)
+        if run is None:
+            raise FlowUnknownError
+        return RunReport(run, run.blocks if run.state == "ended" else await self.runs.progress(run_id))
+
+    async def follow(self, job: str) -> AsyncIterator[JobReport]:
+        """Yield a job as it is, a few times a second, until it has ended; the last report is that of its end.
+
+        Raises:
+            FlowUnknownError: there is no such job (any more).
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        while True:
+            report = await patiently(lambda: self.job(job))
+            yield report
+            if report.flow.ended:
+                return
+            await asyncio.sleep(FOLLOW_S)
+
+    async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
+        """Yield a run as it is, a few times a second, until it has ended; see `follow`."""
+        while True:
+            report = await patiently(lambda: self.run(run_id))
+            yield report
+            if report.run.state == "ended":
+                return
+            await asyncio.sleep(FOLLOW_S)
+
+    async def tasks_by_worker(self, run_id: str) -> dict[str, int]:
+        """How many chunk tasks of a run each worker did, as far as its blocks are remembered (for an hour).
+
+        It looks at all keys, which takes about a second for each million of them.
+        """
+        counts: dict[str, int] = {}
+        pattern, tasks = self.keys.tasks("*"), self.keys.tasks("")
+        head = tasks.index("::") + 1
+        async for key in self.redis.scan_iter(match=pattern, count=SCAN_AT_ONCE):
+            flow_id = key.decode(errors="replace")[head:].partition(":")[0]
+            if await ask(self.redis, "HGET", self.keys.flow(flow_id), "run") == run_id.encode():
+                for trace in (await self.flows.traces(flow_id)).values():
+                    counts[trace.worker] = counts.get(trace.worker, 0) + 1
+        return dict(sorted(counts.items()))
+
     async def status(self) -> Status:
         """The system as it is now."""
-        redis, keys = self.redis, self.keys
-        info = await redis.info()
-        members = [member.decode(errors="replace") for member in await ask(redis, "ZRANGE", keys.live, 0, -1)]
-        generation = await self.results.current()
-        return Status(
-            redis_version=str(info["redis_version"]),
-            redis_memory_bytes=int(info["used_memory"]),
-            workers=await self.workers(),
-            queued=int(await ask(redis, "ZCARD", keys.queue)),
-            flows=await self._flow_states([m.removeprefix("flow:") for m in members if m.startswith("flow:")]),
-            runs=await self._runs([m.removeprefix("run:") for m in members if m.startswith("run:")]),
-            generation=generation,
-            previous=await self.results.pointer(keys.previous),
-            newest=await self.results.pointer(keys.newest),
-            results=await self._count(keys.result(generation, "*")) if generation else 0,
-            dead=int(await ask(redis, "XLEN", keys.dead)),
-            refused={k.decode(): int(v) for k, v in (await ask(redis, "HGETALL", keys.refused)).items()},
-        )
+        return await read_status(self.redis, self.keys, self.results, self.runs)
 
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
-        seconds, _ = await ask(self.redis, "TIME")
-        oldest = max(since_ms, (int(seconds) - 5) * 1000)
-        names = await ask(self.redis, "ZRANGEBYSCORE", self.keys.workers, oldest, "+inf")
-        return sorted(name.decode(errors="replace") for name in names)
-
-    async def _flow_states(self, flow_ids: Sequence[str]) -> dict[str, int]:
-        counts = {"split": 0, "run": 0, "reduce": 0}
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for flow_id in flow_ids:
-                pipe.hget(self.keys.flow(flow_id), "state")
-            for state in await pipe.execute():
-                name = (state or b"").decode(errors="replace")
-                if name in counts:
-                    counts[name] += 1
-        return counts
-
-    async def _runs(self, run_ids: Sequence[str]) -> list[Run]:
-        runs = []
-        for run_id in run_ids:
-            try:
-                runs.append(await self.runs.load(run_id))
-            except WireError:
-                continue
-        return [run for run in runs if run is not None]
-
-    async def _count(self, pattern: str) -> int:
-        count = 0
-        async for _ in self.redis.scan_iter(match=pattern, count=1000):
-            count += 1
-        return count
+        return await read_workers(self.redis, self.keys, since_ms)
 
 
 async def wait_for_workers(reckoner: Reckoner, count: int, since_ms: int, timeout_s: float) -> bool:

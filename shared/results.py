@@ -34,6 +34,7 @@ class Entry:
     score: float | None
     because: str | None
     title: str | None
+    because_title: str | None
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,13 @@ class Results:
         items = {place.item for result in results if result for place in result.items[:n]}
         items.update(place.because for result in results if result for place in result.items[:n])
         titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
-        popular = [Entry(item, None, None, titles.get(item)) for item in record.popular[:n]]
+        popular = [Entry(item, None, None, titles.get(item), None) for item in record.popular[:n]]
         return [
             Answer(
                 user,
                 generation,
                 "cache" if result and result.items else "popular",
-                [Entry(p.item, p.score, p.because, titles.get(p.item)) for p in result.items[:n]]
+                [Entry(p.item, p.score, p.because, titles.get(p.item), titles.get(p.because)) for p in result.items[:n]]
                 if result and result.items
                 else popular,
             )

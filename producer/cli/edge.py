@@ -1,43 +1,63 @@
-"""The edge of the command line: where errors become one sentence and an exit code, and values become lines."""
+"""The edge of the command line: where it enters the event loop, and where errors become a sentence and an exit code."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from producer.cli.output import plain, say
 from shared.errors import ReckonerError, RedisUnavailableError
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from producer.client import Reckoner
+    from shared.settings import Settings
 
 T = TypeVar("T")
 
 INTERRUPTED = 130
 
 
-def guarded(run: Callable[[], None]) -> int:
-    """Call the command line; returns its exit code. No stack trace reaches a user."""
+def guarded(run: Callable[[], object]) -> int:
+    """Call the command line; returns its exit code. What was foreseen is one sentence, and no stack trace."""
     try:
-        run()
-    except typer.Exit as exit_:
-        return exit_.exit_code
+        code = run()
+        sys.stdout.flush()
     except ReckonerError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.TyperException as error:
-        print(error.format_message(), file=sys.stderr)
+        say(error.format_message())
         return 2
     except BrokenPipeError:
         # Whoever read our output has had enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    except Exception as error:
+        sentence = _trouble(error)
+        if sentence is None:
+            raise
+        say(sentence)
+        return 1
+    # typer answers what `typer.Exit` said, and 130 after Ctrl-C.
+    return code if isinstance(code, int) else 0
 
 
-def find_redis(settings: Settings) -> str:
+def _trouble(error: Exception) -> str | None:
+    """What an error means that came from Redis in the middle of a command; None when it came from elsewhere."""
+    if "redis" not in sys.modules:
+        return None
+    from redis.exceptions import RedisError
+
+    return f"Redis ended this: {str(error).rstrip('.')}." if isinstance(error, RedisError) else None
+
+
+def find_redis(settings: "Settings") -> str:
     """The URL of the Redis that is set, or of the embedded one that `up` runs; waits while that is starting.
 
     Raises:
@@ -55,6 +75,49 @@ def find_redis(settings: Settings) -> str:
     return url
 
 
+def connect(settings: "Settings") -> "Reckoner":
+    """The client for the Redis that the settings name; enter it to connect."""
+    url = find_redis(settings)
+    from producer.client import Reckoner
+
+    return Reckoner(url, prefix=settings.prefix, first_look_s=settings.first_look_s)
+
+
 def complete(work: Coroutine[Any, Any, T]) -> T:
     """The one place where the command line enters an event loop."""
     return asyncio.run(work)
+
+
+@contextmanager
+def going_on(sentence: str) -> Iterator[None]:
+    """Say after Ctrl-C what goes on all the same."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        say(sentence)
+        raise
+
+
+@contextmanager
+def stopped(sentence: str) -> Iterator[None]:
+    """Say after Ctrl-C what did not happen, where no event loop runs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(sentence)
+        raise
+
+
+def readable(text: str) -> str:
+    """An argument as it was given.
+
+    Raises:
+        UsageError: its bytes were not UTF-8, so no id in the data is the same.
+    """
+    from shared.errors import UsageError
+
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"The argument {plain(text)} is not UTF-8 text.") from error
+    return text

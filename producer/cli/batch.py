@@ -1,0 +1,79 @@
+"""`reckoner batch`: a run over everybody."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.edge import complete, connect, going_on
+from producer.cli.output import print_facts, print_json, print_line, progress_bar, say
+from producer.cli.runs import as_facts, as_object, verdict
+from producer.cli.users import AsJson
+from producer.cli.work import minding_workers
+
+if TYPE_CHECKING:
+    from producer.client import Reckoner
+    from shared.runs import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(batch)
+
+
+def batch(
+    block: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=100_000, show_default="RECKONER_BLOCK_SIZE", help="How many users one job computes."
+        ),
+    ] = None,
+    in_flight: Annotated[
+        int, typer.Option(metavar="N", min=1, max=500, help="How many jobs of the run are under way at a time.")
+    ] = 8,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run, and do not wait for its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute everybody's list with the newest model, and let readers see it.
+
+    The run needs nobody to wait for it: the end of each job starts the next. The exit code is 0 only if it went live.
+
+    Example: reckoner batch --block 500
+    """
+    from shared.settings import load_settings
+
+    settings = load_settings()
+
+    async def start() -> bool:
+        async with connect(settings) as reckoner:
+            run_id, is_new = await reckoner.start_run(block or settings.block_size, in_flight)
+            if not is_new:
+                say(f"Run {run_id} of this generation is under way already; this joins it.")
+            if no_wait:
+                if as_json:
+                    print_json({"run": run_id, "is_new": is_new})
+                else:
+                    print_line(f"Run {run_id} is under way; `reckoner job {run_id}` shows how far it is.")
+                return True
+            run = await _wait(reckoner, run_id)
+            if as_json:
+                print_json(as_object(run))
+            else:
+                print_facts(as_facts(run))
+            if run.outcome != "passed":
+                say(verdict(run))
+            return run.outcome == "passed"
+
+    if not complete(start()):
+        raise typer.Exit(1)
+
+
+async def _wait(reckoner: "Reckoner", run_id: str) -> "Run":
+    with (
+        going_on(f"Stopped waiting; the run goes on, and `reckoner job {run_id}` shows how far it is."),
+        progress_bar("Everybody's list", "users") as bar,
+    ):
+        async with minding_workers(reckoner, bar.say):
+            async for report in reckoner.follow_run(run_id):
+                run = report.run
+                bar.update(min(report.blocks_done * run.block_size, run.users), run.users)
+    return run

@@ -1,0 +1,84 @@
+"""`reckoner enqueue`: asks for users' lists."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.edge import complete, connect, going_on
+from producer.cli.lists import print_answers
+from producer.cli.output import print_json, print_line, progress_bar
+from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
+from producer.cli.work import minding_workers
+
+if TYPE_CHECKING:
+    from producer.client import Reckoner
+
+# Users are asked for, and waited for, so many at a time.
+AT_ONCE = 500
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(enqueue)
+
+
+def enqueue(
+    users: Users = None,
+    users_file: UsersFile = None,
+    n: Places = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the lists and print them, as get does.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is in the cache.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for users' lists to be computed.
+
+    Prints each user with the job that computes the list, or with the word cached where it is there already.
+
+    Example: reckoner enqueue 42 43 --wait
+    """
+    from shared.errors import FlowFailedError
+    from shared.settings import load_settings
+
+    settings, wanted = load_settings(), read_users(users, users_file)
+
+    async def ask() -> dict[str, str]:
+        async with connect(settings) as reckoner:
+            generation, places = await reckoner.reach(n)
+            if wait:
+                return await _wait(reckoner, generation, wanted, places, fresh=fresh, as_json=as_json)
+            for start in range(0, len(wanted), AT_ONCE):
+                await _enqueue(reckoner, generation, wanted[start : start + AT_ONCE], fresh=fresh, as_json=as_json)
+            return {}
+
+    failed = complete(ask())
+    if failed:
+        user, reason = next(iter(failed.items()))
+        more = f", and those for {len(failed) - 1} others failed too" if len(failed) > 1 else ""
+        raise FlowFailedError(f"The job for user {user} failed: {reason}{more}.", failed=failed)
+
+
+async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
+    for asked in await reckoner.enqueue(users, fresh=fresh, generation=generation):
+        if as_json:
+            print_json({"user": asked.user, "job": asked.job, "cached": asked.job is None})
+        else:
+            print_line(f"{asked.user}  {asked.job or 'cached'}")
+
+
+async def _wait(
+    reckoner: "Reckoner", generation: str, users: Sequence[str], n: int, *, fresh: bool, as_json: bool
+) -> dict[str, str]:
+    """Print the lists as they come; returns the users whose job failed, with the reason."""
+    failed: dict[str, str] = {}
+    with going_on("Stopped waiting; the jobs go on."), progress_bar("Computing", "users") as bar:
+        async with minding_workers(reckoner, bar.say):
+            for start in range(0, len(users), AT_ONCE):
+                bar.update(start, len(users))
+                some = users[start : start + AT_ONCE]
+                bad = await reckoner.compute(some, generation, fresh=fresh)
+                print_answers(
+                    await reckoner.results.answer([user for user in some if user not in bad], n, generation), as_json
+                )
+                failed |= bad
+    return failed

@@ -1,0 +1,122 @@
+"""`reckoner fit`: has the workers build a model."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from producer.cli.edge import complete, connect, going_on
+from producer.cli.output import print_facts, print_json, print_line, progress_bar
+from producer.cli.users import AsJson
+from producer.cli.work import minding_workers
+
+if TYPE_CHECKING:
+    from producer.client import JobReport, Reckoner
+    from shared.wire import FitSpec
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(fit)
+
+
+def fit(
+    similarity: Annotated[Literal["cosine"], typer.Option(help="The formula by which items are similar.")] = "cosine",
+    neighbours: Annotated[
+        int, typer.Option(metavar="K", min=1, help="How many similar items are kept for each item.")
+    ] = 100,
+    shrink: Annotated[
+        float, typer.Option(metavar="X", min=0, help="Added to the formula's denominator, against chance.")
+    ] = 0.0,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job, and do not wait for its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a model of the current snapshot on the workers.
+
+    The first model goes live at once. A later one does when a batch has computed everybody's list with it.
+
+    Example: reckoner fit --neighbours 50
+    """
+    from shared.errors import NothingImportedError
+    from shared.model_config import model_id
+    from shared.settings import load_settings
+    from shared.store import open_store
+    from shared.wire import FitSpec
+
+    settings = load_settings()
+    config = _configuration(similarity, neighbours, shrink)
+
+    async def ask() -> None:
+        # Redis first: where it is away that is the sentence to read.
+        async with connect(settings) as reckoner:
+            snapshot = open_store(settings.store_location).current_snapshot()
+            if snapshot is None:
+                raise NothingImportedError
+            spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, settings.list_length)
+            model = model_id(snapshot, config)
+            job = await reckoner.fit(spec, model)
+            if not no_wait:
+                report = await _wait(reckoner, job)
+                await _print_end(reckoner, report, model, spec, as_json)
+            elif as_json:
+                print_json({"job": job, "model": model, "snapshot": snapshot})
+            else:
+                print_line(f"Job {job} builds model {model}; `reckoner job {job}` shows how far it is.")
+
+    complete(ask())
+
+
+def _configuration(similarity: str, neighbours: int, shrink: float) -> Any:
+    import msgspec
+
+    from shared.errors import UsageError
+    from shared.model_config import ModelConfig
+
+    wanted = {"similarity": similarity, "neighbours": neighbours, "shrink": shrink}
+    try:
+        return msgspec.convert(wanted, ModelConfig)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at `$.")
+        raise UsageError(f"--{where.rstrip('`')} cannot be used: {reason}.") from error
+
+
+async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
+    with (
+        going_on(f"Stopped waiting; the job goes on, and `reckoner job {job}` shows how far it is."),
+        progress_bar("Building the model", "chunk tasks") as bar,
+    ):
+        async with minding_workers(reckoner, bar.say):
+            async for report in reckoner.follow(job):
+                bar.update(report.tasks_done, report.flow.tasks or None)
+    return report
+
+
+async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, spec: "FitSpec", as_json: bool) -> None:
+    from shared.errors import FlowFailedError
+
+    flow = report.flow
+    if flow.state != "done":
+        raise FlowFailedError(f"The fit failed: {flow.reason or flow.state}.", job=flow.id)
+    generation, current = flow.answer.decode(), await reckoner.results.current()
+    duration_s = ((flow.ended_ms or flow.created_ms) - flow.created_ms) / 1000
+    end = {
+        "job": flow.id,
+        "model": model,
+        "snapshot": spec.snapshot,
+        "generation": generation,
+        "is_current": generation == current,
+        "chunk_tasks": flow.tasks,
+        "duration_s": duration_s,
+    }
+    if as_json:
+        print_json(end)
+        return
+    live = "live: lists are computed with it from now on"
+    later = f"not live yet: `reckoner batch` computes everybody's list with it (live is {current})"
+    print_facts(
+        [
+            ("model", model if flow.tasks else f"{model} (it was there already)"),
+            ("snapshot", spec.snapshot),
+            ("generation", f"{generation}, {live if generation == current else later}"),
+            ("took", f"{duration_s:.1f} s, {flow.tasks} chunk tasks"),
+        ]
+    )

@@ -1,0 +1,38 @@
+"""`reckoner get`: the cached lists, as any reader gets them."""
+
+import typer
+
+from producer.cli.edge import complete, connect
+from producer.cli.lists import print_answers
+from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
+
+# Users are looked up so many at a time, so that a long file needs no memory.
+AT_ONCE = 500
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(get)
+
+
+def get(users: Users = None, users_file: UsersFile = None, n: Places = None, as_json: AsJson = False) -> None:
+    """Print users' cached lists.
+
+    A user without one gets the popular list, and source says which it was. Nothing is computed: that is what enqueue
+    and batch do.
+
+    Example: reckoner get 42 43 -n 5 --json
+    """
+    from shared.settings import load_settings
+
+    settings, wanted = load_settings(), read_users(users, users_file)
+
+    async def read() -> None:
+        async with connect(settings) as reckoner:
+            generation, places = await reckoner.reach(n)
+            for start in range(0, len(wanted), AT_ONCE):
+                print_answers(
+                    await reckoner.results.answer(wanted[start : start + AT_ONCE], places, generation), as_json
+                )
+
+    complete(read())

@@ -1,0 +1,111 @@
+"""`reckoner import`: a file of interactions becomes the current snapshot."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from producer.cli.edge import readable, stopped
+from producer.cli.output import print_facts, print_json, progress_bar, say
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from producer.importing import ImportReport
+
+DATA_PACKAGES = {"numpy", "pandas", "pyarrow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command, whose name is a word that Python keeps for itself."""
+    app.command("import")(import_)
+
+
+def import_(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A CSV or Parquet file, or a MovieLens directory or zip file.", show_default=False
+        ),
+    ],
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of users.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of items.")] = None,
+    weight: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of weights; without it each row weighs 1.")
+    ] = None,
+    time_: Annotated[
+        str | None,
+        typer.Option("--time", metavar="COLUMN", help="The column of times: epoch seconds or milliseconds, or ISO."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the items' titles.")] = None,
+    repeats: Annotated[
+        Literal["last", "sum", "max"], typer.Option(help="Which weight counts where a pair stands in several rows.")
+    ] = "last",
+    as_json: AsJson = False,
+) -> None:
+    """Import interactions, and make them the current snapshot.
+
+    Bad rows are left out and shown with their numbers. A file without one good row changes nothing.
+
+    Example: reckoner import purchases.csv --user customer --item product
+    """
+    from shared.settings import load_settings
+    from shared.store import open_store
+
+    names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
+    chosen = {name: readable(column) for name, column in names.items() if column is not None}
+    settings, began = load_settings(), time.monotonic()
+    store = open_store(settings.store_location)
+    try:
+        from producer.importing import Columns, import_interactions
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    with stopped("Stopped; nothing was imported."), progress_bar("Reading", "rows") as bar:
+        report = import_interactions(path, store, columns=Columns(**chosen), repeats=repeats, progress=bar.update)
+    _print_report(report, time.monotonic() - began, as_json)
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    from shared.errors import MissingExtraError
+
+    if (error.name or "").partition(".")[0] not in DATA_PACKAGES:
+        return error
+    return MissingExtraError(
+        f"Importing needs {error.name}, which is not installed: pip install 'ready-reckoner[data]'."
+    )
+
+
+def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
+    bad = [{report.bad_unit: number, "reason": reason} for number, reason in report.bad_examples]
+    _say_bad_rows(report)
+    if as_json:
+        print_json(_as_object(report) | {"bad_examples": bad})
+        return
+    rows = f"{report.rows:,}"
+    if report.repeated:
+        rows += f", {report.repeated:,} of them repeated"
+    if report.bad_rows:
+        rows += f", {report.bad_rows:,} bad"
+    print_facts(
+        [
+            ("snapshot", f"{report.snapshot_id}, now the current one"),
+            ("holds", f"{report.interactions:,} interactions of {report.users:,} users with {report.items:,} items"),
+            ("rows", rows),
+            ("took", f"{took_s:.1f} s"),
+        ]
+    )
+
+
+def _as_object(report: "ImportReport") -> dict[str, Any]:
+    import msgspec
+
+    told: dict[str, Any] = msgspec.to_builtins(report)
+    return {"snapshot": told.pop("snapshot_id"), **told}
+
+
+def _say_bad_rows(report: "ImportReport") -> None:
+    for number, reason in report.bad_examples:
+        say(f"{report.bad_unit} {number}: {reason}")
+    more = report.bad_rows - len(report.bad_examples)
+    if more:
+        say(f"and {more:,} more bad rows")

@@ -1,0 +1,119 @@
+"""`reckoner job`: one job, or one run, as it is now."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from producer.cli.edge import complete, connect, readable
+from producer.cli.output import print_facts, print_json, print_line, print_table
+from producer.cli.runs import as_facts, as_object
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from producer.client import JobReport, Reckoner
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(job)
+
+
+def job(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a job, or of a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a job is, who did what, and why it failed.
+
+    With the id of a run it shows the run. Both are remembered for an hour after their end.
+
+    Example: reckoner job 8c1f0e5d2b7a9436
+    """
+    from shared.errors import FlowUnknownError
+    from shared.settings import load_settings
+
+    settings, wanted = load_settings(), readable(job_id)
+
+    async def look() -> None:
+        async with connect(settings) as reckoner:
+            try:
+                report = await reckoner.job(wanted)
+            except FlowUnknownError:
+                await _show_run(reckoner, wanted, as_json)
+            else:
+                _show_job(report, as_json)
+
+    complete(look())
+
+
+def _show_job(report: "JobReport", as_json: bool) -> None:
+    traces = sorted(report.traces.items())
+    if as_json:
+        tasks = [
+            {"task": index, "worker": trace.worker, "started_ms": trace.started_ms, "ended_ms": trace.ended_ms}
+            for index, trace in traces
+        ]
+        print_json(_told(report) | {"tasks": tasks})
+        return
+    print_facts(_facts(report))
+    if traces:
+        print_line("")
+        created = report.flow.created_ms
+        columns = ("task", "worker", "began after ms", "took ms")
+        rows = [
+            (str(i), trace.worker, f"{trace.started_ms - created:.1f}", f"{trace.ended_ms - trace.started_ms:.1f}")
+            for i, trace in traces
+        ]
+        print_table(columns, rows, numbers=("task", "began after ms", "took ms"))
+
+
+def _told(report: "JobReport") -> dict[str, Any]:
+    from shared.wire import BlockSpec, FitSpec, UserSpec
+
+    flow, spec = report.flow, report.flow.spec
+    told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "state": flow.state}
+    match spec:
+        case UserSpec():
+            told |= {"user": spec.user, "generation": spec.generation}
+        case BlockSpec():
+            told |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
+        case FitSpec():
+            told |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
+    return told | {
+        "created_ms": flow.created_ms,
+        "ended_ms": flow.ended_ms,
+        "tasks_planned": flow.tasks,
+        "tasks_done": report.tasks_done,
+        "reason": flow.reason or None,
+    }
+
+
+def _facts(report: "JobReport") -> list[tuple[str, str]]:
+    flow, told = report.flow, _told(report)
+    facts = [(name, str(told[name])) for name in ("job", "kind", "state", "reason") if told[name]]
+    asked = ("user", "run", "block", "snapshot", "generation")
+    facts += [(name, str(told[name])) for name in asked if told.get(name) is not None]
+    facts.append(("created", _moment(flow.created_ms)))
+    if flow.ended_ms is not None:
+        facts.append(("ended", f"{_moment(flow.ended_ms)}, after {flow.ended_ms - flow.created_ms:,} ms"))
+    facts.append(("chunk tasks", f"{report.tasks_done} of {flow.tasks} done"))
+    return facts
+
+
+async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
+    report = await reckoner.run(run_id)
+    run, by_worker = report.run, await reckoner.tasks_by_worker(run_id)
+    if as_json:
+        print_json(as_object(run) | {"blocks_done": report.blocks_done, "tasks_by_worker": by_worker})
+        return
+    facts = [*as_facts(run), ("created", _moment(run.started_ms))]
+    if run.ended_ms is not None:
+        facts.append(("ended", _moment(run.ended_ms)))
+    print_facts([*facts, ("blocks", f"{report.blocks_done} of {run.blocks} done")])
+    if by_worker:
+        print_line("")
+        print_table(("worker", "chunk tasks"), [(w, str(n)) for w, n in by_worker.items()], numbers=("chunk tasks",))
+
+
+def _moment(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "milliseconds")

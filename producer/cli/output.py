@@ -1,0 +1,106 @@
+"""What a command prints: JSON a line, or tables and sentences in which no id can move the cursor.
+
+Results go to standard output. Standard error has the progress, as a bar on a terminal and not at all otherwise, and
+what a person has to know besides.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# Control characters, what ends a line, what turns the direction of writing, and lone surrogates.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# A table that goes into a file or a pipe is as wide as its contents.
+WIDEST = 100_000
+
+
+def plain(text: str) -> str:
+    """The text with escapes in place of what would not stay in its place on a terminal."""
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def say(sentence: str) -> None:
+    """Print a line on standard error."""
+    print(plain(sentence), file=sys.stderr, flush=True)
+
+
+def print_line(text: str) -> None:
+    """Print a line on standard output."""
+    print(plain(text))
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on a line, in UTF-8 whatever the locale is."""
+    import msgspec
+
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; the columns in `numbers` are aligned to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDEST)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print names with their values, one a line."""
+    known = list(facts)
+    width = max(len(name) for name, _ in known)
+    for name, value in known:
+        print_line(f"{name:<{width}}  {value}")
+
+
+class Bar:
+    """How far something is; shows nothing where standard error is no terminal."""
+
+    def __init__(self, progress: "Progress | None", task: "TaskID | None") -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, done: int, total: int | None) -> None:
+        """Show that `done` of `total` are done; a total of None is not known yet."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+    def say(self, sentence: str) -> None:
+        """Print a line on standard error, above the bar."""
+        if self._progress is None:
+            say(sentence)
+        else:
+            self._progress.console.print(plain(sentence), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(what: str, unit: str) -> Iterator[Bar]:
+    """Show a bar for `what`, counted in `unit`, until the block ends; then it is gone."""
+    if not sys.stderr.isatty():
+        yield Bar(None, None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+        yield Bar(progress, progress.add_task(what, total=None))

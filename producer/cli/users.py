@@ -1,0 +1,60 @@
+"""The users that a command is given: as arguments, in a file, or on standard input."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from producer.cli.edge import readable
+
+Users: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="USER...", help="The users' ids; - reads them from standard input, one a line."),
+]
+UsersFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--users-file", metavar="FILE", exists=True, dir_okay=False, help="A file with a user's id on each line."
+    ),
+]
+Places: TypeAlias = Annotated[
+    int | None,
+    typer.Option("-n", metavar="N", min=1, show_default="10", help="How many places of each list to print."),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def read_users(given: list[str] | None, file: Path | None) -> list[str]:
+    """All users that were named, in the order in which they were.
+
+    Raises:
+        UsageError: none was, or what was read is not UTF-8 text.
+    """
+    from shared.errors import UsageError
+
+    if not given and file is None:
+        raise UsageError("Name a user, or give --users-file, or - for standard input.")
+    users: list[str] = []
+    for user in given or []:
+        users += _lines(sys.stdin.buffer.read(), "Standard input") if user == "-" else [readable(user)]
+    if file is not None:
+        try:
+            users += _lines(file.read_bytes(), f"The file {file}")
+        except OSError as error:
+            raise UsageError(f"The file {file} cannot be read: {error.strerror}.") from error
+    return users
+
+
+def _lines(data: bytes, where: str) -> Iterator[str]:
+    """The lines that are not empty."""
+    from shared.errors import UsageError
+
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            user = line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{where} is not UTF-8 text in line {number}.") from error
+        if user:
+            yield user
