@@ -11,7 +11,7 @@ from producer.cli.edge import readable
 
 Users: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="USER...", help="The users' ids; - reads them from standard input, one a line."),
+    typer.Argument(metavar="USER", help="The users' ids; - reads them from standard input, one a line."),
 ]
 UsersFile: TypeAlias = Annotated[
     Path | None,
@@ -21,7 +21,7 @@ UsersFile: TypeAlias = Annotated[
 ]
 Places: TypeAlias = Annotated[
     int | None,
-    typer.Option("-n", metavar="N", min=1, show_default="10", help="How many places of each list to print."),
+    typer.Option("-n", metavar="N", min=1, help="How many places of each list to print; 10 if it has as many."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 

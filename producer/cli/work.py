@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # A worker that has just been started is given the time to be heard.
 PAUSE_S = 1.0
 
-NOBODY = "No worker is running: start one with `reckoner worker`, or all that is needed with `reckoner up`; waiting."
+NOBODY = "No worker is running; this waits until one is, for example one started with `reckoner worker`."
 
 
 @asynccontextmanager

@@ -1,0 +1,53 @@
+"""Every foreseen end of a command is an exit code and at most one sentence."""
+
+import pytest
+import redis.exceptions
+import typer
+
+from producer.cli.edge import guarded
+from shared.errors import NothingFittedError, ReckonerError, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (NothingFittedError(), 1, "There is no model yet: build one first, with `reckoner fit`.\n"),
+        (SettingsError("RECKONER_X is\nnone."), 2, "RECKONER_X is\\nnone.\n"),
+        (ReckonerError("User \x1b[2J failed."), 1, "User \\x1b[2J failed.\n"),
+        (redis.exceptions.ConnectionError("Connection lost."), 1, "Redis ended this: Connection lost.\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_an_error_is_a_sentence(
+    error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors of ours and of Redis are printed on one line of standard error, with the exit code of their kind."""
+
+    def run() -> None:
+        raise error
+
+    assert guarded(run) == code
+    assert capsys.readouterr() == ("", sentence)
+
+
+def test_a_mistake_of_ours_is_not_hidden() -> None:
+    """What nobody has foreseen keeps its trace, by which it can be mended."""
+
+    def run() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        guarded(run)
+
+
+def test_a_command_names_its_own_exit_code() -> None:
+    """Without an error it is 0, or what the command asked for."""
+    app = typer.Typer()
+
+    @app.command()
+    def command(code: int) -> None:
+        raise typer.Exit(code)
+
+    assert guarded(lambda: app(["1"], standalone_mode=False)) == 1
+    assert guarded(lambda: app(["0"], standalone_mode=False)) == 0
+    assert guarded(lambda: None) == 0

@@ -1,0 +1,75 @@
+"""What is printed stays in its place, whatever the ids are."""
+
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producer.cli.output import plain, print_facts, print_table, progress_bar
+
+
+@given(st.text())
+def test_no_text_can_move_the_cursor(text: str) -> None:
+    """What comes out has no control character, no end of a line and no lone surrogate."""
+    shown = plain(text)
+    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    shown.encode()
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
+def test_what_people_read_is_left_as_it_is(text: str) -> None:
+    """Letters of all scripts, marks, digits, signs and spaces are printed as they are."""
+    assert plain(text) == text
+
+
+def test_a_joined_emoji_stays_one_and_a_turned_direction_does_not() -> None:
+    """What joins characters is kept; what would turn the rest of the line around is shown by its number."""
+    assert plain("👨‍👩‍👧") == "👨‍👩‍👧"
+    assert plain("a\u202eb\x1b[2J\n") == "a\\u202eb\\x1b[2J\\n"
+
+
+def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long the longest id is, its row is one line, and markup in it means nothing."""
+    long = "[red]" + "x" * 1000
+    print_table(("id", "n"), [(long, "1"), ("[/red]\n", "22")], numbers=("n",))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[2].split() == [long, "1"]
+    assert lines[3].split() == ["[/red]\\n", "22"]
+    assert lines[2].endswith(" 1")
+
+
+def test_facts_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names are followed by their values in one column."""
+    print_facts([("a", "1"), ("long", "2\n3")])
+    assert capsys.readouterr().out == "a     1\nlong  2\\n3\n"
+
+
+def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a file goes what is said, and no bar."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("Working", "tasks") as bar:
+        bar.update(1, None)
+        bar.update(1, 2)
+        bar.say("No worker\x07.")
+    assert stream.getvalue() == "No worker\\x07.\n"
+
+
+def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal there is a bar with its count, and what is said stands on a line of its own."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar("Working", "tasks") as bar:
+        bar.update(3, 7)
+        bar.say("[bold]Said[/bold].")
+    assert "3/7" in stream.getvalue()
+    assert "[bold]Said[/bold].\n" in stream.getvalue()

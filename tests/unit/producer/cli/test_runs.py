@@ -1,0 +1,30 @@
+"""Every outcome of a run is explained."""
+
+from typing import get_args
+
+from producer.cli.runs import as_facts, as_object, verdict
+from shared.runs import Manifest, Run, RunOutcome
+
+
+def ended(outcome: str) -> Run:
+    manifest = Manifest(1000, 990, 10, 2, 2.0, 495.0, 0.25, ["its worker died 3 times"])
+    return Run("r", "ended", "g", "before", 0, 4, 250, 1000, 4, 1_000, 3_000, outcome, manifest)
+
+
+def test_each_outcome_has_a_sentence_of_its_own() -> None:
+    """The sentence begins with the outcome, and says what readers see."""
+    outcomes = get_args(RunOutcome)
+    sentences = {outcome: verdict(ended(outcome)) for outcome in outcomes}
+    assert all(sentence.startswith(outcome.capitalize()) for outcome, sentence in sentences.items())
+    assert all("readers" in sentence for sentence in sentences.values())
+
+
+def test_the_manifest_is_told() -> None:
+    """Users, speed, churn and reasons are printed, and are in the object."""
+    facts = dict(as_facts(ended("refused")))
+    assert facts["users"] == "990 done, 10 failed; 2 have an empty list"
+    assert facts["took"] == "2.0 s, 495 users per second"
+    assert facts["churn"] == "25.0% of the places are new"
+    assert facts["reason"] == "its worker died 3 times"
+    told = as_object(ended("refused"))
+    assert (told["outcome"], told["manifest"]["failed"], told["manifest"]["churn"]) == ("refused", 10, 0.25)
