@@ -67,10 +67,10 @@ class Workers:
                 os.kill(pid, signum)
         return pids
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop them all in good order."""
         self._process.terminate()
-        self._process.wait(WAIT_S)
+        await asyncio.to_thread(self._process.wait, WAIT_S)
 
 
 class System:
@@ -80,6 +80,8 @@ class System:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self._inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
+        # Programs of the tests, which are run by their path, find the packages of this repository.
+        self._inherited["PYTHONPATH"] = str(ROOT)
         self._given = {"home": home, **settings}
         self.settings = self._settings()
         self.keys = Keys(self.settings.prefix)
@@ -93,15 +95,15 @@ class System:
     def _settings(self, **settings: object) -> Settings:
         return load_settings(self._environ(**settings))
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self.start_server()
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.stop_workers()
+            await self.stop_workers()
         finally:
             self.server.stop()
 
@@ -117,10 +119,10 @@ class System:
         self._workers.append(Workers(command, self._inherited | self._environ(**settings), self.log))
         return self._workers[-1]
 
-    def stop_workers(self) -> None:
+    async def stop_workers(self) -> None:
         """Stop all workers in good order."""
-        while self._workers:
-            self._workers.pop().stop()
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(some.stop() for some in workers))
 
     @asynccontextmanager
     async def reckoner(self) -> AsyncIterator[Reckoner]:
@@ -226,14 +228,16 @@ class System:
         lists = reference_lists(*rows, *by_user, length=self.settings.list_length)
         items = list(map(snapshot.items.__getitem__, range(snapshot.n_items)))
         return {
-            snapshot.users[user]: _as_json({
-                "format": 1,
-                "generation": generation,
-                "items": [
-                    {"item": items[entry.item], "score": float(str(entry.score)), "because": items[entry.reason]}
-                    for entry in entries
-                ],
-            })
+            snapshot.users[user]: _as_json(
+                {
+                    "format": 1,
+                    "generation": generation,
+                    "items": [
+                        {"item": items[entry.item], "score": float(str(entry.score)), "because": items[entry.reason]}
+                        for entry in entries
+                    ],
+                }
+            )
             for user, entries in enumerate(lists)
         }
 

@@ -23,12 +23,12 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
     """Compute everybody's list with each (chunk tasks, block size, workers), anew each time."""
     system.start_workers(2)
     generation = await system.fit()
-    system.stop_workers()
+    await system.stop_workers()
     expected = system.reference_lists(generation)
     running = (0, 0)
     for tasks, block, workers in sorted(divisions, key=lambda division: (division[0], division[2])):
         if running[0] != tasks:
-            system.stop_workers()
+            await system.stop_workers()
             running = (tasks, 0)
         system.start_workers(workers - running[1], tasks_per_job=tasks)
         running = (tasks, workers)
@@ -41,7 +41,7 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
 
 async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
     """One in seven users of MovieLens; in the largest block they are all together."""
-    with System(tmp_path / "a home") as system:
+    async with System(tmp_path / "a home") as system:
         system.import_movielens(one_in=7)
         await assert_bytes_are_the_reference(system, PAIRS)
 
@@ -49,14 +49,14 @@ async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tm
 @pytest.mark.matrix
 async def test_bytes_are_the_same_for_all_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
     """All users of MovieLens, in all 36 ways."""
-    with System(tmp_path / "a home") as system:
+    async with System(tmp_path / "a home") as system:
         system.import_movielens()
         await assert_bytes_are_the_reference(system, CROSS)
 
 
 async def test_one_chunk_an_item_gives_the_same_bytes(tmp_path: Path) -> None:
     """Forty items in forty similarity chunks, each a task of its own."""
-    with System(tmp_path / "a home") as system:
+    async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs(items=40))
         system.start_workers(2, chunks=40, tasks_per_job=40)
         generation = await system.fit()

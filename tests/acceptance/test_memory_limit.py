@@ -1,0 +1,37 @@
+"""A Redis that is full pauses a run, and does not wedge it."""
+
+import asyncio
+from pathlib import Path
+
+from shared.redis.scripts import ask
+from tests.system import System, synthetic_pairs
+
+
+async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_room(tmp_path: Path) -> None:
+    """Nothing is lost, nothing fails, and the bytes are the reference's."""
+    async with System(tmp_path / "a home", task_deadline_s=1, first_look_s=0.2) as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers(2)
+        await system.ready(2)
+        generation = await system.fit()
+        run_id = await system.start_run(block_size=1, window=4)
+        async with system.reckoner() as reckoner:
+
+            async def blocks_ended() -> int:
+                return await reckoner.runs.progress(run_id)
+
+            while await blocks_ended() < 5:
+                await asyncio.sleep(0.01)
+            await reckoner.redis.config_set("maxmemory", 1)
+            await asyncio.sleep(1.0)  # what was under way comes to its end
+            paused = await blocks_ended()
+            assert 5 <= paused < 60
+            await asyncio.sleep(2.0)
+            assert await blocks_ended() == paused
+            await reckoner.redis.config_set("maxmemory", 0)
+            run = await system.run_ended(run_id)
+            assert run.outcome == "passed", run
+            assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
+        await system.idle()
+        assert await system.keys_for_ever() <= await system.keys_that_may_stay()
+        assert await system.lists(generation) == system.reference_lists(generation)

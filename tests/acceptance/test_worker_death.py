@@ -1,0 +1,184 @@
+"""Whatever dies, and whenever: every job ends, nothing is left behind, and the bytes are the same."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from producer.client import Reckoner
+from shared.redis.scripts import ask
+from tests.killer import FAULTS
+from tests.system import System, Workers, eventually, synthetic_pairs
+
+KILLER = "tests/killer.py"
+TASKS = 32
+# A job whose worker died is claimed again two seconds later.
+QUICK = {"task_deadline_s": 1, "first_look_s": 0.2}
+
+
+async def assert_whole(system: System, generation: str, neighbours: int = 100) -> None:
+    """Nothing is under way or left behind, and everybody's bytes are the reference's."""
+    await system.idle()
+    assert await system.keys_for_ever() <= await system.keys_that_may_stay()
+    assert await system.lists(generation) == system.reference_lists(generation, neighbours)
+
+
+async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
+    """How many partials that flow of the run holds which has the most, but not all of them; 0 when none has any."""
+    keys, redis = reckoner.keys, reckoner.redis
+    flows = [flow.decode() for flow in await ask(redis, "HVALS", keys.flight(run_id))]
+    counts = [await ask(redis, "HLEN", keys.partials(flow)) for flow in flows]
+    return max((count for count in counts if count < TASKS), default=0)
+
+
+async def kill_amid_partials(system: System, workers: Workers, partials: int) -> None:
+    """Kill the one worker while a flow holds at least so many partials, and not all; the run is finished then."""
+    async with system.reckoner() as reckoner:
+        while True:
+            run_id = await system.start_run(block_size=10, window=3)
+            while await ask(reckoner.redis, "HGET", system.keys.run(run_id), "state") == b"run":
+                if await partials_of_a_flow(reckoner, run_id) >= partials:
+                    workers.send(signal.SIGKILL)
+                    await asyncio.sleep(0.05)
+                    break
+            # It may have gone on until the signal came: what counts is what it has left.
+            hit = await partials_of_a_flow(reckoner, run_id) > 0
+            run = await system.run_ended(run_id)
+            assert run.outcome == "passed", run
+            if hit:
+                return
+
+
+async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_path: Path) -> None:
+    """Ten moments drawn with a seed, two in each of five systems."""
+    moments = np.random.default_rng(1).integers(1, TASKS - 1, (5, 2)).tolist()
+
+    async def live_through(number: int, partials: list[int]) -> None:
+        async with System(tmp_path / f"home {number}", tasks_per_job=TASKS, **QUICK) as system:
+            system.import_pairs(synthetic_pairs())
+            workers = system.start_workers()
+            generation = await system.fit()
+            for count in partials:
+                await system.forget_lists(generation)
+                await kill_amid_partials(system, workers, count)
+                await assert_whole(system, generation)
+
+    await asyncio.gather(*(live_through(number, partials) for number, partials in enumerate(moments)))
+
+
+async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Path) -> None:
+    """The last block of a run ends, and the run flips, although the one worker dies there once: at five points."""
+
+    async def live_through(number: int, fault: str) -> None:
+        async with System(tmp_path / f"home {number}", **QUICK) as system:
+            system.import_pairs(synthetic_pairs())
+            healthy = system.start_workers()
+            before, generation = await system.fit(neighbours=100), await system.fit(neighbours=5)
+            await healthy.stop()
+            died = system.home / "died"
+            system.start_workers(program=[KILLER, "--fault", fault, "--marker", str(died)])
+            run = await system.run(block_size=60)
+            assert died.exists(), fault
+            assert (run.outcome, run.since) == ("passed", before), fault
+            async with system.reckoner() as reckoner:
+                assert await reckoner.generation() == generation, fault
+            await assert_whole(system, generation, neighbours=5)
+
+    await asyncio.gather(*(live_through(number, fault) for number, fault in enumerate(FAULTS)))
+
+
+async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path) -> None:
+    """Among nine others on each of two workers: it is given up after three tries, and all others end done."""
+    async with System(tmp_path / "a home", tasks_per_job=1, **QUICK) as system:
+        pairs = synthetic_pairs()
+        system.import_pairs(pairs)
+        users = sorted({user for user, _ in pairs})[:19]
+        healthy = system.start_workers()
+        await system.fit()
+        await healthy.stop()
+        deadly, others = users[4], [*users[:4], *users[5:]]
+        jobs = dict(zip(users, await system.enqueue(users), strict=True))
+        system.start_workers(2, program=[KILLER, "--user", deadly, "--pause", "0.3"])
+        failed = await system.ended(jobs[deadly])
+        assert (failed.state, failed.reason) == ("failed", "its worker died 3 times")
+        assert [(await system.ended(jobs[user])).state for user in others] == ["done"] * 18
+        async with system.reckoner() as reckoner:
+            letters = await reckoner.redis.xrange(system.keys.dead)
+        assert [(letter[b"kind"], letter[b"id"], letter[b"reason"]) for _, letter in letters] == [
+            (b"flow", jobs[deadly].encode(), b"its worker died 3 times")
+        ]
+        await system.idle()
+        assert await system.keys_for_ever() <= await system.keys_that_may_stay()
+
+
+@pytest.mark.parametrize(("older_block", "newer_block"), [(1, 60), (60, 1)], ids=["newer first", "older first"])
+async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newer_block: int) -> None:
+    """The one that ends first flips, the other is superseded; a worker dies meanwhile."""
+    async with System(tmp_path / "a home", **QUICK) as system:
+        system.import_pairs(synthetic_pairs())
+        workers = system.start_workers(2)
+        generations = [await system.fit(neighbours=k) for k in (100, 20, 5)]
+        async with system.reckoner() as reckoner:
+            older, newer = [await reckoner.results.record(generation) for generation in generations[1:]]
+            assert older is not None
+            assert newer is not None
+            slow, _ = await reckoner.runs.start(older, older_block, 1)
+            quick, _ = await reckoner.runs.start(newer, newer_block, 1)
+            os.kill(workers.pids[0], signal.SIGKILL)
+            ended = {run.generation: run.outcome for run in [await system.run_ended(run) for run in (slow, quick)]}
+            first, second = (newer, older) if newer_block > older_block else (older, newer)
+            assert ended == {first.generation: "passed", second.generation: "superseded"}
+            assert await reckoner.generation() == first.generation
+            assert await reckoner.results.pointer(system.keys.previous) == generations[0]
+        await system.idle()
+        assert await system.keys_for_ever() <= await system.keys_that_may_stay()
+
+
+async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
+    """Five workers in a row are stopped in the middle of a job's tasks; the sixth does it."""
+    async with System(tmp_path / "a home", first_look_s=0.2) as system:
+        pairs = synthetic_pairs()
+        system.import_pairs(pairs)
+        system.start_workers()
+        await system.fit()
+        await system.stop_workers()
+        jobs = await system.enqueue(sorted({user for user, _ in pairs})[:3])
+        async with system.reckoner() as reckoner:
+
+            async def running() -> bool:
+                return len(await reckoner.redis.keys("arq:in-progress:chunk:*")) == 10
+
+            for _ in range(5):
+                system.start_workers(program=[KILLER, "--pause", "10"])
+                await eventually(running)
+                await system.stop_workers()
+                assert await reckoner.redis.keys("arq:retry:*") == []
+                assert await reckoner.redis.keys("arq:in-progress:*") == []
+            system.start_workers()
+            assert [(await system.ended(job)).state for job in jobs] == ["done"] * 3
+            assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
+        await system.idle()
+
+
+async def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    """With every write on the disk; it comes back at another address, and the workers find it there."""
+    async with System(tmp_path / "a home", tasks_per_job=TASKS, **QUICK) as system:
+        system.server.stop()
+        system.start_server(appendfsync="always")
+        pairs = synthetic_pairs()
+        system.import_pairs(pairs)
+        system.start_workers(2)
+        generation = await system.fit()
+        for _ in range(2):
+            await system.forget_lists(generation)
+            run_id = await system.start_run(block_size=10, window=3)
+            jobs = await system.enqueue(sorted({user for user, _ in pairs})[:10])
+            await asyncio.sleep(0.3)
+            system.server.kill()
+            system.start_server(appendfsync="always")
+            assert (await system.run_ended(run_id)).outcome == "passed"
+            assert [(await system.ended(job)).state for job in jobs] == ["done"] * 10
+            await assert_whole(system, generation)
