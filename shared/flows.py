@@ -8,6 +8,7 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from shared.errors import WireError
+from shared.redis.foreign import is_wrong_type
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.scripts import Value, ask, call
 from shared.wire import (
@@ -30,6 +31,7 @@ from shared.wire import (
     Trace,
     UserSpec,
     encode_job,
+    place_of,
 )
 
 UNFINISHED_LIFE_MS = 7 * 86_400_000
@@ -41,6 +43,7 @@ SLICE = 500
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+UNREADABLE = UserSpec("", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,21 @@ def fresh_id() -> str:
 
 
 def _whole(value: bytes) -> int:
-    if not value.isdigit():
+    # As many digits as a float64 holds exactly, which is what Lua reckons in.
+    if not value.isdigit() or len(value) > 15:
         raise WireError("A number of a flow is none.", data=value)
     return int(value)
 
 
 class DamagedFlowError(WireError):
-    """A flow's state in Redis cannot be read."""
+    """A flow's state in Redis cannot be read; `run` and `join` are what it says of them, as far as that can be read."""
 
-    def __init__(self, flow_id: str, field: str, data: bytes, run: str) -> None:
+    def __init__(self, flow_id: str, field: str, data: bytes, run: str, join: str) -> None:
         super().__init__(f"The field {field} of flow {flow_id} cannot be read.", data=data)
-        self.flow_id, self.field, self.data, self.run = flow_id, field, data, run
+        self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
 
 
-def _decode_flow(flow_id: str, fields: dict[bytes, bytes]) -> Flow:
+def _decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> Flow:
     reading = ""
 
     def field(name: str) -> bytes:
@@ -103,24 +107,36 @@ def _decode_flow(flow_id: str, fields: dict[bytes, bytes]) -> Flow:
         state = field("state").decode()
         if state not in UNFINISHED + ENDED:
             raise WireError("No such state.")
-        return Flow(
+        spec = SPEC.decode(field("spec"))
+        flow = Flow(
             id=flow_id,
             state=state,
             round=_whole(field("round")),
-            spec=SPEC.decode(field("spec")),
+            spec=spec,
             plan=PLAN.decode(field("plan")) if b"plan" in fields else None,
             looks=_whole(field("looks")),
             join=field("join").decode(),
             run=field("run").decode(),
-            block=_whole(field("block")) if field("block") else None,
+            block=_whole(field("block")) if isinstance(spec, BlockSpec) else None,
             created_ms=_whole(field("created")),
             ended_ms=_whole(field("ended")) if b"ended" in fields else None,
             reason=field("reason").decode(),
             answer=field("answer"),
         )
+        # What the scripts reckon with has to be right too, or they would stop in the middle.
+        for name in ("place", "rework"):
+            _whole(field(name))
+        if _whole(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
+            raise WireError("The plan is not the one that was made.")
+        if field("run") != (spec.run.encode() if isinstance(spec, BlockSpec) else b""):
+            raise WireError("The run is not the one of its spec.")
+        if field("join") and not flow.join.startswith(join_prefix):
+            raise WireError("A join is none.")
     except (WireError, UnicodeDecodeError) as error:
-        run = fields.get(b"run", b"").decode(errors="replace")
-        raise DamagedFlowError(flow_id, reading, fields.get(reading.encode(), b""), run) from error
+        run, join = (fields.get(name, b"").decode(errors="replace") for name in (b"run", b"join"))
+        join = join if join.startswith(join_prefix) else ""
+        raise DamagedFlowError(flow_id, reading, fields.get(reading.encode(), b""), run, join) from error
+    return flow
 
 
 class Flows:
@@ -155,19 +171,25 @@ class Flows:
         Raises:
             DamagedFlowError: a field is not what it should be.
         """
-        fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
-        return _decode_flow(flow_id, fields) if fields else None
+        flow = (await self.load_many([flow_id]))[0]
+        if isinstance(flow, DamagedFlowError):
+            raise flow
+        return flow
 
     async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
         """The flows as they are now, in one round trip."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for flow_id in flow_ids:
                 pipe.hgetall(self.keys.flow(flow_id))
-            answers = await pipe.execute()
+            answers = await pipe.execute(raise_on_error=False)
         flows: list[Flow | DamagedFlowError | None] = []
         for flow_id, fields in zip(flow_ids, answers, strict=True):
             try:
-                flows.append(_decode_flow(flow_id, fields) if fields else None)
+                if isinstance(fields, Exception):
+                    if not is_wrong_type(fields):
+                        raise fields
+                    raise DamagedFlowError(flow_id, "", b"", "", "") from fields
+                flows.append(_decode_flow(flow_id, fields, self.keys.joins) if fields else None)
             except DamagedFlowError as error:
                 flows.append(error)
         return flows
@@ -176,10 +198,10 @@ class Flows:
         """Whether a chunk task's partial is stored."""
         return bool(await ask(self._redis, "HEXISTS", self.keys.partials(flow_id), str(index)))
 
-    async def partials(self, flow_id: str) -> dict[str, bytes]:
-        """All stored partials by field; a field that was planted may be any text."""
-        stored = await ask(self._redis, "HGETALL", self.keys.partials(flow_id))
-        return {field.decode(errors="replace"): data for field, data in stored.items()}
+    async def partials(self, flow_id: str) -> dict[bytes, bytes]:
+        """All stored partials by field; a field that was planted may be anything."""
+        stored: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.partials(flow_id))
+        return stored
 
     async def stored(self, flow_id: str) -> int:
         """How many partials are stored."""
@@ -207,7 +229,9 @@ class Flows:
         Returns:
             `"stored"`, `"last"`, or `"late"` when the flow is past this round.
         """
-        return await self._note(task, str(task.index), PARTIAL.encode(partial), TRACE.encode(trace))
+        return await self._note(
+            task, str(task.index), PARTIAL.encode(partial, place_of(task.flow, task.index)), TRACE.encode(trace)
+        )
 
     async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes) -> str:
         reduce = Reduce(task.flow, task.round)
@@ -224,7 +248,7 @@ class Flows:
         answer: bytes = await call(self._redis, "partial", names, arguments)
         return answer.decode()
 
-    async def rework(self, flow: Flow, unusable: Sequence[str], missing: Sequence[int]) -> str:
+    async def rework(self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int]) -> str:
         """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
 
         Returns:
@@ -244,9 +268,9 @@ class Flows:
         """End a flow as done, from the state and round in which it was read. False when it had moved on."""
         return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome)
 
-    async def fail(self, flow: Flow, reason: str, outcome: Outcome | None = None) -> bool:
+    async def fail(self, flow: Flow, reason: str) -> bool:
         """End an unfinished flow as failed, with a dead letter. False when it had ended."""
-        return await self._end(flow, "failed", ("", ""), reason, b"", outcome)
+        return await self._end(flow, "failed", ("", ""), reason, b"", Outcome(reason=reason))
 
     async def _end(
         self, flow: Flow, state: State, expected: tuple[str, str], reason: str, answer: bytes, outcome: Outcome | None
@@ -260,18 +284,25 @@ class Flows:
             split, finish = Split(fresh_id()), Finish(flow.run, 0)
             names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.queue]
             names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
-            arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
+            arguments += [OUTCOME.encode(outcome or Outcome()), split.flow, split.job_id]
             arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
         return bool(await call(self._redis, "end", names, arguments))
 
     async def fail_damaged(self, damage: DamagedFlowError) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
         flow = Flow(
-            id=damage.flow_id, state="split", round=0, spec=UserSpec("", "damaged"), plan=None, looks=0, join="",
+            id=damage.flow_id, state="split", round=0, spec=UNREADABLE, plan=None, looks=0, join=damage.join,
             run=damage.run, block=None, created_ms=0, ended_ms=None, reason="", answer=b"",
         )  # fmt: skip
-        await self.fail(flow, f"the field {damage.field} of its state could not be read")
-        await self.refuse_field("flow", damage.flow_id, self.keys.flow(damage.flow_id), damage.field, damage.data)
+        key = self.keys.flow(flow.id)
+        if await self.fail(flow, f"the field {damage.field} of its state could not be read"):
+            await self.refuse_field("flow", flow.id, key, damage.field, damage.data)
+            # Whoever waits has to be able to read that it failed.
+            numbers = [
+                part for name in ("round", "looks", "place", "rework", "planned", "created") for part in (name, 0)
+            ]
+            await ask(self._redis, "HSET", key, *numbers, "join", "", "run", "", "spec", SPEC.encode(UNREADABLE))
+            await ask(self._redis, "HDEL", key, "plan")
 
     async def mend(self, flow: Flow) -> int:
         """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.
@@ -311,10 +342,11 @@ class Flows:
         names = [self.keys.refused, self.keys.dead, key]
         return bool(await call(self._redis, "refuse", names, [kind, what, reason, "string", data]))
 
-    async def refuse_field(self, kind: str, what: str, key: str, field: str, data: bytes) -> bool:
+    async def refuse_field(self, kind: str, what: str, key: str, field: str | bytes, data: bytes) -> bool:
         """Set a hash's field aside that is not what it should be; False when it was set aside before."""
         names = [self.keys.refused, self.keys.dead, key]
-        reason = f"the field {field} cannot be read"
+        shown = field if isinstance(field, str) else field.decode(errors="replace")
+        reason = f"the field {shown[:100]} cannot be read"
         return bool(await call(self._redis, "refuse", names, [kind, what, reason, "field", data, field]))
 
     async def refuse_member(self, member: bytes) -> bool:
@@ -322,8 +354,3 @@ class Flows:
         names = [self.keys.refused, self.keys.dead, self.keys.queue]
         arguments: list[Value] = ["member", "", "a queue member that is not UTF-8", "member", member]
         return bool(await call(self._redis, "refuse", names, arguments))
-
-
-def generation_of(spec: Spec) -> str | None:
-    """The generation that a flow is bound to; a fit is bound to none."""
-    return spec.generation if isinstance(spec, UserSpec | BlockSpec) else None

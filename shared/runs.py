@@ -1,13 +1,15 @@
 """One pass over all users: its state in Redis and each change of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from shared.errors import WireError
-from shared.flows import ENDED_LIFE_MS, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
+from shared.flows import ENDED_LIFE_MS, LONGEST_LOOK_MS, SLICE, UNFINISHED, UNFINISHED_LIFE_MS, fresh_id
+from shared.redis.foreign import is_wrong_type
 from shared.redis.keys import job_key
 from shared.redis.scripts import Value, ask, call
 from shared.results import UNNAMED_LIFE_MS
@@ -34,6 +36,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     churn: float | None
     """The share of the places in the new lists that the lists before did not have; None when there were none before."""
     reasons: list[str]
+
+
+class DamagedRunError(WireError):
+    """A run's state in Redis cannot be read; `generation` is what it says of it, as far as that can be read."""
+
+    def __init__(self, run_id: str, generation: str) -> None:
+        super().__init__(f"The state of run {run_id} cannot be read.")
+        self.run_id, self.generation = run_id, generation
 
 
 @dataclass(frozen=True)
@@ -92,43 +102,29 @@ class Runs:
         """The run as it is now, None when there is none.
 
         Raises:
-            WireError: its state is not what it should be.
+            DamagedRunError: its state is not what it should be.
         """
-        raw = await ask(self._redis, "HGETALL", self.keys.run(run_id))
+        try:
+            raw = await ask(self._redis, "HGETALL", self.keys.run(run_id))
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            raise DamagedRunError(run_id, "") from error
         if not raw:
             return None
         try:
-            fields = {name.decode(): value for name, value in raw.items()}
-            state = fields["state"].decode()
-            if state not in ("run", "finish", "ended"):
-                raise WireError(f"The state of run {run_id} cannot be read.", data=fields["state"])
-            manifest = fields.get("manifest")
-            return Run(
-                id=run_id,
-                state=state,
-                generation=fields["generation"].decode(),
-                since=fields["since"].decode(),
-                round=int(fields["round"]),
-                blocks=int(fields["blocks"]),
-                block_size=int(fields["block_size"]),
-                users=int(fields["users"]),
-                next_block=int(fields["next"]),
-                started_ms=int(fields["started"]),
-                ended_ms=int(fields["ended"]) if "ended" in fields else None,
-                outcome=fields.get("outcome", b"").decode(),
-                manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
-            )
-        except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            raise WireError(f"The state of run {run_id} cannot be read.") from error
+            return _decode_run(run_id, {name.decode(): value for name, value in raw.items()})
+        except (KeyError, ValueError, msgspec.MsgspecError, WireError) as error:
+            raise DamagedRunError(run_id, raw.get(b"generation", b"").decode(errors="replace")) from error
 
     async def progress(self, run_id: str) -> int:
         """How many blocks of a run have ended."""
         return int(await ask(self._redis, "HLEN", self.keys.blocks(run_id)))
 
     async def outcomes(self, run_id: str) -> dict[int, Outcome]:
-        """How the blocks of a run ended."""
+        """How the blocks of a run ended; one whose outcome cannot be read did nothing."""
         raw = await ask(self._redis, "HGETALL", self.keys.blocks(run_id))
-        return {int(block): OUTCOME.decode(data) for block, data in raw.items()}
+        return {int(block): _decode_outcome(data) for block, data in raw.items() if block.isdigit() and len(block) < 16}
 
     async def flip(self, run: Run) -> Literal["flipped", "superseded", "late"]:
         """Make the run's generation the current one, unless the pointer has moved since the run began."""
@@ -139,13 +135,26 @@ class Runs:
 
     async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest) -> bool:
         """End a run. False when it had ended."""
+        return await self._close(run.id, run.generation, run.state, outcome, manifest)
+
+    async def _close(self, run_id: str, generation: str, state: str, outcome: RunOutcome, manifest: Manifest) -> bool:
         keys = self.keys
-        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.run_of(run.generation), keys.live]
-        arguments: list[Value] = [run.id, run.state, outcome, msgspec.json.encode(manifest)]
-        return bool(await call(self._redis, "close", names, [*arguments, ENDED_LIFE_MS, keys.events(run.id)]))
+        names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live]
+        arguments: list[Value] = [run_id, state, outcome, msgspec.json.encode(manifest)]
+        return bool(await call(self._redis, "close", names, [*arguments, ENDED_LIFE_MS, keys.events(run_id)]))
+
+    async def fail_damaged(self, damage: DamagedRunError) -> None:
+        """End a run whose state cannot be read, or the next run of its generation would join it."""
+        manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
+        if await self._close(damage.run_id, damage.generation, "", "failed", manifest):
+            # Whoever waits has to be able to read that it failed.
+            names = ("round", "blocks", "block_size", "users", "next", "started")
+            numbers = [part for name in names for part in (name, 0)]
+            key = self.keys.run(damage.run_id)
+            await ask(self._redis, "HSET", key, *numbers, "since", "", "generation", damage.generation)
 
     async def tend(self, run: Run) -> int:
-        """One look at an unfinished run: put back blocks whose flow is gone and a finish that is lost, renew its life.
+        """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.
 
         Returns:
             How many jobs were lost; -1 when the run has ended.
@@ -156,17 +165,55 @@ class Runs:
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
         arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]
         arguments += [encode_job(finish), keys.flow("")]
-        for block, flow_id in (await self._gone(run.id))[:SLICE]:
+        for block, flow_id in (await self._lost(run))[:SLICE]:
             split = Split(fresh_id())
             names += [keys.flow(split.flow), job_key(split.job_id)]
             arguments += [block, flow_id, split.flow, split.job_id, encode_job(split)]
         return int(await call(self._redis, "tend", names, arguments))
 
-    async def _gone(self, run_id: str) -> Sequence[tuple[bytes, bytes]]:
-        """The blocks in flight whose flow is no longer there."""
-        flight = list((await ask(self._redis, "HGETALL", self.keys.flight(run_id))).items())
+    async def _lost(self, run: Run) -> Sequence[tuple[bytes, bytes]]:
+        """The blocks nobody works at: their flow is gone, or it ended and the run was not told, or none is known."""
+        flight = dict(await ask(self._redis, "HGETALL", self.keys.flight(run.id)))
         async with self._redis.pipeline(transaction=False) as pipe:
-            for _, flow_id in flight:
-                pipe.exists(self.keys.flow(flow_id.decode(errors="replace")))
-            there = await pipe.execute()
-        return [pair for pair, exists in zip(flight, there, strict=True) if not exists]
+            for flow_id in flight.values():
+                pipe.hget(self.keys.flow(flow_id.decode(errors="replace")), "state")
+            states = await pipe.execute()
+        unfinished = [state.encode() for state in UNFINISHED]
+        lost = [pair for pair, state in zip(flight.items(), states, strict=True) if state not in unfinished]
+        if len(flight) + await self.progress(run.id) < run.next_block:
+            ended = set(await ask(self._redis, "HKEYS", self.keys.blocks(run.id)))
+            lost += [
+                (block, b"")
+                for block in (b"%d" % i for i in range(run.next_block))
+                if block not in ended | flight.keys()
+            ]
+        return lost
+
+
+def _decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
+    state = msgspec.convert(fields["state"].decode(), RunState)
+    if state != "ended":
+        SPEC.decode(fields["spec"])
+    manifest = fields.get("manifest")
+    return Run(
+        id=run_id,
+        state=state,
+        generation=fields["generation"].decode(),
+        since=fields["since"].decode(),
+        round=int(fields["round"]),
+        blocks=int(fields["blocks"]),
+        block_size=int(fields["block_size"]),
+        users=int(fields["users"]),
+        next_block=int(fields["next"]),
+        started_ms=int(fields["started"]),
+        ended_ms=int(fields["ended"]) if "ended" in fields else None,
+        outcome=fields.get("outcome", b"").decode(),
+        manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
+    )
+
+
+def _decode_outcome(data: bytes) -> Outcome:
+    try:
+        return OUTCOME.decode(data)
+    except WireError:
+        return Outcome(reason="how a block ended could not be read")

@@ -47,23 +47,30 @@ class Codec(Generic[T]):
 
 
 class SealedCodec(Codec[T]):
-    """A codec whose bytes begin with a digest of the rest, so that damage within a right shape is seen too."""
+    """A codec whose bytes begin with a digest of the rest, so that damage within a right shape is seen too.
 
-    def encode(self, value: T) -> bytes:
-        """The value as bytes; equal values give equal bytes."""
+    The digest covers the `place` that the bytes are for, so that those of another place do not pass there.
+    """
+
+    def encode(self, value: T, place: str = "") -> bytes:
+        """The value as bytes; equal values for the same place give equal bytes."""
         body = super().encode(value)
-        return blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+        return _digest(body, place) + body
 
-    def decode(self, data: bytes) -> T:
+    def decode(self, data: bytes, place: str = "") -> T:
         """The value that `data` holds.
 
         Raises:
-            WireError: the bytes do not match their digest, or do not have the shape.
+            WireError: the bytes do not match their digest, are for another place, or do not have the shape.
         """
         digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        if blake2b(body, digest_size=DIGEST_BYTES).digest() != digest:
+        if _digest(body, place) != digest:
             raise WireError("Bytes from Redis were refused: they do not match their digest.", data=data)
         return super().decode(body)
+
+
+def _digest(body: bytes, place: str) -> bytes:
+    return blake2b(place.encode() + b"\0" + body, digest_size=DIGEST_BYTES).digest()
 
 
 class Split(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -231,6 +238,11 @@ class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fiel
 Partial = Best | Part
 
 
+def place_of(flow_id: str, index: int) -> str:
+    """The place that the partial of a chunk task is sealed for."""
+    return f"{flow_id}:{index}"
+
+
 class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Who did a chunk task, and when, in milliseconds since the epoch by that worker's clock."""
 
@@ -243,7 +255,6 @@ class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """How a block of a run ended, counted in users and, for the churn, in list places."""
 
     done: Count = 0
-    failed: Count = 0
     empty: Count = 0
     places: Count = 0
     """Items in the new lists of users who had a list before."""
@@ -288,9 +299,9 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     popular: list[str]
 
 
-SPEC: Codec[Spec] = Codec(Spec)
-PLAN: Codec[Plan] = Codec(Plan)
-PARTIAL: Codec[Partial] = SealedCodec(Partial)
+SPEC: Codec[Spec] = SealedCodec(Spec)
+PLAN: Codec[Plan] = SealedCodec(Plan)
+PARTIAL: SealedCodec[Partial] = SealedCodec(Partial)
 TRACE: Codec[Trace] = Codec(Trace)
 OUTCOME: Codec[Outcome] = Codec(Outcome)
 RESULT: Codec[Result] = Codec(Result, "json")

@@ -12,7 +12,7 @@ from shared.errors import ReckonerError
 from shared.flows import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
-from shared.wire import BlockSpec, Chunk, FlowTask, Outcome, Reduce, Split
+from shared.wire import Chunk, FlowTask, Reduce, Split
 from workers.runtime import Runtime
 from workers.turns import NotNowError
 
@@ -125,13 +125,8 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
 
 
 async def fail(runtime: Runtime, flow: Flow, reason: str) -> None:
-    """End a flow as failed; if it is a block, with all its users."""
-    users = 0
-    if isinstance(flow.spec, BlockSpec) and flow.block is not None:
-        run = await runtime.runs.load(flow.run)
-        first = flow.block * flow.spec.block_size
-        users = min(flow.spec.block_size, run.users - first) if run else 0
-    if await runtime.flows.fail(flow, reason, Outcome(failed=max(users, 0), reason=reason)):
+    """End a flow as failed."""
+    if await runtime.flows.fail(flow, reason):
         log.warning("a flow failed", flow=flow.id, reason=reason)
 
 

@@ -13,6 +13,7 @@ from arq import ArqRedis, Worker
 
 from shared.flows import Flows
 from shared.redis.connections import connect, is_server_trouble
+from shared.redis.foreign import set_aside_foreign_jobs
 from shared.redis.keys import Keys
 from shared.redis.scripts import call
 from shared.results import Results
@@ -91,6 +92,9 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store, *, handle_si
 
 async def _start_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
+    # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
+    if count := await set_aside_foreign_jobs(runtime.redis, runtime.keys):
+        log.warning("what no job can be was set aside", count=count)
     await _beat(runtime)
     ctx["background"] = [
         asyncio.create_task(_beat_for_ever(runtime)),

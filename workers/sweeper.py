@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Sequence
 
 import structlog
 
-from shared.errors import WireError
 from shared.flows import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
-from shared.redis.scripts import ask
-from shared.wire import UserSpec
+from shared.redis.foreign import is_wrong_type, set_aside_wrong_types
+from shared.redis.scripts import ask, call
+from shared.runs import DamagedRunError
+from shared.wire import Finish, UserSpec
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -39,17 +41,14 @@ class Sweeper:
     async def sweep(self) -> int:
         """Look at all that is due, if nobody else is; returns how many lost jobs were created again."""
         redis, keys = self._runtime.redis, self._runtime.keys
-        if not await ask(redis, "SET", keys.sweeper, self._token, "NX", "PX", LOCK_MS):
+        if not await call(redis, "lock", [keys.sweeper], [self._token, LOCK_MS]):
             return 0
         try:
+            await set_aside_wrong_types(redis, keys, keys.types)
             due = await ask(
                 redis, "ZRANGEBYSCORE", keys.live, "-inf", await self._runtime.now_ms(), "LIMIT", 0, AT_ONCE
             )
-            members = [member.decode(errors="replace").partition(":") for member in due]
-            made = await self._sweep_flows([what for kind, _, what in members if kind == "flow"])
-            for kind, _, what in members:
-                if kind == "run":
-                    made += await self._sweep_run(what)
+            made = await self._look_at(due)
         finally:
             if await ask(redis, "GET", keys.sweeper) == self._token.encode():
                 await ask(redis, "DEL", keys.sweeper)
@@ -57,28 +56,81 @@ class Sweeper:
             log.info("lost jobs were created again", jobs=made)
         return made
 
-    async def _sweep_flows(self, flow_ids: list[str]) -> int:
-        runtime, made = self._runtime, 0
-        loaded = list(zip(flow_ids, await runtime.flows.load_many(flow_ids), strict=True)) if flow_ids else []
-        # Clicks first: somebody waits for them.
-        loaded.sort(key=lambda pair: not (isinstance(pair[1], Flow) and isinstance(pair[1].spec, UserSpec)))
-        for flow_id, flow in loaded:
-            if isinstance(flow, DamagedFlowError):
-                await runtime.flows.fail_damaged(flow)
-            elif flow is None or flow.ended:
-                await ask(runtime.redis, "ZREM", runtime.keys.live, f"flow:{flow_id}")
+    async def _look_at(self, due: Sequence[bytes]) -> int:
+        flows, runs = dict[str, bytes](), dict[str, bytes]()
+        for member in due:
+            kind, _, name = member.decode(errors="replace").partition(":")
+            if kind in ("flow", "run") and "\ufffd" not in name:
+                (flows if kind == "flow" else runs)[name] = member
             else:
-                made += max(0, await runtime.flows.mend(flow))
+                # Nobody else would take it away, and enough of them would hide all others.
+                await self._forget(member)
+        made = 0
+        loaded = zip(flows.values(), await self._runtime.flows.load_many(list(flows)), strict=True) if flows else ()
+        # Clicks first: somebody waits for them.
+        for member, flow in sorted(loaded, key=lambda pair: not _is_click(pair[1])):
+            made += await self._guard(member, self._sweep_flow(member, flow))
+        for name, member in runs.items():
+            made += await self._guard(member, self._sweep_run(member, name))
         return made
 
-    async def _sweep_run(self, run_id: str) -> int:
-        runtime = self._runtime
+    async def _guard(self, member: bytes, look: Awaitable[int]) -> int:
+        """One look; what goes wrong with one flow or run must not keep the others waiting."""
         try:
-            run = await runtime.runs.load(run_id)
-        except WireError as error:
-            log.error("a run cannot be read and is left to expire", run=run_id, reason=str(error))
-            run = None
-        made = await runtime.runs.tend(run) if run else -1
+            return await look
+        except Exception as error:
+            if is_server_trouble(error):
+                raise
+            log.error("a look failed", member=member.decode(), exc_info=not is_wrong_type(error))
+            redis, keys = self._runtime.redis, self._runtime.keys
+            later = await self._runtime.now_ms() + 2 * self._runtime.flows.first_look_ms
+            await ask(redis, "ZADD", keys.live, "XX", later, member)
+            if is_wrong_type(error):
+                await set_aside_wrong_types(redis, keys, await self._types(member))
+            return 0
+
+    async def _types(self, member: bytes) -> dict[str, str]:
+        """The types of all keys that a look at a flow or run meets."""
+        keys = self._runtime.keys
+        kind, _, name = member.decode().partition(":")
+        if kind == "run":
+            return self._types_of_run(name)
+        types = keys.types_of_flow(name)
+        flow = (await self._runtime.flows.load_many([name]))[0]
+        if flow and flow.run:
+            types |= self._types_of_run(flow.run)
+        if flow and flow.join:
+            types |= {flow.join: "string"}
+        return types
+
+    def _types_of_run(self, run_id: str) -> dict[str, str]:
+        return self._runtime.keys.types_of_run(run_id, [Finish(run_id, 0).job_id])
+
+    async def _forget(self, member: bytes) -> None:
+        await ask(self._runtime.redis, "ZREM", self._runtime.keys.live, member)
+
+    async def _sweep_flow(self, member: bytes, flow: Flow | DamagedFlowError | None) -> int:
+        if isinstance(flow, DamagedFlowError):
+            await self._runtime.flows.fail_damaged(flow)
+        elif flow is None or flow.ended:
+            await self._forget(member)
+        else:
+            return max(0, await self._runtime.flows.mend(flow))
+        return 0
+
+    async def _sweep_run(self, member: bytes, run_id: str) -> int:
+        runs = self._runtime.runs
+        try:
+            run = await runs.load(run_id)
+        except DamagedRunError as damage:
+            log.error("a run cannot be read and ends as failed", run=run_id)
+            await runs.fail_damaged(damage)
+            return 0
+        made = await runs.tend(run) if run else -1
         if made < 0:
-            await ask(runtime.redis, "ZREM", runtime.keys.live, f"run:{run_id}")
+            await self._forget(member)
         return max(0, made)
+
+
+def _is_click(flow: Flow | DamagedFlowError | None) -> bool:
+    return isinstance(flow, Flow) and isinstance(flow.spec, UserSpec)

@@ -10,7 +10,7 @@
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
-| `p:join:GENERATION:HASH`, `p:join:fit:HASH` | string, flow id | create; dropped by end | unfinished |
+| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create; dropped by end | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S` |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
@@ -25,6 +25,7 @@
 | `p:events:ID` | channel | end, close | - |
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -44,6 +45,14 @@ def tries_key(job_id: str) -> str:
 def in_progress_key(job_id: str) -> str:
     """What arq holds while a job runs."""
     return in_progress_key_prefix + job_id
+
+
+def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
+    """The types of the keys that arq has of jobs."""
+    names: dict[str, str] = {}
+    for job_id in job_ids:
+        names |= {job_key(job_id): "string", tries_key(job_id): "integer", in_progress_key(job_id): "string"}
+    return names
 
 
 @dataclass(frozen=True)
@@ -117,13 +126,18 @@ class Keys:
         """Who did a flow's chunk tasks, and when."""
         return self._name("flow", flow_id, "tasks")
 
+    @property
+    def joins(self) -> str:
+        """What the names of all joins start with."""
+        return self._name("join", "")
+
     def join_user(self, generation: str, user: str) -> str:
         """The flow that is under way for a user."""
         return self._name("join", generation, sha256(user.encode()).hexdigest()[:32])
 
-    def join_fit(self, model: str) -> str:
-        """The fit that is under way for a model."""
-        return self._name("join", "fit", model)
+    def join_fit(self, generation: str) -> str:
+        """The fit that is under way for a generation."""
+        return self._name("join", "fit", generation)
 
     def record(self, generation: str) -> str:
         """What a generation was made with."""
@@ -152,6 +166,22 @@ class Keys:
     def run_of(self, generation: str) -> str:
         """The run that is under way for a generation."""
         return self._name("run-of", generation)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The types of the keys that all flows and runs share."""
+        zsets = dict.fromkeys((self.queue, self.live, self.workers), "zset")
+        return zsets | dict.fromkeys((self.sweeper, *self.pointers), "string")
+
+    def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
+        """The types of a flow's keys, and of those that arq has of its jobs."""
+        names = (self.flow(flow_id), self.partials(flow_id), self.tasks(flow_id))
+        return dict.fromkeys(names, "hash") | types_of_jobs(jobs)
+
+    def types_of_run(self, run_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
+        """The types of a run's keys, and of those that arq has of its jobs."""
+        names = (self.run(run_id), self.flight(run_id), self.blocks(run_id))
+        return dict.fromkeys(names, "hash") | types_of_jobs(jobs)
 
     def events(self, ended_id: str) -> str:
         """The channel on which the end of a flow or run is told."""

@@ -9,7 +9,7 @@ import structlog
 from shared.errors import ReckonerError
 from shared.flows import SLICE
 from shared.identifiers import TextTable
-from shared.runs import Manifest, Run, RunOutcome
+from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
 from shared.wire import Finish, Outcome
 from workers.delivery import Delivery
 from workers.retention import delete_unreferred
@@ -26,17 +26,21 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
     delivery = Delivery(runtime, Finish(run_id, round_).job_id, ctx["job_try"])
 
     async def work() -> None:
-        run = await runtime.runs.load(run_id)
+        try:
+            run = await runtime.runs.load(run_id)
+        except DamagedRunError as damage:
+            return await runtime.runs.fail_damaged(damage)
         if run is None or run.state != "finish":
-            return
+            return None
         manifest = summarize(run, await runtime.runs.outcomes(run_id), await runtime.now_ms())
         if delivery.spent:
             await runtime.runs.close(run, "failed", manifest)
-            return
+            return None
         reason = await delivery.within_deadline(lambda: _judge(runtime, run, manifest))
         if reason:
             log.error("a run failed", run=run.id, reason=reason)
             await runtime.runs.close(run, "failed", manifest)
+        return None
 
     await delivery.run(work)
 
@@ -86,7 +90,8 @@ async def _forget_gone_users(runtime: Runtime, run: Run) -> None:
         gone = gone_users(
             (await runtime.snapshot(before.snapshot)).users, (await runtime.snapshot(after.snapshot)).users
         )
-        while users := list(islice(gone, SLICE)):
+        # A million users are looked up before one is found gone: not on the event loop.
+        while users := await runtime.in_thread(lambda: list(islice(gone, SLICE))):
             await runtime.results.drop(run.since, users)
     except ReckonerError as error:
         # What is gone cannot be compared; its results expire by themselves.

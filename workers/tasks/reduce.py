@@ -7,7 +7,20 @@ import numpy as np
 from shared.errors import FlowFailedError, WireError
 from shared.flows import MAX_REWORK, Flow
 from shared.snapshots import Snapshot
-from shared.wire import PARTIAL, RESULT, Best, BlockSpec, FitSpec, Outcome, Reduce, Result, ScoredItem, ScoringSpec
+from shared.wire import (
+    PARTIAL,
+    RESULT,
+    Best,
+    BlockSpec,
+    FitSpec,
+    Outcome,
+    Part,
+    Reduce,
+    Result,
+    ScoredItem,
+    ScoringSpec,
+    place_of,
+)
 from shared.wire import Partial as StoredPartial
 from workers.kernels.merge import Partial, merge
 from workers.retention import delete_unreferred
@@ -36,15 +49,17 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
 async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
     """The partials of all chunk tasks in order; None when some were missing and the flow was sent back for them."""
     found: dict[int, StoredPartial] = {}
-    unusable: list[str] = []
-    kind = "part" if isinstance(flow.spec, FitSpec) else "best"
-    fields = await runtime.flows.partials(flow.id)
-    for name, data in fields.items():
+    unusable: list[bytes] = []
+    wanted = {b"%d" % index: index for index in range(flow.tasks)}
+    kind = Part if isinstance(flow.spec, FitSpec) else Best
+    for name, data in (await runtime.flows.partials(flow.id)).items():
         try:
-            partial = PARTIAL.decode(data)
-            if name not in map(str, range(flow.tasks)) or partial.__struct_config__.tag != kind:
+            if name not in wanted:
                 raise WireError("A partial is not one that this flow asked for.")
-            found[int(name)] = partial
+            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name]))
+            if not isinstance(partial, kind):
+                raise WireError("A partial is of another kind of flow.")
+            found[wanted[name]] = partial
         except WireError:
             await runtime.flows.refuse_field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
             unusable.append(name)
@@ -54,13 +69,13 @@ async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
     return None
 
 
-async def again(runtime: Runtime, flow: Flow, missing: Sequence[int], unusable: Sequence[str] | None = None) -> None:
+async def again(runtime: Runtime, flow: Flow, missing: Sequence[int], unusable: Sequence[bytes] | None = None) -> None:
     """Send a flow back for chunk tasks whose partial is missing or cannot be used.
 
     Raises:
         FlowFailedError: that was done too often.
     """
-    drop = unusable if unusable is not None else [str(index) for index in missing]
+    drop = unusable if unusable is not None else [b"%d" % index for index in missing]
     if await runtime.flows.rework(flow, drop, missing) == "spent":
         raise FlowFailedError(f"partials were missing or damaged {MAX_REWORK + 1} times")
 

@@ -1,8 +1,9 @@
 -- run | finish -> ended: the one way a run ends.
 -- KEYS  run, flight, blocks, run-of, live
--- ARGV  run id, state it must be in, outcome, manifest, life of an ended run ms, channel
+-- ARGV  run id, state it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel
 -- Answers 1, or 0 when it had ended before.
-if redis.call('HGET', KEYS[1], 'state') ~= ARGV[2] then
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'ended' or (ARGV[2] ~= '' and state ~= ARGV[2]) or redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
 local owns = redis.call('GET', KEYS[4]) == ARGV[1]

@@ -8,7 +8,8 @@
 -- which goes on with the next block or, with its last block ended, to finish. Answers 1, or 0 when it had ended before.
 local id, state = ARGV[1], ARGV[2]
 local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'spec', 'kind', 'block')
-if not flow[1] or flow[1] == 'done' or flow[1] == 'failed' or flow[1] == 'cancelled' then
+-- A state that cannot be read can be ended, in order to end as failed.
+if flow[1] == 'done' or flow[1] == 'failed' or flow[1] == 'cancelled' or redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
 if (ARGV[3] ~= '' and flow[1] ~= ARGV[3]) or (ARGV[4] ~= '' and flow[2] ~= ARGV[4]) then
@@ -16,7 +17,7 @@ if (ARGV[3] ~= '' and flow[1] ~= ARGV[3]) or (ARGV[4] ~= '' and flow[2] ~= ARGV[
 end
 local now = now_ms()
 local owns_join = redis.call('GET', KEYS[5]) == id
-local run, block = KEYS[7], flow[5]
+local run, block = KEYS[7], flow[5] or ''
 local in_run = run and redis.call('HGET', KEYS[8], block) == id
 
 -- A removal comes first: a full Redis refuses a script whose first write takes memory, and lets one go on that has begun.

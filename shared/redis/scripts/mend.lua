@@ -12,7 +12,7 @@ local lost = {}
 for i = 7, #KEYS do
   local at = 7 + 3 * (i - 7)
   local wanted = ARGV[at + 2] == '' or redis.call('HEXISTS', KEYS[2], ARGV[at + 2]) == 0
-  if wanted and not (redis.call('ZSCORE', KEYS[5], ARGV[at]) and redis.call('EXISTS', KEYS[i]) == 1) then
+  if wanted and not (redis.call('ZSCORE', KEYS[5], ARGV[at]) and redis.call('TYPE', KEYS[i]).ok == 'string') then
     lost[#lost + 1] = { key = KEYS[i], at = at }
   end
 end

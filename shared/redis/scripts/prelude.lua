@@ -9,6 +9,11 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Whether a flow in this state has not ended.
+local function unfinished(state)
+  return state == 'split' or state == 'run' or state == 'reduce'
+end
+
 -- Makes a job: its body where arq looks for it, and its id in the queue unless it is there already.
 local function enqueue(queue, place, job, id, body, life)
   redis.call('SET', job, body, 'PX', life)

@@ -4,8 +4,11 @@
 --       blocks, block size, users, life ms, first look ms, prefix of run keys; for each block: flow id, job id, job body
 -- Answers the id of the run, or false when the pointer has moved since it was seen.
 local under_way = redis.call('GET', KEYS[1])
-if under_way and redis.call('EXISTS', ARGV[12] .. under_way) == 1 then
-  return under_way
+if under_way then
+  local state = redis.call('HGET', ARGV[12] .. under_way, 'state')
+  if state == 'run' or state == 'finish' then
+    return under_way
+  end
 end
 if (redis.call('GET', KEYS[7]) or '') ~= ARGV[5] then
   return false

@@ -1,7 +1,7 @@
 -- One look at an unfinished run: puts back blocks whose flow is gone and a finish that is lost, renews what the run has.
 -- KEYS  run, flight, blocks, live, queue, run-of, record, the finish's job; for each block to put back: flow, job
 -- ARGV  run id, ms to the next look, life ms, first look ms, id and body of the finish, prefix of flow keys;
---       for each block: its number, the flow that is gone, new flow id, job id, job body
+--       for each block: its number, the flow that has gone ('' when none is known), new flow id, job id, job body
 -- Answers how many jobs it created, or -1 when the run has ended.
 local run = redis.call('HMGET', KEYS[1], 'state', 'spec', 'next', 'blocks')
 if run[1] ~= 'run' and run[1] ~= 'finish' then
@@ -21,12 +21,16 @@ end
 for i = 9, #KEYS, 2 do
   local at = 8 + 5 * (i - 9) / 2
   local block, gone = ARGV[at], ARGV[at + 1]
-  if redis.call('HGET', KEYS[2], block) == gone and redis.call('EXISTS', ARGV[7] .. gone) == 0 then
+  local lost = gone == '' and not redis.call('HGET', KEYS[2], block)
+    or gone ~= '' and redis.call('HGET', KEYS[2], block) == gone
+      and not unfinished(redis.call('HGET', ARGV[7] .. gone, 'state'))
+  if run[1] == 'run' and lost and redis.call('HEXISTS', KEYS[3], block) == 0 then
     create_flow({ flow = KEYS[i], live = KEYS[4], queue = KEYS[5], job = KEYS[i + 1] }, {
       id = ARGV[at + 2], kind = 'block', spec = run[2], join = '', run = ARGV[1], block = block, job_id = ARGV[at + 3],
       job_body = ARGV[at + 4], now = now, first_look = tonumber(ARGV[4]), life = life,
     })
     redis.call('HSET', KEYS[2], block, ARGV[at + 2])
+    redis.call('PEXPIRE', KEYS[2], life)
     made = made + 1
   end
 end

@@ -1,0 +1,434 @@
+"""Whatever is delivered late, twice or never, lost or damaged, in whatever order: flows and runs end, and end right."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.flows import ENDED, MAX_REWORK, DamagedFlowError, Flow
+from shared.redis.keys import job_key, tries_key
+from shared.redis.scripts import ask
+from shared.settings import Settings
+from shared.wire import TASKS, BlockSpec, FitSpec, Task, UserSpec
+from tests.world import USERS, Hand, World, make_world, settle
+from workers.delivery import MAX_TRIES
+from workers.settings import connect_worker
+from workers.sweeper import Sweeper
+
+# The run in `make test` is the same each time; more examples are other ones each time.
+EXAMPLES = int(os.environ.get("FLOW_MACHINE_EXAMPLES", "0"))
+FIXED_EXAMPLES = 70
+STEPS = 45
+
+FIELDS = ("state", "round", "spec", "plan", "looks", "join", "run", "block", "place", "planned", "rework", "created")
+HARMS = ("lost", "flipped", "stranger's", "unknown", "not UTF-8", "wrong digest")
+LASTING = {"generation", "generation:previous", "generation:newest", "queue", "live", "dead", "refused"}
+
+
+class Stage:
+    """What all examples share: the event loop, the world and the connection."""
+
+    def __init__(self, url: str, root: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.world = make_world(root)
+        self.redis = connect_worker(Settings(), url)
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def close(self) -> None:
+        self.do(self.redis.aclose())
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def stage(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    shared = Stage(redis_url, tmp_path_factory.mktemp("a world") / "store")
+    yield shared
+    shared.close()
+
+
+class FlowMachine(RuleBasedStateMachine):
+    """Flows, fits and runs under one prefix, in the hands of a careless world."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage, self.world = stage, stage.world
+        self.do = stage.do
+        self.prefix = f"machine-{uuid4().hex}"
+        self.hand: Hand = self.do(self._make_hand(self.world))
+        self.runtime = self.hand.runtime
+        self.sweeper = Sweeper(self.runtime)
+        self.newest = 0
+        self.flows: list[str] = []
+        """In an order that does not depend on the ids, which are random."""
+        self.runs: list[str] = []
+        self.jobs: dict[str, Task] = {}
+        """All jobs that are or were in the queue."""
+        self.ends: dict[str, Flow] = {}
+        self.harms: Counter[str] = Counter()
+        self.doomed: set[str] = set()
+        """Flows that may fail."""
+        self.orphans: set[str] = set()
+        """Joins that no flow knows any more: they expire, and nobody joins them."""
+        self.rank = -1
+
+    async def _make_hand(self, world: World) -> Hand:
+        return Hand(world, self.stage.redis, self.prefix)
+
+    # What the rules need to know.
+
+    def ask(self, *command: Any) -> Any:
+        return self.do(ask(self.stage.redis, *command))
+
+    def note(self) -> None:
+        """Note new flows and jobs."""
+        self.do(self._note())
+
+    async def _note(self) -> None:
+        keys = self.runtime.keys
+        for run in self.runs:
+            flight = await ask(self.stage.redis, "HGETALL", keys.flight(run))
+            for _, flow in sorted(flight.items(), key=lambda pair: int(pair[0])):
+                if flow.decode() not in self.flows:
+                    self.flows.append(flow.decode())
+        for job in sorted(await self.hand.queued(), key=self._order):
+            if job not in self.jobs:
+                kind, owner, *numbers = job.split(":")
+                self.jobs[job] = msgspec.convert([owner, *map(int, numbers)], TASKS[kind])
+
+    def _order(self, job: str) -> Any:
+        kind, owner, *numbers = job.split(":")
+        owners = self.runs if kind == "finish" else self.flows
+        return kind, owners.index(owner), list(map(int, numbers))
+
+    def flow(self, flow_id: str) -> Flow | DamagedFlowError | None:
+        found: Flow | DamagedFlowError | None = self.do(self.runtime.flows.load_many([flow_id]))[0]
+        return found
+
+    def unfinished(self) -> list[Flow]:
+        flows = self.do(self.runtime.flows.load_many(self.flows))
+        return [flow for flow in flows if isinstance(flow, Flow) and not flow.ended]
+
+    def one_of(self, data: st.DataObject, things: list[Any]) -> Any:
+        return things[data.draw(st.integers(0, len(things) - 1))]
+
+    def queued(self) -> list[str]:
+        waiting = set(self.do(self.hand.queued()))
+        return [job for job in self.jobs if job in waiting]
+
+    def dump(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.do(self.hand.dump(set(self.jobs)))
+        return state
+
+    # What happens.
+
+    @initialize()
+    def begin(self) -> None:
+        self.world.store.delete("models", self.world.unfitted.record.model)
+        self.do(self.hand.adopt(self.world, 0))
+
+    @precondition(lambda self: self.newest + 1 < len(self.world.generations))
+    @rule()
+    def a_model_is_fitted_elsewhere(self) -> None:
+        self.newest += 1
+        self.do(self.hand.adopt(self.world, self.newest))
+
+    @rule(users=st.lists(st.sampled_from([*USERS, "nobody"]), min_size=1, max_size=4), data=st.data())
+    def users_are_asked_for(self, users: list[str], data: st.DataObject) -> None:
+        generation = self.world.generations[data.draw(st.integers(0, self.newest))].id
+        joins = [self.runtime.keys.join_user(generation, user) for user in users]
+        before = {flow.join: flow.id for flow in self.unfinished()}
+        ids = self.do(self.runtime.flows.create([UserSpec(user, generation) for user in users], joins))
+        for join, flow in zip(joins, ids, strict=True):
+            assert flow == before.setdefault(join, flow) or before[join] in self.doomed, "asked again, it joins"
+            if flow not in self.flows:
+                self.flows.append(flow)
+        self.note()
+
+    @rule(anew=st.booleans())
+    def a_fit_is_asked_for(self, anew: bool) -> None:
+        wanted = self.world.unfitted
+        if anew:
+            self.world.store.delete("models", wanted.record.model)
+        [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.record.model)]))
+        if flow not in self.flows:
+            self.flows.append(flow)
+        self.note()
+
+    @rule(block_size=st.integers(1, 4), window=st.integers(1, 3))
+    def a_run_is_started(self, block_size: int, window: int) -> None:
+        record = self.world.generations[self.newest].record
+        run, new = self.do(self.runtime.runs.start(record, block_size, window))
+        assert new == (run not in self.runs)
+        if new:
+            self.runs.append(run)
+        self.note()
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), finished=st.booleans(), again=st.booleans())
+    def a_job_is_delivered(self, data: st.DataObject, finished: bool, again: bool) -> None:
+        job = self.one_of(data, list(self.jobs))
+        ran = self.jobs[job].name
+        if finished and job in self.queued():
+            ran = self.do(self.hand.deliver(job))
+        else:
+            self.deliver_late(job)
+        self.note()
+        if again and ran == self.jobs[job].name:
+            before = self.dump()
+            self.deliver_late(job)
+            assert self.dump() == before, "run twice it leaves the state that it leaves when run once"
+
+    @precondition(lambda self: self.queued())
+    @rule(data=st.data())
+    def the_queue_goes_on(self, data: st.DataObject) -> None:
+        for job in self.queued()[: data.draw(st.integers(1, 6))]:
+            self.do(self.hand.deliver(job))
+        self.note()
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def two_jobs_run_side_by_side(self, data: st.DataObject) -> None:
+        pair = [self.one_of(data, list(self.jobs)) for _ in range(2)]
+
+        async def both() -> None:
+            await asyncio.gather(*(self._deliver_late(job) for job in pair))
+
+        self.do(both())
+        self.note()
+        before = self.dump()
+        for job in pair:
+            self.deliver_late(job)
+        self.note()
+        if pair[0] == pair[1]:
+            assert self.dump() == before
+
+    def deliver_late(self, job: str) -> None:
+        self.do(self._deliver_late(job))
+
+    async def _deliver_late(self, job: str) -> None:
+        task = self.jobs[job]
+        await self.hand.run(task.name, [getattr(task, name) for name in task.__struct_fields__], job)
+
+    @rule()
+    def the_sweeper_looks(self) -> None:
+        self.do(self.hand.make_due())
+        self.do(self.sweeper.sweep())
+        self.note()
+
+    @precondition(lambda self: self.queued())
+    @rule(data=st.data(), what=st.sampled_from(["member", "body", "both"]))
+    def a_job_is_lost(self, data: st.DataObject, what: str) -> None:
+        job = self.one_of(data, self.queued())
+        if what != "body":
+            self.ask("ZREM", self.runtime.keys.queue, job)
+        if what != "member":
+            self.ask("DEL", job_key(job))
+
+    @precondition(lambda self: self.queued())
+    @rule(data=st.data())
+    def a_worker_dies_of_a_job(self, data: st.DataObject) -> None:
+        job = self.one_of(data, self.queued())
+        if self.ask("INCR", tries_key(job)) >= MAX_TRIES:
+            self.doomed.add(job.split(":")[1])
+
+    @precondition(lambda self: self.queued())
+    @rule(data=st.data())
+    def a_job_body_is_damaged(self, data: st.DataObject) -> None:
+        self.ask("SET", job_key(self.one_of(data, self.queued())), b"no job at all", "PX", 100_000)
+
+    def _with_partials(self) -> list[tuple[str, bytes]]:
+        pairs = [(f.id, self.ask("HKEYS", self.runtime.keys.partials(f.id))) for f in self.unfinished()]
+        return [(flow, field) for flow, fields in pairs for field in sorted(fields)]
+
+    @precondition(lambda self: self._with_partials())
+    @rule(data=st.data(), how=st.sampled_from(HARMS))
+    def a_partial_is_harmed(self, data: st.DataObject, how: str) -> None:
+        partials = self._with_partials()
+        flow, field = self.one_of(data, partials)
+        key = self.runtime.keys.partials(flow)
+        stored: bytes = self.ask("HGET", key, field)
+        self.harms[flow] += 1
+        if how == "lost":
+            self.ask("HDEL", key, field)
+        elif how == "flipped":
+            at = data.draw(st.integers(0, len(stored) - 1))
+            self.ask("HSET", key, field, stored[:at] + bytes([stored[at] ^ 0x10]) + stored[at + 1 :])
+        elif how == "wrong digest":
+            self.ask("HSET", key, field, bytes(16) + stored[16:])
+        elif how == "stranger's":
+            other, theirs = self.one_of(data, partials)
+            self.ask("HSET", key, field, self.ask("HGET", self.runtime.keys.partials(other), theirs))
+        else:
+            self.ask("HSET", key, "99" if how == "unknown" else b"\xff", stored)
+
+    @precondition(lambda self: any(isinstance(flow.spec, FitSpec) for flow in self.unfinished()))
+    @rule()
+    def the_parts_of_fits_are_lost(self) -> None:
+        for entry in list(self.world.store.entries("parts")):
+            self.world.store.delete("parts", entry.id)
+        for flow in self.unfinished():
+            if isinstance(flow.spec, FitSpec):
+                self.harms[flow.id] += 1
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data(), field=st.sampled_from(FIELDS), how=st.sampled_from(["lost", "garbage", "flipped", "number"]))
+    def a_field_of_a_flow_is_damaged(self, data: st.DataObject, field: str, how: str) -> None:
+        flow = self.one_of(data, self.unfinished())
+        key = self.runtime.keys.flow(flow.id)
+        stored: bytes = self.ask("HGET", key, field) or b""
+        self.doomed.add(flow.id)
+        if field == "join":
+            self.orphans.add(flow.join)
+        if how == "lost":
+            self.ask("HDEL", key, field)
+        elif how == "garbage":
+            self.ask("HSET", key, field, b"\xff no value of ours")
+        elif how == "number":
+            self.ask("HSET", key, field, "3")
+        elif stored:
+            at = data.draw(st.integers(0, len(stored) - 1))
+            self.ask("HSET", key, field, stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data())
+    def a_flow_fails(self, data: st.DataObject) -> None:
+        flow = self.one_of(data, self.unfinished())
+        self.doomed.add(flow.id)
+        assert self.do(self.runtime.flows.fail(flow, "it was told to"))
+        self.note()
+
+    # What must always hold.
+
+    @invariant()
+    def an_end_is_the_end(self) -> None:
+        for flow in self.do(self.runtime.flows.load_many(self.flows)):
+            if isinstance(flow, Flow) and flow.ended:
+                if flow.id not in self.ends and isinstance(flow.spec, BlockSpec):
+                    run = self.do(self.runtime.runs.load(flow.run))
+                    flight = self.ask("HVALS", self.runtime.keys.flight(flow.run))
+                    assert run.state == "ended" or flow.id.encode() not in flight or flow.id in self.doomed
+                seen = self.ends.setdefault(flow.id, flow)
+                assert (seen.state, seen.ended_ms, seen.answer) == (flow.state, flow.ended_ms, flow.answer)
+                assert flow.state in ENDED
+                assert (flow.state == "failed") == bool(flow.reason)
+
+    @invariant()
+    def each_failure_is_one_dead_letter(self) -> None:
+        dead = [fields for _, fields in self.ask("XRANGE", self.runtime.keys.dead, "-", "+")]
+        ids = Counter(letter[b"id"].decode() for letter in dead if letter[b"kind"] == b"flow")
+        failed = {flow.id for flow in self.ends.values() if flow.state == "failed"}
+        assert not ids or max(ids.values()) == 1
+        assert failed <= set(ids)
+
+    @invariant()
+    def the_pointer_never_goes_back(self) -> None:
+        names = [generation.id for generation in self.world.generations]
+        current = self.do(self.runtime.results.current())
+        rank = names.index(current) if current else -1
+        assert rank >= self.rank
+        self.rank = rank
+
+    @invariant()
+    def runs_know_of_each_block(self) -> None:
+        keys = self.runtime.keys
+        for run_id in self.runs:
+            run = self.do(self.runtime.runs.load(run_id))
+            if run.state == "ended":
+                continue
+            flight, blocks = self.ask("HKEYS", keys.flight(run_id)), self.ask("HKEYS", keys.blocks(run_id))
+            assert sorted(map(int, flight + blocks)) == list(range(run.next_block))
+            assert run.state == "run" or len(blocks) == run.blocks
+
+    @invariant()
+    def everything_else_expires(self) -> None:
+        self.do(self._check_lives())
+
+    async def _check_lives(self) -> None:
+        redis = self.stage.redis
+        named = {value.decode() for name in self.runtime.keys.pointers if (value := await ask(redis, "GET", name))}
+        lasting = LASTING | {f"record:{generation}" for generation in named} | {f"titles:{self.world.snapshot.id}"}
+        async for name in redis.scan_iter(match=f"{self.prefix}:*", count=10_000):
+            if name.decode().removeprefix(f"{self.prefix}:") not in lasting:
+                assert await ask(redis, "PTTL", name) > 0, name
+        for job in await self.hand.queued():
+            assert await ask(redis, "PTTL", job_key(job)) != -1
+
+    # How it ends.
+
+    def teardown(self) -> None:
+        try:
+            self.do(settle(self.hand, self._sweep_and_note))
+            self.do(self._check_end())
+        finally:
+            self.do(self._remove())
+            self.hand.close()
+
+    async def _sweep_and_note(self) -> None:
+        await self.sweeper.sweep()
+        await self._note()
+
+    async def _check_end(self) -> None:
+        runtime, state = self.runtime, await self.hand.dump()
+        passing = ("join:", "run-of:", "sweeper"), (":partials", ":flight", ":blocks")
+        for name in state.keys() - self.orphans:
+            short = name.removeprefix(f"{self.prefix}:")
+            assert not short.startswith(passing[0]), name
+            assert not short.endswith(passing[1]), name
+        for flow in await runtime.flows.load_many(self.flows):
+            assert isinstance(flow, Flow)
+            assert flow.state in ("done", "failed")
+            if flow.id not in self.doomed and self.harms[flow.id] <= MAX_REWORK:
+                assert flow.state == "done", flow.reason
+            if flow.state == "done" and isinstance(flow.spec, UserSpec) and flow.spec.user != "nobody":
+                assert runtime.keys.result(flow.spec.generation, flow.spec.user) in state
+        for generation in self.world.generations:
+            for user, data in generation.lists.items():
+                assert state.get(runtime.keys.result(generation.id, user), data) == data
+        for run_id in self.runs:
+            run = await runtime.runs.load(run_id)
+            assert run is not None
+            assert run.state == "ended"
+            assert run.outcome in ("passed", "refused", "superseded", "failed")
+            if run.outcome == "passed":
+                assert all(runtime.keys.result(run.generation, user) in state for user in USERS)
+
+    async def _remove(self) -> None:
+        redis = self.stage.redis
+        names = [name async for name in redis.scan_iter(match=f"{self.prefix}:*", count=10_000)]
+        names += [key(job).encode() for job in self.jobs for key in (job_key, tries_key)]
+        await ask(redis, "UNLINK", *names)
+
+
+def test_flows_end_right_whatever_happens(stage: Stage) -> None:
+    """Random lives of flows, fits and runs: at each step what must always hold does, and at the end nothing is left."""
+    run_state_machine_as_test(
+        lambda: FlowMachine(stage),  # type: ignore[arg-type] # anything that makes a machine is called
+        settings=settings(
+            max_examples=EXAMPLES or FIXED_EXAMPLES,
+            stateful_step_count=STEPS,
+            derandomize=not EXAMPLES,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            # Steps that are told in full at once are worth more than a few steps after minutes.
+            phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
+        ),
+    )

@@ -1,0 +1,218 @@
+"""A tiny world for tests of the machinery: six users, forty items, three models, and the bytes that must be cached."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from arq import ArqRedis
+from arq.worker import Retry, Worker
+
+from shared.model_config import ModelConfig, model_id
+from shared.models import write_model
+from shared.redis.keys import job_key, tries_key
+from shared.redis.scripts import ask
+from shared.results import generation_id
+from shared.settings import Settings
+from shared.snapshots import Snapshot, open_snapshot, write_snapshot
+from shared.store import DirectoryStore
+from shared.wire import RESULT, FitSpec, Options, Record, Result, ScoredItem, arq_deserializer
+from tests.interactions import random_interactions
+from tests.reference import reference_lists, reference_rows
+from workers.settings import build_worker
+from workers.turns import Turns
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
+
+USERS = sorted(["Ada", "user:1", "user 2", "usér", "with an empty history", "ユーザー"])
+ITEMS = [f"item {number:02}" for number in range(40)]
+LIST_LENGTH = 5
+CONFIGS = (ModelConfig(neighbours=4), ModelConfig(neighbours=9), ModelConfig(neighbours=9, shrink=2.5))
+UNFITTED = ModelConfig(neighbours=40)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One of the world's generations, and each user's list as it must be cached."""
+
+    record: Record
+    config: ModelConfig
+    lists: dict[str, bytes]
+
+    @property
+    def id(self) -> str:
+        return self.record.generation
+
+    @property
+    def fit(self) -> FitSpec:
+        config = self.config
+        return FitSpec(self.record.snapshot, config.similarity, config.neighbours, config.shrink, LIST_LENGTH)
+
+
+@dataclass(frozen=True)
+class World:
+    """A store with one snapshot and the models of all generations."""
+
+    store: DirectoryStore
+    snapshot: Snapshot
+    generations: tuple[Generation, ...]
+    unfitted: Generation
+    """One whose model is not in the store."""
+
+    @property
+    def titles(self) -> dict[str, str]:
+        return {item: f"The {item}" for item in ITEMS[:30]}
+
+
+def make_world(root: Path) -> World:
+    """Write the store below `root`."""
+    store = DirectoryStore(root)
+    pairs = random_interactions(7, n_users=len(USERS), n_items=len(ITEMS), n_pairs=90)
+    users = np.repeat(np.arange(pairs.n_users), np.diff(pairs.user_ptr))
+    kept = users != USERS.index("with an empty history")
+    with store.scratch() as scratch:
+        snapshot_id = write_snapshot(
+            scratch,
+            user_ids=USERS,
+            item_ids=ITEMS,
+            users=users[kept],
+            items=pairs.user_items[kept],
+            titles=[f"The {item}" if number < 30 else "" for number, item in enumerate(ITEMS)],
+        )
+        store.publish("snapshots", snapshot_id, scratch)
+    store.set_current_snapshot(snapshot_id)
+    snapshot = open_snapshot(store.fetch("snapshots", snapshot_id))
+    made = [_generation(store, snapshot, config, number) for number, config in enumerate((*CONFIGS, UNFITTED))]
+    store.delete("models", made[-1].record.model)
+    return World(store, snapshot, tuple(made[:-1]), made[-1])
+
+
+def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, number: int) -> Generation:
+    rows = reference_rows(
+        snapshot.item_ptr, snapshot.item_users, None, snapshot.user_ptr, snapshot.user_items, None,
+        neighbours=config.neighbours, shrink=config.shrink,
+    )  # fmt: skip
+    publish_model(store, snapshot, config, rows)
+    lists = reference_lists(*rows, snapshot.user_ptr, snapshot.user_items, None, length=LIST_LENGTH)
+    model, options = model_id(snapshot.id, config), Options(LIST_LENGTH)
+    generation = generation_id(model, options)
+    popular = [ITEMS[item] for item in snapshot.popular(LIST_LENGTH).tolist()]
+    record = Record(1, generation, model, snapshot.id, options, 1_700_000_000_000 + number, len(USERS), popular)
+    results = [
+        Result(1, generation, [ScoredItem(ITEMS[e.item], float(str(e.score)), ITEMS[e.reason]) for e in entries])
+        for entries in lists
+    ]
+    return Generation(record, config, dict(zip(USERS, map(RESULT.encode, results), strict=True)))
+
+
+def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, rows: Any) -> None:
+    """Put a model into the store."""
+    with store.scratch() as scratch:
+        made = write_model(
+            scratch, snapshot_id=snapshot.id, config=config, row_ptr=rows[0], row_items=rows[1], row_values=rows[2]
+        )
+        store.publish("models", made, scratch)
+
+
+class Hand:
+    """Delivers jobs by hand, in any order and any number of times, to the functions of a real worker that does not run.
+
+    Use it inside one event loop.
+    """
+
+    def __init__(self, world: World, redis: ArqRedis, prefix: str, **changes: Any) -> None:
+        fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0} | changes
+        self.worker: Worker = build_worker(msgspec.convert(fields, Settings), redis, world.store, handle_signals=False)
+        runtime: Runtime = self.worker.ctx["runtime"]
+        # A suspect does not wait here: nothing runs beside it.
+        self.runtime = replace(runtime, turns=Turns(lambda _: None, patience_s=0.001))
+        self.redis = redis
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self.runtime.threads.shutdown()
+
+    async def adopt(self, world: World, number: int = 0) -> Generation:
+        """Make one of the world's generations known; the first one becomes the current one."""
+        generation = world.generations[number]
+        await self.runtime.results.adopt(generation.record, world.titles)
+        return generation
+
+    async def queued(self) -> list[str]:
+        """The ids of the jobs in the queue, in its order."""
+        return [member.decode() for member in await ask(self.redis, "ZRANGE", self.runtime.keys.queue, 0, -1)]
+
+    async def run(self, name: str, arguments: Any, job_id: str, tries: int = 1) -> None:
+        """Run the body of a task, as a worker does that then forgets to finish the job."""
+        ctx = {"runtime": self.runtime, "job_id": job_id, "job_try": tries}
+        await self.worker.functions[name].coroutine(ctx, *arguments)
+
+    async def deliver(self, job_id: str) -> str:
+        """Take a job from the queue as arq does: count its start, run it, and remove it unless it is to be retried.
+
+        Returns:
+            The function that ran; empty when there was none to run.
+        """
+        keys = self.runtime.keys
+        data = await ask(self.redis, "GET", job_key(job_id))
+        tries = await ask(self.redis, "INCR", tries_key(job_id))
+        await ask(self.redis, "EXPIRE", tries_key(job_id), 88_400)
+        ran: str = ""
+        if data is not None:
+            body = arq_deserializer(data)
+            ran = str(body["f"])
+            try:
+                await self.run(ran, body["a"], job_id, tries)
+            except Retry:
+                return ran
+        await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id))
+        await ask(self.redis, "ZREM", keys.queue, job_id)
+        return ran
+
+    async def deliver_all(self, but: Callable[[str], bool] = lambda _: False) -> None:
+        """Deliver what is in the queue, and what that puts there, until nothing is left `but` what is kept back."""
+        while jobs := [job for job in await self.queued() if not but(job)]:
+            for job in jobs:
+                await self.deliver(job)
+
+    async def make_due(self) -> None:
+        """Let the next sweep look at all that is unfinished."""
+        members = await ask(self.redis, "ZRANGE", self.runtime.keys.live, 0, -1)
+        for member in members:
+            await ask(self.redis, "ZADD", self.runtime.keys.live, "XX", 1, member)
+
+    async def dump(self, jobs: set[str] | None = None) -> dict[str, Any]:
+        """The values of all keys under the prefix, and of what arq has of `jobs`."""
+        names = [name async for name in self.redis.scan_iter(match=f"{self.runtime.keys.prefix}:*", count=10_000)]
+        names += [job_key(job).encode() for job in jobs or ()]
+        return {name.decode(): value for name in sorted(names) if (value := await self._value(name)) is not None}
+
+    async def _value(self, name: bytes) -> Any:
+        kind = await ask(self.redis, "TYPE", name)
+        reads: dict[bytes, tuple[str | int, ...]] = {
+            b"string": ("GET", name.decode()),
+            b"hash": ("HGETALL", name.decode()),
+            b"zset": ("ZRANGE", name.decode(), 0, -1, "WITHSCORES"),
+            b"stream": ("XRANGE", name.decode(), "-", "+"),
+        }
+        return await ask(self.redis, *reads[kind]) if kind in reads else None
+
+
+async def settle(hand: Hand, sweep: Callable[[], Any], rounds: int = 60) -> None:
+    """Sweep and deliver until the system is idle.
+
+    Raises:
+        AssertionError: it does not become idle.
+    """
+    for _ in range(rounds):
+        await hand.make_due()
+        await sweep()
+        await hand.deliver_all()
+        if not await ask(hand.redis, "EXISTS", hand.runtime.keys.live, hand.runtime.keys.queue):
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the system does not become idle")
