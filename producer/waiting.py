@@ -77,7 +77,7 @@ async def _listen(
             for job, flow in zip(told, await flows.load_many(told), strict=True):
                 if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
                     continue
-                still_open.pop(job, None)
+                del still_open[job]
                 yield job, flow
             if not still_open:
                 return
@@ -85,3 +85,5 @@ async def _listen(
                 raise WaitTimeoutError
             message = await listener.get_message(timeout=LOOK_S)
             told = [channels[message["channel"].decode()]] if message else []
+            # Its end may have been seen before it was told.
+            told = [job for job in told if job in still_open]

@@ -1,6 +1,5 @@
 """The edge of the command line: where it enters the event loop, and where errors become a sentence and an exit code."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -85,12 +84,16 @@ def connect(settings: "Settings") -> "Reckoner":
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
     """The one place where the command line enters an event loop."""
+    import asyncio
+
     return asyncio.run(work)
 
 
 @contextmanager
 def going_on(sentence: str) -> Iterator[None]:
     """Say after Ctrl-C what goes on all the same."""
+    import asyncio
+
     try:
         yield
     except asyncio.CancelledError:

@@ -1,6 +1,5 @@
 """What a command says while it waits and no worker runs."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ NOBODY = "No worker is running; this waits until one is, for example one started
 @asynccontextmanager
 async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> AsyncIterator[None]:
     """While the block waits, tell once whenever no worker is running."""
+    import asyncio
+
     minding = asyncio.create_task(_mind(reckoner, tell))
     try:
         yield
@@ -26,6 +27,8 @@ async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> 
 
 
 async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
+    import asyncio
+
     from producer.waiting import patiently
 
     told = False

@@ -38,7 +38,7 @@ def test_every_command_shows_an_example(command: str) -> None:
 
 
 def test_help_imports_nothing_that_it_does_not_need() -> None:
-    """Neither the queue, Redis, the wire formats nor the logs are imported to print a help text."""
+    """Neither the event loop, Redis, the queue, the wire formats nor the logs are imported to print a help text."""
     program = (
         "import sys; sys.argv = ['reckoner', 'enqueue', '--help']\n"
         "from producer.cli import main\n"
@@ -47,7 +47,9 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules = set(done.stderr.strip("[]\n").replace("'", "").split(", "))
     assert "producer.cli.enqueue" in modules
-    assert modules.isdisjoint({"arq", "redis", "msgspec", "structlog", "numpy", "pandas", "numba", "pyarrow"})
+    assert modules.isdisjoint(
+        {"arq", "redis", "msgspec", "structlog", "asyncio", "numpy", "pandas", "numba", "pyarrow"}
+    )
 
 
 def test_fit_offers_the_similarities_that_there_are() -> None:

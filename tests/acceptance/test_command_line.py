@@ -1,0 +1,220 @@
+"""The command line on a whole system: a file is imported, fitted and served, as a user would have it done."""
+
+import asyncio
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import pytest
+
+from producer.client import Reckoner
+from shared.interpreter import module_command
+from shared.redis.embedded import EmbeddedServer
+from shared.store import open_store
+from tests.commands import ROOT, CommandLine
+
+StartServer = Callable[..., EmbeddedServer]
+
+# What an environment is without numpy and all that is built on it.
+WITHOUT_ARRAYS = "sys.modules.update(dict.fromkeys(['numpy', 'pandas', 'pyarrow', 'numba', 'scipy']))"
+ARRAYS = {"numpy", "pandas", "pyarrow", "numba"}
+# Each of sixty users has had ten of forty items, and each item has a title.
+BOUGHT = [(f"üser {u:03d}", f"item:{(u * u + 3 * i) % 40:02d}") for u in range(60) for i in range(10)]
+ROWS = [f"{user},{item},Title of {item}" for user, item in BOUGHT]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A system with two workers, its command line, and a file of interactions."""
+
+    home: Path
+    commands: CommandLine
+    source: Path
+
+    @property
+    def snapshot(self) -> str | None:
+        """The current one."""
+        return open_store((self.home / "store").as_uri()).current_snapshot()
+
+
+@contextmanager
+def workers(commands: CommandLine, processes: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """A supervisor and its worker processes."""
+    command = module_command("workers", "--processes", str(processes))
+    supervisor = subprocess.Popen(command, cwd=ROOT, env=commands.environ, stderr=subprocess.DEVNULL)
+    try:
+        yield supervisor
+    finally:
+        supervisor.terminate()
+        supervisor.wait(30)
+
+
+@pytest.fixture(scope="module")
+def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    home = tmp_path_factory.mktemp("a shop ü")
+    source = home / "what they bought.csv"
+    source.write_text("\n".join(["customer,product,name", *ROWS, ",item:01,no user", "üser 001,,no item", ""]))
+    commands = CommandLine(redis_url=redis_url, prefix=f"test-{uuid4().hex}", home=home)
+    with workers(commands, 2):
+        imported = commands.run("import", str(source), "--user", "customer", "--item", "product", "--title", "name")
+        assert imported.code == 0, imported.err
+        fitted = commands.run("fit", "--neighbours", "20", "--json")
+        assert fitted.code == 0, fitted.err
+        yield Shop(home, commands, source)
+
+
+def test_import_tells_what_it_took_and_what_it_left(shop: Shop) -> None:
+    """Counts on standard output, bad rows with their lines on standard error, and exit 0 all the same."""
+    arguments = ("import", str(shop.source), "--user", "customer", "--item", "product", "--title", "name")
+    ended = shop.commands.run(*arguments, "--json")
+    (told,) = ended.objects
+    last = len(shop.source.read_text().splitlines())
+    assert ended.code == 0
+    assert ended.err == f"line {last - 1}: the user is empty\nline {last}: the item is empty\n"
+    assert told["snapshot"] == shop.snapshot
+    assert (told["users"], told["rows"], told["bad_rows"]) == (60, last - 1, 2)
+    assert told["interactions"] + told["repeated"] + told["bad_rows"] == told["rows"]
+    assert told["bad_examples"][0] == {"line": last - 1, "reason": "the user is empty"}
+    people = shop.commands.run(*arguments).out
+    assert people.startswith(f"snapshot  {told['snapshot']}, now the current one\n")
+    assert "2 bad" in people
+
+
+def test_a_file_without_a_good_row_changes_nothing(shop: Shop, tmp_path: Path) -> None:
+    """Exit 1, one sentence, and the snapshot stays."""
+    before = shop.snapshot
+    (tmp_path / "bad.csv").write_text("user,item\n,1\n")
+    ended = shop.commands.run("import", str(tmp_path / "bad.csv"))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "bad.csv has no good row; the first bad one is line 2: the user is empty.\n"
+    assert shop.snapshot == before
+
+
+def test_from_a_question_to_its_answer(shop: Shop) -> None:
+    """A user without a list gets one by `enqueue --wait`, and from then on `get` reads it."""
+    (before,) = shop.commands.run("get", "üser 007", "--json").objects
+    waited = shop.commands.run("enqueue", "üser 007", "nobody", "--wait", "--fresh", "-n", "20", "--json")
+    assert (waited.code, waited.err) == (0, "")
+    first, second = waited.objects
+    assert before["source"] == second["source"] == "popular"
+    assert first["source"] == "cache"
+    assert first["items"][0]["title"] == f"Title of {first['items'][0]['item']}"
+    assert shop.commands.run("get", "üser 007", "-n", "20", "--json").objects == [first]
+    assert "Title of item:" in shop.commands.run("get", "üser 007").out
+
+
+def test_job_tells_who_did_what(shop: Shop) -> None:
+    """Each chunk task of a job has its worker, its beginning and its end."""
+    (asked,) = shop.commands.run("enqueue", "üser 003", "--fresh", "--json").objects
+    told: dict[str, Any] = {"state": ""}
+    until = time.monotonic() + 30
+    while told["state"] != "done":
+        assert time.monotonic() < until
+        (told,) = shop.commands.run("job", asked["job"], "--json").objects
+    assert (told["user"], told["tasks_planned"], told["tasks_done"]) == ("üser 003", 4, 4)
+    (status,) = shop.commands.run("status", "--json").objects
+    assert [task["task"] for task in told["tasks"]] == [0, 1, 2, 3]
+    assert {task["worker"] for task in told["tasks"]} <= set(status["workers"])
+    assert all(told["created_ms"] - 1 <= task["started_ms"] <= task["ended_ms"] for task in told["tasks"])
+    people = shop.commands.run("job", asked["job"]).out
+    assert "chunk tasks  4 of 4 done\n" in people
+    assert told["tasks"][0]["worker"] in people
+
+
+def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
+    """Fit says that it is not live, batch computes everybody and prints the manifest, and both say when."""
+    (fitted,) = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1", "--json").objects
+    assert not fitted["is_current"]
+    again = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1")
+    assert f"model       {fitted['model']} (it was there already)" in again.out
+    assert "not live yet" in again.out
+    ended = shop.commands.run("batch", "--block", "7", "--json")
+    (told,) = ended.objects
+    assert (ended.code, ended.err) == (0, "")
+    assert (told["generation"], told["outcome"], told["blocks"]) == (fitted["generation"], "passed", 9)
+    assert (told["manifest"]["users"], told["manifest"]["done"]) == (60, 60)
+    assert shop.commands.run("get", "üser 000", "--json").objects[0]["generation"] == fitted["generation"]
+    (run,) = shop.commands.run("job", told["run"], "--json").objects
+    assert run["blocks_done"] == 9
+    assert sum(run["tasks_by_worker"].values()) == 9 * 4
+    assert "live: lists are computed" in shop.commands.run("fit", "--neighbours", "10", "--shrink", "1").out
+
+
+def test_asking_needs_no_array_library(shop: Shop) -> None:
+    """A process that really enqueues, and has its answer, never imported one."""
+    ended, modules = shop.commands.modules("", "enqueue", "üser 009", "--fresh", "--wait", "--json")
+    assert (ended.code, ended.objects[0]["source"]) == (0, "cache")
+    assert "producer.client" in modules
+    assert modules.isdisjoint(ARRAYS)
+
+
+@pytest.mark.parametrize("command", [("fit", "--neighbours", "10", "--shrink", "1"), ("batch", "--block", "30")])
+def test_a_client_without_the_extras_fits_and_runs(shop: Shop, command: tuple[str, ...]) -> None:
+    """Where numpy cannot be imported, fit and batch do all that they do."""
+    ended, modules = shop.commands.modules(WITHOUT_ARRAYS, *command, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert modules.isdisjoint(ARRAYS)
+
+
+def test_import_says_which_extra_it_needs(shop: Shop) -> None:
+    """Where pandas and its like are missing, one sentence says what to install."""
+    ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "import", str(shop.source))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("pip install 'ready-reckoner[data]'.")
+
+
+async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp_path: Path) -> None:
+    """Redis goes away while fit and enqueue wait and comes back, then a worker comes: both end as if nothing was."""
+    home, socket = tmp_path / "höme", tmp_path / "s"
+    server = fresh_server(home)
+    commands = CommandLine(redis_url=f"unix://{socket}", home=home)
+    socket.symlink_to(unquote(urlsplit(server.url).path))
+    (home / "some.csv").write_text("\n".join(["user,item,title", *ROWS]))
+    with workers(commands, 1):
+        assert commands.run("import", str(home / "some.csv")).code == 0
+        assert commands.run("fit").code == 0
+    waiting = [
+        commands.start("fit", "--neighbours", "5", "--json"),
+        commands.start("enqueue", "üser 001", "--wait", "--json"),
+    ]
+    try:
+        async with Reckoner(server.url) as reckoner, asyncio.timeout(30):
+            while await reckoner.redis.zcard(reckoner.keys.live) < len(waiting):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        # Once a second the server writes down what it has said yes to.
+        await asyncio.sleep(2)
+        server.kill()
+        socket.unlink()
+        socket.symlink_to(unquote(urlsplit(fresh_server(home).url).path))
+        with workers(commands, 1):
+            for process in waiting:
+                out, err = process.communicate(timeout=60)
+                assert process.returncode == 0, err
+                assert "generation" in out
+    finally:
+        for process in waiting:
+            process.kill()
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    """In the best of five calls it takes less than 0.4 s of a processor, interpreter and all."""
+    commands = CommandLine(home=tmp_path)
+    took = []
+    for _ in range(5):
+        began = children_s()
+        assert commands.run("--help").code == 0
+        took.append(children_s() - began)
+    assert min(took) < 0.4
+
+
+def children_s() -> float:
+    # Not by the clock: the other tests' workers may be busy meanwhile.
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
