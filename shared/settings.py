@@ -69,5 +69,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$.")
+        reason, _, where = str(error).rpartition(" - at `$.")
+        # Of a value that is none of a few msgspec tells which it is.
+        reason = reason.partition(" '")[0]
         raise SettingsError(f"{VARIABLE_PREFIX}{where.rstrip('`').upper()} cannot be used: {reason}.") from None
