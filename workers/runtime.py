@@ -65,21 +65,26 @@ class Runtime:
     store: Store
     turns: Turns
     threads: ThreadPoolExecutor
+    # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
+    # the garbage collector comes in between ("AST constructor recursion depth mismatch").
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _models: Shelf[Model] = field(default_factory=Shelf)
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
 
     async def model(self, model_id: str) -> Model:
         """A model, opened once."""
-        return self._models.get(model_id) or self._models.put(
-            model_id, await self.in_thread(lambda: open_model(self._fetch("models", model_id)))
-        )
+        async with self._opening:
+            return self._models.get(model_id) or self._models.put(
+                model_id, await self.in_thread(lambda: open_model(self._fetch("models", model_id)))
+            )
 
     async def snapshot(self, snapshot_id: str) -> Snapshot:
         """A snapshot, opened once."""
-        return self._snapshots.get(snapshot_id) or self._snapshots.put(
-            snapshot_id, await self.in_thread(lambda: open_snapshot(self._fetch("snapshots", snapshot_id)))
-        )
+        async with self._opening:
+            return self._snapshots.get(snapshot_id) or self._snapshots.put(
+                snapshot_id, await self.in_thread(lambda: open_snapshot(self._fetch("snapshots", snapshot_id)))
+            )
 
     def _fetch(self, kind: Any, artifact_id: str) -> Path:
         return self.store.fetch(kind, artifact_id)
