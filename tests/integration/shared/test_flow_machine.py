@@ -167,7 +167,7 @@ class FlowMachine(RuleBasedStateMachine):
         wanted = self.world.unfitted
         if anew:
             self.world.store.delete("models", wanted.record.model)
-        [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.record.model)]))
+        [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.id)]))
         if flow not in self.flows:
             self.flows.append(flow)
         self.note()

@@ -1,0 +1,83 @@
+"""Key names: one prefix before all of them, no two alike, and none made elsewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import shared.redis.keys
+from shared.redis.keys import Keys, in_progress_key, job_key, tries_key, types_of_jobs
+
+ROOT = Path(shared.redis.keys.__file__).parents[2]
+
+
+def all_names(keys: Keys) -> list[str]:
+    return [
+        keys.queue,
+        keys.live,
+        keys.dead,
+        keys.refused,
+        keys.workers,
+        keys.sweeper,
+        *keys.pointers,
+        keys.flow("f"),
+        keys.partials("f"),
+        keys.tasks("f"),
+        keys.join_user("g", "u"),
+        keys.join_fit("g"),
+        keys.record("g"),
+        keys.titles("s"),
+        keys.result("g", "u"),
+        keys.run("r"),
+        keys.flight("r"),
+        keys.blocks("r"),
+        keys.run_of("g"),
+        keys.events("f"),
+    ]
+
+
+def test_all_names_are_distinct_and_under_the_prefix() -> None:
+    """Two systems with prefixes of their own share a Redis and never meet."""
+    names = all_names(Keys("one"))
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("one:") for name in names)
+    assert not set(names) & set(all_names(Keys("two")))
+
+
+def test_each_name_stands_in_the_table() -> None:
+    """The module's docstring lists every key, its type, its writer and its life."""
+    table = shared.redis.keys.__doc__ or ""
+    for name in all_names(Keys("p")):
+        shown = re.sub(r":[0-9a-f]{32}$", ":HASH", name)
+        for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER"}.items():
+            shown = re.sub(f":{short}(?=:|$)", f":{long}", shown)
+        assert f"`{shown}`" in table, name
+
+
+@pytest.mark.parametrize("user", ["a:b", "a b", "ユーザー", "", "*", "x" * 1024])
+def test_a_user_of_any_text_has_a_join_of_his_own(user: str) -> None:
+    """The join's name does not grow with the user's, and no user's text reaches into another's."""
+    keys = Keys("p")
+    assert re.fullmatch("p:join:g:[0-9a-f]{32}", keys.join_user("g", user))
+    assert keys.join_user("g", user) != keys.join_user("g", user + "x")
+    assert keys.join_user("g", user).startswith(keys.joins)
+    assert keys.join_fit("g").startswith(keys.joins)
+
+
+def test_a_result_has_a_name_that_any_language_can_build() -> None:
+    """Prefix, generation and the user's own id, as they are."""
+    assert Keys("reckoner").result("g1", "user 7:ü") == "reckoner:rec:g1:user 7:ü"
+
+
+def test_what_arq_has_of_a_job_is_where_arq_looks() -> None:
+    """The names are arq's own, so a stock worker finds what the scripts create."""
+    assert (job_key("j"), tries_key("j"), in_progress_key("j")) == ("arq:job:j", "arq:retry:j", "arq:in-progress:j")
+    assert types_of_jobs(["j"]).keys() == {job_key("j"), tries_key("j"), in_progress_key("j")}
+
+
+def test_no_other_module_writes_a_key_name() -> None:
+    """Names are made in one home: nobody else joins a prefix and a colon."""
+    for package in ("shared", "producer", "workers"):
+        for module in (ROOT / package).rglob("*.py"):
+            if module != Path(shared.redis.keys.__file__):
+                assert not re.search(r"[{]\w*(?:prefix|keys[.]prefix)[}]:|arq:(?:job|retry|queue)", module.read_text())

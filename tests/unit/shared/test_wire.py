@@ -1,0 +1,322 @@
+"""Every value crosses Redis and comes back the same, today's bytes stay readable, and other bytes are refused."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.errors import WireError
+from shared.wire import (
+    OUTCOME,
+    PARTIAL,
+    PLAN,
+    RECORD,
+    REFUSE,
+    RESULT,
+    SPEC,
+    TRACE,
+    Best,
+    BlockSpec,
+    Chunk,
+    Codec,
+    Finish,
+    FitSpec,
+    Options,
+    Outcome,
+    Part,
+    Plan,
+    Record,
+    Reduce,
+    Result,
+    ScoredItem,
+    Split,
+    Task,
+    Trace,
+    UserSpec,
+    arq_deserializer,
+    arq_serializer,
+    encode_job,
+    place_of,
+)
+
+CODECS: dict[str, Codec[Any]] = {
+    "SPEC": SPEC,
+    "PLAN": PLAN,
+    "PARTIAL": PARTIAL,
+    "TRACE": TRACE,
+    "OUTCOME": OUTCOME,
+    "RESULT": RESULT,
+    "RECORD": RECORD,
+}
+
+ids = st.text("abcXYZ019_-", min_size=1, max_size=64)
+counts = st.integers(0, 2**53)
+# Nothing that crosses is not a number.
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(codec="utf-8"))
+values: dict[str, st.SearchStrategy[Any]] = {
+    "SPEC": st.one_of(
+        st.builds(UserSpec, user=texts, generation=ids),
+        st.builds(BlockSpec, run=ids, generation=ids, block_size=st.integers(1, 2**40), since=ids | st.just("")),
+        st.builds(
+            FitSpec,
+            snapshot=ids,
+            similarity=texts,
+            neighbours=st.integers(1, 2**40),
+            shrink=numbers.filter(lambda number: number >= 0),
+            list_length=st.integers(1, 1000),
+        ),
+    ),
+    "PLAN": st.builds(Plan, bounds=st.lists(counts, min_size=1, max_size=501)),
+    "PARTIAL": st.one_of(
+        st.builds(Best, counts=st.binary(), items=st.binary(), scores=st.binary(), reasons=st.binary()),
+        st.builds(Part, name=st.text("0123456789abcdef", min_size=64, max_size=64)),
+    ),
+    "TRACE": st.builds(Trace, worker=texts, started_ms=numbers, ended_ms=numbers),
+    "OUTCOME": st.builds(Outcome, done=counts, empty=counts, places=counts, fresh=counts, reason=texts),
+    "RESULT": st.builds(
+        Result,
+        format=st.just(1),
+        generation=ids,
+        items=st.lists(st.builds(ScoredItem, item=texts, score=numbers, because=texts), max_size=5),
+    ),
+    "RECORD": st.builds(
+        Record,
+        format=st.just(1),
+        generation=ids,
+        model=ids,
+        snapshot=ids,
+        options=st.builds(Options, list_length=st.integers(1, 1000), exclude_history=st.booleans()),
+        made_ms=counts,
+        users=counts,
+        popular=st.lists(texts, max_size=5),
+    ),
+}
+tasks: st.SearchStrategy[Task] = st.one_of(
+    st.builds(Split, flow=ids),
+    st.builds(Chunk, flow=ids, index=counts, round=counts),
+    st.builds(Reduce, flow=ids, round=counts),
+    st.builds(Finish, run=ids, round=counts),
+)
+
+GOLDEN: list[tuple[str, Any, bytes]] = [
+    (
+        "SPEC",
+        UserSpec("a user", "g1"),
+        b"\x15\x94\xe2\xe5t\x04\xe2\xeb\x84\x18\x06\xe7$\xcf \xfe"
+        b"\x83\xa4type\xa4user\xa4user\xa6a user\xaageneration\xa2g1",
+    ),
+    (
+        "SPEC",
+        BlockSpec("r1", "g1", 500, "g0"),
+        b"\x9c\xa9\xcb\x842\x10\x8a\xb4\x8d\xc1\xad\xbe\x1b\xb9Dy"
+        b"\x85\xa4type\xa5block\xa3run\xa2r1\xaageneration\xa2g1\xaablock_size\xcd\x01\xf4\xa5since\xa2g0",
+    ),
+    (
+        "SPEC",
+        FitSpec("s1", "cosine", 100, 0.0, 20),
+        b"\xf5\x06\x1dl\x88.\x15K\xd8\x95\xe4v\x05\xd9\xf4\xf9"
+        b"\x86\xa4type\xa3fit\xa8snapshot\xa2s1\xaasimilarity\xa6cosine\xaaneighboursd"
+        b"\xa6shrink\xcb\0\0\0\0\0\0\0\0\xablist_length\x14",
+    ),
+    ("PLAN", Plan([0, 10, 40]), b"\xfa\xff\x1f\xf4\x7f.\x8c\x8dp\xfc\x9an0\xe9/w\x91\x93\0\n("),
+    (
+        "PARTIAL",
+        Best(b"\1\0\0\0", b"\2\0\0\0", b"\0\0\x80\x3f", b"\3\0\0\0"),
+        b'$\xaf\x91n\xb0gI\x91<\x08\xff\xec/"=\\'
+        b"\x95\xa4best\xc4\x04\1\0\0\0\xc4\x04\2\0\0\0\xc4\x04\0\0\x80\x3f\xc4\x04\3\0\0\0",
+    ),
+    (
+        "PARTIAL",
+        Part("0" * 64),
+        b"\xbcE\x91Q\xbe\x91\xce.\xa9R\xe0\xefd!\xed\x91\x92\xa4part\xd9@" + b"0" * 64,
+    ),
+    ("TRACE", Trace("w1", 1.5, 2.5), b"\x93\xa2w1\xcb?\xf8\0\0\0\0\0\0\xcb@\x04\0\0\0\0\0\0"),
+    ("OUTCOME", Outcome(1, 2, 3, 4, "why"), b"\x95\x01\x02\x03\x04\xa3why"),
+    (
+        "RESULT",
+        Result(1, "g1", [ScoredItem("i1", 0.1, "i2")]),
+        b'{"format":1,"generation":"g1","items":[{"item":"i1","score":0.1,"because":"i2"}]}',
+    ),
+    (
+        "RECORD",
+        Record(1, "g1", "m1", "s1", Options(20), 7, 6, ["i1"]),
+        b'{"format":1,"generation":"g1","model":"m1","snapshot":"s1",'
+        b'"options":{"list_length":20,"exclude_history":true},"made_ms":7,"users":6,"popular":["i1"]}',
+    ),
+]
+GOLDEN_JOBS: list[tuple[Task, bytes]] = [
+    (Split("f1"), b"\x85\xa1t\xc0\xa1f\xa5split\xa1a\x91\xa2f1\xa1k\x80\xa2et\x07"),
+    (Chunk("f1", 2, 0), b"\x85\xa1t\xc0\xa1f\xa5chunk\xa1a\x93\xa2f1\x02\0\xa1k\x80\xa2et\x07"),
+    (Reduce("f1", 1), b"\x85\xa1t\xc0\xa1f\xa6reduce\xa1a\x92\xa2f1\x01\xa1k\x80\xa2et\x07"),
+    (Finish("r1", 0), b"\x85\xa1t\xc0\xa1f\xa6finish\xa1a\x92\xa2r1\0\xa1k\x80\xa2et\x07"),
+]
+SEAT = place_of("f1", 0)
+
+
+def encode(name: str, value: Any) -> bytes:
+    return PARTIAL.encode(value, SEAT) if name == "PARTIAL" else CODECS[name].encode(value)
+
+
+def decode(name: str, data: bytes) -> Any:
+    return PARTIAL.decode(data, SEAT) if name == "PARTIAL" else CODECS[name].decode(data)
+
+
+@given(st.sampled_from(list(values)).flatmap(lambda name: st.tuples(st.just(name), values[name])))
+def test_every_value_comes_back_the_same(named: tuple[str, Any]) -> None:
+    """Encoded and decoded, a value equals itself, and equal values give equal bytes."""
+    name, value = named
+    data = encode(name, value)
+    assert decode(name, data) == value
+    assert encode(name, decode(name, data)) == data
+
+
+@pytest.mark.parametrize(("name", "value", "data"), GOLDEN)
+def test_the_bytes_of_this_version_stay_what_they_are(name: str, value: Any, data: bytes) -> None:
+    """Workers and readers of two releases share one Redis, so no format changes unseen."""
+    assert encode(name, value) == data
+    assert decode(name, data) == value
+
+
+@pytest.mark.parametrize(("task", "data"), GOLDEN_JOBS)
+def test_the_job_bodies_of_this_version_stay_what_they_are(task: Task, data: bytes) -> None:
+    """A job body is arq's own format with the task's fields as arguments; only its time differs."""
+    body = msgspec.msgpack.decode(encode_job(task))
+    assert msgspec.msgpack.encode(body | {"et": 7}) == data
+    assert arq_deserializer(data) == {"t": None, "f": task.name, "a": msgspec.structs.astuple(task), "k": {}, "et": 7}
+
+
+@given(tasks)
+def test_every_task_comes_back_the_same(task: Task) -> None:
+    """What is enqueued is what the worker is called with."""
+    body = arq_deserializer(encode_job(task))
+    assert (body["f"], body["a"]) == (task.name, msgspec.structs.astuple(task))
+
+
+PICKLE_BOMB = b"cposix\nsystem\n(S'true'\ntR."
+ODD_BYTES = [
+    b"",
+    PICKLE_BOMB,
+    b"\x80\x05]\x94.",
+    b"\x91" * 100_000,
+    b"[" * 100_000,
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdf\xff\xff\xff\xff",
+    b"\xc6\xff\xff\xff\xff",
+    b"\xc7\x04\xff" + b"\0" * 4,
+    b"\xd6\xff\0\0\0\0",
+    b"\xcf" + b"\xff" * 8,
+    b"\xcb\x7f\xf8\0\0\0\0\0\0",
+    b"NaN",
+    b'{"format":1,"generation":"g","items":[{"item":"a","score":NaN,"because":"b"}]}',
+    b'{"format":1,"generation":"g","items":[{"item":"a","score":1e999,"because":"b"}]}',
+    b'{"format":2,"generation":"g","items":[]}',
+    b'{"format":1,"generation":"g","items":[],"more":1}',
+    b'{"format":1,"generation":"\xff","items":[]}',
+    b'{"format":1,"generation":"a b","items":[]}',
+    b"1" * 100_000,
+]
+
+
+@pytest.mark.parametrize("name", list(CODECS))
+@pytest.mark.parametrize("data", ODD_BYTES, ids=range(len(ODD_BYTES)))
+def test_odd_bytes_are_refused(name: str, data: bytes) -> None:
+    """Pickles, deep nesting, endless lengths, extension types, invalid UTF-8 and other versions are no values."""
+    with pytest.raises(WireError):
+        decode(name, data)
+
+
+@given(st.sampled_from(list(CODECS)), st.binary())
+def test_arbitrary_bytes_are_a_value_or_refused(name: str, data: bytes) -> None:
+    """Nothing but WireError is raised, and what is taken for a value is one that encodes."""
+    try:
+        value = decode(name, data)
+    except WireError:
+        return
+    encode(name, value)
+
+
+@given(st.data())
+def test_a_sealed_value_shows_any_damage(data: st.DataObject) -> None:
+    """One changed byte anywhere, or a missing end, and the value is refused."""
+    name = data.draw(st.sampled_from(["SPEC", "PLAN", "PARTIAL"]))
+    whole = encode(name, data.draw(values[name]))
+    at, flip = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(1, 255))
+    for damaged in (whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :], whole[:at], whole + b"\0"):
+        with pytest.raises(WireError):
+            decode(name, damaged)
+
+
+def test_a_partial_is_good_in_its_place_alone() -> None:
+    """Another task's partial, or another flow's, has a right digest for a wrong place."""
+    data = PARTIAL.encode(Part("0" * 64), place_of("f1", 0))
+    for place in (place_of("f1", 1), place_of("f2", 0), ""):
+        with pytest.raises(WireError):
+            PARTIAL.decode(data, place)
+
+
+WRONG_SHAPES: list[Any] = [
+    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": "7"},
+    {"t": None, "f": ["split"], "a": ["f1"], "k": {}, "et": 7},
+    {"t": "3", "f": "split", "a": ["f1"], "k": {}, "et": 7},
+    {"t": 3, "f": "split", "a": ["f1"], "k": {}, "et": 7},
+    {"t": None, "f": "system", "a": ["f1"], "k": {}, "et": 7},
+    {"t": None, "f": REFUSE, "a": [b"", ""], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": {}, "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": [], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": ["f1", "f2"], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": ["a:b"], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": ["x" * 65], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": [7], "k": {}, "et": 7},
+    {"t": None, "f": "chunk", "a": ["f1", -1, 0], "k": {}, "et": 7},
+    {"t": None, "f": "chunk", "a": ["f1", 2**63, 0], "k": {}, "et": 7},
+    {"t": None, "f": "chunk", "a": ["f1", 0.5, 0], "k": {}, "et": 7},
+    {"t": None, "f": "chunk", "a": ["f1", math.nan, 0], "k": {}, "et": 7},
+    {"t": None, "f": "split", "a": ["f1"], "k": {"flow": "f2"}, "et": 7},
+    {"t": None, "f": "split", "a": ["f1"], "k": [], "et": 7},
+    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": -7},
+    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": 7, "x": 1},
+    {"t": None, "f": "split", "a": ["f1"], "k": {}},
+    {"t": None, "f": "split", "a": msgspec.msgpack.Ext(5, b"x"), "k": {}, "et": 7},
+    [],
+    None,
+    7,
+]
+
+
+@pytest.mark.parametrize("body", WRONG_SHAPES, ids=range(len(WRONG_SHAPES)))
+def test_a_job_of_another_shape_becomes_a_call_of_refuse(body: Any) -> None:
+    """Stock arq would end, or keep only a log line, where the bytes shall be counted and set aside."""
+    data = msgspec.msgpack.encode(body)
+    refused = arq_deserializer(data)
+    assert refused["f"] == REFUSE
+    assert refused["a"][0] == data
+    assert refused["a"][1]
+
+
+@given(st.binary() | st.binary().map(lambda tail: b"\x85\xa1t\xc0\xa1f\xa5split\xa1a" + tail))
+@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a" + b"\x91" * 100_000 + b"\xa1k\x80\xa2et\x07")
+@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a\xdd\xff\xff\xff\xff\xa1k\x80\xa2et\x07")
+@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a\x91\xa2\xff\xfe\xa1k\x80\xa2et\x07")
+def test_the_deserializer_never_raises(data: bytes) -> None:
+    """Whatever the bytes, arq gets a function that there is, with arguments that it takes."""
+    body = arq_deserializer(data)
+    assert body.keys() == {"t", "f", "a", "k", "et"}
+    assert body["f"] in {"split", "chunk", "reduce", "finish", REFUSE}
+    assert isinstance(body["et"], int)
+
+
+@pytest.mark.parametrize("data", ODD_BYTES, ids=range(len(ODD_BYTES)))
+def test_odd_bytes_are_no_job(data: bytes) -> None:
+    """They are handed to refuse as they are."""
+    assert arq_deserializer(data)["a"][0] == data
+
+
+def test_an_exception_crosses_as_the_name_of_its_type() -> None:
+    """Its message may hold what nobody should read, and its class is never rebuilt."""
+    assert msgspec.msgpack.decode(arq_serializer({"r": ValueError("a secret")})) == {"r": "ValueError"}
+    with pytest.raises(NotImplementedError):
+        arq_serializer({"r": object()})
