@@ -71,14 +71,14 @@ async def _wait(
 ) -> dict[str, str]:
     """Print the lists as they come; returns the users whose job failed, with the reason."""
     failed: dict[str, str] = {}
-    with going_on("Stopped waiting; the jobs go on."), progress_bar("Computing", "users") as bar:
-        async with minding_workers(reckoner, bar.say):
-            for start in range(0, len(users), AT_ONCE):
+    with going_on("Stopped waiting; the jobs go on."):
+        for start in range(0, len(users), AT_ONCE):
+            some = users[start : start + AT_ONCE]
+            with progress_bar("Computing", "users") as bar:
                 bar.update(start, len(users))
-                some = users[start : start + AT_ONCE]
-                bad = await reckoner.compute(some, generation, fresh=fresh)
-                print_answers(
-                    await reckoner.results.answer([user for user in some if user not in bad], n, generation), as_json
-                )
-                failed |= bad
+                async with minding_workers(reckoner, bar.say):
+                    failed_now = await reckoner.compute(some, generation, fresh=fresh)
+            done = [user for user in some if user not in failed_now]
+            print_answers(await reckoner.results.answer(done, n, generation), as_json)
+            failed |= failed_now
     return failed

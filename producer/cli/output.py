@@ -94,7 +94,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Bar]:
-    """Show a bar for `what`, counted in `unit`, until the block ends; then it is gone."""
+    """Show a bar for `what`, counted in `unit`, until the block ends; then it is gone. Print by its `say` only."""
     if not sys.stderr.isatty():
         yield Bar(None, None)
         return
@@ -102,5 +102,7 @@ def progress_bar(what: str, unit: str) -> Iterator[Bar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+    console = Console(stderr=True, highlight=False)
+    # Left alone, it would send what is printed on standard output to its own console.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield Bar(progress, progress.add_task(what, total=None))

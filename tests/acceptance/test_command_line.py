@@ -1,8 +1,12 @@
 """The command line on a whole system: a file is imported, fitted and served, as a user would have it done."""
 
 import asyncio
+import json
+import os
+import pty
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +112,27 @@ def test_from_a_question_to_its_answer(shop: Shop) -> None:
     assert first["items"][0]["title"] == f"Title of {first['items'][0]['item']}"
     assert shop.commands.run("get", "üser 007", "-n", "20", "--json").objects == [first]
     assert "Title of item:" in shop.commands.run("get", "üser 007").out
+
+
+def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
+    """With standard error on a terminal there is a bar, and standard output in a file holds the results alone."""
+    master, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "producer", "enqueue", "üser 011", "--fresh", "--wait", "--json"],
+            cwd=ROOT,
+            env=shop.commands.environ | {"TERM": "xterm"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            timeout=60,
+            check=True,
+        )
+        assert "Computing" in os.read(master, 100_000).decode()
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert json.loads(done.stdout)["source"] == "cache"
 
 
 def test_job_tells_who_did_what(shop: Shop) -> None:
