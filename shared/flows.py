@@ -295,8 +295,9 @@ class Flows:
             run=damage.run, block=None, created_ms=0, ended_ms=None, reason="", answer=b"",
         )  # fmt: skip
         key = self.keys.flow(flow.id)
+        # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
+        await self.refuse_field("flow", flow.id, key, damage.field, damage.data)
         if await self.fail(flow, f"the field {damage.field} of its state could not be read"):
-            await self.refuse_field("flow", flow.id, key, damage.field, damage.data)
             # Whoever waits has to be able to read that it failed.
             numbers = [
                 part for name in ("round", "looks", "place", "rework", "planned", "created") for part in (name, 0)

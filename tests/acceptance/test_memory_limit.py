@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from shared.redis.scripts import ask
-from tests.system import System, synthetic_pairs
+from tests.system import System, eventually, synthetic_pairs
 
 
 async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_room(tmp_path: Path) -> None:
@@ -20,8 +20,10 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             async def blocks_ended() -> int:
                 return await reckoner.runs.progress(run_id)
 
-            while await blocks_ended() < 5:
-                await asyncio.sleep(0.01)
+            async def well_under_way() -> bool:
+                return await blocks_ended() >= 5
+
+            await eventually(well_under_way)
             await reckoner.redis.config_set("maxmemory", 1)
             await asyncio.sleep(1.0)  # what was under way comes to its end
             paused = await blocks_ended()
