@@ -4,10 +4,10 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -15,6 +15,8 @@ from producer.client import Reckoner, wait_for_workers
 from shared.errors import EmbeddedServerError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.redis.embedded import EmbeddedServer
+
+T = TypeVar("T")
 
 READY_WITHIN_S = 30.0
 LOOK_S = 0.05
@@ -84,6 +86,18 @@ class LocalSystem:
         if code is not None:
             raise WorkersUnavailableError(f"The workers have ended (exit code {code}).", code=code)
 
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` as long as both run; see `check`."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                self.check()
+                await asyncio.wait({task}, timeout=LOOK_S)
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def ready(self, prefix: str, within_s: float = READY_WITHIN_S) -> None:
         """Wait until all workers answer; `prefix` is that of their keys.
 
@@ -91,16 +105,10 @@ class LocalSystem:
             EmbeddedServerError: the server has ended, or does not answer.
             WorkersUnavailableError: the workers have ended, or were not ready in time.
         """
-        async with Reckoner(self.url, prefix=prefix) as reckoner:
-            waiting = asyncio.ensure_future(wait_for_workers(reckoner, self._processes, self._since_ms, within_s))
-            try:
-                while not waiting.done():
-                    self.check()
-                    await asyncio.wait({waiting}, timeout=LOOK_S)
-                in_time = waiting.result()
-            except RedisError as error:
-                raise EmbeddedServerError("The embedded server does not answer any more; its data are kept.") from error
-            finally:
-                waiting.cancel()
+        try:
+            async with Reckoner(self.url, prefix=prefix) as reckoner:
+                in_time = await self.guard(wait_for_workers(reckoner, self._processes, self._since_ms, within_s))
+        except RedisError as error:
+            raise EmbeddedServerError("The embedded server does not answer any more; its data are kept.") from error
         if not in_time:
             raise WorkersUnavailableError(f"The workers were not ready within {within_s:g} s.")

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from producer.cli import batch, enqueue, fit, get, importing, job, status, version, workers
+from producer.cli import batch, demo, enqueue, fit, get, importing, job, status, version, workers
 from producer.cli.edge import guarded
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 # In the order in which somebody meets them.
-for noun in (importing, fit, enqueue, get, batch, job, status, workers, version):
+for noun in (importing, fit, enqueue, get, batch, job, status, workers, demo, version):
     noun.register(app)
 
 

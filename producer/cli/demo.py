@@ -1,0 +1,139 @@
+"""`reckoner demo`: shows the whole system at work on real data, and leaves nothing behind."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from producer.cli.output import Bar, print_line, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from producer.demo import Demonstration
+
+NEXT = (
+    ("up", "Redis and two workers, in a terminal of their own"),
+    ("import PATH", "your data: CSV or Parquet; --help says how its columns are named"),
+    ("fit", "build the model"),
+    ("batch", "compute everybody's list"),
+    ("get USER", "read one"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo() -> None:
+    """Show everything at work on real data.
+
+    It runs an embedded Redis and two workers in a directory of its own,
+    imports the MovieLens ratings, computes everybody's list, and leaves
+    nothing behind.
+
+    Example: reckoner demo
+    """
+    from tempfile import TemporaryDirectory
+
+    from producer.demo import Demo
+    from producer.interruption import Interrupted, Interruption
+
+    began = time.monotonic()
+    print_line("Ready Reckoner: a demonstration with the ratings of MovieLens")
+    print_line("")
+    sys.stdout.flush()
+    with Interruption() as interruption:
+        try:
+            with (
+                TemporaryDirectory(prefix="reckoner-demo-", ignore_cleanup_errors=True) as home,
+                Demo(Path(home)) as running,
+            ):
+                _print(interruption.run(running.run(lambda what, unit: _stage(began, what, unit))))
+            interruption.check()
+        except Interrupted as interrupted:
+            say("Stopped; nothing is left behind.")
+            raise typer.Exit(interrupted.exit_code) from interrupted
+
+
+class _Stage:
+    """A stage of which a bar shows how far it is."""
+
+    def __init__(self, bar: Bar) -> None:
+        self.update = bar.update
+        self.told = ""
+
+    def tell(self, sentence: str) -> None:
+        """Say what the stage did."""
+        self.told = sentence
+
+
+@contextmanager
+def _stage(began: float, what: str, unit: str) -> Iterator[_Stage]:
+    with progress_bar(what, unit) as bar:
+        stage = _Stage(bar)
+        yield stage
+    print_line(f"{time.monotonic() - began:6.1f} s  {stage.told}")
+    sys.stdout.flush()
+
+
+def _print(shown: "Demonstration") -> None:
+    user = shown.answer.user
+    print_line("")
+    print_line(f"User {user} watched last")
+    for title in shown.watched:
+        print_line(f"  {title}")
+    print_line("")
+    print_line(f"Recommendations for user {user}")
+    rows = [
+        (str(place), entry.title or entry.item, f"{entry.score or 0:.4f}", entry.because_title or entry.because or "")
+        for place, entry in enumerate(shown.answer.items, 1)
+    ]
+    print_table(("", "title", "score", "because you watched"), rows, numbers=("", "score"))
+    _print_how_it_ran(shown)
+    print_line("")
+    print_line("Next, with data of your own")
+    command = _command()
+    for words, what in NEXT:
+        print_line(f"  {f'{command} {words}':<32}  {what}")
+
+
+def _print_how_it_ran(shown: "Demonstration") -> None:
+    flow, run, manifest = shown.job.flow, shown.run, shown.run.manifest
+    took_ms = (flow.ended_ms or flow.created_ms) - flow.created_ms
+    print_line("")
+    print_line(f"User {shown.answer.user}'s job: {flow.tasks} chunk tasks, {took_ms} ms from enqueue to cached")
+    rows = [
+        (
+            str(index),
+            trace.worker,
+            f"{trace.started_ms - flow.created_ms:.1f}",
+            f"{trace.ended_ms - trace.started_ms:.1f}",
+        )
+        for index, trace in sorted(shown.job.traces.items())
+    ]
+    columns = ("chunk task", "worker", "began after ms", "took ms")
+    print_table(columns, rows, numbers=("chunk task", "began after ms", "took ms"))
+    if manifest is None:
+        return
+    print_line("")
+    print_line(
+        f"Everybody: {manifest.users:,} users in {run.blocks} jobs, {manifest.duration_s:.2f} s, "
+        f"{manifest.users_per_second:,.0f} users per second"
+    )
+    shares = [(worker, str(count)) for worker, count in shown.tasks_by_worker.items()]
+    print_table(("worker", "chunk tasks"), shares, numbers=("chunk tasks",))
+
+
+def _command() -> str:
+    """How this command line was called, as one would type it."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "reckoner":
+        return "python -m producer"
+    found = shutil.which("reckoner")
+    return "reckoner" if found and os.path.samefile(found, called) else os.path.relpath(called)

@@ -1,0 +1,132 @@
+"""`reckoner demo` as real processes: what a person gets to see, and that nothing is left, however it ends."""
+
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import descendants, environment, run, started, still_there, wait_until
+
+STAGES = {
+    "while the server starts": "Ready Reckoner",
+    "while the workers start": "imported 100,004 ratings of 9,066 films by 671 people",
+    "while the model is built": "an embedded Valkey and 2 worker processes are ready",
+    "while lists are computed": "built the model on the workers, in ",
+    "while everything ends": "computed everybody's list: 671 users",
+}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The one directory for whatever is temporary, short enough for a socket in it."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def environ(place: Path, tmp_path: Path) -> dict[str, str]:
+    """Somebody else's settings: a Redis that is not there, and a home that must stay untouched."""
+    return environment(
+        TMPDIR=place,
+        XDG_RUNTIME_DIR=place,
+        RECKONER_HOME=tmp_path / "their home",
+        RECKONER_REDIS_URL="redis://localhost:1",
+        RECKONER_STORE_URL="s3://theirs",
+        RECKONER_PREFIX="theirs",
+        RECKONER_LIST_LENGTH=3,
+    )
+
+
+def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
+    """What the user watched last, ten films with scores and reasons, and how it ran; and then all of it is gone."""
+    told = run("producer", "demo", environ=environ)
+    assert (told.returncode, told.stderr) == (0, "")
+    for line in STAGES.values():
+        assert line in told.stdout
+    watched = told.stdout.split("watched last\n")[1].splitlines()
+    assert watched[:3] == ["  Dark Knight, The (2008)", "  Slumdog Millionaire (2008)", "  Primer (2004)"]
+    places = re.findall(r"^ ?(\d+)   (\S.*\(\d{4}\)) +(0\.\d{4})   (\S.*\(\d{4}\))$", told.stdout, re.MULTILINE)
+    assert [place for place, _, _, _ in places] == [str(place) for place in range(1, 11)]
+    assert places[3][1].strip() == "Batman Begins (2005)"
+    assert places[3][3] == "Dark Knight, The (2008)"
+    scores = [float(score) for _, _, score, _ in places]
+    assert scores == sorted(scores, reverse=True)
+    assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", told.stdout, re.MULTILINE)
+    assert re.search(r"^Everybody: 671 users in 2 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
+    assert " import PATH " in told.stdout
+    assert list(place.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_path: Path, stage: str) -> None:
+    """Whenever it comes: exit code 130, one sentence, and no process, socket or file."""
+    log = tmp_path / "log"
+    with started("producer", "demo", environ=environ, log=log) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if STAGES[stage] in line:
+                break
+        if stage == "while the server starts":
+            wait_until(lambda: descendants(process.pid), 10)
+        processes = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) == 130
+        assert still_there(processes) == []
+    assert log.read_text() == "Stopped; nothing is left behind.\n"
+    assert list(place.iterdir()) == []
+    assert not (tmp_path / "their home").exists()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_and_more_of_them_leave_nothing_behind(
+    environ: dict[str, str], place: Path, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    """A terminal that is closed, a stop, and somebody impatient who presses Ctrl-C again and again."""
+    with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
+        assert process.stdout is not None
+        while "ready" not in process.stdout.readline():
+            pass
+        processes = descendants(process.pid)
+        os.killpg(process.pid, signum)
+        for _ in range(3):
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) == code
+        assert still_there(processes) == []
+    assert list(place.iterdir()) == []
+
+
+def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_path: Path) -> None:
+    """Nobody can clean up files then, but server and workers end by themselves."""
+    with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
+        assert process.stdout is not None
+        while "ready" not in process.stdout.readline():
+            pass
+        processes = descendants(process.pid)
+        process.kill()
+        wait_until(lambda: not still_there(processes), 10)
+
+
+def test_workers_that_end_are_told_of_with_their_last_words(
+    environ: dict[str, str], place: Path, tmp_path: Path
+) -> None:
+    """The demonstration does not go on alone: one sentence, exit code 1, nothing left."""
+    with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
+        assert process.stdout is not None
+        while "ready" not in process.stdout.readline():
+            pass
+        processes = descendants(process.pid)
+        (supervisor,) = [p for p in processes if "--processes" in p.cmdline()]
+        supervisor.kill()
+        assert process.wait(20) == 1
+        wait_until(lambda: not still_there(processes), 10)
+    told = (tmp_path / "log").read_text()
+    assert told.startswith("The workers have ended (exit code -9). Their log ends with: ")
+    assert told.count("\n") == 1
+    assert list(place.iterdir()) == []

@@ -1,0 +1,189 @@
+"""`reckoner worker` as real processes: one signal stops all, a crash stops nothing, what cannot start says why."""
+
+import os
+import signal
+import site
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from shared.redis.embedded import EmbeddedServer
+from shared.redis.keys import Keys
+from tests.processes import command_of, descendants, environment, run, started, still_there, wait_until
+
+StartServer = Callable[..., EmbeddedServer]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def environ(redis_url: str, prefix: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a worker of this test alone."""
+    return environment(RECKONER_REDIS_URL=redis_url, RECKONER_PREFIX=prefix, RECKONER_HOME=tmp_path / "a höme")
+
+
+def children_of(supervisor: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return [process for process in descendants(supervisor.pid) if "--child" in command_of(process)]
+
+
+def beating(redis_url: str, prefix: str, processes: list[psutil.Process]) -> bool:
+    """Whether all these workers, whose names hold their process ids, have been heard of."""
+    with redis.Redis.from_url(redis_url) as connection:
+        names = [name.decode() for name in connection.zrange(Keys(prefix).workers, 0, -1)]
+    return bool(processes) and all(any(f"-{process.pid}-" in name for name in names) for process in processes)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_stops_all(
+    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path, signum: signal.Signals
+) -> None:
+    """The supervisor waits for its workers and ends with 0, be it Ctrl-C on a terminal or a stop."""
+    with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
+        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        children = children_of(supervisor)
+        wait_until(lambda: beating(redis_url, prefix, children), 20)
+        os.killpg(supervisor.pid, signum)
+        assert supervisor.wait(10) == 0
+    assert still_there(children) == []
+    log = (tmp_path / "log").read_text()
+    assert log.count("worker stopped") == 2
+    assert "Traceback" not in log
+
+
+def test_a_signal_stops_workers_that_have_not_begun(environ: dict[str, str], tmp_path: Path) -> None:
+    """A worker that still imports its kernels has nothing to hand back, and ends at once."""
+    with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
+        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        children = children_of(supervisor)
+        supervisor.send_signal(signal.SIGINT)
+        assert supervisor.wait(10) == 0
+    assert still_there(children) == []
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_worker_that_crashes_is_started_again(
+    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """Its neighbour goes on meanwhile, and the log says how it ended."""
+    with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
+        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        crashed, neighbour = children_of(supervisor)
+        crashed.kill()
+        wait_until(lambda: len({crashed, *children_of(supervisor)}) == 3, 10)
+        wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+        assert neighbour in children_of(supervisor)
+    assert '"code": -9' in (tmp_path / "log").read_text()
+
+
+def test_workers_end_when_their_supervisor_was_killed(
+    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """Nobody would stop them any more, so they stop themselves, in good order, within a few seconds."""
+    with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
+        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        children = children_of(supervisor)
+        wait_until(lambda: beating(redis_url, prefix, children), 20)
+        supervisor.kill()
+        wait_until(lambda: not still_there(children), 5)
+    assert (tmp_path / "log").read_text().count("worker stopped") == 2
+
+
+def test_workers_that_have_not_begun_end_when_their_supervisor_was_killed(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A worker that never saw its supervisor alive ends too."""
+    with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
+        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        children = children_of(supervisor)
+        supervisor.kill()
+        wait_until(lambda: not still_there(children), 8)
+
+
+def test_members_that_no_job_can_have_stop_no_worker(
+    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """They are set aside and counted before workers start, since a stock worker that meets one ends."""
+    keys = Keys(prefix)
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.zadd(keys.queue, {b"\xff\xfe": 1, b"\x80": 2})
+        with started("producer", "worker", environ=environ, log=tmp_path / "log") as supervisor:
+            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+            assert connection.zcard(keys.queue) == 0
+        assert connection.hgetall(keys.refused) == {b"member": b"2"}
+    assert "a worker ended" not in (tmp_path / "log").read_text()
+
+
+def test_the_package_workers_of_a_project_is_not_taken_for_ours(environ: dict[str, str], tmp_path: Path) -> None:
+    """`reckoner worker` is called in users' own directories, and `workers` is a likely name there."""
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__main__.py").write_text("print('not ours')")
+    without_redis = {name: value for name, value in environ.items() if name != "RECKONER_REDIS_URL"}
+    told = run("producer", "worker", environ=without_redis, cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == (
+        "No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "sentence"),
+    [
+        ("RECKONER_REDIS_URL", "redis://localhost:1", 1, "cannot be reached (Connection refused)."),
+        ("RECKONER_REDIS_URL", "http://localhost", 2, "has to start with redis://, rediss:// or unix://."),
+        ("RECKONER_STORE_URL", "file:///dev/null/store", 1, "cannot be created: Not a directory."),
+        ("RECKONER_STORE_URL", "s3://bucket", 1, "a store is a directory, given as file:///absolute/path."),
+        ("RECKONER_CHUNKS", "none", 2, "RECKONER_CHUNKS cannot be used"),
+        ("RECKONER_TYPO", "1", 2, "RECKONER_TYPO is not a setting"),
+    ],
+)
+def test_what_cannot_start_says_so_and_ends(
+    environ: dict[str, str], variable: str, value: str, code: int, sentence: str
+) -> None:
+    """One sentence and the exit code, and no worker that is started again and again."""
+    began = time.monotonic()
+    told = run("producer", "worker", "--processes", "2", environ=environ | {variable: value})
+    assert (told.returncode, told.stdout) == (code, "")
+    assert sentence in told.stderr
+    assert told.stderr.count("\n") == 1
+    assert time.monotonic() - began < 5
+
+
+def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:
+    """The password itself is not shown."""
+    url = fresh_server().url
+    with redis.Redis.from_url(url) as connection:
+        connection.config_set("requirepass", "right")
+        told = run("producer", "worker", environ=environ | {"RECKONER_REDIS_URL": f"{url}?password=tiger"})
+    assert told.returncode == 1
+    assert "refuses the user name or password." in told.stderr
+    assert "tiger" not in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The client's installation has neither numba nor numpy."""
+    packages = tmp_path / "client packages"
+    packages.mkdir()
+    for place in map(Path, site.getsitepackages()):
+        for path in place.iterdir():
+            if not path.name.startswith(("numba", "numpy", "llvmlite")):
+                (packages / path.name).symlink_to(path)
+    told = subprocess.run(
+        # Without site-packages; what is on the path stands in for it.
+        [sys.executable, "-S", "-m", "workers"],
+        env=environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert told.stderr == "What workers compute with is not installed: pip install 'ready-reckoner[worker]'.\n"
+    assert told.returncode == 2

@@ -1,0 +1,97 @@
+"""Our commands as real processes: started without anybody's settings, waited for, and looked for afterwards."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from shared.interpreter import module_command
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's variables without settings, and `settings` under their full names."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
+    return inherited | {name: str(value) for name, value in settings.items()}
+
+
+def run(
+    module: str, *arguments: str, environ: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one of our modules to its end."""
+    return subprocess.run(
+        module_command(module, *arguments),
+        env=environ,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def started(
+    module: str, *arguments: str, environ: Mapping[str, str], log: Path, cwd: Path | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """One of our modules while it runs, in a process group of its own; its standard error goes to `log`.
+
+    Whatever a failing test leaves of it is killed.
+    """
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            module_command(module, *arguments),
+            env=environ,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    try:
+        yield process
+    finally:
+        for left in [*descendants(process.pid), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The processes that this one has started, and those that they have."""
+    try:
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return children
+
+
+def command_of(process: psutil.Process) -> str:
+    """A process's command line, empty when it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def still_there(processes: list[psutil.Process]) -> list[str]:
+    """The command lines of those that have not ended."""
+    return [
+        command_of(process)
+        for process in processes
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def wait_until(holds: Callable[[], object], within_s: float) -> None:
+    """Return when something holds; fail when it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s"
+        time.sleep(0.02)
