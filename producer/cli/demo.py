@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from producer.demo import Demonstration
 
 NEXT = (
-    ("up", "Redis and two workers, in a terminal of their own"),
-    ("import PATH", "your data: CSV or Parquet; --help says how its columns are named"),
+    ("up", "Redis and two workers, until Ctrl-C"),
+    ("import PATH", "your interactions, a CSV or Parquet file"),
     ("fit", "build the model"),
     ("batch", "compute everybody's list"),
-    ("get USER", "read one"),
+    ("get USER", "read one of them"),
 )
 
 
