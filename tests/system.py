@@ -55,9 +55,9 @@ class Workers:
         return [child.pid for child in psutil.Process(self._process.pid).children()]
 
     @property
-    def resident_bytes(self) -> int:
-        """How much memory the workers have, all together."""
-        return sum(psutil.Process(pid).memory_info().rss for pid in self.pids)
+    def resident_mb(self) -> list[float]:
+        """How much memory each worker has in use, in millions of bytes."""
+        return [psutil.Process(pid).memory_info().rss / 1e6 for pid in self.pids]
 
     def send(self, signum: signal.Signals) -> list[int]:
         """Send a signal to every worker, and return their process ids."""
@@ -79,6 +79,7 @@ class System:
     def __init__(self, home: Path, **settings: object) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
+        self.python = sys.executable
         self._inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
         # Programs of the tests, which are run by their path, find the packages of this repository.
         self._inherited["PYTHONPATH"] = str(ROOT)
@@ -115,7 +116,7 @@ class System:
         self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), **settings: object
     ) -> Workers:
         """Start workers under a supervisor of their own; the settings are for these."""
-        command = [sys.executable, *program, "--processes", str(processes)]
+        command = [self.python, *program, "--processes", str(processes)]
         self._workers.append(Workers(command, self._inherited | self._environ(**settings), self.log))
         return self._workers[-1]
 

@@ -1,0 +1,41 @@
+"""The memory of a worker does not grow with what it has done."""
+
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+
+from shared.redis.scripts import ask
+from shared.snapshots import open_snapshot
+from tests.system import System, eventually
+
+FIRST = 2_000
+LAST = 20_000
+AT_ONCE = 500
+MOST_GROWTH_MB = 5.0
+
+
+@pytest.mark.soak
+async def test_a_worker_does_not_grow(tmp_path: Path) -> None:
+    """After 20,000 jobs, each for a user of MovieLens, it has hardly more memory than after 2,000."""
+    async with System(tmp_path / "a home", log_level="WARNING") as system:
+        snapshot = open_snapshot(system.store.fetch("snapshots", system.import_movielens()))
+        users = cycle(snapshot.users[user] for user in range(snapshot.n_users))
+        workers = system.start_workers(2)
+        await system.fit()
+        resident: dict[int, list[float]] = {}
+        done = 0
+        async with system.reckoner() as reckoner:
+
+            async def few_left() -> bool:
+                return int(await ask(reckoner.redis, "ZCARD", system.keys.live)) < 50
+
+            for goal in (FIRST, LAST):
+                while done < goal:
+                    done += len(set(await system.enqueue(list(islice(users, AT_ONCE)))))
+                    await eventually(few_left)
+                await system.idle()
+                resident[goal] = workers.resident_mb
+    growth = [after - before for before, after in zip(resident[FIRST], resident[LAST], strict=True)]
+    print(f"resident after {FIRST} and {LAST} jobs, in MB: {resident}; growth: {growth}")
+    assert max(growth) < MOST_GROWTH_MB
