@@ -126,7 +126,7 @@ class Hand:
 
     def __init__(self, world: World, redis: ArqRedis, prefix: str, **changes: Any) -> None:
         fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0} | changes
-        self.worker: Worker = build_worker(msgspec.convert(fields, Settings), redis, world.store, handle_signals=False)
+        self.worker: Worker = build_worker(msgspec.convert(fields, Settings), redis, world.store)
         runtime: Runtime = self.worker.ctx["runtime"]
         # A suspect does not wait here: nothing runs beside it.
         self.runtime = replace(runtime, turns=Turns(lambda _: None, patience_s=0.001))

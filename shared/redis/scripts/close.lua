@@ -6,7 +6,7 @@ local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'ended' or (ARGV[2] ~= '' and state ~= ARGV[2]) or redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
-local owns = redis.call('GET', KEYS[4]) == ARGV[1]
+local owns = text_at(KEYS[4]) == ARGV[1]
 redis.call('ZREM', KEYS[5], 'run:' .. ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3])
 if owns then

@@ -8,7 +8,7 @@ local ids = {}
 for i = 1, (#KEYS - 2) / 3 do
   local flow, job, join = KEYS[3 * i], KEYS[3 * i + 1], KEYS[3 * i + 2]
   local id, kind, spec, job_id, job_body = unpack(ARGV, 5 * i - 1, 5 * i + 3)
-  local under_way = redis.call('GET', join)
+  local under_way = text_at(join)
   if under_way and unfinished(redis.call('HGET', flow_prefix .. under_way, 'state')) then
     ids[i] = under_way
   else

@@ -16,7 +16,7 @@ if (ARGV[3] ~= '' and flow[1] ~= ARGV[3]) or (ARGV[4] ~= '' and flow[2] ~= ARGV[
   return 0
 end
 local now = now_ms()
-local owns_join = redis.call('GET', KEYS[5]) == id
+local owns_join = text_at(KEYS[5]) == id
 local run, block = KEYS[7], flow[5] or ''
 local in_run = run and redis.call('HGET', KEYS[8], block) == id
 

@@ -9,6 +9,12 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- The string at a key; a key of another type is as good as none, since whoever owns it writes over it.
+local function text_at(key)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and value
+end
+
 -- Whether a flow in this state has not ended.
 local function unfinished(state)
   return state == 'split' or state == 'run' or state == 'reduce'

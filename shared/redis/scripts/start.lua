@@ -3,7 +3,7 @@
 -- ARGV  run id, generation, record, its life ms, the current generation that was seen, spec of the blocks, number of
 --       blocks, block size, users, life ms, first look ms, prefix of run keys; for each block: flow id, job id, job body
 -- Answers the id of the run, or false when the pointer has moved since it was seen.
-local under_way = redis.call('GET', KEYS[1])
+local under_way = text_at(KEYS[1])
 if under_way then
   local state = redis.call('HGET', ARGV[12] .. under_way, 'state')
   if state == 'run' or state == 'finish' then

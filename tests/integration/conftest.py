@@ -1,0 +1,32 @@
+"""Fixtures for tests that drive the tasks by hand: the tiny world, and a worker's functions on the shared server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.settings import Settings
+from tests.world import Hand, World, make_world
+from workers.settings import connect_worker
+from workers.sweeper import Sweeper
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A store with one snapshot and its models; no test takes anything out of it."""
+    return make_world(tmp_path_factory.mktemp("a wörld") / "store")
+
+
+@pytest.fixture
+async def hand(world: World, redis_url: str, prefix: str) -> AsyncIterator[Hand]:
+    """A worker whose jobs the test delivers."""
+    redis = connect_worker(Settings(), redis_url)
+    made = Hand(world, redis, prefix)
+    yield made
+    made.close()
+    await redis.aclose()
+
+
+@pytest.fixture
+def sweeper(hand: Hand) -> Sweeper:
+    """The sweeper of that worker."""
+    return Sweeper(hand.runtime)

@@ -1,0 +1,232 @@
+"""Runs: one for each generation, a bounded window, a gate, and a pointer that moves once and never back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.redis.scripts import ask
+from shared.runs import DamagedRunError, Run
+from shared.wire import Finish
+from tests.world import USERS, Generation, Hand, World, settle
+from workers.sweeper import Sweeper
+
+
+async def load(hand: Hand, run_id: str) -> Run:
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    return run
+
+
+async def start(hand: Hand, generation: Generation, block_size: int = 2, window: int = 2) -> str:
+    run_id, new = await hand.runtime.runs.start(generation.record, block_size, window)
+    assert new
+    return run_id
+
+
+def is_finish(job: str) -> bool:
+    return job.startswith("finish:")
+
+
+async def cached(hand: Hand, generation: Generation) -> dict[str, Any]:
+    state, prefix = await hand.dump(), hand.runtime.keys.result(generation.id, "")
+    return {name.removeprefix(prefix): data for name, data in state.items() if name.startswith(prefix)}
+
+
+async def flight(hand: Hand, run_id: str) -> dict[bytes, bytes]:
+    pairs: dict[bytes, bytes] = await ask(hand.redis, "HGETALL", hand.runtime.keys.flight(run_id))
+    return pairs
+
+
+async def test_a_run_does_everybody_and_flips(hand: Hand, world: World) -> None:
+    """With a window of two blocks in flight; its generation is current then, the one before is the previous."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id = await start(hand, second)
+    while jobs := await hand.queued():
+        assert len(await flight(hand, run_id)) <= 2
+        await hand.deliver(jobs[0])
+    run = await load(hand, run_id)
+    assert (run.state, run.outcome) == ("ended", "passed")
+    assert run.manifest is not None
+    assert (run.manifest.users, run.manifest.done, run.manifest.failed, run.manifest.empty) == (6, 6, 0, 1)
+    assert await cached(hand, second) == second.lists
+    assert await hand.runtime.results.current() == second.id
+    assert await hand.runtime.results.pointer(hand.runtime.keys.previous) == first.id
+
+
+async def test_the_first_generation_passes_without_a_flip(hand: Hand, world: World) -> None:
+    """It is current already; the previous one stays none."""
+    generation = await hand.adopt(world)
+    run_id = await start(hand, generation, 4, 1)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert await hand.runtime.results.pointer(hand.runtime.keys.previous) is None
+
+
+async def test_a_second_run_of_a_generation_joins_the_first(hand: Hand, world: World) -> None:
+    """Twenty who start one at once start one; after its end a new one starts."""
+    generation = await hand.adopt(world)
+    answers = await asyncio.gather(*(hand.runtime.runs.start(generation.record, 2, 2) for _ in range(20)))
+    assert len({run_id for run_id, _ in answers}) == 1
+    assert sum(new for _, new in answers) == 1
+    await hand.deliver_all()
+    assert (await hand.runtime.runs.start(generation.record, 2, 2))[1]
+
+
+async def test_a_run_that_has_ended_is_not_joined(hand: Hand, world: World) -> None:
+    """Even when its entry has stayed behind."""
+    generation = await hand.adopt(world)
+    first = await start(hand, generation)
+    await hand.deliver_all()
+    await ask(hand.redis, "SET", hand.runtime.keys.run_of(generation.id), first, "EX", 100)
+    assert await start(hand, generation) != first
+
+
+async def test_of_two_runs_at_once_one_flips(hand: Hand, world: World) -> None:
+    """The pointer has moved since the other began, so that ends as superseded; and the pointer never goes back."""
+    await hand.adopt(world)
+    older, newer = await hand.adopt(world, 1), await hand.adopt(world, 2)
+    first, second = await start(hand, older), await start(hand, newer)
+    await hand.deliver_all(but=lambda job: is_finish(job) or job == Finish(first, 0).job_id)
+    await hand.deliver(Finish(second, 0).job_id)
+    await hand.deliver(Finish(first, 0).job_id)
+    assert ((await load(hand, first)).outcome, (await load(hand, second)).outcome) == ("superseded", "passed")
+    assert await hand.runtime.results.current() == newer.id
+
+
+async def test_a_flip_that_is_done_again_stays_done(hand: Hand, world: World) -> None:
+    """A finish whose worker died after the flip passes when it comes again."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id = await start(hand, generation)
+    await hand.deliver_all(but=is_finish)
+    run = await load(hand, run_id)
+    assert await hand.runtime.runs.flip(run) == "flipped"
+    before = await hand.dump()
+    assert await hand.runtime.runs.flip(run) == "flipped"
+    assert await hand.dump() == before
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert await hand.runtime.runs.flip(run) == "late"
+
+
+async def test_a_run_that_flipped_does_not_flip_again_over_another(hand: Hand, world: World) -> None:
+    """Between its flip and its end another generation became current: it stays."""
+    await hand.adopt(world)
+    generation, other = await hand.adopt(world, 1), await hand.adopt(world, 2)
+    run_id = await start(hand, generation)
+    await hand.deliver_all(but=is_finish)
+    await hand.runtime.runs.flip(await load(hand, run_id))
+    await ask(hand.redis, "SET", hand.runtime.keys.current, other.id)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "superseded"
+    assert await hand.runtime.results.current() == other.id
+
+
+async def test_a_failed_block_stops_the_flip_and_not_the_run(hand: Hand, world: World) -> None:
+    """The others are done, the manifest tells the reason, yesterday's generation stays."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id = await start(hand, second)
+    [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"1"].decode()])
+    await hand.runtime.flows.fail(flow, "told to")  # type: ignore[arg-type]
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert run.outcome == "refused"
+    assert run.manifest is not None
+    assert (run.manifest.done, run.manifest.failed, run.manifest.reasons) == (4, 2, ["told to"])
+    assert await hand.runtime.results.current() == first.id
+    assert await ask(hand.redis, "PTTL", hand.runtime.keys.record(second.id)) == -1, "the newest pointer names it"
+
+
+async def test_the_churn_is_the_share_of_places_that_are_new(hand: Hand, world: World) -> None:
+    """Counted over the users who had a list in the generation that was current when the run began."""
+    first, second = await hand.adopt(world), world.generations[1]
+    await start(hand, first)
+    await hand.deliver_all()
+    await hand.adopt(world, 1)
+    run_id = await start(hand, second, 4, 1)
+    await hand.deliver_all()
+    manifest = (await load(hand, run_id)).manifest
+    assert manifest is not None
+    pairs = [await hand.runtime.results.read(generation.id, USERS) for generation in (first, second)]
+    before, after = [[{place.item for place in result.items} for result in results if result] for results in pairs]
+    fresh = sum(len(new - old) for old, new in zip(before, after, strict=True))
+    assert manifest.churn == round(fresh / sum(map(len, after)), 6)
+
+
+@pytest.mark.parametrize("lost", ["flight", "blocks", "flow", "finish"])
+async def test_what_a_run_loses_is_put_back(hand: Hand, world: World, sweeper: Sweeper, lost: str) -> None:
+    """Its bookkeeping, a flow of its own, or its finish: the run ends well all the same."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id, keys = await start(hand, generation), hand.runtime.keys
+    flow = (await flight(hand, run_id))[b"0"].decode()
+    for job in await hand.queued():
+        await hand.deliver(job)
+    if lost == "flow":
+        await ask(hand.redis, "DEL", keys.flow(flow))
+    elif lost == "finish":
+        await hand.deliver_all(but=is_finish)
+        await ask(hand.redis, "ZREM", keys.queue, Finish(run_id, 0).job_id)
+    else:
+        if lost == "blocks":
+            await hand.deliver_all(but=lambda job: flow not in job)
+        await ask(hand.redis, "DEL", getattr(keys, lost)(run_id))
+    await settle(hand, sweeper.sweep)
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert await cached(hand, generation) == generation.lists
+
+
+@pytest.mark.parametrize("field", ["state", "generation", "since", "next", "blocks", "spec", "users", "started"])
+async def test_a_run_that_cannot_be_read_ends_as_failed(hand: Hand, world: World, sweeper: Sweeper, field: str) -> None:
+    """Whoever waits is told, the pointer stays, and the next run of the generation is a new one."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id = await start(hand, second)
+    await ask(hand.redis, "HSET", hand.runtime.keys.run(run_id), field, b"\xff no value of ours")
+    with pytest.raises(DamagedRunError):
+        await hand.runtime.runs.load(run_id)
+    await settle(hand, sweeper.sweep)
+    run = await load(hand, run_id)
+    assert (run.state, run.outcome) == ("ended", "failed")
+    assert await hand.runtime.results.current() == first.id
+    again = await start(hand, second)
+    await settle(hand, sweeper.sweep)
+    assert (await load(hand, again)).outcome == "passed"
+
+
+async def test_an_outcome_that_cannot_be_read_counts_as_failed(hand: Hand, world: World) -> None:
+    """The run ends as refused, and says why."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    await hand.deliver_all(but=is_finish)
+    await ask(hand.redis, "HSET", hand.runtime.keys.blocks(run_id), "1", b"\x80\x05bomb.", "x", b"planted")
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert run.outcome == "refused"
+    assert run.manifest is not None
+    assert run.manifest.reasons == ["how a block ended could not be read"]
+
+
+async def test_a_finish_that_kills_its_worker_ends_the_run(hand: Hand, world: World) -> None:
+    """After three starts without an end the run is over, and failed."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    await hand.deliver_all(but=is_finish)
+    await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
+    assert (await load(hand, run_id)).outcome == "failed"
+
+
+async def test_an_unfinished_run_renews_what_it_needs(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Its own keys and its generation's record live on; an ended one leaves what expires within the hour."""
+    await hand.adopt(world)
+    generation, keys = world.generations[1], hand.runtime.keys
+    run_id = await start(hand, generation)
+    names = [keys.run(run_id), keys.flight(run_id), keys.run_of(generation.id), keys.record(generation.id)]
+    for name in names:
+        await ask(hand.redis, "PEXPIRE", name, 1_000)
+    await hand.make_due()
+    await sweeper.sweep()
+    assert all([await ask(hand.redis, "PTTL", name) > 6 * 86_400_000 for name in names])
+    await hand.deliver_all()
+    assert 0 < await ask(hand.redis, "PTTL", keys.run(run_id)) <= 3_600_000
+    assert not await ask(hand.redis, "EXISTS", keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation.id))

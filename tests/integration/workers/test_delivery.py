@@ -1,0 +1,192 @@
+"""A delivery: wanted or not, its tries, its deadline, and what ends it for no fault of the job's."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from arq.worker import Retry
+from redis import exceptions
+
+from shared.errors import DeadlineError
+from shared.flows import Flow
+from shared.redis.keys import job_key, tries_key
+from shared.redis.scripts import ask
+from shared.wire import Chunk, Reduce, Split, UserSpec
+from tests.world import Generation, Hand, World
+from workers.delivery import MAX_TRIES, delivered
+from workers.runtime import Runtime
+
+
+@pytest.fixture
+async def flow_id(hand: Hand, world: World) -> str:
+    generation = await hand.adopt(world)
+    join = hand.runtime.keys.join_user(generation.id, "Ada")
+    return (await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [join]))[0]
+
+
+async def load(hand: Hand, flow_id: str) -> Flow:
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    return flow
+
+
+async def tries(hand: Hand, job_id: str) -> Any:
+    return await ask(hand.redis, "GET", tries_key(job_id))
+
+
+def call_of(runtime: Runtime, body: Any, tries: int = 1) -> Any:
+    """A delivery of a split whose work is `body`."""
+
+    async def run(flow_id: str) -> None:
+        ctx = {"runtime": runtime, "job_try": tries}
+        await delivered(Split, lambda *_: body())(ctx, flow_id)
+
+    return run
+
+
+async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flow_id: str) -> None:
+    """Three starts without an end were three deaths; the dead letter comes with the end."""
+    await ask(hand.redis, "SET", tries_key(Split(flow_id).job_id), MAX_TRIES, "EX", 100)
+    await hand.deliver(Split(flow_id).job_id)
+    flow = await load(hand, flow_id)
+    assert (flow.state, flow.reason) == ("failed", "its worker died 3 times")
+    assert await ask(hand.redis, "XLEN", hand.runtime.keys.dead) == 1
+
+
+async def test_what_is_done_already_is_not_judged_by_its_tries(hand: Hand, flow_id: str) -> None:
+    """A chunk whose partial is there, and a reduce of a round that is over, end in peace on their tenth try."""
+    await hand.deliver(Split(flow_id).job_id)
+    await hand.deliver(Chunk(flow_id, 0, 0).job_id)
+    await hand.run("chunk", [flow_id, 0, 0], Chunk(flow_id, 0, 0).job_id, tries=10)
+    await hand.run("chunk", [flow_id, 99, 0], Chunk(flow_id, 99, 0).job_id, tries=10)
+    await hand.run("reduce", [flow_id, 0], Reduce(flow_id, 0).job_id, tries=10)
+    await hand.run("split", [flow_id], Split(flow_id).job_id, tries=10)
+    assert (await load(hand, flow_id)).state == "run"
+    await hand.deliver_all()
+    assert (await load(hand, flow_id)).state == "done"
+
+
+async def test_a_job_of_a_flow_that_is_gone_does_nothing(hand: Hand) -> None:
+    """A late delivery finds no flow, and leaves no key."""
+    before = await hand.dump()
+    for name, arguments in [
+        ("split", ["gone"]),
+        ("chunk", ["gone", 0, 0]),
+        ("reduce", ["gone", 0]),
+        ("finish", ["gone", 0]),
+    ]:
+        await hand.run(name, arguments, "a job", tries=10)
+    assert await hand.dump() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ConnectionError("gone"),
+        exceptions.TimeoutError("late"),
+        exceptions.OutOfMemoryError("OOM command not allowed"),
+        exceptions.ReadOnlyError("READONLY"),
+        exceptions.BusyLoadingError("LOADING"),
+        exceptions.ResponseError("MISCONF cannot write"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_delivery_that_redis_ends_is_no_try(hand: Hand, flow_id: str, error: Exception) -> None:
+    """The job comes again, at once: a delay would be a write that a full Redis refuses."""
+    job = Split(flow_id).job_id
+    await ask(hand.redis, "SET", tries_key(job), 2, "EX", 100)
+
+    async def body() -> None:
+        raise error
+
+    with pytest.raises(Retry) as caught:
+        await call_of(hand.runtime, body)(flow_id)
+    assert not caught.value.defer_score
+    assert await tries(hand, job) == b"1"
+    assert (await load(hand, flow_id)).state == "split"
+
+
+async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_id: str) -> None:
+    """While a suspect runs alone, what was claimed already goes back to the queue."""
+    job = Split(flow_id).job_id
+    await ask(hand.redis, "SET", tries_key(job), 1, "EX", 100)
+    async with hand.runtime.turns.turn(suspect=True):
+        with pytest.raises(Retry):
+            await hand.run("split", [flow_id], job)
+    assert await tries(hand, job) is None
+    assert job in await hand.queued()
+
+
+async def test_a_sigterm_is_no_try(hand: Hand, flow_id: str) -> None:
+    """A cancelled delivery takes its start back and lets arq do the rest."""
+    job = Split(flow_id).job_id
+    await ask(hand.redis, "SET", tries_key(job), 3, "EX", 100)
+    running = asyncio.create_task(call_of(hand.runtime, lambda: asyncio.sleep(60))(flow_id))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await tries(hand, job) == b"2"
+    assert (await load(hand, flow_id)).state == "split"
+
+
+async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: str) -> None:
+    """With the deadline in the reason, and the kernel's stop flag set."""
+    settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
+    runtime, seen = replace(hand.runtime, settings=settings), list[int]()
+
+    def kernel(stop: Any) -> int | None:
+        while not stop[0]:
+            pass
+        seen.append(1)
+        return None
+
+    await call_of(runtime, lambda: runtime.kernel(kernel))(flow_id)
+    flow = await load(hand, flow_id)
+    assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
+    assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DeadlineError("One of our own sentences."), "One of our own sentences."),
+        (ValueError("a secret"), "ValueError in a task; see the worker's log"),
+        (TimeoutError("a secret"), "TimeoutError in a task; see the worker's log"),
+    ],
+)
+async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str, error: Exception, reason: str) -> None:
+    """Only our own errors are known to be sentences; of others the type is told."""
+
+    async def body() -> None:
+        raise error
+
+    await call_of(hand.runtime, body)(flow_id)
+    assert (await load(hand, flow_id)).reason == reason
+
+
+async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id: str) -> None:
+    """The bomb lies with the dead letters, the queue goes on, and the job that it took the place of comes again."""
+    job, bomb = Split(flow_id).job_id, b"\x80\x05cposix\nsystem\n"
+    await ask(hand.redis, "SET", job_key(job), bomb, "EX", 100)
+    assert await hand.deliver(job) == "refuse"
+    assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"job": b"1"}
+    [(_, letter)] = await ask(hand.redis, "XRANGE", hand.runtime.keys.dead, "-", "+")
+    assert (letter[b"data"], letter[b"id"]) == (bomb, job.encode())
+    assert await hand.runtime.flows.mend(await load(hand, flow_id)) == 1
+    await hand.deliver_all()
+    assert (await load(hand, flow_id)).state == "done"
+
+
+async def test_a_user_whom_nobody_knows_leaves_no_result(hand: Hand, world: World) -> None:
+    """Split ends the flow; there is a defined answer, and no key of that user's."""
+    generation: Generation = await hand.adopt(world)
+    for user in ("nobody", "", "x" * 5000, "\N{PILE OF POO}:*"):
+        join = hand.runtime.keys.join_user(generation.id, user)
+        [flow_id] = await hand.runtime.flows.create([UserSpec(user, generation.id)], [join])
+        await hand.deliver_all()
+        flow = await load(hand, flow_id)
+        assert (flow.state, flow.answer) == ("done", b"unknown user")
+        assert not await ask(hand.redis, "EXISTS", hand.runtime.keys.result(generation.id, user), join)

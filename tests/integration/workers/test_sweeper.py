@@ -1,0 +1,175 @@
+"""The sweeper: mends what is lost, leaves alone what waits, and is stopped by nothing that lies in Redis."""
+
+import asyncio
+
+import pytest
+
+from shared.flows import LONGEST_LOOK_MS, Flow
+from shared.redis.foreign import set_aside_foreign_jobs
+from shared.redis.keys import job_key, tries_key
+from shared.redis.scripts import ask
+from shared.wire import Split, UserSpec
+from tests.world import USERS, Generation, Hand, World, settle
+from workers.sweeper import Sweeper
+
+
+async def create(hand: Hand, generation: Generation, user: str = "Ada") -> str:
+    [flow] = await hand.runtime.flows.create(
+        [UserSpec(user, generation.id)], [hand.runtime.keys.join_user(generation.id, user)]
+    )
+    return flow
+
+
+async def load(hand: Hand, flow_id: str) -> Flow:
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    return flow
+
+
+async def plant(hand: Hand, name: str, kind: str) -> None:
+    """Put a key of another type in the place of `name`."""
+    await ask(hand.redis, "DEL", name)
+    if kind == "string":
+        await ask(hand.redis, "HSET", name, "planted", "planted")
+    else:
+        await ask(hand.redis, "SET", name, "planted")
+
+
+async def test_a_job_that_waits_is_not_lost(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """However often it is looked at; each look is put further off, up to ten minutes."""
+    flow, before, delays = await create(hand, await hand.adopt(world)), await hand.queued(), []
+    for _ in range(14):
+        await hand.make_due()
+        assert await sweeper.sweep() == 0
+        score = await ask(hand.redis, "ZSCORE", hand.runtime.keys.live, f"flow:{flow}")
+        delays.append(score - await hand.runtime.now_ms())
+    assert await hand.queued() == before
+    assert 1_500 < delays[0] <= 2_000
+    assert delays[1] > 1.5 * delays[0]
+    assert LONGEST_LOOK_MS - 1_000 < delays[-1] <= LONGEST_LOOK_MS
+    assert (await load(hand, flow)).state == "split"
+
+
+@pytest.mark.parametrize("stage", ["split", "run", "reduce"])
+@pytest.mark.parametrize("lost", ["member", "body"])
+async def test_a_lost_job_is_created_again(hand: Hand, world: World, sweeper: Sweeper, stage: str, lost: str) -> None:
+    """At every stage, in its old place, and the flow ends done."""
+    flow = await create(hand, await hand.adopt(world))
+    while (await load(hand, flow)).state != stage:
+        await hand.deliver((await hand.queued())[0])
+    for job in await hand.queued():
+        await ask(hand.redis, *(("ZREM", hand.runtime.keys.queue, job) if lost == "member" else ("DEL", job_key(job))))
+    await hand.make_due()
+    assert await sweeper.sweep() > 0
+    await hand.deliver_all()
+    assert (await load(hand, flow)).state == "done"
+
+
+async def test_a_look_renews_the_life_of_what_is_unfinished(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """The flow, its partials, its join and its jobs: whatever waits longer than a week is not lost."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    flow = await create(hand, generation)
+    await hand.deliver(Split(flow).job_id)
+    await hand.deliver((await hand.queued())[0])
+    names = [keys.flow(flow), keys.partials(flow), keys.tasks(flow), keys.join_user(generation.id, "Ada")]
+    names += [job_key(job) for job in await hand.queued()]
+    for name in names:
+        assert await ask(hand.redis, "PEXPIRE", name, 1_000)
+    await hand.make_due()
+    await sweeper.sweep()
+    assert all([await ask(hand.redis, "PTTL", name) > 6 * 86_400_000 for name in names])
+
+
+async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Under a lock that its holder leaves, and that is nobody's when it would never end."""
+    flow = await create(hand, await hand.adopt(world))
+    await ask(hand.redis, "ZREM", hand.runtime.keys.queue, Split(flow).job_id)
+    await hand.make_due()
+    lock = hand.runtime.keys.sweeper
+    await ask(hand.redis, "SET", lock, "another", "PX", 4_000)
+    assert await sweeper.sweep() == 0
+    assert await ask(hand.redis, "GET", lock) == b"another"
+    for planted in ("SET", "HSET"):
+        await ask(hand.redis, "DEL", lock)
+        await ask(hand.redis, planted, lock, *(["another"] if planted == "SET" else ["a", "b"]))
+        await hand.make_due()
+        await ask(hand.redis, "ZREM", hand.runtime.keys.queue, Split(flow).job_id)
+        assert await sweeper.sweep() == 1
+    assert not await ask(hand.redis, "EXISTS", lock)
+
+
+async def test_strange_members_hide_nobody(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Six hundred entries that are no flow's and no run's, UTF-8 or not, come before a lost job."""
+    flow, keys = await create(hand, await hand.adopt(world)), hand.runtime.keys
+    await ask(hand.redis, "ZREM", keys.queue, Split(flow).job_id)
+    for number in range(600):
+        member = [b"\xff%d", b"flow:\xff%d", b"flow:gone%d", b"run:gone%d", b"planted:%d"][number % 5] % number
+        await ask(hand.redis, "ZADD", keys.live, 0, member)
+    await ask(hand.redis, "ZADD", keys.live, 1, f"flow:{flow}")
+    assert [await sweeper.sweep(), await sweeper.sweep()] == [0, 1]
+    assert await ask(hand.redis, "ZCARD", keys.live) == 1
+
+
+@pytest.mark.parametrize(
+    "victim", ["flow", "partials", "tasks", "join", "job", "queue", "live", "dead", "refused", "tries"]
+)
+async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, sweeper: Sweeper, victim: str) -> None:
+    """A string where a hash should be, and the like: it is set aside, and all who ask again are served."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    flow, neighbour = await create(hand, generation), await create(hand, generation, "usér")
+    await hand.deliver(Split(flow).job_id)
+    job = next(job for job in await hand.queued() if flow in job)
+    names = {
+        "flow": keys.flow(flow), "partials": keys.partials(flow), "tasks": keys.tasks(flow), "live": keys.live,
+        "join": keys.join_user(generation.id, "Ada"), "job": job_key(job), "tries": tries_key(job),
+        "queue": keys.queue, "dead": keys.dead, "refused": keys.refused,
+    }  # fmt: skip
+    await plant(hand, names[victim], "string" if victim in ("join", "job", "tries") else "other")
+    # A worker that meets what ends it is started again, and sets it aside before its first claim.
+    await set_aside_foreign_jobs(hand.redis, keys)
+    for _ in range(3):
+        await hand.make_due()
+        await sweeper.sweep()
+    await settle(hand, sweeper.sweep)
+    await create(hand, generation)
+    await create(hand, generation, "usér")
+    await settle(hand, sweeper.sweep)
+    state = await hand.dump()
+    assert state[keys.result(generation.id, "Ada")] == generation.lists["Ada"]
+    assert state[keys.result(generation.id, "usér")] == generation.lists["usér"]
+    if victim not in ("queue", "live"):
+        assert (await load(hand, neighbour)).state == "done"
+
+
+@pytest.mark.parametrize("victim", ["run", "flight", "blocks"])
+async def test_a_run_survives_or_ends_when_its_keys_have_another_type(
+    hand: Hand, world: World, sweeper: Sweeper, victim: str
+) -> None:
+    """Its bookkeeping is made again; without its state it is gone, and the next run does everybody."""
+    await hand.adopt(world)
+    generation, keys = await hand.adopt(world, 1), hand.runtime.keys
+    run_id, _ = await hand.runtime.runs.start(generation.record, 1, 2)
+    await hand.deliver_all(but=lambda job: not job.startswith("split"))
+    await plant(hand, getattr(keys, victim)(run_id), "other")
+    for _ in range(4):
+        await hand.make_due()
+        await sweeper.sweep()
+    await settle(hand, sweeper.sweep)
+    if victim == "run":
+        run_id, new = await hand.runtime.runs.start(generation.record, 1, 2)
+        assert new
+        await settle(hand, sweeper.sweep)
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    assert run.outcome == "passed"
+    state = await hand.dump()
+    assert all(state[keys.result(generation.id, user)] == generation.lists[user] for user in USERS)
+
+
+async def test_sweepers_side_by_side_make_each_job_once(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """The lock may lapse under a slow sweep: two at once do no harm."""
+    generation = await hand.adopt(world)
+    flows = [await load(hand, await create(hand, generation, user)) for user in USERS]
+    await ask(hand.redis, "DEL", hand.runtime.keys.queue)
+    made = await asyncio.gather(*(hand.runtime.flows.mend(flow) for flow in flows for _ in range(3)))
+    assert sum(made) == len(USERS) == len(await hand.queued())

@@ -1,0 +1,117 @@
+"""The scripts are plain Lua: they run on fakeredis too, and the producer's side with them, without a server."""
+
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from itertools import takewhile
+
+import fakeredis
+import pytest
+from redis.asyncio import Redis
+
+from shared.flows import Flow, Flows
+from shared.redis.foreign import set_aside_foreign_jobs
+from shared.redis.keys import Keys, job_key
+from shared.redis.scripts import ask, call, load_script
+from shared.results import Results
+from shared.runs import Manifest, Runs
+from shared.wire import Best, Chunk, Options, Plan, Record, Split, Trace, UserSpec
+
+KEYS = Keys("p")
+RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
+SCRIPTS = sorted(
+    file.name.removesuffix(".lua")
+    for file in (files("shared.redis") / "scripts").iterdir()
+    if file.name != "prelude.lua"
+)
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[Redis]:
+    client = fakeredis.FakeAsyncRedis()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def flows(redis: Redis) -> Flows:
+    return Flows(redis, KEYS, 10.0)
+
+
+async def load(flows: Flows, flow_id: str) -> Flow:
+    flow = await flows.load(flow_id)
+    assert flow is not None
+    return flow
+
+
+async def test_a_flow_is_created_where_arq_and_the_sweeper_look(redis: Redis, flows: Flows) -> None:
+    """Its state, its job, its place in the queue and among the live, and its join, each under its name."""
+    [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
+    job = Split(flow).job_id
+    names = {name.decode() for name in await ask(redis, "KEYS", "*")}
+    assert names == {KEYS.queue, KEYS.live, KEYS.flow(flow), KEYS.join_user("g", "u"), job_key(job)}
+    assert await ask(redis, "ZRANGE", KEYS.queue, 0, -1) == [job.encode()]
+    assert await ask(redis, "ZRANGE", KEYS.live, 0, -1) == [f"flow:{flow}".encode()]
+    assert await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")]) == [flow]
+
+
+async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
+    """split, run, rework, reduce, done."""
+    [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
+    await flows.plan(flow, Plan([0, 1, 2]))
+    for round_ in (0, 1):
+        for index in (0, 1):
+            await flows.store_partial(Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0))
+        if round_ == 0:
+            assert await flows.rework(await load(flows, flow), [b"1"], [1]) == "again"
+            await ask(redis, "DEL", KEYS.queue)
+            assert await flows.mend(await load(flows, flow)) == 1
+    assert await flows.finish(await load(flows, flow))
+    assert (await load(flows, flow)).state == "done"
+    assert not await ask(redis, "EXISTS", KEYS.partials(flow), KEYS.join_user("g", "u"), KEYS.live)
+
+
+async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
+    """Started, tended, each block followed by the next, flipped and closed."""
+    runs, results = Runs(redis, KEYS, 10.0), Results(redis, KEYS, flows)
+    await results.adopt(RECORD, {"i": "title"})
+    run_id, new = await runs.start(RECORD, 1, 2)
+    assert new
+    run = await runs.load(run_id)
+    assert run is not None
+    assert await runs.tend(run) == 0
+    done = set[bytes]()
+    while flight := await ask(redis, "HVALS", KEYS.flight(run_id)):
+        assert len(flight) <= 2
+        done.add(flight[0])
+        await flows.finish(await load(flows, flight[0].decode()))
+    assert len(done) == 4
+    run = await runs.load(run_id)
+    assert run is not None
+    assert await runs.flip(run) == "flipped"
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []))
+    assert await runs.load(run_id) is not None
+
+
+async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> None:
+    """Failing, refusing, setting aside, handing back, the beat and the lock."""
+    [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
+    assert await flows.fail(await load(flows, flow), "told to")
+    await ask(redis, "SET", "arq:retry:j", 2)
+    await flows.hand_back("j")
+    assert await ask(redis, "GET", "arq:retry:j") == b"1"
+    await ask(redis, "ZADD", KEYS.queue, 1, b"\xff", 2, "j")
+    await ask(redis, "SET", KEYS.workers, "planted")
+    assert await set_aside_foreign_jobs(redis, KEYS) == 2
+    assert int(await call(redis, "beat", [KEYS.workers], ["w"])) > 0
+    assert [await call(redis, "lock", [KEYS.sweeper], [token, 5_000]) for token in "ab"] == [1, 0]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_script_opens_with_what_it_takes(name: str) -> None:
+    """What it does, KEYS and ARGV, before the first statement; and it uses nothing that is not everywhere."""
+    text = (files("shared.redis") / "scripts" / f"{name}.lua").read_text()
+    header = list(takewhile(lambda line: line.startswith("--"), text.splitlines()))
+    assert any(line.startswith("-- KEYS  ") for line in header)
+    assert ("ARGV" in text) == any(line.startswith("-- ARGV  ") for line in header)
+    assert not any(word in text for word in ("cmsgpack", "#!lua", "redis.setresp", "bit."))
+    assert load_script(name) is load_script(name)
