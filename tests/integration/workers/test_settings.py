@@ -1,0 +1,41 @@
+"""A stock worker serves whatever lies in its queue; what would end it is set aside before its first claim."""
+
+import asyncio
+
+import pytest
+
+from shared.redis.keys import in_progress_key, job_key, tries_key
+from shared.redis.scripts import ask
+from shared.wire import UserSpec
+from tests.world import Hand, World
+
+
+# arq's own.
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: World) -> None:
+    """Members that are not UTF-8, keys of other types where arq reads, and a heartbeat that is none."""
+    generation, keys, redis = await hand.adopt(world), hand.runtime.keys, hand.redis
+    planted = [f"{keys.prefix}-{number}" for number in range(4)]
+    await ask(redis, "ZADD", keys.queue, 1, b"\xff\xfe", *(part for job in planted for part in (1, job)))
+    await ask(redis, "HSET", job_key(planted[0]), "a", "b")
+    await ask(redis, "SET", tries_key(planted[1]), "no number", "EX", 100)
+    await ask(redis, "HSET", tries_key(planted[2]), "a", "b")
+    await ask(redis, "HSET", in_progress_key(planted[3]), "a", "b")
+    await ask(redis, "SET", keys.workers, "planted")
+    join = keys.join_user(generation.id, "Ada")
+    [flow_id] = await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [join])
+    running = asyncio.create_task(hand.worker.async_run())
+    try:
+        async with asyncio.timeout(10):
+            while await ask(redis, "EXISTS", keys.queue):
+                assert not running.done()
+                await asyncio.sleep(0.02)
+        flow = await hand.runtime.flows.load(flow_id)
+        assert flow is not None
+        assert flow.state == "done"
+        assert await redis.zcard(keys.workers) == 1
+        assert await ask(redis, "HGETALL", keys.refused) == {b"member": b"1", b"key": b"5"}
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await hand.worker.close()
