@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -45,8 +44,8 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
     )
 
 
-def build_worker(settings: Settings, redis: ArqRedis, store: Store, *, handle_signals: bool = True) -> Worker:
-    """A stock arq worker that runs our tasks; call it where its event loop runs."""
+def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
+    """A stock arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
     keys = Keys(settings.prefix)
     # The task's own deadline first, then arq's, then the end of its claim: 15, 20 and 30 s unless set otherwise.
     deadline_s = settings.task_deadline_s
@@ -84,7 +83,7 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store, *, handle_si
         job_serializer=arq_serializer,
         job_deserializer=arq_deserializer,
         log_results=False,
-        handle_signals=handle_signals,
+        handle_signals=False,
     )
     worker.in_progress_timeout_s = deadline_s * 2
     return worker
@@ -123,12 +122,8 @@ async def _beat(runtime: Runtime) -> None:
 
 
 async def _beat_for_ever(runtime: Runtime) -> None:
-    parent = os.getppid()
     while True:
         await asyncio.sleep(BEAT_S)
-        if os.getppid() != parent:
-            log.warning("the supervisor is gone; this worker stops")
-            os.kill(os.getpid(), signal.SIGTERM)
         try:
             await _beat(runtime)
         except Exception as error:

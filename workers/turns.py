@@ -25,7 +25,13 @@ class Turns:
         self._patience_s = patience_s
         self._running = 0
         self._suspect = False
+        self._closed = False
         self._left = asyncio.Event()
+
+    def close(self) -> None:
+        """Claim nothing any more; turns can still be had by what was claimed."""
+        self._closed = True
+        self._claiming(False)
 
     @asynccontextmanager
     async def turn(self, suspect: bool) -> AsyncIterator[None]:
@@ -64,4 +70,4 @@ class Turns:
             yield
         finally:
             self._suspect = False
-            self._claiming(True)
+            self._claiming(not self._closed)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,17 @@ async def assert_whole(system: System, generation: str, neighbours: int = 100) -
     await system.idle()
     assert await system.keys_for_ever() <= await system.keys_that_may_stay()
     assert await system.lists(generation) == system.reference_lists(generation, neighbours)
+
+
+@asynccontextmanager
+async def several_systems(place: Path, count: int) -> AsyncIterator[list[System]]:
+    """Systems with the same small data, to live through faults side by side."""
+    async with AsyncExitStack() as stack:
+        # Started one after the other, since nothing else can be waited for meanwhile.
+        systems = [await stack.enter_async_context(System(place / f"home {n}", **QUICK)) for n in range(count)]
+        for system in systems:
+            system.import_pairs(synthetic_pairs())
+        yield systems
 
 
 async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
@@ -56,38 +69,36 @@ async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_pat
     """Ten moments drawn with a seed, two in each of five systems."""
     moments = np.random.default_rng(1).integers(1, TASKS - 1, (5, 2)).tolist()
 
-    async def live_through(number: int, partials: list[int]) -> None:
-        async with System(tmp_path / f"home {number}", tasks_per_job=TASKS, **QUICK) as system:
-            system.import_pairs(synthetic_pairs())
-            workers = system.start_workers()
-            generation = await system.fit()
-            for count in partials:
-                await system.forget_lists(generation)
-                await kill_amid_partials(system, workers, count)
-                await assert_whole(system, generation)
+    async def live_through(system: System, partials: list[int]) -> None:
+        workers = system.start_workers(tasks_per_job=TASKS)
+        generation = await system.fit()
+        for count in partials:
+            await system.forget_lists(generation)
+            await kill_amid_partials(system, workers, count)
+            await assert_whole(system, generation)
 
-    await asyncio.gather(*(live_through(number, partials) for number, partials in enumerate(moments)))
+    async with several_systems(tmp_path, len(moments)) as systems:
+        await asyncio.gather(*map(live_through, systems, moments))
 
 
 async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Path) -> None:
     """The last block of a run ends, and the run flips, although the one worker dies there once: at five points."""
 
-    async def live_through(number: int, fault: str) -> None:
-        async with System(tmp_path / f"home {number}", **QUICK) as system:
-            system.import_pairs(synthetic_pairs())
-            healthy = system.start_workers()
-            before, generation = await system.fit(neighbours=100), await system.fit(neighbours=5)
-            await healthy.stop()
-            died = system.home / "died"
-            system.start_workers(program=[KILLER, "--fault", fault, "--marker", str(died)])
-            run = await system.run(block_size=60)
-            assert died.exists(), fault
-            assert (run.outcome, run.since) == ("passed", before), fault
-            async with system.reckoner() as reckoner:
-                assert await reckoner.generation() == generation, fault
-            await assert_whole(system, generation, neighbours=5)
+    async def live_through(system: System, fault: str) -> None:
+        healthy = system.start_workers()
+        before, generation = await system.fit(neighbours=100), await system.fit(neighbours=5)
+        await healthy.stop()
+        died = system.home / "died"
+        system.start_workers(program=[KILLER, "--fault", fault, "--marker", str(died)])
+        run = await system.run(block_size=60)
+        assert died.exists(), fault
+        assert (run.outcome, run.since) == ("passed", before), fault
+        async with system.reckoner() as reckoner:
+            assert await reckoner.generation() == generation, fault
+        await assert_whole(system, generation, neighbours=5)
 
-    await asyncio.gather(*(live_through(number, fault) for number, fault in enumerate(FAULTS)))
+    async with several_systems(tmp_path, len(FAULTS)) as systems:
+        await asyncio.gather(*map(live_through, systems, FAULTS))
 
 
 async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path) -> None:
@@ -161,6 +172,29 @@ async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
             assert [(await system.ended(job)).state for job in jobs] == ["done"] * 3
             assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
         await system.idle()
+
+
+async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path: Path) -> None:
+    """In the middle of a run, whose tasks are so short that each stop meets some that just begin or end."""
+    async with System(tmp_path / "a home", tasks_per_job=TASKS) as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers()
+        await system.fit()
+        await system.stop_workers()
+        run_id = await system.start_run(block_size=1)
+        async with system.reckoner() as reckoner:
+            for moment_s in (0.05, 0.15, 0.25):
+                system.start_workers()
+                await system.ready(1)
+                await asyncio.sleep(moment_s)
+                await system.stop_workers()
+                assert await reckoner.redis.keys("arq:retry:*") == []
+                assert await reckoner.redis.keys("arq:in-progress:*") == []
+                assert await reckoner.workers() == []
+            run = await reckoner.runs.load(run_id)
+            assert run is not None
+            assert run.state == "run"
+    assert "Traceback" not in system.log.read_text("utf-8")
 
 
 async def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:

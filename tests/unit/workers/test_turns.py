@@ -92,3 +92,12 @@ async def test_a_turn_ends_with_an_error_too(suspect: bool) -> None:
     assert gate.is_open()
     async with turns.turn(suspect=True):
         pass
+
+
+async def test_a_suspect_that_ends_does_not_open_what_was_closed() -> None:
+    """A worker that was told to stop claims no more."""
+    gate = Gate()
+    turns = Turns(gate, 0.01)
+    async with turns.turn(suspect=True):
+        turns.close()
+    assert not gate.is_open()
