@@ -223,14 +223,14 @@ class Flows:
             arguments += [task.job_id, encode_job(task)]
         return bool(await call(self._redis, "plan", names, arguments))
 
-    async def store_partial(self, task: Chunk, partial: Partial, trace: Trace) -> str:
-        """Store what a chunk task found; with the last one missing the flow moves to reduce.
+    async def store_partial(self, task: Chunk, partial: Partial, trace: Trace, block: int | None = None) -> str:
+        """Store what a chunk task found for its block; with the last one missing the flow moves to reduce.
 
         Returns:
             `"stored"`, `"last"`, or `"late"` when the flow is past this round.
         """
         return await self._note(
-            task, str(task.index), PARTIAL.encode(partial, place_of(task.flow, task.index)), TRACE.encode(trace)
+            task, str(task.index), PARTIAL.encode(partial, place_of(task.flow, task.index, block)), TRACE.encode(trace)
         )
 
     async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes) -> str:

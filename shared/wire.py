@@ -238,9 +238,9 @@ class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fiel
 Partial = Best | Part
 
 
-def place_of(flow_id: str, index: int) -> str:
-    """The place that the partial of a chunk task is sealed for."""
-    return f"{flow_id}:{index}"
+def place_of(flow_id: str, index: int, block: int | None = None) -> str:
+    """The place that the partial of a chunk task is sealed for: its users and its items."""
+    return f"{flow_id}:{index}" + (f":{block}" if block is not None else "")
 
 
 class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
-    await runtime.flows.store_partial(task, partial, trace)
+    await runtime.flows.store_partial(task, partial, trace, flow.block)
 
 
 def users_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> range:

@@ -56,7 +56,7 @@ async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
         try:
             if name not in wanted:
                 raise WireError("A partial is not one that this flow asked for.")
-            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name]))
+            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], flow.block))
             if not isinstance(partial, kind):
                 raise WireError("A partial is of another kind of flow.")
             found[wanted[name]] = partial

@@ -1,9 +1,12 @@
 """Whatever is delivered late, twice or never, lost or damaged, in whatever order: flows and runs end, and end right."""
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,11 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.flows import ENDED, MAX_REWORK, DamagedFlowError, Flow
+from shared.flows import ENDED, MAX_REWORK, DamagedFlowError, Flow, Flows
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.settings import Settings
-from shared.wire import TASKS, BlockSpec, FitSpec, Task, UserSpec
+from shared.wire import TASKS, BlockSpec, Chunk, FitSpec, Task, UserSpec
 from tests.world import USERS, Hand, World, make_world, settle
 from workers.delivery import MAX_TRIES
 from workers.settings import connect_worker
@@ -64,6 +67,34 @@ def stage(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shared.close()
 
 
+class SlowFlows(Flows):
+    """Flows whose writes can be held back, as by a worker that stalls between what it has read and what it writes."""
+
+    holding = False
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.held: list[Callable[[], Awaitable[Any]]] = []
+
+    async def _write(self, write: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        if self.holding:
+            self.held.append(partial(write, *arguments))
+            raise asyncio.CancelledError
+        return await write(*arguments)
+
+    async def plan(self, *arguments: Any) -> Any:
+        return await self._write(super().plan, *arguments)
+
+    async def store_partial(self, *arguments: Any) -> Any:
+        return await self._write(super().store_partial, *arguments)
+
+    async def rework(self, *arguments: Any) -> Any:
+        return await self._write(super().rework, *arguments)
+
+    async def finish(self, *arguments: Any, **named: Any) -> Any:
+        return await self._write(partial(super().finish, **named), *arguments)
+
+
 class FlowMachine(RuleBasedStateMachine):
     """Flows, fits and runs under one prefix, in the hands of a careless world."""
 
@@ -73,7 +104,9 @@ class FlowMachine(RuleBasedStateMachine):
         self.do = stage.do
         self.prefix = f"machine-{uuid4().hex}"
         self.hand: Hand = self.do(self._make_hand(self.world))
-        self.runtime = self.hand.runtime
+        slow = SlowFlows(stage.redis, self.hand.runtime.keys, self.hand.runtime.settings.first_look_s)
+        self.slow, self.runtime = slow, replace(self.hand.runtime, flows=slow)
+        self.hand.runtime = self.runtime
         self.sweeper = Sweeper(self.runtime)
         self.newest = 0
         self.flows: list[str] = []
@@ -158,6 +191,8 @@ class FlowMachine(RuleBasedStateMachine):
         ids = self.do(self.runtime.flows.create([UserSpec(user, generation) for user in users], joins))
         for join, flow in zip(joins, ids, strict=True):
             assert flow == before.setdefault(join, flow) or before[join] in self.doomed, "asked again, it joins"
+            found = self.flow(flow)
+            assert not isinstance(found, Flow) or not found.ended, "nobody joins what has ended"
             if flow not in self.flows:
                 self.flows.append(flow)
         self.note()
@@ -220,6 +255,26 @@ class FlowMachine(RuleBasedStateMachine):
         if pair[0] == pair[1]:
             assert self.dump() == before
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def a_worker_stalls_before_its_write(self, data: st.DataObject) -> None:
+        self.slow.holding = True
+        with contextlib.suppress(asyncio.CancelledError):
+            self.deliver_late(self.one_of(data, list(self.jobs)))
+        self.slow.holding = False
+        self.note()
+
+    @precondition(lambda self: self.slow.held)
+    @rule(data=st.data(), again=st.booleans())
+    def a_held_write_arrives(self, data: st.DataObject, again: bool) -> None:
+        write = self.one_of(data, self.slow.held)
+        self.do(_awaited(write))
+        self.note()
+        if again:
+            before = self.dump()
+            self.do(_awaited(write))
+            assert self.dump() == before, "written twice it leaves the state that it leaves when written once"
+
     def deliver_late(self, job: str) -> None:
         self.do(self._deliver_late(job))
 
@@ -230,8 +285,11 @@ class FlowMachine(RuleBasedStateMachine):
     @rule()
     def the_sweeper_looks(self) -> None:
         self.do(self.hand.make_due())
+        before = set(self.queued())
         self.do(self.sweeper.sweep())
         self.note()
+        for task in [self.jobs[job] for job in self.queued() if job not in before]:
+            assert not (isinstance(task, Chunk) and self.do(self.runtime.flows.has_partial(task.flow, task.index)))
 
     @precondition(lambda self: self.queued())
     @rule(data=st.data(), what=st.sampled_from(["member", "body", "both"]))
@@ -415,6 +473,10 @@ class FlowMachine(RuleBasedStateMachine):
         names = [name async for name in redis.scan_iter(match=f"{self.prefix}:*", count=10_000)]
         names += [key(job).encode() for job in self.jobs for key in (job_key, tries_key)]
         await ask(redis, "UNLINK", *names)
+
+
+async def _awaited(write: Callable[[], Awaitable[Any]]) -> Any:
+    return await write()
 
 
 def test_flows_end_right_whatever_happens(stage: Stage) -> None:

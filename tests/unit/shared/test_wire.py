@@ -251,9 +251,9 @@ def test_a_sealed_value_shows_any_damage(data: st.DataObject) -> None:
 
 
 def test_a_partial_is_good_in_its_place_alone() -> None:
-    """Another task's partial, or another flow's, has a right digest for a wrong place."""
+    """Another task's partial, another flow's or another block's has a right digest for a wrong place."""
     data = PARTIAL.encode(Part("0" * 64), place_of("f1", 0))
-    for place in (place_of("f1", 1), place_of("f2", 0), ""):
+    for place in (place_of("f1", 1), place_of("f2", 0), place_of("f1", 0, 0), ""):
         with pytest.raises(WireError):
             PARTIAL.decode(data, place)
 
