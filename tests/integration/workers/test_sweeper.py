@@ -173,3 +173,18 @@ async def test_sweepers_side_by_side_make_each_job_once(hand: Hand, world: World
     await ask(hand.redis, "DEL", hand.runtime.keys.queue)
     made = await asyncio.gather(*(hand.runtime.flows.mend(flow) for flow in flows for _ in range(3)))
     assert sum(made) == len(USERS) == len(await hand.queued())
+
+
+async def test_a_planted_partial_costs_a_round_and_no_more(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """With all partials there no chunk task is done again; since none closes the round, the next look does."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    flow = await create(hand, generation)
+    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    await ask(hand.redis, "HSET", keys.partials(flow), b"\xff", b"planted")
+    await hand.deliver_all()
+    assert (await load(hand, flow)).state == "run"
+    await hand.make_due()
+    await sweeper.sweep()
+    await hand.deliver_all(but=lambda job: job.startswith("chunk:"))
+    assert (await load(hand, flow)).state == "done"
+    assert await ask(hand.redis, "HGETALL", keys.refused) == {b"partial": b"1"}
