@@ -83,10 +83,10 @@ class Delivery:
                     return None
             await asyncio.sleep(0.2)
 
-    async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
+    async def within_deadline(self, work: Callable[[], Awaitable[None]], kernel: bool = False) -> str | None:
         """Do the work in its turn and in time; returns why it failed, None when it did not."""
         deadline_s = self.runtime.settings.task_deadline_s
-        async with self.runtime.turns.turn(suspect=self.tries > 1):
+        async with self.runtime.turns.turn(suspect=self.tries > 1, kernel=kernel):
             try:
                 async with asyncio.timeout(deadline_s) as limit:
                     await work()
@@ -118,7 +118,8 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
     if delivery.spent:
         reason: str | None = f"its worker died {MAX_TRIES} times"
     else:
-        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task))
+        kernel = isinstance(task, Chunk)
+        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task), kernel)
     if reason:
         await fail(delivery.runtime, flow, reason)
     return None

@@ -63,7 +63,7 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys, flows),
         store=store,
-        # A suspect's wait and its own deadline together stay within arq's time-out.
+        # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(claiming, patience_s=deadline_s / 4),
         threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
     )

@@ -7,14 +7,16 @@ try given back, so that a job that kills does not use up its neighbours' tries.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 # How long a worker that was told to claim nothing more may still be starting jobs that it has claimed.
 SETTLE_S = 0.1
+# One computes while the bytes of another are on their way; more would only share the processor and all be late.
+KERNELS_AT_ONCE = 2
 
 
 class NotNowError(Exception):
-    """The job has to go back to the queue: a suspect runs alone here, or the jobs beside this suspect take too long."""
+    """The job has to go back to the queue: a suspect runs alone here, or what is ahead of this one takes too long."""
 
 
 class Turns:
@@ -27,6 +29,7 @@ class Turns:
         self._suspect = False
         self._closed = False
         self._left = asyncio.Event()
+        self._kernels = asyncio.Semaphore(KERNELS_AT_ONCE)
 
     def close(self) -> None:
         """Claim nothing any more; turns can still be had by what was claimed."""
@@ -34,16 +37,29 @@ class Turns:
         self._claiming(False)
 
     @asynccontextmanager
-    async def turn(self, suspect: bool) -> AsyncIterator[None]:
-        """Hold a turn, which a suspect has alone.
+    async def turn(self, suspect: bool, kernel: bool = False) -> AsyncIterator[None]:
+        """Hold a turn, which a suspect has alone, and of which few at once can be for a kernel.
 
         Raises:
             NotNowError: there is none to be had now.
         """
         if self._suspect:
             raise NotNowError
-        async with self._alone() if suspect else self._beside():
+        async with self._alone() if suspect else self._beside(), self._kernel() if kernel else nullcontext():
             yield
+
+    @asynccontextmanager
+    async def _kernel(self) -> AsyncIterator[None]:
+        """Wait here for the kernels that are ahead: in a queue of threads it would be a job's deadline that waits."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._kernels.acquire()
+        except TimeoutError as error:
+            raise NotNowError from error
+        try:
+            yield
+        finally:
+            self._kernels.release()
 
     @asynccontextmanager
     async def _beside(self) -> AsyncIterator[None]:

@@ -32,7 +32,7 @@ class Bomb:
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     """A system with a model and one worker."""
-    async with System(tmp_path / "a home", task_deadline_s=1, first_look_s=0.2) as running:
+    async with System(tmp_path / "a home", task_deadline_s=2, first_look_s=0.2) as running:
         running.import_pairs(synthetic_pairs())
         running.start_workers()
         await running.fit()

@@ -1,6 +1,8 @@
 """A Redis that is full pauses a run, and does not wedge it."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 from shared.redis.scripts import ask
@@ -8,10 +10,10 @@ from tests.system import System, eventually, synthetic_pairs
 
 
 async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_room(tmp_path: Path) -> None:
-    """Nothing is lost, nothing fails, and the bytes are the reference's."""
-    async with System(tmp_path / "a home", task_deadline_s=1, first_look_s=0.2) as system:
+    """Nothing is lost, nothing fails, though a worker dies meanwhile, and the bytes are the reference's."""
+    async with System(tmp_path / "a home", task_deadline_s=2, first_look_s=0.2) as system:
         system.import_pairs(synthetic_pairs())
-        system.start_workers(2)
+        workers = system.start_workers(2)
         await system.ready(2)
         generation = await system.fit()
         run_id = await system.start_run(block_size=1, window=4)
@@ -28,6 +30,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             await asyncio.sleep(1.0)  # what was under way comes to its end
             paused = await blocks_ended()
             assert 5 <= paused < 60
+            os.kill(workers.pids[0], signal.SIGKILL)
             await asyncio.sleep(2.0)
             assert await blocks_ended() == paused
             await reckoner.redis.config_set("maxmemory", 0)

@@ -17,8 +17,8 @@ from tests.system import System, Workers, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
 TASKS = 32
-# A job whose worker died is claimed again two seconds later.
-QUICK = {"task_deadline_s": 1, "first_look_s": 0.2}
+# A job whose worker died is claimed again four seconds later.
+QUICK = {"task_deadline_s": 2, "first_look_s": 0.2}
 
 
 async def assert_whole(system: System, generation: str, neighbours: int = 100) -> None:

@@ -18,8 +18,9 @@ from workers.kernels.build import Rows, build_rows, join_rows
 from workers.kernels.work import row_work
 from workers.runtime import Runtime
 
-# Some two seconds of the counting kernel: a task stays far within its deadline, and losing one costs little.
-WORK_PER_TASK = 500_000_000
+# Half a second of the counting kernel, or three times that where rows are wide: far within a task's deadline, also when
+# all cores are busy.
+WORK_PER_TASK = 100_000_000
 MOST_TASKS = 500
 
 

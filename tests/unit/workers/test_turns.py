@@ -101,3 +101,22 @@ async def test_a_suspect_that_ends_does_not_open_what_was_closed() -> None:
     async with turns.turn(suspect=True):
         turns.close()
     assert not gate.is_open()
+
+
+async def test_few_kernels_run_at_once_and_those_behind_them_go_back_after_a_while() -> None:
+    """Waiting for a thread is no part of a deadline; jobs without a kernel do not wait."""
+    turns, until, log = Turns(Gate(), 0.05), asyncio.Event(), list[str]()
+
+    async def compute(name: str) -> None:
+        async with turns.turn(suspect=False, kernel=True):
+            await hold(turns, False, until, log, name)
+
+    jobs = [asyncio.create_task(compute(name)) for name in "abc"]
+    with pytest.raises(NotNowError):
+        await jobs[2]
+    assert log == ["a in", "b in"]
+    async with turns.turn(suspect=False):
+        until.set()
+    await asyncio.gather(*jobs[:2])
+    await compute("d")
+    assert log[-1] == "d out"
