@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from producer.status import SCAN_AT_ONCE, Status, read_status, read_workers
+from producer.status import Status, read_status, read_workers
 from producer.waiting import patiently, wait_for_flows
 from shared.errors import (
     FlowFailedError,
@@ -18,7 +18,6 @@ from shared.errors import (
 from shared.flows import Flow, Flows
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
-from shared.redis.scripts import ask
 from shared.results import Answer, Results, generation_id
 from shared.runs import Run, Runs
 from shared.wire import FitSpec, Options, Record, Trace, UserSpec, arq_deserializer, arq_serializer
@@ -266,21 +265,6 @@ class Reckoner:
             if report.run.state == "ended":
                 return
             await asyncio.sleep(FOLLOW_S)
-
-    async def tasks_by_worker(self, run_id: str) -> dict[str, int]:
-        """How many chunk tasks of a run each worker did, as far as its blocks are remembered (for an hour).
-
-        It looks at all keys, which takes about a second for each million of them.
-        """
-        counts: dict[str, int] = {}
-        pattern, tasks = self.keys.tasks("*"), self.keys.tasks("")
-        head = tasks.index("::") + 1
-        async for key in self.redis.scan_iter(match=pattern, count=SCAN_AT_ONCE):
-            flow_id = key.decode(errors="replace")[head:].partition(":")[0]
-            if await ask(self.redis, "HGET", self.keys.flow(flow_id), "run") == run_id.encode():
-                for trace in (await self.flows.traces(flow_id)).values():
-                    counts[trace.worker] = counts.get(trace.worker, 0) + 1
-        return dict(sorted(counts.items()))
 
     async def status(self) -> Status:
         """The system as it is now."""

@@ -57,7 +57,6 @@ class Demonstration:
     answer: "Answer"
     job: JobReport
     run: "Run"
-    tasks_by_worker: dict[str, int]
 
 
 class Demo:
@@ -116,7 +115,7 @@ class Demo:
                 stage.tell(f"computed the list of user {USER}")
             with stages("Everybody's list", "users") as stage:
                 run = await self._everybody(reckoner, stage)
-            return Demonstration(watched, answer, job, run, await reckoner.tasks_by_worker(run.id))
+            return Demonstration(watched, answer, job, run)
 
     async def _import(self, stage: Stage) -> "ImportReport":
         # Both take half a second: the import of pandas here, and the data's process.

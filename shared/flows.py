@@ -208,9 +208,14 @@ class Flows:
         return int(await ask(self._redis, "HLEN", self.keys.partials(flow_id)))
 
     async def traces(self, flow_id: str) -> dict[int, Trace]:
-        """Who did which chunk task."""
-        stored = await ask(self._redis, "HGETALL", self.keys.tasks(flow_id))
-        return {int(index): TRACE.decode(data) for index, data in stored.items()}
+        """Who did which chunk task; what could not be read is set aside."""
+        key, found = self.keys.tasks(flow_id), dict[int, Trace]()
+        for field, data in (await ask(self._redis, "HGETALL", key)).items():
+            try:
+                found[_whole(field)] = TRACE.decode(data)
+            except WireError:
+                await self.refuse_field("trace", flow_id, key, field, data)
+        return found
 
     async def plan(self, flow_id: str, plan: Plan) -> bool:
         """Split the flow: store the plan and create its chunk jobs. False when it was done before."""

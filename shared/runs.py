@@ -36,6 +36,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     churn: float | None
     """The share of the places in the new lists that the lists before did not have; None when there were none before."""
     reasons: list[str]
+    tasks: dict[str, int] = {}
+    """How many chunk tasks each worker did."""
 
 
 class DamagedRunError(WireError):

@@ -261,6 +261,8 @@ class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     fresh: Count = 0
     """Those of them that the list before did not have."""
     reason: str = ""
+    tasks: dict[str, Count] = {}
+    """How many of its chunk tasks each worker did."""
 
 
 class ScoredItem(Struct, frozen=True, forbid_unknown_fields=True):

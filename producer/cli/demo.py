@@ -126,7 +126,7 @@ def _print_how_it_ran(shown: "Demonstration") -> None:
         f"Everybody: {manifest.users:,} users in {run.blocks} jobs, {manifest.duration_s:.2f} s, "
         f"{manifest.users_per_second:,.0f} users per second"
     )
-    shares = [(worker, str(count)) for worker, count in shown.tasks_by_worker.items()]
+    shares = [(worker, str(count)) for worker, count in manifest.tasks.items()]
     print_table(("worker", "chunk tasks"), shares, numbers=("chunk tasks",))
 
 

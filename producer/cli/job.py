@@ -102,9 +102,10 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
 
 async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
     report = await reckoner.run(run_id)
-    run, by_worker = report.run, await reckoner.tasks_by_worker(run_id)
+    run = report.run
+    by_worker = run.manifest.tasks if run.manifest else {}
     if as_json:
-        print_json(as_object(run) | {"blocks_done": report.blocks_done, "tasks_by_worker": by_worker})
+        print_json(as_object(run) | {"blocks_done": report.blocks_done})
         return
     facts = [*as_facts(run), ("created", _moment(run.started_ms))]
     if run.ended_ms is not None:

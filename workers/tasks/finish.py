@@ -1,5 +1,6 @@
 """The finish: judges a run that has ended, moves the pointer, cleans up, and closes it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -76,6 +77,7 @@ def summarize(run: Run, outcomes: Mapping[int, Outcome], now_ms: int) -> Manifes
         users_per_second=round(done / duration_s, 1),
         churn=round(fresh / places, 6) if places else None,
         reasons=reasons[:MOST_REASONS],
+        tasks=dict(sorted(sum((Counter(outcome.tasks) for outcome in outcomes.values()), Counter()).items())),
     )
 
 

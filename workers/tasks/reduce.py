@@ -1,5 +1,6 @@
 """The reduce: merges a flow's partials into cached lists, or a fit's parts into a published model."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,7 +93,8 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
     if isinstance(spec, BlockSpec):
         places, fresh = await _churn(runtime, spec, names, lists)
         empty = sum(not result.items for result in lists)
-        outcome = Outcome(done=len(names), empty=empty, places=places, fresh=fresh)
+        tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
+        outcome = Outcome(done=len(names), empty=empty, places=places, fresh=fresh, tasks=tasks)
     encoded = [(name, RESULT.encode(result)) for name, result in zip(names, lists, strict=True)]
     await runtime.results.write(spec.generation, encoded, runtime.settings.result_ttl_s)
     return outcome

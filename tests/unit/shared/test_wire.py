@@ -76,7 +76,15 @@ values: dict[str, st.SearchStrategy[Any]] = {
         st.builds(Part, name=st.text("0123456789abcdef", min_size=64, max_size=64)),
     ),
     "TRACE": st.builds(Trace, worker=texts, started_ms=numbers, ended_ms=numbers),
-    "OUTCOME": st.builds(Outcome, done=counts, empty=counts, places=counts, fresh=counts, reason=texts),
+    "OUTCOME": st.builds(
+        Outcome,
+        done=counts,
+        empty=counts,
+        places=counts,
+        fresh=counts,
+        reason=texts,
+        tasks=st.dictionaries(texts, counts, max_size=3),
+    ),
     "RESULT": st.builds(
         Result,
         format=st.just(1),
@@ -135,7 +143,7 @@ GOLDEN: list[tuple[str, Any, bytes]] = [
         b"\xbcE\x91Q\xbe\x91\xce.\xa9R\xe0\xefd!\xed\x91\x92\xa4part\xd9@" + b"0" * 64,
     ),
     ("TRACE", Trace("w1", 1.5, 2.5), b"\x93\xa2w1\xcb?\xf8\0\0\0\0\0\0\xcb@\x04\0\0\0\0\0\0"),
-    ("OUTCOME", Outcome(1, 2, 3, 4, "why"), b"\x95\x01\x02\x03\x04\xa3why"),
+    ("OUTCOME", Outcome(1, 2, 3, 4, "why", {"w": 5}), b"\x96\x01\x02\x03\x04\xa3why\x81\xa1w\x05"),
     (
         "RESULT",
         Result(1, "g1", [ScoredItem("i1", 0.1, "i2")]),

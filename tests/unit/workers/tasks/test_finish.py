@@ -15,10 +15,11 @@ def run(users: int) -> Run:
 
 
 def test_a_manifest_adds_up_what_the_blocks_did() -> None:
-    """Users done and empty, the time, and the share of places that are new."""
-    outcomes = {0: Outcome(2, 1, 10, 3), 1: Outcome(2, 0, 10, 2), 2: Outcome(1, 0, 0, 0)}
+    """Users done and empty, the time, who did the chunk tasks, and the share of places that are new."""
+    outcomes = {0: Outcome(2, 1, 10, 3, tasks={"b": 3, "a": 1}), 1: Outcome(2, 0, 10, 2, tasks={"b": 4}), 2: Outcome(1)}
     manifest = summarize(run(5), outcomes, 3_500)
     assert (manifest.users, manifest.done, manifest.failed, manifest.empty) == (5, 5, 0, 1)
+    assert manifest.tasks == {"a": 1, "b": 7}
     assert (manifest.duration_s, manifest.users_per_second, manifest.churn) == (2.5, 2.0, 0.25)
     assert passes(manifest)
 
