@@ -40,14 +40,14 @@ def _run(options: argparse.Namespace) -> None:
     from shared.logs import configure_logs
     from shared.settings import load_settings
     from workers.environment import prepare, require_packages
-    from workers.parent import end_with
+    from workers.parent import SUPERVISOR_PATIENCE_S, WORKER_PATIENCE_S, end_with
 
     settings = load_settings()
     configure_logs(settings.log_level)
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:
-        end_with(options.parent)
+        end_with(options.parent, WORKER_PATIENCE_S if options.child else SUPERVISOR_PATIENCE_S)
     if options.child:
         from workers.process import work
 

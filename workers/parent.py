@@ -6,21 +6,24 @@ import threading
 import time
 
 LOOK_S = 0.5
-STOP_WAIT_S = 15.0
+# Longer than a worker needs to hand back what it does, shorter than it would wait for a Redis that has ended too.
+WORKER_PATIENCE_S = 6.0
+# Longer than a supervisor gives its workers.
+SUPERVISOR_PATIENCE_S = 15.0
 
 
-def end_with(parent: int) -> None:
+def end_with(parent: int, patience_s: float) -> None:
     """Stop this process as SIGTERM would when `parent`, the process that started it, has ended.
 
-    The parent is named by who starts us: asked for here, it could be gone already.
+    The parent is named by who starts us: asked for here, it could be gone already. What holds the end up for longer
+    than `patience_s` is cut off, since nobody is left to use SIGKILL.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_S)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(STOP_WAIT_S)
-        # Whatever holds it up, nobody is left to use SIGKILL.
+        time.sleep(patience_s)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

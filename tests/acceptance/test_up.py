@@ -119,8 +119,8 @@ def test_when_one_half_dies_the_other_is_stopped(
         processes = ready(process)
         the_one(processes, victim).kill()
         assert process.wait(20) == 1
-        wait_until(lambda: not still_there(processes), 5)
-    assert (tmp_path / "log").read_text().splitlines()[-1] == sentence
+        wait_until(lambda: not still_there(processes), 10)
+    assert sentence in (tmp_path / "log").read_text().splitlines()
 
 
 def test_nothing_outlives_one_that_was_killed(environ: dict[str, str], home: Path, tmp_path: Path) -> None:
