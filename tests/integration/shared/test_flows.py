@@ -88,6 +88,12 @@ async def test_a_flow_goes_its_way_once(hand: Hand) -> None:
     assert Reduce(flow, 0).job_id in await hand.queued()
     seen = await load(hand, flow)
     assert (seen.state, seen.tasks, await flows.traces(flow)) == ("reduce", 2, {0: TRACE, 1: TRACE})
+    assert await flows.rework(seen, [b"1"], [1]) == "again"
+    assert not await flows.finish(seen, b"of a round that is over")
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE) == "last"
+    assert not await flows.finish(seen, b"of a round that is over")
+    seen = await load(hand, flow)
     assert await flows.finish(seen, b"answer")
     assert not await flows.finish(seen, b"another")
     assert not await flows.fail(seen, "too late")

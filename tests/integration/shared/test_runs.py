@@ -230,3 +230,22 @@ async def test_an_unfinished_run_renews_what_it_needs(hand: Hand, world: World, 
     await hand.deliver_all()
     assert 0 < await ask(hand.redis, "PTTL", keys.run(run_id)) <= 3_600_000
     assert not await ask(hand.redis, "EXISTS", keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation.id))
+
+
+@pytest.mark.parametrize("field", ["run", "block", "spec"])
+async def test_a_block_whose_flow_lost_its_way_is_put_back(
+    hand: Hand, world: World, sweeper: Sweeper, field: str
+) -> None:
+    """A flow that no longer knows its run or its block ends and cannot tell; another takes its place."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id = await start(hand, generation, 1, 1)
+    flow = (await flight(hand, run_id))[b"0"].decode()
+    await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), field, "3")
+    await hand.deliver_all()
+    await settle(hand, sweeper.sweep)
+    run = await load(hand, run_id)
+    assert run.outcome == ("refused" if field == "spec" else "passed")
+    assert await cached(hand, generation) == {
+        user: data for user, data in generation.lists.items() if field != "spec" or user != USERS[0]
+    }
