@@ -21,7 +21,7 @@ from shared.results import Results
 from shared.runs import Runs
 from shared.settings import load_settings
 from shared.wire import UserSpec
-from workers.parent import end_with
+from workers.parent import WORKER_PATIENCE_S, end_with
 from workers.process import work
 from workers.supervisor import Supervisor
 
@@ -116,7 +116,7 @@ def main() -> None:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return
-    end_with(options.parent)
+    end_with(options.parent, WORKER_PATIENCE_S)
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("workers.tasks.chunk")
