@@ -69,7 +69,7 @@ class Reckoner:
             url, queue_name=self.keys.queue, job_serializer=arq_serializer, job_deserializer=arq_deserializer
         )
         self.flows = Flows(self.redis, self.keys, first_look_s)
-        self.results = Results(self.redis, self.keys, self.flows)
+        self.results = Results(self.redis, self.keys)
         self.runs = Runs(self.redis, self.keys, first_look_s)
 
     async def __aenter__(self) -> Self:

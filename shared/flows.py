@@ -8,8 +8,8 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from shared.errors import WireError
-from shared.redis.foreign import is_wrong_type
 from shared.redis.keys import Keys, job_key, tries_key
+from shared.redis.refusals import Refusals, is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.wire import (
     OUTCOME,
@@ -145,6 +145,7 @@ class Flows:
     def __init__(self, redis: Redis, keys: Keys, first_look_s: float) -> None:
         self._redis = redis
         self.keys = keys
+        self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
 
     async def create(self, specs: Sequence[UserSpec | FitSpec], joins: Sequence[str]) -> list[str]:
@@ -214,7 +215,7 @@ class Flows:
             try:
                 found[_whole(field)] = TRACE.decode(data)
             except WireError:
-                await self.refuse_field("trace", flow_id, key, field, data)
+                await self.refusals.field("trace", flow_id, key, field, data)
         return found
 
     async def plan(self, flow_id: str, plan: Plan) -> bool:
@@ -301,7 +302,7 @@ class Flows:
         )  # fmt: skip
         key = self.keys.flow(flow.id)
         # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
-        await self.refuse_field("flow", flow.id, key, damage.field, damage.data)
+        await self.refusals.field("flow", flow.id, key, damage.field, damage.data)
         if await self.fail(flow, f"the field {damage.field} of its state could not be read"):
             # Whoever waits has to be able to read that it failed.
             numbers = [
@@ -342,21 +343,3 @@ class Flows:
     async def hand_back(self, job_id: str) -> None:
         """Take one start of a job back: it ended for no fault of the job's."""
         await call(self._redis, "hand_back", [tries_key(job_id)])
-
-    async def refuse_string(self, kind: str, what: str, key: str, data: bytes, reason: str) -> bool:
-        """Set a string in Redis aside that is not what it should be; False when it was set aside before."""
-        names = [self.keys.refused, self.keys.dead, key]
-        return bool(await call(self._redis, "refuse", names, [kind, what, reason, "string", data]))
-
-    async def refuse_field(self, kind: str, what: str, key: str, field: str | bytes, data: bytes) -> bool:
-        """Set a hash's field aside that is not what it should be; False when it was set aside before."""
-        names = [self.keys.refused, self.keys.dead, key]
-        shown = field if isinstance(field, str) else field.decode(errors="replace")
-        reason = f"the field {shown[:100]} cannot be read"
-        return bool(await call(self._redis, "refuse", names, [kind, what, reason, "field", data, field]))
-
-    async def refuse_member(self, member: bytes) -> bool:
-        """Set a queue member aside that no job can have; False when it was set aside before."""
-        names = [self.keys.refused, self.keys.dead, self.keys.queue]
-        arguments: list[Value] = ["member", "", "a queue member that is not UTF-8", "member", member]
-        return bool(await call(self._redis, "refuse", names, arguments))

@@ -9,13 +9,13 @@ import msgspec
 
 from shared.errors import NothingFittedError, WireError
 from shared.flows import SLICE
+from shared.redis.refusals import Refusals
 from shared.redis.scripts import Value, ask, call
 from shared.wire import RECORD, RESULT, Options, Record, Result
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from shared.flows import Flows
     from shared.redis.keys import Keys
 
 UNNAMED_LIFE_MS = 8 * 86_400_000
@@ -50,10 +50,10 @@ class Answer:
 class Results:
     """The results, records, pointers and titles under one prefix."""
 
-    def __init__(self, redis: "Redis", keys: "Keys", flows: "Flows") -> None:
+    def __init__(self, redis: "Redis", keys: "Keys") -> None:
         self._redis = redis
         self.keys = keys
-        self._flows = flows
+        self._refusals = Refusals(redis, keys)
 
     async def pointer(self, key: str) -> str | None:
         """The generation that a pointer names."""
@@ -73,7 +73,7 @@ class Results:
         try:
             return RECORD.decode(data)
         except WireError as error:
-            await self._flows.refuse_string("record", generation, key, data, str(error))
+            await self._refusals.string("record", generation, key, data, str(error))
             return None
 
     async def adopt(self, record: Record, titles: Mapping[str, str]) -> str:
@@ -121,7 +121,7 @@ class Results:
         try:
             return RESULT.decode(data)
         except WireError as error:
-            await self._flows.refuse_string("result", key, key, data, str(error))
+            await self._refusals.string("result", key, key, data, str(error))
             return None
 
     async def drop(self, generation: str, users: Sequence[str]) -> None:

@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 
 from shared.errors import WireError
 from shared.flows import ENDED_LIFE_MS, LONGEST_LOOK_MS, SLICE, UNFINISHED, UNFINISHED_LIFE_MS, fresh_id
-from shared.redis.foreign import is_wrong_type
 from shared.redis.keys import job_key
+from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.results import UNNAMED_LIFE_MS
 from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Finish, Outcome, Record, Split, encode_job

@@ -18,7 +18,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     redis_url: Annotated[str, Meta(description="The Redis to use; when empty, the embedded one that `up` runs.")] = ""
     store_url: Annotated[
-        str, Meta(description="Where snapshots and models are kept; when empty, `store` in the home.")
+        str, Meta(description="Where one prefix keeps its snapshots and models; when empty, `store` in the home.")
     ] = ""
     home: Annotated[str, Meta(description="Where the embedded Redis and the store keep their files.")] = "~/.reckoner"
     prefix: Annotated[

@@ -84,8 +84,19 @@ class Store(Protocol):
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
         """Everything of one kind, in the order of the ids, with what was published in part only."""
 
-    def delete(self, kind: EntryKind, entry_id: str) -> None:
-        """Delete an entry; what is not there is deleted already. Whoever has it open reads on."""
+    def renew(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """Make an artifact as young as if it had been published again.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it.
+            StoreError: the store cannot be written.
+        """
+
+    def delete(self, kind: EntryKind, entry_id: str, *, idle_s: float = 0.0) -> None:
+        """Delete an entry, unless it became younger than `idle_s`; what is not there is deleted already.
+
+        Whoever has it open reads on.
+        """
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory to write an artifact in before it is published; gone afterwards."""
@@ -198,19 +209,24 @@ class DirectoryStore:
 
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
         """See `Store.entries`."""
-        now = time.time()
         for path in sorted((self.root / kind).iterdir()):
             # What another process deletes meanwhile is no entry any more.
             with contextlib.suppress(FileNotFoundError):
-                objects = list(path.iterdir()) if path.is_dir() else []
-                newest = max(place.stat().st_mtime for place in objects or [path])
-                yield StoreEntry(path.name, max(0.0, now - newest))
+                yield StoreEntry(path.name, _age_s(path))
 
-    def delete(self, kind: EntryKind, entry_id: str) -> None:
+    def renew(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """See `Store.renew`."""
+        directory = self.fetch(kind, artifact_id)
+        with self._writing():
+            os.utime(directory / MANIFEST_NAME)
+
+    def delete(self, kind: EntryKind, entry_id: str, *, idle_s: float = 0.0) -> None:
         """See `Store.delete`."""
+        place = self._place(kind, entry_id)
         with self._writing(), self.scratch() as scratch, contextlib.suppress(FileNotFoundError):
-            # Moved away whole, so that nobody sees half of it.
-            self._place(kind, entry_id).rename(scratch / entry_id)
+            if _age_s(place) >= idle_s:
+                # Moved away whole, so that nobody sees half of it.
+                place.rename(scratch / entry_id)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -277,6 +293,12 @@ class DirectoryStore:
             yield
         except OSError as error:
             raise StoreError(f"The store {self.root} cannot be written: {reason(error)}.") from error
+
+
+def _age_s(path: Path) -> float:
+    """How long ago an entry, or the newest of its objects, was written or renewed."""
+    objects = list(path.iterdir()) if path.is_dir() else []
+    return max(0.0, time.time() - max(place.stat().st_mtime for place in objects or [path]))
 
 
 def _flush(path: Path) -> None:

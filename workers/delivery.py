@@ -17,6 +17,7 @@ from workers.runtime import Runtime
 from workers.turns import NotNowError
 
 MAX_TRIES = 3
+SPENT = f"its worker died {MAX_TRIES} times"
 # How long a task goes on trying to hand its try back to a Redis that is away.
 HAND_BACK_S = 10.0
 
@@ -116,7 +117,7 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
     if flow is None or not await _wanted(delivery.runtime, flow, task):
         return None
     if delivery.spent:
-        reason: str | None = f"its worker died {MAX_TRIES} times"
+        reason: str | None = SPENT
     else:
         kernel = isinstance(task, Chunk)
         reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task), kernel)
@@ -149,7 +150,7 @@ async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
     delivery = Delivery(runtime, job_id, 1)
 
     async def set_aside() -> None:
-        if await runtime.flows.refuse_string("job", job_id, job_key(job_id), data, reason):
+        if await runtime.flows.refusals.string("job", job_id, job_key(job_id), data, reason):
             log.warning("a job was refused", job=job_id, size=len(data))
 
     await delivery.run(set_aside)

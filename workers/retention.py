@@ -1,5 +1,6 @@
 """Deletes what nothing refers to: snapshots, models and parts that no generation, fit or current pointer names."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import structlog
@@ -7,7 +8,7 @@ import structlog
 from shared.errors import WireError
 from shared.model_config import model_id
 from shared.redis.scripts import ask
-from shared.store import EntryKind, Store, StoreEntry
+from shared.store import EntryKind, Store
 from shared.wire import RECORD, FitSpec
 from workers.runtime import Runtime
 from workers.tasks.fit import config_of
@@ -19,17 +20,24 @@ KINDS: tuple[EntryKind, ...] = ("snapshots", "models", "parts")
 
 
 async def delete_unreferred(runtime: Runtime) -> None:
-    """Delete the artifacts older than a day that nothing refers to; what does is read again just before each."""
+    """Delete the artifacts older than a day that nothing refers to.
+
+    A fit that takes up an old model renews its age before it refers to it, and the store looks at the age again when it
+    deletes: so one reading of the references, which looks at all keys, is enough for all of them.
+    """
+    old = await runtime.in_thread(lambda: list(_old_entries(runtime.store)))
+    referred = await _referred(runtime) if old else set()
+    for kind, entry in old:
+        if entry not in referred:
+            await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
+            log.info("deleted what nothing refers to", kind=kind, id=entry)
+
+
+def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
     for kind in KINDS:
-        entries = await runtime.in_thread(partial(_old_entries, runtime.store, kind))
-        for entry in entries:
-            if entry.id not in await _referred(runtime):
-                await runtime.in_thread(partial(runtime.store.delete, kind, entry.id))
-                log.info("deleted what nothing refers to", kind=kind, id=entry.id)
-
-
-def _old_entries(store: Store, kind: EntryKind) -> list[StoreEntry]:
-    return [entry for entry in store.entries(kind) if entry.age_s > GRACE_S]
+        for entry in store.entries(kind):
+            if entry.age_s > GRACE_S:
+                yield kind, entry.id
 
 
 async def _referred(runtime: Runtime) -> set[str]:

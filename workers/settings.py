@@ -12,7 +12,6 @@ from arq import ArqRedis, Worker
 
 from shared.flows import Flows
 from shared.redis.connections import connect, is_server_trouble
-from shared.redis.foreign import set_aside_foreign_jobs
 from shared.redis.keys import Keys
 from shared.redis.scripts import call
 from shared.results import Results
@@ -61,7 +60,7 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
         keys=keys,
         flows=flows,
         runs=Runs(redis, keys, settings.first_look_s),
-        results=Results(redis, keys, flows),
+        results=Results(redis, keys),
         store=store,
         # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(claiming, patience_s=deadline_s / 4),
@@ -92,7 +91,7 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
 async def _start_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
-    if count := await set_aside_foreign_jobs(runtime.redis, runtime.keys):
+    if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
     await _beat(runtime)
     ctx["background"] = [

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared.errors import ReckonerError
-from shared.flows import Flows
 from shared.interpreter import module_command
-from shared.redis.connections import check, connect, is_server_trouble
-from shared.redis.keys import Keys
+from shared.redis.connections import check, connect
 from shared.settings import Settings
 from shared.store import open_store
 from workers.environment import find_redis
@@ -26,7 +23,6 @@ LONGEST_BACKOFF_S = 10.0
 STEADY_S = 30.0
 STOP_WAIT_S = 10.0
 LOOK_S = 0.1
-SCAN_AT_ONCE = 1000
 
 
 @dataclass
@@ -88,8 +84,6 @@ class Supervisor:
     def _start_those_that_are_due(self) -> None:
         now = time.monotonic()
         due = [child for child in self._children if child.process is None and now >= child.due]
-        if due:
-            set_aside_foreign_members(self._settings)
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
@@ -115,28 +109,3 @@ class Supervisor:
 async def _check(settings: Settings) -> None:
     async with connect(find_redis(settings)) as redis:
         await check(redis)
-
-
-def set_aside_foreign_members(settings: Settings) -> None:
-    """Remove queue members that are not UTF-8: a stock worker that meets one ends, and so does the next."""
-    try:
-        count = asyncio.run(_set_aside(settings))
-    except Exception as error:
-        # No Redis now: the workers say so, and are started again until there is one.
-        if not isinstance(error, ReckonerError) and not is_server_trouble(error):
-            raise
-        return
-    if count:
-        log.warning("queue members that no job can have were set aside", count=count)
-
-
-async def _set_aside(settings: Settings) -> int:
-    keys, count = Keys(settings.prefix), 0
-    async with connect(find_redis(settings)) as redis:
-        flows = Flows(redis, keys, settings.first_look_s)
-        async for member, _ in redis.zscan_iter(keys.queue, count=SCAN_AT_ONCE):
-            try:
-                member.decode()
-            except UnicodeDecodeError:
-                count += await flows.refuse_member(member)
-    return count

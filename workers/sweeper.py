@@ -8,7 +8,7 @@ import structlog
 
 from shared.flows import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
-from shared.redis.foreign import is_wrong_type, set_aside_wrong_types
+from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
 from shared.wire import Finish, UserSpec
@@ -44,7 +44,7 @@ class Sweeper:
         if not await call(redis, "lock", [keys.sweeper], [self._token, LOCK_MS]):
             return 0
         try:
-            await set_aside_wrong_types(redis, keys, keys.types)
+            await self._runtime.flows.refusals.wrong_types(keys.types)
             due = await ask(
                 redis, "ZRANGEBYSCORE", keys.live, "-inf", await self._runtime.now_ms(), "LIMIT", 0, AT_ONCE
             )
@@ -86,7 +86,7 @@ class Sweeper:
             later = await self._runtime.now_ms() + 2 * self._runtime.flows.first_look_ms
             await ask(redis, "ZADD", keys.live, "XX", later, member)
             if is_wrong_type(error):
-                await set_aside_wrong_types(redis, keys, await self._types(member))
+                await self._runtime.flows.refusals.wrong_types(await self._types(member))
             return 0
 
     async def _types(self, member: bytes) -> dict[str, str]:

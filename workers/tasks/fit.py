@@ -104,7 +104,8 @@ async def join_fit(runtime: Runtime, spec: FitSpec, stored: Sequence[StoredParti
 
 def _is_published(store: Store, model: str) -> bool:
     try:
-        store.fetch("models", model)
+        # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
+        store.renew("models", model)
     except ArtifactMissingError:
         return False
     return True

@@ -62,7 +62,7 @@ async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
                 raise WireError("A partial is of another kind of flow.")
             found[wanted[name]] = partial
         except WireError:
-            await runtime.flows.refuse_field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
+            await runtime.flows.refusals.field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
             unusable.append(name)
     if len(found) == flow.tasks and not unusable:
         return [found[index] for index in range(flow.tasks)]

@@ -170,17 +170,17 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
     if how == "string":
         await ask(hand.redis, "SET", keys.record("x"), bomb, "EX", 60)
         answers = await asyncio.gather(
-            *(flows.refuse_string("record", "x", keys.record("x"), bomb, "why") for _ in range(20))
+            *(flows.refusals.string("record", "x", keys.record("x"), bomb, "why") for _ in range(20))
         )
     elif how == "field":
         await ask(hand.redis, "HSET", keys.partials("x"), b"\xff", bomb)
         answers = await asyncio.gather(
-            *(flows.refuse_field("record", "x", keys.partials("x"), b"\xff", bomb) for _ in range(20))
+            *(flows.refusals.field("record", "x", keys.partials("x"), b"\xff", bomb) for _ in range(20))
         )
-        assert not await flows.refuse_field("record", "x", keys.partials("x"), b"\xff", b"other bytes")
+        assert not await flows.refusals.field("record", "x", keys.partials("x"), b"\xff", b"other bytes")
     else:
         await ask(hand.redis, "ZADD", keys.queue, 1, bomb)
-        answers = await asyncio.gather(*(flows.refuse_member(bomb) for _ in range(20)))
+        answers = await asyncio.gather(*(flows.refusals.member(bomb) for _ in range(20)))
     assert Counter(answers) == {True: 1, False: 19}
     assert sum(map(int, (await ask(hand.redis, "HGETALL", keys.refused)).values())) == 1
     [letter] = await dead(hand)
@@ -193,7 +193,7 @@ async def test_dead_letters_are_capped(hand: Hand) -> None:
     keys = hand.runtime.keys
     for number in range(1005):
         await ask(hand.redis, "ZADD", keys.queue, 1, b"\xff%d" % number)
-        await hand.runtime.flows.refuse_member(b"\xff%d" % number)
+        await hand.runtime.flows.refusals.member(b"\xff%d" % number)
     letters = await dead(hand)
     assert (len(letters), letters[-1][b"data"]) == (1000, b"\xff1004")
 
@@ -280,7 +280,7 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     assert await flows.finish(await load(hand, done))
     await flows.hand_back("full-job")
     assert await ask(hand.redis, "GET", tries_key("full-job")) == b"2"
-    assert await flows.refuse_string("record", "x", keys.record("x"), b"bad", "why")
+    assert await flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")
 
 
 async def test_a_full_redis_pauses_a_run_which_then_ends_well(full: FullServer, world: World) -> None:

@@ -216,6 +216,16 @@ async def test_a_finish_that_kills_its_worker_ends_the_run(hand: Hand, world: Wo
     assert (await load(hand, run_id)).outcome == "failed"
 
 
+async def test_a_finish_that_dies_in_the_clean_up_has_passed(hand: Hand, world: World) -> None:
+    """The pointer has moved and readers see the generation: what is missing removes only what expires by itself."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    await hand.deliver_all(but=is_finish)
+    assert await hand.runtime.runs.flip(await load(hand, run_id)) == "flipped"
+    await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
+    assert (await load(hand, run_id)).outcome == "passed"
+
+
 async def test_an_unfinished_run_renews_what_it_needs(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """Its own keys and its generation's record live on; an ended one leaves what expires within the hour."""
     await hand.adopt(world)

@@ -207,6 +207,20 @@ def test_a_scratch_directory_is_gone_after_an_error(store: DirectoryStore) -> No
     assert list((store.root / "scratch").iterdir()) == []
 
 
+def test_what_was_renewed_meanwhile_is_not_deleted(store: DirectoryStore) -> None:
+    """An old artifact goes, unless somebody took it up after it was found to be old."""
+    artifact_id = publish(store, 10)
+    for path in (store.root / "snapshots" / artifact_id).iterdir():
+        os.utime(path, (1, 1))
+    store.renew("snapshots", artifact_id)
+    store.delete("snapshots", artifact_id, idle_s=3600)
+    assert [entry.id for entry in store.entries("snapshots")] == [artifact_id]
+    store.delete("snapshots", artifact_id)
+    assert not list(store.entries("snapshots"))
+    with pytest.raises(ArtifactMissingError):
+        store.renew("snapshots", artifact_id)
+
+
 def test_many_may_publish_and_delete_at_once(store: DirectoryStore) -> None:
     """Threads that publish the same artifact, put the same part and set the pointer at once all succeed."""
     gate = threading.Barrier(8)

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from shared.flows import LONGEST_LOOK_MS, Flow
-from shared.redis.foreign import set_aside_foreign_jobs
 from shared.redis.keys import job_key, tries_key
+from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask
 from shared.wire import Split, UserSpec
 from tests.world import USERS, Generation, Hand, World, settle
@@ -126,7 +126,7 @@ async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, swe
     }  # fmt: skip
     await plant(hand, names[victim], "string" if victim in ("join", "job", "tries") else "other")
     # A worker that meets what ends it is started again, and sets it aside before its first claim.
-    await set_aside_foreign_jobs(hand.redis, keys)
+    await Refusals(hand.redis, keys).foreign_jobs()
     for _ in range(3):
         await hand.make_due()
         await sweeper.sweep()

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.flows import Flow, Flows
-from shared.redis.foreign import set_aside_foreign_jobs
 from shared.redis.keys import Keys, job_key
+from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call, load_script
 from shared.results import Results
 from shared.runs import Manifest, Runs
@@ -21,7 +21,7 @@ RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
 SCRIPTS = sorted(
     file.name.removesuffix(".lua")
     for file in (files("shared.redis") / "scripts").iterdir()
-    if file.name != "prelude.lua"
+    if file.name.endswith(".lua") and file.name != "prelude.lua"
 )
 
 
@@ -72,7 +72,7 @@ async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
 
 async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     """Started, tended, each block followed by the next, flipped and closed."""
-    runs, results = Runs(redis, KEYS, 10.0), Results(redis, KEYS, flows)
+    runs, results = Runs(redis, KEYS, 10.0), Results(redis, KEYS)
     await results.adopt(RECORD, {"i": "title"})
     run_id, new = await runs.start(RECORD, 1, 2)
     assert new
@@ -101,7 +101,7 @@ async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> No
     assert await ask(redis, "GET", "arq:retry:j") == b"1"
     await ask(redis, "ZADD", KEYS.queue, 1, b"\xff", 2, "j")
     await ask(redis, "SET", KEYS.workers, "planted")
-    assert await set_aside_foreign_jobs(redis, KEYS) == 2
+    assert await Refusals(redis, KEYS).foreign_jobs() == 2
     assert int(await call(redis, "beat", [KEYS.workers], ["w"])) > 0
     assert [await call(redis, "lock", [KEYS.sweeper], [token, 5_000]) for token in "ab"] == [1, 0]
 

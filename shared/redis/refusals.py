@@ -1,0 +1,64 @@
+"""What cannot be ours is set aside: removed, counted once, and kept with the dead letters, up to 4 KiB of it."""
+
+from collections.abc import Mapping
+from itertools import islice
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from shared.redis.keys import Keys, types_of_jobs
+from shared.redis.scripts import Value, call
+
+KEYS_AT_ONCE = 100
+SCAN_AT_ONCE = 1000
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Whether a command met a key that holds another type than ours do."""
+    return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
+
+
+class Refusals:
+    """The refusals under one prefix; what was set aside is mended as what is lost."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    async def string(self, kind: str, what: str, key: str, data: bytes, reason: str) -> bool:
+        """Set a string aside; False when it was before."""
+        return await self._refuse(key, [kind, what, reason, "string", data])
+
+    async def field(self, kind: str, what: str, key: str, field: str | bytes, data: bytes) -> bool:
+        """Set a hash's field aside; False when it was before."""
+        shown = field if isinstance(field, str) else field.decode(errors="replace")
+        return await self._refuse(key, [kind, what, f"the field {shown[:100]} cannot be read", "field", data, field])
+
+    async def member(self, member: bytes) -> bool:
+        """Set a queue member aside; False when it was before."""
+        reason = "a queue member that is not UTF-8"
+        return await self._refuse(self._keys.queue, ["member", "", reason, "member", member])
+
+    async def _refuse(self, key: str, arguments: list[Value]) -> bool:
+        return bool(await call(self._redis, "refuse", [self._keys.refused, self._keys.dead, key], arguments))
+
+    async def wrong_types(self, types: Mapping[str, str]) -> int:
+        """Set those of the keys `types` aside that hold another type; returns how many."""
+        pairs, removed = iter(types.items()), 0
+        while some := dict(islice(pairs, KEYS_AT_ONCE)):
+            some = {self._keys.refused: "hash", self._keys.dead: "stream"} | some
+            removed += int(await call(self._redis, "set_aside", list(some), list(some.values())))
+        return removed
+
+    async def foreign_jobs(self) -> int:
+        """Set aside what would end a stock worker that meets it in the queue, and the next one; returns how much.
+
+        That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type.
+        """
+        count, jobs = await self.wrong_types(self._keys.types), list[str]()
+        async for member, _ in self._redis.zscan_iter(self._keys.queue, count=SCAN_AT_ONCE):
+            try:
+                jobs.append(member.decode())
+            except UnicodeDecodeError:
+                count += int(await self.member(member))
+        return count + await self.wrong_types(types_of_jobs(jobs))
