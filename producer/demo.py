@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 WORKERS = 2
 # How much of a run is under way at a time, as with `reckoner batch`.
 IN_FLIGHT = 8
+# Small blocks for a small set of people, so that both workers are seen to take their share.
+BLOCK_SIZE = 50
 # Somebody with a taste, who came back for each of their 46 films.
 USER = "601"
 WATCHED = 8
@@ -161,7 +163,7 @@ class Demo:
         return report, (await reckoner.get([USER]))[0]
 
     async def _everybody(self, reckoner: Reckoner, stage: Stage) -> "Run":
-        run_id, _ = await reckoner.start_run(self._settings.block_size, IN_FLIGHT)
+        run_id, _ = await reckoner.start_run(BLOCK_SIZE, IN_FLIGHT)
         async for report in reckoner.follow_run(run_id):
             run = report.run
             stage.update(min(report.blocks_done * run.block_size, run.users), run.users)
