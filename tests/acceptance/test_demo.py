@@ -57,7 +57,7 @@ def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Pat
     scores = [float(score) for _, _, score, _ in places]
     assert scores == sorted(scores, reverse=True)
     assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", told.stdout, re.MULTILINE)
-    assert re.search(r"^Everybody: 671 users in 2 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
+    assert re.search(r"^Everybody: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
     assert " import PATH " in told.stdout
     assert list(place.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
