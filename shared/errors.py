@@ -31,6 +31,10 @@ class RedisUnavailableError(ReckonerError):
     """Redis does not answer."""
 
 
+class NoRedisError(RedisUnavailableError):
+    """No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running."""
+
+
 class EmbeddedServerError(ReckonerError):
     """The embedded Redis server did not start."""
 

@@ -1,12 +1,11 @@
-"""What has to be there before a worker can import its kernels, and where its Redis is."""
+"""What has to be there before a worker can import its kernels."""
 
 import os
 from collections.abc import MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared.errors import MissingExtraError, RedisUnavailableError, SettingsError
-from shared.redis.embedded import find_embedded
+from shared.errors import MissingExtraError, SettingsError
 from shared.settings import Settings
 
 PACKAGES = ("numpy", "numba")
@@ -46,17 +45,3 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, kernels: Path
             "directory that can be written."
         ) from error
     environ["NUMBA_CACHE_DIR"] = str(place)
-
-
-def find_redis(settings: Settings) -> str:
-    """The URL of the Redis that is set, or of the embedded one that runs in the home now.
-
-    Raises:
-        RedisUnavailableError: none is set and none runs.
-    """
-    url = settings.redis_url or find_embedded(settings.home_path)
-    if not url:
-        raise RedisUnavailableError(
-            "No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running."
-        )
-    return url

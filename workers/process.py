@@ -10,9 +10,9 @@ from arq import Worker
 
 from shared.errors import RedisUnavailableError
 from shared.redis.connections import check, is_server_trouble
+from shared.redis.embedded import find_redis
 from shared.settings import Settings
 from shared.store import open_store
-from workers.environment import find_redis
 from workers.settings import build_worker, connect_worker
 from workers.turns import SETTLE_S
 

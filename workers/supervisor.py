@@ -12,9 +12,9 @@ import structlog
 
 from shared.interpreter import module_command
 from shared.redis.connections import check, connect
+from shared.redis.embedded import find_redis
 from shared.settings import Settings
 from shared.store import open_store
-from workers.environment import find_redis
 
 log = structlog.get_logger()
 

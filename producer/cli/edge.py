@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from producer.cli.output import plain, say
-from shared.errors import ReckonerError, RedisUnavailableError
+from shared.errors import ReckonerError
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
@@ -56,28 +56,12 @@ def _trouble(error: Exception) -> str | None:
     return f"Redis ended this: {str(error).rstrip('.')}." if isinstance(error, RedisError) else None
 
 
-def find_redis(settings: "Settings") -> str:
-    """The URL of the Redis that is set, or of the embedded one that `up` runs; waits while that is starting.
-
-    Raises:
-        RedisUnavailableError: none is set and none runs.
-    """
-    if settings.redis_url:
-        return settings.redis_url
-    from shared.redis.embedded import find_embedded
-
-    url = find_embedded(settings.home_path)
-    if url is None:
-        raise RedisUnavailableError(
-            "No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running."
-        )
-    return url
-
-
 def connect(settings: "Settings") -> "Reckoner":
     """The client for the Redis that the settings name; enter it to connect."""
-    url = find_redis(settings)
     from producer.client import Reckoner
+    from shared.redis.embedded import find_redis
+
+    url = find_redis(settings)
 
     return Reckoner(url, prefix=settings.prefix, first_look_s=settings.first_look_s)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import EmbeddedServerError, MissingExtraError
+from shared.errors import EmbeddedServerError, MissingExtraError, NoRedisError
 from shared.redis.address import (
     Address,
     address_path,
@@ -28,6 +28,7 @@ from shared.redis.address import (
     take_lock,
     unlocked,
 )
+from shared.settings import Settings
 
 # A guardian that ends its server waits ten seconds before it uses SIGKILL.
 STOP_WAIT_S = 12.0
@@ -235,6 +236,18 @@ def find_embedded(home: Path, *, wait_s: float = 10.0) -> str | None:
             )
         time.sleep(POLL_S)
     return None
+
+
+def find_redis(settings: Settings) -> str:
+    """The URL of the Redis that is set, or of the embedded one that runs in the home; waits while that is starting.
+
+    Raises:
+        NoRedisError: none is set and none runs.
+    """
+    url = settings.redis_url or find_embedded(settings.home_path)
+    if not url:
+        raise NoRedisError
+    return url
 
 
 def _find_binary() -> str:
