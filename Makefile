@@ -53,8 +53,8 @@ test-unit: .venv/dev.installed ## the tests that start no process and touch no s
 test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
 	@$(pytest) -m matrix
 
-soak: .venv/dev.installed ## 20,000 jobs through one worker, and what its memory does
-	@$(pytest) -m soak
+soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
+	@$(pytest) -m soak --capture=no
 
 # Compiled for every supported platform at once, developers' tools included; the demonstration's lock is a part of that
 # one. It ends with a look whether wheels alone suffice for each supported Python and platform.

