@@ -38,7 +38,12 @@ UNFINISHED_LIFE_MS = 7 * 86_400_000
 ENDED_LIFE_MS = 3_600_000
 LONGEST_LOOK_MS = 600_000
 MAX_REWORK = 5
+TRIES_LIFE_S = 88_400
 SLICE = 500
+# A script that creates more flows than this would hold up the server for longer than some 5 ms.
+FLOWS_AT_ONCE = 150
+# What a look at a flow answers when there is nothing to create.
+MOVED_ON, ALL_THERE = -1, -2
 
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
@@ -155,10 +160,11 @@ class Flows:
             The id of the flow that now works for each, in the order given.
         """
         ids: list[str] = []
-        for start in range(0, len(specs), SLICE):
+        pairs = list(zip(specs, joins, strict=True))
+        for start in range(0, len(pairs), FLOWS_AT_ONCE):
             names = [self.keys.queue, self.keys.live]
             arguments: list[Value] = [UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
-            for spec, join in zip(specs[start : start + SLICE], joins[start : start + SLICE], strict=True):
+            for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
                 names += [self.keys.flow(split.flow), job_key(split.job_id), join]
                 kind = "user" if isinstance(spec, UserSpec) else "fit"
@@ -274,23 +280,35 @@ class Flows:
         """End a flow as done, from the state and round in which it was read. False when it had moved on."""
         return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome)
 
-    async def fail(self, flow: Flow, reason: str) -> bool:
-        """End an unfinished flow as failed, with a dead letter. False when it had ended."""
-        return await self._end(flow, "failed", ("", ""), reason, b"", Outcome(reason=reason))
+    async def fail(self, flow: Flow, reason: str, index: int | None = None) -> bool:
+        """End a flow as failed, with a dead letter, from the state and round in which it was read.
+
+        Returns:
+            Whether it did: False when the flow had moved on, or has the partial of chunk task `index`.
+        """
+        return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index)
 
     async def _end(
-        self, flow: Flow, state: State, expected: tuple[str, str], reason: str, answer: bytes, outcome: Outcome | None
+        self,
+        flow: Flow,
+        state: State,
+        expected: tuple[str, str],
+        reason: str,
+        answer: bytes = b"",
+        outcome: Outcome | None = None,
+        index: int | None = None,
     ) -> bool:
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live]
-        names += [flow.join or keys.join_fit(""), keys.dead]
-        arguments: list[Value] = [flow.id, state, *expected, reason, answer, ENDED_LIFE_MS, keys.events(flow.id)]
+        names += [flow.join, keys.dead]
+        arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
+        arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
         arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
         if flow.run:
             split, finish = Split(fresh_id()), Finish(flow.run, 0)
             names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.queue]
             names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
-            arguments += [OUTCOME.encode(outcome or Outcome()), split.flow, split.job_id]
+            arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
             arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
         return bool(await call(self._redis, "end", names, arguments))
 
@@ -303,7 +321,7 @@ class Flows:
         key = self.keys.flow(flow.id)
         # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
         await self.refusals.field("flow", flow.id, key, damage.field, damage.data)
-        if await self.fail(flow, f"the field {damage.field} of its state could not be read"):
+        if await self._end(flow, "failed", ("", ""), f"the field {damage.field} of its state could not be read"):
             # Whoever waits has to be able to read that it failed.
             numbers = [
                 part for name in ("round", "looks", "place", "rework", "planned", "created") for part in (name, 0)
@@ -315,21 +333,21 @@ class Flows:
         """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.
 
         Returns:
-            How many jobs were lost; -1 when the flow has moved on.
+            How many jobs were lost; -1 when there was nothing to mend, since the flow has moved on or moves on now.
         """
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, keys.queue]
-        names.append(flow.join or keys.join_fit(""))
+        names.append(flow.join)
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
         arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]
         for task, index in self._wanted(flow):
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task), index]
         made = int(await call(self._redis, "mend", names, arguments))
-        if flow.state == "run" and made == 0:
-            # Partials that something else than a chunk task completed: nobody else would close the round.
+        if made == ALL_THERE:
+            # Something else than a chunk task completed the partials: nobody else would close the round.
             await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"")
-        return made
+        return max(made, MOVED_ON)
 
     def _wanted(self, flow: Flow) -> Iterator[tuple[FlowTask, str]]:
         if flow.state == "split":
@@ -343,3 +361,10 @@ class Flows:
     async def hand_back(self, job_id: str) -> None:
         """Take one start of a job back: it ended for no fault of the job's."""
         await call(self._redis, "hand_back", [tries_key(job_id)])
+
+    async def take_again(self, job_id: str) -> None:
+        """Count a start that was taken back, as arq counts one."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.incr(tries_key(job_id))
+            pipe.expire(tries_key(job_id), TRIES_LIFE_S)
+            await pipe.execute()

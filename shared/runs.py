@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from shared.errors import WireError
-from shared.flows import ENDED_LIFE_MS, LONGEST_LOOK_MS, SLICE, UNFINISHED, UNFINISHED_LIFE_MS, fresh_id
+from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, UNFINISHED, UNFINISHED_LIFE_MS, fresh_id
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
@@ -92,7 +92,7 @@ class Runs:
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, since or b""]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
             arguments.append(keys.run(""))
-            for _ in range(min(window, blocks, SLICE)):
+            for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
                 arguments += [split.flow, split.job_id, encode_job(split)]
@@ -167,7 +167,7 @@ class Runs:
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
         arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]
         arguments += [encode_job(finish), keys.flow("")]
-        for block, flow_id in (await self._lost(run))[:SLICE]:
+        for block, flow_id in (await self._lost(run))[:FLOWS_AT_ONCE]:
             split = Split(fresh_id())
             names += [keys.flow(split.flow), job_key(split.job_id)]
             arguments += [block, flow_id, split.flow, split.job_id, encode_job(split)]

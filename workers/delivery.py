@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import structlog
 from arq.worker import Retry
@@ -22,6 +23,7 @@ SPENT = f"its worker died {MAX_TRIES} times"
 HAND_BACK_S = 10.0
 
 Body = Callable[[Runtime, Flow, Any], Awaitable[None]]
+T = TypeVar("T")
 ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
 log = structlog.get_logger()
@@ -47,6 +49,7 @@ class Delivery:
         self.runtime = runtime
         self.job_id = job_id
         self.tries = tries
+        self._counted = True
 
     @property
     def spent(self) -> bool:
@@ -73,7 +76,10 @@ class Delivery:
             raise Retry from error
 
     async def give_back(self) -> None:
-        """Take this start back from the job's tries."""
+        """Take this start back from the job's tries, once."""
+        if not self._counted:
+            return None
+        self._counted = False
         until = time.monotonic() + HAND_BACK_S
         while True:
             try:
@@ -84,16 +90,27 @@ class Delivery:
                     return None
             await asyncio.sleep(0.2)
 
+    @asynccontextmanager
+    async def _away(self) -> AsyncIterator[None]:
+        """What ends the worker meanwhile is no try of this job's."""
+        await self.give_back()
+        yield
+        await self.runtime.flows.take_again(self.job_id)
+        self._counted = True
+
     async def within_deadline(self, work: Callable[[], Awaitable[None]], kernel: bool = False) -> str | None:
         """Do the work in its turn and in time; returns why it failed, None when it did not."""
         deadline_s = self.runtime.settings.task_deadline_s
-        async with self.runtime.turns.turn(suspect=self.tries > 1, kernel=kernel):
+        async with self.runtime.turns.turn(self.tries > 1, kernel, self._away):
             try:
                 async with asyncio.timeout(deadline_s) as limit:
                     await work()
-            except TimeoutError as error:
+            except (TimeoutError, asyncio.CancelledError) as error:
                 if limit.expired():
+                    _forget_cancelling()
                     return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
+                if isinstance(error, asyncio.CancelledError):
+                    raise
                 return _reason(error)
             except Exception as error:
                 if is_server_trouble(error):
@@ -101,6 +118,23 @@ class Delivery:
                 log.error("a task failed", job=self.job_id, exc_info=not isinstance(error, ReckonerError))
                 return _reason(error)
         return None
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do what was decided, also when arq's own time-out comes meanwhile, as it does behind a loop that was blocked."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            _forget_cancelling()
+    return task.result()
+
+
+def _forget_cancelling() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 def _reason(error: Exception) -> str:
@@ -122,14 +156,10 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
         kernel = isinstance(task, Chunk)
         reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task), kernel)
     if reason:
-        await fail(delivery.runtime, flow, reason)
+        failed = await to_the_end(flows.fail(flow, reason, task.index if isinstance(task, Chunk) else None))
+        if failed:
+            log.warning("a flow failed", flow=flow.id, reason=reason)
     return None
-
-
-async def fail(runtime: Runtime, flow: Flow, reason: str) -> None:
-    """End a flow as failed."""
-    if await runtime.flows.fail(flow, reason):
-        log.warning("a flow failed", flow=flow.id, reason=reason)
 
 
 async def _wanted(runtime: Runtime, flow: Flow, task: FlowTask) -> bool:

@@ -7,12 +7,14 @@ try given back, so that a job that kills does not use up its neighbours' tries.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 # How long a worker that was told to claim nothing more may still be starting jobs that it has claimed.
 SETTLE_S = 0.1
 # One computes while the bytes of another are on their way; more would only share the processor and all be late.
 KERNELS_AT_ONCE = 2
+
+Away = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class NotNowError(Exception):
@@ -37,15 +39,17 @@ class Turns:
         self._claiming(False)
 
     @asynccontextmanager
-    async def turn(self, suspect: bool, kernel: bool = False) -> AsyncIterator[None]:
+    async def turn(self, suspect: bool, kernel: bool = False, away: Away = nullcontext) -> AsyncIterator[None]:
         """Hold a turn, which a suspect has alone, and of which few at once can be for a kernel.
+
+        While a suspect waits for the jobs beside it, any of which may end the worker, it is within `away`.
 
         Raises:
             NotNowError: there is none to be had now.
         """
         if self._suspect:
             raise NotNowError
-        async with self._alone() if suspect else self._beside(), self._kernel() if kernel else nullcontext():
+        async with self._alone(away) if suspect else self._beside(), self._kernel() if kernel else nullcontext():
             yield
 
     @asynccontextmanager
@@ -71,19 +75,23 @@ class Turns:
             self._left.set()
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def _alone(self, away: Away) -> AsyncIterator[None]:
         self._suspect = True
         self._claiming(False)
         try:
-            await asyncio.sleep(min(SETTLE_S, self._patience_s))
-            try:
-                async with asyncio.timeout(self._patience_s):
-                    while self._running:
-                        self._left.clear()
-                        await self._left.wait()
-            except TimeoutError as error:
-                raise NotNowError from error
+            async with away() if self._running else nullcontext():
+                await asyncio.sleep(min(SETTLE_S, self._patience_s))
+                await self._until_nobody_runs()
             yield
         finally:
             self._suspect = False
             self._claiming(not self._closed)
+
+    async def _until_nobody_runs(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while self._running:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError as error:
+            raise NotNowError from error

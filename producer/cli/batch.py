@@ -28,7 +28,7 @@ def batch(
         ),
     ] = None,
     in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=500, help="How many jobs of the run are under way at a time.")
+        int, typer.Option(metavar="N", min=1, max=150, help="How many jobs of the run are under way at a time.")
     ] = 8,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run, and do not wait for its end.")] = False,
     as_json: AsJson = False,

@@ -6,6 +6,7 @@
 | --- | --- | --- | --- |
 | `p:queue` | sorted set, job id by place | whoever creates jobs | for ever, empty when idle |
 | `arq:job:ID`, `arq:retry:ID`, `arq:in-progress:ID` | string | creators of jobs; arq | seven days; a day; one lease |
+| `p:queue:health-check` | string | arq | an hour |
 | `p:live` | sorted set, `flow:ID` or `run:ID` by next look | the flow's and run's scripts | for ever, empty when idle |
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |

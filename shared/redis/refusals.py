@@ -7,10 +7,11 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from shared.redis.keys import Keys, types_of_jobs
-from shared.redis.scripts import Value, call
+from shared.redis.scripts import Value, ask, call
 
 KEYS_AT_ONCE = 100
-SCAN_AT_ONCE = 1000
+# Ten times as many as a worker reads of the queue at once.
+HEAD = 1000
 
 
 def is_wrong_type(error: BaseException) -> bool:
@@ -53,10 +54,11 @@ class Refusals:
     async def foreign_jobs(self) -> int:
         """Set aside what would end a stock worker that meets it in the queue, and the next one; returns how much.
 
-        That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type.
+        That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type. It looks
+        at the head of the queue, which is all that a worker can meet for a while.
         """
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
-        async for member, _ in self._redis.zscan_iter(self._keys.queue, count=SCAN_AT_ONCE):
+        for member in await ask(self._redis, "ZRANGE", self._keys.queue, 0, HEAD - 1):
             try:
                 jobs.append(member.decode())
             except UnicodeDecodeError:

@@ -1,8 +1,19 @@
--- Makes a model known: its generation's record, the pointer to the newest and, if there is none, to the current one.
--- KEYS  record, current, previous, newest
--- ARGV  generation, record, prefix of record keys, prefix of titles keys, life of what is no longer named ms
--- A record that is there stays as it was first made. Answers the current generation.
-local current = redis.call('GET', KEYS[2])
-redis.call('SET', KEYS[1], ARGV[2], 'NX')
-repoint({ KEYS[2], KEYS[3], KEYS[4] }, { current and '' or ARGV[1], '', ARGV[1] }, ARGV[3], ARGV[4], ARGV[5])
-return current or ARGV[1]
+-- reduce -> reduce: a fit makes its model known: its generation's record, the pointer to the newest and, if there is
+-- none, to the current one.
+-- KEYS  flow, record, current, previous, newest
+-- ARGV  round of the reduce, generation, record, prefix of record keys, prefix of titles keys, life of what is not named ms
+-- A record that is there stays as it was first made. A flow moves pointers once: when its reduce comes again, another
+-- model may have become the newest. Answers 1, or 0 when the flow is past this round.
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'adopted')
+if flow[1] ~= 'reduce' or flow[2] ~= ARGV[1] then
+  return 0
+end
+local current, newest = '', ''
+if not flow[3] then
+  newest = ARGV[2]
+  current = redis.call('EXISTS', KEYS[3]) == 0 and newest or ''
+end
+redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[6])
+repoint({ KEYS[3], KEYS[4], KEYS[5] }, { current, '', newest }, ARGV[4], ARGV[5], ARGV[6])
+redis.call('HSET', KEYS[1], 'adopted', '1')
+return 1

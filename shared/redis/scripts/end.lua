@@ -1,9 +1,10 @@
 -- split | run | reduce -> done | failed | cancelled: the one way a flow ends.
 -- KEYS  flow, partials, tasks, live, join, dead; for a block also: run, flight, blocks, queue, next flow, next job,
 --       the finish's job
--- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any), reason,
---       answer, life of an ended flow ms, channel, life ms, first look ms; for a block also: outcome,
---       id of the next flow, id and body of its job, id and body of the finish, run id
+-- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any),
+--       chunk task whose partial must be missing ('' none), reason, answer, life of an ended flow ms, channel, life ms,
+--       first look ms; for a block also: outcome, id of the next flow, id and body of its job, id and body of the
+--       finish, run id
 -- Drops the partials, frees the join, tells who waits; a failed flow becomes a dead letter. A block is noted in its run,
 -- which goes on with the next block or, with its last block ended, to finish. Answers 1, or 0 when it had ended before.
 local id, state = ARGV[1], ARGV[2]
@@ -15,6 +16,10 @@ end
 if (ARGV[3] ~= '' and flow[1] ~= ARGV[3]) or (ARGV[4] ~= '' and flow[2] ~= ARGV[4]) then
   return 0
 end
+if ARGV[5] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[5]) == 1 then
+  return 0
+end
+expect(KEYS[6], 'stream')
 local now = now_ms()
 local owns_join = text_at(KEYS[5]) == id
 local run, block = KEYS[7], flow[5] or ''
@@ -26,26 +31,26 @@ redis.call('DEL', KEYS[2])
 if owns_join then
   redis.call('DEL', KEYS[5])
 end
-redis.call('HSET', KEYS[1], 'state', state, 'reason', ARGV[5], 'answer', ARGV[6], 'ended', number(now))
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
-redis.call('PEXPIRE', KEYS[3], ARGV[7])
+redis.call('HSET', KEYS[1], 'state', state, 'reason', ARGV[6], 'answer', ARGV[7], 'ended', number(now))
+redis.call('PEXPIRE', KEYS[1], ARGV[8])
+redis.call('PEXPIRE', KEYS[3], ARGV[8])
 if state == 'failed' then
-  redis.call('XADD', KEYS[6], 'MAXLEN', '1000', '*', 'kind', 'flow', 'id', id, 'of', flow[4] or '', 'reason', ARGV[5],
+  redis.call('XADD', KEYS[6], 'MAXLEN', '1000', '*', 'kind', 'flow', 'id', id, 'of', flow[4] or '', 'reason', ARGV[6],
     'data', string.sub(flow[3] or '', 1, 4096))
 end
 if in_run then
   redis.call('HDEL', KEYS[8], block)
-  redis.call('HSET', KEYS[9], block, ARGV[11])
-  redis.call('PEXPIRE', KEYS[9], ARGV[9])
+  redis.call('HSET', KEYS[9], block, ARGV[12])
+  redis.call('PEXPIRE', KEYS[9], ARGV[10])
   local more = create_block(
     { flow = KEYS[11], live = KEYS[4], queue = KEYS[10], job = KEYS[12], run = run, flight = KEYS[8] },
-    { id = ARGV[12], job_id = ARGV[13], job_body = ARGV[14], run = ARGV[17], now = now,
-      first_look = tonumber(ARGV[10]), life = ARGV[9] })
+    { id = ARGV[13], job_id = ARGV[14], job_body = ARGV[15], run = ARGV[18], now = now,
+      first_look = tonumber(ARGV[11]), life = ARGV[10] })
   if not more and redis.call('HLEN', KEYS[8]) == 0 and redis.call('HGET', run, 'state') == 'run' then
     redis.call('HSET', run, 'state', 'finish')
-    redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[10])), 'run:' .. ARGV[17])
-    enqueue(KEYS[10], number(now), KEYS[13], ARGV[15], ARGV[16], ARGV[9])
+    redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[18])
+    enqueue(KEYS[10], number(now), KEYS[13], ARGV[16], ARGV[17], ARGV[10])
   end
 end
-redis.call('PUBLISH', ARGV[8], state)
+redis.call('PUBLISH', ARGV[9], state)
 return 1

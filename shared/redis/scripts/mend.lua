@@ -2,8 +2,8 @@
 -- KEYS  flow, partials, tasks, live, queue, join; then the keys of the jobs that this state asks for
 -- ARGV  flow id, state and round that were seen, ms to the next look, number of looks without a loss, life ms;
 --       for each job: id, body, index of its partial ('' for a split or reduce)
--- Answers how many jobs it created, or -1 when the flow has moved on.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'place')
+-- Answers how many jobs it created, -1 when the flow has moved on, or -2 when it runs and all its partials are there.
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'place', 'planned')
 if flow[1] ~= ARGV[2] or flow[2] ~= ARGV[3] then
   return -1
 end
@@ -28,5 +28,8 @@ for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3], KEYS[6] }) do
 end
 for _, job in ipairs(lost) do
   enqueue(KEYS[5], flow[3], job.key, ARGV[job.at], ARGV[job.at + 1], life)
+end
+if flow[1] == 'run' and #lost == 0 and redis.call('HLEN', KEYS[2]) >= tonumber(flow[4]) then
+  return -2
 end
 return #lost

@@ -15,6 +15,14 @@ local function text_at(key)
   return type(value) == 'string' and value
 end
 
+-- Stops a script that would meet another type later, after its first write, as the server would stop it there.
+local function expect(key, wanted)
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= wanted then
+    error({ err = 'WRONGTYPE ' .. key .. ' holds a ' .. found })
+  end
+end
+
 -- Whether a flow in this state has not ended.
 local function unfinished(state)
   return state == 'split' or state == 'run' or state == 'reduce'

@@ -3,6 +3,8 @@
 -- ARGV  kind of bytes, id, reason, how they are held: 'string', 'field' or 'member'; the bytes; for a field its name
 -- Answers 1, or 0 when the bytes are there no more: each is counted once, however many saw it.
 local how, bytes = ARGV[4], ARGV[5]
+expect(KEYS[1], 'hash')
+expect(KEYS[2], 'stream')
 if how == 'string' then
   if redis.call('GET', KEYS[3]) ~= bytes then
     return 0

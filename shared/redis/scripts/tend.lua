@@ -10,10 +10,8 @@ end
 local now, life, made = now_ms(), ARGV[3], 0
 redis.call('ZREM', KEYS[4], 'run:' .. ARGV[1])
 redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[2])), 'run:' .. ARGV[1])
-for i = 1, 6 do
-  if i < 4 or i == 6 then
-    redis.call('PEXPIRE', KEYS[i], life)
-  end
+for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3], KEYS[6] }) do
+  redis.call('PEXPIRE', key, life)
 end
 if redis.call('PTTL', KEYS[7]) >= 0 then
   redis.call('PEXPIRE', KEYS[7], life)

@@ -315,3 +315,18 @@ async def test_bodies_of_jobs_expire(hand: Hand) -> None:
     """A queue that is lost leaves nothing behind for ever."""
     flow = await create(hand)
     assert 0 < await ask(hand.redis, "PTTL", job_key(Split(flow).job_id)) <= 7 * 86_400_000
+
+
+async def test_nothing_is_removed_that_cannot_be_set_aside(hand: Hand) -> None:
+    """Where the dead letters are none, the bytes stay where they are until those have been mended."""
+    keys, redis = hand.runtime.keys, hand.redis
+    await ask(redis, "SET", keys.dead, "no stream", "EX", 100)
+    await ask(redis, "SET", keys.record("x"), "bad", "EX", 100)
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        await hand.runtime.flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")
+    assert await ask(redis, "GET", keys.record("x")) == b"bad"
+    flow = await load(hand, await create(hand))
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        await hand.runtime.flows.fail(flow, "why")
+    assert (await load(hand, flow.id)).state == "split"
+    await ask(redis, "DEL", keys.dead)

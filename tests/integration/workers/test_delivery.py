@@ -1,6 +1,7 @@
 """A delivery: wanted or not, its tries, its deadline, and what ends it for no fault of the job's."""
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from arq.worker import Retry
 from redis import exceptions
 
-from shared.errors import DeadlineError
+from shared.errors import StoreError
 from shared.flows import Flow
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
@@ -17,6 +18,7 @@ from shared.wire import Chunk, Reduce, Split, UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
 from workers.runtime import Runtime
+from workers.turns import Turns
 
 
 @pytest.fixture
@@ -132,6 +134,51 @@ async def test_a_sigterm_is_no_try(hand: Hand, flow_id: str) -> None:
     assert (await load(hand, flow_id)).state == "split"
 
 
+async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand, flow_id: str) -> None:
+    """Behind a blocked loop arq's own time-out comes with ours: the flow fails, and is not done again for ever."""
+    settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
+
+    async def block() -> None:
+        await asyncio.sleep(0.01)
+        time.sleep(0.8)  # noqa: ASYNC251 - the event loop is what is blocked here
+        await asyncio.sleep(60)
+
+    delivery = call_of(replace(hand.runtime, settings=settings), block)(flow_id)
+    await asyncio.wait_for(asyncio.create_task(delivery), 0.7)
+    flow = await load(hand, flow_id)
+    assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
+
+
+async def test_a_suspect_that_waits_for_its_turn_uses_up_no_try(hand: Hand, flow_id: str) -> None:
+    """The jobs beside it may end the worker meanwhile; its own start counts when it is alone."""
+    job, seen = Split(flow_id).job_id, list[Any]()
+    await ask(hand.redis, "SET", tries_key(job), 3, "EX", 100)
+
+    async def look() -> None:
+        seen.append(await tries(hand, job))
+
+    runtime = replace(hand.runtime, turns=Turns(lambda _: None, patience_s=5.0))
+    async with runtime.turns.turn(suspect=False):
+        running = asyncio.create_task(call_of(runtime, look, tries=3)(flow_id))
+        await asyncio.sleep(0.2)
+        assert await tries(hand, job) == b"2"
+        assert seen == []
+    await running
+    assert seen == [b"3"]
+
+
+async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id: str) -> None:
+    """Whoever stalled past its claim fails nothing that others have done meanwhile, its own partial or a round."""
+    await hand.deliver(Split(flow_id).job_id)
+    stale = await load(hand, flow_id)
+    await hand.deliver(Chunk(flow_id, 0, 0).job_id)
+    assert not await hand.runtime.flows.fail(stale, "late", index=0)
+    for index in range(1, stale.tasks):
+        await hand.deliver(Chunk(flow_id, index, 0).job_id)
+    assert not await hand.runtime.flows.fail(stale, "late", index=1)
+    assert (await load(hand, flow_id)).state == "reduce"
+
+
 async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: str) -> None:
     """With the deadline in the reason, and the kernel's stop flag set."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
@@ -152,7 +199,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (DeadlineError("One of our own sentences."), "One of our own sentences."),
+        (StoreError("One of our own sentences."), "One of our own sentences."),
         (ValueError("a secret"), "ValueError in a task; see the worker's log"),
         (TimeoutError("a secret"), "TimeoutError in a task; see the worker's log"),
     ],
