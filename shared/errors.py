@@ -47,6 +47,10 @@ class SourceError(ReckonerError):
     """The file cannot be imported."""
 
 
+class NotTimesError(SourceError):
+    """A column does not hold times."""
+
+
 class StoreError(ReckonerError):
     """The artifact store cannot be used."""
 
@@ -77,10 +81,6 @@ class FlowUnknownError(ReckonerError):
 
 class FlowFailedError(ReckonerError):
     """The job failed."""
-
-
-class DeadlineError(ReckonerError):
-    """A task ran longer than it may."""
 
 
 class WaitTimeoutError(ReckonerError):

@@ -45,7 +45,9 @@ def import_(
 ) -> None:
     """Import interactions, and make them the current snapshot.
 
-    Bad rows are left out and shown with their numbers. A file without one good row changes nothing.
+    Bad rows are left out and shown with their numbers: those with an empty id or one over 1,024 bytes, a weight that is
+    no number above zero in the column named by --weight, or no time in the one named by --time. A file without one good
+    row changes nothing.
 
     Example: reckoner import purchases.csv --user customer --item product
     """
@@ -77,7 +79,7 @@ def _missing(error: ModuleNotFoundError) -> Exception:
 
 def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
     bad = [{report.bad_unit: number, "reason": reason} for number, reason in report.bad_examples]
-    _say_bad_rows(report)
+    _say_what_was_left(report)
     if as_json:
         print_json(_as_object(report) | {"bad_examples": bad})
         return
@@ -103,7 +105,9 @@ def _as_object(report: "ImportReport") -> dict[str, Any]:
     return {"snapshot": told.pop("snapshot_id"), **told}
 
 
-def _say_bad_rows(report: "ImportReport") -> None:
+def _say_what_was_left(report: "ImportReport") -> None:
+    if report.not_times is not None:
+        say(f"The column {report.not_times} is not used, since not all of it is a time; name it with --time to use it.")
     for number, reason in report.bad_examples:
         say(f"{report.bad_unit} {number}: {reason}")
     more = report.bad_rows - len(report.bad_examples)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from producer.importing.columns import ChosenColumns
 from producer.importing.tables import Batch
 from producer.importing.values import as_milliseconds, as_numbers, as_texts
+from shared.errors import NotTimesError
 from shared.identifiers import MAX_ID_BYTES
 
 MAX_EXAMPLES = 20
@@ -55,6 +56,7 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
 
     Raises:
         SourceError: a column is of a type that cannot be what it was chosen for.
+        NotTimesError: it is the column of times, or that was guessed and one of its values is none.
     """
     verdict = _Verdict(batch.lines)
     users, items = as_texts(batch.columns[chosen.user]), as_texts(batch.columns[chosen.item])
@@ -72,6 +74,8 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
         )
     if chosen.time is not None:
         times, readable = as_milliseconds(batch.columns[chosen.time])
+        if chosen.time_is_guessed and not readable[verdict.good].all():
+            raise NotTimesError
         verdict.demand(readable, "the time {} cannot be read", chosen.time)
     verdict.report(batch, bad)
     good = verdict.good

@@ -1,6 +1,5 @@
 """Columns: which column of a file says what."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,17 +32,22 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenColumns:
-    """The names of the columns to read; None where the file has no such column."""
+    """The names of the columns to read; None where the file has no such column.
+
+    `time_is_guessed` when nobody has named the column of times.
+    """
 
     user: str
     item: str
     weight: str | None = None
     time: str | None = None
     title: str | None = None
+    time_is_guessed: bool = False
 
     def names(self) -> list[str]:
         """The names of all columns to read, each once."""
-        return list(dict.fromkeys(name for name in dataclasses.astuple(self) if name is not None))
+        names = (self.user, self.item, self.weight, self.time, self.title)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
 
 def choose_columns(columns: Columns, present: Sequence[str], source: str) -> ChosenColumns:
@@ -58,6 +62,7 @@ def choose_columns(columns: Columns, present: Sequence[str], source: str) -> Cho
         weight=find_column("weight", columns.weight, present, source),
         time=find_column("time", columns.time, present, source),
         title=find_column("title", columns.title, present, source),
+        time_is_guessed=columns.time is None,
     )
     for name in chosen.names():
         if present.count(name) > 1:

@@ -18,7 +18,7 @@ from producer.importing.repeats import Repeats, Rows, merge_repeats
 from producer.importing.sources import Source, find_source
 from producer.importing.tables import Table
 from producer.importing.values import as_texts
-from shared.errors import SourceError
+from shared.errors import NotTimesError, SourceError
 from shared.snapshots import KIND, write_snapshot
 from shared.store import Store
 
@@ -30,6 +30,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` is how many the file has, `repeated` how many of the good ones were merged into another, and `bad_examples`
     the first twenty bad ones as (number, reason), where the number is that of a line or row as `bad_unit` says.
+    `not_times` names a column that is called like a time and was left alone, since not all of it is one.
     """
 
     snapshot_id: str
@@ -41,6 +42,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     bad_rows: int
     bad_examples: list[tuple[int, str]]
     bad_unit: Literal["line", "row"]
+    not_times: str | None
 
 
 @dataclass(slots=True)
@@ -81,8 +83,8 @@ def import_interactions(
 ) -> ImportReport:
     """Import the file, directory or zip at `source` and make it the current snapshot of `store`.
 
-    Each row weighs 1 unless a weight column is named. `progress(rows, total)` is called after each batch; the total is
-    None for CSV. Bad rows are counted and left out.
+    Each row weighs 1 unless a weight column is named; a column that is only called like a time is one if all of it is.
+    `progress(rows, total)` is called after each batch; the total is None for CSV. Bad rows are counted and left out.
 
     Raises:
         SourceError: the source cannot be read, lacks a column, or has not one good row; the current snapshot stays.
@@ -91,15 +93,20 @@ def import_interactions(
     found = find_source(source)
     table = found.interactions
     chosen = _choose(found, columns)
-    gathered = _gather(table, chosen, progress)
-    if not gathered.users and columns.time is None and chosen.time is not None:
-        # A column that is only called like a time, and holds none in any row, is not the time.
-        gathered = _gather(table, dataclasses.replace(chosen, time=None), progress)
+    not_times = None
+    try:
+        gathered = _gather(table, chosen, progress)
+    except NotTimesError:
+        if not chosen.time_is_guessed:
+            raise
+        # Nobody has asked for these times, so they make no row bad.
+        not_times, chosen = chosen.time, dataclasses.replace(chosen, time=None)
+        gathered = _gather(table, chosen, progress)
     if not gathered.users:
         raise SourceError(_no_good_row(table, gathered.bad), examples=gathered.bad.first())
     if found.titles is not None:
         _gather_titles(found.titles, columns, gathered)
-    return _publish(gathered, table, repeats, store)
+    return _publish(gathered, table, repeats, store, not_times)
 
 
 def _choose(found: Source, columns: Columns) -> ChosenColumns:
@@ -129,7 +136,7 @@ def _gather_titles(table: Table, columns: Columns, gathered: Gathered) -> None:
         gathered.titles |= {gathered.items[i]: text for i, text in zip(*texts, strict=True) if i in gathered.items}
 
 
-def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store) -> ImportReport:
+def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store, not_times: str | None) -> ImportReport:
     rows = gathered.rows()
     merged = merge_repeats(rows, repeats)
     user_ids, item_ids = sorted(gathered.users), sorted(gathered.items)
@@ -159,6 +166,7 @@ def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store) -
         bad_rows=gathered.bad.count,
         bad_examples=gathered.bad.first(),
         bad_unit=table.unit,
+        not_times=not_times,
     )
 
 

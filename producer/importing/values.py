@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shared.errors import SourceError
+from shared.errors import NotTimesError, SourceError
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 ISO_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)"
@@ -65,11 +65,14 @@ def as_milliseconds(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool
     dates, with or without a time of day; what has no offset is UTC.
 
     Raises:
-        SourceError: the column is of a type that holds no times.
+        NotTimesError: the column is of a type that holds no times.
     """
     if pa.types.is_temporal(array.type):
         return _temporal_milliseconds(array)
-    numbers = as_numbers(array)
+    try:
+        numbers = as_numbers(array)
+    except SourceError as error:
+        raise NotTimesError(str(error)) from error
     milliseconds = np.rint(np.where(np.abs(numbers) < MILLISECONDS_FROM, numbers * 1000, numbers))
     readable = np.abs(milliseconds) < MILLISECONDS_BELOW
     times = np.where(readable, milliseconds, 0).astype(np.int64)
@@ -94,7 +97,7 @@ def _temporal_milliseconds(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[
     try:
         milliseconds = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
     except pa.ArrowNotImplementedError as error:
-        raise SourceError(f"A column of type {array.type} is not a time.") from error
+        raise NotTimesError(f"A column of type {array.type} is not a time.") from error
     readable = np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
     return np.asarray(pc.fill_null(milliseconds, 0).to_numpy()), readable
 

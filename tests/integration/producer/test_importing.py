@@ -89,6 +89,7 @@ def test_movielens_is_imported_in_every_form(tmp_path: Path, store: Store, form:
         bad_rows=0,
         bad_examples=[],
         bad_unit="line",
+        not_times=None,
     )
 
 
@@ -210,7 +211,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, store: Store) -> None:
         "a,x,1,1,1",
         "b,y,1,1",
     ]
-    report = import_interactions(write(tmp_path, "\r\n".join(lines)), store, columns=Columns(weight="w"))
+    report = import_interactions(write(tmp_path, "\r\n".join(lines)), store, columns=Columns(weight="w", time="time"))
     assert interactions(current(store)).keys() == {("a", longest), ("b", "y")}
     assert report.bad_examples == [
         (3, "the user is empty"),
@@ -245,6 +246,25 @@ def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkey
     assert set(current(store).users.find_many(f"u{line}" for line in bad)) == {None}
     assert len(seen) > 5
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("times", [pa.array([7, None]), pa.array(["7", "soon"]), pa.array([7, 8], pa.time32("s"))])
+def test_a_guessed_time_column_makes_no_row_bad(tmp_path: Path, store: Store, times: pa.Array) -> None:
+    """One value in it that is no time, and it is passed over, and told of; one that was named is believed."""
+    path = tmp_path / "some.parquet"
+    pq.write_table(pa.table({"user": ["a", "b"], "item": ["x", "y"], "Time": times}), path)
+    report = import_interactions(path, store)
+    assert (report.rows, report.bad_rows, report.not_times) == (2, 0, "Time")
+    assert current(store).user_times is None
+    if not pa.types.is_temporal(times.type):
+        assert import_interactions(path, store, columns=Columns(time="Time")).bad_rows == 1
+
+
+def test_a_row_that_is_bad_anyway_says_nothing_about_times(tmp_path: Path, store: Store) -> None:
+    """Its other values are not looked at, so the column of times stays one."""
+    report = import_interactions(write(tmp_path, "user,item,time\na,x,1\n,,\n"), store)
+    assert (report.bad_rows, report.not_times) == (1, None)
+    assert current(store).user_times is not None
 
 
 def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Store) -> None:
