@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -76,27 +77,29 @@ class Results:
             await self._refusals.string("record", generation, key, data, str(error))
             return None
 
-    async def adopt(self, record: Record, titles: Mapping[str, str]) -> str:
-        """Make a model known: its titles, its generation's record, the newest pointer, and the current one if none is.
+    async def adopt(self, flow_id: str, round_: int, record: Record) -> bool:
+        """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
+
+        A fit moves pointers once, however often its reduce is delivered. Its titles are written before.
 
         Returns:
-            The generation that is current then.
+            Whether the fit is in the reduce of that round; if not, nothing was changed.
         """
-        await self._write_titles(record.snapshot, titles)
-        names = [self.keys.record(record.generation), *self.keys.pointers]
-        arguments: list[Value] = [record.generation, RECORD.encode(record)]
+        names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
+        arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
         arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
-        current: bytes = await call(self._redis, "adopt", names, arguments)
-        return current.decode()
+        return bool(await call(self._redis, "adopt", names, arguments))
 
-    async def _write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
-        key = self.keys.titles(snapshot)
-        if await ask(self._redis, "TTL", key) == -1:
-            return  # They are there, and a pointer names their snapshot: they are whole.
-        pairs = [(item, title) for item, title in titles.items() if title]
-        for start in range(0, len(pairs), SLICE):
+    async def has_titles(self, snapshot: str) -> bool:
+        """Whether a snapshot's titles are there and whole: they are once a pointer names their snapshot."""
+        return bool(await ask(self._redis, "TTL", self.keys.titles(snapshot)) == -1)
+
+    async def write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
+        """Put a snapshot's titles beside the results, item by item; they expire unless a pointer comes to name them."""
+        key, pairs = self.keys.titles(snapshot), iter(titles.items())
+        while some := dict(islice(pairs, SLICE)):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, mapping=dict(pairs[start : start + SLICE]))
+                pipe.hset(key, mapping=some)
                 pipe.pexpire(key, UNNAMED_LIFE_MS)
                 await pipe.execute()
 

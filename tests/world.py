@@ -1,7 +1,7 @@
 """A tiny world for tests of the machinery: six users, forty items, three models, and the bytes that must be cached."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,18 @@ import msgspec
 import numpy as np
 from arq import ArqRedis
 from arq.worker import Retry, Worker
+from redis.asyncio import Redis
 
+from shared.flows import Flow, Flows, fresh_id
 from shared.model_config import ModelConfig, model_id
 from shared.models import write_model
-from shared.redis.keys import job_key, tries_key
+from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.scripts import ask
-from shared.results import generation_id
+from shared.results import Results, generation_id
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot, write_snapshot
 from shared.store import DirectoryStore
-from shared.wire import RESULT, FitSpec, Options, Record, Result, ScoredItem, arq_deserializer
+from shared.wire import RESULT, FitSpec, Options, Plan, Record, Reduce, Result, ScoredItem, Split, arq_deserializer
 from tests.interactions import random_interactions
 from tests.reference import reference_lists, reference_rows
 from workers.settings import build_worker
@@ -118,6 +120,30 @@ def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig
         store.publish("models", made, scratch)
 
 
+async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[str, str]) -> None:
+    """Make a generation known as the reduce of its fit does, by a flow of which nothing is left."""
+    flow = await begin_reduce(redis, keys, record)
+    results = Results(redis, keys)
+    if not await results.has_titles(record.snapshot):
+        await results.write_titles(record.snapshot, titles)
+    assert await results.adopt(flow.id, flow.round, record)
+    await Flows(redis, keys, 10.0).finish(flow)
+    jobs = [Split(flow.id).job_id, Reduce(flow.id, 0).job_id]
+    await ask(redis, "ZREM", keys.queue, *jobs)
+    await ask(redis, "DEL", keys.flow(flow.id), *map(job_key, jobs))
+
+
+async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
+    """A fit whose model is there, in its reduce; no other fit joins it."""
+    flows = Flows(redis, keys, 10.0)
+    spec = FitSpec(record.snapshot, "cosine", 1, 0.0, record.options.list_length)
+    [flow_id] = await flows.create([spec], [keys.join_fit(fresh_id())])
+    await flows.plan(flow_id, Plan([0]))
+    flow = await flows.load(flow_id)
+    assert flow is not None
+    return flow
+
+
 class Hand:
     """Delivers jobs by hand, in any order and any number of times, to the functions of a real worker that does not run.
 
@@ -139,7 +165,7 @@ class Hand:
     async def adopt(self, world: World, number: int = 0) -> Generation:
         """Make one of the world's generations known; the first one becomes the current one."""
         generation = world.generations[number]
-        await self.runtime.results.adopt(generation.record, world.titles)
+        await make_known(self.redis, self.runtime.keys, generation.record, world.titles)
         return generation
 
     async def queued(self) -> list[str]:

@@ -8,9 +8,11 @@ import numpy as np
 
 from shared.balance import balance
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
+from shared.flows import Flow
 from shared.model_config import ModelConfig, model_id
 from shared.models import write_model
 from shared.results import generation_id
+from shared.snapshots import Snapshot
 from shared.store import Store
 from shared.wire import Codec, FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
@@ -84,7 +86,9 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     return Part(await runtime.in_thread(lambda: runtime.store.put_part(body)))
 
 
-async def join_fit(runtime: Runtime, spec: FitSpec, stored: Sequence[StoredPartial]) -> tuple[list[int], bytes]:
+async def join_fit(
+    runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial]
+) -> tuple[list[int], bytes]:
     """Join the parts, publish the model, and make it known.
 
     Returns:
@@ -98,7 +102,7 @@ async def join_fit(runtime: Runtime, spec: FitSpec, stored: Sequence[StoredParti
     config = config_of(spec)
     if rows:
         await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, rows))
-    generation = await _adopt(runtime, spec, model_id(spec.snapshot, config))
+    generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config))
     return [], generation.encode()
 
 
@@ -139,9 +143,10 @@ def _publish(store: Store, snapshot_id: str, config: ModelConfig, rows: Sequence
         store.publish("models", published, directory)
 
 
-async def _adopt(runtime: Runtime, spec: FitSpec, model: str) -> str:
+async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str) -> str:
     snapshot, options = await runtime.snapshot(spec.snapshot), Options(spec.list_length)
     generation = generation_id(model, options)
+    popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length).tolist())
     record = Record(
         format=1,
         generation=generation,
@@ -150,9 +155,15 @@ async def _adopt(runtime: Runtime, spec: FitSpec, model: str) -> str:
         options=options,
         made_ms=int(time.time() * 1000),
         users=snapshot.n_users,
-        popular=[snapshot.items[item] for item in snapshot.popular(options.list_length).tolist()],
+        popular=[snapshot.items[item] for item in popular],
     )
-    titles = snapshot.titles
-    pairs = {snapshot.items[item]: titles[item] for item in range(len(titles))} if titles is not None else {}
-    await runtime.results.adopt(record, pairs)
+    if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
+        await runtime.results.write_titles(spec.snapshot, await runtime.in_thread(lambda: titles_of(snapshot)))
+    await runtime.results.adopt(flow.id, flow.round, record)
     return generation
+
+
+def titles_of(snapshot: Snapshot) -> dict[str, str]:
+    """The titles of a snapshot's items by their ids, without those that have none."""
+    titles = ((snapshot.items[item], snapshot.title(item)) for item in range(snapshot.n_items))
+    return {item: title for item, title in titles if title}

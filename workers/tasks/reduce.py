@@ -36,7 +36,7 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
     if stored is None:
         return
     if isinstance(flow.spec, FitSpec):
-        unusable, answer = await join_fit(runtime, flow.spec, stored)
+        unusable, answer = await join_fit(runtime, flow, flow.spec, stored)
         if unusable:
             await again(runtime, flow, unusable)
         else:

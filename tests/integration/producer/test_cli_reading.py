@@ -8,11 +8,13 @@ from subprocess import Popen
 from typing import TypeVar
 
 import pytest
+from arq import ArqRedis
 
 from producer.client import Reckoner
 from shared.runs import Manifest
 from shared.wire import RESULT, Options, Record, Result, ScoredItem
 from tests.commands import CommandLine
+from tests.world import make_known
 
 ITEMS = [f"item {i:02d}" for i in range(20)]
 T = TypeVar("T")
@@ -31,10 +33,11 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 
 @pytest.fixture
-async def generation(reckoner: Reckoner) -> str:
+async def generation(reckoner: Reckoner, redis: ArqRedis) -> str:
     """A generation that is current, in which the user `1` and one with an evil id have lists."""
     record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
-    await reckoner.results.adopt(record, {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"})
+    titles = {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"}
+    await make_known(redis, reckoner.keys, record, titles)
     result = Result(1, "gen", [ScoredItem(item, 0.5 - i / 100, "h") for i, item in enumerate(ITEMS[:12])])
     await reckoner.results.write("gen", [(user, RESULT.encode(result)) for user in ("1", EVIL)], 60)
     return "gen"
@@ -132,9 +135,10 @@ def test_more_places_than_a_list_has_are_refused(commands: CommandLine, generati
         assert commands.run(command, "1", "-n", "0").code == 2
 
 
-async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Reckoner, redis: ArqRedis) -> None:
     """Without -n a generation whose lists have fewer than ten places is no error."""
-    await reckoner.results.adopt(Record(1, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3]), {})
+    record = Record(1, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
+    await make_known(redis, reckoner.keys, record, {})
     assert [len(answer["items"]) for answer in commands.run("get", "x", "--json").objects] == [3]
 
 
@@ -247,7 +251,6 @@ def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
         (("get",), "Name a user"),
         (("get", b"\xff"), "not UTF-8"),
         (("job", b"\xff"), "not UTF-8"),
-        (("get", "--users-file", "/nowhere/users"), "/nowhere/users"),
         (("fit", "--similarity", "pearson"), "cosine"),
         (("fit", "--shrink", "inf"), "--shrink"),
         (("batch", "--in-flight", "0"), "--in-flight"),

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from shared.flows import ENDED, MAX_REWORK, DamagedFlowError, Flow, Flows
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
+from shared.results import Results
 from shared.settings import Settings
 from shared.wire import TASKS, BlockSpec, Chunk, FitSpec, Task, UserSpec
 from tests.world import USERS, Hand, World, make_world, settle
@@ -67,32 +68,50 @@ def stage(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shared.close()
 
 
-class SlowFlows(Flows):
-    """Flows whose writes can be held back, as by a worker that stalls between what it has read and what it writes."""
+class Stall:
+    """Holds writes back, as a worker does that stalls between what it has read and what it writes."""
 
     holding = False
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self) -> None:
         self.held: list[Callable[[], Awaitable[Any]]] = []
 
-    async def _write(self, write: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    async def write(self, write: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         if self.holding:
             self.held.append(partial(write, *arguments))
             raise asyncio.CancelledError
         return await write(*arguments)
 
+
+class SlowFlows(Flows):
+    """Flows whose writes can be held back."""
+
+    def __init__(self, stall: Stall, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stall = stall
+
     async def plan(self, *arguments: Any) -> Any:
-        return await self._write(super().plan, *arguments)
+        return await self.stall.write(super().plan, *arguments)
 
     async def store_partial(self, *arguments: Any) -> Any:
-        return await self._write(super().store_partial, *arguments)
+        return await self.stall.write(super().store_partial, *arguments)
 
     async def rework(self, *arguments: Any) -> Any:
-        return await self._write(super().rework, *arguments)
+        return await self.stall.write(super().rework, *arguments)
 
     async def finish(self, *arguments: Any, **named: Any) -> Any:
-        return await self._write(partial(super().finish, **named), *arguments)
+        return await self.stall.write(partial(super().finish, **named), *arguments)
+
+
+class SlowResults(Results):
+    """Results whose moving of pointers can be held back."""
+
+    def __init__(self, stall: Stall, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stall = stall
+
+    async def adopt(self, *arguments: Any) -> Any:
+        return await self.stall.write(super().adopt, *arguments)
 
 
 class FlowMachine(RuleBasedStateMachine):
@@ -104,8 +123,12 @@ class FlowMachine(RuleBasedStateMachine):
         self.do = stage.do
         self.prefix = f"machine-{uuid4().hex}"
         self.hand: Hand = self.do(self._make_hand(self.world))
-        slow = SlowFlows(stage.redis, self.hand.runtime.keys, self.hand.runtime.settings.first_look_s)
-        self.slow, self.runtime = slow, replace(self.hand.runtime, flows=slow)
+        self.slow, keys = Stall(), self.hand.runtime.keys
+        self.runtime = replace(
+            self.hand.runtime,
+            flows=SlowFlows(self.slow, stage.redis, keys, self.hand.runtime.settings.first_look_s),
+            results=SlowResults(self.slow, stage.redis, keys),
+        )
         self.hand.runtime = self.runtime
         self.sweeper = Sweeper(self.runtime)
         self.newest = 0
@@ -121,6 +144,10 @@ class FlowMachine(RuleBasedStateMachine):
         self.orphans: set[str] = set()
         """Joins that no flow knows any more: they expire, and nobody joins them."""
         self.rank = -1
+        self.fits = 0
+        self.newest_seen: str | None = None
+        self.newest_by_fits = 0
+        """How often the newest pointer came to name the model that only fits here build."""
 
     async def _make_hand(self, world: World) -> Hand:
         return Hand(world, self.stage.redis, self.prefix)
@@ -205,6 +232,7 @@ class FlowMachine(RuleBasedStateMachine):
         [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.id)]))
         if flow not in self.flows:
             self.flows.append(flow)
+            self.fits += 1
         self.note()
 
     @rule(block_size=st.integers(1, 4), window=st.integers(1, 3))
@@ -403,6 +431,14 @@ class FlowMachine(RuleBasedStateMachine):
         rank = names.index(current) if current else -1
         assert rank >= self.rank
         self.rank = rank
+
+    @invariant()
+    def a_fit_moves_the_newest_pointer_once(self) -> None:
+        newest = self.do(self.runtime.results.pointer(self.runtime.keys.newest))
+        if newest != self.newest_seen and newest == self.world.unfitted.id:
+            self.newest_by_fits += 1
+        self.newest_seen = newest
+        assert self.newest_by_fits <= self.fits
 
     @invariant()
     def runs_know_of_each_block(self) -> None:

@@ -15,7 +15,7 @@ from shared.redis.scripts import ask
 from shared.settings import Settings
 from shared.wire import PARTIAL, Best, Chunk, Part, Plan, Reduce, Split, Trace, UserSpec, place_of
 from tests.conftest import StartServer
-from tests.world import USERS, Generation, Hand, World, settle
+from tests.world import USERS, Generation, Hand, World, begin_reduce, settle
 from workers.settings import connect_worker
 from workers.sweeper import Sweeper
 
@@ -246,6 +246,7 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
     split, chunk = await create(hand, "a"), await create(hand, "b")
     await flows.plan(chunk, Plan([0, 20, 40]))
     await flows.store_partial(Chunk(chunk, 0, 0), NOTHING, TRACE)
+    fit = await begin_reduce(hand.redis, hand.runtime.keys, world_generation.record)
     await full.fill()
     jobs = set(await hand.queued())
     before = await hand.dump(jobs)
@@ -254,7 +255,7 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
         flows.plan(split, Plan([0, 40])),
         flows.store_partial(Chunk(chunk, 1, 0), NOTHING, TRACE),
         hand.runtime.runs.start(world_generation.record, 2, 2),
-        hand.runtime.results.adopt(world_generation.record, {}),
+        hand.runtime.results.adopt(fit.id, fit.round, world_generation.record),
     ]
     for work in refused:
         with pytest.raises(exceptions.ResponseError, match=r"OOM|maxmemory"):

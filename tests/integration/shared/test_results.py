@@ -7,7 +7,7 @@ from shared.errors import NothingFittedError
 from shared.redis.scripts import ask
 from shared.results import UNNAMED_LIFE_MS
 from shared.wire import RESULT, Result, ScoredItem
-from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World
+from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World, begin_reduce, make_known
 from workers.sweeper import Sweeper
 
 
@@ -74,7 +74,7 @@ async def test_a_record_stays_as_it_was_first_made(hand: Hand, world: World) -> 
     """A second fit of the same model changes nothing."""
     generation = await hand.adopt(world)
     later = replace(generation.record, made_ms=1_800_000_000_000)
-    assert await hand.runtime.results.adopt(later, world.titles) == generation.id
+    await make_known(hand.redis, hand.runtime.keys, later, world.titles)
     assert await hand.runtime.results.record(generation.id) == generation.record
 
 
@@ -85,6 +85,37 @@ async def test_the_first_model_is_current_and_a_later_one_the_newest(hand: Hand,
     assert await results.current() == first.id
     assert await results.pointer(keys.newest) == second.id
     assert await results.pointer(keys.previous) is None
+
+
+async def test_a_fit_moves_pointers_once(hand: Hand, world: World) -> None:
+    """Its worker died before the commit, a later fit came to its end, and only then is the reduce delivered again."""
+    results, keys = hand.runtime.results, hand.runtime.keys
+    first, second = (generation.record for generation in world.generations[:2])
+    fit = await begin_reduce(hand.redis, keys, first)
+    assert await results.adopt(fit.id, fit.round, first)
+    await hand.adopt(world, 1)
+    before = await hand.dump()
+    assert await results.adopt(fit.id, fit.round, first)
+    assert await hand.dump() == before
+    assert await results.pointer(keys.newest) == second.generation
+    await ask(hand.redis, "DEL", keys.record(first.generation))
+    assert await results.adopt(fit.id, fit.round, first)
+    assert await results.record(first.generation) == first
+    assert await life(hand, keys.record(first.generation)) == "for ever", "it is current"
+
+
+async def test_a_fit_that_has_moved_on_makes_nothing_known(hand: Hand, world: World) -> None:
+    """One that is not yet in its reduce, one that is in another round, and one that has ended."""
+    results, record = hand.runtime.results, world.generations[0].record
+    [split] = await hand.runtime.flows.create([world.generations[0].fit], [hand.runtime.keys.join_fit("x")])
+    fit = await begin_reduce(hand.redis, hand.runtime.keys, record)
+    assert not await results.adopt(split, 0, record)
+    assert not await results.adopt(fit.id, fit.round + 1, record)
+    await hand.runtime.flows.fail(fit, "told to")
+    before = await hand.dump()
+    assert not await results.adopt(fit.id, fit.round, record)
+    assert await hand.dump() == before
+    assert await results.current() is None
 
 
 async def test_what_pointers_name_lives_and_what_they_have_left_expires(
@@ -108,14 +139,14 @@ async def test_what_pointers_name_lives_and_what_they_have_left_expires(
 
 
 async def test_titles_are_a_hash_beside_the_results(hand: Hand, world: World) -> None:
-    """Items without a title have no field; titles of a snapshot that no pointer names expire."""
+    """Titles of a snapshot that no pointer names any more expire."""
     generation, results, keys = await hand.adopt(world), hand.runtime.results, hand.runtime.keys
     titles = await results.titles(world.snapshot.id, ITEMS)
     assert titles == world.titles
     assert await results.titles(world.snapshot.id, []) == {}
     for number, snapshot in enumerate(("other", "third")):
         made = replace(generation.record, generation=f"g{number}", snapshot=snapshot)
-        await results.adopt(made, {"item": f"of {snapshot}", "untitled": ""})
+        await make_known(hand.redis, keys, made, {"item": f"of {snapshot}"})
     assert await ask(hand.redis, "HGETALL", keys.titles("third")) == {b"item": b"of third"}
     lives = [await life(hand, keys.titles(snapshot)) for snapshot in (world.snapshot.id, "other", "third")]
     assert lives == ["for ever", "a while", "for ever"]

@@ -12,9 +12,9 @@ from shared.flows import Flow, Flows
 from shared.redis.keys import Keys, job_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call, load_script
-from shared.results import Results
 from shared.runs import Manifest, Runs
 from shared.wire import Best, Chunk, Options, Plan, Record, Split, Trace, UserSpec
+from tests.world import make_known
 
 KEYS = Keys("p")
 RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
@@ -72,8 +72,8 @@ async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
 
 async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     """Started, tended, each block followed by the next, flipped and closed."""
-    runs, results = Runs(redis, KEYS, 10.0), Results(redis, KEYS)
-    await results.adopt(RECORD, {"i": "title"})
+    runs = Runs(redis, KEYS, 10.0)
+    await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, new = await runs.start(RECORD, 1, 2)
     assert new
     run = await runs.load(run_id)
