@@ -55,6 +55,14 @@ class Store(Protocol):
             ArtifactDamagedError: its manifest is not the one it was published with.
         """
 
+    def verify(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """Read all files of an artifact and compare them with its manifest.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it.
+            ArtifactDamagedError: one of them is gone, or is not what it was when it was published.
+        """
+
     def put_part(self, data: bytes) -> str:
         """Keep `data` and return its name, the SHA-256 in hexadecimal digits; one that is there renews its age.
 
@@ -165,6 +173,19 @@ class DirectoryStore:
         if found != artifact_id:
             raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} is that of {found}.")
         return directory
+
+    def verify(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """See `Store.verify`."""
+        directory = self.fetch(kind, artifact_id)
+        _, manifest = read_manifest(directory)
+        for name, file in manifest.arrays.items():
+            try:
+                whole = file_sha256(directory / f"{name}.npy") == file.sha256
+            except OSError as error:
+                damage = f"{name}.npy of {SINGULAR[kind]} {artifact_id} cannot be read: {reason(error)}."
+                raise ArtifactDamagedError(damage) from error
+            if not whole:
+                raise ArtifactDamagedError(f"{name}.npy of {SINGULAR[kind]} {artifact_id} does not match its hash.")
 
     def put_part(self, data: bytes) -> str:
         """See `Store.put_part`."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import structlog
 
 from shared.balance import balance
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
@@ -19,6 +20,8 @@ from shared.wire import Partial as StoredPartial
 from workers.kernels.build import Rows, build_rows, join_rows
 from workers.kernels.work import row_work
 from workers.runtime import Runtime
+
+log = structlog.get_logger()
 
 # Half a second of the counting kernel, or three times that where rows are wide: far within a task's deadline, also when
 # all cores are busy.
@@ -55,7 +58,7 @@ def config_of(spec: FitSpec) -> ModelConfig:
 
 async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     """The row ranges of a fit's chunk tasks, of about equal work; none when the model is there already."""
-    if await runtime.in_thread(lambda: _is_published(runtime.store, model_id(spec.snapshot, config_of(spec)))):
+    if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
         return Plan([0])
     snapshot = await runtime.snapshot(spec.snapshot)
     work = await runtime.in_thread(lambda: row_work(snapshot.item_ptr, snapshot.item_users, snapshot.user_ptr))
@@ -106,13 +109,25 @@ async def join_fit(
     return [], generation.encode()
 
 
-def _is_published(store: Store, model: str) -> bool:
+async def _is_published(runtime: Runtime, model: str) -> bool:
+    """Whether the store holds the model whole; one that is damaged is taken away, so that it can be published again."""
     try:
-        # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
-        store.renew("models", model)
+        await runtime.in_thread(lambda: _renew_and_verify(runtime.store, model))
+        # The hashes say nothing of the manifest itself.
+        await runtime.model(model)
     except ArtifactMissingError:
         return False
+    except ArtifactDamagedError as damage:
+        log.warning("a damaged model is built again", model=model, reason=str(damage))
+        await runtime.in_thread(lambda: runtime.store.delete("models", model))
+        return False
     return True
+
+
+def _renew_and_verify(store: Store, model: str) -> None:
+    # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
+    store.renew("models", model)
+    store.verify("models", model)
 
 
 def _read_part(store: Store, name: str) -> Rows | None:

@@ -127,6 +127,21 @@ def test_a_manifest_in_a_foreign_place_is_damage(store: DirectoryStore) -> None:
         store.fetch("snapshots", "other")
 
 
+@pytest.mark.parametrize("how", ["flipped", "gone", "manifest gone"])
+def test_what_is_not_as_it_was_published_is_seen(store: DirectoryStore, how: str) -> None:
+    """A changed byte too, which neither its size nor the manifest tells."""
+    artifact_id = publish(store)
+    store.verify("snapshots", artifact_id)
+    directory = store.root / "snapshots" / artifact_id
+    path = directory / (MANIFEST_NAME if how == "manifest gone" else "numbers.npy")
+    data = path.read_bytes()
+    path.unlink()
+    if how == "flipped":
+        path.write_bytes(data[:-1] + b"\xff")
+    with pytest.raises(ArtifactMissingError if how == "manifest gone" else ArtifactDamagedError, match=artifact_id):
+        store.verify("snapshots", artifact_id)
+
+
 def test_an_artifact_from_another_file_system_is_copied(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no link can be made across, the bytes are copied first."""
     link = os.link

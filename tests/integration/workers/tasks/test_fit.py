@@ -1,0 +1,80 @@
+"""The fit: a model that is there is taken, one that is damaged is built again, and what it made known stays so."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.models import open_model
+from shared.redis.scripts import ask
+from shared.settings import Settings
+from shared.wire import Split
+from tests.world import Generation, Hand, World, make_world
+from workers.settings import connect_worker
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> World:
+    """A world of the test's own, which it may damage."""
+    return make_world(tmp_path / "a störe")
+
+
+@pytest.fixture
+async def hand(own_world: World, redis_url: str, prefix: str):  # type: ignore[no-untyped-def]
+    redis = connect_worker(Settings(), redis_url)
+    made = Hand(own_world, redis, prefix)
+    yield made
+    made.close()
+    await redis.aclose()
+
+
+async def fit(hand: Hand, generation: Generation) -> str:
+    [flow] = await hand.runtime.flows.create([generation.fit], [hand.runtime.keys.join_fit(generation.id)])
+    return flow
+
+
+async def answer(hand: Hand, flow_id: str) -> tuple[str, str]:
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    return flow.state, flow.answer.decode()
+
+
+async def test_a_model_that_is_there_is_not_built_again(hand: Hand, own_world: World) -> None:
+    """Its fit has no chunk tasks, and answers with the generation."""
+    generation = own_world.generations[0]
+    flow = await fit(hand, generation)
+    await hand.deliver(Split(flow).job_id)
+    assert await hand.queued() == [f"reduce:{flow}:0"]
+    await hand.deliver_all()
+    assert await answer(hand, flow) == ("done", generation.id)
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone", "manifest", "facts"])
+async def test_a_damaged_model_is_built_again(hand: Hand, own_world: World, how: str) -> None:
+    """Whatever is wrong with it, the fit mends it; whoever has it open reads on."""
+    generation = own_world.generations[0]
+    directory = own_world.store.root / "models" / generation.record.model
+    opened = open_model(directory)
+    values = opened.row_values.copy()
+    path = directory / ("manifest.json" if how in ("manifest", "facts") else "row_values.npy")
+    data = path.read_bytes()
+    path.unlink()
+    if how == "flipped":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif how in ("cut", "manifest"):
+        path.write_bytes(data[: len(data) // 2])
+    elif how == "facts":
+        path.write_bytes(data.replace(b'"cosine"', b'"nothing"'))
+    flow = await fit(hand, generation)
+    await hand.deliver_all()
+    assert await answer(hand, flow) == ("done", generation.id)
+    mended = open_model(own_world.store.fetch("models", generation.record.model), verify=True)
+    assert (mended.row_values == values).all()
+    assert (opened.row_values == values).all()
+
+
+async def test_titles_are_written_where_they_are_missing(hand: Hand, own_world: World) -> None:
+    """The fit takes them from the snapshot; items without one have no field."""
+    await fit(hand, own_world.generations[0])
+    await hand.deliver_all()
+    titles = await ask(hand.redis, "HGETALL", hand.runtime.keys.titles(own_world.snapshot.id))
+    assert {item.decode(): title.decode() for item, title in titles.items()} == own_world.titles
