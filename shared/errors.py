@@ -23,7 +23,7 @@ class SettingsError(UsageError):
     """A setting is unknown or has a value that it cannot have."""
 
 
-class MissingExtraError(UsageError):
+class MissingExtraError(ReckonerError):
     """A part of Ready Reckoner that this needs is not installed."""
 
 
@@ -44,7 +44,7 @@ class WorkersUnavailableError(ReckonerError):
 
 
 class SourceError(ReckonerError):
-    """The file cannot be imported."""
+    """A file cannot be read, or does not hold what it should."""
 
 
 class NotTimesError(SourceError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from producer.cli import INTERRUPTED
 from producer.cli.output import plain, say
 from shared.errors import ReckonerError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 T = TypeVar("T")
-
-INTERRUPTED = 130
 
 
 def guarded(run: Callable[[], object]) -> int:
@@ -35,8 +34,15 @@ def guarded(run: Callable[[], object]) -> int:
         return 2
     except BrokenPipeError:
         # Whoever read our output has had enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        # A file that is at fault would be named.
+        if error.filename is not None or error.strerror is None:
+            raise
+        _forget_output()
+        say(f"The output cannot be written: {error.strerror}.")
+        return 1
     except Exception as error:
         sentence = _trouble(error)
         if sentence is None:
@@ -45,6 +51,11 @@ def guarded(run: Callable[[], object]) -> int:
         return 1
     # typer answers what `typer.Exit` said, and 130 after Ctrl-C.
     return code if isinstance(code, int) else 0
+
+
+def _forget_output() -> None:
+    """Let go of what cannot be written, or Python tries it again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _trouble(error: Exception) -> str | None:
@@ -68,9 +79,13 @@ def connect(settings: "Settings") -> "Reckoner":
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
     """The one place where the command line enters an event loop."""
-    import asyncio
+    try:
+        import asyncio
 
-    return asyncio.run(work)
+        return asyncio.run(work)
+    finally:
+        # Ctrl-C may have come before its first step; Python says of what never began that it was forgotten.
+        work.close()
 
 
 @contextmanager

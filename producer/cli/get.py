@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 def get(users: Users = None, users_file: UsersFile = None, n: Places = None, as_json: AsJson = False) -> None:
     """Print users' cached lists.
 
-    A user without one gets the popular list, and source says which it was. Nothing is computed: that is what enqueue
-    and batch do.
+    A user without one gets the popular list, and is told so.
+    Nothing is computed: that is what enqueue and batch do.
 
     Example: reckoner get 42 43 -n 5 --json
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from producer.cli.edge import readable, stopped
-from producer.cli.output import print_facts, print_json, progress_bar, say
+from producer.cli.output import counted, print_facts, print_json, progress_bar, say
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def import_(
 ) -> None:
     """Import interactions, and make them the current snapshot.
 
-    Bad rows are left out and shown with their numbers: those with an empty id or one over 1,024 bytes, a weight that is
-    no number above zero in the column named by --weight, or no time in the one named by --time. A file without one good
-    row changes nothing.
+    Bad rows are left out and shown with their numbers: those with an empty id
+    or one over 1,024 bytes, without a number above zero in the column that
+    --weight names, or without a time in the one that --time names. A file
+    without one good row changes nothing.
 
     Example: reckoner import purchases.csv --user customer --item product
     """
@@ -88,10 +89,11 @@ def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
         rows += f", {report.repeated:,} of them repeated"
     if report.bad_rows:
         rows += f", {report.bad_rows:,} bad"
+    interactions = counted(report.interactions, "interaction")
     print_facts(
         [
             ("snapshot", f"{report.snapshot_id}, now the current one"),
-            ("holds", f"{report.interactions:,} interactions of {report.users:,} users with {report.items:,} items"),
+            ("holds", f"{interactions} of {counted(report.users, 'user')} with {counted(report.items, 'item')}"),
             ("rows", rows),
             ("took", f"{took_s:.1f} s"),
         ]
@@ -112,4 +114,4 @@ def _say_what_was_left(report: "ImportReport") -> None:
         say(f"{report.bad_unit} {number}: {reason}")
     more = report.bad_rows - len(report.bad_examples)
     if more:
-        say(f"and {more:,} more bad rows")
+        say(f"and {counted(more, 'more bad row')}")

@@ -29,6 +29,11 @@ def say(sentence: str) -> None:
     print(plain(sentence), file=sys.stderr, flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of a thing, in words."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def print_line(text: str) -> None:
     """Print a line on standard output."""
     print(plain(text))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from producer.cli.edge import complete, connect
-from producer.cli.output import print_facts, print_json
+from producer.cli.output import counted, print_facts, print_json
 from producer.cli.runs import as_object
 from producer.cli.users import AsJson
 
@@ -50,21 +50,17 @@ def _facts(now: "Status", progress: dict[str, int]) -> list[tuple[str, str]]:
     facts = [
         ("redis", f"{now.redis_version}, {now.redis_memory_bytes / 2**20:.1f} MiB"),
         ("workers", ", ".join([str(len(now.workers)), *now.workers])),
-        ("queue", _counted(now.queued, "job")),
+        ("queue", counted(now.queued, "job")),
         ("flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())),
         ("generation", now.generation or "none yet: build a model with `reckoner fit`"),
     ]
     others = [("previous", now.previous), ("newest", now.newest if now.newest != now.generation else None)]
     facts += [(name, generation) for name, generation in others if generation]
-    facts += [("run", f"{run.id}, {progress[run.id]:,} of {_counted(run.blocks, 'block')} done") for run in now.runs]
+    facts += [("run", f"{run.id}, {progress[run.id]:,} of {counted(run.blocks, 'block')} done") for run in now.runs]
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(now.refused.items()))
     return [
         *facts,
-        ("results", f"{_counted(now.results, 'list')} of this generation"),
+        ("results", f"{counted(now.results, 'list')} of this generation"),
         ("dead letters", f"{now.dead:,}"),
         ("refused", f"{sum(now.refused.values()):,}" + (f" ({kinds})" if kinds else "")),
     ]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

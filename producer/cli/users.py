@@ -15,9 +15,7 @@ Users: TypeAlias = Annotated[
 ]
 UsersFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--users-file", metavar="FILE", exists=True, dir_okay=False, help="A file with a user's id on each line."
-    ),
+    typer.Option("--users-file", metavar="FILE", help="A file with a user's id on each line."),
 ]
 Places: TypeAlias = Annotated[
     int | None,
@@ -30,31 +28,40 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
     """All users that were named, in the order in which they were.
 
     Raises:
-        UsageError: none was, or what was read is not UTF-8 text.
+        UsageError: none was.
+        SourceError: the file is not there, or what was read is not UTF-8 text.
     """
-    from shared.errors import UsageError
+    from shared.errors import SourceError, UsageError
 
     if not given and file is None:
         raise UsageError("Name a user, or give --users-file, or - for standard input.")
     users: list[str] = []
     for user in given or []:
-        users += _lines(sys.stdin.buffer.read(), "Standard input") if user == "-" else [readable(user)]
+        users += _lines(_read_input(), "Standard input") if user == "-" else [readable(user)]
     if file is not None:
         try:
             users += _lines(file.read_bytes(), f"The file {file}")
         except OSError as error:
-            raise UsageError(f"The file {file} cannot be read: {error.strerror}.") from error
+            raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
     return users
+
+
+def _read_input() -> bytes:
+    from shared.errors import SourceError
+
+    if sys.stdin is None:
+        raise SourceError("Standard input is closed, and - reads users from it.")
+    return sys.stdin.buffer.read()
 
 
 def _lines(data: bytes, where: str) -> Iterator[str]:
     """The lines that are not empty."""
-    from shared.errors import UsageError
+    from shared.errors import SourceError
 
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             user = line.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
-            raise UsageError(f"{where} is not UTF-8 text in line {number}.") from error
+            raise SourceError(f"{where} is not UTF-8 text in line {number}.") from error
         if user:
             yield user

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import inspect
 
-from producer.cli import app
+from producer.cli.application import app
 from shared.settings import VARIABLE_PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

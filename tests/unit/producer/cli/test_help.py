@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-from inspect import signature
+from inspect import cleandoc, signature
 from typing import get_args
 
 import pytest
+from typer.models import CommandInfo
 from typer.testing import CliRunner
 
-from producer.cli import app
+from producer.cli.application import app
 from producer.cli.fit import fit
 from shared.model_config import ModelConfig
 
@@ -35,6 +36,14 @@ def test_every_command_shows_an_example(command: str) -> None:
     examples = [line.strip() for line in help_of(command).splitlines() if "Example: " in line]
     assert len(examples) == 1
     assert examples[0].startswith(f"Example: reckoner {command}")
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
+def test_no_help_text_breaks_twice(command: CommandInfo) -> None:
+    """Its line breaks are kept, so a paragraph of several lines has short ones."""
+    for paragraph in cleandoc(command.callback.__doc__ or "").split("\n\n"):
+        lines = paragraph.splitlines()
+        assert len(lines) == 1 or max(map(len, lines)) <= 78
 
 
 def test_help_imports_nothing_that_it_does_not_need() -> None:

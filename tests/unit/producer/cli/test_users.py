@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from producer.cli.users import read_users
-from shared.errors import UsageError
+from shared.errors import SourceError, UsageError
 
 
 class Input:
@@ -42,7 +42,7 @@ def test_nobody_is_a_usage_error_and_an_empty_input_is_not(monkeypatch: pytest.M
 def test_bytes_that_are_no_text_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says which line, or shows the argument."""
     monkeypatch.setattr("sys.stdin", Input(b"1\n\xff\n"))
-    with pytest.raises(UsageError, match="Standard input is not UTF-8 text in line 2"):
+    with pytest.raises(SourceError, match="Standard input is not UTF-8 text in line 2"):
         read_users(["-"], None)
     with pytest.raises(UsageError, match=r"The argument \\udcff is not UTF-8 text"):
         read_users(["\udcff"], None)

@@ -1,0 +1,35 @@
+"""The command line with all its commands, and how it is run to an exit code."""
+
+import os
+import sys
+
+import typer
+
+from producer.cli import batch, demo, enqueue, fit, get, importing, job, status, version, workers
+from producer.cli.edge import guarded
+from producer.cli.output import say
+
+app = typer.Typer(
+    name="reckoner",
+    help="Keeps every user's next N recommendations ready in Redis.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+# In the order in which somebody meets them.
+for noun in (importing, fit, enqueue, get, batch, job, status, workers, demo, version):
+    noun.register(app)
+
+
+def run() -> int:
+    """Run the command that was called; returns the exit code."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as this process lives
+    if sys.stdout is None:
+        say("Standard output is closed: send it to a file, or to /dev/null when nobody is to read it.")
+        return 1
+    # A title that the locale cannot write is no reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    return guarded(lambda: app(sys.argv[1:] or ["--help"], prog_name="reckoner", standalone_mode=False))
