@@ -16,6 +16,7 @@ from shared.errors import (
     UsageError,
 )
 from shared.flows import Flow, Flows
+from shared.model_config import ModelConfig, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.results import Answer, Results, generation_id
@@ -56,6 +57,11 @@ class RunReport:
     run: Run
     blocks_done: int
 
+    @property
+    def users_done(self) -> int:
+        """How many users the blocks that are done have, at least; the last block may be smaller than the others."""
+        return min(self.blocks_done * self.run.block_size, self.run.users)
+
 
 class Reckoner:
     """A connection to Ready Reckoner.
@@ -71,6 +77,8 @@ class Reckoner:
         self.flows = Flows(self.redis, self.keys, first_look_s)
         self.results = Results(self.redis, self.keys)
         self.runs = Runs(self.redis, self.keys, first_look_s)
+        # The last one that was read: a record never changes.
+        self._record: Record | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -96,14 +104,16 @@ class Reckoner:
             raise NothingFittedError
         return current
 
-    async def reach(self, n: int | None = None) -> tuple[str, int]:
+    async def reach(self, n: int | None = None) -> tuple[Record, int]:
         """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
 
         Raises:
             NothingFittedError: there is no generation yet.
             UsageError: its lists have fewer than `n` places.
         """
-        record = await self.results.record(await self.generation())
+        generation, record = await self.generation(), self._record
+        if record is None or record.generation != generation:
+            record = self._record = await self.results.record(generation)
         if record is None:
             raise NothingFittedError
         length = record.options.list_length
@@ -112,7 +122,7 @@ class Reckoner:
                 f"n is {n}, and has to be from 1 to {length}, the length of the cached lists; for longer ones set "
                 "RECKONER_LIST_LENGTH and fit again."
             )
-        return record.generation, min(DEFAULT_N, length) if n is None else n
+        return record, min(DEFAULT_N, length) if n is None else n
 
     async def enqueue(
         self, users: Sequence[str], *, fresh: bool = False, generation: str | None = None
@@ -121,7 +131,9 @@ class Reckoner:
 
         Raises:
             NothingFittedError: there is no generation yet.
+            UsageError: a user's id cannot be written as UTF-8.
         """
+        _require_text(users)
         generation = generation or await self.generation()
         cached = [None] * len(users) if fresh else await self.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
@@ -140,15 +152,21 @@ class Reckoner:
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places.
+            UsageError: the cached lists have fewer than `n` places, or a user's id cannot be written as UTF-8.
             FlowFailedError: a job failed.
             WaitTimeoutError: they were not there in time; the jobs go on.
         """
-        generation, n = await self.reach(n)
-        failed = await self.compute(users, generation, fresh=fresh, timeout_s=timeout_s)
+        _require_text(users)
+        record, n = await self.reach(n)
+        if not fresh:
+            # Most often everything is cached, and this is all there is to do.
+            answers = await self.results.answer(users, n, record)
+            if all(answer.source == "cache" for answer in answers):
+                return answers
+        failed = await self.compute(users, record.generation, fresh=fresh, timeout_s=timeout_s)
         for user, reason in failed.items():
             raise FlowFailedError(f"The job for user {user} failed: {reason}.", failed=failed)
-        return await self.results.answer(users, n, generation)
+        return await self.results.answer(users, n, record)
 
     async def compute(
         self, users: Sequence[str], generation: str, *, fresh: bool = False, timeout_s: float | None = None
@@ -190,10 +208,11 @@ class Reckoner:
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places.
+            UsageError: the cached lists have fewer than `n` places, or a user's id cannot be written as UTF-8.
         """
-        generation, n = await self.reach(n)
-        return await self.results.answer(users, n, generation)
+        _require_text(users)
+        record, n = await self.reach(n)
+        return await self.results.answer(users, n, record)
 
     async def job(self, job: str) -> JobReport:
         """A job as it is now.
@@ -207,10 +226,16 @@ class Reckoner:
         traces = await self.flows.traces(job)
         return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
 
-    async def fit(self, spec: FitSpec, model: str) -> str:
-        """Ask for the fit of a model, or join the one of the same generation that is under way; returns the job."""
-        generation = generation_id(model, Options(spec.list_length))
-        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0]
+    async def fit(self, snapshot: str, config: ModelConfig, list_length: int) -> tuple[str, str]:
+        """Ask for the fit of a model, or join the one of the same generation that is under way.
+
+        Returns:
+            The job, and the id that the model has or will have.
+        """
+        model = model_id(snapshot, config)
+        generation = generation_id(model, Options(list_length))
+        spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
+        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0], model
 
     async def newest(self) -> Record:
         """The record of the generation whose model was fitted last.
@@ -273,6 +298,16 @@ class Reckoner:
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)
+
+
+def _require_text(users: Sequence[str]) -> None:
+    for user in users:
+        try:
+            user.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"The user {user!a} has half of a surrogate pair, so it is no text that can be an id."
+            ) from error
 
 
 async def wait_for_workers(reckoner: Reckoner, count: int, since_ms: int, timeout_s: float) -> bool:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from producer.client import JobReport, Reckoner
+from producer.defaults import IN_FLIGHT
 from producer.local import LocalSystem
 from shared.errors import FlowFailedError, MissingExtraError, SourceError, WorkersUnavailableError
 from shared.interpreter import module_command
-from shared.model_config import ModelConfig, model_id
+from shared.model_config import ModelConfig
 from shared.settings import VARIABLE_PREFIX, Settings
 from shared.store import open_store
-from shared.wire import FitSpec
 
 if TYPE_CHECKING:
     from producer.importing import ImportReport
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from shared.runs import Run
 
 WORKERS = 2
-# How much of a run is under way at a time, as with `reckoner batch`.
-IN_FLIGHT = 8
 # Small blocks for a small set of people, so that both workers are seen to take their share.
 BLOCK_SIZE = 50
 # Somebody with a taste, who came back for each of their 46 films.
@@ -149,9 +147,8 @@ class Demo:
         return [snapshot.title(item) or snapshot.items[item] for item in items]
 
     async def _fit(self, reckoner: Reckoner, snapshot_id: str, stage: Stage) -> None:
-        config = ModelConfig()
-        spec = FitSpec(snapshot_id, config.similarity, config.neighbours, config.shrink, self._settings.list_length)
-        report = await _ended(reckoner, await reckoner.fit(spec, model_id(snapshot_id, config)), stage)
+        job, _ = await reckoner.fit(snapshot_id, ModelConfig(), self._settings.list_length)
+        report = await _ended(reckoner, job, stage)
         stage.tell(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 
     async def _one_user(self, reckoner: Reckoner) -> "tuple[JobReport, Answer]":
@@ -166,7 +163,7 @@ class Demo:
         run_id, _ = await reckoner.start_run(BLOCK_SIZE, IN_FLIGHT)
         async for report in reckoner.follow_run(run_id):
             run = report.run
-            stage.update(min(report.blocks_done * run.block_size, run.users), run.users)
+            stage.update(report.users_done, run.users)
         if run.outcome != "passed":
             raise FlowFailedError(f"The run over everybody ended as {run.outcome}.")
         stage.tell(f"computed everybody's list: {run.users:,} users")

@@ -133,17 +133,19 @@ class Results:
             names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
             await ask(self._redis, "UNLINK", *names)
 
-    async def answer(self, users: Sequence[str], n: int, generation: str | None = None) -> list[Answer]:
-        """The first `n` places for each user, of the popular list for those who have none.
+    async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:
+        """The first `n` places for each user, of the popular list for those who have none; in the current generation
+        unless the record of another is given.
 
         Raises:
             NothingFittedError: there is no generation yet.
         """
-        generation = generation or await self.current()
-        record = await self.record(generation) if generation else None
-        if generation is None or record is None:
+        if record is None:
+            current = await self.current()
+            record = await self.record(current) if current else None
+        if record is None:
             raise NothingFittedError
-        results = await self.read(generation, users)
+        results = await self.read(record.generation, users)
         items = {place.item for result in results if result for place in result.items[:n]}
         items.update(place.because for result in results if result for place in result.items[:n])
         titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
@@ -151,7 +153,7 @@ class Results:
         return [
             Answer(
                 user,
-                generation,
+                record.generation,
                 "cache" if result and result.items else "popular",
                 [Entry(p.item, p.score, p.because, titles.get(p.item), titles.get(p.because)) for p in result.items[:n]]
                 if result and result.items

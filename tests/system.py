@@ -22,7 +22,7 @@ import psutil
 from producer.client import Reckoner
 from producer.importing import import_interactions
 from shared.flows import Flow
-from shared.model_config import ModelConfig, model_id
+from shared.model_config import ModelConfig
 from shared.redis.embedded import EmbeddedServer, Fsync
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
@@ -30,7 +30,6 @@ from shared.runs import Run
 from shared.settings import Settings, load_settings
 from shared.snapshots import open_snapshot, write_snapshot
 from shared.store import open_store
-from shared.wire import FitSpec
 from tests.reference import reference_lists, reference_rows
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -169,10 +168,9 @@ class System:
         """Fit the current snapshot on the workers; returns the generation."""
         snapshot = self.store.current_snapshot()
         assert snapshot is not None
-        config = ModelConfig(neighbours=neighbours)
-        spec = FitSpec(snapshot, config.similarity, neighbours, config.shrink, self.settings.list_length)
         async with self.reckoner() as reckoner:
-            flow = await self.ended(await reckoner.fit(spec, model_id(snapshot, config)))
+            job, _ = await reckoner.fit(snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length)
+            flow = await self.ended(job)
         assert flow.state == "done", flow.reason
         return flow.answer.decode()
 

@@ -9,6 +9,7 @@ from producer.cli.output import print_facts, print_json, print_line, progress_ba
 from producer.cli.runs import as_facts, as_object, verdict
 from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
+from producer.defaults import IN_FLIGHT
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
@@ -29,7 +30,7 @@ def batch(
     ] = None,
     in_flight: Annotated[
         int, typer.Option(metavar="N", min=1, max=150, help="How many jobs of the run are under way at a time.")
-    ] = 8,
+    ] = IN_FLIGHT,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run, and do not wait for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,5 +76,5 @@ async def _wait(reckoner: "Reckoner", run_id: str) -> "Run":
         async with minding_workers(reckoner, bar.say):
             async for report in reckoner.follow_run(run_id):
                 run = report.run
-                bar.update(min(report.blocks_done * run.block_size, run.users), run.users)
+                bar.update(report.users_done, run.users)
     return run

@@ -10,12 +10,11 @@ from producer.cli.lists import print_answers
 from producer.cli.output import print_json, print_line, progress_bar
 from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
 from producer.cli.work import minding_workers
+from producer.defaults import USERS_AT_ONCE
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
-
-# Users are asked for, and waited for, so many at a time.
-AT_ONCE = 500
+    from shared.wire import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +43,12 @@ def enqueue(
 
     async def ask() -> dict[str, str]:
         async with connect(settings) as reckoner:
-            generation, places = await reckoner.reach(n)
+            record, places = await reckoner.reach(n)
             if wait:
-                return await _wait(reckoner, generation, wanted, places, fresh=fresh, as_json=as_json)
-            for start in range(0, len(wanted), AT_ONCE):
-                await _enqueue(reckoner, generation, wanted[start : start + AT_ONCE], fresh=fresh, as_json=as_json)
+                return await _wait(reckoner, record, wanted, places, fresh=fresh, as_json=as_json)
+            for start in range(0, len(wanted), USERS_AT_ONCE):
+                some = wanted[start : start + USERS_AT_ONCE]
+                await _enqueue(reckoner, record.generation, some, fresh=fresh, as_json=as_json)
             return {}
 
     failed = complete(ask())
@@ -67,18 +67,18 @@ async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], 
 
 
 async def _wait(
-    reckoner: "Reckoner", generation: str, users: Sequence[str], n: int, *, fresh: bool, as_json: bool
+    reckoner: "Reckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
 ) -> dict[str, str]:
     """Print the lists as they come; returns the users whose job failed, with the reason."""
     failed: dict[str, str] = {}
     with going_on("Stopped waiting; the jobs go on."):
-        for start in range(0, len(users), AT_ONCE):
-            some = users[start : start + AT_ONCE]
+        for start in range(0, len(users), USERS_AT_ONCE):
+            some = users[start : start + USERS_AT_ONCE]
             with progress_bar("Computing", "users") as bar:
                 bar.update(start, len(users))
                 async with minding_workers(reckoner, bar.say):
-                    failed_now = await reckoner.compute(some, generation, fresh=fresh)
+                    failed_now = await reckoner.compute(some, record.generation, fresh=fresh)
             done = [user for user in some if user not in failed_now]
-            print_answers(await reckoner.results.answer(done, n, generation), as_json)
+            print_answers(await reckoner.results.answer(done, n, record), as_json)
             failed |= failed_now
     return failed

@@ -1,6 +1,6 @@
 """`reckoner fit`: has the workers build a model."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
     from producer.client import JobReport, Reckoner
-    from shared.wire import FitSpec
+    from shared.model_config import ModelConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -37,10 +37,8 @@ def fit(
     Example: reckoner fit --neighbours 50
     """
     from shared.errors import NothingImportedError
-    from shared.model_config import model_id
     from shared.settings import load_settings
     from shared.store import open_store
-    from shared.wire import FitSpec
 
     settings = load_settings()
     config = _configuration(similarity, neighbours, shrink)
@@ -51,12 +49,10 @@ def fit(
             snapshot = open_store(settings.store_location).current_snapshot()
             if snapshot is None:
                 raise NothingImportedError
-            spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, settings.list_length)
-            model = model_id(snapshot, config)
-            job = await reckoner.fit(spec, model)
+            job, model = await reckoner.fit(snapshot, config, settings.list_length)
             if not no_wait:
                 report = await _wait(reckoner, job)
-                await _print_end(reckoner, report, model, spec, as_json)
+                await _print_end(reckoner, report, model, snapshot, as_json)
             elif as_json:
                 print_json({"job": job, "model": model, "snapshot": snapshot})
             else:
@@ -65,7 +61,7 @@ def fit(
     complete(ask())
 
 
-def _configuration(similarity: str, neighbours: int, shrink: float) -> Any:
+def _configuration(similarity: str, neighbours: int, shrink: float) -> "ModelConfig":
     import msgspec
 
     from shared.errors import UsageError
@@ -90,18 +86,18 @@ async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
     return report
 
 
-async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, spec: "FitSpec", as_json: bool) -> None:
+async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
     from shared.errors import FlowFailedError
 
     flow = report.flow
     if flow.state != "done":
         raise FlowFailedError(f"The fit failed: {flow.reason or flow.state}.", job=flow.id)
-    generation, current = flow.answer.decode(), await reckoner.results.current()
+    generation, current = flow.answer.decode(errors="replace"), await reckoner.results.current()
     duration_s = ((flow.ended_ms or flow.created_ms) - flow.created_ms) / 1000
     end = {
         "job": flow.id,
         "model": model,
-        "snapshot": spec.snapshot,
+        "snapshot": snapshot,
         "generation": generation,
         "is_current": generation == current,
         "chunk_tasks": flow.tasks,
@@ -115,7 +111,7 @@ async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, spec
     print_facts(
         [
             ("model", model if flow.tasks else f"{model} (it was there already)"),
-            ("snapshot", spec.snapshot),
+            ("snapshot", snapshot),
             ("generation", f"{generation}, {live if generation == current else later}"),
             ("took", f"{duration_s:.1f} s, {flow.tasks} chunk tasks"),
         ]

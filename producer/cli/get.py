@@ -5,9 +5,7 @@ import typer
 from producer.cli.edge import complete, connect
 from producer.cli.lists import print_answers
 from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
-
-# Users are looked up so many at a time, so that a long file needs no memory.
-AT_ONCE = 500
+from producer.defaults import USERS_AT_ONCE
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +27,9 @@ def get(users: Users = None, users_file: UsersFile = None, n: Places = None, as_
 
     async def read() -> None:
         async with connect(settings) as reckoner:
-            generation, places = await reckoner.reach(n)
-            for start in range(0, len(wanted), AT_ONCE):
-                print_answers(
-                    await reckoner.results.answer(wanted[start : start + AT_ONCE], places, generation), as_json
-                )
+            record, places = await reckoner.reach(n)
+            for start in range(0, len(wanted), USERS_AT_ONCE):
+                some = wanted[start : start + USERS_AT_ONCE]
+                print_answers(await reckoner.results.answer(some, places, record), as_json)
 
     complete(read())
