@@ -1,5 +1,7 @@
-"""Fixtures for tests that need a real Redis: one Valkey server for all of them, and a fresh prefix of keys for each."""
+"""Fixtures for all tests: a place for temporary files, one Valkey server, and a fresh prefix of keys for each test."""
 
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +13,24 @@ from shared.redis.connections import connect
 from shared.redis.embedded import EmbeddedServer
 
 StartServer = Callable[..., EmbeddedServer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One directory for what this process and all that it starts would leave behind in the machine's own.
+
+    A process that is killed leaves its socket, whose path has to be short; the tests' own directories stay where they
+    are, for whoever looks at them afterwards.
+    """
+    tmp_path_factory.getbasetemp()
+    with (
+        tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as directory,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for variable in ("TMPDIR", "XDG_RUNTIME_DIR"):
+            patch.setitem(os.environ, variable, directory)
+        patch.setattr(tempfile, "tempdir", directory)
+        yield
 
 
 @pytest.fixture(scope="session")
