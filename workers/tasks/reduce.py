@@ -1,12 +1,14 @@
 """The reduce: merges a flow's partials into cached lists, or a fit's parts into a published model."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
 from shared.errors import FlowFailedError, WireError
-from shared.flows import MAX_REWORK, Flow
+from shared.flows import MAX_REWORK, SLICE, Flow
 from shared.snapshots import Snapshot
 from shared.wire import (
     PARTIAL,
@@ -16,6 +18,7 @@ from shared.wire import (
     FitSpec,
     Outcome,
     Part,
+    Record,
     Reduce,
     Result,
     ScoredItem,
@@ -85,19 +88,34 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     users = users_of(spec, flow.block or 0, snapshot)
-    partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
-    best = await runtime.in_thread(lambda: merge(partials, record.options.list_length))
-    lists = as_results(best, snapshot, spec.generation)
-    names = [snapshot.users[user] for user in users]
+    partials = [partial for partial in stored if isinstance(partial, Best)]
+    lists = await runtime.in_thread(lambda: merged_lists(partials, users, snapshot, record))
     outcome = None
     if isinstance(spec, BlockSpec):
-        places, fresh = await _churn(runtime, spec, names, lists)
-        empty = sum(not result.items for result in lists)
+        places, fresh = await _churn(runtime, spec, lists)
+        empty = sum(not items for items in lists.items)
         tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
-        outcome = Outcome(done=len(names), empty=empty, places=places, fresh=fresh, tasks=tasks)
-    encoded = [(name, RESULT.encode(result)) for name, result in zip(names, lists, strict=True)]
-    await runtime.results.write(spec.generation, encoded, runtime.settings.result_ttl_s)
+        outcome = Outcome(done=len(users), empty=empty, places=places, fresh=fresh, tasks=tasks)
+    await runtime.results.write(spec.generation, lists.encoded, runtime.settings.result_ttl_s)
     return outcome
+
+
+class Lists(NamedTuple):
+    """The lists of a job's users: beside the user's id as it is cached, and the ids of its items."""
+
+    encoded: list[tuple[str, bytes]]
+    items: list[tuple[str, ...]]
+
+
+def merged_lists(partials: Sequence[Best], users: range, snapshot: Snapshot, record: Record) -> Lists:
+    """The lists of `users`, from the partials of all chunk tasks of their job."""
+    best = merge([_arrays(partial) for partial in partials], record.options.list_length)
+    lists = Lists([], [])
+    # One after the other: hundreds of thousands of objects at once would make the garbage collector stop every thread.
+    for user, result in zip(users, as_results(best, snapshot, record.generation), strict=True):
+        lists.encoded.append((snapshot.users[user], RESULT.encode(result)))
+        lists.items.append(tuple(place.item for place in result.items))
+    return lists
 
 
 def _arrays(partial: Best) -> Partial:
@@ -109,32 +127,32 @@ def _arrays(partial: Best) -> Partial:
     )
 
 
-def as_results(best: Partial, snapshot: Snapshot, generation: str) -> list[Result]:
+def as_results(best: Partial, snapshot: Snapshot, generation: str) -> Iterator[Result]:
     """The lists of a job's users with the ids that the caller knows.
 
     A score is given as the shortest decimal that is read back as the same float32.
     """
     # numpy prints the shortest digits that tell a float32 from its neighbours; a float64 of them prints the same.
-    scores = [float(str(score)) for score in best.scores]
+    scores = (float(str(score)) for score in best.scores)
     ids = {item: snapshot.items[item] for item in np.union1d(best.items, best.reasons).tolist()}
-    places = [
-        ScoredItem(ids[item], score, ids[reason])
-        for item, score, reason in zip(best.items.tolist(), scores, best.reasons.tolist(), strict=True)
-    ]
-    ends = np.cumsum(best.counts, dtype=np.int64).tolist()
-    return [
-        Result(1, generation, places[end - count : end]) for end, count in zip(ends, best.counts.tolist(), strict=True)
-    ]
+    places = zip(best.items.tolist(), scores, best.reasons.tolist(), strict=True)
+    for count in best.counts.tolist():
+        own = islice(places, count)
+        yield Result(1, generation, [ScoredItem(ids[item], score, ids[reason]) for item, score, reason in own])
 
 
-async def _churn(runtime: Runtime, spec: BlockSpec, names: Sequence[str], lists: Sequence[Result]) -> tuple[int, int]:
+async def _churn(runtime: Runtime, spec: BlockSpec, lists: Lists) -> tuple[int, int]:
     """Over the users who had a list when the run began: the places of their new lists, and how many of them are new."""
     if not spec.since or spec.since == spec.generation:
         return 0, 0
     places = fresh = 0
-    for before, after in zip(await runtime.results.read(spec.since, names), lists, strict=True):
-        if before:
-            had = {place.item for place in before.items}
-            places += len(after.items)
-            fresh += sum(place.item not in had for place in after.items)
+    # The lists before are those of a whole block too: a slice at a time, so that few of them are objects at once.
+    for start in range(0, len(lists.encoded), SLICE):
+        names = [name for name, _ in lists.encoded[start : start + SLICE]]
+        befores = await runtime.results.read(spec.since, names)
+        for before, after in zip(befores, lists.items[start : start + SLICE], strict=True):
+            if before:
+                had = {place.item for place in before.items}
+                places += len(after)
+                fresh += sum(item not in had for item in after)
     return places, fresh

@@ -1,30 +1,11 @@
 """The fit: a model that is there is taken, one that is damaged is built again, and what it made known stays so."""
 
-from pathlib import Path
-
 import pytest
 
 from shared.models import open_model
 from shared.redis.scripts import ask
-from shared.settings import Settings
 from shared.wire import Split
-from tests.world import Generation, Hand, World, make_world
-from workers.settings import connect_worker
-
-
-@pytest.fixture
-def own_world(tmp_path: Path) -> World:
-    """A world of the test's own, which it may damage."""
-    return make_world(tmp_path / "a störe")
-
-
-@pytest.fixture
-async def hand(own_world: World, redis_url: str, prefix: str):  # type: ignore[no-untyped-def]
-    redis = connect_worker(Settings(), redis_url)
-    made = Hand(own_world, redis, prefix)
-    yield made
-    made.close()
-    await redis.aclose()
+from tests.world import Generation, Hand, World
 
 
 async def fit(hand: Hand, generation: Generation) -> str:

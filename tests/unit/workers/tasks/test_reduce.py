@@ -34,7 +34,7 @@ def partial(counts: list[int], items: list[int], scores: list[float], reasons: l
 def test_each_user_gets_his_part_with_the_ids_outside(snapshot: Snapshot) -> None:
     """Lists of different lengths lie one after the other; an empty one is a list too."""
     best = partial([2, 0, 1], [1, 3, 0], [0.5, 0.25, 0.1], [0, 0, 2])
-    lists = as_results(best, snapshot, "g1")
+    lists = list(as_results(best, snapshot, "g1"))
     assert [[(place.item, place.because) for place in result.items] for result in lists] == [
         [("b:c", "a"), ("ü", "a")],
         [],
@@ -46,7 +46,7 @@ def test_each_user_gets_his_part_with_the_ids_outside(snapshot: Snapshot) -> Non
 
 def test_nobody_gives_no_lists(snapshot: Snapshot) -> None:
     """A block without users publishes nothing."""
-    assert as_results(partial([], [], [], []), snapshot, "g1") == []
+    assert list(as_results(partial([], [], [], []), snapshot, "g1")) == []
 
 
 @given(score=st.floats(2**-126, 2.0**60, width=32))
