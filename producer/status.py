@@ -22,9 +22,13 @@ SCAN_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Status:
-    """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind."""
+    """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind.
 
-    redis_version: str
+    `server` is `redis` or `valkey`, or what else a server calls itself.
+    """
+
+    server: str
+    server_version: str
     redis_memory_bytes: int
     workers: list[str]
     queued: int
@@ -41,10 +45,13 @@ class Status:
 async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
     """Look at everything; the results held are counted by a scan over all keys, which does not block the server."""
     info = await redis.info()
+    server = str(info.get("server_name", "redis"))
     members = [member.decode(errors="replace") for member in await ask(redis, "ZRANGE", keys.live, 0, -1)]
     generation = await results.current()
     return Status(
-        redis_version=str(info["redis_version"]),
+        server=server,
+        # What others answer under Redis' name is the version that they are compatible with.
+        server_version=str(info.get(f"{server}_version", info["redis_version"])),
         redis_memory_bytes=int(info["used_memory"]),
         workers=await read_workers(redis, keys),
         queued=int(await ask(redis, "ZCARD", keys.queue)),

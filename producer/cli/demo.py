@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from producer.cli.output import Bar, print_line, print_table, progress_bar, say
+from producer.cli.tasks import print_shares, print_tasks
 
 if TYPE_CHECKING:
     from producer.demo import Demonstration
@@ -99,8 +100,9 @@ def _print(shown: "Demonstration") -> None:
     print_line("")
     print_line("Next, with data of your own")
     command = _command()
+    width = max(len(words) for words, _ in NEXT)
     for words, what in NEXT:
-        print_line(f"  {f'{command} {words}':<32}  {what}")
+        print_line(f"  {command} {words:<{width}}  {what}")
 
 
 def _print_how_it_ran(shown: "Demonstration") -> None:
@@ -108,17 +110,7 @@ def _print_how_it_ran(shown: "Demonstration") -> None:
     took_ms = (flow.ended_ms or flow.created_ms) - flow.created_ms
     print_line("")
     print_line(f"User {shown.answer.user}'s job: {flow.tasks} chunk tasks, {took_ms} ms from enqueue to cached")
-    rows = [
-        (
-            str(index),
-            trace.worker,
-            f"{trace.started_ms - flow.created_ms:.1f}",
-            f"{trace.ended_ms - trace.started_ms:.1f}",
-        )
-        for index, trace in sorted(shown.job.traces.items())
-    ]
-    columns = ("chunk task", "worker", "began after ms", "took ms")
-    print_table(columns, rows, numbers=("chunk task", "began after ms", "took ms"))
+    print_tasks(shown.job)
     if manifest is None:
         return
     print_line("")
@@ -126,8 +118,7 @@ def _print_how_it_ran(shown: "Demonstration") -> None:
         f"Everybody: {manifest.users:,} users in {run.blocks} jobs, {manifest.duration_s:.2f} s, "
         f"{manifest.users_per_second:,.0f} users per second"
     )
-    shares = [(worker, str(count)) for worker, count in manifest.tasks.items()]
-    print_table(("worker", "chunk tasks"), shares, numbers=("chunk tasks",))
+    print_shares(manifest.tasks)
 
 
 def _command() -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import print_facts, print_json, print_line, print_table
+from producer.cli.output import print_facts, print_json, print_line
 from producer.cli.runs import as_facts, as_object
+from producer.cli.tasks import print_shares, print_tasks
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
@@ -47,24 +48,17 @@ def job(
 
 
 def _show_job(report: "JobReport", as_json: bool) -> None:
-    traces = sorted(report.traces.items())
     if as_json:
         tasks = [
             {"task": index, "worker": trace.worker, "started_ms": trace.started_ms, "ended_ms": trace.ended_ms}
-            for index, trace in traces
+            for index, trace in sorted(report.traces.items())
         ]
         print_json(_told(report) | {"tasks": tasks})
         return
     print_facts(_facts(report))
-    if traces:
+    if report.traces:
         print_line("")
-        created = report.flow.created_ms
-        columns = ("task", "worker", "began after ms", "took ms")
-        rows = [
-            (str(i), trace.worker, f"{trace.started_ms - created:.1f}", f"{trace.ended_ms - trace.started_ms:.1f}")
-            for i, trace in traces
-        ]
-        print_table(columns, rows, numbers=("task", "began after ms", "took ms"))
+        print_tasks(report)
 
 
 def _told(report: "JobReport") -> dict[str, Any]:
@@ -113,7 +107,7 @@ async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
     print_facts([*facts, ("blocks", f"{report.blocks_done} of {run.blocks} done")])
     if by_worker:
         print_line("")
-        print_table(("worker", "chunk tasks"), [(w, str(n)) for w, n in by_worker.items()], numbers=("chunk tasks",))
+        print_shares(by_worker)
 
 
 def _moment(ms: int) -> str:

@@ -48,7 +48,7 @@ async def _show(reckoner: "Reckoner", as_json: bool) -> None:
 
 def _facts(now: "Status", progress: dict[str, int]) -> list[tuple[str, str]]:
     facts = [
-        ("redis", f"{now.redis_version}, {now.redis_memory_bytes / 2**20:.1f} MiB"),
+        ("server", f"{now.server} {now.server_version}, {now.redis_memory_bytes / 2**20:.1f} MiB"),
         ("workers", ", ".join([str(len(now.workers)), *now.workers])),
         ("queue", counted(now.queued, "job")),
         ("flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())),

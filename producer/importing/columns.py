@@ -7,6 +7,7 @@ from shared.errors import SourceError
 
 SHOWN_CHARACTERS = 60
 SHOWN_NAMES = 50
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 # Compared without case; an earlier name is preferred. A weight is only ever used when it was named: a column called
 # `rating` or `quantity` may well say the opposite of how much somebody likes a thing.
@@ -79,7 +80,8 @@ def require_column(role: str, named: str | None, present: Sequence[str], source:
     name = find_column(role, named, present, source)
     if name is None:
         raise SourceError(
-            f"{source} has no {role} column by a usual name ({', '.join(USUAL_NAMES[role])}); its columns are: "
+            _other_separator(present, source)
+            or f"{source} has no {role} column by a usual name ({', '.join(USUAL_NAMES[role])}); its columns are: "
             f"{_listed(present)}. Name the right one with --{role}."
         )
     return name
@@ -94,8 +96,19 @@ def find_column(role: str, named: str | None, present: Sequence[str], source: st
     if named is None:
         return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
     if named not in present:
-        raise SourceError(f"{source} has no column {named} (--{role}); its columns are: {_listed(present)}.")
+        raise SourceError(
+            _other_separator(present, source)
+            or f"{source} has no column {named} (--{role}); its columns are: {_listed(present)}."
+        )
     return named
+
+
+def _other_separator(present: Sequence[str], source: str) -> str | None:
+    """What to say of a file whose one column looks like several with something else than commas between them."""
+    if len(present) != 1:
+        return None
+    found = next((words for sign, words in OTHER_SEPARATORS.items() if sign in present[0]), None)
+    return f"{source} seems to have {found} between its columns, and commas are expected." if found else None
 
 
 def _listed(names: Sequence[str]) -> str:

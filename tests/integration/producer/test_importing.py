@@ -277,6 +277,15 @@ def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Stor
         import_interactions(path, store, columns=Columns(time="timestamp"))
 
 
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+@pytest.mark.parametrize("columns", [Columns(), Columns(user="user", item="item")])
+def test_other_signs_than_commas_are_seen(tmp_path: Path, store: Store, sign: str, name: str, columns: Columns) -> None:
+    """What looks like several columns in one is told as such, also where they were named."""
+    path = write(tmp_path, f"user{sign}item\na{sign}x\n")
+    with pytest.raises(SourceError, match=f"^{path.name} seems to have {name} between its columns"):
+        import_interactions(path, store, columns=columns)
+
+
 def test_the_same_file_gives_the_same_snapshot(tmp_path: Path, store: Store) -> None:
     """Importing twice changes nothing."""
     path = movielens(tmp_path, "zip")
