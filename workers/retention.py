@@ -1,15 +1,21 @@
-"""Deletes what nothing refers to: snapshots, models and parts that no generation, fit or current pointer names."""
+"""Deletes what nothing refers to: snapshots, models and parts that no pointer, unfinished flow or unfinished run names.
 
-from collections.abc import Iterator
+What refers to an artifact is read where it stands: the generations of the pointers, and of the flows and runs among the
+live ones, lead to their records, and a record names a model and a snapshot. A record that nothing of these names is no
+reference, though it lives on for a while.
+"""
+
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import structlog
 
 from shared.errors import WireError
+from shared.flows import SLICE
 from shared.model_config import model_id
-from shared.redis.scripts import ask
+from shared.redis.refusals import is_wrong_type
 from shared.store import EntryKind, Store
-from shared.wire import RECORD, FitSpec
+from shared.wire import RECORD, SPEC, BlockSpec, FitSpec
 from workers.runtime import Runtime
 from workers.tasks.fit import config_of
 
@@ -20,13 +26,19 @@ KINDS: tuple[EntryKind, ...] = ("snapshots", "models", "parts")
 
 
 async def delete_unreferred(runtime: Runtime) -> None:
-    """Delete the artifacts older than a day that nothing refers to.
+    """Delete the artifacts older than a day that nothing refers to; none when a reference cannot be read.
 
     A fit that takes up an old model renews its age before it refers to it, and the store looks at the age again when it
-    deletes: so one reading of the references, which looks at all keys, is enough for all of them.
+    deletes: so one reading of the references is enough for all of them.
     """
     old = await runtime.in_thread(lambda: list(_old_entries(runtime.store)))
-    referred = await _referred(runtime) if old else set()
+    if not old:
+        return
+    try:
+        referred = await _referred(runtime)
+    except WireError as error:
+        log.warning("nothing was deleted: what refers to artifacts cannot be read", reason=str(error))
+        return
     for kind, entry in old:
         if entry not in referred:
             await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
@@ -41,19 +53,59 @@ def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
 
 
 async def _referred(runtime: Runtime) -> set[str]:
-    """The ids of all artifacts that something refers to."""
+    """The ids of all artifacts that something refers to.
+
+    Raises:
+        WireError: a reference cannot be read, or leads nowhere.
+    """
     current = await runtime.in_thread(runtime.store.current_snapshot)
-    referred = {current} if current else set()
-    async for key in runtime.redis.scan_iter(match=runtime.keys.record("*"), count=1000):
-        data = await ask(runtime.redis, "GET", key)
-        try:
-            record = RECORD.decode(data or b"")
-        except WireError:
-            continue
+    referred, generations = {current} if current else set[str](), set[str]()
+    # The live first and the pointers then: what a run or fit names that ends meanwhile is named by a pointer by then.
+    cursor = -1
+    while cursor:
+        cursor, members = await runtime.redis.zscan(runtime.keys.live, max(cursor, 0), count=SLICE)
+        bound, artifacts = await _named_by(runtime, [member for member, _ in members])
+        generations |= bound
+        referred |= artifacts
+    pointers = await _read(runtime, [("GET", pointer) for pointer in runtime.keys.pointers])
+    generations |= {value.decode(errors="replace") for value in pointers if value}
+    for data in await _read(runtime, [("GET", runtime.keys.record(name)) for name in sorted(generations)]):
+        record = RECORD.decode(data or b"")
         referred |= {record.model, record.snapshot}
-    async for key in runtime.redis.scan_iter(match=runtime.keys.join_fit("*"), count=1000):
-        flow_id = await ask(runtime.redis, "GET", key)
-        flow = await runtime.flows.load(flow_id.decode()) if flow_id else None
-        if flow and isinstance(flow.spec, FitSpec):
-            referred |= {flow.spec.snapshot, model_id(flow.spec.snapshot, config_of(flow.spec))}
     return referred
+
+
+async def _named_by(runtime: Runtime, live: Sequence[bytes]) -> tuple[set[str], set[str]]:
+    """The generations and the artifacts that live flows and runs name; one that has ended meanwhile may name none."""
+    keys, generations, artifacts = runtime.keys, set[str](), set[str]()
+    members = [member.decode(errors="replace").partition(":") for member in live]
+    places = [keys.run(name) if kind == "run" else keys.flow(name) for kind, _, name in members]
+    for data in await _read(runtime, [("HGET", place, "spec") for place in places]):
+        if data is None:
+            continue
+        spec = SPEC.decode(data)
+        if isinstance(spec, FitSpec):
+            artifacts |= {spec.snapshot, model_id(spec.snapshot, config_of(spec))}
+        else:
+            generations.add(spec.generation)
+        if isinstance(spec, BlockSpec) and spec.since:
+            generations.add(spec.since)
+    return generations, artifacts
+
+
+async def _read(runtime: Runtime, commands: Sequence[tuple[str, ...]]) -> list[bytes | None]:
+    """The answers of many commands in one round trip.
+
+    Raises:
+        WireError: one met a key of another type.
+    """
+    async with runtime.redis.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        answers = await pipe.execute(raise_on_error=False)
+    for (_, key, *_), answer in zip(commands, answers, strict=True):
+        if isinstance(answer, Exception):
+            if not is_wrong_type(answer):
+                raise answer
+            raise WireError(f"The key {key} holds another type.") from answer
+    return answers

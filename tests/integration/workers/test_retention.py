@@ -3,11 +3,14 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection as Connection
 
 from shared.redis.scripts import ask
 from shared.settings import Settings
+from shared.wire import RECORD, UserSpec
 from tests.world import Hand, World, make_world
 from workers.retention import GRACE_S, delete_unreferred
 from workers.settings import connect_worker
@@ -65,9 +68,80 @@ async def test_a_fit_under_way_keeps_what_it_works_on(old_world: World, hand: Ha
     assert [entry.id for entry in old_world.store.entries("snapshots")] == [old_world.snapshot.id]
 
 
-async def test_a_record_that_cannot_be_read_stops_nobody(old_world: World, hand: Hand) -> None:
-    """What it named cannot be known."""
-    generation = await hand.adopt(old_world)
+async def test_a_record_that_nothing_names_is_no_reference(old_world: World, hand: Hand) -> None:
+    """Whether it can be read or not; it lives eight days after the last pointer has left it."""
+    generation, other = await hand.adopt(old_world), old_world.generations[1].record
+    await ask(hand.redis, "SET", hand.runtime.keys.record(other.generation), RECORD.encode(other), "EX", 100)
     await ask(hand.redis, "SET", hand.runtime.keys.record("planted"), b"\x80bomb", "EX", 100)
     await delete_unreferred(hand.runtime)
     assert models(old_world) == {generation.record.model}
+
+
+async def test_a_run_under_way_keeps_its_generation_and_the_one_before(old_world: World, hand: Hand) -> None:
+    """Whatever the pointers name meanwhile; until it has ended."""
+    first, second, _ = [await hand.adopt(old_world, number) for number in range(3)]
+    await hand.runtime.runs.start(second.record, 2, 2)
+    await ask(hand.redis, "DEL", hand.runtime.keys.current, hand.runtime.keys.newest)
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {first.record.model, second.record.model}
+    await hand.deliver_all()
+    assert models(old_world) == set(), "it was superseded, and its finish has looked again"
+
+
+async def test_a_job_under_way_keeps_its_generation(old_world: World, hand: Hand) -> None:
+    """Whatever the pointers name meanwhile; until it has ended."""
+    first, second, keys = await hand.adopt(old_world), await hand.adopt(old_world, 1), hand.runtime.keys
+    await hand.runtime.flows.create([UserSpec("Ada", second.id)], [keys.join_user(second.id, "Ada")])
+    await ask(hand.redis, "DEL", keys.newest)
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {first.record.model, second.record.model}
+    await hand.deliver_all()
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {first.record.model}
+
+
+@pytest.mark.parametrize("what", ["record", "no record", "record's type", "spec", "flow's type", "pointer's type"])
+async def test_where_a_reference_cannot_be_read_nothing_is_deleted(old_world: World, hand: Hand, what: str) -> None:
+    """What it named cannot be known."""
+    generation, before = await hand.adopt(old_world), models(old_world)
+    redis, keys = hand.redis, hand.runtime.keys
+    [flow] = await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [keys.join_user(generation.id, "Ada")])
+    key = keys.flow(flow) if what in ("spec", "flow's type") else keys.record(generation.id)
+    key = keys.previous if what == "pointer's type" else key
+    if what == "record":
+        await ask(redis, "SET", key, b"\x80bomb", "EX", 100)
+    elif what == "spec":
+        await ask(redis, "HSET", key, "spec", b"\x80bomb")
+    else:
+        await ask(redis, "DEL", key)
+    if what.endswith("type"):
+        await ask(redis, "LPUSH", key, "planted")
+        await ask(redis, "EXPIRE", key, 100)
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == before
+
+
+async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:
+    """A member whose flow has expired, and what is no member of ours."""
+    generation = await hand.adopt(old_world)
+    await ask(hand.redis, "ZADD", hand.runtime.keys.live, 1, "flow:gone", 1, b"\xff", 1, "run:gone")
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {generation.record.model}
+
+
+async def test_the_references_are_found_without_looking_at_all_keys(
+    old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a large system are tens of millions."""
+    commands = list[str]()
+    send = Connection.send_packed_command
+
+    async def note(connection: Connection, command: Any, *arguments: Any, **named: Any) -> Any:
+        commands.append(b"".join(command).decode(errors="replace"))
+        return await send(connection, command, *arguments, **named)
+
+    await hand.adopt(old_world)
+    monkeypatch.setattr(Connection, "send_packed_command", note)
+    await delete_unreferred(hand.runtime)
+    assert commands
+    assert not any("\nSCAN\r" in command or "\nKEYS\r" in command for command in commands)
