@@ -186,4 +186,4 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
         check=False,
     )
     assert told.stderr == "What workers compute with is not installed: pip install 'ready-reckoner[worker]'.\n"
-    assert told.returncode == 2
+    assert told.returncode == 1
