@@ -1,9 +1,12 @@
 """A tiny world for tests of the machinery: six users, forty items, three models, and the bytes that must be cached."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -242,3 +245,19 @@ async def settle(hand: Hand, sweep: Callable[[], Any], rounds: int = 60) -> None
             return
         await asyncio.sleep(0)
     raise AssertionError("the system does not become idle")
+
+
+async def calls_on_the_loop(work: Coroutine[Any, Any, Any]) -> Counter[CodeType]:
+    """What the work calls in the event loop's thread, and how often."""
+    calls: Counter[CodeType] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            calls[frame.f_code] += 1
+
+    sys.setprofile(note)
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return calls

@@ -1,17 +1,19 @@
 """The finish: judges a run that has ended, moves the pointer, cleans up, and closes it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import structlog
 
-from shared.errors import ReckonerError
+from shared.errors import WireError
 from shared.flows import SLICE
-from shared.identifiers import TextTable
+from shared.identifiers import missing
+from shared.redis.connections import is_server_trouble
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
-from shared.wire import Finish, Outcome
+from shared.wire import OUTCOME, Finish, Outcome
 from workers.delivery import SPENT, Delivery
 from workers.retention import delete_unreferred
 from workers.runtime import Runtime
@@ -19,6 +21,8 @@ from workers.runtime import Runtime
 log = structlog.get_logger()
 
 MOST_REASONS = 5
+# The share of a task's time that may go into a clean-up which is not needed: what it removes expires by itself.
+CLEAN_UP_SHARE = 0.4
 
 
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
@@ -33,21 +37,24 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
             return await runtime.runs.fail_damaged(damage)
         if run is None or run.state != "finish":
             return None
-        manifest = summarize(run, await runtime.runs.outcomes(run_id), await runtime.now_ms())
-        reason: str | None = SPENT
+        tally, reason = Tally(), SPENT
         if not delivery.spent:
-            reason = await delivery.within_deadline(lambda: _judge(runtime, run, manifest))
+            reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally)) or ""
         if reason:
-            log.error("a run could not be finished", run=run.id, reason=reason)
-            # Once the pointer has moved only the clean-up is missing, and what that removes expires by itself.
-            live = passes(manifest) and await runtime.results.current() == run.generation
-            await runtime.runs.close(run, "passed" if live else "failed", manifest)
+            await _give_up(runtime, run, tally, reason)
         return None
 
     await delivery.run(work)
 
 
-async def _judge(runtime: Runtime, run: Run, manifest: Manifest) -> None:
+async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
+    cursor = -1
+    while cursor:
+        # By pages and beside the loop: a run of a million blocks would hold up the server and this worker.
+        cursor, page = await runtime.redis.hscan(runtime.keys.blocks(run.id), max(cursor, 0), count=SLICE)
+        await runtime.in_thread(partial(tally.add, page))
+        _heed_cancelling()
+    manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
     if passes(manifest):
         outcome = "passed" if await runtime.runs.flip(run) == "flipped" else "superseded"
@@ -57,50 +64,102 @@ async def _judge(runtime: Runtime, run: Run, manifest: Manifest) -> None:
     await delete_unreferred(runtime)
 
 
+def _heed_cancelling() -> None:
+    """Raise what a command may have swallowed: CPython 3.11's wait_for does when what it waits for ends just then."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str) -> None:
+    """End a run that could not be judged to the end, with what is known of it."""
+    log.error("a run could not be finished", run=run.id, reason=reason)
+    # The pointer moves to a generation when its run has passed: everybody is done then, and only the clean-up missing.
+    flipped = run.since != run.generation and await runtime.results.current() == run.generation
+    if flipped:
+        tally.done = run.users
+    tally.reasons.append(reason)
+    await runtime.runs.close(run, "passed" if flipped else "failed", tally.manifest(run, await runtime.now_ms()))
+
+
 def passes(manifest: Manifest) -> bool:
     """The gate: every user of the snapshot is done."""
     return manifest.failed == 0 and manifest.done == manifest.users
 
 
-def summarize(run: Run, outcomes: Mapping[int, Outcome], now_ms: int) -> Manifest:
-    """What a run did, from how its blocks ended."""
-    done = sum(outcome.done for outcome in outcomes.values())
-    places = sum(outcome.places for outcome in outcomes.values())
-    fresh = sum(outcome.fresh for outcome in outcomes.values())
-    duration_s = max(now_ms - run.started_ms, 1) / 1000
-    reasons = sorted({outcome.reason for outcome in outcomes.values() if outcome.reason})
-    return Manifest(
-        users=run.users,
-        done=done,
-        failed=run.users - done,
-        empty=sum(outcome.empty for outcome in outcomes.values()),
-        duration_s=duration_s,
-        users_per_second=round(done / duration_s, 1),
-        churn=round(fresh / places, 6) if places else None,
-        reasons=reasons[:MOST_REASONS],
-        tasks=dict(sorted(sum((Counter(outcome.tasks) for outcome in outcomes.values()), Counter()).items())),
-    )
+class Tally:
+    """What the blocks of a run did, added up."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.empty = 0
+        self.places = 0
+        self.fresh = 0
+        self.reasons: list[str] = []
+        self.tasks = Counter[str]()
+        self._seen = set[int]()
+
+    def add(self, outcomes: Mapping[bytes, bytes]) -> None:
+        """Add encoded outcomes by block; one that was added before does not count again, nor does what is no block."""
+        for field, data in outcomes.items():
+            block = int(field) if field.isdigit() and len(field) < 16 else -1
+            if block >= 0 and block not in self._seen:
+                self._seen.add(block)
+                self._add(_decode(data))
+
+    def _add(self, outcome: Outcome) -> None:
+        self.done += outcome.done
+        self.empty += outcome.empty
+        self.places += outcome.places
+        self.fresh += outcome.fresh
+        self.tasks.update(outcome.tasks)
+        if outcome.reason and outcome.reason not in self.reasons:
+            self.reasons = sorted([*self.reasons, outcome.reason])[:MOST_REASONS]
+
+    def manifest(self, run: Run, now_ms: int) -> Manifest:
+        """What the run did; whoever is not known to be done has failed."""
+        duration_s = max(now_ms - run.started_ms, 1) / 1000
+        return Manifest(
+            users=run.users,
+            done=self.done,
+            failed=run.users - self.done,
+            empty=self.empty,
+            duration_s=duration_s,
+            users_per_second=round(self.done / duration_s, 1),
+            churn=round(self.fresh / self.places, 6) if self.places else None,
+            reasons=self.reasons,
+            tasks=dict(sorted(self.tasks.items())),
+        )
+
+
+def _decode(data: bytes) -> Outcome:
+    try:
+        return OUTCOME.decode(data)
+    except WireError:
+        return Outcome(reason="how a block ended could not be read")
 
 
 async def _forget_gone_users(runtime: Runtime, run: Run) -> None:
-    """Drop what the generation before holds for users who are no longer in the data."""
-    if not run.since or run.since == run.generation:
-        return
+    """Drop what the generation before holds for users who are no longer in the data, as far as there is time."""
     try:
-        before, after = await runtime.record(run.since), await runtime.record(run.generation)
-        if before.snapshot == after.snapshot:
-            return
-        gone = gone_users(
-            (await runtime.snapshot(before.snapshot)).users, (await runtime.snapshot(after.snapshot)).users
-        )
-        # A million users are looked up before one is found gone: not on the event loop.
-        while users := await runtime.in_thread(lambda: list(islice(gone, SLICE))):
-            await runtime.results.drop(run.since, users)
-    except ReckonerError as error:
-        # What is gone cannot be compared; its results expire by themselves.
-        log.warning("results of users who left could not be dropped", run=run.id, reason=str(error))
+        async with asyncio.timeout(runtime.settings.task_deadline_s * CLEAN_UP_SHARE):
+            gone = await _gone_users(runtime, run)
+            # A page at a time, so that no thread goes on after the time is up.
+            while (users := await runtime.in_thread(lambda: next(gone, None))) is not None:
+                await runtime.results.drop(run.since, users)
+                _heed_cancelling()
+    except Exception as error:
+        # The run has passed, whatever happens here.
+        if is_server_trouble(error):
+            raise
+        log.warning("results of users who left could not all be dropped", run=run.id, reason=repr(error))
 
 
-def gone_users(before: TextTable, after: TextTable) -> Iterator[str]:
-    """The users of `before` who are not in `after`."""
-    return (user for user in map(before.__getitem__, range(len(before))) if after.find(user) is None)
+async def _gone_users(runtime: Runtime, run: Run) -> Iterator[list[str]]:
+    if not run.since or run.since == run.generation:
+        return iter(())
+    before, after = await runtime.record(run.since), await runtime.record(run.generation)
+    if before.snapshot == after.snapshot:
+        return iter(())
+    snapshots = await runtime.snapshot(before.snapshot), await runtime.snapshot(after.snapshot)
+    return missing(snapshots[0].users, snapshots[1].users)

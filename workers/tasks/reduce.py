@@ -152,7 +152,6 @@ async def _churn(runtime: Runtime, spec: BlockSpec, lists: Lists) -> tuple[int, 
         befores = await runtime.results.read(spec.since, names)
         for before, after in zip(befores, lists.items[start : start + SLICE], strict=True):
             if before:
-                had = {place.item for place in before.items}
                 places += len(after)
-                fresh += sum(item not in had for item in after)
+                fresh += len({*after} - {place.item for place in before.items})
     return places, fresh

@@ -1,0 +1,138 @@
+"""The finish: it keeps its deadline and the event loop, and a run that flipped has passed whatever comes after."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from shared.redis.scripts import ask
+from shared.results import Results
+from shared.runs import Run
+from shared.snapshots import write_snapshot
+from shared.wire import OUTCOME, Codec, Finish, FitSpec, Outcome, Record
+from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand, World, calls_on_the_loop
+from workers.retention import GRACE_S
+
+STAYED, NEW = USERS[1:4], "who is new"
+
+
+class EndlessResults(Results):
+    """Results that cannot be dropped in time."""
+
+    async def drop(self, generation: str, users: Sequence[str]) -> None:
+        await asyncio.sleep(3600)
+
+
+async def fit_without_some(hand: Hand, world: World) -> Record:
+    """A generation of a later snapshot, which some users have left."""
+    users = sorted([*STAYED, NEW])
+    with world.store.scratch() as scratch:
+        pairs = np.divmod(np.arange(len(users) * 3), 3)
+        snapshot = write_snapshot(scratch, user_ids=users, item_ids=ITEMS, users=pairs[0], items=pairs[1])
+        world.store.publish("snapshots", snapshot, scratch)
+    join = hand.runtime.keys.join_fit("later")
+    await hand.runtime.flows.create([FitSpec(snapshot, "cosine", 4, 0.0, LIST_LENGTH)], [join])
+    await hand.deliver_all()
+    newest = await hand.runtime.results.pointer(hand.runtime.keys.newest)
+    assert newest is not None
+    return await hand.runtime.record(newest)
+
+
+async def run_to_finish(hand: Hand, record: Record) -> str:
+    """A run of which the finish is all that is missing."""
+    run_id, _ = await hand.runtime.runs.start(record, 2, 2)
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    return run_id
+
+
+async def ended(hand: Hand, run_id: str) -> Run:
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    assert run.state == "ended"
+    return run
+
+
+@pytest.fixture
+async def first(hand: Hand, own_world: World) -> Generation:
+    """The current generation, in which everybody has a list."""
+    generation = await hand.adopt(own_world)
+    await run_to_finish(hand, generation.record)
+    await hand.deliver_all()
+    return generation
+
+
+async def test_lists_of_users_who_left_are_dropped(hand: Hand, own_world: World, first: Generation) -> None:
+    """Those of the generation before; whoever stayed keeps his there too."""
+    run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
+    await hand.deliver_all()
+    assert (await ended(hand, run_id)).outcome == "passed"
+    left = await hand.runtime.results.read(first.id, USERS)
+    assert [user for user, result in zip(USERS, left, strict=True) if result] == STAYED
+
+
+async def test_a_clean_up_without_end_stops_neither_the_run_nor_what_follows(
+    hand: Hand, own_world: World, first: Generation
+) -> None:
+    """It is left in time: the run has passed, and what nothing refers to is deleted."""
+    run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
+    hand.runtime = replace(
+        hand.runtime,
+        settings=msgspec.structs.replace(hand.runtime.settings, task_deadline_s=1.0),
+        results=EndlessResults(hand.redis, hand.runtime.keys),
+    )
+    unreferred = own_world.generations[2].record.model
+    for path in (own_world.store.root / "models" / unreferred).iterdir():
+        os.utime(path, (time.time() - 2 * GRACE_S,) * 2)
+    await hand.deliver(Finish(run_id, 0).job_id)
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert (run.outcome, run.manifest.reasons) == ("passed", [])
+    assert unreferred not in {entry.id for entry in own_world.store.entries("models")}
+
+
+async def plant_outcomes(hand: Hand, run_id: str, count: int) -> None:
+    """Give a run as many blocks more."""
+    data = OUTCOME.encode(Outcome(1, 0, 20, 3, tasks={"a worker": 3, "another": 1}))
+    for start in range(0, count, 10_000):
+        pairs = [part for block in range(start, start + 10_000) for part in (100 + block, data)]
+        await ask(hand.redis, "HSET", hand.runtime.keys.blocks(run_id), *pairs)
+
+
+async def test_a_run_of_many_blocks_does_not_hold_up_the_loop(hand: Hand, first: Generation) -> None:
+    """Adding up what hundreds of thousands of blocks did leaves the worker its other jobs."""
+    run_id = await run_to_finish(hand, first.record)
+    await plant_outcomes(hand, run_id, 100_000)
+    calls = await calls_on_the_loop(hand.deliver(Finish(run_id, 0).job_id))
+    assert 1 <= calls[Codec.decode.__code__] < 10, "the outcomes are read in another thread, the run is in this one"
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert (run.outcome, run.manifest.done) == ("refused", len(USERS) + 100_000)
+
+
+async def test_a_finish_that_takes_too_long_ends_the_run(hand: Hand, own_world: World, first: Generation) -> None:
+    """As failed, with the reason in its manifest; the pointer has not moved."""
+    run_id = await run_to_finish(hand, (await hand.adopt(own_world, 1)).record)
+    await plant_outcomes(hand, run_id, 100_000)
+    settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.02)
+    hand.runtime = replace(hand.runtime, settings=settings)
+    await hand.deliver(Finish(run_id, 0).job_id)
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert (run.outcome, run.manifest.reasons) == ("failed", ["finish ran longer than 0.02 s"])
+    assert await hand.runtime.results.current() == first.id
+
+
+async def test_a_run_that_could_not_be_finished_failed_also_for_the_current_generation(
+    hand: Hand, first: Generation
+) -> None:
+    """That the pointer names its generation says nothing of the run when it did before."""
+    run_id = await run_to_finish(hand, first.record)
+    await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert (run.outcome, run.manifest.reasons) == ("failed", ["its worker died 3 times"])
