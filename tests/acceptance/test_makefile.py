@@ -129,7 +129,9 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
     assert "up to date" in make(clone, ".venv/demo.installed").stdout
 
     # A change of the lock or of the project is installed.
-    (clone / "pyproject.toml").touch()
+    # By the stamp's time and not by the clock, which may be set back meanwhile.
+    newer = (clone / ".venv" / "demo.installed").stat().st_mtime + 1
+    os.utime(clone / "pyproject.toml", (newer, newer))
     assert "Install (demo.lock.txt)" in make(clone, ".venv/demo.installed").stdout
 
     # And a .venv whose interpreter is gone is made anew.

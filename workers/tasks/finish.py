@@ -14,7 +14,7 @@ from shared.identifiers import missing
 from shared.redis.connections import is_server_trouble
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
 from shared.wire import OUTCOME, Finish, Outcome
-from workers.delivery import SPENT, Delivery
+from workers.delivery import SPENT, Delivery, to_the_end
 from workers.retention import delete_unreferred
 from workers.runtime import Runtime
 
@@ -41,7 +41,7 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
         if not delivery.spent:
             reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally)) or ""
         if reason:
-            await _give_up(runtime, run, tally, reason)
+            await to_the_end(_give_up(runtime, run, tally, reason))
         return None
 
     await delivery.run(work)
