@@ -15,7 +15,8 @@ from shared.errors import (
     NothingFittedError,
     UsageError,
 )
-from shared.flows import Flow, Flows
+from shared.flow_state import Flow
+from shared.flows import Flows
 from shared.model_config import ModelConfig, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.errors import WireError
-from shared.flows import UNFINISHED
+from shared.flow_state import UNFINISHED
 from shared.redis.scripts import ask
 from shared.runs import Run, Runs
 

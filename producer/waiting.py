@@ -8,7 +8,8 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from shared.errors import RedisUnavailableError, WaitTimeoutError
-from shared.flows import DamagedFlowError, Flow, Flows
+from shared.flow_state import DamagedFlowError, Flow
+from shared.flows import Flows
 from shared.redis.connections import is_server_trouble
 
 T = TypeVar("T")

@@ -2,12 +2,11 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from redis.asyncio import Redis
 
 from shared.errors import WireError
+from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, whole_number
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.refusals import Refusals, is_wrong_type
 from shared.redis.scripts import Value, ask, call
@@ -17,7 +16,6 @@ from shared.wire import (
     PLAN,
     SPEC,
     TRACE,
-    BlockSpec,
     Chunk,
     Finish,
     FitSpec,
@@ -26,7 +24,6 @@ from shared.wire import (
     Partial,
     Plan,
     Reduce,
-    Spec,
     Split,
     Trace,
     UserSpec,
@@ -45,103 +42,10 @@ FLOWS_AT_ONCE = 150
 # What a look at a flow answers when there is nothing to create.
 MOVED_ON, ALL_THERE = -1, -2
 
-State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
-UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
-ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-UNREADABLE = UserSpec("", "unreadable")
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A flow as it was read; every change is judged again by the script that makes it."""
-
-    id: str
-    state: State
-    round: int
-    spec: Spec
-    plan: Plan | None
-    looks: int
-    join: str
-    run: str
-    block: int | None
-    created_ms: int
-    ended_ms: int | None
-    reason: str
-    answer: bytes
-
-    @property
-    def tasks(self) -> int:
-        """Into how many chunk tasks the flow was split."""
-        return len(self.plan.bounds) - 1 if self.plan else 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state in ENDED
-
 
 def fresh_id() -> str:
     """The id of a new flow or run: never derived from what it does, so that no late delivery of another fits it."""
     return secrets.token_hex(8)
-
-
-def _whole(value: bytes) -> int:
-    # As many digits as a float64 holds exactly, which is what Lua reckons in.
-    if not value.isdigit() or len(value) > 15:
-        raise WireError("A number of a flow is none.", data=value)
-    return int(value)
-
-
-class DamagedFlowError(WireError):
-    """A flow's state in Redis cannot be read; `run` and `join` are what it says of them, as far as that can be read."""
-
-    def __init__(self, flow_id: str, field: str, data: bytes, run: str, join: str) -> None:
-        super().__init__(f"The field {field} of flow {flow_id} cannot be read.", data=data)
-        self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
-
-
-def _decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> Flow:
-    reading = ""
-
-    def field(name: str) -> bytes:
-        nonlocal reading
-        reading = name
-        return fields.get(name.encode(), b"")
-
-    try:
-        state = field("state").decode()
-        if state not in UNFINISHED + ENDED:
-            raise WireError("No such state.")
-        spec = SPEC.decode(field("spec"))
-        flow = Flow(
-            id=flow_id,
-            state=state,
-            round=_whole(field("round")),
-            spec=spec,
-            plan=PLAN.decode(field("plan")) if b"plan" in fields else None,
-            looks=_whole(field("looks")),
-            join=field("join").decode(),
-            run=field("run").decode(),
-            block=_whole(field("block")) if isinstance(spec, BlockSpec) else None,
-            created_ms=_whole(field("created")),
-            ended_ms=_whole(field("ended")) if b"ended" in fields else None,
-            reason=field("reason").decode(),
-            answer=field("answer"),
-        )
-        # What the scripts reckon with has to be right too, or they would stop in the middle.
-        for name in ("place", "rework"):
-            _whole(field(name))
-        if _whole(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
-            raise WireError("The plan is not the one that was made.")
-        if field("run") != (spec.run.encode() if isinstance(spec, BlockSpec) else b""):
-            raise WireError("The run is not the one of its spec.")
-        if field("join") and not flow.join.startswith(join_prefix):
-            raise WireError("A join is none.")
-    except (WireError, UnicodeDecodeError) as error:
-        run, join = (fields.get(name, b"").decode(errors="replace") for name in (b"run", b"join"))
-        join = join if join.startswith(join_prefix) else ""
-        raise DamagedFlowError(flow_id, reading, fields.get(reading.encode(), b""), run, join) from error
-    return flow
 
 
 class Flows:
@@ -196,7 +100,7 @@ class Flows:
                     if not is_wrong_type(fields):
                         raise fields
                     raise DamagedFlowError(flow_id, "", b"", "", "") from fields
-                flows.append(_decode_flow(flow_id, fields, self.keys.joins) if fields else None)
+                flows.append(decode_flow(flow_id, fields, self.keys.joins) if fields else None)
             except DamagedFlowError as error:
                 flows.append(error)
         return flows
@@ -219,7 +123,7 @@ class Flows:
         key, found = self.keys.tasks(flow_id), dict[int, Trace]()
         for field, data in (await ask(self._redis, "HGETALL", key)).items():
             try:
-                found[_whole(field)] = TRACE.decode(data)
+                found[whole_number(field)] = TRACE.decode(data)
             except WireError:
                 await self.refusals.field("trace", flow_id, key, field, data)
         return found

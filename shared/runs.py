@@ -8,7 +8,8 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from shared.errors import WireError
-from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, UNFINISHED, UNFINISHED_LIFE_MS, fresh_id
+from shared.flow_state import UNFINISHED
+from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, UNFINISHED_LIFE_MS, fresh_id
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call

@@ -151,7 +151,7 @@ def _as_data(value: object) -> object:
     """Exceptions cross as the name of their type: a message may hold what a log must not."""
     if isinstance(value, BaseException):
         return type(value).__name__
-    raise NotImplementedError(f"{type(value).__name__} does not cross Redis")
+    raise TypeError(f"{type(value).__name__} does not cross Redis")
 
 
 def encode_job(task: Task) -> bytes:

@@ -21,7 +21,7 @@ import psutil
 
 from producer.client import Reckoner
 from producer.importing import import_interactions
-from shared.flows import Flow
+from shared.flow_state import Flow
 from shared.model_config import ModelConfig
 from shared.redis.embedded import EmbeddedServer, Fsync
 from shared.redis.keys import Keys

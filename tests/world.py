@@ -15,7 +15,8 @@ from arq import ArqRedis
 from arq.worker import Retry, Worker
 from redis.asyncio import Redis
 
-from shared.flows import Flow, Flows, fresh_id
+from shared.flow_state import Flow
+from shared.flows import Flows, fresh_id
 from shared.model_config import ModelConfig, model_id
 from shared.models import write_model
 from shared.redis.keys import Keys, job_key, tries_key

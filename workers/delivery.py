@@ -10,7 +10,7 @@ import structlog
 from arq.worker import Retry
 
 from shared.errors import ReckonerError
-from shared.flows import DamagedFlowError, Flow
+from shared.flow_state import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
 from shared.wire import Chunk, FlowTask, Reduce, Split

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 
 import structlog
 
-from shared.flows import DamagedFlowError, Flow
+from shared.flow_state import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call

@@ -2,7 +2,7 @@
 
 import time
 
-from shared.flows import Flow
+from shared.flow_state import Flow
 from shared.snapshots import Snapshot
 from shared.wire import Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace
 from workers.kernels.score import score_users

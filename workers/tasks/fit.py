@@ -9,7 +9,7 @@ import structlog
 
 from shared.balance import balance
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
-from shared.flows import Flow
+from shared.flow_state import Flow
 from shared.model_config import ModelConfig, model_id
 from shared.models import write_model
 from shared.results import generation_id

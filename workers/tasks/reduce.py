@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.errors import FlowFailedError, WireError
-from shared.flows import MAX_REWORK, SLICE, Flow
+from shared.flow_state import Flow
+from shared.flows import MAX_REWORK, SLICE
 from shared.snapshots import Snapshot
 from shared.wire import (
     PARTIAL,

@@ -1,6 +1,6 @@
 """The split: plans into which chunk tasks a job is cut, and creates them."""
 
-from shared.flows import Flow
+from shared.flow_state import Flow
 from shared.wire import BlockSpec, FitSpec, Plan, Split, UserSpec
 from workers.runtime import Runtime
 from workers.tasks.fit import plan_fit

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.flows import ENDED, MAX_REWORK, DamagedFlowError, Flow, Flows
+from shared.flow_state import ENDED, DamagedFlowError, Flow
+from shared.flows import MAX_REWORK, Flows
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.results import Results

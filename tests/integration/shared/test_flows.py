@@ -8,7 +8,8 @@ from importlib.resources import files
 import pytest
 from redis import exceptions
 
-from shared.flows import MAX_REWORK, DamagedFlowError, Flow, Flows
+from shared.flow_state import DamagedFlowError, Flow
+from shared.flows import MAX_REWORK, Flows
 from shared.redis.connections import connect
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask

@@ -11,7 +11,7 @@ from arq.worker import Retry
 from redis import exceptions
 
 from shared.errors import StoreError
-from shared.flows import Flow
+from shared.flow_state import Flow
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.wire import Chunk, Reduce, Split, UserSpec

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.flows import LONGEST_LOOK_MS, Flow
+from shared.flow_state import Flow
+from shared.flows import LONGEST_LOOK_MS
 from shared.redis.keys import job_key, tries_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask

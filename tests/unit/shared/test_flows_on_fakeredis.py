@@ -8,7 +8,8 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from shared.flows import Flow, Flows
+from shared.flow_state import Flow
+from shared.flows import Flows
 from shared.redis.keys import Keys, job_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call, load_script
