@@ -1,6 +1,6 @@
 """One pass over all users: its state in Redis and each change of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,12 +9,12 @@ from redis.exceptions import ResponseError
 
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
-from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, UNFINISHED_LIFE_MS, fresh_id
+from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.results import UNNAMED_LIFE_MS
-from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Finish, Outcome, Record, Split, encode_job
+from shared.wire import RECORD, SPEC, BlockSpec, Finish, Record, Split, encode_job
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -124,10 +124,12 @@ class Runs:
         """How many blocks of a run have ended."""
         return int(await ask(self._redis, "HLEN", self.keys.blocks(run_id)))
 
-    async def outcomes(self, run_id: str) -> dict[int, Outcome]:
-        """How the blocks of a run ended; one whose outcome cannot be read did nothing."""
-        raw = await ask(self._redis, "HGETALL", self.keys.blocks(run_id))
-        return {int(block): _decode_outcome(data) for block, data in raw.items() if block.isdigit() and len(block) < 16}
+    async def outcome_pages(self, run_id: str) -> AsyncIterator[dict[bytes, bytes]]:
+        """How the blocks of a run ended, encoded, a page at a time: one of a million would hold up the server."""
+        cursor = -1
+        while cursor:
+            cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
+            yield page
 
     async def flip(self, run: Run) -> Literal["flipped", "superseded", "late"]:
         """Make the run's generation the current one, unless the pointer has moved since the run began."""
@@ -213,10 +215,3 @@ def _decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
         outcome=fields.get("outcome", b"").decode(),
         manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
     )
-
-
-def _decode_outcome(data: bytes) -> Outcome:
-    try:
-        return OUTCOME.decode(data)
-    except WireError:
-        return Outcome(reason="how a block ended could not be read")

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from shared.errors import WireError
-from shared.flows import SLICE
 from shared.identifiers import missing
 from shared.redis.connections import is_server_trouble
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
@@ -48,10 +47,8 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
 
 
 async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
-    cursor = -1
-    while cursor:
-        # By pages and beside the loop: a run of a million blocks would hold up the server and this worker.
-        cursor, page = await runtime.redis.hscan(runtime.keys.blocks(run.id), max(cursor, 0), count=SLICE)
+    async for page in runtime.runs.outcome_pages(run.id):
+        # Beside the loop, which the sum of a million blocks would hold up.
         await runtime.in_thread(partial(tally.add, page))
         _heed_cancelling()
     manifest = tally.manifest(run, await runtime.now_ms())
