@@ -12,6 +12,7 @@ from typing import IO, Any, Self, TypeVar
 from redis.exceptions import RedisError
 
 from producer.client import Reckoner, wait_for_workers
+from shared.cancelling import end
 from shared.errors import EmbeddedServerError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.redis.embedded import EmbeddedServer
@@ -95,8 +96,9 @@ class LocalSystem:
                 await asyncio.wait({task}, timeout=LOOK_S)
             return task.result()
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
+            if not task.cancelled():
+                task.exception()  # looked at, so that nobody is told that it never was
 
     async def ready(self, prefix: str, within_s: float = READY_WITHIN_S) -> None:
         """Wait until all workers answer; `prefix` is that of their keys.

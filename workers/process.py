@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from arq import Worker
 
+from shared.cancelling import end
 from shared.errors import RedisUnavailableError
 from shared.redis.connections import check, is_server_trouble
 from shared.redis.embedded import find_redis
@@ -49,8 +50,7 @@ async def _work(settings: Settings) -> None:
     waiting.cancel()
     try:
         await _wind_down(worker)
-        running.cancel()
-        await asyncio.wait({running})
+        await end(running)
         if not running.cancelled():
             running.result()
         await worker.close()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from arq import ArqRedis, Worker
 
+from shared.cancelling import end
 from shared.flows import Flows
 from shared.redis.connections import connect, is_server_trouble
 from shared.redis.keys import Keys
@@ -104,9 +105,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
 async def _stop_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     background = ctx.pop("background", [])
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
+    await end(*background)
     runtime.threads.shutdown(wait=False)
     try:
         await runtime.redis.zrem(runtime.keys.workers, runtime.worker_id)
