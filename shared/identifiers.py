@@ -1,6 +1,6 @@
 """Identifiers: tables of texts that map an index to a text, and a text to its index, without loading everything."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -15,7 +15,7 @@ PAGE = 10_000
 class TextTable:
     """n texts one after the other: `offsets` is int64[n + 1], `blob` uint8 of their UTF-8; both may be memory maps.
 
-    `find` and `find_many` need a table whose texts are distinct and sorted by their bytes.
+    `find` needs a table whose texts are distinct and sorted by their bytes.
     """
 
     offsets: NDArray[np.int64]
@@ -41,10 +41,6 @@ class TextTable:
             else:
                 high = middle
         return low if low < len(self) and self._encoded(low) == wanted else None
-
-    def find_many(self, texts: Iterable[str]) -> list[int | None]:
-        """The index of each text, in their order; None for one that the table does not hold."""
-        return [self.find(text) for text in texts]
 
     def pages(self) -> Iterator[list[bytes]]:
         """The UTF-8 of all texts in their order, some thousands at a time."""
