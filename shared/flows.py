@@ -16,6 +16,7 @@ from shared.wire import (
     PLAN,
     SPEC,
     TRACE,
+    BasketSpec,
     Chunk,
     Finish,
     FitSpec,
@@ -23,6 +24,7 @@ from shared.wire import (
     Outcome,
     Partial,
     Plan,
+    QuestionSpec,
     Reduce,
     Split,
     Trace,
@@ -57,7 +59,9 @@ class Flows:
         self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def create(self, specs: Sequence[UserSpec | FitSpec], joins: Sequence[str]) -> list[str]:
+    async def create(
+        self, specs: Sequence[UserSpec | BasketSpec | FitSpec | QuestionSpec], joins: Sequence[str]
+    ) -> list[str]:
         """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
 
         Returns:
@@ -71,8 +75,13 @@ class Flows:
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
                 names += [self.keys.flow(split.flow), job_key(split.job_id), join]
-                kind = "user" if isinstance(spec, UserSpec) else "fit"
-                arguments += [split.flow, kind, SPEC.encode(spec), split.job_id, encode_job(split)]
+                arguments += [
+                    split.flow,
+                    str(spec.__struct_config__.tag),
+                    SPEC.encode(spec),
+                    split.job_id,
+                    encode_job(split),
+                ]
             ids += [flow_id.decode() for flow_id in await call(self._redis, "create", names, arguments)]
         return ids
 

@@ -14,6 +14,8 @@ Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 DIGEST_BYTES = 16
+# The most items that one basket, and the most places that the answer to one question, can have.
+MOST_ITEMS = 1000
 
 REFUSE = "refuse"
 
@@ -206,8 +208,34 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True):
     list_length: Annotated[int, Meta(ge=1)]
 
 
+class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
+    """What a job for a basket asks for: the list for somebody of whom nothing is known but these items."""
+
+    items: Annotated[list[str], Meta(min_length=1, max_length=MOST_ITEMS)]
+    """Distinct, in the order of their bytes."""
+    generation: Id
+
+
+class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True):
+    """The question for an item's neighbours in a generation's model, or for its similarity to one other item."""
+
+    item: str
+    other: str | None
+    generation: Id
+    n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+
+
+class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
+    """The question for what a user has had, in the snapshot of a generation; the first `n` of it."""
+
+    user: str
+    generation: Id
+    n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+
+
 ScoringSpec = UserSpec | BlockSpec
-Spec = ScoringSpec | FitSpec
+QuestionSpec = SimilarSpec | HistorySpec
+Spec = ScoringSpec | BasketSpec | FitSpec | QuestionSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +309,64 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
     items: list[ScoredItem]
 
 
+class BasketResult(Struct, frozen=True, forbid_unknown_fields=True):
+    """The cached list of a basket, best first, and which of its items the snapshot does not know."""
+
+    format: Literal[1]
+    generation: Id
+    items: list[ScoredItem]
+    unknown: list[str]
+
+
+class SimilarItem(Struct, frozen=True, forbid_unknown_fields=True):
+    """One neighbour of an item."""
+
+    item: str
+    similarity: float
+
+
+class Neighbours(Struct, frozen=True, tag="neighbours", forbid_unknown_fields=True):
+    """An item's neighbours in a model, the most similar first, ties to the smaller index."""
+
+    users: Count
+    """How many users have the item."""
+    items: list[SimilarItem]
+
+
+class Pair(Struct, frozen=True, tag="pair", forbid_unknown_fields=True):
+    """How similar two items are, under a model's configuration and whether or not the model has kept it."""
+
+    similarity: float
+    users: Count
+    """How many users have the one item, `other_users` the other, and `shared_users` both."""
+    other_users: Count
+    shared_users: Count
+
+
+class HistoryItem(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that a user has had; the weight is None where all weigh 1, the time where the data have none."""
+
+    item: str
+    weight: float | None
+    time_ms: int | None
+
+
+class History(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
+    """What a user has had: how much, and the first of it, the newest first where the data have times."""
+
+    count: Count
+    items: list[HistoryItem]
+
+
+class Unknown(Struct, frozen=True, tag="unknown", forbid_unknown_fields=True):
+    """The answer to a question about a user or items that the snapshot does not know."""
+
+    ids: list[str]
+
+
+Reply = Neighbours | Pair | History | Unknown
+
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What a generation fixes beside its model."""
 
@@ -307,4 +393,6 @@ PARTIAL: SealedCodec[Partial] = SealedCodec(Partial)
 TRACE: Codec[Trace] = Codec(Trace)
 OUTCOME: Codec[Outcome] = Codec(Outcome)
 RESULT: Codec[Result] = Codec(Result, "json")
+BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
+REPLY: Codec[Reply] = Codec(Reply, "json")
 RECORD: Codec[Record] = Codec(Record, "json")

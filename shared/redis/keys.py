@@ -11,8 +11,10 @@
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
-| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create; dropped by end | unfinished |
+| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create, end | unfinished |
+| `p:join:GENERATION:basket:HASH`, `p:join:GENERATION:question:HASH` | string, flow id | create, end | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S` |
+| `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
@@ -26,7 +28,7 @@
 | `p:events:ID` | channel | end, close | - |
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -54,6 +56,14 @@ def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
     for job_id in job_ids:
         names |= {job_key(job_id): "string", tries_key(job_id): "integer", in_progress_key(job_id): "string"}
     return names
+
+
+def basket_hash(items: Sequence[str]) -> str:
+    """The SHA-256 of a basket's distinct items, in the order of their bytes and each behind its length and a colon."""
+    digest = sha256()
+    for item in sorted({item.encode() for item in items}):
+        digest.update(b"%d:" % len(item) + item)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,14 @@ class Keys:
         """The flow that is under way for a user."""
         return self._name("join", generation, sha256(user.encode()).hexdigest()[:32])
 
+    def join_basket(self, generation: str, items: Sequence[str]) -> str:
+        """The flow that is under way for a basket."""
+        return self._name("join", generation, "basket", basket_hash(items))
+
+    def join_question(self, generation: str, spec: bytes) -> str:
+        """The flow that is under way for a question, whose encoded spec this is."""
+        return self._name("join", generation, "question", sha256(spec).hexdigest()[:32])
+
     def join_fit(self, generation: str) -> str:
         """The fit that is under way for a generation."""
         return self._name("join", "fit", generation)
@@ -151,6 +169,10 @@ class Keys:
     def result(self, generation: str, user: str) -> str:
         """A user's cached list."""
         return self._name("rec", generation, user)
+
+    def basket(self, generation: str, items: Sequence[str]) -> str:
+        """The cached list of a basket."""
+        return self._name("basket", generation, basket_hash(items))
 
     def run(self, run_id: str) -> str:
         """A run's state."""

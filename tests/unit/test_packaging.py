@@ -72,7 +72,7 @@ def test_the_extras_are_the_ones_that_are_written_about() -> None:
     """The extras have the names by which the documentation calls them."""
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
-    assert set(extras) == {"worker", "data", "local", "demo", "dev"}
+    assert set(extras) == {"worker", "data", "sql", "local", "demo", "dev"}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

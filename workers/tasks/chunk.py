@@ -12,7 +12,7 @@ from workers.tasks.fit import build_part
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
     """Compute one partial and store it; with the last one missing that enqueues the reduce."""
-    if flow.plan is None:
+    if flow.plan is None or not isinstance(flow.spec, FitSpec | ScoringSpec):
         return
     started_ms = time.time() * 1000
     first, last = flow.plan.bounds[task.index : task.index + 2]

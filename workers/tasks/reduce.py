@@ -46,9 +46,9 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
         else:
             await runtime.flows.finish(flow, answer)
             await delete_unreferred(runtime)
-        return
-    outcome = await _publish(runtime, flow, flow.spec, stored)
-    await runtime.flows.finish(flow, outcome=outcome)
+    elif isinstance(flow.spec, ScoringSpec):
+        outcome = await _publish(runtime, flow, flow.spec, stored)
+        await runtime.flows.finish(flow, outcome=outcome)
 
 
 async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
