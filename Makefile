@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-matrix soak lock clean
+.PHONY: help demo test lint test-unit test-matrix soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -55,6 +55,9 @@ test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes a
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no
+
+docs: .venv/dev.installed ## write the tables of commands and settings in docs/ anew
+	@PYTHONPATH=. .venv/bin/python tests/pages.py
 
 # Compiled for every supported platform at once, developers' tools included; the demonstration's lock is a part of that
 # one. It ends with a look whether wheels alone suffice for each supported Python and platform.

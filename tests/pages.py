@@ -1,0 +1,84 @@
+"""The pages of the documentation: the tables in them that are made from the code, and the commands that they show."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from msgspec import inspect
+
+from producer.cli.application import app
+from shared.settings import VARIABLE_PREFIX, Settings
+
+ROOT = Path(__file__).absolute().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*\n)??(<!-- end -->)", re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+EXAMPLE = re.compile(r"^Example: (reckoner .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line as its help describes it."""
+
+    name: str
+    what: str
+    examples: tuple[str, ...]
+
+
+def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterator[Command]:
+    """All commands in the order of the help, those of a group behind its name."""
+    for command in group.registered_commands:
+        callback = command.callback
+        assert callback is not None
+        assert callback.__doc__ is not None
+        name = command.name or callback.__name__
+        # The first paragraph, in one line.
+        what = " ".join(callback.__doc__.partition("\n\n")[0].split()).rstrip(".")
+        examples = tuple(EXAMPLE.findall(re.sub(r"^ +", "", callback.__doc__, flags=re.MULTILINE)))
+        yield Command(" ".join((*parents, name)), what, examples)
+    for registered in group.registered_groups:
+        assert registered.typer_instance is not None
+        name = registered.name or registered.typer_instance.info.name
+        yield from commands(registered.typer_instance, (*parents, str(name)))
+
+
+def command_table() -> str:
+    """Every command with what it does and how it is called."""
+    rows = [f"| `{c.name}` | {c.what} | {'<br>'.join(f'`{e}`' for e in c.examples)} |" for c in commands()]
+    return "\n".join(["| command | what it does | for example |", "| --- | --- | --- |", *rows])
+
+
+def settings_table() -> str:
+    """Every setting with its default, in the order of the class."""
+    information = inspect.type_info(Settings)
+    assert isinstance(information, inspect.StructType)
+    rows = []
+    for field in information.fields:
+        assert isinstance(field.type, inspect.Metadata)
+        assert field.type.extra_json_schema is not None
+        default = f"`{field.default}`" if field.default != "" else ""
+        variable = f"`{VARIABLE_PREFIX}{field.name.upper()}`"
+        rows.append(f"| {variable} | {default} | {field.type.extra_json_schema['description']} |")
+    return "\n".join(["| variable default | what it is |", "| --- | --- | --- | --- |", *rows])
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"commands": command_table, "settings": settings_table}
+
+
+def made_anew(text: str) -> str:
+    """A page's text with its tables as the code has them now."""
+    return TABLE.sub(lambda match: match[1] + TABLES[match[2]]() + "\n" + match[3], text)
+
+
+def shown_commands(text: str) -> list[str]:
+    """The commands in a page's shell blocks, one a line, without what is said of them behind a hash."""
+    lines = [line for block in SHELL.findall(text) for line in block.replace("\\\n", "").splitlines()]
+    return [command for line in lines if (command := re.sub(r"\s+#.*$|^#.*$", "", line).strip())]
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(made_anew(page.read_text(encoding="utf-8")), encoding="utf-8")

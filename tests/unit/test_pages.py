@@ -1,0 +1,75 @@
+"""The pages say what is there: tables, rooms, files, links and targets are the real ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.pages import PAGES, ROOT, commands, made_anew, shown_commands
+
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def rooms() -> list[list[str]]:
+    """The cells of the README's code map."""
+    _, _, section = TEXTS["README.md"].partition("\n## Where everything lives\n")
+    lines = section.partition("\n## ")[0].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_table_is_as_the_code_has_it(page: str) -> None:
+    """Commands and settings are read off the code; `make docs` writes them anew."""
+    assert made_anew(TEXTS[page]) == TEXTS[page]
+
+
+def test_the_made_tables_are_in_the_pages() -> None:
+    """Each of them once."""
+    markers = re.findall(r"^<!-- made by `make docs`: (\w+) -->$", "\n".join(TEXTS.values()), flags=re.MULTILINE)
+    assert sorted(markers) == ["commands", "settings"]
+
+
+def test_every_command_has_an_example() -> None:
+    """And it is one of that command."""
+    for command in commands():
+        assert command.examples, command.name
+        assert all(re.match(rf"reckoner {command.name}( |$)", example) for example in command.examples), command.name
+
+
+@pytest.mark.parametrize("cell", [row[0] for row in rooms()])
+def test_a_room_is_in_the_tree(cell: str) -> None:
+    """A directory ends with a slash."""
+    path = ROOT / cell.strip("`")
+    assert path.is_dir() if cell.endswith("/`") else path.is_file()
+
+
+@pytest.mark.parametrize("package", ["producer", "workers", "shared", "tests", "examples"])
+def test_no_room_is_left_out(package: str) -> None:
+    """Every directory with code in it has its line."""
+    named = {row[0].strip("`/") for row in rooms()}
+    found = {path.parent.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
+    for room in found - {Path(package)} if package not in named else set():
+        assert any(str(part) in named for part in (room, *room.parents)), room
+
+
+def test_every_file_that_a_room_names_is_there() -> None:
+    """Whatever the code map calls a file is one, in its room or beside it."""
+    for room, text in rooms():
+        place = ROOT / room.strip("`")
+        for name in re.findall(r"`([a-z_]+\.py)`", text):
+            assert (place / name).is_file() or (place.parent / name).is_file(), name
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_what_a_page_names_is_there(page: str) -> None:
+    """Links within the project, paths of files, and targets of the Makefile."""
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[page]):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+    for path in re.findall(r"`((?:tests|docs|examples|shared|workers|producer)/[\w./-]+)`", TEXTS[page]):
+        assert (ROOT / path).exists(), path
+    for target in re.findall(r"`make ([a-z0-9-]+)", TEXTS[page]):
+        assert target in TARGETS, target
+    for command in shown_commands(TEXTS[page]):
+        if command.startswith("make "):
+            assert command.split()[1] in TARGETS, command
