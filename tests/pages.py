@@ -41,8 +41,8 @@ def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterato
         yield Command(" ".join((*parents, name)), what, examples)
     for registered in group.registered_groups:
         assert registered.typer_instance is not None
-        name = registered.name or registered.typer_instance.info.name
-        yield from commands(registered.typer_instance, (*parents, str(name)))
+        group_name = registered.name or registered.typer_instance.info.name
+        yield from commands(registered.typer_instance, (*parents, str(group_name)))
 
 
 def command_table() -> str:
