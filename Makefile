@@ -23,11 +23,11 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-matrix soak docs lock clean
+.PHONY: help demo test lint test-unit test-matrix test-redis7 soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
 	@echo "PYTHON=python3.13 in front of make names the Python that .venv is made from."
 
 demo: .venv/demo.installed ## recommendations from real data, start to finish, on this machine
@@ -52,6 +52,13 @@ test-unit: .venv/dev.installed ## the tests that start no process and touch no s
 
 test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
 	@$(pytest) -m matrix
+
+test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.0, which is fetched where it is not installed
+	@server=$$(.venv/bin/python tests/debian.py redis-server usr/bin/redis-server) && "$$server" --version && \
+	case $$("$$server" --version) in \
+		*v=7.0.*) TESTS_REDIS_SERVER=$$server $(pytest) tests/integration tests/acceptance;; \
+		*) echo "That is no Redis 7.0: run this on Debian 12." >&2; exit 1;; \
+	esac
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a place for temporary files, one Valkey server, and a fresh prefix of keys for each test."""
+"""Fixtures for all tests: a place for temporary files, one server, and a fresh prefix of keys for each test."""
 
 import os
 import tempfile
@@ -11,8 +11,14 @@ from arq import ArqRedis
 
 from shared.redis.connections import connect
 from shared.redis.embedded import EmbeddedServer
+from tests.servers import server_program, server_version, start_server
 
 StartServer = Callable[..., EmbeddedServer]
+
+
+def pytest_report_header() -> str:
+    """Say at the top on which server the tests run."""
+    return f"server: {server_program()}, version {server_version()}"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,7 +42,7 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """The server that tests share; none of them may stop it, flush it or change its configuration."""
-    with EmbeddedServer.start(tmp_path_factory.mktemp("home of the tests")) as running:
+    with start_server(tmp_path_factory.mktemp("home of the tests")) as running:
         yield running
 
 
@@ -66,7 +72,7 @@ def fresh_server(tmp_path: Path) -> Iterator[StartServer]:
     started: list[EmbeddedServer] = []
 
     def start(home: Path = tmp_path / "a home", **options: object) -> EmbeddedServer:
-        started.append(EmbeddedServer.start(home, **options))  # type: ignore[arg-type]
+        started.append(start_server(home, **options))
         return started[-1]
 
     yield start

@@ -23,7 +23,7 @@ from producer.client import Reckoner
 from producer.importing import import_interactions
 from shared.flow_state import Flow
 from shared.model_config import ModelConfig
-from shared.redis.embedded import EmbeddedServer, Fsync
+from shared.redis.embedded import Fsync
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
 from shared.runs import Run
@@ -31,6 +31,7 @@ from shared.settings import Settings, load_settings
 from shared.snapshots import open_snapshot, write_snapshot
 from shared.store import open_store
 from tests.reference import reference_lists, reference_rows
+from tests.servers import start_server
 
 ROOT = Path(__file__).absolute().parent.parent
 # Whatever a test waits for comes within this, or it never does; a machine that is busy is slow.
@@ -109,7 +110,7 @@ class System:
 
     def start_server(self, appendfsync: Fsync = "everysec") -> None:
         """Start the server, also one that was there before and has ended."""
-        self.server = EmbeddedServer.start(self.home, appendfsync=appendfsync)
+        self.server = start_server(self.home, appendfsync=appendfsync)
 
     def start_workers(
         self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), **settings: object

