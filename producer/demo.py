@@ -17,7 +17,7 @@ from producer.local import LocalSystem
 from shared.errors import FlowFailedError, MissingExtraError, SourceError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.model_config import ModelConfig
-from shared.settings import VARIABLE_PREFIX, Settings
+from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
 from shared.store import open_store
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Demo:
 
     def __enter__(self) -> "Demo":
         environ = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE_PREFIX)}
-        environ[f"{VARIABLE_PREFIX}HOME"] = self._settings.home
+        environ |= {f"{VARIABLE_PREFIX}HOME": self._settings.home, FILE_VARIABLE: os.devnull}
         with contextlib.ExitStack() as stack:
             self._data = stack.enter_context(_writing(self._csv, environ))
             log = stack.enter_context(self._log.open("wb"))

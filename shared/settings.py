@@ -1,9 +1,11 @@
-"""The settings: one frozen object, read from `RECKONER_*` variables in this one place."""
+"""The settings: one frozen object, read from `RECKONER_*` variables and one file in this one place."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,12 +13,21 @@ from msgspec import Meta
 from shared.errors import SettingsError
 
 VARIABLE_PREFIX = "RECKONER_"
+# The file of settings, in the working directory unless this variable names another.
+FILE_NAME = "reckoner.toml"
+FILE_VARIABLE = "RECKONER_CONFIG"
+DEFAULT = "default"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What can be set from outside; the field `list_length` is the variable `RECKONER_LIST_LENGTH`, and so on."""
+    """What can be set from outside; the field `list_length` is the variable `RECKONER_LIST_LENGTH`, or the key
+    `list_length` in the file, and so on.
+    """
 
     redis_url: Annotated[str, Meta(description="The Redis to use; when empty, the embedded one that `up` runs.")] = ""
+    redis_password_file: Annotated[
+        str, Meta(description="A file whose first line is the password for that Redis, in place of one in its URL.")
+    ] = ""
     store_url: Annotated[
         str, Meta(description="Where one prefix keeps its snapshots and models; when empty, `store` in the home.")
     ] = ""
@@ -45,31 +56,121 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def home_path(self) -> Path:
         """The home as an absolute path."""
-        return Path(self.home).expanduser().absolute()
+        return _absolute(self.home)
 
     @property
     def store_location(self) -> str:
         """The store's URL: the one that was set, or the directory `store` in the home."""
         return self.store_url or (self.home_path / "store").as_uri()
 
+    @property
+    def password_path(self) -> Path | None:
+        """The password's file as an absolute path, None when there is none."""
+        return _absolute(self.redis_password_file) if self.redis_password_file else None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The settings as they were read, the file that was read, and where each field came from: `default`, the name of
+    its variable, or the path of the file.
+    """
+
+    settings: Settings
+    file: Path | None
+    origins: Mapping[str, str]
+
+
+def variable_of(field: str) -> str:
+    """The variable that sets a field."""
+    return VARIABLE_PREFIX + field.upper()
+
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings from `environ`.
+    """The settings alone; see `read_settings`."""
+    return read_settings(environ).settings
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Reading:
+    """Read the settings: variables in `environ` before the file before the defaults. What is empty is not set.
+
+    The file is the one that `RECKONER_CONFIG` names, or `reckoner.toml` in the working directory if it is there.
 
     Raises:
-        SettingsError: a variable starts with `RECKONER_` and is no setting, or its value is not one it can have. The
-            message names the variable and never shows the value, which may be a password.
+        SettingsError: a variable starts with `RECKONER_` and is no setting, or the file has such a key; a value is not
+            one that its setting can have; or the file cannot be read. The message names the variable, or the key and
+            the file, and never shows the value, which may be a password.
     """
-    fields = {VARIABLE_PREFIX + field.upper(): field for field in Settings.__struct_fields__}
-    given = {name: value for name, value in environ.items() if name.startswith(VARIABLE_PREFIX)}
-    unknown = sorted(given.keys() - fields.keys())
+    fields = {variable_of(field): field for field in Settings.__struct_fields__}
+    variables = {name: value for name, value in environ.items() if name.startswith(VARIABLE_PREFIX) and value}
+    named = variables.pop(FILE_VARIABLE, "")
+    unknown = sorted({name for name in environ if name.startswith(VARIABLE_PREFIX)} - fields.keys() - {FILE_VARIABLE})
     if unknown:
-        raise SettingsError(f"{unknown[0]} is not a setting; the settings are: {', '.join(sorted(fields))}.")
-    values = {fields[name]: value for name, value in given.items() if value != ""}
+        known = ", ".join(sorted([*fields, FILE_VARIABLE]))
+        raise SettingsError(f"{unknown[0]} is not a setting; the settings are: {known}.")
+    file, in_file = _read_file(named)
+    # Both are looked at whole: what a variable covers today has to be right on the day it is taken away.
+    _convert(in_file, lambda field: f"{field} in {file}", strict=True)
+    in_variables = {fields[name]: value for name, value in variables.items()}
+    given = _convert(in_variables, variable_of, strict=False)
+    changed = {field: getattr(given, field) for field in in_variables}
+    settings = _convert(in_file | changed, lambda field: field, strict=True)
+    origins = dict.fromkeys(Settings.__struct_fields__, DEFAULT) | dict.fromkeys(in_file, str(file))
+    return Reading(settings, file, origins | {field: variable_of(field) for field in in_variables})
+
+
+def _absolute(path: str) -> Path:
+    # Not Path.expanduser, which raises where there is no such user.
+    return Path(os.path.expanduser(path)).absolute()
+
+
+def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: bool) -> Settings:
+    """The settings with `values`, which are text where `strict` is false; an error names a field by `name_of`."""
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(values, Settings, strict=strict)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).rpartition(" - at `$.")
         # Of a value that is none of a few msgspec tells which it is.
         reason = reason.partition(" '")[0]
-        raise SettingsError(f"{VARIABLE_PREFIX}{where.rstrip('`').upper()} cannot be used: {reason}.") from None
+        raise SettingsError(f"{name_of(where.rstrip('`'))} cannot be used: {reason}.") from None
+
+
+def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:
+    """The file of settings and what it sets, (None, {}) when there is none."""
+    try:
+        path = _absolute(named or FILE_NAME)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            return None, {}
+        why = (error.strerror if isinstance(error, OSError) else None) or "this is no path"
+        raise SettingsError(f"The settings file {named or FILE_NAME} cannot be read: {why}.") from error
+    values = _parse(path, data)
+    if unknown := sorted(values.keys() - set(Settings.__struct_fields__)):
+        raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting; the nearest one is {_nearest(unknown[0])}.")
+    return path, {field: value for field, value in values.items() if value != ""}
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"Line {line} of the settings file {path} is not UTF-8 text.") from None
+    except (ValueError, RecursionError) as error:
+        # Not its words and not its cause: they may show a part of what is written there.
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else max(1, len(data.splitlines()))
+        where = f"line {line}" if found or "end of document" in str(error) else "a value"
+        raise SettingsError(
+            f'The settings file {path} is not TOML at {where}; a setting is written as: prefix = "reckoner", or '
+            "list_length = 20."
+        ) from None
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    wanted = key[:64].lower().removeprefix(VARIABLE_PREFIX.lower())
+    return get_close_matches(wanted, Settings.__struct_fields__, n=1, cutoff=0.0)[0]

@@ -62,7 +62,7 @@ def settings_table() -> str:
         default = f"`{field.default}`" if field.default != "" else ""
         variable = f"`{VARIABLE_PREFIX}{field.name.upper()}`"
         rows.append(f"| {variable} | {default} | {field.type.extra_json_schema['description']} |")
-    return "\n".join(["| variable default | what it is |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join(["| variable | default | what it is |", "| --- | --- | --- |", *rows])
 
 
 TABLES: Mapping[str, Callable[[], str]] = {"commands": command_table, "settings": settings_table}

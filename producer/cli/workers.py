@@ -45,13 +45,13 @@ def up(
     from producer.interruption import Interrupted, Interruption
     from producer.local import LocalSystem
     from shared.errors import UsageError, WorkersUnavailableError
-    from shared.settings import load_settings
+    from shared.settings import read_settings, variable_of
 
-    settings = load_settings()
+    reading = read_settings()
+    settings, origin = reading.settings, reading.origins["redis_url"]
     if settings.redis_url:
-        raise UsageError(
-            "RECKONER_REDIS_URL is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`."
-        )
+        name = origin if origin == variable_of("redis_url") else f"redis_url in {origin}"
+        raise UsageError(f"{name} is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`.")
     with Interruption() as interruption:
         try:
             with LocalSystem(settings.home_path, workers, os.environ) as system:

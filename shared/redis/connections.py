@@ -78,7 +78,7 @@ def connect(
     Raises:
         SettingsError: the URL cannot be used; the message does not show it.
     """
-    parts = _split(url)
+    parts = split_url(url)
     query = parse_qs(parts.query)
     unknown = sorted(query.keys() - URL_OPTIONS)
     if unknown:
@@ -111,10 +111,31 @@ def connect(
     return redis
 
 
+def split_url(url: str) -> SplitResult:
+    """Split a Redis URL.
+
+    Raises:
+        SettingsError: it has another scheme, or it is not plain where its password ends; the message does not show it.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        parts = None
+    if parts is None or (parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment):
+        # The error of urlsplit quotes what it takes for the port, which may be a part of the password.
+        raise SettingsError(
+            "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
+        )
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise SettingsError("The Redis URL has to start with redis://, rediss:// or unix://.")
+    return parts
+
+
 def describe(url: str) -> str:
     """Return `url` without user, password and options, for messages; one that cannot be used is not shown at all."""
     try:
-        _split(url)
+        split_url(url)
         options = parse_url(url)
     except (SettingsError, ValueError):
         return "a URL that cannot be used"
@@ -155,23 +176,6 @@ def is_server_trouble(error: BaseException) -> bool:
         return True
     words = SERVER_WORDS.match(str(error)) if isinstance(error, exceptions.ResponseError) else None
     return words is not None and words[1] in TROUBLE_CODES
-
-
-def _split(url: str) -> SplitResult:
-    """Split `url`, and refuse one in which it is not plain where the password ends."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError:
-        parts = None
-    if parts is None or (parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment):
-        # The error of urlsplit quotes what it takes for the port, which may be a part of the password.
-        raise SettingsError(
-            "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
-        )
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise SettingsError("The Redis URL has to start with redis://, rediss:// or unix://.")
-    return parts
 
 
 def _name(kind: type, options: Mapping[str, Any]) -> str:

@@ -241,11 +241,18 @@ def find_embedded(home: Path, *, wait_s: float = 10.0) -> str | None:
 
 
 def find_redis(settings: Settings) -> str:
-    """The URL of the Redis that is set, or of the embedded one that runs in the home; waits while that is starting.
+    """The URL of the Redis that is set, with the password out of its file, or of the embedded one that runs in the
+    home; waits while that is starting.
 
     Raises:
         NoRedisError: none is set and none runs.
+        SettingsError: a password's file is set and cannot be used.
     """
+    if settings.redis_url and (path := settings.password_path):
+        # Imported here: it brings arq along, and the embedded server has no password.
+        from shared.redis.password import add_password
+
+        return add_password(settings.redis_url, path)
     url = settings.redis_url or find_embedded(settings.home_path)
     if not url:
         raise NoRedisError

@@ -1,12 +1,14 @@
-"""Settings come from the environment alone; what is wrong is named, and its value never shown."""
+"""Settings come from variables and from one file; what is wrong is named, and its value never shown."""
 
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import VARIABLE_PREFIX, Settings, load_settings
+from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings
 
 WRONG = {
     "PREFIX": "a secret of one with spaces",
@@ -19,6 +21,35 @@ WRONG = {
     "FIRST_LOOK_S": "inf",
     "LOG_LEVEL": "a secret",
 }
+
+Write = Callable[[str | bytes], dict[str, str]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file of settings; returns the variable that names it."""
+
+    def write(text: str | bytes) -> dict[str, str]:
+        path = tmp_path / "sëttings of mine.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return {FILE_VARIABLE: str(path)}
+
+    return write
+
+
+def refusal(environ: dict[str, str]) -> str:
+    """What is said of settings that cannot be used: one sentence, and no secret in it or in what it came from."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value).format_exception_only())
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += str(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    assert "hunter2" not in shown
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+    return str(caught.value)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -68,3 +99,85 @@ def test_the_store_lies_in_the_home_unless_it_is_set(tmp_path: Path) -> None:
     assert Settings(home=str(tmp_path / "a home")).store_location == (tmp_path / "a home" / "store").as_uri()
     assert Settings(store_url="file:///elsewhere").store_location == "file:///elsewhere"
     assert Settings(home="~/x").home_path == Path.home() / "x"
+    assert Settings(home="~x-nobody/x").home_path == Path("~x-nobody/x").absolute()
+
+
+def test_the_file_lies_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read when it is there, and each setting says where it is from."""
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({}).file is None
+    path = tmp_path / "reckoner.toml"
+    path.write_text('prefix = "shop"  # ours\nlist_length = 7\ntask_deadline_s = 20\n')
+    reading = read_settings({"RECKONER_LIST_LENGTH": "9", "RECKONER_CHUNKS": ""})
+    assert reading.settings == Settings(prefix="shop", list_length=9, task_deadline_s=20.0)
+    assert reading.file == path
+    told = {name: origin for name, origin in reading.origins.items() if origin != "default"}
+    assert told == {"prefix": str(path), "list_length": "RECKONER_LIST_LENGTH", "task_deadline_s": str(path)}
+    assert set(reading.origins) == set(Settings.__struct_fields__)
+
+
+def test_a_variable_names_another_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the one in the working directory is not looked at; an empty variable names none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reckoner.toml").write_text("chunks = 5")
+    assert load_settings(write('chunks = 6\nhome = ""')) == Settings(chunks=6)
+    assert load_settings({FILE_VARIABLE: ""}) == Settings(chunks=5)
+    assert load_settings({FILE_VARIABLE: "/dev/null"}) == Settings()
+
+
+def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
+    """A slip of the pen, a table, the name of a variable."""
+    environ = write('redis_urll = "hunter2"')
+    assert refusal(environ) == f"redis_urll in {environ[FILE_VARIABLE]} is not a setting; the nearest one is redis_url."
+    assert "the nearest one is chunks." in refusal(write("RECKONER_CHUNKS = 7"))
+    assert refusal(write('[redis]\nurl = "hunter2"')).startswith("redis in ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'list_length = "hunter2"',
+        "list_length = 0",
+        "list_length = 20.5",
+        "list_length = true",
+        "list_length = 99999999999999999999999999",
+        "task_deadline_s = nan",
+        'prefix = "hunter2 with spaces"',
+        'log_level = "hunter2"',
+        "redis_url = 2026-01-01",
+        "home = {hunter2 = 1}",
+        'store_url = ["hunter2"]',
+    ],
+)
+def test_a_wrong_value_in_the_file_is_named_and_not_shown(write: Write, line: str) -> None:
+    """Also when a variable covers it, which will be taken away one day."""
+    environ, key = write(line), line.partition(" ")[0]
+    for covered in ({}, {VARIABLE_PREFIX + key.upper(): "20"} if key != "log_level" else {}):
+        assert refusal(environ | covered).startswith(f"{key} in {environ[FILE_VARIABLE]} cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (b'chunks = 5\nredis_url = "hunter2', "not TOML at line 2;"),
+        (b'chunks = 5\nredis_url = hunter2\nhome = ""', "not TOML at line 2;"),
+        (b"hunter2", "not TOML at line 1;"),
+        (b"chunks = 1\nchunks = 2\n", "not TOML at line 2;"),
+        (b"chunks = 1\n\nhome = '\xff hunter2'", "is not UTF-8 text."),
+        (b"chunks = " + b"9" * 5000, "not TOML at a value;"),
+        (b"chunks = " + b"[" * 5000, "not TOML at a value;"),
+    ],
+)
+def test_a_file_that_is_no_toml_says_where(write: Write, text: bytes, where: str) -> None:
+    """The line, and nothing that is written in it."""
+    said = refusal(write(text))
+    assert where in said
+    assert "settings file" in said
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    """One that is named has to be there."""
+    gone = tmp_path / "gone.toml"
+    assert refusal({FILE_VARIABLE: str(gone)}) == f"The settings file {gone} cannot be read: No such file or directory."
+    assert "Is a directory" in refusal({FILE_VARIABLE: str(tmp_path)})
+    assert "this is no path" in refusal({FILE_VARIABLE: "a\0b"})

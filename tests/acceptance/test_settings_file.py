@@ -1,0 +1,77 @@
+"""Settings in a file: every process that a command starts reads them again, and a password goes to Redis alone."""
+
+import json
+from pathlib import Path
+
+import psutil
+import redis
+
+from shared.redis.embedded import EmbeddedServer
+from tests.commands import ROOT
+from tests.conftest import StartServer
+from tests.processes import descendants, environment, run, started, wait_until
+
+SECRET = "hunter2 @:/"
+# Programs that are started elsewhere find the packages of this repository.
+HERE = environment(PYTHONPATH=ROOT)
+
+
+def test_up_and_those_who_look_for_it_read_the_file(tmp_path: Path) -> None:
+    """The server, the supervisor and its worker, and another command in the same directory."""
+    where = tmp_path / "a shöp"
+    where.mkdir()
+    (where / "reckoner.toml").write_text('home = "data of ours"\nprefix = "shop"\n')
+    with started("producer", "up", "--workers", "1", environ=HERE, log=tmp_path / "log", cwd=where) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        told = run("producer", "status", "--json", environ=HERE, cwd=where)
+        assert (told.returncode, told.stderr) == (0, "")
+        assert len(json.loads(told.stdout)["workers"]) == 1
+    assert (where / "data of ours" / "store").is_dir()
+
+
+def test_up_does_not_cover_a_redis_of_the_file(tmp_path: Path) -> None:
+    """It says where the URL is from."""
+    (tmp_path / "reckoner.toml").write_text('redis_url = "redis://:hunter2@localhost:1"\n')
+    told = run("producer", "up", environ=HERE, cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"redis_url in {tmp_path / 'reckoner.toml'} is set, and `up` runs a Redis of its own")
+    assert "hunter2" not in told.stderr
+
+
+def locked(fresh_server: StartServer) -> EmbeddedServer:
+    """A server with a password."""
+    server = fresh_server()
+    with redis.Redis.from_url(server.url) as connection:
+        connection.config_set("requirepass", SECRET)
+    return server
+
+
+def test_a_password_in_a_file_is_shown_by_no_process(tmp_path: Path, fresh_server: StartServer) -> None:
+    """Supervisor, worker and command work with it, and neither their logs, their variables nor their command lines
+    have it; with a wrong one they say so.
+    """
+    server = locked(fresh_server)
+    (tmp_path / "the secret").write_text(f"{SECRET}\n")
+    (tmp_path / "reckoner.toml").write_text(
+        f'redis_url = "{server.url}"\nredis_password_file = "the secret"\nhome = "data"\nlog_level = "DEBUG"\n'
+    )
+    log = tmp_path / "log"
+    with (
+        redis.Redis.from_url(server.url, password=SECRET) as connection,
+        started("producer", "worker", environ=HERE, log=log, cwd=tmp_path) as process,
+    ):
+        wait_until(lambda: connection.zcard("reckoner:workers"), 20)
+        shown = [
+            str((each.cmdline(), each.environ())) for each in [psutil.Process(process.pid), *descendants(process.pid)]
+        ]
+        assert len(shown) == 2
+        assert "hunter2" not in "".join(shown)
+        assert run("producer", "status", environ=HERE, cwd=tmp_path).returncode == 0
+        (tmp_path / "the secret").write_text("tiger")
+        told = run("producer", "status", environ=HERE, cwd=tmp_path)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert "refuses the user name or password." in told.stderr
+        assert "tiger" not in told.stderr
+    assert "worker ready" in log.read_text()
+    assert "hunter2" not in log.read_text()
