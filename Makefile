@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-matrix test-redis7 soak docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -33,7 +33,7 @@ help: ## list the targets
 demo: .venv/demo.installed ## recommendations from real data, start to finish, on this machine
 	@.venv/bin/reckoner demo
 
-test: lint ## everything that must hold: format, lint, types, layers, all tests
+test: lint test-node ## everything that must hold: format, lint, types, layers, all tests
 	$(section) "Tests (pytest)"
 	@$(pytest)
 
@@ -49,6 +49,22 @@ lint: .venv/dev.installed ## format, lint, types, layers
 
 test-unit: .venv/dev.installed ## the tests that start no process and touch no server
 	@$(pytest) tests/unit
+
+# The package that the example imports. There is no lock file for it: npm's name the registry's host.
+node_package := redis@5.12.1
+test-node: .venv/dev.installed ## the example of docs/reading.md for Node, where node and npm are there
+	$(section) "Reading in Node"
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+		echo "NOT RUN: there is no node with npm here."; \
+	else \
+		test -f .venv/node/$(node_package).installed || \
+			(mkdir -p .venv/node && cd .venv/node && npm install --no-save --no-package-lock --no-audit --no-fund \
+				--ignore-scripts --loglevel error --prefix . --cache cache $(node_package) && touch $(node_package).installed) && \
+		$(pytest) -m node; \
+	fi
+
+test-client: .venv/dev.installed ## `pip install .` alone, on every supported Python that is here
+	@$(pytest) -m client --capture=no
 
 test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
 	@$(pytest) -m matrix

@@ -293,7 +293,9 @@ class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """How many of its chunk tasks each worker did."""
 
 
-class ScoredItem(Struct, frozen=True, forbid_unknown_fields=True):
+# What readers read may get more fields within a format, and who does not know them ignores them: a release that did not
+# would take the lists of the next one for damaged.
+class ScoredItem(Struct, frozen=True):
     """One place of a cached list: an item, its score and the history item that did most for it."""
 
     item: str
@@ -301,7 +303,7 @@ class ScoredItem(Struct, frozen=True, forbid_unknown_fields=True):
     because: str
 
 
-class Result(Struct, frozen=True, forbid_unknown_fields=True):
+class Result(Struct, frozen=True):
     """One user's cached list, best first."""
 
     format: Literal[1]
@@ -309,7 +311,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
     items: list[ScoredItem]
 
 
-class BasketResult(Struct, frozen=True, forbid_unknown_fields=True):
+class BasketResult(Struct, frozen=True):
     """The cached list of a basket, best first, and which of its items the snapshot does not know."""
 
     format: Literal[1]
@@ -368,13 +370,13 @@ Reply = Neighbours | Pair | History | Unknown
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a generation fixes beside its model."""
+    """What a generation fixes beside its model; closed, since who does not know an option computes other lists."""
 
     list_length: Annotated[int, Meta(ge=1)]
     exclude_history: bool = True
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True):
     """What a generation was made with, and the list for a user who has none."""
 
     format: Literal[1]

@@ -1,0 +1,64 @@
+// Prints a user's recommendations: java -cp "JARS" Read.java USER [N], with the jars of Jedis and Jackson.
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import redis.clients.jedis.RedisClient;
+
+public class Read {
+    private static final String PREFIX = System.getenv().getOrDefault("RECKONER_PREFIX", "reckoner");
+
+    private record Place(String item, Double score, String because) {}
+
+    public static void main(String[] arguments) throws Exception {
+        String user = arguments[0];
+        int n = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 10;
+        Map<String, String> environment = System.getenv();
+        String url = environment.getOrDefault("RECKONER_REDIS_URL", "redis://localhost:6379");
+        try (RedisClient redis = RedisClient.create(url)) {
+            print(redis, user, n);
+        }
+    }
+
+    private static void print(RedisClient redis, String user, int n) throws Exception {
+        String generation = redis.get(PREFIX + ":generation");
+        if (generation == null) {
+            throw new IllegalStateException("No model was fitted yet.");
+        }
+        List<String> values =
+            redis.mget(PREFIX + ":record:" + generation, PREFIX + ":rec:" + generation + ":" + user);
+        ObjectMapper json = new ObjectMapper();
+        JsonNode record = json.readTree(values.get(0));
+        List<Place> places = new ArrayList<>();
+        if (values.get(1) != null) {
+            for (JsonNode at : json.readTree(values.get(1)).get("items")) {
+                places.add(new Place(at.get("item").asText(), at.get("score").asDouble(), at.get("because").asText()));
+            }
+        }
+        if (places.isEmpty()) {
+            for (JsonNode item : record.get("popular")) {
+                places.add(new Place(item.asText(), null, null));
+            }
+        }
+        places = places.subList(0, Math.min(n, places.size()));
+
+        List<String> ids = new ArrayList<>();
+        for (Place place : places) {
+            ids.addAll(List.of(place.item(), place.because() == null ? place.item() : place.because()));
+        }
+        List<String> titles =
+            redis.hmget(PREFIX + ":titles:" + record.get("snapshot").asText(), ids.toArray(String[]::new));
+        for (int i = 0; i < places.size(); i++) {
+            Place place = places.get(i);
+            String line = (i + 1) + "\t" + Objects.requireNonNullElse(titles.get(2 * i), place.item());
+            if (place.because() != null) {
+                line += String.format(Locale.ROOT, "\t%.4f\t", place.score());
+                line += Objects.requireNonNullElse(titles.get(2 * i + 1), place.because());
+            }
+            System.out.println(line);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// Prints a user's recommendations: go run read.go USER [N]
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+type place struct {
+	Item    string
+	Score   float64
+	Because *string
+}
+
+type record struct {
+	Snapshot string
+	Popular  []string
+}
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatal("usage: go run read.go USER [N]")
+	}
+	n := 10
+	if len(os.Args) > 2 {
+		n, _ = strconv.Atoi(os.Args[2])
+	}
+	if err := printPlaces(context.Background(), os.Args[1], n); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func printPlaces(ctx context.Context, user string, n int) error {
+	prefix := setting("RECKONER_PREFIX", "reckoner")
+	options, err := redis.ParseURL(setting("RECKONER_REDIS_URL", "redis://localhost:6379"))
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+
+	generation, err := client.Get(ctx, prefix+":generation").Result()
+	if errors.Is(err, redis.Nil) {
+		return errors.New("no model was fitted yet")
+	} else if err != nil {
+		return err
+	}
+	values, err := client.MGet(ctx, prefix+":record:"+generation, prefix+":rec:"+generation+":"+user).Result()
+	if err != nil {
+		return err
+	}
+	var made record
+	var result struct{ Items []place }
+	for i, into := range []any{&made, &result} {
+		if text, ok := values[i].(string); ok {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
+				return err
+			}
+		}
+	}
+	places := result.Items
+	if len(places) == 0 {
+		for _, item := range made.Popular {
+			places = append(places, place{Item: item})
+		}
+	}
+	if len(places) > n {
+		places = places[:n]
+	}
+
+	var ids []string
+	for _, p := range places {
+		ids = append(ids, p.Item)
+		if p.Because != nil {
+			ids = append(ids, *p.Because)
+		}
+	}
+	found, err := client.HMGet(ctx, prefix+":titles:"+made.Snapshot, ids...).Result()
+	if err != nil {
+		return err
+	}
+	titles := map[string]string{}
+	for i, id := range ids {
+		titles[id] = id
+		if title, ok := found[i].(string); ok {
+			titles[id] = title
+		}
+	}
+	for i, p := range places {
+		fmt.Printf("%d\t%s", i+1, titles[p.Item])
+		if p.Because != nil {
+			fmt.Printf("\t%.4f\t%s", p.Score, titles[*p.Because])
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+func setting(name, usual string) string {
+	if value, ok := os.LookupEnv(name); ok {
+		return value
+	}
+	return usual
+}

@@ -1,0 +1,43 @@
+"""What the workers put into Redis for readers keeps the reading contract, under the names that it gives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from shared.redis.scripts import ask
+from tests.world import ITEMS, USERS, Hand, World
+
+CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
+
+
+def validate(name: str, value: Any) -> Any:
+    Draft202012Validator({**CONTRACT, "$ref": f"#/$defs/{name}"}).validate(value)
+    return value
+
+
+async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Hand, prefix: str) -> None:
+    """From the fit of a model to everybody's list, read without anything of ours."""
+    [fit] = await hand.runtime.flows.create([world.unfitted.fit], [hand.runtime.keys.join_fit("g")])
+    await hand.deliver_all()
+    assert (await hand.runtime.flows.load(fit)) is not None
+    record = await hand.runtime.record(world.unfitted.id)
+    await hand.runtime.runs.start(record, 4, 2)
+    await hand.deliver_all()
+
+    pointer = validate("pointer", (await ask(hand.redis, "GET", f"{prefix}:generation")).decode())
+    told = validate("record", json.loads(await ask(hand.redis, "GET", f"{prefix}:record:{pointer}")))
+    assert (told["generation"], told["users"], told["options"]["list_length"]) == (pointer, len(USERS), 5)
+    assert 0 < len(told["popular"]) <= 5
+    names = [f"{prefix}:rec:{pointer}:".encode() + user.encode() for user in USERS]
+    lists = [validate("result", json.loads(data)) for data in await ask(hand.redis, "MGET", *names)]
+    assert [len(found["items"]) > 0 for found in lists] == [user != "with an empty history" for user in USERS]
+    for found in lists:
+        scores = [place["score"] for place in found["items"]]
+        assert found["generation"] == pointer
+        assert all(score > 0 for score in scores)
+        assert scores == sorted(scores, reverse=True)
+    cached = await ask(hand.redis, "HGETALL", f"{prefix}:titles:{told['snapshot']}")
+    titles = validate("titles", {item.decode(): title.decode() for item, title in cached.items()})
+    assert titles == {item: f"The {item}" for item in ITEMS[:30]}

@@ -1,0 +1,110 @@
+"""The reading contract is the shape of what is written: the schema and the decoder take and refuse the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from shared.errors import WireError
+from shared.wire import BASKET, RECORD, RESULT, BasketResult, Codec, Options, Record, Result, ScoredItem
+
+CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
+SHAPES = {"result": Result, "scored_item": ScoredItem, "basket": BasketResult, "record": Record, "options": Options}
+CODECS: dict[str, Codec[Any]] = {"result": RESULT, "basket": BASKET, "record": RECORD}
+
+ids = st.text("abcXYZ019_-", min_size=1, max_size=64)
+texts = st.text(st.characters(codec="utf-8"), max_size=5)
+places = st.lists(
+    st.builds(ScoredItem, item=texts, score=st.floats(0, 1, width=32, exclude_min=True), because=texts), max_size=3
+)
+values: dict[str, st.SearchStrategy[Any]] = {
+    "result": st.builds(Result, format=st.just(1), generation=ids, items=places),
+    "basket": st.builds(
+        BasketResult, format=st.just(1), generation=ids, items=places, unknown=st.lists(texts, max_size=3)
+    ),
+    "record": st.builds(
+        Record,
+        format=st.just(1),
+        generation=ids,
+        model=ids,
+        snapshot=ids,
+        options=st.builds(Options, list_length=st.integers(1, 1000), exclude_history=st.booleans()),
+        made_ms=st.integers(0, 2**53),
+        users=st.integers(0, 2**53),
+        popular=st.lists(texts, min_size=1, max_size=5),
+    ),
+}
+ODD: list[Any] = [None, True, "", "a b", "x" * 65, -1, 0, 2, 0.5, 2**60, [], [None], {}, {"item": "i"}]
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator({**CONTRACT, "$ref": f"#/$defs/{name}"})
+
+
+def bare(schema: Any) -> Any:
+    """A schema without the words that are for people."""
+    if isinstance(schema, dict):
+        return {name: bare(part) for name, part in schema.items() if not (name in WORDS and isinstance(part, str))}
+    return [bare(part) for part in schema] if isinstance(schema, list) else schema
+
+
+WORDS = ("title", "description")
+
+
+def test_the_contract_is_a_schema() -> None:
+    """A valid one, which names itself and its format."""
+    Draft202012Validator.check_schema(CONTRACT)
+    assert CONTRACT["$id"].endswith(":1")
+    assert all(part["description"] for part in CONTRACT["$defs"].values())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
+    """Field by field: types, patterns, bounds, which have to be there, and whether there may be others."""
+    names = {shape.__name__: name for name, shape in SHAPES.items()}
+    _, generated = msgspec.json.schema_components(SHAPES.values(), ref_template="#/$defs/{name}")
+    expected = json.dumps(bare(generated[SHAPES[name].__name__]))
+    for shape, here in names.items():
+        expected = expected.replace(f"#/$defs/{shape}", f"#/$defs/{here}")
+    assert bare(CONTRACT["$defs"][name]) == json.loads(expected)
+
+
+@given(st.sampled_from(list(values)).flatmap(lambda name: st.tuples(st.just(name), values[name])))
+def test_whatever_is_written_keeps_the_contract(named: tuple[str, Any]) -> None:
+    """Any value, as the bytes that are cached."""
+    name, value = named
+    validator(name).validate(json.loads(CODECS[name].encode(value)))
+
+
+@given(st.data())
+def test_what_the_contract_refuses_is_refused_here_too(data: st.DataObject) -> None:
+    """And the other way round: a field that is gone, added, or of another kind, at any depth."""
+    name = data.draw(st.sampled_from(list(values)))
+    value = json.loads(CODECS[name].encode(data.draw(values[name])))
+    parts = list(containers(value))
+    part = data.draw(st.sampled_from(parts))
+    keys = list(part) if isinstance(part, dict) else list(range(len(part)))
+    key = data.draw(st.sampled_from([*keys, "more"] if isinstance(part, dict) else keys))
+    if key in keys and data.draw(st.booleans()):
+        del part[key]
+    else:
+        part[key] = data.draw(st.sampled_from(ODD))
+    try:
+        CODECS[name].decode(json.dumps(value).encode())
+        taken = True
+    except WireError:
+        taken = False
+    assert validator(name).is_valid(value) == taken
+
+
+def containers(value: Any) -> Any:
+    """All objects and non-empty arrays within a value."""
+    if isinstance(value, dict) or (isinstance(value, list) and value):
+        yield value
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from containers(part)

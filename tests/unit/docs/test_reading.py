@@ -1,0 +1,47 @@
+"""The page about reading says what is so: its examples are the files, its key names and its recipe are the code's."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shared.redis.keys import Keys, basket_hash
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "reading.md").read_text(encoding="utf-8")
+EXAMPLES = sorted(path.name for path in (DOCS / "examples").glob("[Rr]ead.*"))
+KEYS = Keys("reckoner")
+
+
+def blocks(language: str) -> list[str]:
+    """The page's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_on_the_page_is_the_file(name: str) -> None:
+    """To the letter, so that what was run is what is read."""
+    language = {".mjs": "js", ".php": "php", ".go": "go", ".rb": "ruby", ".java": "java"}[Path(name).suffix]
+    assert blocks(language) == [(DOCS / "examples" / name).read_text(encoding="utf-8")]
+
+
+def test_the_keys_are_those_that_are_written() -> None:
+    """Each name in the table, in the order of the table."""
+    named = re.findall(r"^\| `(reckoner:[^`]*)` \|", PAGE, flags=re.MULTILINE)
+    basket = KEYS.basket("GENERATION", ["i"]).replace(basket_hash(["i"]), "HASH")
+    assert named == [
+        KEYS.current,
+        KEYS.previous,
+        KEYS.record("GENERATION"),
+        KEYS.result("GENERATION", "USER"),
+        basket,
+        KEYS.titles("SNAPSHOT"),
+    ]
+
+
+def test_the_recipe_makes_a_baskets_key() -> None:
+    """The shell command on the page prints the hash that the workers use."""
+    (command,) = [block for block in blocks("sh") if "sha256sum" in block]
+    printed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert printed.split()[0] == basket_hash(["The Matrix", "12", "Amélie", "12"])
