@@ -389,6 +389,33 @@ class Record(Struct, frozen=True):
     popular: list[str]
 
 
+Name = Annotated[str, Meta(max_length=300)]
+
+
+class Running(Struct, frozen=True, forbid_unknown_fields=True):
+    """A job that a worker runs, and since when by that worker's clock."""
+
+    job: Name
+    since_ms: Count
+
+
+class Beat(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker says of itself once a second; its moments are by its own clock."""
+
+    format: Literal[1]
+    worker: Name
+    host: Name
+    pid: Count
+    version: Name
+    """The release of Ready Reckoner that it runs; empty when it is a checkout that is not installed."""
+    started_ms: Count
+    beat_ms: Count
+    """When it said this."""
+    memory_bytes: Count
+    """What its process holds in memory: resident now, or the most it ever was where only that can be known."""
+    jobs: Annotated[list[Running], Meta(max_length=1000)]
+
+
 SPEC: Codec[Spec] = SealedCodec(Spec)
 PLAN: Codec[Plan] = SealedCodec(Plan)
 PARTIAL: SealedCodec[Partial] = SealedCodec(Partial)
@@ -398,3 +425,4 @@ RESULT: Codec[Result] = Codec(Result, "json")
 BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
 REPLY: Codec[Reply] = Codec(Reply, "json")
 RECORD: Codec[Record] = Codec(Record, "json")
+BEAT: Codec[Beat] = Codec(Beat, "json")

@@ -58,6 +58,7 @@ class Delivery:
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work; a delivery that ends for no fault of the job's gives its try back and comes again."""
+        self.runtime.running[self.job_id] = time.time_ns() // 1_000_000
         try:
             await work()
         except asyncio.CancelledError:
@@ -74,6 +75,8 @@ class Delivery:
             await self.give_back()
             # Without a delay: a delay is a write that a full Redis refuses, and that refusal ends the worker.
             raise Retry from error
+        finally:
+            self.runtime.running.pop(self.job_id, None)
 
     async def give_back(self) -> None:
         """Take this start back from the job's tries, once."""

@@ -65,6 +65,8 @@ class Runtime:
     store: Store
     turns: Turns
     threads: ThreadPoolExecutor
+    running: dict[str, int] = field(default_factory=dict)
+    """The jobs that are being delivered, and since when, in milliseconds since the epoch by this host's clock."""
     # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
     # the garbage collector comes in between ("AST constructor recursion depth mismatch").
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -12,14 +12,14 @@ from arq import ArqRedis, Worker
 
 from shared.cancelling import end
 from shared.flows import Flows
-from shared.redis.connections import connect, is_server_trouble
+from shared.redis.connections import connect
 from shared.redis.keys import Keys
-from shared.redis.scripts import call
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.store import Store
 from shared.wire import arq_deserializer, arq_serializer
+from workers.heartbeat import Heartbeat
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
@@ -30,7 +30,6 @@ log = structlog.get_logger()
 MAX_JOBS = 10
 KERNEL_THREADS = 4
 POLL_DELAY_S = 0.01
-BEAT_S = 1.0
 
 
 def connect_worker(settings: Settings, url: str) -> ArqRedis:
@@ -94,11 +93,9 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
-    await _beat(runtime)
-    ctx["background"] = [
-        asyncio.create_task(_beat_for_ever(runtime)),
-        asyncio.create_task(Sweeper(runtime).run()),
-    ]
+    ctx["heartbeat"] = heartbeat = Heartbeat(runtime)
+    await heartbeat.beat()
+    ctx["background"] = [asyncio.create_task(heartbeat.run()), asyncio.create_task(Sweeper(runtime).run())]
     log.info("worker ready", worker=runtime.worker_id)
 
 
@@ -107,23 +104,6 @@ async def _stop_background(ctx: dict[Any, Any]) -> None:
     background = ctx.pop("background", [])
     await end(*background)
     runtime.threads.shutdown(wait=False)
-    try:
-        await runtime.redis.zrem(runtime.keys.workers, runtime.worker_id)
-    except Exception as error:
-        if not is_server_trouble(error):
-            raise
+    if heartbeat := ctx.pop("heartbeat", None):
+        await heartbeat.stop()
     log.info("worker stopped", worker=runtime.worker_id)
-
-
-async def _beat(runtime: Runtime) -> None:
-    await call(runtime.redis, "beat", [runtime.keys.workers], [runtime.worker_id])
-
-
-async def _beat_for_ever(runtime: Runtime) -> None:
-    while True:
-        await asyncio.sleep(BEAT_S)
-        try:
-            await _beat(runtime)
-        except Exception as error:
-            if not is_server_trouble(error):
-                log.exception("a beat failed")

@@ -5,8 +5,6 @@ import typer
 from producer.cli.output import print_json, print_line
 from producer.cli.users import AsJson
 
-DISTRIBUTION = "ready-reckoner"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -18,14 +16,12 @@ def version(as_json: AsJson = False) -> None:
 
     Example: reckoner version
     """
-    from importlib import metadata
-
     from shared.errors import MissingExtraError
+    from shared.version import DISTRIBUTION, installed_version
 
-    try:
-        found = metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError as error:
-        raise MissingExtraError("This is not installed, so it has no version: install it with pip.") from error
+    found = installed_version()
+    if not found:
+        raise MissingExtraError("This is not installed, so it has no version: install it with pip.")
     if as_json:
         print_json({"version": found})
     else:

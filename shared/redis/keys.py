@@ -24,6 +24,7 @@
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
+| `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
 | `p:events:ID` | channel | end, close | - |
 """
@@ -99,6 +100,10 @@ class Keys:
     def workers(self) -> str:
         """The workers by their last beat."""
         return self._name("workers")
+
+    def beat(self, worker: str) -> str:
+        """What a worker says of itself."""
+        return self._name("worker", worker)
 
     @property
     def sweeper(self) -> str:

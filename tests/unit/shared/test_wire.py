@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.errors import WireError
 from shared.wire import (
+    BEAT,
     OUTCOME,
     PARTIAL,
     PLAN,
@@ -18,6 +19,7 @@ from shared.wire import (
     RESULT,
     SPEC,
     TRACE,
+    Beat,
     Best,
     BlockSpec,
     Chunk,
@@ -31,6 +33,7 @@ from shared.wire import (
     Record,
     Reduce,
     Result,
+    Running,
     ScoredItem,
     Split,
     Task,
@@ -50,6 +53,7 @@ CODECS: dict[str, Codec[Any]] = {
     "OUTCOME": OUTCOME,
     "RESULT": RESULT,
     "RECORD": RECORD,
+    "BEAT": BEAT,
 }
 
 ids = st.text("abcXYZ019_-", min_size=1, max_size=64)
@@ -101,6 +105,18 @@ values: dict[str, st.SearchStrategy[Any]] = {
         made_ms=counts,
         users=counts,
         popular=st.lists(texts, max_size=5),
+    ),
+    "BEAT": st.builds(
+        Beat,
+        format=st.just(1),
+        worker=texts,
+        host=texts,
+        pid=counts,
+        version=texts,
+        started_ms=counts,
+        beat_ms=counts,
+        memory_bytes=counts,
+        jobs=st.lists(st.builds(Running, job=texts, since_ms=counts), max_size=5),
     ),
 }
 tasks: st.SearchStrategy[Task] = st.one_of(
@@ -154,6 +170,12 @@ GOLDEN: list[tuple[str, Any, bytes]] = [
         Record(1, "g1", "m1", "s1", Options(20), 7, 6, ["i1"]),
         b'{"format":1,"generation":"g1","model":"m1","snapshot":"s1",'
         b'"options":{"list_length":20,"exclude_history":true},"made_ms":7,"users":6,"popular":["i1"]}',
+    ),
+    (
+        "BEAT",
+        Beat(1, "w1", "h1", 2, "0.1.0", 3, 4, 5, [Running("split:f1", 6)]),
+        b'{"format":1,"worker":"w1","host":"h1","pid":2,"version":"0.1.0","started_ms":3,"beat_ms":4,'
+        b'"memory_bytes":5,"jobs":[{"job":"split:f1","since_ms":6}]}',
     ),
 ]
 GOLDEN_JOBS: list[tuple[Task, bytes]] = [

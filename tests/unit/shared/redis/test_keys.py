@@ -18,6 +18,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.dead,
         keys.refused,
         keys.workers,
+        keys.beat("r"),
         keys.sweeper,
         *keys.pointers,
         keys.flow("f"),

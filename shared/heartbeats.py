@@ -1,0 +1,81 @@
+"""The workers' heartbeats: what each says of itself once a second, and who has been heard of."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.errors import WireError
+from shared.redis.scripts import ask, call
+from shared.wire import BEAT, Beat
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.redis.keys import Keys
+
+# A worker beats once a second, and is forgotten after ten.
+FORGOTTEN_AFTER_MS = 10_000
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A worker that was heard of lately: by its last beat, and by what it said then, None when that cannot be read."""
+
+    worker: str
+    heard_ms: int
+    """When, by the server's clock."""
+    age_ms: int
+    """How long ago that was."""
+    beat: Beat | None
+
+    @property
+    def skew_ms(self) -> int:
+        """How far the clock of the worker's host is before the server's, and the way of the beat on top; 0 when it
+        cannot be told.
+        """
+        return self.beat.beat_ms - self.heard_ms if self.beat else 0
+
+
+class Heartbeats:
+    """The heartbeats under one prefix."""
+
+    def __init__(self, redis: "Redis", keys: "Keys") -> None:
+        self._redis = redis
+        self._keys = keys
+
+    async def say(self, beat: Beat) -> None:
+        """Write a worker's beat."""
+        names = [self._keys.workers, self._keys.beat(beat.worker)]
+        await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat)])
+
+    async def stop(self, worker: str) -> None:
+        """Take a worker away that has ended in good order."""
+        await ask(self._redis, "ZREM", self._keys.workers, worker)
+        await ask(self._redis, "DEL", self._keys.beat(worker))
+
+    async def heard(self, since_ms: int = 0) -> list[Heard]:
+        """The workers that have been heard of within ten seconds and since a moment by the server's clock, by name."""
+        seconds, microseconds = await ask(self._redis, "TIME")
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        oldest = max(since_ms, now_ms - FORGOTTEN_AFTER_MS)
+        answer = await ask(self._redis, "ZRANGEBYSCORE", self._keys.workers, oldest, "+inf", "WITHSCORES")
+        # Names and scores in turn; a score that was planted may be infinite.
+        scores = {
+            name.decode(errors="replace"): int(min(float(score), 2**53))
+            for name, score in zip(answer[::2], answer[1::2], strict=True)
+        }
+        if not scores:
+            return []
+        names = sorted(scores)
+        beats = await ask(self._redis, "MGET", *map(self._keys.beat, names))
+        return [
+            Heard(name, scores[name], max(0, now_ms - scores[name]), _decode(data))
+            for name, data in zip(names, beats, strict=True)
+        ]
+
+
+def _decode(data: bytes | None) -> Beat | None:
+    try:
+        return None if data is None else BEAT.decode(data)
+    except WireError:
+        # A worker of another release: it beats, and that is what can be known of it.
+        return None

@@ -1,0 +1,80 @@
+"""The heartbeat of one worker process: once a second it says that it is there, and what it is and does."""
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+import time
+
+import structlog
+
+from shared.heartbeats import Heartbeats
+from shared.redis.connections import is_server_trouble
+from shared.version import installed_version
+from shared.wire import Beat, Running
+from workers.runtime import Runtime
+
+BEAT_S = 1.0
+# As much of a job's name as is told; ours are shorter, and others may have put jobs into the queue.
+MOST_LETTERS = 200
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """The heartbeat of one worker process, which begins when this is made."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._beats = Heartbeats(runtime.redis, runtime.keys)
+        self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
+
+    async def beat(self) -> None:
+        """Beat once."""
+        running = self._runtime.running.items()
+        await self._beats.say(
+            Beat(
+                format=1,
+                worker=self._runtime.worker_id,
+                host=self._host,
+                pid=os.getpid(),
+                version=self._version,
+                started_ms=self._started_ms,
+                beat_ms=_now_ms(),
+                memory_bytes=resident_bytes(),
+                jobs=[Running(job[:MOST_LETTERS], since_ms) for job, since_ms in running],
+            )
+        )
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.beat()
+            except Exception as error:
+                if not is_server_trouble(error):
+                    log.exception("a beat failed")
+
+    async def stop(self) -> None:
+        """Say no more; a Redis that is away forgets this worker by itself."""
+        try:
+            await self._beats.stop(self._runtime.worker_id)
+        except Exception as error:
+            if not is_server_trouble(error):
+                raise
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory; where there is no /proc, the most that it ever held."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
