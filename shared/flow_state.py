@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.errors import WireError
-from shared.wire import PLAN, SPEC, BlockSpec, Plan, Spec, UserSpec
+from shared.wire import PLAN, SPEC, BlockSpec, Plan, QuestionSpec, Spec, UserSpec
 
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
@@ -99,6 +99,8 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
             whole_number(field(name))
         if whole_number(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
             raise WireError("The plan is not the one that was made.")
+        if flow.plan is not None and isinstance(spec, QuestionSpec):
+            raise WireError("A question is answered by its split and has no plan.")
         if field("run") != (spec.run.encode() if isinstance(spec, BlockSpec) else b""):
             raise WireError("The run is not the one of its spec.")
         if field("join") and not flow.join.startswith(join_prefix):

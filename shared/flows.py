@@ -16,19 +16,17 @@ from shared.wire import (
     PLAN,
     SPEC,
     TRACE,
-    BasketSpec,
     Chunk,
+    ClickSpec,
     Finish,
     FitSpec,
     FlowTask,
     Outcome,
     Partial,
     Plan,
-    QuestionSpec,
     Reduce,
     Split,
     Trace,
-    UserSpec,
     encode_job,
     place_of,
 )
@@ -59,9 +57,7 @@ class Flows:
         self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def create(
-        self, specs: Sequence[UserSpec | BasketSpec | FitSpec | QuestionSpec], joins: Sequence[str]
-    ) -> list[str]:
+    async def create(self, specs: Sequence[ClickSpec | FitSpec], joins: Sequence[str]) -> list[str]:
         """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
 
         Returns:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
@@ -12,14 +12,17 @@ from shared.errors import NothingFittedError, WireError
 from shared.flows import SLICE
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import Value, ask, call
-from shared.wire import RECORD, RESULT, Options, Record, Result
+from shared.wire import BASKET, RECORD, RESULT, BasketResult, Codec, Options, Record, Result
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.redis.keys import Keys
 
+T = TypeVar("T")
+
 UNNAMED_LIFE_MS = 8 * 86_400_000
+BASKET_LIFE_S = 3_600
 
 
 def generation_id(model: str, options: Options) -> str:
@@ -68,14 +71,7 @@ class Results:
     async def record(self, generation: str) -> Record | None:
         """What a generation was made with; None also when its record could not be read, which then is set aside."""
         key = self.keys.record(generation)
-        data = await ask(self._redis, "GET", key)
-        if data is None:
-            return None
-        try:
-            return RECORD.decode(data)
-        except WireError as error:
-            await self._refusals.string("record", generation, key, data, str(error))
-            return None
+        return await self._decode(RECORD, "record", generation, key, await ask(self._redis, "GET", key))
 
     async def adopt(self, flow_id: str, round_: int, record: Record) -> bool:
         """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
@@ -117,14 +113,28 @@ class Results:
         for start in range(0, len(users), SLICE):
             names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
             for name, data in zip(names, await ask(self._redis, "MGET", *names), strict=True):
-                found.append(None if data is None else await self._decode(name, data))
+                result = await self._decode(RESULT, "result", name, name, data)
+                found.append(result)
         return found
 
-    async def _decode(self, key: str, data: bytes) -> Result | None:
+    async def write_basket(self, generation: str, items: Sequence[str], data: bytes) -> None:
+        """Put a basket's encoded result into the cache, for an hour."""
+        await ask(self._redis, "SET", self.keys.basket(generation, items), data, "EX", BASKET_LIFE_S)
+
+    async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
+        """A basket's cached result; one that could not be read is set aside and counts as a miss."""
+        name = self.keys.basket(generation, items)
+        # For MGET a key of another type is a miss, as it is for `read`.
+        [data] = await ask(self._redis, "MGET", name)
+        return await self._decode(BASKET, "basket", name, name, data)
+
+    async def _decode(self, codec: Codec[T], kind: str, what: str, key: str, data: bytes | None) -> T | None:
+        if data is None:
+            return None
         try:
-            return RESULT.decode(data)
+            return codec.decode(data)
         except WireError as error:
-            await self._refusals.string("result", key, key, data, str(error))
+            await self._refusals.string(kind, what, key, data, str(error))
             return None
 
     async def drop(self, generation: str, users: Sequence[str]) -> None:

@@ -16,6 +16,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 DIGEST_BYTES = 16
 # The most items that one basket, and the most places that the answer to one question, can have.
 MOST_ITEMS = 1000
+# The most bytes that the ids of one basket can have in sum: its job is kept whole with the dead letters when it fails.
+MOST_BASKET_BYTES = 65_536
 
 REFUSE = "refuse"
 
@@ -212,8 +214,12 @@ class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
     """What a job for a basket asks for: the list for somebody of whom nothing is known but these items."""
 
     items: Annotated[list[str], Meta(min_length=1, max_length=MOST_ITEMS)]
-    """Distinct, in the order of their bytes."""
+    """Distinct, in the order of their bytes, of which they have at most `MOST_BASKET_BYTES` in sum."""
     generation: Id
+
+    def __post_init__(self) -> None:
+        if sum(len(item.encode()) for item in self.items) > MOST_BASKET_BYTES:
+            raise ValueError(f"The ids of a basket have more than {MOST_BASKET_BYTES:,} bytes in sum.")
 
 
 class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True):
@@ -233,9 +239,11 @@ class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True
     n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
 
 
-ScoringSpec = UserSpec | BlockSpec
+ScoringSpec = UserSpec | BlockSpec | BasketSpec
 QuestionSpec = SimilarSpec | HistorySpec
-Spec = ScoringSpec | BasketSpec | FitSpec | QuestionSpec
+# What somebody waits for.
+ClickSpec = UserSpec | BasketSpec | QuestionSpec
+Spec = ScoringSpec | FitSpec | QuestionSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

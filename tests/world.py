@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType
@@ -18,16 +18,29 @@ from redis.asyncio import Redis
 from shared.flow_state import Flow
 from shared.flows import Flows, fresh_id
 from shared.model_config import ModelConfig, model_id
-from shared.models import write_model
+from shared.models import open_model, write_model
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.scripts import ask
 from shared.results import Results, generation_id
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot, write_snapshot
 from shared.store import DirectoryStore
-from shared.wire import RESULT, FitSpec, Options, Plan, Record, Reduce, Result, ScoredItem, Split, arq_deserializer
+from shared.wire import (
+    BASKET,
+    RESULT,
+    BasketResult,
+    FitSpec,
+    Options,
+    Plan,
+    Record,
+    Reduce,
+    Result,
+    ScoredItem,
+    Split,
+    arq_deserializer,
+)
 from tests.interactions import random_interactions
-from tests.reference import reference_lists, reference_rows
+from tests.reference import Entry, reference_lists, reference_rows
 from workers.settings import build_worker
 from workers.turns import Turns
 
@@ -108,11 +121,24 @@ def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, 
     generation = generation_id(model, options)
     popular = [ITEMS[item] for item in snapshot.popular(LIST_LENGTH).tolist()]
     record = Record(1, generation, model, snapshot.id, options, 1_700_000_000_000 + number, len(USERS), popular)
-    results = [
-        Result(1, generation, [ScoredItem(ITEMS[e.item], float(str(e.score)), ITEMS[e.reason]) for e in entries])
-        for entries in lists
-    ]
+    results = [Result(1, generation, _places(entries)) for entries in lists]
     return Generation(record, config, dict(zip(USERS, map(RESULT.encode, results), strict=True)))
+
+
+def _places(entries: Sequence[Entry]) -> list[ScoredItem]:
+    return [ScoredItem(ITEMS[e.item], float(str(e.score)), ITEMS[e.reason]) for e in entries]
+
+
+def basket_bytes(store: DirectoryStore, record: Record, items: Sequence[str]) -> bytes:
+    """The list of a basket as it must be cached, in a generation of a snapshot of `ITEMS`."""
+    model = open_model(store.fetch("models", record.model))
+    history = np.array(sorted(ITEMS.index(item) for item in items if item in ITEMS), np.uint32)
+    [entries] = reference_lists(
+        model.row_ptr, model.row_items, model.row_values, np.array([0, history.size]), history, None,
+        length=record.options.list_length,
+    )  # fmt: skip
+    unknown = [item for item in items if item not in ITEMS]
+    return BASKET.encode(BasketResult(1, record.generation, _places(entries), unknown))
 
 
 def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, rows: Any) -> None:

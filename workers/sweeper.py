@@ -11,7 +11,7 @@ from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
-from shared.wire import Finish, UserSpec
+from shared.wire import ClickSpec, Finish
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -133,4 +133,4 @@ class Sweeper:
 
 
 def _is_click(flow: Flow | DamagedFlowError | None) -> bool:
-    return isinstance(flow, Flow) and isinstance(flow.spec, UserSpec)
+    return isinstance(flow, Flow) and isinstance(flow.spec, ClickSpec)

@@ -1,10 +1,14 @@
-"""The chunk task: the best candidates of one range of items for each user of a job, or one block of a fit."""
+"""The chunk task: the best candidates of one range of items for each history of a job, or one block of a fit."""
 
 import time
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.flow_state import Flow
 from shared.snapshots import Snapshot
-from shared.wire import Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace
+from shared.wire import BasketSpec, Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace, UserSpec
 from workers.kernels.score import score_users
 from workers.runtime import Runtime
 from workers.tasks.fit import build_part
@@ -25,7 +29,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
     await runtime.flows.store_partial(task, partial, trace, flow.block)
 
 
-def users_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> range:
+def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:
     """The indices of a job's users: one, or a block of neighbouring ones."""
     if isinstance(spec, BlockSpec):
         start = block * spec.block_size
@@ -34,19 +38,39 @@ def users_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> range:
     return range(0) if user is None else range(user, user + 1)
 
 
+def known_items(spec: BasketSpec, snapshot: Snapshot) -> NDArray[np.uint32]:
+    """The indices of those of a basket's items that the snapshot has, ascending."""
+    found = [snapshot.items.find(item) for item in spec.items]
+    return np.unique(np.array([index for index in found if index is not None], np.uint32))
+
+
+class Histories(NamedTuple):
+    """What is scored: int64[n + 1] pointers into uint32 items and their float32 weights, None where all are 1."""
+
+    ptr: NDArray[np.int64]
+    items: NDArray[np.uint32]
+    weights: NDArray[np.float32] | None
+
+
+def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
+    """The histories of a job's users; the items of a basket are one in which each weighs 1."""
+    if isinstance(spec, BasketSpec):
+        items = known_items(spec, snapshot)
+        return Histories(np.array([0, items.size], np.int64), items, None)
+    users = users_of(spec, block, snapshot)
+    return Histories(snapshot.user_ptr[users.start : users.stop + 1], snapshot.user_items, snapshot.user_weights)
+
+
 async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int) -> Best:
-    """The best of the candidates `first` to before `last` for each user of the job."""
+    """The best of the candidates `first` to before `last` for each history of the job."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
-    users = users_of(spec, block, snapshot)
     best = await runtime.kernel(
         lambda stop: score_users(
             model.row_ptr,
             model.row_items,
             model.row_values,
-            snapshot.user_ptr[users.start : users.stop + 1],
-            snapshot.user_items,
-            snapshot.user_weights,
+            *histories_of(spec, block, snapshot),
             first,
             last,
             record.options.list_length,

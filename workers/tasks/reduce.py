@@ -12,8 +12,11 @@ from shared.flow_state import Flow
 from shared.flows import MAX_REWORK, SLICE
 from shared.snapshots import Snapshot
 from shared.wire import (
+    BASKET,
     PARTIAL,
     RESULT,
+    BasketResult,
+    BasketSpec,
     Best,
     BlockSpec,
     FitSpec,
@@ -27,6 +30,7 @@ from shared.wire import (
     place_of,
 )
 from shared.wire import Partial as StoredPartial
+from workers.decimals import shortest
 from workers.kernels.merge import Partial, merge
 from workers.retention import delete_unreferred
 from workers.runtime import Runtime
@@ -88,8 +92,12 @@ async def again(runtime: Runtime, flow: Flow, missing: Sequence[int], unusable: 
 async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial]) -> Outcome | None:
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
-    users = users_of(spec, flow.block or 0, snapshot)
     partials = [partial for partial in stored if isinstance(partial, Best)]
+    if isinstance(spec, BasketSpec):
+        basket = await runtime.in_thread(lambda: merged_basket(partials, spec, snapshot, record))
+        await runtime.results.write_basket(spec.generation, spec.items, BASKET.encode(basket))
+        return None
+    users = users_of(spec, flow.block or 0, snapshot)
     lists = await runtime.in_thread(lambda: merged_lists(partials, users, snapshot, record))
     outcome = None
     if isinstance(spec, BlockSpec):
@@ -119,6 +127,17 @@ def merged_lists(partials: Sequence[Best], users: range, snapshot: Snapshot, rec
     return lists
 
 
+def merged_basket(partials: Sequence[Best], spec: BasketSpec, snapshot: Snapshot, record: Record) -> BasketResult:
+    """The list of a basket, from the partials of all its chunk tasks; there are none where no item is known."""
+    items: list[ScoredItem] = []
+    if partials:
+        best = merge([_arrays(partial) for partial in partials], record.options.list_length)
+        [result] = as_results(best, snapshot, record.generation)
+        items = result.items
+    unknown = [item for item in spec.items if snapshot.items.find(item) is None]
+    return BasketResult(1, record.generation, items, unknown)
+
+
 def _arrays(partial: Best) -> Partial:
     return Partial(
         np.frombuffer(partial.counts, np.uint32),
@@ -129,14 +148,9 @@ def _arrays(partial: Best) -> Partial:
 
 
 def as_results(best: Partial, snapshot: Snapshot, generation: str) -> Iterator[Result]:
-    """The lists of a job's users with the ids that the caller knows.
-
-    A score is given as the shortest decimal that is read back as the same float32.
-    """
-    # numpy prints the shortest digits that tell a float32 from its neighbours; a float64 of them prints the same.
-    scores = (float(str(score)) for score in best.scores)
+    """The lists of a job's users with the ids that the caller knows, and scores that print as a float32 does."""
     ids = {item: snapshot.items[item] for item in np.union1d(best.items, best.reasons).tolist()}
-    places = zip(best.items.tolist(), scores, best.reasons.tolist(), strict=True)
+    places = zip(best.items.tolist(), map(shortest, best.scores), best.reasons.tolist(), strict=True)
     for count in best.counts.tolist():
         own = islice(places, count)
         yield Result(1, generation, [ScoredItem(ids[item], score, ids[reason]) for item, score, reason in own])

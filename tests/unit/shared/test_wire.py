@@ -10,15 +10,21 @@ from hypothesis import strategies as st
 
 from shared.errors import WireError
 from shared.wire import (
+    BASKET,
     BEAT,
+    MOST_BASKET_BYTES,
+    MOST_ITEMS,
     OUTCOME,
     PARTIAL,
     PLAN,
     RECORD,
     REFUSE,
+    REPLY,
     RESULT,
     SPEC,
     TRACE,
+    BasketResult,
+    BasketSpec,
     Beat,
     Best,
     BlockSpec,
@@ -26,8 +32,13 @@ from shared.wire import (
     Codec,
     Finish,
     FitSpec,
+    History,
+    HistoryItem,
+    HistorySpec,
+    Neighbours,
     Options,
     Outcome,
+    Pair,
     Part,
     Plan,
     Record,
@@ -35,9 +46,13 @@ from shared.wire import (
     Result,
     Running,
     ScoredItem,
+    SealedCodec,
+    SimilarItem,
+    SimilarSpec,
     Split,
     Task,
     Trace,
+    Unknown,
     UserSpec,
     arq_deserializer,
     arq_serializer,
@@ -52,6 +67,8 @@ CODECS: dict[str, Codec[Any]] = {
     "TRACE": TRACE,
     "OUTCOME": OUTCOME,
     "RESULT": RESULT,
+    "BASKET": BASKET,
+    "REPLY": REPLY,
     "RECORD": RECORD,
     "BEAT": BEAT,
 }
@@ -61,6 +78,7 @@ counts = st.integers(0, 2**53)
 # Nothing that crosses is not a number.
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(codec="utf-8"))
+places = st.lists(st.builds(ScoredItem, item=texts, score=numbers, because=texts), max_size=5)
 values: dict[str, st.SearchStrategy[Any]] = {
     "SPEC": st.one_of(
         st.builds(UserSpec, user=texts, generation=ids),
@@ -73,6 +91,9 @@ values: dict[str, st.SearchStrategy[Any]] = {
             shrink=numbers.filter(lambda number: number >= 0),
             list_length=st.integers(1, 1000),
         ),
+        st.builds(BasketSpec, items=st.lists(texts, min_size=1, max_size=5), generation=ids),
+        st.builds(SimilarSpec, item=texts, other=texts | st.none(), generation=ids, n=st.integers(1, MOST_ITEMS)),
+        st.builds(HistorySpec, user=texts, generation=ids, n=st.integers(1, MOST_ITEMS)),
     ),
     "PLAN": st.builds(Plan, bounds=st.lists(counts, min_size=1, max_size=501)),
     "PARTIAL": st.one_of(
@@ -93,7 +114,32 @@ values: dict[str, st.SearchStrategy[Any]] = {
         Result,
         format=st.just(1),
         generation=ids,
-        items=st.lists(st.builds(ScoredItem, item=texts, score=numbers, because=texts), max_size=5),
+        items=places,
+    ),
+    "BASKET": st.builds(
+        BasketResult, format=st.just(1), generation=ids, items=places, unknown=st.lists(texts, max_size=3)
+    ),
+    "REPLY": st.one_of(
+        st.builds(
+            Neighbours,
+            users=counts,
+            items=st.lists(st.builds(SimilarItem, item=texts, similarity=numbers), max_size=5),
+        ),
+        st.builds(Pair, similarity=numbers, users=counts, other_users=counts, shared_users=counts),
+        st.builds(
+            History,
+            count=counts,
+            items=st.lists(
+                st.builds(
+                    HistoryItem,
+                    item=texts,
+                    weight=numbers | st.none(),
+                    time_ms=st.integers(-(2**53), 2**53) | st.none(),
+                ),
+                max_size=5,
+            ),
+        ),
+        st.builds(Unknown, ids=st.lists(texts, max_size=3)),
     ),
     "RECORD": st.builds(
         Record,
@@ -146,6 +192,24 @@ GOLDEN: list[tuple[str, Any, bytes]] = [
         b"\x86\xa4type\xa3fit\xa8snapshot\xa2s1\xaasimilarity\xa6cosine\xaaneighboursd"
         b"\xa6shrink\xcb\0\0\0\0\0\0\0\0\xablist_length\x14",
     ),
+    (
+        "SPEC",
+        BasketSpec(["i1", "i2"], "g1"),
+        b"\xcf\xe8\xc7\xd2\xf2\xbd\xc8\xe4\xa9t\x83d\x9a\xd90P"
+        b"\x83\xa4type\xa6basket\xa5items\x92\xa2i1\xa2i2\xaageneration\xa2g1",
+    ),
+    (
+        "SPEC",
+        SimilarSpec("i1", "i2", "g1", 10),
+        b"\x99G\xe5\x07Zh\xa8\xb2q\xf0\xc7\xc8:\xe1\x05a"
+        b"\x85\xa4type\xa7similar\xa4item\xa2i1\xa5other\xa2i2\xaageneration\xa2g1\xa1n\n",
+    ),
+    (
+        "SPEC",
+        HistorySpec("a user", "g1", 10),
+        b"\xac\xe2\x88\xea\xcc\xc0#\xb2s\x8a\x1d\x0bZ\x00m\xc8"
+        b"\x84\xa4type\xa7history\xa4user\xa6a user\xaageneration\xa2g1\xa1n\n",
+    ),
     ("PLAN", Plan([0, 10, 40]), b"\xfa\xff\x1f\xf4\x7f.\x8c\x8dp\xfc\x9an0\xe9/w\x91\x93\0\n("),
     (
         "PARTIAL",
@@ -165,6 +229,28 @@ GOLDEN: list[tuple[str, Any, bytes]] = [
         Result(1, "g1", [ScoredItem("i1", 0.1, "i2")]),
         b'{"format":1,"generation":"g1","items":[{"item":"i1","score":0.1,"because":"i2"}]}',
     ),
+    (
+        "BASKET",
+        BasketResult(1, "g1", [ScoredItem("i1", 0.1, "i2")], ["i3"]),
+        b'{"format":1,"generation":"g1","items":[{"item":"i1","score":0.1,"because":"i2"}],"unknown":["i3"]}',
+    ),
+    (
+        "REPLY",
+        Neighbours(3, [SimilarItem("i1", 0.5)]),
+        b'{"type":"neighbours","users":3,"items":[{"item":"i1","similarity":0.5}]}',
+    ),
+    (
+        "REPLY",
+        Pair(0.5, 3, 2, 1),
+        b'{"type":"pair","similarity":0.5,"users":3,"other_users":2,"shared_users":1}',
+    ),
+    (
+        "REPLY",
+        History(2, [HistoryItem("i1", None, 7), HistoryItem("i2", 0.5, None)]),
+        b'{"type":"history","count":2,"items":[{"item":"i1","weight":null,"time_ms":7},'
+        b'{"item":"i2","weight":0.5,"time_ms":null}]}',
+    ),
+    ("REPLY", Unknown(["a user"]), b'{"type":"unknown","ids":["a user"]}'),
     (
         "RECORD",
         Record(1, "g1", "m1", "s1", Options(20), 7, 6, ["i1"]),
@@ -293,6 +379,24 @@ def test_a_partial_is_good_in_its_place_alone() -> None:
     for place in (place_of("f1", 1), place_of("f2", 0), place_of("f1", 0, 0), ""):
         with pytest.raises(WireError):
             PARTIAL.decode(data, place)
+
+
+def test_a_basket_is_bounded_in_items_and_in_bytes() -> None:
+    """A thousand items, and 64 KiB of ids: its spec is kept whole with the dead letters."""
+    for items in ([], ["a"] * (MOST_ITEMS + 1)):
+        with pytest.raises(WireError):
+            SPEC.decode(SPEC.encode(BasketSpec(items, "g")))
+    for items in ([f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * (MOST_BASKET_BYTES // 2)]):
+        assert SPEC.decode(SPEC.encode(BasketSpec(items, "g"))) == BasketSpec(items, "g")
+    with pytest.raises(ValueError, match="65,536 bytes"):
+        BasketSpec(["ü" * (MOST_BASKET_BYTES // 2), "a"], "g")
+
+
+def test_a_larger_basket_than_may_be_is_refused() -> None:
+    """Also one that nobody here has made."""
+    body = {"type": "basket", "items": ["x" * (MOST_BASKET_BYTES + 1)], "generation": "g"}
+    with pytest.raises(WireError, match="65,536 bytes"):
+        SPEC.decode(SealedCodec[Any](dict).encode(body))
 
 
 WRONG_SHAPES: list[Any] = [

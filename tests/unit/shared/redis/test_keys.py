@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import shared.redis.keys
-from shared.redis.keys import Keys, in_progress_key, job_key, tries_key, types_of_jobs
+from shared.redis.keys import Keys, basket_hash, in_progress_key, job_key, tries_key, types_of_jobs
 
 ROOT = Path(shared.redis.keys.__file__).parents[2]
 
@@ -26,6 +26,9 @@ def all_names(keys: Keys) -> list[str]:
         keys.tasks("f"),
         keys.join_user("g", "u"),
         keys.join_fit("g"),
+        keys.join_basket("g", ["i"]),
+        keys.join_question("g", b"a spec"),
+        keys.basket("g", ["i"]),
         keys.record("g"),
         keys.titles("s"),
         keys.result("g", "u"),
@@ -49,7 +52,7 @@ def test_each_name_stands_in_the_table() -> None:
     """The module's docstring lists every key, its type, its writer and its life."""
     table = shared.redis.keys.__doc__ or ""
     for name in all_names(Keys("p")):
-        shown = re.sub(r":[0-9a-f]{32}$", ":HASH", name)
+        shown = re.sub(r":(?:[0-9a-f]{32}|[0-9a-f]{64})$", ":HASH", name)
         for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER"}.items():
             shown = re.sub(f":{short}(?=:|$)", f":{long}", shown)
         assert f"`{shown}`" in table, name
@@ -68,6 +71,17 @@ def test_a_user_of_any_text_has_a_join_of_his_own(user: str) -> None:
 def test_a_result_has_a_name_that_any_language_can_build() -> None:
     """Prefix, generation and the user's own id, as they are."""
     assert Keys("reckoner").result("g1", "user 7:ü") == "reckoner:rec:g1:user 7:ü"
+
+
+def test_a_basket_has_a_name_that_does_not_depend_on_how_it_was_given() -> None:
+    """Its order and its repeats are nothing; where one id ends and the next begins is."""
+    hashes = {basket_hash(items) for items in (["a", "b"], ["ab"], ["a", "b", ""], ["a"], ["1:a"], [])}
+    assert len(hashes) == 6
+    assert basket_hash(["b", "a", "b"]) == basket_hash(["a", "b"])
+    # The bytes `1:a1:b`.
+    assert Keys("reckoner").basket("g1", ["b", "a"]) == (
+        "reckoner:basket:g1:facdde7abf1eac5b301273ab2e282f79bab0100f058833a7b8bdf9f80741e149"
+    )
 
 
 def test_what_arq_has_of_a_job_is_where_arq_looks() -> None:

@@ -1,0 +1,92 @@
+"""Questions: what the model and the snapshot of a generation say of one item, of two, or of one user."""
+
+import numpy as np
+
+from shared.models import Model
+from shared.snapshots import Snapshot
+from shared.wire import (
+    History,
+    HistoryItem,
+    HistorySpec,
+    Neighbours,
+    Pair,
+    QuestionSpec,
+    Reply,
+    SimilarItem,
+    SimilarSpec,
+    Unknown,
+)
+from workers.decimals import shortest
+from workers.kernels.pair import compare
+from workers.runtime import Runtime
+
+
+async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
+    """The answer to a question, in the generation that it names."""
+    record = await runtime.record(spec.generation)
+    snapshot = await runtime.snapshot(record.snapshot)
+    if isinstance(spec, HistorySpec):
+        return await runtime.in_thread(lambda: history(snapshot, spec))
+    model = await runtime.model(record.model)
+    return await runtime.in_thread(lambda: similar(model, snapshot, spec))
+
+
+def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec) -> Reply:
+    """An item's neighbours, or how similar it is to another one; `Unknown` where the snapshot does not know one."""
+    wanted = [spec.item] if spec.other is None else [spec.item, spec.other]
+    found = {item: snapshot.items.find(item) for item in wanted}
+    unknown = [item for item, index in found.items() if index is None]
+    indices = [index for index in map(found.get, wanted) if index is not None]
+    if unknown:
+        return Unknown(unknown)
+    if spec.other is None:
+        return neighbours(model, snapshot, indices[0], spec.n)
+    return pair(model, snapshot, *indices)
+
+
+def neighbours(model: Model, snapshot: Snapshot, item: int, n: int) -> Neighbours:
+    """The first `n` of an item's row, the highest value first, then the smaller index."""
+    row = slice(model.row_ptr[item], model.row_ptr[item + 1])
+    items, values = model.row_items[row], model.row_values[row]
+    # Stable: a row is in index order.
+    best = np.argsort(-values, kind="stable")[:n]
+    users = int(snapshot.item_ptr[item + 1] - snapshot.item_ptr[item])
+    return Neighbours(users, [SimilarItem(snapshot.items[int(items[at])], shortest(values[at])) for at in best])
+
+
+def pair(model: Model, snapshot: Snapshot, item: int, other: int) -> Pair:
+    """How similar two items are under the model's configuration, whether or not the model has kept it."""
+    compared = compare(
+        snapshot.item_ptr,
+        snapshot.item_users,
+        snapshot.item_weights,
+        item,
+        other,
+        similarity=model.config.similarity,
+        shrink=model.config.shrink,
+    )
+    return Pair(shortest(compared.similarity), compared.users, compared.other_users, compared.shared_users)
+
+
+def history(snapshot: Snapshot, spec: HistorySpec) -> Reply:
+    """What a user has had, the newest first and then the smaller index; in index order where there are no times."""
+    user = snapshot.users.find(spec.user)
+    if user is None:
+        return Unknown([spec.user])
+    row = slice(snapshot.user_ptr[user], snapshot.user_ptr[user + 1])
+    items = snapshot.user_items[row]
+    weights = None if snapshot.user_weights is None else snapshot.user_weights[row]
+    times = None if snapshot.user_times is None else snapshot.user_times[row]
+    # Stable: a row is in index order.
+    first = (np.arange(items.size) if times is None else np.argsort(-times, kind="stable"))[: spec.n]
+    return History(
+        items.size,
+        [
+            HistoryItem(
+                snapshot.items[int(items[at])],
+                None if weights is None else shortest(weights[at]),
+                None if times is None else int(times[at]),
+            )
+            for at in first
+        ],
+    )
