@@ -116,7 +116,7 @@ class Runs:
         if not raw:
             return None
         try:
-            return _decode_run(run_id, {name.decode(): value for name, value in raw.items()})
+            return decode_run(run_id, {name.decode(): value for name, value in raw.items()})
         except (KeyError, ValueError, msgspec.MsgspecError, WireError) as error:
             raise DamagedRunError(run_id, raw.get(b"generation", b"").decode(errors="replace")) from error
 
@@ -195,7 +195,8 @@ class Runs:
         return lost
 
 
-def _decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
+def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
+    """The run that a hash in Redis holds; it raises one of many errors where that is not what it should be."""
     state = msgspec.convert(fields["state"].decode(), RunState)
     if state != "ended":
         SPEC.decode(fields["spec"])

@@ -1,12 +1,14 @@
 """What the workers put into Redis for readers keeps the reading contract, under the names that it gives."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from shared.redis.scripts import ask
+from shared.wire import BasketSpec
 from tests.world import ITEMS, USERS, Hand, World
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
@@ -18,7 +20,7 @@ def validate(name: str, value: Any) -> Any:
 
 
 async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Hand, prefix: str) -> None:
-    """From the fit of a model to everybody's list, read without anything of ours."""
+    """From the fit of a model to everybody's list and that of a basket, read without anything of ours."""
     [fit] = await hand.runtime.flows.create([world.unfitted.fit], [hand.runtime.keys.join_fit("g")])
     await hand.deliver_all()
     assert (await hand.runtime.flows.load(fit)) is not None
@@ -38,6 +40,13 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
         assert found["generation"] == pointer
         assert all(score > 0 for score in scores)
         assert scores == sorted(scores, reverse=True)
+    basket = ["nobody's", *ITEMS[:3]]
+    spec = BasketSpec(sorted(basket), pointer)
+    await hand.runtime.flows.create([spec], [hand.runtime.keys.join_basket(pointer, basket)])
+    await hand.deliver_all()
+    digest = sha256(b"".join(b"%d:" % len(item) + item for item in sorted(item.encode() for item in basket)))
+    data = await ask(hand.redis, "GET", f"{prefix}:basket:{pointer}:{digest.hexdigest()}")
+    assert validate("basket", json.loads(data))["unknown"] == ["nobody's"]
     cached = await ask(hand.redis, "HGETALL", f"{prefix}:titles:{told['snapshot']}")
     titles = validate("titles", {item.decode(): title.decode() for item, title in cached.items()})
     assert titles == {item: f"The {item}" for item in ITEMS[:30]}
