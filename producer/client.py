@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from producer.status import Status, read_status, read_workers
+from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import patiently, wait_for_flows
 from shared.errors import (
     FlowFailedError,
@@ -292,9 +292,9 @@ class Reckoner:
                 return
             await asyncio.sleep(FOLLOW_S)
 
-    async def status(self) -> Status:
-        """The system as it is now."""
-        return await read_status(self.redis, self.keys, self.results, self.runs)
+    async def status(self, tell: Tell = untold) -> Status:
+        """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
+        return await read_status(self.redis, self.keys, self.results, self.runs, tell)
 
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""

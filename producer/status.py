@@ -1,11 +1,14 @@
-"""The system as it is now: who works, what waits, which generation readers see."""
+"""The system as it is now: who works on what, what waits, which generations there are, what was refused."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
+from shared.heartbeats import Heard, Heartbeats
+from shared.redis.keys import in_progress_key
 from shared.redis.scripts import ask
 from shared.runs import Run, Runs
 
@@ -14,90 +17,198 @@ if TYPE_CHECKING:
 
     from shared.redis.keys import Keys
     from shared.results import Results
+    from shared.wire import Record
 
 # A worker beats once a second.
 SILENT_AFTER_S = 5
-SCAN_AT_ONCE = 1000
+AT_ONCE = 500
+# Running jobs stay at the head of the queue, which is as far as workers look into it.
+HEAD = 1000
+
+# Is told how many keys were looked at, and how many there are.
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue: how many jobs wait and how many run, and how old the oldest is of those that wait, None for none.
+
+    A job is as old as the flow that it belongs to.
+    """
+
+    waiting: int
+    running: int
+    oldest_ms: int | None
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs are in the queue; those that run stay there until they end."""
+        return self.waiting + self.running
+
+
+@dataclass(frozen=True)
+class RunNow:
+    """A run that has not ended: how far it is, and how long it has been under way."""
+
+    run: Run
+    blocks_done: int
+    age_ms: int
+
+    @property
+    def users_done(self) -> int:
+        """How many users the blocks that are done have, at least; the last block may be smaller than the others."""
+        return min(self.blocks_done * self.run.block_size, self.run.users)
+
+    @property
+    def users_per_second(self) -> float:
+        """Since it began."""
+        return self.users_done / max(self.age_ms, 1) * 1000
 
 
 @dataclass(frozen=True)
 class Status:
     """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind.
 
-    `server` is `redis` or `valkey`, or what else a server calls itself.
+    `server` is `redis` or `valkey`, or what else a server calls itself; `redis_memory_max_bytes` is None where it has
+    no limit. `records` has what the generations were made with that pointers name, None where that is gone, and
+    `results` how many lists of each generation are held.
     """
 
     server: str
     server_version: str
     redis_memory_bytes: int
-    workers: list[str]
-    queued: int
+    redis_memory_max_bytes: int | None
+    workers: list[Heard]
+    queue: Queue
     flows: dict[str, int]
-    runs: list[Run]
+    runs: list[RunNow]
     generation: str | None
     previous: str | None
     newest: str | None
-    results: int
+    records: dict[str, "Record | None"]
+    results: dict[str, int]
     dead: int
     refused: dict[str, int]
 
+    @property
+    def queued(self) -> int:
+        """How many jobs are in the queue, running ones included."""
+        return self.queue.jobs
 
-async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
-    """Look at everything; the results held are counted by a scan over all keys, which does not block the server."""
+
+def untold(seen: int, total: int) -> None:
+    """Tell nobody."""
+
+
+async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs, tell: Tell = untold) -> Status:
+    """Look at everything.
+
+    The results held are counted in one pass over all keys of the server, in steps that do not hold it up; `tell` hears
+    how far that is.
+    """
     info = await redis.info()
     server = str(info.get("server_name", "redis"))
-    members = [member.decode(errors="replace") for member in await ask(redis, "ZRANGE", keys.live, 0, -1)]
-    generation = await results.current()
+    live = [member async for page in _pages(redis, keys.live) for member in page]
+    pointers = [await results.pointer(key) for key in keys.pointers]
     return Status(
         server=server,
         # What others answer under Redis' name is the version that they are compatible with.
         server_version=str(info.get(f"{server}_version", info["redis_version"])),
         redis_memory_bytes=int(info["used_memory"]),
-        workers=await read_workers(redis, keys),
-        queued=int(await ask(redis, "ZCARD", keys.queue)),
-        flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in members if m.startswith("flow:")]),
-        runs=await _runs(runs, [m.removeprefix("run:") for m in members if m.startswith("run:")]),
-        generation=generation,
-        previous=await results.pointer(keys.previous),
-        newest=await results.pointer(keys.newest),
-        results=await _count(redis, keys.result(generation, "*")) if generation else 0,
+        redis_memory_max_bytes=int(info["maxmemory"]) or None,
+        workers=await Heartbeats(redis, keys).heard(),
+        queue=await read_queue(redis, keys),
+        flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
+        runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
+        generation=pointers[0],
+        previous=pointers[1],
+        newest=pointers[2],
+        records={name: await results.record(name) for name in pointers if name},
+        results=await count_results(redis, keys, tell),
         dead=int(await ask(redis, "XLEN", keys.dead)),
-        refused={k.decode(errors="replace"): int(v) for k, v in (await ask(redis, "HGETALL", keys.refused)).items()},
+        refused=await read_refused(redis, keys),
     )
 
 
 async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:
     """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
-    seconds, _ = await ask(redis, "TIME")
-    oldest = max(since_ms, (int(seconds) - SILENT_AFTER_S) * 1000)
-    names = await ask(redis, "ZRANGEBYSCORE", keys.workers, oldest, "+inf")
-    return sorted(name.decode(errors="replace") for name in names)
+    heard = await Heartbeats(redis, keys).heard(since_ms)
+    return [each.worker for each in heard if each.age_ms <= SILENT_AFTER_S * 1000]
+
+
+async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
+    """How much was refused, by kind."""
+    counts = await ask(redis, "HGETALL", keys.refused)
+    return {kind.decode(errors="replace"): int(count) for kind, count in counts.items() if count.isdigit()}
+
+
+async def read_queue(redis: "Redis", keys: "Keys") -> Queue:
+    """The queue as it is now."""
+    jobs = int(await ask(redis, "ZCARD", keys.queue))
+    answer = await ask(redis, "ZRANGE", keys.queue, 0, HEAD - 1, "WITHSCORES")
+    places = dict(zip(answer[::2], answer[1::2], strict=True))
+    async with redis.pipeline(transaction=False) as pipe:
+        for job in places:
+            pipe.exists(in_progress_key(job.decode(errors="replace")))
+        claimed = await pipe.execute()
+    waiting = [float(place) for place, runs in zip(places.values(), claimed, strict=True) if not runs]
+    running = sum(claimed)
+    oldest = max(0, await now_ms(redis) - int(min(waiting[0], 2**53))) if waiting and waiting[0] >= 0 else None
+    return Queue(max(0, jobs - running), running, oldest)
+
+
+async def now_ms(redis: "Redis") -> int:
+    """The server's clock, in milliseconds since the epoch."""
+    seconds, microseconds = await ask(redis, "TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def count_results(redis: "Redis", keys: "Keys", tell: Tell) -> dict[str, int]:
+    """How many results of each generation there are; one pass over all keys, each step of which is short."""
+    total, seen, cursor = int(await ask(redis, "DBSIZE")), 0, -1
+    start = keys.result("", "")[:-1].encode()
+    counts: Counter[str] = Counter()
+    while cursor:
+        cursor, page = await redis.scan(max(cursor, 0), match=start.decode() + "*", count=AT_ONCE)
+        counts.update(name[len(start) :].partition(b":")[0].decode(errors="replace") for name in page)
+        seen += AT_ONCE
+        tell(min(seen, total), total)
+    return dict(sorted(counts.items()))
+
+
+async def _pages(redis: "Redis", key: str) -> AsyncIterator[list[str]]:
+    """The members of a sorted set in pages: one of many thousands would hold up the server."""
+    cursor, known = -1, set[bytes]()
+    while cursor:
+        cursor, page = await redis.zscan(key, max(cursor, 0), count=AT_ONCE)
+        # While the set shrinks a member may be met twice.
+        fresh = {member for member, _ in page} - known
+        known |= fresh
+        yield [member.decode(errors="replace") for member in fresh]
 
 
 async def _flow_states(redis: "Redis", keys: "Keys", flow_ids: Sequence[str]) -> dict[str, int]:
     counts: dict[str, int] = dict.fromkeys(UNFINISHED, 0)
-    async with redis.pipeline(transaction=False) as pipe:
-        for flow_id in flow_ids:
-            pipe.hget(keys.flow(flow_id), "state")
-        for state in await pipe.execute():
-            name = (state or b"").decode(errors="replace")
+    for start in range(0, len(flow_ids), AT_ONCE):
+        async with redis.pipeline(transaction=False) as pipe:
+            for flow_id in flow_ids[start : start + AT_ONCE]:
+                pipe.hget(keys.flow(flow_id), "state")
+            states = await pipe.execute(raise_on_error=False)
+        for state in states:
+            # A key of another type answers with an error; the sweeper sets it aside.
+            name = state.decode(errors="replace") if isinstance(state, bytes) else ""
             if name in counts:
                 counts[name] += 1
     return counts
 
 
-async def _runs(runs: Runs, run_ids: Sequence[str]) -> list[Run]:
-    found = []
-    for run_id in run_ids:
+async def _runs(redis: "Redis", runs: Runs, run_ids: Sequence[str]) -> list[RunNow]:
+    found, now = [], await now_ms(redis)
+    for run_id in sorted(run_ids):
         try:
-            found.append(await runs.load(run_id))
+            run = await runs.load(run_id)
         except WireError:
             continue
-    return [run for run in found if run is not None]
-
-
-async def _count(redis: "Redis", pattern: str) -> int:
-    count = 0
-    async for _ in redis.scan_iter(match=pattern, count=SCAN_AT_ONCE):
-        count += 1
-    return count
+        if run is not None:
+            found.append(RunNow(run, await runs.progress(run_id), max(0, now - run.started_ms)))
+    return found

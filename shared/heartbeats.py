@@ -34,6 +34,20 @@ class Heard:
         """
         return self.beat.beat_ms - self.heard_ms if self.beat else 0
 
+    @property
+    def up_ms(self) -> int | None:
+        """How long the worker has been up, None when it cannot be told."""
+        return self._lasting(self.beat.started_ms) if self.beat else None
+
+    @property
+    def running_ms(self) -> dict[str, int]:
+        """The jobs that it runs, and for how long."""
+        return {job.job: self._lasting(job.since_ms) for job in self.beat.jobs} if self.beat else {}
+
+    def _lasting(self, since_ms: int) -> int:
+        # Both moments are by the worker's clock, so it does not matter whether that is right.
+        return max(0, self.beat.beat_ms - since_ms) + self.age_ms if self.beat else 0
+
 
 class Heartbeats:
     """The heartbeats under one prefix."""

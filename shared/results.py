@@ -62,7 +62,7 @@ class Results:
     async def pointer(self, key: str) -> str | None:
         """The generation that a pointer names."""
         value = await ask(self._redis, "GET", key)
-        return value.decode() if value else None
+        return value.decode(errors="replace") if value else None
 
     async def current(self) -> str | None:
         """The generation that readers follow."""

@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from shared.errors import WireError
-from shared.flow_state import UNFINISHED
+from shared.flow_state import UNFINISHED, whole_number
 from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
@@ -206,13 +206,13 @@ def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
         state=state,
         generation=fields["generation"].decode(),
         since=fields["since"].decode(),
-        round=int(fields["round"]),
-        blocks=int(fields["blocks"]),
-        block_size=int(fields["block_size"]),
-        users=int(fields["users"]),
-        next_block=int(fields["next"]),
-        started_ms=int(fields["started"]),
-        ended_ms=int(fields["ended"]) if "ended" in fields else None,
+        round=whole_number(fields["round"]),
+        blocks=whole_number(fields["blocks"]),
+        block_size=whole_number(fields["block_size"]),
+        users=whole_number(fields["users"]),
+        next_block=whole_number(fields["next"]),
+        started_ms=whole_number(fields["started"]),
+        ended_ms=whole_number(fields["ended"]) if "ended" in fields else None,
         outcome=fields.get("outcome", b"").decode(),
         manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
     )

@@ -34,6 +34,31 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def lasting(ms: float) -> str:
+    """A duration, as exactly as somebody who looks at it wants to know it."""
+    if ms < 9_950:
+        return f"{ms / 1000:.1f} s"
+    for unit, unit_ms, most in (("s", 1000, 120), ("min", 60_000, 120), ("h", 3_600_000, 48)):
+        if ms < most * unit_ms:
+            return f"{ms / unit_ms:.0f} {unit}"
+    return f"{ms / 86_400_000:,.0f} d"
+
+
+def moment(ms: float) -> str:
+    """A moment in milliseconds since the epoch, to the minute and in this host's time zone."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromtimestamp(ms / 1000).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return "at a time that is none"
+
+
+def mebibytes(count: int) -> str:
+    """A number of bytes in 2^20 bytes."""
+    return f"{count / 2**20:,.1f} MiB"
+
+
 def print_line(text: str) -> None:
     """Print a line on standard output."""
     print(plain(text))

@@ -1,18 +1,31 @@
 """`reckoner status`: the system at a glance."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from producer.cli.edge import complete, connect
-from producer.cli.output import counted, print_facts, print_json
+from producer.cli.output import (
+    counted,
+    lasting,
+    mebibytes,
+    moment,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+)
 from producer.cli.runs import as_object
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
-    from producer.status import Status
+    from producer.status import Queue, RunNow, Status
+    from shared.heartbeats import Heard
+
+COLUMNS = ("worker", "heard", "memory", "runs")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show workers, queue, flows and generations.
+    """Show workers, queue, flows, runs and generations.
+
+    To count the lists that are held it goes through all keys of the Redis
+    once, in short steps that hold nobody up.
 
     Example: reckoner status --json
     """
@@ -37,30 +53,134 @@ def status(as_json: AsJson = False) -> None:
 
 
 async def _show(reckoner: "Reckoner", as_json: bool) -> None:
-    now = await reckoner.status()
+    with progress_bar("Counting the lists", "keys") as bar:
+        now = await reckoner.status(bar.update)
     if as_json:
-        runs = [as_object(run) for run in now.runs]
-        print_json(asdict(now) | {"runs": runs, "refused_total": sum(now.refused.values())})
+        print_json(_as_object(now))
         return
-    progress = {run.id: (await reckoner.run(run.id)).blocks_done for run in now.runs}
-    print_facts(_facts(now, progress))
+    print_facts(_facts(now))
+    if now.workers:
+        print_line("")
+        print_table(COLUMNS, map(_row, now.workers), numbers=COLUMNS[1:3])
 
 
-def _facts(now: "Status", progress: dict[str, int]) -> list[tuple[str, str]]:
-    facts = [
-        ("server", f"{now.server} {now.server_version}, {now.redis_memory_bytes / 2**20:.1f} MiB"),
-        ("workers", ", ".join([str(len(now.workers)), *now.workers])),
-        ("queue", counted(now.queued, "job")),
-        ("flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())),
-        ("generation", now.generation or "none yet: build a model with `reckoner fit`"),
-    ]
-    others = [("previous", now.previous), ("newest", now.newest if now.newest != now.generation else None)]
-    facts += [(name, generation) for name, generation in others if generation]
-    facts += [("run", f"{run.id}, {progress[run.id]:,} of {counted(run.blocks, 'block')} done") for run in now.runs]
+def _as_object(now: "Status") -> dict[str, Any]:
+    return {
+        "server": now.server,
+        "server_version": now.server_version,
+        "redis_memory_bytes": now.redis_memory_bytes,
+        "redis_memory_max_bytes": now.redis_memory_max_bytes,
+        "workers": list(map(_worker_as_object, now.workers)),
+        "queued": now.queued,
+        "waiting": now.queue.waiting,
+        "running": now.queue.running,
+        "oldest_waiting_ms": now.queue.oldest_ms,
+        "flows": now.flows,
+        "runs": list(map(_run_as_object, now.runs)),
+        "generation": now.generation,
+        "previous": now.previous,
+        "newest": now.newest,
+        "generations": {
+            name: record
+            and {
+                "model": record.model,
+                "snapshot": record.snapshot,
+                "made_ms": record.made_ms,
+                "users": record.users,
+                "list_length": record.options.list_length,
+            }
+            for name, record in now.records.items()
+        },
+        "results": now.results,
+        "dead": now.dead,
+        "refused": now.refused,
+        "refused_total": sum(now.refused.values()),
+    }
+
+
+def _worker_as_object(heard: "Heard") -> dict[str, Any]:
+    beat = heard.beat
+    return {
+        "worker": heard.worker,
+        "age_ms": heard.age_ms,
+        "host": beat and beat.host,
+        "pid": beat and beat.pid,
+        "version": beat and (beat.version or None),
+        "up_ms": heard.up_ms,
+        "memory_bytes": beat and beat.memory_bytes,
+        "jobs": [{"job": job, "running_ms": ms} for job, ms in heard.running_ms.items()],
+    }
+
+
+def _run_as_object(now: "RunNow") -> dict[str, Any]:
+    return as_object(now.run) | {
+        "blocks_done": now.blocks_done,
+        "users": now.run.users,
+        "users_done": now.users_done,
+        "age_ms": now.age_ms,
+        "users_per_second": round(now.users_per_second, 3),
+    }
+
+
+def _facts(now: "Status") -> Iterator[tuple[str, str]]:
+    limit = f" of {mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
+    yield "server", f"{now.server} {now.server_version}, {mebibytes(now.redis_memory_bytes)}{limit} in use"
+    yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
+    yield "queue", _queue(now.queue)
+    yield "flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())
+    yield from _generations(now)
+    for run in now.runs:
+        done = f"{run.blocks_done:,} of {counted(run.run.blocks, 'block')} done"
+        yield "run", f"{run.run.id}, {done} in {lasting(run.age_ms)}, {run.users_per_second:,.0f} users per second"
+    yield "dead letters", f"{now.dead:,}"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(now.refused.items()))
-    return [
-        *facts,
-        ("results", f"{counted(now.results, 'list')} of this generation"),
-        ("dead letters", f"{now.dead:,}"),
-        ("refused", f"{sum(now.refused.values()):,}" + (f" ({kinds})" if kinds else "")),
-    ]
+    yield "refused", f"{sum(now.refused.values()):,}" + (f" ({kinds})" if kinds else "")
+
+
+def _queue(queue: "Queue") -> str:
+    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running"
+    if queue.oldest_ms is None:
+        return told
+    return f"{told}; the oldest that waits is {lasting(queue.oldest_ms)} old"
+
+
+def _generations(now: "Status") -> Iterator[tuple[str, str]]:
+    yield "generation", _generation(now, now.generation) if now.generation else "none yet; `reckoner fit` makes one"
+    if now.previous:
+        yield "previous", _generation(now, now.previous)
+    if now.newest and now.newest != now.generation:
+        yield "newest", _generation(now, now.newest)
+    others = {name: count for name, count in now.results.items() if name not in now.records}
+    if others:
+        yield "others", f"{counted(sum(others.values()), 'list')} of {counted(len(others), 'generation')} before"
+
+
+def _generation(now: "Status", name: str) -> str:
+    record, held = now.records.get(name), counted(now.results.get(name, 0), "list")
+    if record is None:
+        return f"{name}, whose record is gone; {held}"
+    return f"{name}, made {moment(record.made_ms)}, {held} for {counted(record.users, 'user')}"
+
+
+def _releases(workers: "list[Heard]") -> Iterator[str]:
+    names = sorted({each.beat.version if each.beat else "" for each in workers})
+    if names:
+        yield f"release {' and '.join(name or 'unknown' for name in names)}"
+
+
+def _row(heard: "Heard") -> tuple[str, ...]:
+    age = f"{lasting(heard.age_ms)} ago"
+    if heard.beat is None:
+        return heard.worker, age, "", "says nothing that can be read"
+    return heard.worker, age, f"{heard.beat.memory_bytes / 2**20:,.0f} MiB", _running(heard)
+
+
+def _running(heard: "Heard") -> str:
+    """The job that has taken longest, without its number and round, and how many there are besides."""
+    jobs = sorted(heard.running_ms.items(), key=lambda job: -job[1])
+    if not jobs:
+        return "nothing"
+    (name, ms), *others = jobs
+    kind, _, rest = name.partition(":")
+    told = f"{kind} {rest.partition(':')[0]} {lasting(ms)}"
+    return f"{told}, {len(others)} more" if others else told

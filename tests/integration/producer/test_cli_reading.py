@@ -163,7 +163,8 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
     (status,) = commands.run("status", "--json").objects
     assert [run["run"] for run in status["runs"]] == [run_id]
     assert status["flows"] == {"split": 2, "run": 0, "reduce": 0}
-    assert f"run           {run_id}, 0 of 3 blocks done" in commands.run("status").out
+    assert (status["runs"][0]["users"], status["runs"][0]["users_done"]) == (12, 0)
+    assert f"run           {run_id}, 0 of 3 blocks done in " in commands.run("status").out
     (told,) = commands.run("job", run_id, "--json").objects
     assert (told["kind"], told["state"], told["blocks"], told["blocks_done"]) == ("run", "run", 3, 0)
     assert "0 of 3 done" in commands.run("job", run_id).out
@@ -176,7 +177,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
     """Batch then prints the manifest all the same, says what that means, and exits 1."""
     process = commands.start("batch", "--json")
     try:
-        run = (await eventually(reckoner.status, lambda status: status.runs != [])).runs[0]
+        run = (await eventually(reckoner.status, lambda status: status.runs != [])).runs[0].run
         manifest = Manifest(12, 11, 1, 0, 1.0, 11.0, None, ["its worker died 3 times"])
         assert await reckoner.runs.close(run, outcome, manifest)  # type: ignore[arg-type]
         out, err = process.communicate(timeout=30)
@@ -228,7 +229,7 @@ async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: R
     (status,) = commands.run("status", "--json").objects
     assert (status["refused"], status["refused_total"], status["dead"]) == ({"result": 1}, 1, 1)
     assert (status["generation"], status["previous"], status["newest"]) == ("gen", None, "gen")
-    assert (status["workers"], status["results"]) == ([], 2)
+    assert (status["workers"], status["results"]) == ([], {"gen": 2})
     assert status["redis_memory_bytes"] > 0
     said = await reckoner.redis.info("server")
     name = said.get("server_name", "redis")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.cli.output import plain, print_facts, print_table, progress_bar
+from producer.cli.output import lasting, mebibytes, moment, plain, print_facts, print_table, progress_bar
 
 
 @given(st.text())
@@ -45,6 +45,24 @@ def test_facts_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Names are followed by their values in one column."""
     print_facts([("a", "1"), ("long", "2\n3")])
     assert capsys.readouterr().out == "a     1\nlong  2\\n3\n"
+
+
+@pytest.mark.parametrize(
+    ("ms", "shown"),
+    [(0, "0.0 s"), (9_949, "9.9 s"), (9_950, "10 s"), (119_000, "119 s"), (120_000, "2 min"), (7_200_000, "2 h")],
+)
+def test_a_duration_is_as_exact_as_one_wants_to_know_it(ms: int, shown: str) -> None:
+    """Tenths below ten seconds, whole units from then on, and two digits of each at least."""
+    assert lasting(ms) == shown
+    assert lasting(10 * 86_400_000) == "10 d"
+    assert lasting(2**53) == "104,249,991 d"
+
+
+def test_a_moment_that_is_none_is_no_trace() -> None:
+    """Whatever number a Redis may hold."""
+    assert moment(1_700_000_000_000).startswith("2023-11-")
+    assert moment(2**53) == "at a time that is none"
+    assert mebibytes(3 * 2**30) == "3,072.0 MiB"
 
 
 def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

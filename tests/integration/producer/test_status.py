@@ -1,0 +1,140 @@
+"""`reckoner status` shows what there is, for people at eighty columns and as one object; whatever Redis holds."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from producer.client import Reckoner
+from producer.status import AT_ONCE
+from shared.heartbeats import Heartbeats
+from shared.redis.keys import in_progress_key
+from shared.redis.scripts import ask
+from shared.wire import Beat, Options, Record, Running
+from tests.commands import CommandLine
+from tests.world import make_known
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
+    async with Reckoner(redis_url, prefix=prefix) as client:
+        yield client
+
+
+def beat(worker: str, **changes: Any) -> Beat:
+    """What a worker says that has been up for an hour and has two jobs, by a clock that is a day behind."""
+    fields: dict[str, Any] = {"host": "shop-1", "pid": 7, "version": "9.8.7", "memory_bytes": 200 * 2**20} | changes
+    now_ms = 1_700_000_000_000
+    jobs = [Running("split:0123456789abcdef", now_ms - 10), Running("chunk:89abcdef01234567:31:0", now_ms - 65_000)]
+    return Beat(1, worker, started_ms=now_ms - 3_600_000, beat_ms=now_ms, jobs=jobs, **fields)
+
+
+async def test_workers_queue_and_generations_are_told(
+    commands: CommandLine, reckoner: Reckoner, redis: ArqRedis
+) -> None:
+    """What each worker runs and for how long by its own clock, what waits and how old it is, what was made when."""
+    keys = reckoner.keys
+    record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
+    await make_known(redis, keys, record, {})
+    await Heartbeats(redis, keys).say(beat("shop-1-4711-08ca"))
+    await Heartbeats(redis, keys).say(beat("shop-2-4712-b946", host="shop-2"))
+    seconds, _ = await ask(redis, "TIME")
+    places = [(int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
+    jobs = [f"{keys.prefix}-{number}" for number in range(3)]
+    await ask(redis, "ZADD", keys.queue, *(part for pair in zip(places, jobs, strict=True) for part in pair))
+    await ask(redis, "SET", in_progress_key(jobs[0]), "1", "EX", 60)
+    await reckoner.results.write("0123456789abcdef", [(f"user:{n}", b"{}") for n in range(3)], 60)
+    await reckoner.results.write("before", [("user", b"{}")], 60)
+    (told,) = commands.run("status", "--json").objects
+    first, second = told["workers"]
+    assert first["age_ms"] < 10_000
+    assert first == {
+        "worker": "shop-1-4711-08ca",
+        "age_ms": first["age_ms"],
+        "host": "shop-1",
+        "pid": 7,
+        "version": "9.8.7",
+        "up_ms": 3_600_000 + first["age_ms"],
+        "memory_bytes": 200 * 2**20,
+        "jobs": [
+            {"job": "split:0123456789abcdef", "running_ms": 10 + first["age_ms"]},
+            {"job": "chunk:89abcdef01234567:31:0", "running_ms": 65_000 + first["age_ms"]},
+        ],
+    }
+    assert second["host"] == "shop-2"
+    assert (told["queued"], told["waiting"], told["running"]) == (3, 2, 1)
+    assert 49_000 <= told["oldest_waiting_ms"] < 80_000
+    assert told["results"] == {"0123456789abcdef": 3, "before": 1}
+    assert told["generations"] == {
+        "0123456789abcdef": {
+            "model": "m",
+            "snapshot": "s",
+            "made_ms": 1_700_000_000_000,
+            "users": 12_345,
+            "list_length": 20,
+        }
+    }
+    shown = commands.run("status").out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "workers       2, release 9.8.7\n" in shown
+    assert "queue         3 jobs, 1 of them running; the oldest that waits is " in shown
+    assert ", 3 lists for 12,345 users\n" in shown
+    assert "others        1 list of 1 generation before\n" in shown
+    assert "   200 MiB   chunk 89abcdef01234567 " in shown
+    assert " s, 1 more\n" in shown
+
+
+async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reckoner: Reckoner) -> None:
+    """Pointers, counters, places and records that are none, a run and a flow of another type, a beat of tomorrow."""
+    keys, redis = reckoner.keys, reckoner.redis
+    await ask(redis, "SET", keys.current, b"\xff\xfe", "EX", 60)
+    await ask(redis, "SET", keys.newest, "newest", "EX", 60)
+    await ask(redis, "SET", keys.record("newest"), "no record", "EX", 60)
+    await ask(redis, "HSET", keys.refused, "kind", "many")
+    await ask(redis, "ZADD", keys.queue, "-inf", "early", "+inf", "late", 1, b"\xff")
+    await ask(redis, "ZADD", keys.live, 1, "flow:a", 1, "flow:b", 1, "run:a", 1, "run:b", 1, b"\xff", 1, "")
+    await ask(redis, "SET", keys.flow("a"), "x", "EX", 60)
+    await ask(redis, "HSET", keys.flow("b"), "state", b"\xff")
+    await ask(redis, "SET", keys.run("a"), "x", "EX", 60)
+    names = ("round", "blocks", "block_size", "users", "next", "started")
+    numbers = [part for name in names for part in (name, "9" * 400)]
+    await ask(redis, "HSET", keys.run("b"), "state", "ended", "generation", "g", "since", "", *numbers)
+    seconds, _ = await ask(redis, "TIME")
+    await ask(redis, "ZADD", keys.workers, int(seconds) * 1000, "tomorrow")
+    await ask(redis, "SET", keys.beat("tomorrow"), b'{"format":2}', "EX", 60)
+    (told,) = commands.run("status", "--json").objects
+    assert told["generation"] == "\ufffd\ufffd"
+    assert told["generations"] == {"\ufffd\ufffd": None, "newest": None}
+    assert (told["runs"], told["flows"]) == ([], {"split": 0, "run": 0, "reduce": 0})
+    assert (told["workers"][0]["version"], told["workers"][0]["jobs"]) == (None, [])
+    ended = commands.run("status")
+    assert (ended.code, ended.err) == (0, "")
+    assert "says nothing that can be read" in ended.out
+    assert "whose record is gone" in ended.out
+    await ask(redis, "DEL", keys.flow("b"), keys.run("b"))
+
+
+async def test_counting_tells_how_far_it_is(reckoner: Reckoner) -> None:
+    """All keys are looked at in steps; flows of which there are more than one step has are all counted."""
+    keys, redis, many = reckoner.keys, reckoner.redis, 3 * AT_ONCE + 1
+    await reckoner.results.write("g", [(str(number), b"{}") for number in range(many)], 60)
+    async with redis.pipeline(transaction=False) as pipe:
+        for number in range(many):
+            pipe.hset(keys.flow(str(number)), "state", "run")
+            pipe.expire(keys.flow(str(number)), 60)
+            pipe.zadd(keys.live, {f"flow:{number}": number})
+        pipe.expire(keys.live, 60)
+        await pipe.execute()
+    told: list[tuple[int, int]] = []
+    status = await reckoner.status(lambda seen, total: told.append((seen, total)))
+    assert status.results == {"g": many}
+    assert status.flows == {"split": 0, "run": many, "reduce": 0}
+    assert len(told) >= 4
+    assert told[-1][0] <= told[-1][1]
