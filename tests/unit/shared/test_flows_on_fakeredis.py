@@ -1,10 +1,8 @@
 """The scripts are plain Lua: they run on fakeredis too, and the producer's side with them, without a server."""
 
-from collections.abc import AsyncIterator
 from importlib.resources import files
 from itertools import takewhile
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
@@ -24,13 +22,6 @@ SCRIPTS = sorted(
     for file in (files("shared.redis") / "scripts").iterdir()
     if file.name.endswith(".lua") and file.name != "prelude.lua"
 )
-
-
-@pytest.fixture
-async def redis() -> AsyncIterator[Redis]:
-    client = fakeredis.FakeAsyncRedis()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
