@@ -1,5 +1,6 @@
-"""`reckoner import`: a file of interactions becomes the current snapshot."""
+"""`reckoner import`: interactions in a file or a database become the current snapshot."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +12,7 @@ from producer.cli.output import counted, print_facts, print_json, progress_bar, 
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.importing import ImportReport
+    from producer.importing import ImportReport, Query
 
 DATA_PACKAGES = {"numpy", "pandas", "pyarrow"}
 
@@ -22,12 +23,18 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    path: Annotated[
-        Path,
+    source: Annotated[
+        str,
         typer.Argument(
-            metavar="PATH", help="A CSV or Parquet file, or a MovieLens directory or zip file.", show_default=False
+            metavar="SOURCE",
+            help="A CSV or Parquet file, or a MovieLens directory or zip file; with --query "
+            "postgresql://user@host/name or sqlite:///path, or env:NAME for the URL that the variable NAME holds.",
+            show_default=False,
         ),
     ],
+    query: Annotated[
+        str | None, typer.Option(metavar="SELECT", help="What to import from a database; nothing in it is changed.")
+    ] = None,
     user: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of users.")] = None,
     item: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of items.")] = None,
     weight: Annotated[
@@ -44,6 +51,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import interactions, and make them the current snapshot.
+
+    From a file, or from a database with a query. A password belongs into
+    PGPASSWORD or PGPASSFILE, or with the URL into a variable.
 
     Bad rows are left out and shown with their numbers: those with an empty id
     or one over 1,024 bytes, without a number above zero in the column that
@@ -63,9 +73,29 @@ def import_(
         from producer.importing import Columns, import_interactions
     except ModuleNotFoundError as error:
         raise _missing(error) from error
+    found = _find(source, query)
     with stopped("Stopped; nothing was imported."), progress_bar("Reading", "rows") as bar:
-        report = import_interactions(path, store, columns=Columns(**chosen), repeats=repeats, progress=bar.update)
+        report = import_interactions(found, store, columns=Columns(**chosen), repeats=repeats, progress=bar.update)
     _print_report(report, time.monotonic() - began, as_json)
+
+
+def _find(source: str, query: str | None) -> "Path | Query":
+    """What to import.
+
+    Raises:
+        UsageError: a database without a query, or a file with one.
+    """
+    from producer.importing import Query, find_database, is_database
+    from shared.errors import UsageError
+
+    if not is_database(source):
+        if query is not None:
+            raise UsageError(f"--query is for databases, and {source} is a file: leave it out.")
+        return Path(source)
+    database = find_database(source, os.environ)
+    if query is None:
+        raise UsageError('A database needs a query: --query "select customer as user_id, product as item_id from ...".')
+    return Query(database, readable(query))
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:

@@ -1,7 +1,9 @@
-"""Importing: files of interactions become the current snapshot."""
+"""Importing: interactions in files and databases become the current snapshot."""
 
 from producer.importing.columns import Columns
+from producer.importing.databases import Query
 from producer.importing.pipeline import ImportReport, import_interactions
 from producer.importing.repeats import Repeats
+from producer.importing.urls import find_database, is_database
 
-__all__ = ["Columns", "ImportReport", "Repeats", "import_interactions"]
+__all__ = ["Columns", "ImportReport", "Query", "Repeats", "find_database", "import_interactions", "is_database"]

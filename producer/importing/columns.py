@@ -1,5 +1,6 @@
-"""Columns: which column of a file says what."""
+"""Columns: which column says what."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,7 +99,8 @@ def find_column(role: str, named: str | None, present: Sequence[str], source: st
     if named not in present:
         raise SourceError(
             _other_separator(present, source)
-            or f"{source} has no column {named} (--{role}); its columns are: {_listed(present)}."
+            or f"{source} has no column {named} (--{role}); {_nearest(named, present)}"
+            f"its columns are: {_listed(present)}."
         )
     return named
 
@@ -109,6 +111,13 @@ def _other_separator(present: Sequence[str], source: str) -> str | None:
         return None
     found = next((words for sign, words in OTHER_SEPARATORS.items() if sign in present[0]), None)
     return f"{source} seems to have {found} between its columns, and commas are expected." if found else None
+
+
+def _nearest(named: str, present: Sequence[str]) -> str:
+    """The column that may have been meant, as the beginning of a sentence's second half."""
+    by_folded = {name.casefold(): name for name in reversed(present)}
+    near = difflib.get_close_matches(named.casefold(), by_folded, n=1)
+    return f"the nearest is {_listed([by_folded[near[0]]])}, and " if near else ""
 
 
 def _listed(names: Sequence[str]) -> str:

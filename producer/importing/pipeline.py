@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from producer.importing.checking import BadRows, GoodRows, check_batch
 from producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
+from producer.importing.databases import Query
 from producer.importing.repeats import Repeats, Rows, merge_repeats
 from producer.importing.sources import Source, find_source
 from producer.importing.tables import Table
@@ -74,17 +75,18 @@ class Gathered:
 
 
 def import_interactions(
-    source: Path,
+    source: Path | Query,
     store: Store,
     *,
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
     repeats: Repeats = "last",
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Import the file, directory or zip at `source` and make it the current snapshot of `store`.
+    """Import the file, directory or zip at `source`, or what a query gives: it becomes the current snapshot of `store`.
 
     Each row weighs 1 unless a weight column is named; a column that is only called like a time is one if all of it is.
-    `progress(rows, total)` is called after each batch; the total is None for CSV. Bad rows are counted and left out.
+    `progress(rows, total)` is called after each batch; the total is None where only the end tells it. Bad rows are
+    counted and left out.
 
     Raises:
         SourceError: the source cannot be read, lacks a column, or has not one good row; the current snapshot stays.

@@ -1,4 +1,4 @@
-"""Sources: what a path holds: a MovieLens directory or zip, a CSV file or a Parquet file."""
+"""Sources: what is to be imported: a MovieLens directory or zip, a CSV file, a Parquet file, or a query."""
 
 import zipfile
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from producer.importing.databases import Query, QueryTable
 from producer.importing.tables import CsvTable, ParquetTable, Table, sentences
 from shared.errors import SourceError
 
@@ -23,12 +24,15 @@ class Source:
     titles: Table | None = None
 
 
-def find_source(path: Path) -> Source:
-    """What lies at `path`; the beginning of a file says more about its form than its name.
+def find_source(source: Path | Query) -> Source:
+    """The tables of a query, or of what lies at a path; the beginning of a file says more than its name.
 
     Raises:
         SourceError: there is nothing, or nothing that can be imported.
     """
+    if isinstance(source, Query):
+        return Source(QueryTable(source))
+    path = source
     if path.is_dir():
         return _movielens_directory(path)
     with sentences(str(path)), path.open("rb") as file:

@@ -31,7 +31,7 @@ class Batch:
 
 
 class Table(Protocol):
-    """A file of rows; `n_rows` is None when only reading it all would tell."""
+    """Rows, of a file or a query; `n_rows` is None when only reading it all would tell."""
 
     name: str
     columns: Sequence[str]
@@ -39,10 +39,10 @@ class Table(Protocol):
     unit: Literal["line", "row"]
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
-        """The rows in the order of the file; `refuse(line, reason)` is called for one that has no columns at all.
+        """The rows in their order; `refuse(line, reason)` is called for one that has no columns at all.
 
         Raises:
-            SourceError: the file cannot be read on.
+            SourceError: they cannot be read on.
         """
 
 

@@ -1,0 +1,163 @@
+"""Databases: what a query gives, batch by batch.
+
+Through ADBC, whose drivers hand over Arrow record batches while the rows arrive (from PostgreSQL by COPY), and batches
+are what the rest of importing works on; SQLAlchemy would make a Python object of every value, and connectorx speaks to
+PostgreSQL without libpq, so that its variables, password files and TLS options would not count. Every value comes as
+the text that the database itself makes of it, as from a CSV file: ADBC infers the type of an SQLite column from the
+first batch and fails at a later value of another, and it knows but some of the types that PostgreSQL has.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
+from producer.importing.urls import Database
+from shared.errors import MissingExtraError, SourceError
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection, Cursor
+
+# One transaction that can change nothing, and texts that mean the same whatever the server's settings are.
+SESSION = (
+    "SET TRANSACTION READ ONLY",
+    "SET LOCAL client_encoding TO 'UTF8'",
+    "SET LOCAL datestyle TO 'ISO'",
+    "SET LOCAL timezone TO 'UTC'",
+)
+# What the driver and libpq put before the server's own words.
+AROUND = re.compile(
+    r"(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [^:']+: |Execution error \[\w+\]: )?(?:could not begin COPY: )?"
+)
+SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A SELECT, and the database it is put to."""
+
+    database: Database
+    text: str
+
+
+class QueryTable:
+    """The rows that a query gives; a row's number counts from 1.
+
+    The query stands inside one of ours, so the database itself refuses whatever is not a single SELECT.
+    """
+
+    name = "The query"
+    n_rows: int | None = None
+    unit: Literal["line", "row"] = "row"
+
+    def __init__(self, query: Query) -> None:
+        self._database = query.database
+        self._query = query.text.strip().removesuffix(";")
+        with self._connect() as connection, self._executed(connection, self._select("*", "LIMIT 0")) as cursor:
+            names = cursor.fetch_record_batch().schema.names
+        self.columns: Sequence[str] = names if self._is_postgres else _without_numbers(names)
+
+    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+        """See `Table.batches`."""
+        statement, done = self._select(", ".join(map(self._as_text, names))), 0
+        with (
+            self._connect() as connection,
+            self._executed(connection, statement) as cursor,
+            self._words("The database broke off"),
+        ):
+            for batch in cursor.fetch_record_batch():
+                batch.validate(full=True)
+                lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
+                done += batch.num_rows
+                yield Batch(lines, dict(zip(names, batch.columns, strict=True)))
+
+    @property
+    def _is_postgres(self) -> bool:
+        return self._database.kind == "PostgreSQL"
+
+    def _select(self, what: str, end: str = "") -> str:
+        # The query is the caller's own, and may end in a comment.
+        return f"SELECT {what} FROM (\n{self._query}\n) AS given {end}"  # noqa: S608
+
+    def _as_text(self, name: str) -> str:
+        """The expression for a column's text."""
+        column = '"' + name.replace('"', '""') + '"'
+        if self._is_postgres:
+            return f"CAST({column} AS text)"
+        # Whole numbers that became floats because some are missing get their own text back; and where a whole batch has
+        # no value, the driver would take the column for one of integers.
+        return (
+            f"coalesce(CASE WHEN typeof({column}) = 'real' AND {column} = CAST({column} AS INTEGER) "
+            f"THEN CAST(CAST({column} AS INTEGER) AS TEXT) ELSE CAST({column} AS TEXT) END, '')"
+        )
+
+    @contextmanager
+    def _connect(self) -> "Iterator[Connection]":
+        """A connection on which nothing can be changed."""
+        try:
+            import adbc_driver_postgresql.dbapi
+            import adbc_driver_sqlite.dbapi
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"Importing from a database needs {error.name}, which is not installed: "
+                "pip install 'ready-reckoner[sql]'."
+            ) from error
+        with self._words("The database cannot be opened"):
+            if self._is_postgres:
+                connection = adbc_driver_postgresql.dbapi.connect(self._database.url)
+            else:
+                path = self._database.path.absolute()
+                with sentences(str(path)), path.open("rb"):
+                    connection = adbc_driver_sqlite.dbapi.connect(f"{path.as_uri()}?mode=ro")
+        with connection:
+            yield connection
+
+    @contextmanager
+    def _executed(self, connection: "Connection", statement: str) -> "Iterator[Cursor]":
+        """A cursor that has executed a statement."""
+        if self._is_postgres:
+            settings = {"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)}
+        else:
+            settings = {"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)}
+        with connection.cursor(adbc_stmt_kwargs=settings) as cursor:
+            with self._words("The database refuses the query"):
+                for setting in SESSION if self._is_postgres else ():
+                    cursor.execute(setting)
+                cursor.execute(statement)
+            yield cursor
+
+    @contextmanager
+    def _words(self, what: str) -> Iterator[None]:
+        """Turn what the driver raises into one sentence, without the driver's, the URL and its password."""
+        from adbc_driver_manager.dbapi import Error
+
+        try:
+            yield
+        except (Error, OSError) as error:
+            raise SourceError(f"{what}: {self._said(str(error))}.") from error
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise SourceError("What the query gives is not UTF-8 text.") from error
+
+    def _said(self, message: str) -> str:
+        first = next(iter(self._database.without_secrets(message).splitlines()), "")
+        said = SEVERITY.sub("", AROUND.sub("", first, count=1)).rstrip(". ")
+        if "no password supplied" in said:
+            said += "; give it in PGPASSWORD or PGPASSFILE"
+        if "syntax error" in said:
+            said += "; it has to be a single SELECT"
+        return said
+
+
+def _without_numbers(names: Sequence[str]) -> list[str]:
+    """The names as the query has them: in SQLite, the second `user` of a query inside another is `user:1`."""
+    known: dict[str, str] = {}
+    for name in names:
+        given = re.sub(r":\d+$", "", name).casefold()
+        known[name] = known.get(given, name)
+        known.setdefault(name.casefold(), name)
+    return [known[name] for name in names]
