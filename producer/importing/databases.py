@@ -7,11 +7,14 @@ the text that the database itself makes of it, as from a CSV file: ADBC infers t
 first batch and fails at a later value of another, and it knows but some of the types that PostgreSQL has.
 """
 
+import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +24,9 @@ from producer.importing.urls import Database
 from shared.errors import MissingExtraError, SourceError
 
 if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Connection, Cursor
+    from adbc_driver_manager.dbapi import Connection
+
+T = TypeVar("T")
 
 # One transaction that can change nothing, and texts that mean the same whatever the server's settings are.
 SESSION = (
@@ -30,10 +35,16 @@ SESSION = (
     "SET LOCAL datestyle TO 'ISO'",
     "SET LOCAL timezone TO 'UTC'",
 )
+BATCHES = {
+    "PostgreSQL": {"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)},
+    "SQLite": {"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)},
+}
 # What the driver and libpq put before the server's own words.
 AROUND = re.compile(
     r"(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [^:']+: |Execution error \[\w+\]: )?(?:could not begin COPY: )?"
 )
+# Of libpq, which otherwise waits for minutes for a server that says nothing.
+TIMEOUT_VARIABLE, TIMEOUT_OPTION, TIMEOUT_S = "PGCONNECT_TIMEOUT", "connect_timeout", 10
 SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
 
 
@@ -58,19 +69,15 @@ class QueryTable:
     def __init__(self, query: Query) -> None:
         self._database = query.database
         self._query = query.text.strip().removesuffix(";")
-        with self._connect() as connection, self._executed(connection, self._select("*", "LIMIT 0")) as cursor:
-            names = cursor.fetch_record_batch().schema.names
+        with self._answer("*", "LIMIT 0") as (schema, _):
+            names = schema.names
         self.columns: Sequence[str] = names if self._is_postgres else _without_numbers(names)
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
         """See `Table.batches`."""
-        statement, done = self._select(", ".join(map(self._as_text, names))), 0
-        with (
-            self._connect() as connection,
-            self._executed(connection, statement) as cursor,
-            self._words("The database broke off"),
-        ):
-            for batch in cursor.fetch_record_batch():
+        done = 0
+        with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database broke off"):
+            for batch in batches:
                 batch.validate(full=True)
                 lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                 done += batch.num_rows
@@ -79,10 +86,6 @@ class QueryTable:
     @property
     def _is_postgres(self) -> bool:
         return self._database.kind == "PostgreSQL"
-
-    def _select(self, what: str, end: str = "") -> str:
-        # The query is the caller's own, and may end in a comment.
-        return f"SELECT {what} FROM (\n{self._query}\n) AS given {end}"  # noqa: S608
 
     def _as_text(self, name: str) -> str:
         """The expression for a column's text."""
@@ -97,8 +100,37 @@ class QueryTable:
         )
 
     @contextmanager
+    def _answer(self, what: str, end: str = "") -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+        """Select `what` from the query; yields the schema and the batches, which come as they are asked for."""
+        # The query is the caller's own, and may end in a comment.
+        statement = f"SELECT {what} FROM (\n{self._query}\n) AS given {end}"  # noqa: S608
+        with (
+            self._connect() as connection,
+            connection.cursor(adbc_stmt_kwargs=BATCHES[self._database.kind]) as cursor,
+            ThreadPoolExecutor(1) as aside,
+        ):
+
+            def wait(call: Callable[..., T], *arguments: object) -> T:
+                # In the main thread the driver would keep Ctrl-C for itself.
+                called = aside.submit(call, *arguments)
+                try:
+                    return called.result()
+                except KeyboardInterrupt:
+                    # SQLite's driver cannot, and comes to an end with its batch.
+                    with contextlib.suppress(connection.NotSupportedError):
+                        cursor.adbc_cancel()
+                    raise
+
+            with self._words("The database refuses the query"):
+                for setting in SESSION if self._is_postgres else ():
+                    wait(cursor.execute, setting)
+                wait(cursor.execute, statement)
+            reader = cursor.fetch_record_batch()
+            yield reader.schema, iter(lambda: wait(next, reader, None), None)
+
+    @contextmanager
     def _connect(self) -> "Iterator[Connection]":
-        """A connection on which nothing can be changed."""
+        """A connection to it."""
         try:
             import adbc_driver_postgresql.dbapi
             import adbc_driver_sqlite.dbapi
@@ -109,7 +141,7 @@ class QueryTable:
             ) from error
         with self._words("The database cannot be opened"):
             if self._is_postgres:
-                connection = adbc_driver_postgresql.dbapi.connect(self._database.url)
+                connection = adbc_driver_postgresql.dbapi.connect(self._patient_url())
             else:
                 path = self._database.path.absolute()
                 with sentences(str(path)), path.open("rb"):
@@ -117,19 +149,12 @@ class QueryTable:
         with connection:
             yield connection
 
-    @contextmanager
-    def _executed(self, connection: "Connection", statement: str) -> "Iterator[Cursor]":
-        """A cursor that has executed a statement."""
-        if self._is_postgres:
-            settings = {"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)}
-        else:
-            settings = {"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)}
-        with connection.cursor(adbc_stmt_kwargs=settings) as cursor:
-            with self._words("The database refuses the query"):
-                for setting in SESSION if self._is_postgres else ():
-                    cursor.execute(setting)
-                cursor.execute(statement)
-            yield cursor
+    def _patient_url(self) -> str:
+        """The URL, with a time-out for connecting where its owner has set none."""
+        url = self._database.url
+        if TIMEOUT_OPTION in url or TIMEOUT_VARIABLE in os.environ:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}{TIMEOUT_OPTION}={TIMEOUT_S}"
 
     @contextmanager
     def _words(self, what: str) -> Iterator[None]:
