@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 soak docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -75,6 +75,9 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 		*v=7.0.*) TESTS_REDIS_SERVER=$$server $(pytest) tests/integration tests/acceptance;; \
 		*) echo "That is no Redis 7.0: run this on Debian 12." >&2; exit 1;; \
 	esac
+
+test-postgres: .venv/dev.installed ## the tests with a server from Debian's PostgreSQL, which is fetched where it is not installed
+	@$(pytest) -m postgres
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no

@@ -78,7 +78,7 @@ class QueryTable:
         done = 0
         with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database broke off"):
             for batch in batches:
-                batch.validate(full=True)
+                _check(batch)
                 lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                 done += batch.num_rows
                 yield Batch(lines, dict(zip(names, batch.columns, strict=True)))
@@ -163,10 +163,8 @@ class QueryTable:
 
         try:
             yield
-        except (Error, OSError) as error:
+        except (Error, pa.ArrowException, OSError) as error:
             raise SourceError(f"{what}: {self._said(str(error))}.") from error
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise SourceError("What the query gives is not UTF-8 text.") from error
 
     def _said(self, message: str) -> str:
         first = next(iter(self._database.without_secrets(message).splitlines()), "")
@@ -176,6 +174,13 @@ class QueryTable:
         if "syntax error" in said:
             said += "; it has to be a single SELECT"
         return said
+
+
+def _check(batch: pa.RecordBatch) -> None:
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise SourceError("What the query gives is not UTF-8 text.") from error
 
 
 def _without_numbers(names: Sequence[str]) -> list[str]:

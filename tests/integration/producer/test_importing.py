@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from producer.importing import Columns, ImportReport, Repeats, import_interactions, tables
 from shared.errors import SourceError, StoreError
-from shared.snapshots import Snapshot, open_snapshot
 from shared.store import Store, open_store
+from tests.snapshots import current, interactions, titles
 
 RATINGS = "userId,movieId,rating,timestamp\n1,10,4.0,1260759144\n1,2,3.5,1260759179\n7,10,1.0,1260759182\n"
 MOVIES = 'movieId,title,genres\n2,"Jumanji, or not (1995)",Adventure\n10,Grumpy (1993),\n99,Nobody (2000),\n'
@@ -25,30 +25,10 @@ def store(tmp_path: Path) -> Store:
     return open_store((tmp_path / "the store").as_uri())
 
 
-def current(store: Store) -> Snapshot:
-    snapshot_id = store.current_snapshot()
-    assert snapshot_id is not None
-    return open_snapshot(store.fetch("snapshots", snapshot_id), verify=True)
-
-
 def write(directory: Path, text: str | bytes, name: str = "my file ü.csv") -> Path:
     path = directory / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-def interactions(snapshot: Snapshot) -> dict[tuple[str, str], tuple[float, int | None]]:
-    found = {}
-    for user in range(snapshot.n_users):
-        for i in range(snapshot.user_ptr[user], snapshot.user_ptr[user + 1]):
-            weight = 1.0 if snapshot.user_weights is None else float(snapshot.user_weights[i])
-            time = None if snapshot.user_times is None else int(snapshot.user_times[i])
-            found[snapshot.users[user], snapshot.items[int(snapshot.user_items[i])]] = (weight, time)
-    return found
-
-
-def titles(snapshot: Snapshot) -> dict[str, str | None]:
-    return {snapshot.items[item]: snapshot.title(item) for item in range(snapshot.n_items)}
 
 
 def movielens(tmp_path: Path, form: str) -> Path:

@@ -1,0 +1,441 @@
+"""Queries in SQLite and PostgreSQL become the current snapshot; whatever a database says, nothing of it is changed."""
+
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from producer.importing import Columns, Query, databases, find_database, import_interactions
+from producer.importing.databases import QueryTable
+from shared.errors import SourceError
+from shared.store import Store, open_store
+from tests.commands import CommandLine
+from tests.postgres import PASSWORD, USER, PostgresServer, started
+from tests.processes import wait_until
+from tests.snapshots import current, interactions, titles
+
+EVERYTHING = "select customer as user_id, product as item_id from bought"
+NOT_ONE_SELECT = [
+    "insert into bought values ('x', 'y')",
+    "delete from bought",
+    "drop table bought",
+    "select 1 as user_id, 1 as item_id; delete from bought",
+    "commit",
+    "",
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "the store").as_uri())
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> CommandLine:
+    return CommandLine(home=tmp_path / "a höme")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """An SQLite database, whose path has all the signs that mean something in a URL."""
+    path = tmp_path / "a shöp? #1 100%.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table bought (customer, product)")
+        connection.executemany("insert into bought values (?, ?)", [("a", "x"), ("b", "x"), ("b", "y")])
+    connection.close()
+    return path
+
+
+def sqlite(path: Path, text: str) -> Query:
+    return Query(find_database(f"sqlite:///{path}", {}), text)
+
+
+def test_a_query_in_sqlite_is_imported(shop: Path, store: Store) -> None:
+    """Columns by their usual names; rows are numbered from 1, and how many there are nobody knows before."""
+    told: list[tuple[int, int | None]] = []
+    text = "select customer as user_id, product as item_id from bought union all select null, 'z'; "
+    report = import_interactions(sqlite(shop, text), store, progress=lambda rows, total: told.append((rows, total)))
+    assert interactions(current(store)).keys() == {("a", "x"), ("b", "x"), ("b", "y")}
+    assert (report.rows, report.bad_unit, report.bad_examples) == (4, "row", [(4, "the user is empty")])
+    assert told == [(4, None)]
+
+
+def test_values_of_sqlite_are_texts_whatever_the_others_are(
+    shop: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Types change from row to row and from batch to batch, and the first batches have no title at all."""
+    monkeypatch.setitem(databases.BATCHES, "SQLite", {"adbc.sqlite.query.batch_rows": "2"})
+    rows = [
+        (1, 1, 2, 1790208000, None),
+        (7.0, "007", "0.5", "2026-09-25", None),
+        (2.5, b"caf\xc3\xa9", 1e3, 1790208000.5, None),
+        ("1", 2**60, 1, 1790208000000, ""),
+        ("z\0z", "\u2603", "1", "2026-09-25T02:00:00+02:00", "Snow"),
+        ("u", "i", "many", 1790208000, "T"),
+    ]
+    with sqlite3.connect(shop) as connection:
+        connection.execute("create table mixed (u, i, w, t, n)")
+        connection.executemany("insert into mixed values (?, ?, ?, ?, ?)", rows)
+    connection.close()
+    columns = Columns(user="u", item="i", weight="w", time="t", title="n")
+    report = import_interactions(sqlite(shop, "select * from mixed"), store, columns=columns)
+    assert interactions(current(store)) == {
+        ("1", "1"): (2.0, 1790208000000),
+        ("7", "007"): (0.5, 1790294400000),
+        ("2.5", "café"): (1000.0, 1790208000500),
+        ("1", str(2**60)): (1.0, 1790208000000),
+        ("z\0z", "\u2603"): (1.0, 1790294400000),
+    }
+    assert titles(current(store))["\u2603"] == "Snow"
+    assert report.bad_examples == [(6, "the weight 'many' is not a finite number above zero")]
+
+
+@pytest.mark.parametrize("text", [*NOT_ONE_SELECT, "vacuum into 'copy.db'", "attach 'other.db' as other"])
+def test_nothing_in_sqlite_is_changed(
+    shop: Path, store: Store, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is not a single SELECT is refused by the database itself, in one sentence."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir()), shop.read_bytes()
+    with pytest.raises(SourceError, match=r"^The database refuses the query: .*\.$"):
+        import_interactions(sqlite(shop, text), store)
+    assert (sorted(tmp_path.iterdir()), shop.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("select * from nobody", "The database refuses the query: no such table: nobody."),
+        (
+            "select customer from",
+            'The database refuses the query: near ")": syntax error; it has to be a single SELECT.',
+        ),
+        (f"{EVERYTHING} where 0", "The query has no rows."),
+        (
+            "select customer as user, product as item, 1 as User from bought",
+            "The query has more than one column user.",
+        ),
+        (
+            "select customer, product as item from bought",
+            "The query has no user column by a usual name (user, userid, user_id); its columns are: customer, item. "
+            "Name the right one with --user.",
+        ),
+        ("select 1 as user, x'ff' as item", "What the query gives is not UTF-8 text."),
+    ],
+)
+def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text: str, sentence: str) -> None:
+    """It is the database's word or ours, without the driver's, and the current snapshot stays."""
+    before = import_interactions(sqlite(shop, EVERYTHING), store).snapshot_id
+    with pytest.raises(SourceError) as caught:
+        import_interactions(sqlite(shop, text), store)
+    assert str(caught.value) == sentence
+    assert store.current_snapshot() == before
+
+
+def test_a_file_that_is_no_database_is_told_of(tmp_path: Path, store: Store) -> None:
+    """It is not made, either, where it is missing."""
+    (tmp_path / "text.db").write_text("customer,product\n" * 100)
+    with pytest.raises(SourceError, match=r"^The database refuses the query: file is not a database\.$"):
+        import_interactions(sqlite(tmp_path / "text.db", EVERYTHING), store)
+    with pytest.raises(SourceError, match=r"nowhere\.db does not exist\.$"):
+        import_interactions(sqlite(tmp_path / "nowhere.db", EVERYTHING), store)
+    with pytest.raises(SourceError, match=r"cannot be read: Is a directory\.$"):
+        import_interactions(sqlite(tmp_path, EVERYTHING), store)
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_the_command_imports_from_the_database_in_a_variable(shop: Path, commands: CommandLine) -> None:
+    """Exit 0 and the counts, with the query on the command line."""
+    ended = commands.run("import", "env:SHOP", "--query", EVERYTHING, "--json", environ={"SHOP": f"sqlite:///{shop}"})
+    assert (ended.code, ended.err) == (0, "")
+    assert (ended.objects[0]["users"], ended.objects[0]["items"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sqlite:///shop.db",), 'A database needs a query: --query "select '),
+        (("shop.csv", "--query", "select 1"), "--query is for databases, and shop.csv is a file: leave it out."),
+        (("postgresql://me:hunter2@host/shop", "--query", "select 1"), "The URL has a password, which everybody "),
+    ],
+)
+def test_a_command_that_does_not_fit_its_source_is_wrong_usage(
+    commands: CommandLine, arguments: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, one sentence, and no password in it."""
+    ended = commands.run("import", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(said)
+    assert ended.err.count("\n") == 1
+    assert "hunter2" not in ended.err
+
+
+def test_the_extra_that_is_missing_is_named(commands: CommandLine, shop: Path) -> None:
+    """Where the drivers are not installed, one sentence says what to do."""
+    without = "sys.modules.update(dict.fromkeys(['adbc_driver_postgresql', 'adbc_driver_sqlite']))"
+    ended, _ = commands.modules(without, "import", f"sqlite:///{shop}", "--query", EVERYTHING)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith("which is not installed: pip install 'ready-reckoner[sql]'.")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_no_message_holds_the_password(password: str, quoted: bool) -> None:
+    """Whatever signs it has, written as it must be or as it should not be, and though nobody answers there."""
+    # Framed, or a password of a single letter would be in any sentence.
+    secret = f"\u2603{password}\u2603"
+    url = f"postgresql://user:{quote(secret, safe='') if quoted else secret}@127.0.0.1:1/name"
+    with pytest.raises(SourceError) as caught:
+        QueryTable(Query(find_database("env:X", {"X": url}), "select 1"))
+    assert "\u2603" not in str(caught.value)
+    assert quote("\u2603") not in str(caught.value)
+    if quoted:
+        assert "Connection refused" in str(caught.value)
+
+
+def test_a_server_that_says_nothing_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and never answers; libpq itself would wait for ever."""
+    monkeypatch.setattr(databases, "TIMEOUT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/name"
+        with pytest.raises(SourceError, match=r"^The database cannot be opened: .* timeout expired\.$"):
+            import_interactions(Query(find_database(url, {}), EVERYTHING), store)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with started() as running:
+        running.run(
+            "create table bought (customer text, product text)",
+            "insert into bought values ('a', 'x'), ('b', 'x'), ('b', 'y')",
+            "create sequence numbers",
+            f"create role guest login password '{PASSWORD}'",
+        )
+        yield running
+
+
+@pytest.fixture
+def postgres(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
+    """The server, and libpq in possession of the password."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    return server
+
+
+def query(server: PostgresServer, text: str) -> Query:
+    return Query(find_database(server.url, {}), text)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("7::smallint", "7"),
+        ("9223372036854775807::bigint", "9223372036854775807"),
+        ("1.50::numeric", "1.50"),
+        ("7.0::float8", "7"),
+        ("'7'::char(5)", "7"),
+        ("'00000000-0000-0000-0000-00000000002a'::uuid", "00000000-0000-0000-0000-00000000002a"),
+        ("'caf\u00e9'::bytea", "\\x636166c3a9"),
+        ("array[1, null]", "{1,NULL}"),
+        ("'{\"a\": 1}'::jsonb", '{"a": 1}'),
+        ("true", "true"),
+        ("date '2026-09-25'", "2026-09-25"),
+        ("timestamptz '2026-09-25 02:00+02'", "2026-09-25 00:00:00+00"),
+        ("'10.0.0.1'::inet", "10.0.0.1/32"),
+        ("E'a\\nb: \u2603'", "a\nb: \u2603"),
+    ],
+)
+def test_every_type_of_postgresql_has_its_text(
+    postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch, value: str, text: str
+) -> None:
+    """Whatever the server writes dates and times like."""
+    monkeypatch.setenv("PGOPTIONS", "-c datestyle=German,DMY -c timezone=Asia/Tokyo -c client_encoding=LATIN1")
+    import_interactions(query(postgres, f"select {value} as user_id, 'x' as item_id -- a comment"), store)
+    assert list(interactions(current(store))) == [(text, "x")]
+
+
+@pytest.mark.postgres
+def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, store: Store) -> None:
+    """Numbers of all kinds, dates and moments; what is none makes the row bad."""
+    values = [
+        "('a', 'x', 1.5::numeric, timestamptz '2026-09-25 02:00+02', 'X')",
+        "('b', 'x', 'NaN', timestamptz '2026-09-25 00:00:00.25+00', null)",
+        "('c', 'x', 'infinity', 'infinity', '')",
+        "('d', 'x', 2, timestamptz 'infinity', null)",
+        "('e', 'x', 3, null, null)",
+        "('f', 'x', 4, timestamptz '2026-09-25 00:00:00.25+00', null)",
+    ]
+    text = f"select * from (values {', '.join(values)}) as rows (userid, itemid, w, t, title)"
+    report = import_interactions(query(postgres, text), store, columns=Columns(weight="w", time="t"))
+    assert interactions(current(store)) == {("a", "x"): (1.5, 1790294400000), ("f", "x"): (4.0, 1790294400250)}
+    assert titles(current(store)) == {"x": "X"}
+    assert report.bad_examples == [
+        (2, "the weight 'NaN' is not a finite number above zero"),
+        (3, "the weight 'Infinity' is not a finite number above zero"),
+        (4, "the time 'infinity' cannot be read"),
+        (5, "the time (missing) cannot be read"),
+    ]
+
+
+@pytest.mark.postgres
+def test_rows_stream_in_and_keep_their_numbers(
+    postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In many batches, and in the order of the query; a column that is only called like a time is passed over."""
+    monkeypatch.setitem(databases.BATCHES, "PostgreSQL", {"adbc.postgresql.batch_size_hint_bytes": "1000"})
+    told: list[tuple[int, int | None]] = []
+    text = (
+        "select nullif(g, 4000) as user_id, g % 10 as item_id, case when g = 1 then 'soon' else '1' end as time "
+        "from generate_series(1, 5000) as g order by g desc"
+    )
+    report = import_interactions(query(postgres, text), store, progress=lambda rows, total: told.append((rows, total)))
+    assert (report.rows, report.users, report.bad_examples) == (5000, 4999, [(1001, "the user is empty")])
+    assert report.not_times == "time"
+    assert len(told) > 100
+    assert told[-1] == (5000, None)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "text",
+    [
+        *NOT_ONE_SELECT,
+        "select nextval('numbers') as user_id, 1 as item_id",
+        "with gone as (delete from bought returning *) select customer as user_id, product as item_id from gone",
+        "copy bought to '/dev/null'",
+        "select 1) as given; delete from bought; select (1",
+    ],
+)
+def test_nothing_in_postgresql_is_changed(postgres: PostgresServer, store: Store, text: str) -> None:
+    """What is not a single SELECT is refused by the database itself, and so is one that would change something."""
+    with pytest.raises(SourceError, match=r"^The database (refuses the query|broke off): .*\.$") as caught:
+        import_interactions(query(postgres, text), store)
+    assert "\n" not in str(caught.value)
+    assert postgres.run("select count(*) from bought") == [(3,)]
+    assert postgres.run("select is_called from numbers") == [(False,)]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("select * from nobody", 'The database refuses the query: relation "nobody" does not exist.'),
+        (
+            "select usr from bought",
+            'The database refuses the query: column "usr" does not exist.',
+        ),
+        ("select pg_sleep(30)::text as user_id, 1 as item_id", "canceling statement due to statement timeout."),
+        (
+            "select g as user_id, 1 / (g - 90000) as item_id from generate_series(1, 100000) as g",
+            "The database broke off: division by zero.",
+        ),
+        (f"{EVERYTHING} where false", "The query has no rows."),
+        ("select 1 as user_id, 2 as item_id, 3 as user_id", "The query has more than one column user_id."),
+        (
+            "select 1 as user_id, 2 as item",
+            "The query has no column items (--item); the nearest is item, and its columns are: user_id, item.",
+        ),
+    ],
+)
+def test_what_postgresql_cannot_give_is_one_sentence(
+    postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str
+) -> None:
+    """It is the database's word or ours, without the driver's, and the current snapshot stays."""
+    before = import_interactions(query(postgres, EVERYTHING), store).snapshot_id
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=300")
+    columns = Columns(item="items") if "--item" in sentence else Columns()
+    with pytest.raises(SourceError) as caught:
+        import_interactions(query(postgres, text), store, columns=columns)
+    assert str(caught.value).endswith(sentence)
+    assert "\n" not in str(caught.value)
+    assert store.current_snapshot() == before
+
+
+@pytest.mark.postgres
+def test_who_may_not_read_is_told(postgres: PostgresServer, store: Store) -> None:
+    """A role without the right, and one that there is not."""
+    guest = Query(find_database("env:X", {"X": postgres.url_with(PASSWORD, "guest")}), EVERYTHING)
+    with pytest.raises(SourceError, match=r"^The database refuses the query: permission denied for table bought\.$"):
+        import_interactions(guest, store)
+    nobody = Query(find_database(postgres.url.replace(USER, "nobody"), {}), EVERYTHING)
+    with pytest.raises(SourceError, match=r"authentication failed for user .nobody.\.$"):
+        import_interactions(nobody, store)
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_cut_leaves_the_snapshot(postgres: PostgresServer, store: Store) -> None:
+    """In the middle of the stream, after some batches have come."""
+    before = import_interactions(query(postgres, EVERYTHING), store).snapshot_id
+    cut: list[int] = []
+
+    def progress(rows: int, total: int | None) -> None:
+        if not cut:
+            postgres.run("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+        cut.append(rows)
+
+    text = "select generate_series(1, 5000000) as user_id, 1 as item_id"
+    with pytest.raises(SourceError, match=r"^The database broke off: .*\.$") as caught:
+        import_interactions(query(postgres, text), store, progress=progress)
+    assert "\n" not in str(caught.value)
+    assert cut[-1] < 5_000_000
+    assert store.current_snapshot() == before
+
+
+@pytest.mark.postgres
+def test_a_password_is_taken_from_where_nobody_sees_it(
+    server: PostgresServer, commands: CommandLine, tmp_path: Path
+) -> None:
+    """From PGPASSWORD, from PGPASSFILE and with the URL from a variable."""
+    secrets = tmp_path / "pgpass"
+    escaped = PASSWORD.replace(":", r"\:")
+    secrets.write_text(f"*:*:*:{USER}:{escaped}\n")
+    secrets.chmod(0o600)
+    for source, environ in (
+        (server.url, {"PGPASSWORD": PASSWORD}),
+        (server.url, {"PGPASSFILE": str(secrets)}),
+        ("env:SHOP", {"SHOP": server.url_with(PASSWORD)}),
+    ):
+        ended = commands.run("import", source, "--query", EVERYTHING, "--json", environ=environ)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+        assert ended.objects[0]["interactions"] == 3
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("wrong", ["hunter/2 :@", USER])
+def test_a_wrong_password_is_not_repeated(server: PostgresServer, commands: CommandLine, wrong: str) -> None:
+    """Exit 1 and one sentence, in which even a user's name that is the same is covered."""
+    ended = commands.run("import", "env:SHOP", "--query", EVERYTHING, environ={"SHOP": server.url_with(wrong)})
+    assert (ended.code, ended.out) == (1, "")
+    assert "password authentication failed" in ended.err
+    assert ended.err.count("\n") == 1
+    for secret in (wrong, quote(wrong, safe="")):
+        assert secret not in ended.err
+
+
+@pytest.mark.postgres
+def test_a_missing_password_is_asked_for(server: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the variables that take it."""
+    monkeypatch.setenv("PGPASSFILE", "/dev/null")
+    with pytest.raises(SourceError, match=r"no password supplied; give it in PGPASSWORD or PGPASSFILE\.$"):
+        import_interactions(query(server, EVERYTHING), store)
+
+
+@pytest.mark.postgres
+def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: CommandLine) -> None:
+    """The command ends with 130, and what it asked for is not worked on any more."""
+    asked = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
+    process = commands.start("import", postgres.url, "--query", "select pg_sleep(600)::text as user_id, 1 as item_id")
+    try:
+        wait_until(lambda: postgres.run(asked) == [(1,)], 30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "Stopped; nothing was imported.\n")
+    wait_until(lambda: postgres.run(asked) == [(0,)], 30)
