@@ -3,81 +3,58 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from producer.answers import Enqueued, JobReport, RunReport
+from producer.asking import Asking
+from producer.calls import require_texts, told, within
 from producer.status import Status, Tell, read_status, read_workers, untold
-from producer.waiting import patiently, wait_for_flows
-from shared.errors import (
-    FlowFailedError,
-    FlowUnknownError,
-    NothingFittedError,
-    UsageError,
-)
+from producer.waiting import Waiting, patiently
+from shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, UsageError
 from shared.flow_state import Flow
 from shared.flows import Flows
 from shared.model_config import ModelConfig, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.results import Answer, Results, generation_id
-from shared.runs import Run, Runs
-from shared.wire import FitSpec, Options, Record, Trace, UserSpec, arq_deserializer, arq_serializer
+from shared.runs import Runs
+from shared.wire import FitSpec, Options, Record, arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
     from arq import ArqRedis
 
-# Between two looks at what is followed.
-FOLLOW_S = 0.2
 DEFAULT_N = 10
-# How often a user is asked for again when Redis has lost both flow and result.
-MOST_ASKS = 3
-
-
-@dataclass(frozen=True)
-class Enqueued:
-    """What was asked for one user: the job that works for it, None when the cached list is the answer."""
-
-    user: str
-    job: str | None
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """A job as it is now."""
-
-    flow: Flow
-    tasks_done: int
-    traces: dict[int, Trace]
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """A run as it is now."""
-
-    run: Run
-    blocks_done: int
-
-    @property
-    def users_done(self) -> int:
-        """How many users the blocks that are done have, at least; the last block may be smaller than the others."""
-        return min(self.blocks_done * self.run.block_size, self.run.users)
 
 
 class Reckoner:
     """A connection to Ready Reckoner.
 
-    Use it as an asynchronous context manager; on entry it raises RedisUnavailableError when Redis does not answer.
+    Use it as an asynchronous context manager, within one event loop, for as many calls at a time as there are: they
+    take two connections, one that asks and one that listens to what workers tell. (`max_connections` in the URL lets
+    more of them ask at the same time.) On entry it raises RedisUnavailableError when Redis does not answer. Whoever is
+    waiting when it is left gets a ClientClosedError.
+
+    Every call raises RedisUnavailableError when Redis goes away while it asks, and bears with that for a minute while
+    it waits; a call that is given a `timeout`, in seconds, raises WaitTimeoutError when that is over, and what it asked
+    for goes on.
     """
 
     def __init__(self, url: str, *, prefix: str = "reckoner", first_look_s: float = 10.0) -> None:
         self.keys = Keys(prefix)
         self.redis: ArqRedis = connect(
-            url, queue_name=self.keys.queue, job_serializer=arq_serializer, job_deserializer=arq_deserializer
+            url,
+            queue_name=self.keys.queue,
+            job_serializer=arq_serializer,
+            job_deserializer=arq_deserializer,
+            max_connections=1,
         )
         self.flows = Flows(self.redis, self.keys, first_look_s)
         self.results = Results(self.redis, self.keys)
         self.runs = Runs(self.redis, self.keys, first_look_s)
+        self._listening = connect(url, client_name="reckoner-listening")
+        self._waiting = Waiting(self._listening, self.flows)
+        self._asking = Asking(self.flows, self.results, self._waiting)
         # The last one that was read: a record never changes.
         self._record: Record | None = None
 
@@ -85,14 +62,25 @@ class Reckoner:
         try:
             await check(self.redis)
         except BaseException:
-            await self.redis.aclose()
+            await self.aclose()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.redis.aclose()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._waiting.aclose()
+        await self._listening.connection_pool.aclose()
+        await self.redis.connection_pool.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was left."""
+        return self._waiting.closed
 
     async def generation(self) -> str:
         """The generation that is current.
@@ -109,14 +97,16 @@ class Reckoner:
         """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
 
         Raises:
-            NothingFittedError: there is no generation yet.
+            NothingFittedError: there is no generation yet, or its record is gone.
             UsageError: its lists have fewer than `n` places.
         """
         generation, record = await self.generation(), self._record
         if record is None or record.generation != generation:
             record = self._record = await self.results.record(generation)
         if record is None:
-            raise NothingFittedError
+            raise NothingFittedError(
+                f"The record of the current generation, {generation}, is gone: build a model with `reckoner fit`."
+            )
         length = record.options.list_length
         if n is not None and not 1 <= n <= length:
             raise UsageError(
@@ -125,7 +115,12 @@ class Reckoner:
             )
         return record, min(DEFAULT_N, length) if n is None else n
 
-    async def enqueue(
+    async def enqueue(self, user: str, *, fresh: bool = False) -> Enqueued:
+        """Ask for a user's list, where there is none in the cache or it is to be `fresh`; see `enqueue_many`."""
+        return (await self.enqueue_many([user], fresh=fresh))[0]
+
+    @told
+    async def enqueue_many(
         self, users: Sequence[str], *, fresh: bool = False, generation: str | None = None
     ) -> list[Enqueued]:
         """Ask for lists for `users`: for those who have none in the cache, or for all when `fresh`.
@@ -134,93 +129,99 @@ class Reckoner:
             NothingFittedError: there is no generation yet.
             UsageError: a user's id cannot be written as UTF-8.
         """
-        _require_text(users)
+        require_texts("user", users)
         generation = generation or await self.generation()
         cached = [None] * len(users) if fresh else await self.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
-        jobs = iter(
-            await self.flows.create(
-                [UserSpec(user, generation) for user in wanted],
-                [self.keys.join_user(generation, user) for user in wanted],
-            )
-        )
+        jobs = iter(await self._asking.create(wanted, generation))
         return [Enqueued(u, next(jobs) if r is None else None) for u, r in zip(users, cached, strict=True)]
 
     async def recommend(
-        self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, timeout_s: float | None = None
-    ) -> list[Answer]:
-        """Ask for lists, wait for them, and return their first `n` places; see `reach`.
+        self, user: str, n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+    ) -> Answer:
+        """The first `n` places of a user's list; where it is not in the cache, the workers compute it meanwhile.
+
+        Who is not in the data, or has nothing to go by, gets the popular list; `source` says so. See `reach` for `n`.
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places, or a user's id cannot be written as UTF-8.
-            FlowFailedError: a job failed.
-            WaitTimeoutError: they were not there in time; the jobs go on.
+            UsageError: the cached lists have fewer than `n` places, or the user's id cannot be written as UTF-8.
+            FlowFailedError: the job failed; the sentence says why.
+            WaitTimeoutError: the list was not there in time; the job goes on.
         """
-        _require_text(users)
-        record, n = await self.reach(n)
-        if not fresh:
-            # Most often everything is cached, and this is all there is to do.
-            answers = await self.results.answer(users, n, record)
-            if all(answer.source == "cache" for answer in answers):
-                return answers
-        failed = await self.compute(users, record.generation, fresh=fresh, timeout_s=timeout_s)
-        for user, reason in failed.items():
-            raise FlowFailedError(f"The job for user {user} failed: {reason}.", failed=failed)
-        return await self.results.answer(users, n, record)
+        return (await self.recommend_many([user], n, timeout=timeout, fresh=fresh))[0]
 
-    async def compute(
-        self, users: Sequence[str], generation: str, *, fresh: bool = False, timeout_s: float | None = None
-    ) -> dict[str, str]:
-        """Ask for lists and wait until they are in the cache; returns the users whose job failed, with the reason.
+    async def recommend_many(
+        self, users: Sequence[str], n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+    ) -> list[Answer]:
+        """The first `n` places of users' lists, which the workers compute where they are not in the cache.
 
         Raises:
-            WaitTimeoutError: they were not there in time; the jobs go on.
+            FlowFailedError: a job failed; for the rest see `recommend`.
         """
-        open_users, until = list(users), None if timeout_s is None else time.monotonic() + timeout_s
-        failed: dict[str, str] = {}
-        for _ in range(MOST_ASKS):
-            asked = await self.enqueue(open_users, fresh=fresh, generation=generation)
-            jobs = {entry.job: entry.user for entry in asked if entry.job}
-            left = None if until is None else until - time.monotonic()
-            open_users = []
-            async for job, flow in self.wait(list(jobs), left):
-                if flow is None:
-                    open_users.append(jobs[job])
-                elif flow.state != "done":
-                    failed[jobs[job]] = flow.reason or flow.state
-            if not open_users:
-                return failed
-        return failed | dict.fromkeys(open_users, "Redis lost the job, and lost it again")
+        require_texts("user", users)
+        async with within(timeout):
+            answers, failed = await self.computed(users, n, fresh=fresh)
+        for user, reason in failed.items():
+            raise FlowFailedError(f"The job for user {user} failed: {reason}.", failed=failed)
+        return answers
 
-    async def wait(self, jobs: Sequence[str], timeout_s: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
+    @told
+    async def computed(
+        self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
+    ) -> tuple[list[Answer], dict[str, str]]:
+        """The lists of `recommend_many`, without those of the users whose job failed, and these with the reason.
+
+        It reads the generation of `record`, or the current one.
+        """
+        if record is None or n is None:
+            record, n = await self.reach(n)
+        results = [None] * len(users) if fresh else await self.results.read(record.generation, users)
+        found = dict(zip(users, results, strict=True))
+        missing = [user for user, result in found.items() if result is None]
+        failed: dict[str, str] = {}
+        if missing:
+            failed = await self._asking.lists(missing, record.generation, fresh=fresh)
+            found |= zip(missing, await patiently(lambda: self.results.read(record.generation, missing)), strict=True)
+        well = [user for user in users if user not in failed]
+        return await self.results.complete(well, [found[user] for user in well], n, record), failed
+
+    async def wait(self, jobs: Sequence[str], timeout: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
         """Yield each job with its flow as it ends, None for one that is not known (any more).
 
         Raises:
             WaitTimeoutError: some had not ended in time.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        async for ended in wait_for_flows(self.redis, self.flows, jobs, until):
+        async for ended in self._waiting.ends(jobs, timeout):
             yield ended
 
-    async def get(self, users: Sequence[str], n: int | None = None) -> list[Answer]:
+    async def get(self, user: str, n: int | None = None) -> Answer:
+        """A user's cached list, or the popular one; see `get_many`."""
+        return (await self.get_many([user], n))[0]
+
+    @told
+    async def get_many(self, users: Sequence[str], n: int | None = None) -> list[Answer]:
         """The cached lists, with the popular list for users who have none; see `reach`. It asks for nothing.
 
         Raises:
             NothingFittedError: there is no generation yet.
             UsageError: the cached lists have fewer than `n` places, or a user's id cannot be written as UTF-8.
         """
-        _require_text(users)
+        require_texts("user", users)
         record, n = await self.reach(n)
         return await self.results.answer(users, n, record)
 
+    @told
     async def job(self, job: str) -> JobReport:
         """A job as it is now.
 
         Raises:
             FlowUnknownError: there is no such job, or it is forgotten.
         """
+        return await self._job(job)
+
+    async def _job(self, job: str) -> JobReport:
         flow = await self.flows.load(job)
         if flow is None:
             raise FlowUnknownError
@@ -270,27 +271,29 @@ class Reckoner:
         return RunReport(run, run.blocks if run.state == "ended" else await self.runs.progress(run_id))
 
     async def follow(self, job: str) -> AsyncIterator[JobReport]:
-        """Yield a job as it is, a few times a second, until it has ended; the last report is that of its end.
+        """Yield a job as it is, once a second and at its end, until it has ended; the last report is that of its end.
 
         Raises:
             FlowUnknownError: there is no such job (any more).
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        while True:
-            report = await patiently(lambda: self.job(job))
-            yield report
-            if report.flow.ended:
-                return
-            await asyncio.sleep(FOLLOW_S)
+        async with self._waiting.hearing(job) as hear:
+            while True:
+                await hear()
+                report = await patiently(lambda: self._job(job))
+                yield report
+                if report.flow.ended:
+                    return
 
     async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
-        """Yield a run as it is, a few times a second, until it has ended; see `follow`."""
-        while True:
-            report = await patiently(lambda: self.run(run_id))
-            yield report
-            if report.run.state == "ended":
-                return
-            await asyncio.sleep(FOLLOW_S)
+        """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
+        async with self._waiting.hearing(run_id) as hear:
+            while True:
+                await hear()
+                report = await patiently(lambda: self.run(run_id))
+                yield report
+                if report.run.state == "ended":
+                    return
 
     async def status(self, tell: Tell = untold) -> Status:
         """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
@@ -299,16 +302,6 @@ class Reckoner:
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)
-
-
-def _require_text(users: Sequence[str]) -> None:
-    for user in users:
-        try:
-            user.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"The user {user!a} has half of a surrogate pair, so it is no text that can be an id."
-            ) from error
 
 
 async def wait_for_workers(reckoner: Reckoner, count: int, since_ms: int, timeout_s: float) -> bool:

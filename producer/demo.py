@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from producer.client import JobReport, Reckoner
+from producer.answers import JobReport
+from producer.client import Reckoner
 from producer.defaults import IN_FLIGHT
 from producer.local import LocalSystem
 from shared.errors import FlowFailedError, MissingExtraError, SourceError, WorkersUnavailableError
@@ -152,12 +153,12 @@ class Demo:
         stage.tell(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 
     async def _one_user(self, reckoner: Reckoner) -> "tuple[JobReport, Answer]":
-        (asked,) = await reckoner.enqueue([USER])
+        asked = await reckoner.enqueue(USER)
         assert asked.job is not None
         async for _ in reckoner.wait([asked.job]):
             pass
         report = await _ended(reckoner, asked.job, None)
-        return report, (await reckoner.get([USER]))[0]
+        return report, await reckoner.get(USER)
 
     async def _everybody(self, reckoner: Reckoner, stage: Stage) -> "Run":
         run_id, _ = await reckoner.start_run(BLOCK_SIZE, IN_FLIGHT)

@@ -85,3 +85,15 @@ class FlowFailedError(ReckonerError):
 
 class WaitTimeoutError(ReckonerError):
     """The answer did not come in time; the job goes on."""
+
+
+class ClientClosedError(ReckonerError):
+    """This client is closed; what was asked for goes on, and another client can wait for it."""
+
+
+class ItemUnknownError(ReckonerError):
+    """The data do not have that item."""
+
+
+class UserUnknownError(ReckonerError):
+    """The data do not have that user."""

@@ -155,7 +155,12 @@ class Results:
             record = await self.record(current) if current else None
         if record is None:
             raise NothingFittedError
-        results = await self.read(record.generation, users)
+        return await self.complete(users, await self.read(record.generation, users), n, record)
+
+    async def complete(
+        self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
+    ) -> list[Answer]:
+        """The answers that users' results of a generation make, with the popular list for those who have none."""
         items = {place.item for result in results if result for place in result.items[:n]}
         items.update(place.because for result in results if result for place in result.items[:n])
         titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))

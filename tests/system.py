@@ -178,7 +178,7 @@ class System:
     async def enqueue(self, users: Sequence[str]) -> list[str]:
         """Ask for lists for users, cached or not; returns the jobs."""
         async with self.reckoner() as reckoner:
-            return [entry.job for entry in await reckoner.enqueue(users, fresh=True) if entry.job]
+            return [entry.job for entry in await reckoner.enqueue_many(users, fresh=True) if entry.job]
 
     async def ended(self, job: str) -> Flow:
         """Wait until a job has ended."""

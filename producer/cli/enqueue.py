@@ -59,7 +59,7 @@ def enqueue(
 
 
 async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
-    for asked in await reckoner.enqueue(users, fresh=fresh, generation=generation):
+    for asked in await reckoner.enqueue_many(users, fresh=fresh, generation=generation):
         if as_json:
             print_json({"user": asked.user, "job": asked.job, "cached": asked.job is None})
         else:
@@ -77,8 +77,7 @@ async def _wait(
             with progress_bar("Computing", "users") as bar:
                 bar.update(start, len(users))
                 async with minding_workers(reckoner, bar.say):
-                    failed_now = await reckoner.compute(some, record.generation, fresh=fresh)
-            done = [user for user in some if user not in failed_now]
-            print_answers(await reckoner.results.answer(done, n, record), as_json)
+                    answers, failed_now = await reckoner.computed(some, n, fresh=fresh, record=record)
+            print_answers(answers, as_json)
             failed |= failed_now
     return failed

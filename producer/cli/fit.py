@@ -10,7 +10,8 @@ from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
-    from producer.client import JobReport, Reckoner
+    from producer.answers import JobReport
+    from producer.client import Reckoner
     from shared.model_config import ModelConfig
 
 

@@ -12,7 +12,8 @@ from producer.cli.tasks import print_shares, print_tasks
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.client import JobReport, Reckoner
+    from producer.answers import JobReport
+    from producer.client import Reckoner
 
 
 def register(app: typer.Typer) -> None:

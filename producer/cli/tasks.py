@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from producer.cli.output import print_table
 
 if TYPE_CHECKING:
-    from producer.client import JobReport
+    from producer.answers import JobReport
 
 
 def print_tasks(report: "JobReport") -> None:

@@ -11,15 +11,10 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from arq import ArqRedis
 from arq.constants import default_queue_name
 from redis import exceptions
-from redis.asyncio.connection import (
-    Connection,
-    ConnectionPool,
-    SSLConnection,
-    UnixDomainSocketConnection,
-    parse_url,
-)
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 from shared.errors import RedisUnavailableError, SettingsError, WireError
+from shared.redis.pools import PatientPool
 
 OLDEST_REDIS = (7, 0)
 
@@ -72,8 +67,8 @@ def connect(
 ) -> ArqRedis:
     """Make a pool for `url` (redis://, rediss:// or unix://, percent-encoded) that connects when it is first used.
 
-    A command that takes longer than `socket_timeout_s` fails; None is for connections that block on purpose. Options in
-    the URL win. Close it with `aclose()`.
+    A command that takes longer than `socket_timeout_s` fails, as does one that waits as long for one of at most
+    `max_connections`; None is for connections that block on purpose. Options in the URL win. Close it with `aclose()`.
 
     Raises:
         SettingsError: the URL cannot be used; the message does not show it.
@@ -92,8 +87,9 @@ def connect(
     if parts.scheme == "rediss" and query.get("ssl_cert_reqs") != ["none"]:
         options["ssl_check_hostname"] = True
     try:
-        pool = ConnectionPool.from_url(
+        pool = PatientPool.from_url(
             url,
+            patience_s=socket_timeout_s,
             client_name=client_name,
             socket_timeout=socket_timeout_s,
             socket_connect_timeout=connect_timeout_s,
@@ -149,13 +145,12 @@ async def check(redis: ArqRedis) -> None:
         RedisUnavailableError: it cannot be reached, refuses the password, is still loading, or refuses commands.
         SettingsError: it is older than 7.0, or a Redis Cluster.
     """
-    pool = redis.connection_pool
-    where = _name(pool.connection_class, pool.connection_kwargs)
+    where = _whereabouts(redis)
     try:
         await redis.ping()
         server, cluster = await redis.info("server"), await redis.info("cluster")
     except exceptions.RedisError as error:
-        raise RedisUnavailableError(f"Redis at {where} {_trouble(error)}.", redis=where) from error
+        raise unavailable(redis, error) from error
     version = str(server["redis_version"])
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
         raise SettingsError(f"Redis at {where} is version {version}, and 7.0 or newer is needed.", redis=where)
@@ -163,6 +158,12 @@ async def check(redis: ArqRedis) -> None:
         raise SettingsError(
             f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used.", redis=where
         )
+
+
+def unavailable(redis: ArqRedis, error: exceptions.RedisError) -> RedisUnavailableError:
+    """What `error` of a command on `redis` is told as."""
+    where = _whereabouts(redis)
+    return RedisUnavailableError(f"Redis at {where} {_trouble(error)}.", redis=where)
 
 
 def is_server_trouble(error: BaseException) -> bool:
@@ -176,6 +177,11 @@ def is_server_trouble(error: BaseException) -> bool:
         return True
     words = SERVER_WORDS.match(str(error)) if isinstance(error, exceptions.ResponseError) else None
     return words is not None and words[1] in TROUBLE_CODES
+
+
+def _whereabouts(redis: ArqRedis) -> str:
+    pool = redis.connection_pool
+    return _name(pool.connection_class, pool.connection_kwargs)
 
 
 def _name(kind: type, options: Mapping[str, Any]) -> str:
@@ -203,7 +209,8 @@ def _trouble(error: BaseException) -> str:
             return words
     for cause in causes:
         if isinstance(cause, exceptions.ResponseError):
-            return f"refuses commands ({str(cause).rstrip('.')})"
+            said = SERVER_WORDS.match(str(cause))
+            return f"refuses commands ({str(cause)[said.start(1) if said else 0 :].rstrip('.')})"
         if isinstance(cause, ssl.SSLError):
             return f"cannot be reached (TLS: {cause.reason})"
         if isinstance(cause, socket.gaierror):

@@ -43,28 +43,28 @@ async def test_what_is_cached_costs_three_round_trips(
     monkeypatch.setattr(reckoner.redis, "execute_command", counted)
     for commands in (["GET", "GET", "MGET", "HMGET"], ["GET", "MGET", "HMGET"]):
         sent.clear()
-        (answer,) = await getattr(reckoner, ask)(["Ada"], 3)
+        answer = await getattr(reckoner, ask)("Ada", 3)
         assert [entry.title for entry in answer.items] == ["The item 00", "The item 01", "The item 02"]
         assert sent == commands
 
 
 async def test_another_generation_is_noticed_at_once(reckoner: Reckoner, redis: ArqRedis) -> None:
     """Lists are those of the generation that the pointer names when they are asked for, and as long as these are."""
-    assert (await reckoner.get(["Ada"]))[0].source == "cache"
+    assert (await reckoner.get("Ada")).source == "cache"
     await know(reckoner, redis, "later", list_length=4)
     await redis.set(reckoner.keys.current, "later")
-    (answer,) = await reckoner.get(["Ada"])
+    answer = await reckoner.get("Ada")
     assert (answer.generation, answer.source, len(answer.items)) == ("later", "popular", 4)
 
 
 async def test_who_has_no_list_is_waited_for(reckoner: Reckoner) -> None:
     """Also beside somebody who has one; without workers it takes too long."""
     with pytest.raises(WaitTimeoutError):
-        await reckoner.recommend(["Ada", "Grace"], timeout_s=0.1)
+        await reckoner.recommend_many(["Ada", "Grace"], timeout=0.1)
     assert (await reckoner.status()).queued == 1
 
 
-@pytest.mark.parametrize("ask", ["get", "recommend", "enqueue"])
+@pytest.mark.parametrize("ask", ["get_many", "recommend_many", "enqueue_many"])
 async def test_half_of_a_character_is_no_user(reckoner: Reckoner, ask: str) -> None:
     """It cannot be written to Redis, and the sentence shows which user it was."""
     with pytest.raises(UsageError, match=r"^The user 'a\\udc80' has half of a surrogate pair"):

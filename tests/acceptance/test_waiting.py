@@ -1,0 +1,105 @@
+"""Two hundred calls wait on one client while its Redis loses what they have asked for."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from producer.client import Reckoner
+from shared.redis.connections import connect
+from shared.redis.scripts import ask
+from tests.system import System, eventually, synthetic_pairs
+
+CALLS = 200
+
+
+NAMES = ("reckoner", "reckoner-listening")
+
+
+class Watcher:
+    """Looks at the server over connections that are nobody's client."""
+
+    def __init__(self, system: System) -> None:
+        self._redis = connect(system.server.url, client_name="test")
+        self._keys = system.keys
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._redis.aclose()
+
+    async def under_way(self) -> set[str]:
+        """The flows that are under way, once there are as many as calls."""
+
+        async def look() -> set[str] | None:
+            members = {member.decode() for member in await ask(self._redis, "ZRANGE", self._keys.live, 0, -1)}
+            return {member.removeprefix("flow:") for member in members} if len(members) == CALLS else None
+
+        return await eventually(look)
+
+    async def flows(self) -> set[str]:
+        """All flows, also those that have ended: they are remembered for an hour."""
+        names = [name.decode() async for name in self._redis.scan_iter(f"{self._keys.flow('')}*", count=1000)]
+        return {name.removeprefix(self._keys.flow("")).partition(":")[0] for name in names}
+
+    async def dead_letters(self) -> int:
+        """How many there are."""
+        return int(await ask(self._redis, "XLEN", self._keys.dead))
+
+    async def connections(self) -> Counter[str]:
+        """How many connections the client has, by what they are for."""
+        return Counter(client["name"] for client in await self._redis.client_list() if client["name"] in NAMES)
+
+
+async def test_two_hundred_waits_take_two_connections_and_outlive_what_redis_loses(tmp_path: Path) -> None:
+    """One that asks and one that listens; a restart that lost the flows makes each call ask again, once.
+
+    The server is killed, and what it has written down since the asking began is cut off. What a call gets in the end is
+    its user's list.
+    """
+    async with System(tmp_path / "a home", first_look_s=0.5, tasks_per_job=1) as system:
+        system.server.stop()
+        system.start_server(appendfsync="always")
+        system.import_pairs(synthetic_pairs(users=CALLS))
+        system.start_workers(1)
+        generation = await system.fit()
+        await system.idle()
+        await system.stop_workers()
+        [written] = system.home.rglob("*.incr.aof")
+        size = written.stat().st_size
+        # The client's way to the server, which is another socket after each start.
+        socket = tmp_path / "s"
+        socket.symlink_to(unquote(urlsplit(system.server.url).path))
+
+        async with Reckoner(f"unix://{socket}", prefix=system.settings.prefix, first_look_s=0.5) as reckoner:
+            async with Watcher(system) as watcher:
+                before = await watcher.flows()
+                calls = [asyncio.create_task(reckoner.recommend(f"üser {user:03d}", 20)) for user in range(CALLS)]
+                asked = await watcher.under_way()
+                assert await watcher.connections() == dict.fromkeys(NAMES, 1)
+
+            system.server.kill()
+            with written.open("r+b") as file:
+                file.truncate(size)
+            system.start_server(appendfsync="always")
+            socket.unlink()
+            socket.symlink_to(unquote(urlsplit(system.server.url).path))
+            async with Watcher(system) as watcher:
+                again = await watcher.under_way()
+                assert not asked & again
+                assert await watcher.connections() == dict.fromkeys(NAMES, 1)
+                system.start_workers(1)
+                async with asyncio.timeout(60):
+                    answers = await asyncio.gather(*calls)
+                assert await watcher.connections() == dict.fromkeys(NAMES, 1)
+                assert await watcher.flows() - before == again
+                assert await watcher.dead_letters() == 0
+        await system.idle()
+        expected = system.reference_lists(generation)
+        for user, answer in enumerate(answers):
+            places = [place["item"] for place in json.loads(expected[f"üser {user:03d}"])["items"]]
+            assert (answer.source, [entry.item for entry in answer.items]) == ("cache", places)
+        assert await system.lists(generation) == expected

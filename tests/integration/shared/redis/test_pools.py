@@ -1,0 +1,81 @@
+"""The pool: it never has more connections than it may, and loses neither a connection nor a cancellation."""
+
+import asyncio
+import random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from arq import ArqRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from shared.redis.connections import connect
+
+
+async def connections(redis: ArqRedis, name: str) -> int:
+    """How many connections the server has under that name."""
+    return sum(client["name"] == name for client in await redis.client_list())
+
+
+async def test_who_wants_one_more_waits(redis_url: str, redis: ArqRedis) -> None:
+    """Many commands and pipelines at a time take the one connection that there may be."""
+    name = uuid4().hex
+    pool = connect(redis_url, client_name=name, max_connections=1)
+
+    async def both(number: int) -> Any:
+        async with pool.pipeline(transaction=False) as pipe:
+            pipe.echo(str(number))
+            return await pool.echo(str(number)), *await pipe.execute()
+
+    answers = await asyncio.gather(*map(both, range(100)))
+    assert answers == [(str(i).encode(), str(i).encode()) for i in range(100)]
+    assert await connections(redis, name) == 1
+    await pool.aclose()
+
+
+async def test_whoever_is_cancelled_leaves_the_connection_to_the_others(redis_url: str, redis: ArqRedis) -> None:
+    """At whatever moment it is: in line, while connecting, sending or reading, or while giving it back."""
+    rng, name = random.Random(1), uuid4().hex
+    pool: Any = connect(redis_url, client_name=name, max_connections=1)
+    for _ in range(30):
+        tasks = [asyncio.create_task(pool.ping()) for _ in range(20)]
+        for _ in range(20):
+            for _ in range(rng.randrange(12)):
+                await asyncio.sleep(0)
+            rng.choice(tasks).cancel()
+        for answer in await asyncio.gather(*tasks, return_exceptions=True):
+            assert answer is True or isinstance(answer, asyncio.CancelledError), answer
+    async with asyncio.timeout(5):
+        assert await pool.ping()
+    await pool.aclose()
+    async with asyncio.timeout(5):
+        while await connections(redis, name):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
+    """A command that was cancelled before it ended is cancelled, also in the step in which CPython 3.11 forgets it."""
+    pool: Any = connect(redis_url)
+    await pool.ping()
+    for steps in range(12):
+        task = asyncio.create_task(pool.ping())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if task.cancel():
+            await asyncio.wait([task])
+            assert task.cancelled(), steps
+    assert await pool.ping()
+    await pool.aclose()
+
+
+async def test_nobody_waits_in_line_for_ever(redis_url: str) -> None:
+    """A connection that is not given back in time is an error."""
+    pool = connect(redis_url, max_connections=1, socket_timeout_s=0.1)
+    async with pool.pubsub() as listener:
+        await listener.connect()
+        with pytest.raises(RedisConnectionError, match="No connection became free in time"):
+            await pool.ping()
+    assert await pool.ping()
+    await pool.connection_pool.aclose()
+    with pytest.raises(RedisConnectionError, match="closed"):
+        await pool.ping()
