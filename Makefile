@@ -60,11 +60,11 @@ test-node: .venv/dev.installed ## the example of docs/reading.md for Node, where
 		test -f .venv/node/$(node_package).installed || \
 			(mkdir -p .venv/node && cd .venv/node && npm install --no-save --no-package-lock --no-audit --no-fund \
 				--ignore-scripts --loglevel error --prefix . --cache cache $(node_package) && touch $(node_package).installed) && \
-		$(pytest) -m node; \
+		$(pytest) -m node tests/acceptance; \
 	fi
 
 test-client: .venv/dev.installed ## `pip install .` alone, on every supported Python that is here
-	@$(pytest) -m client --capture=no
+	@$(pytest) -m client --capture=no tests/acceptance
 
 test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
 	@$(pytest) -m matrix
