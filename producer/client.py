@@ -245,8 +245,7 @@ class Reckoner:
         Raises:
             NothingFittedError: no model was fitted yet.
         """
-        newest = await self.results.pointer(self.keys.newest)
-        record = await self.results.record(newest) if newest else None
+        record = await self.results.newest()
         if record is None:
             raise NothingFittedError
         return record

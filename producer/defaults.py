@@ -1,6 +1,4 @@
 """What is done where nobody says how much; nothing is imported for it, so that the command line can show it at once."""
 
-# How many jobs of a run are under way at a time.
-IN_FLIGHT = 8
 # Users are looked up, asked for and waited for so many at a time, so that a long file needs no memory.
 USERS_AT_ONCE = 500

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from producer.answers import JobReport
 from producer.client import Reckoner
-from producer.defaults import IN_FLIGHT
 from producer.local import LocalSystem
+from shared.defaults import IN_FLIGHT
 from shared.errors import FlowFailedError, MissingExtraError, SourceError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.model_config import ModelConfig

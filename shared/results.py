@@ -68,6 +68,11 @@ class Results:
         """The generation that readers follow."""
         return await self.pointer(self.keys.current)
 
+    async def newest(self) -> Record | None:
+        """What the generation of the model that was fitted last was made with; None where no such record is there."""
+        newest = await self.pointer(self.keys.newest)
+        return await self.record(newest) if newest else None
+
     async def record(self, generation: str) -> Record | None:
         """What a generation was made with; None also when its record could not be read, which then is set aside."""
         key = self.keys.record(generation)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from shared.redis.keys import Keys
 
+NIGHT_LIFE_DAYS = 8
+# How a run that was asked for is under way; a night's is known once the night has it.
+Beginning = Literal["started", "joined", "known"]
 RunState = Literal["run", "finish", "ended"]
 RunOutcome = Literal["passed", "refused", "superseded", "failed"]
 
@@ -83,23 +87,49 @@ class Runs:
         Returns:
             The run's id, and whether it is a new one.
         """
+        run_id, beginning = await self._start(record, block_size, window, "")
+        return run_id, beginning == "started"
+
+    async def start_night(self, date: str, record: Record, block_size: int, window: int) -> tuple[str, Beginning]:
+        """Start the run of a date's night, or join the one under way, unless that night has a run."""
+        return await self._start(record, block_size, window, self.keys.night(date))
+
+    async def _start(self, record: Record, block_size: int, window: int, night: str) -> tuple[str, Beginning]:
         keys, run_id = self.keys, fresh_id()
         blocks = -(-record.users // block_size)
         while True:
             since = await ask(self._redis, "GET", keys.current)
             spec = BlockSpec(run_id, record.generation, block_size, since.decode() if since else "")
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live, keys.queue]
-            names += [keys.record(record.generation), keys.current]
+            names += [keys.record(record.generation), keys.current, night]
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, since or b""]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
-            arguments.append(keys.run(""))
+            arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000]
             for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
                 arguments += [split.flow, split.job_id, encode_job(split)]
             answer = await call(self._redis, "start", names, arguments)
             if answer is not None:
-                return answer.decode(), answer.decode() == run_id
+                started, beginning = (part.decode(errors="replace") for part in answer)
+                return started, beginning
+
+    async def night(self, date: str) -> str | None:
+        """The id of the run that the night of a date has, None when it has none yet or that is long ago."""
+        return (await self._nights([date]))[0]
+
+    async def last_night(self) -> tuple[str, str] | None:
+        """The last date whose night has a run, and the id of that; None when there is none that is remembered."""
+        seconds, _ = await ask(self._redis, "TIME")
+        # In some zone it is tomorrow already.
+        tomorrow = datetime.fromtimestamp(int(seconds), UTC).date() + timedelta(1)
+        dates = [(tomorrow - timedelta(days)).isoformat() for days in range(NIGHT_LIFE_DAYS + 2)]
+        nights = zip(dates, await self._nights(dates), strict=True)
+        return next(((date, run_id) for date, run_id in nights if run_id is not None), None)
+
+    async def _nights(self, dates: Sequence[str]) -> list[str | None]:
+        values = await ask(self._redis, "MGET", *map(self.keys.night, dates))
+        return [None if value is None else value.decode(errors="replace") for value in values]
 
     async def load(self, run_id: str) -> Run | None:
         """The run as it is now, None when there is none.

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.errors import SettingsError
+from shared.nightly import parse_nightly
 
 VARIABLE_PREFIX = "RECKONER_"
 # The file of settings, in the working directory unless this variable names another.
@@ -49,6 +50,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first_look_s: Annotated[
         float, Meta(description="When the sweeper first looks at a job, in seconds after its start.", ge=0.1, le=600)
     ] = 10.0
+    nightly: Annotated[
+        str,
+        Meta(
+            description="When everybody's list is computed anew, once for each date, as in `03:00 Europe/Berlin`; "
+            "without a zone in UTC, when empty never."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The least level that is logged.")
     ] = "INFO"
@@ -126,12 +134,17 @@ def _absolute(path: str) -> Path:
 def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: bool) -> Settings:
     """The settings with `values`, which are text where `strict` is false; an error names a field by `name_of`."""
     try:
-        return msgspec.convert(values, Settings, strict=strict)
+        settings = msgspec.convert(values, Settings, strict=strict)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).rpartition(" - at `$.")
         # Of a value that is none of a few msgspec tells which it is.
         reason = reason.partition(" '")[0]
         raise SettingsError(f"{name_of(where.rstrip('`'))} cannot be used: {reason}.") from None
+    try:
+        parse_nightly(settings.nightly)
+    except ValueError as error:
+        raise SettingsError(f"{name_of('nightly')} cannot be used: {error}.") from None
+    return settings
 
 
 def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:

@@ -133,15 +133,21 @@ class Finish(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
         return f"finish:{self.run}:{self.round}"
 
 
+class Night(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a night's tick, which are none; its jobs are made by arq's cron, one for each minute."""
+
+    name: ClassVar[str] = "night"
+
+
 FlowTask = Split | Chunk | Reduce
-Task = FlowTask | Finish
-TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Reduce, Finish)}
+Task = FlowTask | Finish | Night
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Reduce, Finish, Night)}
 
 
 class _JobBody(Struct, forbid_unknown_fields=True):
     """arq's own job format, its one-letter names, no more than what is created here."""
 
-    f: Literal["split", "chunk", "reduce", "finish"]
+    f: Literal["split", "chunk", "reduce", "finish", "night"]
     a: msgspec.Raw
     et: Count
     t: None = None

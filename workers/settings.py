@@ -5,24 +5,27 @@ import os
 import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import structlog
-from arq import ArqRedis, Worker
+from arq import ArqRedis, Worker, cron
+from arq.cron import CronJob
 
 from shared.cancelling import end
 from shared.flows import Flows
-from shared.redis.connections import connect
+from shared.redis.connections import connect, is_server_trouble
 from shared.redis.keys import Keys
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.store import Store
-from shared.wire import arq_deserializer, arq_serializer
+from shared.wire import Night, arq_deserializer, arq_serializer
 from workers.heartbeat import Heartbeat
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
+from workers.tasks.night import night
 from workers.turns import Turns
 
 log = structlog.get_logger()
@@ -43,8 +46,29 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
     )
 
 
+class PatientWorker(Worker):
+    """A stock arq worker that goes on where Redis refuses the job of a tick: the next tick is a minute away."""
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Create the jobs of the ticks that are due; arq has noted when they are due next before it does."""
+        try:
+            await super().run_cron(n, delay, num_windows)
+        except Exception as error:
+            if not is_server_trouble(error):
+                raise
+            log.warning("redis refused a tick", error=type(error).__name__)
+
+
+def _ticks(settings: Settings) -> list[CronJob]:
+    """A minute's tick attempts to start the night's run, and so does a worker's start, which need not wait for it.
+
+    It is tried once: whatever ends it, the next one comes.
+    """
+    return [cron(night, name=Night.name, run_at_startup=True)] if settings.nightly else []
+
+
 def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
-    """A stock arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
+    """An arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
     keys = Keys(settings.prefix)
     # The task's own deadline first, then arq's, then the end of its claim: 15, 20 and 30 s unless set otherwise.
     deadline_s = settings.task_deadline_s
@@ -66,8 +90,9 @@ def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
         turns=Turns(claiming, patience_s=deadline_s / 4),
         threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
     )
-    worker = Worker(
+    worker = PatientWorker(
         arq_functions(),
+        cron_jobs=_ticks(settings),
         queue_name=keys.queue,
         redis_pool=redis,
         on_startup=_start_background,

@@ -9,7 +9,7 @@ from producer.cli.output import print_facts, print_json, print_line, progress_ba
 from producer.cli.runs import as_facts, as_object, verdict
 from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
-from producer.defaults import IN_FLIGHT
+from shared.defaults import IN_FLIGHT
 
 if TYPE_CHECKING:
     from producer.client import Reckoner

@@ -21,6 +21,7 @@
 | `p:run:ID` | hash | start, end, flip, close | unfinished, ended |
 | `p:run:ID:flight`, `p:run:ID:blocks` | hash, block to flow, to outcome | start, end; dropped by close | unfinished |
 | `p:run-of:GENERATION` | string, run id | start; dropped by close | unfinished |
+| `p:night:DATE` | string, run id | start | eight days |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
@@ -194,6 +195,10 @@ class Keys:
     def run_of(self, generation: str) -> str:
         """The run that is under way for a generation."""
         return self._name("run-of", generation)
+
+    def night(self, date: str) -> str:
+        """The run of the night of a date."""
+        return self._name("night", date)
 
     @property
     def types(self) -> dict[str, str]:

@@ -68,6 +68,8 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, new = await runs.start(RECORD, 1, 2)
     assert new
+    assert await runs.start_night("2026-11-24", RECORD, 1, 2) == (run_id, "joined")
+    assert await runs.start_night("2026-11-24", RECORD, 1, 2) == (run_id, "known")
     run = await runs.load(run_id)
     assert run is not None
     assert await runs.tend(run) == 0

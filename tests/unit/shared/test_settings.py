@@ -20,6 +20,7 @@ WRONG = {
     "TASK_DEADLINE_S": "nan",
     "FIRST_LOOK_S": "inf",
     "LOG_LEVEL": "a secret",
+    "NIGHTLY": "a secret",
 }
 
 Write = Callable[[str | bytes], dict[str, str]]

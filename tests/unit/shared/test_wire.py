@@ -36,6 +36,7 @@ from shared.wire import (
     HistoryItem,
     HistorySpec,
     Neighbours,
+    Night,
     Options,
     Outcome,
     Pair,
@@ -170,6 +171,7 @@ tasks: st.SearchStrategy[Task] = st.one_of(
     st.builds(Chunk, flow=ids, index=counts, round=counts),
     st.builds(Reduce, flow=ids, round=counts),
     st.builds(Finish, run=ids, round=counts),
+    st.builds(Night),
 )
 
 GOLDEN: list[tuple[str, Any, bytes]] = [
@@ -269,6 +271,7 @@ GOLDEN_JOBS: list[tuple[Task, bytes]] = [
     (Chunk("f1", 2, 0), b"\x85\xa1t\xc0\xa1f\xa5chunk\xa1a\x93\xa2f1\x02\0\xa1k\x80\xa2et\x07"),
     (Reduce("f1", 1), b"\x85\xa1t\xc0\xa1f\xa6reduce\xa1a\x92\xa2f1\x01\xa1k\x80\xa2et\x07"),
     (Finish("r1", 0), b"\x85\xa1t\xc0\xa1f\xa6finish\xa1a\x92\xa2r1\0\xa1k\x80\xa2et\x07"),
+    (Night(), b"\x85\xa1t\xc0\xa1f\xa5night\xa1a\x90\xa1k\x80\xa2et\x07"),
 ]
 SEAT = place_of("f1", 0)
 
@@ -416,6 +419,8 @@ WRONG_SHAPES: list[Any] = [
     {"t": None, "f": "chunk", "a": ["f1", 2**63, 0], "k": {}, "et": 7},
     {"t": None, "f": "chunk", "a": ["f1", 0.5, 0], "k": {}, "et": 7},
     {"t": None, "f": "chunk", "a": ["f1", math.nan, 0], "k": {}, "et": 7},
+    {"t": None, "f": "night", "a": ["f1"], "k": {}, "et": 7},
+    {"t": 1, "f": "night", "a": [], "k": {}, "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": {"flow": "f2"}, "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": [], "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": -7},
@@ -446,7 +451,7 @@ def test_the_deserializer_never_raises(data: bytes) -> None:
     """Whatever the bytes, arq gets a function that there is, with arguments that it takes."""
     body = arq_deserializer(data)
     assert body.keys() == {"t", "f", "a", "k", "et"}
-    assert body["f"] in {"split", "chunk", "reduce", "finish", REFUSE}
+    assert body["f"] in {"split", "chunk", "reduce", "finish", "night", REFUSE}
     assert isinstance(body["et"], int)
 
 

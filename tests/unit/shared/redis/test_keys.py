@@ -36,6 +36,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.flight("r"),
         keys.blocks("r"),
         keys.run_of("g"),
+        keys.night("d"),
         keys.events("f"),
     ]
 
@@ -53,7 +54,7 @@ def test_each_name_stands_in_the_table() -> None:
     table = shared.redis.keys.__doc__ or ""
     for name in all_names(Keys("p")):
         shown = re.sub(r":(?:[0-9a-f]{32}|[0-9a-f]{64})$", ":HASH", name)
-        for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER"}.items():
+        for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER", "d": "DATE"}.items():
             shown = re.sub(f":{short}(?=:|$)", f":{long}", shown)
         assert f"`{shown}`" in table, name
 

@@ -1,0 +1,228 @@
+"""The night: one run for each date, however many ticks there are; what one tick cannot do the next makes up for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from arq.worker import Retry
+from redis import exceptions
+
+from shared.nightly import last_due, parse_nightly
+from shared.redis.keys import job_key
+from shared.redis.scripts import ask
+from shared.runs import Run
+from shared.settings import Settings
+from tests.conftest import StartServer
+from tests.world import Hand, World, settle
+from workers.settings import connect_worker
+from workers.sweeper import Sweeper
+
+
+async def far_from_now(hand: Hand) -> str:
+    """A night that was due half a day ago, so that no other becomes due during a test."""
+    now = datetime.fromtimestamp(await hand.runtime.now_ms() / 1000, UTC)
+    return f"{now - timedelta(hours=12):%H:%M}"
+
+
+@pytest.fixture
+async def night(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[Hand]:
+    """A worker by hand that has a night."""
+    redis = connect_worker(Settings(), redis_url)
+    without = Hand(own_world, redis, prefix)
+    made = Hand(own_world, redis, prefix, nightly=await far_from_now(without))
+    yield made
+    made.close()
+    without.close()
+    await redis.aclose()
+
+
+async def tick(hand: Hand, number: int = 0) -> None:
+    await hand.run("night", [], f"night:{number}")
+
+
+async def due(hand: Hand) -> str:
+    """The date that is due."""
+    nightly = parse_nightly(hand.runtime.settings.nightly)
+    assert nightly is not None
+    return last_due(datetime.fromtimestamp(await hand.runtime.now_ms() / 1000, UTC), nightly).date.isoformat()
+
+
+async def runs(hand: Hand) -> set[str]:
+    """All runs that are remembered."""
+    start = hand.runtime.keys.run("")
+    return {name.removeprefix(start) for name in await hand.dump() if name.startswith(start) and name.count(":") == 2}
+
+
+async def load(hand: Hand, run_id: str) -> Run:
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    return run
+
+
+async def test_fifty_ticks_at_once_start_one_run(night: Hand, own_world: World) -> None:
+    """The date's key names it; it computes everybody, though the generation is current and all lists are there."""
+    generation = await night.adopt(own_world)
+    await night.runtime.results.write(generation.id, list(generation.lists.items()), 100)
+    await asyncio.gather(*(tick(night, number) for number in range(50)))
+    [run_id] = await runs(night)
+    assert await night.runtime.runs.night(await due(night)) == run_id
+    assert await night.runtime.runs.last_night() == (await due(night), run_id)
+    key = night.runtime.keys.night(await due(night))
+    assert 7 * 86_400 < await ask(night.redis, "TTL", key) <= 8 * 86_400
+    await night.deliver_all()
+    run = await load(night, run_id)
+    assert run.outcome == "passed"
+    assert run.manifest is not None
+    assert run.manifest.done == len(generation.lists)
+
+
+async def test_a_night_that_has_had_its_run_has_no_other(night: Hand, own_world: World) -> None:
+    """Not when that run has ended, nor when it was refused, nor of a newer generation: nothing is changed."""
+    await night.adopt(own_world)
+    await tick(night)
+    await night.deliver_all()
+    await night.adopt(own_world, 1)
+    before = await night.dump()
+    await tick(night)
+    record = own_world.generations[1].record
+    [run_id] = await runs(night)
+    assert await night.runtime.runs.start_night(await due(night), record, 2, 2) == (run_id, "known")
+    assert await night.dump() == before
+
+
+async def test_the_next_date_has_a_run_of_its_own(night: Hand, own_world: World) -> None:
+    """The last night that is remembered is the latest one."""
+    record = (await night.adopt(own_world)).record
+    await tick(night)
+    await night.deliver_all()
+    tomorrow = (date.fromisoformat(await due(night)) + timedelta(1)).isoformat()
+    run_id, beginning = await night.runtime.runs.start_night(tomorrow, record, 2, 2)
+    assert beginning == "started"
+    assert len(await runs(night)) == 2
+    assert await night.runtime.runs.last_night() == (tomorrow, run_id)
+
+
+async def test_a_night_joins_the_run_that_is_under_way(night: Hand, own_world: World) -> None:
+    """Somebody has started it by hand: that is the night's run, and stays it when it has ended."""
+    record = (await night.adopt(own_world)).record
+    run_id, _ = await night.runtime.runs.start(record, 2, 2)
+    queued = await night.queued()
+    await tick(night)
+    assert await night.queued() == queued
+    assert await night.runtime.runs.night(await due(night)) == run_id
+    await night.deliver_all()
+    await tick(night)
+    assert await runs(night) == {run_id}
+
+
+async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
+    night: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script writes nothing for a pointer that is not the one that was seen, and is asked again."""
+    current, newest = await night.adopt(own_world), await night.adopt(own_world, 1)
+    keys, looks = night.runtime.keys, []
+
+    async def look(redis: object, *command: str) -> object:
+        seen = await ask(night.redis, *command)
+        if command == ("GET", keys.current):
+            looks.append(seen)
+            await ask(night.redis, "SET", keys.current, own_world.generations[2].id)
+        return seen
+
+    monkeypatch.setattr("shared.runs.ask", look)
+    await tick(night)
+    assert looks == [current.id.encode(), own_world.generations[2].id.encode()]
+    [run_id] = await runs(night)
+    assert await ask(night.redis, "GET", keys.night(await due(night))) == run_id.encode()
+    run = await load(night, run_id)
+    assert (run.generation, run.since) == (newest.id, own_world.generations[2].id)
+
+
+async def test_without_a_model_nothing_is_written(night: Hand, own_world: World) -> None:
+    """A later tick, when there is one, starts the run of the same date."""
+    await tick(night)
+    assert await night.dump() == {}
+    assert await night.runtime.runs.last_night() is None
+    await night.adopt(own_world)
+    await tick(night)
+    assert len(await runs(night)) == 1
+
+
+async def test_a_tick_that_comes_to_a_worker_without_a_night_does_nothing(hand: Hand, own_world: World) -> None:
+    """It is no error, and no bytes to refuse."""
+    await hand.adopt(own_world)
+    before = await hand.dump()
+    await tick(hand)
+    assert await hand.dump() == before
+
+
+@pytest.mark.parametrize("shared", ["queue", "live"])
+async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, shared: str) -> None:
+    """Where a key that all share holds another type the script writes nothing, not even the date's key."""
+    record, key = (await night.adopt(own_world)).record, getattr(night.runtime.keys, shared)
+    await ask(night.redis, "SET", key, "planted")
+    before = await night.dump()
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        await night.runtime.runs.start_night(await due(night), record, 2, 2)
+    await tick(night)
+    assert await night.dump() == before
+    await ask(night.redis, "DEL", key)
+    await tick(night)
+    assert len(await runs(night)) == 1
+
+
+async def test_a_key_of_another_type_in_the_place_of_the_date_is_written_over(night: Hand, own_world: World) -> None:
+    """It holds no run, so the night has none yet."""
+    await night.adopt(own_world)
+    key = night.runtime.keys.night(await due(night))
+    await ask(night.redis, "HSET", key, "a", "b")
+    await tick(night)
+    [run_id] = await runs(night)
+    assert await ask(night.redis, "GET", key) == run_id.encode()
+
+
+async def test_a_full_redis_refuses_a_tick_and_the_next_one_makes_up_for_it(
+    fresh_server: StartServer, own_world: World
+) -> None:
+    """Neither the worker's loop nor the date is harmed: arq's cron tries again a minute later, and so does a tick."""
+    redis = connect_worker(Settings(), fresh_server(maxmemory=100_000_000).url)
+    without = Hand(own_world, redis, "full")
+    hand = Hand(own_world, redis, "full", nightly=await far_from_now(without))
+    await hand.adopt(own_world)
+    await ask(redis, "CONFIG", "SET", "maxmemory", 1)
+    before, now = await hand.dump(), datetime.now(UTC)
+    await hand.worker.run_cron(now, 0.5)
+    with pytest.raises(Retry):
+        await tick(hand)
+    assert await hand.dump() == before
+    await ask(redis, "CONFIG", "SET", "maxmemory", 0)
+    await hand.worker.run_cron(now + timedelta(minutes=1), 0.5)
+    [job] = await hand.queued()
+    assert job.startswith("night:")
+    assert await ask(redis, "PTTL", job_key(job)) > 0
+    assert await hand.deliver(job) == "night"
+    [run_id] = await runs(hand)
+    await settle(hand, Sweeper(hand.runtime).sweep)
+    assert (await load(hand, run_id)).outcome == "passed"
+    for each in (hand, without):
+        each.close()
+    await redis.aclose()
+
+
+async def test_ticks_of_one_minute_are_one_job(night: Hand, own_world: World) -> None:
+    """At its start each worker makes a tick of its own, and then all make the same ones, a minute apart."""
+    workers = [night.worker, Hand(own_world, night.redis, night.runtime.keys.prefix, nightly="03:00").worker]
+    now = datetime.now(UTC)
+    for number, worker in enumerate(workers):
+        await worker.run_cron(now + timedelta(milliseconds=number), 0.5)
+    assert len(await night.queued()) == 2
+    for worker in workers:
+        await worker.run_cron(now + timedelta(minutes=1), 0.5)
+    assert len(await night.queued()) == 3
+
+
+async def test_no_night_no_tick(hand: Hand) -> None:
+    """Without the variable arq is told of none."""
+    await hand.worker.run_cron(datetime.now(UTC), 0.5)
+    assert await hand.queued() == []
