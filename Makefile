@@ -85,8 +85,8 @@ soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that
 docs: .venv/dev.installed ## write the tables of commands and settings in docs/ anew
 	@PYTHONPATH=. .venv/bin/python tests/pages.py
 
-# Compiled for every supported platform at once, developers' tools included; the demonstration's lock is a part of that
-# one. It ends with a look whether wheels alone suffice for each supported Python and platform.
+# Compiled for every supported platform at once, developers' tools included; the locks of the demonstration and of the
+# image are parts of that one. It ends with a look whether wheels alone suffice for each supported Python and platform.
 # Indexes that somebody has besides the usual one have no say in it.
 resolver := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(uv) pip
 compile := $(resolver) compile --no-config --quiet --universal --python-version 3.11 --only-binary :all: \
@@ -98,6 +98,7 @@ lock: ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade takes 
 	@$(compile) --extra dev --group build --output-file dev.lock.txt pyproject.toml
 	@$(compile) --extra demo --group build --constraint dev.lock.txt \
 		--output-file demo.lock.txt pyproject.toml
+	@$(compile) --extra worker --extra sql --constraint dev.lock.txt --output-file image.lock.txt pyproject.toml
 	@for version in 3.11 3.12 3.13 3.14; do \
 		for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
 			printf 'Wheels for Python %s on %s: ' $$version $$platform; \

@@ -29,6 +29,7 @@ def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many worker processes")
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")
+    parser.add_argument("--heard", action="store_true", help="only say whether a worker of this host is heard of")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.processes < 1:
@@ -44,6 +45,11 @@ def _run(options: argparse.Namespace) -> None:
 
     settings = load_settings()
     configure_logs(settings.log_level)
+    if options.heard:
+        from workers.heard import require_worker
+
+        require_worker(settings)
+        return
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:

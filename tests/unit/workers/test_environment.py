@@ -39,6 +39,34 @@ def test_what_is_set_stays(settings: Settings, tmp_path: Path) -> None:
     assert environ == chosen
 
 
+def test_a_cache_that_cannot_be_written_is_copied_whole(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As numba would not read it there; once for all who start, and anew when other kernels were compiled."""
+    filled = tmp_path / "filled" / "kernels_of_an_image"
+    filled.mkdir(parents=True)
+    (filled / "kernel.py313.nbi").write_bytes(b"index")
+    (filled / "kernel.py313.1.nbc").write_bytes(b"code")
+    # Root may write everywhere; nothing else can be denied it here.
+    monkeypatch.setattr("workers.environment._can_be_written", lambda path: path != filled.parent)
+
+    def copied() -> Path:
+        environ = {"NUMBA_CACHE_DIR": str(filled.parent)}
+        prepare(environ, settings, tmp_path)
+        return Path(environ["NUMBA_CACHE_DIR"])
+
+    first = copied()
+    assert first.parent == settings.home_path / "numba"
+    names = sorted(file.name for file in filled.iterdir())
+    assert sorted(file.name for file in (first / filled.name).iterdir()) == names
+    assert copied() == first
+    (filled / "kernel.py313.1.nbc").write_bytes(b"other code")
+    other = copied()
+    assert other != first
+    assert (other / filled.name / "kernel.py313.1.nbc").read_bytes() == b"other code"
+    assert sorted(other.parent.iterdir()) == sorted([first, other])
+
+
 def test_no_place_for_kernels_is_told_in_a_sentence(tmp_path: Path) -> None:
     """It names what can be set."""
     (tmp_path / "file").touch()

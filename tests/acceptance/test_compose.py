@@ -1,0 +1,222 @@
+"""The commands of docker-compose.yml as processes, without Docker: the same words, in the image's environment."""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests import debian
+from tests.compose import ROOT, image_command, image_environment, read_compose
+from tests.processes import descendants, environment, wait_until
+from tests.servers import server_program
+
+# What a configuration file, a URL and a shell would each read in another way.
+PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
+RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(8) for item in range(user, user + 6))]
+WITHIN_S = 60.0
+# Of Debian's redis-cli what the health check uses of it: the server splits such lines as redis-cli does.
+REDIS_CLI = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", {port}), 3) as server:
+    server.sendall(sys.stdin.buffer.read() + b"QUIT\\n")
+    while answer := server.recv(1000):
+        sys.stdout.buffer.write(answer)
+"""
+
+
+class Host:
+    """A directory that stands for the host: its secrets, its volumes and its network, and the services on it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.services: dict[str, Any] = read_compose({"RECKONER_LIST_LENGTH": "4"})["services"]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = int(listener.getsockname()[1])
+        for name in ("secrets", "artifacts", "redis", "data", "bin"):
+            (place / name).mkdir()
+        (place / "secrets" / "redis_password").write_text(PASSWORD + "\n")
+        (place / "data" / "ratings.csv").write_text("\n".join(",".join(pair) for pair in RATINGS))
+        self._place_program("redis-server", shlex.join([server_program()]))
+        self._place_program("redis-cli", self._redis_cli())
+        self.seen: dict[int, str] = {}
+
+    def _redis_cli(self) -> str:
+        if os.environ.get("TESTS_REDIS_SERVER"):
+            return shlex.join([str(debian.find("redis-tools", "usr/bin/redis-cli")), "-p", str(self.port)])
+        return shlex.join([sys.executable, "-I", "-S", "-c", REDIS_CLI.format(port=self.port)])
+
+    def _place_program(self, name: str, command: str) -> None:
+        path = self.place / "bin" / name
+        path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        path.chmod(0o755)
+
+    def here(self, text: str) -> str:
+        """A command or a value with the containers' places and names as they are on this host."""
+        text = text.replace("/run/secrets/", f"{self.place}/secrets/").replace("/artifacts", f"{self.place}/artifacts")
+        text = text.replace("dir /data\n", f"dir {self.place}/redis\nbind 127.0.0.1\nport {self.port}\n")
+        return text.replace("redis://redis:6379", f"redis://127.0.0.1:{self.port}").replace(
+            "/data/", f"{self.place}/data/"
+        )
+
+    def environ(self, service: str) -> dict[str, str]:
+        """A service's environment: what the image sets and then what the file does."""
+        if service == "redis":
+            return environment() | {"PATH": f"{self.place}/bin:{os.environ['PATH']}"}
+        changed = {
+            "PATH": os.environ["PATH"],
+            "RECKONER_HOME": f"{self.place}/home",
+            "NUMBA_CACHE_DIR": f"{self.place}/kernels",
+        }
+        own = {name: self.here(value) for name, value in self.services[service]["environment"].items()}
+        return environment() | image_environment() | changed | own
+
+    def start(self, service: str, *command: str) -> "subprocess.Popen[str]":
+        """Start a service, or run the command in it, as the image does."""
+        words = [self.here(word) for word in command or self.services[service]["command"]]
+        if service != "redis":
+            (program,) = image_command("ENTRYPOINT")
+            assert program == "reckoner"
+            words = [sys.executable, "-m", "producer", *words]
+        return self._popen(words, service)
+
+    def _popen(self, words: list[str], service: str) -> "subprocess.Popen[str]":
+        with (self.place / f"{service}.log").open("ab") as log:
+            return subprocess.Popen(
+                words, cwd=ROOT, env=self.environ(service), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
+
+    def ended(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
+        """Wait for a process, and look meanwhile at what everybody on the host could see of it."""
+        until = time.monotonic() + WITHIN_S
+        while process.poll() is None:
+            self.look(process.pid)
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        assert process.stdout is not None
+        with process.stdout:
+            return process.returncode, process.stdout.read()
+
+    def run(self, *command: str) -> str:
+        """A command in `producer` that has to succeed; returns what it printed."""
+        code, out = self.ended(self.start("producer", *command))
+        assert code == 0, (self.place / "producer.log").read_text()
+        return out
+
+    def compile_kernels(self) -> str:
+        """What the build of the image does; returns what it printed."""
+        code, out = self.ended(self._popen([sys.executable, "-m", "workers.kernels"], "worker"))
+        assert code == 0
+        return out
+
+    def check(self, service: str) -> int:
+        """A service's health check, as its file or the image says it."""
+        if service == "redis":
+            kind, words = self.services["redis"]["healthcheck"]["test"]
+            assert kind == "CMD-SHELL"
+            return self.ended(self._popen(["sh", "-c", self.here(words)], "redis"))[0]
+        python, *rest = image_command("HEALTHCHECK")
+        assert python == "python"
+        return self.ended(self._popen([sys.executable, *rest], service))[0]
+
+    def look(self, pid: int) -> None:
+        """Note command line and environment of a process and of all that it has started."""
+        for process in [psutil.Process(pid), *descendants(pid)]:
+            with contextlib.suppress(psutil.Error, OSError):
+                folder = Path("/proc") / str(process.pid)
+                self.seen[process.pid] = self.seen.get(process.pid, "") + "\0".join(
+                    (folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")
+                )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """The host; whatever a failing test leaves running is killed."""
+    place = tmp_path / "host"
+    place.mkdir()
+    made = Host(place)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield made
+    for left in psutil.Process().children(recursive=True):
+        if left.pid not in before:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+
+
+def healthy(host: Host, service: str) -> bool:
+    return host.check(service) == 0
+
+
+def stop(process: "subprocess.Popen[str]", service: Mapping[str, str]) -> int:
+    """Stop a service as compose does; returns its exit code, unless it takes so long that it would be killed."""
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(float(service["stop_grace_period"].removesuffix("s")))
+    assert process.stdout is not None
+    process.stdout.close()
+    return code
+
+
+def test_the_services_work_together_and_show_their_password_to_nobody(host: Host) -> None:
+    """Redis, two workers, and the commands of a first day, all with a password of every awkward sign."""
+    redis = host.start("redis")
+    wait_until(lambda: healthy(host, "redis"), WITHIN_S)
+    assert re.fullmatch(r"(\d+) kernels: \1 compiled, 0 loaded\n", host.compile_kernels())
+    workers = [host.start("worker") for _ in range(2)]
+    wait_until(lambda: healthy(host, "worker"), WITHIN_S)
+
+    assert "8 users" in host.run("import", "/data/ratings.csv", "--user", "user", "--item", "item")
+    host.run("fit")
+    host.run("batch")
+    # The caller's own setting has come through: four, not twenty.
+    assert len(host.run("get", "3", "--json").split('"item"')) - 1 == 4
+    for process in (redis, *workers):
+        host.look(process.pid)
+
+    assert re.fullmatch(r"(\d+) kernels: 0 compiled, \1 loaded\n", host.compile_kernels())
+
+    assert [stop(worker, host.services["worker"]) for worker in workers] == [0, 0]
+    assert not healthy(host, "worker")
+    assert stop(redis, host.services["redis"]) == 0
+    assert not healthy(host, "redis")
+
+    # Each of them was really seen: programs by their name, and the environment by a variable that is in it.
+    everything = "\n".join(host.seen.values())
+    for word in (
+        f"127.0.0.1:{host.port}",
+        "redis-cli",
+        "workers",
+        "producer",
+        "--heard",
+        "RECKONER_REDIS_PASSWORD_FILE",
+    ):
+        assert word in everything
+    assert PASSWORD not in everything
+    assert "pass:w@rd" not in everything
+    assert PASSWORD not in "".join(log.read_text() for log in host.place.glob("*.log"))
+    (kept,) = (host.place / "redis").rglob("*.incr.aof")
+    assert b"pass:w@rd" not in kept.read_bytes()
+
+
+def test_redis_refuses_who_does_not_know_the_password(host: Host) -> None:
+    """With another password in its file, a command says so in a sentence."""
+    redis = host.start("redis")
+    wait_until(lambda: healthy(host, "redis"), WITHIN_S)
+    (host.place / "secrets" / "redis_password").write_text("another")
+    code, out = host.ended(host.start("producer"))
+    assert (code, out) == (1, "")
+    assert (host.place / "producer.log").read_text() == (
+        f"Redis at redis://127.0.0.1:{host.port}/0 refuses the user name or password.\n"
+    )
+    assert not healthy(host, "redis")
+    assert stop(redis, host.services["redis"]) == 0
