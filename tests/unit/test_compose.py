@@ -88,7 +88,7 @@ def test_the_callers_settings_reach_workers_and_commands() -> None:
     fields = {variable_of(field) for field in Settings.__struct_fields__}
     for name in RECKONERS:
         handed_on = [variable for variable, value in SERVICES[name]["environment"].items() if not value]
-        assert {"RECKONER_LIST_LENGTH", "RECKONER_LOG_LEVEL"} <= set(handed_on) <= fields
+        assert {"RECKONER_LIST_LENGTH", "RECKONER_NIGHTLY"} <= set(handed_on) <= fields
         assert load_settings(dict.fromkeys(handed_on, "")) == Settings()
         given = dict.fromkeys(handed_on, "a value")
         assert given.items() <= read_compose(given)["services"][name]["environment"].items()
