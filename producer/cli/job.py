@@ -63,13 +63,17 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
 
 
 def _told(report: "JobReport") -> dict[str, Any]:
-    from shared.wire import BlockSpec, FitSpec, UserSpec
+    from shared.wire import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     flow, spec = report.flow, report.flow.spec
     told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "state": flow.state}
     match spec:
-        case UserSpec():
+        case UserSpec() | HistorySpec():
             told |= {"user": spec.user, "generation": spec.generation}
+        case BasketSpec():
+            told |= {"items": spec.items, "generation": spec.generation}
+        case SimilarSpec():
+            told |= {"item": spec.item, "other": spec.other, "generation": spec.generation}
         case BlockSpec():
             told |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
         case FitSpec():
@@ -86,7 +90,9 @@ def _told(report: "JobReport") -> dict[str, Any]:
 def _facts(report: "JobReport") -> list[tuple[str, str]]:
     flow, told = report.flow, _told(report)
     facts = [(name, str(told[name])) for name in ("job", "kind", "state", "reason") if told[name]]
-    asked = ("user", "run", "block", "snapshot", "generation")
+    if "items" in told:
+        facts.append(("items", f"{len(told['items']):,}"))
+    asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
     facts += [(name, str(told[name])) for name in asked if told.get(name) is not None]
     facts.append(("created", _moment(flow.created_ms)))
     if flow.ended_ms is not None:

@@ -12,7 +12,18 @@ from arq import ArqRedis
 
 from producer.client import Reckoner
 from shared.runs import Manifest
-from shared.wire import RESULT, Options, Record, Result, ScoredItem
+from shared.wire import (
+    RESULT,
+    BasketSpec,
+    ClickSpec,
+    HistorySpec,
+    Options,
+    Record,
+    Result,
+    ScoredItem,
+    SimilarSpec,
+    UserSpec,
+)
 from tests.commands import CommandLine
 from tests.world import make_known
 
@@ -213,6 +224,23 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
         "its worker died 3 times",
     )
     assert "its worker died 3 times" in commands.run("job", flow.id).out
+
+
+async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+    """Whose list, which items, which question; all items of a basket for programs, and their number for people."""
+    specs: list[tuple[ClickSpec, dict[str, object], str]] = [
+        (UserSpec("7", generation), {"kind": "user", "user": "7"}, "user         7"),
+        (BasketSpec(["a", "b"], generation), {"kind": "basket", "items": ["a", "b"]}, "items        2"),
+        (SimilarSpec("a", None, generation, 3), {"kind": "similar", "item": "a", "other": None}, "item         a"),
+        (SimilarSpec("a", "b", generation, 3), {"kind": "similar", "item": "a", "other": "b"}, "other        b"),
+        (HistorySpec("7", generation, 3), {"kind": "history", "user": "7"}, "user         7"),
+    ]
+    joins = [f"{reckoner.keys.joins}{number}" for number in range(len(specs))]
+    jobs = await reckoner.flows.create([spec for spec, _, _ in specs], joins)
+    for job, (_, told, shown) in zip(jobs, specs, strict=True):
+        (found,) = commands.run("job", job, "--json").objects
+        assert found.items() >= (told | {"generation": generation, "state": "split"}).items()
+        assert shown in commands.run("job", job).out.splitlines()
 
 
 def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,15 +26,31 @@ from hypothesis.stateful import (
 
 from shared.flow_state import ENDED, DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
+from shared.models import open_model
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.results import Results
 from shared.settings import Settings
-from shared.wire import TASKS, BlockSpec, Chunk, FitSpec, Task, UserSpec
-from tests.world import USERS, Hand, World, make_world, settle
+from shared.wire import (
+    REPLY,
+    SPEC,
+    TASKS,
+    BasketSpec,
+    BlockSpec,
+    Chunk,
+    ClickSpec,
+    FitSpec,
+    HistorySpec,
+    QuestionSpec,
+    SimilarSpec,
+    Task,
+    UserSpec,
+)
+from tests.world import ITEMS, USERS, Generation, Hand, World, basket_bytes, make_world, settle
 from workers.delivery import MAX_TRIES
 from workers.settings import connect_worker
 from workers.sweeper import Sweeper
+from workers.tasks.question import history, similar
 
 # The run in `make test` is the same each time; more examples are other ones each time.
 EXAMPLES = int(os.environ.get("FLOW_MACHINE_EXAMPLES", "0"))
@@ -46,6 +62,19 @@ HARMS = ("lost", "flipped", "stranger's", "unknown", "not UTF-8", "wrong digest"
 LASTING = {"generation", "generation:previous", "generation:newest", "queue", "live", "dead", "refused"}
 
 
+BASKETS = (ITEMS[:3], [*ITEMS[4:12:2], "nothing"], ["nothing"])
+PAIRS = ((ITEMS[0], None), (ITEMS[0], ITEMS[1]), (ITEMS[0], "nothing"))
+
+
+def clicks(generation: str) -> list[ClickSpec]:
+    """Baskets and questions that are asked for."""
+    return [
+        *(BasketSpec(items, generation) for items in BASKETS),
+        *(SimilarSpec(item, other, generation, 3) for item, other in PAIRS),
+        *(HistorySpec(user, generation, 3) for user in (*USERS[:2], "nobody")),
+    ]
+
+
 class Stage:
     """What all examples share: the event loop, the world and the connection."""
 
@@ -53,6 +82,21 @@ class Stage:
         self.loop = asyncio.new_event_loop()
         self.world = make_world(root)
         self.redis = connect_worker(Settings(), url)
+        self.answers = {
+            SPEC.encode(click): self._answer(generation, click)
+            for generation in self.world.generations
+            for click in clicks(generation.id)
+        }
+        """What must be cached for a basket, and what must be answered to a question."""
+
+    def _answer(self, generation: Generation, click: ClickSpec) -> bytes:
+        world, record = self.world, generation.record
+        if isinstance(click, BasketSpec):
+            return basket_bytes(world.store, record, click.items)
+        if isinstance(click, HistorySpec):
+            return REPLY.encode(history(world.snapshot, click))
+        assert isinstance(click, SimilarSpec)
+        return REPLY.encode(similar(open_model(world.store.fetch("models", record.model)), world.snapshot, click))
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -215,8 +259,23 @@ class FlowMachine(RuleBasedStateMachine):
     def users_are_asked_for(self, users: list[str], data: st.DataObject) -> None:
         generation = self.world.generations[data.draw(st.integers(0, self.newest))].id
         joins = [self.runtime.keys.join_user(generation, user) for user in users]
+        self.create([UserSpec(user, generation) for user in users], joins)
+
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def baskets_and_questions_are_asked_for(self, data: st.DataObject, count: int) -> None:
+        generation, keys = self.world.generations[data.draw(st.integers(0, self.newest))].id, self.runtime.keys
+        specs = [self.one_of(data, clicks(generation)) for _ in range(count)]
+        joins = [
+            keys.join_basket(generation, spec.items)
+            if isinstance(spec, BasketSpec)
+            else keys.join_question(generation, SPEC.encode(spec))
+            for spec in specs
+        ]
+        self.create(specs, joins)
+
+    def create(self, specs: Sequence[ClickSpec], joins: Sequence[str]) -> None:
         before = {flow.join: flow.id for flow in self.unfinished()}
-        ids = self.do(self.runtime.flows.create([UserSpec(user, generation) for user in users], joins))
+        ids = self.do(self.runtime.flows.create(specs, joins))
         for join, flow in zip(joins, ids, strict=True):
             assert flow == before.setdefault(join, flow) or before[join] in self.doomed, "asked again, it joins"
             found = self.flow(flow)
@@ -492,8 +551,8 @@ class FlowMachine(RuleBasedStateMachine):
             assert flow.state in ("done", "failed")
             if flow.id not in self.doomed and self.harms[flow.id] <= MAX_REWORK:
                 assert flow.state == "done", flow.reason
-            if flow.state == "done" and isinstance(flow.spec, UserSpec) and flow.spec.user != "nobody":
-                assert runtime.keys.result(flow.spec.generation, flow.spec.user) in state
+            if flow.state == "done":
+                self._check_answer(flow, state)
         for generation in self.world.generations:
             for user, data in generation.lists.items():
                 assert state.get(runtime.keys.result(generation.id, user), data) == data
@@ -504,6 +563,15 @@ class FlowMachine(RuleBasedStateMachine):
             assert run.outcome in ("passed", "refused", "superseded", "failed")
             if run.outcome == "passed":
                 assert all(runtime.keys.result(run.generation, user) in state for user in USERS)
+
+    def _check_answer(self, flow: Flow, state: dict[str, Any]) -> None:
+        keys, spec = self.runtime.keys, flow.spec
+        if isinstance(spec, UserSpec) and spec.user != "nobody":
+            assert keys.result(spec.generation, spec.user) in state
+        if isinstance(spec, BasketSpec):
+            assert state[keys.basket(spec.generation, spec.items)] == self.stage.answers[SPEC.encode(spec)]
+        if isinstance(spec, QuestionSpec):
+            assert flow.answer == self.stage.answers[SPEC.encode(spec)]
 
     async def _remove(self) -> None:
         redis = self.stage.redis

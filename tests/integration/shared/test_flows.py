@@ -14,7 +14,22 @@ from shared.redis.connections import connect
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.settings import Settings
-from shared.wire import PARTIAL, Best, Chunk, Part, Plan, Reduce, Split, Trace, UserSpec, place_of
+from shared.wire import (
+    MOST_BASKET_BYTES,
+    MOST_ITEMS,
+    PARTIAL,
+    SPEC,
+    BasketSpec,
+    Best,
+    Chunk,
+    Part,
+    Plan,
+    Reduce,
+    Split,
+    Trace,
+    UserSpec,
+    place_of,
+)
 from tests.conftest import StartServer
 from tests.world import USERS, Generation, Hand, World, begin_reduce, settle
 from workers.settings import connect_worker
@@ -187,6 +202,21 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
     [letter] = await dead(hand)
     assert letter[b"kind"] == b"refused"
     assert letter[b"data"] == bomb[:4096]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * (MOST_BASKET_BYTES // 2)]],
+    ids=["many items", "a long item"],
+)
+async def test_a_dead_letter_has_the_whole_spec_of_its_flow(hand: Hand, items: list[str]) -> None:
+    """Also that of the largest basket: the flow can be retried from it."""
+    spec = BasketSpec(items, "g" * 64)
+    [flow] = await hand.runtime.flows.create([spec], [hand.runtime.keys.join_basket(spec.generation, items)])
+    assert await hand.runtime.flows.fail(await load(hand, flow), "told to")
+    [letter] = await dead(hand)
+    assert letter[b"of"] == b"basket"
+    assert SPEC.decode(letter[b"data"]) == spec
 
 
 async def test_dead_letters_are_capped(hand: Hand) -> None:

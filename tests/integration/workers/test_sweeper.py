@@ -1,16 +1,17 @@
 """The sweeper: mends what is lost, leaves alone what waits, and is stopped by nothing that lies in Redis."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from shared.flow_state import Flow
-from shared.flows import LONGEST_LOOK_MS
+from shared.flows import LONGEST_LOOK_MS, Flows
 from shared.redis.keys import job_key, tries_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask
-from shared.wire import Split, UserSpec
-from tests.world import USERS, Generation, Hand, World, settle
+from shared.wire import BasketSpec, ClickSpec, HistorySpec, SimilarSpec, Split, UserSpec
+from tests.world import ITEMS, USERS, Generation, Hand, World, settle
 from workers.sweeper import Sweeper
 
 
@@ -79,6 +80,37 @@ async def test_a_look_renews_the_life_of_what_is_unfinished(hand: Hand, world: W
     await hand.make_due()
     await sweeper.sweep()
     assert all([await ask(hand.redis, "PTTL", name) > 6 * 86_400_000 for name in names])
+
+
+class NotedFlows(Flows):
+    """Flows that note which kinds of them are looked at."""
+
+    noted: list[str]
+
+    async def mend(self, flow: Flow) -> int:
+        self.noted.append(str(flow.spec.__struct_config__.tag))
+        return await super().mend(flow)
+
+
+async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
+    """Somebody waits for a user's list, a basket's and the answer to a question, and nobody for a block or a fit."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    flows = NotedFlows(hand.redis, keys, 1.0)
+    flows.noted = []
+    await hand.runtime.runs.start(generation.record, 6, 1)
+    await flows.create([world.unfitted.fit], [keys.join_fit("x")])
+    specs: list[ClickSpec] = [
+        UserSpec("Ada", generation.id),
+        BasketSpec(ITEMS[:2], generation.id),
+        SimilarSpec(ITEMS[0], None, generation.id, 3),
+        HistorySpec("Ada", generation.id, 3),
+    ]
+    await flows.create(specs, [f"{keys.joins}{number}" for number in range(len(specs))])
+    for at, member in enumerate(await ask(hand.redis, "ZRANGE", keys.live, 0, -1)):
+        await ask(hand.redis, "ZADD", keys.live, at, member)
+    await Sweeper(replace(hand.runtime, flows=flows)).sweep()
+    assert set(flows.noted[:4]) == {"user", "basket", "similar", "history"}
+    assert set(flows.noted[4:]) == {"block", "fit"}
 
 
 async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) -> None:

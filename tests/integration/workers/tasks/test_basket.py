@@ -126,6 +126,26 @@ async def test_each_task_of_a_basket_run_twice_leaves_the_same_state(
     assert await cached(hand, generation.id, items) == basket_bytes(own_world.store, generation.record, items)
 
 
+@pytest.mark.parametrize("harm", ["lost", "damaged", "of another basket"])
+async def test_a_partial_that_cannot_be_used_is_computed_again(own_world: World, hand: Hand, harm: str) -> None:
+    """The list is the same to the byte."""
+    generation, keys = await hand.adopt(own_world), hand.runtime.keys
+    flows = [await ask_for(hand, generation.id, items) for items in BASKETS[1:3]]
+    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    stranger = await ask(hand.redis, "HGET", keys.partials(flows[1]), "1")
+    if harm == "lost":
+        await ask(hand.redis, "HDEL", keys.partials(flows[0]), "1")
+    else:
+        planted = stranger if harm == "of another basket" else stranger[:-1]
+        await ask(hand.redis, "HSET", keys.partials(flows[0]), "1", planted)
+    await hand.deliver_all()
+    flow = await hand.runtime.flows.load(flows[0])
+    assert flow is not None
+    assert (flow.state, flow.round) == ("done", 1)
+    for items in BASKETS[1:3]:
+        assert await cached(hand, generation.id, items) == basket_bytes(own_world.store, generation.record, items)
+
+
 async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_world: World, hand: Hand) -> None:
     """Whoever asks for the same items waits for the same job."""
     generation, keys = await hand.adopt(own_world), hand.runtime.keys
