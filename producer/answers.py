@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shared.flow_state import Flow
+from shared.results import Entry, Source
 from shared.runs import Run
 from shared.wire import Trace
 
@@ -13,6 +14,77 @@ class Enqueued:
 
     user: str
     job: str | None
+
+
+@dataclass(frozen=True)
+class BasketAnswer:
+    """The list for somebody of whom nothing is known but a basket; the popular one where that leads to nothing."""
+
+    basket: list[str]
+    """Distinct, in the order of their bytes."""
+    generation: str
+    source: Source
+    items: list[Entry]
+    unknown: list[str]
+    """Those of the basket that are not in the data."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An item that is similar to another one."""
+
+    item: str
+    title: str | None
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Similar:
+    """An item's neighbours in a generation's model, the most similar first, and how many users have the item."""
+
+    item: str
+    title: str | None
+    generation: str
+    users: int
+    items: list[Neighbour]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How similar two items are, whether or not the model has kept that.
+
+    `users` have the one, `other_users` the other and `shared_users` both.
+    """
+
+    item: str
+    title: str | None
+    other: str
+    other_title: str | None
+    generation: str
+    similarity: float
+    users: int
+    other_users: int
+    shared_users: int
+
+
+@dataclass(frozen=True)
+class Had:
+    """One thing that a user has had; the weight is None where all weigh 1, the time where the data have none."""
+
+    item: str
+    title: str | None
+    weight: float | None
+    time_ms: int | None
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """What a user has had in the data of a generation: how much, and the first of it, the newest first."""
+
+    user: str
+    generation: str
+    count: int
+    items: list[Had]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from producer.waiting import Waiting, patiently
+from shared.errors import FlowFailedError, WireError
 from shared.flow_state import Flow
 from shared.flows import Flows
 from shared.results import Results
-from shared.wire import UserSpec
+from shared.wire import REPLY, SPEC, BasketResult, BasketSpec, QuestionSpec, Reply, UserSpec
 
 # How often the same is asked for when Redis has lost both flow and result.
 MOST_ASKS = 3
@@ -49,6 +50,54 @@ class Asking:
                 break
             jobs = await patiently(partial(self.create, users, generation))
         return failed | dict.fromkeys(users, LOST)
+
+    async def basket(self, items: Sequence[str], generation: str) -> BasketResult:
+        """A basket's list out of the cache, asked and waited for where it is not there.
+
+        Raises:
+            FlowFailedError: the job failed.
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        read = partial(self._results.read_basket, generation, items)
+        join = self._flows.keys.join_basket(generation, items)
+        result = await read()
+        for _ in range(MOST_ASKS):
+            if result is not None:
+                return result
+            await self._ask(BasketSpec(list(items), generation), join, "The job for the basket")
+            result = await patiently(read)
+        if result is None:
+            raise FlowFailedError("The list of the basket was computed, and is gone from the cache: is Redis full?")
+        return result
+
+    async def question(self, spec: QuestionSpec) -> Reply:
+        """The answer to a question.
+
+        Raises:
+            FlowFailedError: it could not be answered.
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        keys = self._flows.keys
+        flow = await self._ask(spec, keys.join_question(spec.generation, SPEC.encode(spec)), "The question")
+        try:
+            return REPLY.decode(flow.answer)
+        except WireError as error:
+            await self._flows.refusals.field("reply", flow.id, keys.flow(flow.id), "answer", flow.answer)
+            raise FlowFailedError("The answer in Redis could not be read and was set aside; ask again.") from error
+
+    async def _ask(self, spec: BasketSpec | QuestionSpec, join: str, what: str) -> Flow:
+        """Ask one thing and wait for its good end."""
+        create = partial(self._flows.create, [spec], [join])
+        jobs = await create()
+        for left in reversed(range(MOST_ASKS)):
+            async for _, flow in self._waiting.ends(jobs):
+                if flow is not None and flow.state == "done":
+                    return flow
+                if flow is not None:
+                    raise FlowFailedError(f"{what} failed: {why(flow)}.", job=flow.id)
+            if left:
+                jobs = await patiently(create)
+        raise FlowFailedError(f"{what} failed: {LOST}.")
 
     async def _wait(self, users: dict[str, str], failed: dict[str, str]) -> list[str]:
         """Wait for the jobs of `users`, and note which failed; returns the users whose job Redis does not know."""

@@ -1,33 +1,20 @@
 """`Reckoner`: asks for recommendations from application code, waits for and reads them; without numpy or store."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import overload
 
-from producer.answers import Enqueued, JobReport, RunReport
-from producer.asking import Asking
-from producer.calls import require_texts, told, within
-from producer.status import Status, Tell, read_status, read_workers, untold
-from producer.waiting import Waiting, patiently
-from shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, UsageError
+from producer.answers import BasketAnswer, Compared, Enqueued, JobReport, Similar, UserHistory
+from producer.calls import require_text, require_texts, told, within
+from producer.operations import DEFAULT_N, Operations
+from producer.questions import as_basket, require_places
+from producer.waiting import patiently
+from shared.errors import FlowFailedError
 from shared.flow_state import Flow
-from shared.flows import Flows
-from shared.model_config import ModelConfig, model_id
-from shared.redis.connections import check, connect
-from shared.redis.keys import Keys
-from shared.results import Answer, Results, generation_id
-from shared.runs import Runs
-from shared.wire import FitSpec, Options, Record, arq_deserializer, arq_serializer
-
-if TYPE_CHECKING:
-    from arq import ArqRedis
-
-DEFAULT_N = 10
+from shared.results import Answer
+from shared.wire import Record
 
 
-class Reckoner:
+class Reckoner(Operations):
     """A connection to Ready Reckoner.
 
     Use it as an asynchronous context manager, within one event loop, for as many calls at a time as there are: they
@@ -39,81 +26,6 @@ class Reckoner:
     it waits; a call that is given a `timeout`, in seconds, raises WaitTimeoutError when that is over, and what it asked
     for goes on.
     """
-
-    def __init__(self, url: str, *, prefix: str = "reckoner", first_look_s: float = 10.0) -> None:
-        self.keys = Keys(prefix)
-        self.redis: ArqRedis = connect(
-            url,
-            queue_name=self.keys.queue,
-            job_serializer=arq_serializer,
-            job_deserializer=arq_deserializer,
-            max_connections=1,
-        )
-        self.flows = Flows(self.redis, self.keys, first_look_s)
-        self.results = Results(self.redis, self.keys)
-        self.runs = Runs(self.redis, self.keys, first_look_s)
-        self._listening = connect(url, client_name="reckoner-listening")
-        self._waiting = Waiting(self._listening, self.flows)
-        self._asking = Asking(self.flows, self.results, self._waiting)
-        # The last one that was read: a record never changes.
-        self._record: Record | None = None
-
-    async def __aenter__(self) -> Self:
-        try:
-            await check(self.redis)
-        except BaseException:
-            await self.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._waiting.aclose()
-        await self._listening.connection_pool.aclose()
-        await self.redis.connection_pool.aclose()
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was left."""
-        return self._waiting.closed
-
-    async def generation(self) -> str:
-        """The generation that is current.
-
-        Raises:
-            NothingFittedError: there is none yet.
-        """
-        current = await self.results.current()
-        if current is None:
-            raise NothingFittedError
-        return current
-
-    async def reach(self, n: int | None = None) -> tuple[Record, int]:
-        """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
-
-        Raises:
-            NothingFittedError: there is no generation yet, or its record is gone.
-            UsageError: its lists have fewer than `n` places.
-        """
-        generation, record = await self.generation(), self._record
-        if record is None or record.generation != generation:
-            record = self._record = await self.results.record(generation)
-        if record is None:
-            raise NothingFittedError(
-                f"The record of the current generation, {generation}, is gone: build a model with `reckoner fit`."
-            )
-        length = record.options.list_length
-        if n is not None and not 1 <= n <= length:
-            raise UsageError(
-                f"n is {n}, and has to be from 1 to {length}, the length of the cached lists; for longer ones set "
-                "RECKONER_LIST_LENGTH and fit again."
-            )
-        return record, min(DEFAULT_N, length) if n is None else n
 
     async def enqueue(self, user: str, *, fresh: bool = False) -> Enqueued:
         """Ask for a user's list, where there is none in the cache or it is to be `fresh`; see `enqueue_many`."""
@@ -186,6 +98,67 @@ class Reckoner:
         well = [user for user in users if user not in failed]
         return await self.results.complete(well, [found[user] for user in well], n, record), failed
 
+    @told
+    async def recommend_for(
+        self, items: Sequence[str], n: int | None = None, *, timeout: float | None = None
+    ) -> BasketAnswer:
+        """The first `n` places of the list for a basket: for somebody of whom nothing is known but these items.
+
+        The workers compute it where it is not in the cache. A basket that leads to nothing gets the popular list.
+
+        Raises:
+            UsageError: they are one text and not several, are too many or too long, or one of them cannot be an id.
+            FlowFailedError: the job failed; for the rest see `recommend`.
+        """
+        basket = as_basket(items)
+        async with within(timeout):
+            record, n = await self.reach(n)
+            return await self._questions.basket(basket, n, record)
+
+    @overload
+    async def similar(self, item: str, n: int = ..., *, timeout: float | None = ...) -> Similar: ...
+    @overload
+    async def similar(self, item: str, n: int = ..., *, other: str, timeout: float | None = ...) -> Compared: ...
+    async def similar(
+        self, item: str, n: int = DEFAULT_N, *, other: str | None = None, timeout: float | None = None
+    ) -> Similar | Compared:
+        """An item's first `n` neighbours in the current generation's model, or how similar it is to one `other` item.
+
+        Raises:
+            NothingFittedError: there is no generation yet.
+            UsageError: `n` is below 1 or over 1,000, or an id cannot be written as UTF-8.
+            ItemUnknownError: an item is not in the data.
+            FlowFailedError: the question could not be answered; the sentence says why.
+            WaitTimeoutError: the answer was not there in time.
+        """
+        require_texts("item", [item] if other is None else [item, other])
+        require_places(n)
+        async with within(timeout):
+            return await (self._neighbours(item, n) if other is None else self._compared(item, other))
+
+    @told
+    async def _neighbours(self, item: str, n: int) -> Similar:
+        record, _ = await self.reach()
+        return await self._questions.neighbours(item, n, record)
+
+    @told
+    async def _compared(self, item: str, other: str) -> Compared:
+        record, _ = await self.reach()
+        return await self._questions.pair(item, other, record)
+
+    @told
+    async def history(self, user: str, n: int = DEFAULT_N, *, timeout: float | None = None) -> UserHistory:
+        """The first `n` of what a user has had, the newest first where the data have times.
+
+        Raises:
+            UserUnknownError: the user is not in the data; for the rest see `similar`.
+        """
+        require_text("user", user)
+        require_places(n)
+        async with within(timeout):
+            record, _ = await self.reach()
+            return await self._questions.history(user, n, record)
+
     async def wait(self, jobs: Sequence[str], timeout: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
         """Yield each job with its flow as it ends, None for one that is not known (any more).
 
@@ -219,95 +192,4 @@ class Reckoner:
         Raises:
             FlowUnknownError: there is no such job, or it is forgotten.
         """
-        return await self._job(job)
-
-    async def _job(self, job: str) -> JobReport:
-        flow = await self.flows.load(job)
-        if flow is None:
-            raise FlowUnknownError
-        traces = await self.flows.traces(job)
-        return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
-
-    async def fit(self, snapshot: str, config: ModelConfig, list_length: int) -> tuple[str, str]:
-        """Ask for the fit of a model, or join the one of the same generation that is under way.
-
-        Returns:
-            The job, and the id that the model has or will have.
-        """
-        model = model_id(snapshot, config)
-        generation = generation_id(model, Options(list_length))
-        spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
-        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0], model
-
-    async def newest(self) -> Record:
-        """The record of the generation whose model was fitted last.
-
-        Raises:
-            NothingFittedError: no model was fitted yet.
-        """
-        record = await self.results.newest()
-        if record is None:
-            raise NothingFittedError
-        return record
-
-    async def start_run(self, block_size: int, window: int) -> tuple[str, bool]:
-        """Start a run of the newest generation, or join the one under way; returns its id and whether it is new.
-
-        Raises:
-            NothingFittedError: no model was fitted yet.
-        """
-        return await self.runs.start(await self.newest(), block_size, window)
-
-    async def run(self, run_id: str) -> RunReport:
-        """A run as it is now.
-
-        Raises:
-            FlowUnknownError: there is no such run, or it is forgotten.
-        """
-        run = await self.runs.load(run_id)
-        if run is None:
-            raise FlowUnknownError
-        return RunReport(run, run.blocks if run.state == "ended" else await self.runs.progress(run_id))
-
-    async def follow(self, job: str) -> AsyncIterator[JobReport]:
-        """Yield a job as it is, once a second and at its end, until it has ended; the last report is that of its end.
-
-        Raises:
-            FlowUnknownError: there is no such job (any more).
-            RedisUnavailableError: Redis was away for longer than a minute.
-        """
-        async with self._waiting.hearing(job) as hear:
-            while True:
-                await hear()
-                report = await patiently(lambda: self._job(job))
-                yield report
-                if report.flow.ended:
-                    return
-
-    async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
-        """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
-        async with self._waiting.hearing(run_id) as hear:
-            while True:
-                await hear()
-                report = await patiently(lambda: self.run(run_id))
-                yield report
-                if report.run.state == "ended":
-                    return
-
-    async def status(self, tell: Tell = untold) -> Status:
-        """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
-        return await read_status(self.redis, self.keys, self.results, self.runs, tell)
-
-    async def workers(self, since_ms: int = 0) -> list[str]:
-        """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
-        return await read_workers(self.redis, self.keys, since_ms)
-
-
-async def wait_for_workers(reckoner: Reckoner, count: int, since_ms: int, timeout_s: float) -> bool:
-    """Wait until `count` workers have been heard of since a moment; False when they were not in time."""
-    until = time.monotonic() + timeout_s
-    while len(await reckoner.workers(since_ms)) < count:
-        if time.monotonic() >= until:
-            return False
-        await asyncio.sleep(0.05)
-    return True
+        return await self._report(job)

@@ -11,7 +11,8 @@ from typing import IO, Any, Self, TypeVar
 
 from redis.exceptions import RedisError
 
-from producer.client import Reckoner, wait_for_workers
+from producer.client import Reckoner
+from producer.operations import wait_for_workers
 from shared.cancelling import end
 from shared.errors import EmbeddedServerError, WorkersUnavailableError
 from shared.interpreter import module_command

@@ -30,6 +30,9 @@ def generation_id(model: str, options: Options) -> str:
     return sha256(model.encode() + b"\n" + msgspec.json.encode(options)).hexdigest()[:16]
 
 
+Source = Literal["cache", "popular"]
+
+
 @dataclass(frozen=True)
 class Entry:
     """One place of a list as a reader gets it; a place of the popular list has neither score nor reason."""
@@ -47,7 +50,7 @@ class Answer:
 
     user: str
     generation: str
-    source: Literal["cache", "popular"]
+    source: Source
     items: list[Entry]
 
 
@@ -166,20 +169,28 @@ class Results:
         self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
     ) -> list[Answer]:
         """The answers that users' results of a generation make, with the popular list for those who have none."""
+        lists = await self.lists(results, n, record)
+        return [Answer(user, record.generation, *found) for user, found in zip(users, lists, strict=True)]
+
+    async def lists(
+        self, results: Sequence[Result | BasketResult | None], n: int, record: Record
+    ) -> list[tuple[Source, list[Entry]]]:
+        """The first `n` places of each result with their titles, and those of the popular list where one has none."""
         items = {place.item for result in results if result for place in result.items[:n]}
         items.update(place.because for result in results if result for place in result.items[:n])
         titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
         popular = [Entry(item, None, None, titles.get(item), None) for item in record.popular[:n]]
         return [
-            Answer(
-                user,
-                record.generation,
-                "cache" if result and result.items else "popular",
-                [Entry(p.item, p.score, p.because, titles.get(p.item), titles.get(p.because)) for p in result.items[:n]]
-                if result and result.items
-                else popular,
+            (
+                "cache",
+                [
+                    Entry(p.item, p.score, p.because, titles.get(p.item), titles.get(p.because))
+                    for p in result.items[:n]
+                ],
             )
-            for user, result in zip(users, results, strict=True)
+            if result and result.items
+            else ("popular", popular)
+            for result in results
         ]
 
     async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from producer import client
+from producer import operations
 from producer.client import Reckoner
 from shared.errors import NothingFittedError, UsageError
 from shared.redis.keys import job_key
@@ -23,7 +23,7 @@ PLACES = [ScoredItem("old", 0.5, "hit"), ScoredItem("new", 0.25, "odd"), ScoredI
 @pytest.fixture
 def reckoner(fake_server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> Reckoner:
     """A client that is not entered: on entry it asks for the server's version, which fakeredis does not tell."""
-    monkeypatch.setattr(client, "connect", lambda *_, **__: fakeredis.FakeAsyncRedis(server=fake_server))
+    monkeypatch.setattr(operations, "connect", lambda *_, **__: fakeredis.FakeAsyncRedis(server=fake_server))
     return Reckoner("redis://nobody", prefix="p")
 
 

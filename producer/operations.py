@@ -1,0 +1,197 @@
+"""The connections of a client, and what is asked about the system as a whole: generations, fits, runs, status."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from producer.answers import JobReport, RunReport
+from producer.asking import Asking
+from producer.questions import Questions
+from producer.status import Status, Tell, read_status, read_workers, untold
+from producer.waiting import Waiting, patiently
+from shared.errors import FlowUnknownError, NothingFittedError, UsageError
+from shared.flows import Flows
+from shared.model_config import ModelConfig, model_id
+from shared.redis.connections import check, connect
+from shared.redis.keys import Keys
+from shared.results import Results, generation_id
+from shared.runs import Runs
+from shared.wire import FitSpec, Options, Record, arq_deserializer, arq_serializer
+
+if TYPE_CHECKING:
+    from arq import ArqRedis
+
+DEFAULT_N = 10
+
+
+class Operations:
+    """What operators and the command line ask; `Reckoner` adds what applications do."""
+
+    def __init__(self, url: str, *, prefix: str = "reckoner", first_look_s: float = 10.0) -> None:
+        self.keys = Keys(prefix)
+        self.redis: ArqRedis = connect(
+            url,
+            queue_name=self.keys.queue,
+            job_serializer=arq_serializer,
+            job_deserializer=arq_deserializer,
+            max_connections=1,
+        )
+        self.flows = Flows(self.redis, self.keys, first_look_s)
+        self.results = Results(self.redis, self.keys)
+        self.runs = Runs(self.redis, self.keys, first_look_s)
+        self._listening = connect(url, client_name="reckoner-listening")
+        self._waiting = Waiting(self._listening, self.flows)
+        self._asking = Asking(self.flows, self.results, self._waiting)
+        self._questions = Questions(self._asking, self.results)
+        # The last one that was read: a record never changes.
+        self._record: Record | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await check(self.redis)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._waiting.aclose()
+        await self._listening.connection_pool.aclose()
+        await self.redis.connection_pool.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was left."""
+        return self._waiting.closed
+
+    async def generation(self) -> str:
+        """The generation that is current.
+
+        Raises:
+            NothingFittedError: there is none yet.
+        """
+        current = await self.results.current()
+        if current is None:
+            raise NothingFittedError
+        return current
+
+    async def reach(self, n: int | None = None) -> tuple[Record, int]:
+        """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
+
+        Raises:
+            NothingFittedError: there is no generation yet, or its record is gone.
+            UsageError: its lists have fewer than `n` places.
+        """
+        generation, record = await self.generation(), self._record
+        if record is None or record.generation != generation:
+            record = self._record = await self.results.record(generation)
+        if record is None:
+            raise NothingFittedError(
+                f"The record of the current generation, {generation}, is gone: build a model with `reckoner fit`."
+            )
+        length = record.options.list_length
+        if n is not None and not 1 <= n <= length:
+            raise UsageError(
+                f"n is {n}, and has to be from 1 to {length}, the length of the cached lists; for longer ones set "
+                "RECKONER_LIST_LENGTH and fit again."
+            )
+        return record, min(DEFAULT_N, length) if n is None else n
+
+    async def _report(self, job: str) -> JobReport:
+        flow = await self.flows.load(job)
+        if flow is None:
+            raise FlowUnknownError
+        traces = await self.flows.traces(job)
+        return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
+
+    async def fit(self, snapshot: str, config: ModelConfig, list_length: int) -> tuple[str, str]:
+        """Ask for the fit of a model, or join the one of the same generation that is under way.
+
+        Returns:
+            The job, and the id that the model has or will have.
+        """
+        model = model_id(snapshot, config)
+        generation = generation_id(model, Options(list_length))
+        spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
+        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0], model
+
+    async def newest(self) -> Record:
+        """The record of the generation whose model was fitted last.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+        """
+        record = await self.results.newest()
+        if record is None:
+            raise NothingFittedError
+        return record
+
+    async def start_run(self, block_size: int, window: int) -> tuple[str, bool]:
+        """Start a run of the newest generation, or join the one under way; returns its id and whether it is new.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+        """
+        return await self.runs.start(await self.newest(), block_size, window)
+
+    async def run(self, run_id: str) -> RunReport:
+        """A run as it is now.
+
+        Raises:
+            FlowUnknownError: there is no such run, or it is forgotten.
+        """
+        run = await self.runs.load(run_id)
+        if run is None:
+            raise FlowUnknownError
+        return RunReport(run, run.blocks if run.state == "ended" else await self.runs.progress(run_id))
+
+    async def follow(self, job: str) -> AsyncIterator[JobReport]:
+        """Yield a job as it is, once a second and at its end, until it has ended; the last report is that of its end.
+
+        Raises:
+            FlowUnknownError: there is no such job (any more).
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        async with self._waiting.hearing(job) as hear:
+            while True:
+                await hear()
+                report = await patiently(lambda: self._report(job))
+                yield report
+                if report.flow.ended:
+                    return
+
+    async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
+        """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
+        async with self._waiting.hearing(run_id) as hear:
+            while True:
+                await hear()
+                report = await patiently(lambda: self.run(run_id))
+                yield report
+                if report.run.state == "ended":
+                    return
+
+    async def status(self, tell: Tell = untold) -> Status:
+        """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
+        return await read_status(self.redis, self.keys, self.results, self.runs, tell)
+
+    async def workers(self, since_ms: int = 0) -> list[str]:
+        """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
+        return await read_workers(self.redis, self.keys, since_ms)
+
+
+async def wait_for_workers(operations: Operations, count: int, since_ms: int, timeout_s: float) -> bool:
+    """Wait until `count` workers have been heard of since a moment; False when they were not in time."""
+    until = time.monotonic() + timeout_s
+    while len(await operations.workers(since_ms)) < count:
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(0.05)
+    return True
