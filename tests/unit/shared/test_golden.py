@@ -112,6 +112,13 @@ def test_bytes_of_every_release_decode_to_what_they_mean(golden: Golden) -> None
         assert codec.encode(golden.value, *place) == golden.data
 
 
+@pytest.mark.parametrize("golden", golden("basket", "record", "result"))
+def test_a_field_that_a_later_release_adds_is_ignored(golden: Golden) -> None:
+    """What readers read stays readable when there comes to be more of it."""
+    more = golden.data.removesuffix(b"}") + b',"more":{"a":1}}'
+    assert FORMATS[golden.name][0].decode(more) == golden.value
+
+
 @pytest.mark.parametrize("golden", golden("job"))
 def test_job_bodies_of_every_release_are_the_tasks_that_they_mean(
     golden: Golden, monkeypatch: pytest.MonkeyPatch
