@@ -12,7 +12,7 @@ from shared.errors import NothingFittedError, UsageError
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.results import Results
-from shared.wire import RESULT, Options, Plan, Record, Result, ScoredItem, Split, UserSpec
+from shared.wire import BASKET, RESULT, BasketResult, Options, Plan, Record, Result, ScoredItem, Split, UserSpec
 from tests.world import make_known
 
 RECORD = Record(1, "g", "m", "s", Options(3), 7, 4, ["hit", "old", "new", "odd"])
@@ -90,6 +90,17 @@ async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(red
     assert popular == [("hit", None, None, "The Hit"), ("old", None, None, "The Old")]
     assert answers[2].items == answers[0].items
     assert await reckoner.get("ユーザー", 2) == answers[1]
+    assert not await ask(redis, "EXISTS", reckoner.keys.queue, reckoner.keys.live)
+
+
+async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: Reckoner) -> None:
+    """Under the hash of its distinct items, without a job; what is not in the data is named."""
+    await make_known(redis, reckoner.keys, RECORD, TITLES)
+    cached = BASKET.encode(BasketResult(1, "g", PLACES, ["ン"]))
+    await reckoner.results.write_basket("g", ["odd", "ン"], cached)
+    answer = await reckoner.recommend_for(["ン", "odd", "ン"], 1)
+    assert (answer.basket, answer.source, answer.unknown) == (["odd", "ン"], "cache", ["ン"])
+    assert [(entry.item, entry.title, entry.because_title) for entry in answer.items] == [("old", "The Old", "The Hit")]
     assert not await ask(redis, "EXISTS", reckoner.keys.queue, reckoner.keys.live)
 
 
