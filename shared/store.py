@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,8 @@ class Store(Protocol):
             ArtifactDamagedError: its manifest is not the one it was published with.
         """
 
-    def verify(self, kind: ArtifactKind, artifact_id: str) -> None:
-        """Read all files of an artifact and compare them with its manifest.
+    def verify(self, kind: ArtifactKind, artifact_id: str, tell: Callable[[int], None] | None = None) -> None:
+        """Read all files of an artifact and compare them with its manifest; `tell` hears the bytes of each.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
@@ -116,6 +116,15 @@ def open_store(url: str) -> Store:
     Raises:
         StoreError: the URL does not name a store, or its place cannot be written.
     """
+    return DirectoryStore(store_directory(url))
+
+
+def store_directory(url: str) -> Path:
+    """The directory that a store's URL names, whether or not it is there.
+
+    Raises:
+        StoreError: the URL does not name one.
+    """
     parts = urlsplit(url)
     if parts.scheme != "file":
         # The whole URL is not shown: another scheme's may hold a password.
@@ -127,7 +136,7 @@ def open_store(url: str) -> Store:
             f"The store's URL {url} does not name a directory of this host; write file:///absolute/path, "
             "with ?, # and % as %3F, %23 and %25."
         )
-    return DirectoryStore(Path(path))
+    return Path(path)
 
 
 class DirectoryStore:
@@ -174,18 +183,21 @@ class DirectoryStore:
             raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} is that of {found}.")
         return directory
 
-    def verify(self, kind: ArtifactKind, artifact_id: str) -> None:
+    def verify(self, kind: ArtifactKind, artifact_id: str, tell: Callable[[int], None] | None = None) -> None:
         """See `Store.verify`."""
         directory = self.fetch(kind, artifact_id)
         _, manifest = read_manifest(directory)
         for name, file in manifest.arrays.items():
+            path = directory / f"{name}.npy"
             try:
-                whole = file_sha256(directory / f"{name}.npy") == file.sha256
+                whole, size = file_sha256(path) == file.sha256, path.stat().st_size
             except OSError as error:
                 damage = f"{name}.npy of {SINGULAR[kind]} {artifact_id} cannot be read: {reason(error)}."
                 raise ArtifactDamagedError(damage) from error
             if not whole:
                 raise ArtifactDamagedError(f"{name}.npy of {SINGULAR[kind]} {artifact_id} does not match its hash.")
+            if tell is not None:
+                tell(size)
 
     def put_part(self, data: bytes) -> str:
         """See `Store.put_part`."""

@@ -26,6 +26,7 @@
 | `p:refused` | hash, kind of bytes to how many | refuse | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |
+| `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
 | `p:events:ID` | channel | end, close | - |
 """
@@ -105,6 +106,10 @@ class Keys:
     def beat(self, worker: str) -> str:
         """What a worker says of itself."""
         return self._name("worker", worker)
+
+    def probe(self, look: str) -> str:
+        """What is written to see whether it can be."""
+        return self._name("probe", look)
 
     @property
     def sweeper(self) -> str:
@@ -199,6 +204,11 @@ class Keys:
     def night(self, date: str) -> str:
         """The run of the night of a date."""
         return self._name("night", date)
+
+    @property
+    def rights(self) -> str:
+        """What a Redis user needs to be granted, as `ACL SETUSER` takes it."""
+        return f"~{self._name('*')} ~arq:* &{self.events('*')} +@all -@dangerous +info"
 
     @property
     def types(self) -> dict[str, str]:

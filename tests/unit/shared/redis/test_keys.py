@@ -19,6 +19,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.refused,
         keys.workers,
         keys.beat("r"),
+        keys.probe("r"),
         keys.sweeper,
         *keys.pointers,
         keys.flow("f"),

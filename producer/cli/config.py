@@ -1,0 +1,58 @@
+"""`reckoner config`: the settings as they are in effect, and where each came from."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from producer.cli.output import print_json, print_line, print_table
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from shared.settings import Reading
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(config)
+
+
+def config(as_json: AsJson = False) -> None:
+    """Show the settings and where each came from, without secrets.
+
+    Of a URL the user, the password and the options are left out.
+
+    Example: reckoner config
+    """
+    from shared.settings import FILE_NAME, read_settings
+
+    reading = read_settings()
+    shown = {field: _shown(reading, field) for field in reading.origins}
+    if as_json:
+        settings = {field: {"value": shown[field], "from": origin} for field, origin in reading.origins.items()}
+        print_json({"file": reading.file and str(reading.file), "settings": settings})
+        return
+    print_line(f"File of settings: {reading.file or f'none, there is no {FILE_NAME} here'}")
+    print_line("")
+    rows = [(field, str(shown[field]), _origin(reading, field)) for field in shown]
+    print_table(("setting", "value", "from"), rows)
+
+
+def _shown(reading: "Reading", field: str) -> object:
+    value = getattr(reading.settings, field)
+    if not value:
+        return value
+    match field:
+        case "redis_url":
+            from shared.redis.connections import describe
+
+            return describe(value)
+        case "store_url":
+            # A scheme that this release does not have may bring a secret along.
+            scheme, separator, _ = value.partition("://")
+            return value if scheme == "file" else f"{scheme}{separator}..." if separator else "..."
+    return value
+
+
+def _origin(reading: "Reading", field: str) -> str:
+    origin = reading.origins[field]
+    return "the file" if origin == str(reading.file) else origin

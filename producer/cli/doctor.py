@@ -1,0 +1,64 @@
+"""`reckoner doctor`: is everything as it should be, and what is to be done where it is not."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from producer.cli.edge import complete
+from producer.cli.output import print_json, print_line, progress_bar
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from producer.doctor.examination import Examination
+    from producer.doctor.findings import Finding
+
+NAME_WIDTH = len("dead letters")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look whether all is well with settings, Redis, workers and store.
+
+    Each line is `ok`, or `wrong` with what to do, or `unknown` where it could
+    not look. With a line that is wrong the exit code is 1. It writes a key
+    and a file, and removes them; it reads all artifacts that are in use.
+
+    Example: reckoner doctor
+    """
+    from producer.doctor.examination import Examination
+    from producer.doctor.findings import Finding
+    from shared.errors import SettingsError
+    from shared.settings import read_settings
+
+    try:
+        examination = Examination(read_settings())
+    except SettingsError as error:
+        _print(Finding("settings", "wrong", str(error)), as_json)
+        raise typer.Exit(1) from error
+    _print(examination.settings(), as_json)
+    well = complete(_examine_redis(examination, as_json))
+    with progress_bar("Reading the artifacts", "MiB") as bar:
+        lines = list(examination.store(lambda done, total: bar.update(done >> 20, total >> 20)))
+    for line in lines:
+        _print(line, as_json)
+    if not well or any(line.state == "wrong" for line in lines):
+        raise typer.Exit(1)
+
+
+async def _examine_redis(examination: "Examination", as_json: bool) -> bool:
+    well = True
+    async for line in examination.redis():
+        _print(line, as_json)
+        well = well and line.state != "wrong"
+    return well
+
+
+def _print(line: "Finding", as_json: bool) -> None:
+    if as_json:
+        print_json({"check": line.check, "state": line.state, "told": line.told})
+    else:
+        print_line(f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.told}")

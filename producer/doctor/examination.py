@@ -1,0 +1,87 @@
+"""One examination: the settings, then Redis and what is in it, then the store; each goes on without the others."""
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+from redis.exceptions import NoPermissionError, RedisError
+
+from producer.doctor.findings import Finding, finding, findings, judge
+from producer.doctor.server import SERVER_CHECKS, Site
+from producer.doctor.storage import STORE_CHECKS, Storage, Tell, artifacts, open_storage
+from producer.doctor.system import SYSTEM_CHECKS
+from shared.errors import ReckonerError, RedisUnavailableError
+from shared.redis.connections import check, connect, describe
+from shared.redis.embedded import find_redis
+from shared.settings import VARIABLE_PREFIX, Reading
+from shared.store import ArtifactKind
+
+
+class Examination:
+    """An examination under some settings."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._settings = reading.settings
+        self._named: list[tuple[ArtifactKind, str]] | None = None
+
+    def settings(self) -> Finding:
+        """That they could be read is known by now; it says from where."""
+        variables = sum(origin.startswith(VARIABLE_PREFIX) for origin in self._reading.origins.values())
+        file = self._reading.file or "No file of settings"
+        return Finding("settings", "ok", f"{file}, and {variables} set by variables.")
+
+    async def redis(self) -> AsyncIterator[Finding]:
+        """The lines of Redis and what is in it; one alone when it cannot be reached."""
+        try:
+            url = find_redis(self._settings)
+            pool = connect(url, client_name="reckoner-doctor")
+        except ReckonerError as error:
+            yield judge("redis", error)
+            return
+        site = Site(pool, self._settings, describe(url))
+        try:
+            await check(pool)
+        except ReckonerError as error:
+            # A user who may not ask for INFO may do the rest.
+            if not (isinstance(error, RedisUnavailableError) and isinstance(error.__cause__, NoPermissionError)):
+                await pool.aclose()
+                yield judge("redis", error)
+                return
+        async for line in findings(SERVER_CHECKS | SYSTEM_CHECKS, site):
+            yield line
+        try:
+            self._named = await _named(site)
+        except RedisError:
+            # Whoever may not look has been told.
+            pass
+        finally:
+            await pool.aclose()
+
+    def store(self, tell: Tell) -> Iterator[Finding]:
+        """The lines of the store, that of the artifacts last; one alone when it cannot be used."""
+        try:
+            storage = open_storage(self._settings.store_location, self._named or ())
+        except Exception as error:
+            yield judge("store", error)
+            return
+        yield Finding("store", "ok", f"{storage.directory}: written, read, and tidied again.")
+        for name, look in STORE_CHECKS.items():
+            yield finding(name, partial(look, storage))
+        yield self._artifacts(storage, tell)
+
+    def _artifacts(self, storage: Storage, tell: Tell) -> Finding:
+        found = finding("artifacts", partial(artifacts, storage, tell))
+        if found.state == "ok" and self._named is None:
+            told = "Only the current snapshot was looked at, since Redis does not say what else is in use."
+            return Finding(found.check, "unknown", told)
+        return found
+
+
+async def _named(site: Site) -> list[tuple[ArtifactKind, str]]:
+    """The artifacts of the generations that the pointers name."""
+    named = list[tuple[ArtifactKind, str]]()
+    for key in site.keys.pointers:
+        generation = await site.results.pointer(key)
+        if generation and (record := await site.results.record(generation)):
+            named += [("snapshots", record.snapshot), ("models", record.model)]
+    return named

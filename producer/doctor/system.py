@@ -1,0 +1,120 @@
+"""What the doctor looks at of this system in Redis: its workers, its queue, its generations, what failed."""
+
+from datetime import UTC, datetime, timedelta
+
+from producer.doctor.findings import Check, WrongError
+from producer.doctor.server import MOST_SKEW_S, Site
+from producer.status import SILENT_AFTER_S, now_ms, read_queue
+from shared.heartbeats import Heard, Heartbeats
+from shared.nightly import last_due, parse_nightly
+from shared.redis.scripts import ask
+from shared.version import installed_version
+
+# A job that waits this long while a worker has nothing to do is not being claimed.
+STUCK_AFTER_MS = 300_000
+# The workers' clocks tick once a minute.
+STARTS_WITHIN = timedelta(minutes=3)
+
+
+async def heard(site: Site) -> list[Heard]:
+    """The workers that have been heard of lately."""
+    return await Heartbeats(site.redis, site.keys).heard()
+
+
+async def workers(site: Site) -> str:
+    """At least one works, none has fallen silent, and their clocks are right."""
+    found = await heard(site)
+    if not found:
+        raise WrongError("No worker is running: start some with `reckoner worker`.")
+    if silent := [each for each in found if each.age_ms > SILENT_AFTER_S * 1000]:
+        raise WrongError(f"{silent[0].worker} has been silent for {silent[0].age_ms / 1000:.0f} s: look at its log.")
+    if wrong := [each for each in found if abs(each.skew_ms) > MOST_SKEW_S * 1000]:
+        raise WrongError(
+            f"The clock of {wrong[0].worker} and the server's are {abs(wrong[0].skew_ms) / 1000:,.1f} s apart: keep "
+            "both right by NTP."
+        )
+    return f"{len(found):,} running, each heard of within the last {SILENT_AFTER_S} s."
+
+
+async def releases(site: Site) -> str:
+    """Workers and command line are of one release."""
+    found, ours = await heard(site), installed_version()
+    if not found:
+        return "No worker that could be of another release than this one."
+    names = {each.beat.version if each.beat else "another" for each in found}
+    if names != {ours}:
+        told = " and ".join(sorted(name or "unknown" for name in names))
+        raise WrongError(
+            f"The workers are of release {told}, and this is {ours or 'unknown'}: restart the workers from one release."
+        )
+    return f"{ours or 'unknown'}, the workers' and this one's."
+
+
+async def queue(site: Site) -> str:
+    """Nothing waits for long beside a worker that has nothing to do."""
+    now, found = await read_queue(site.redis, site.keys), await heard(site)
+    oldest_ms, idle = now.oldest_ms or 0, [each for each in found if each.beat and not each.beat.jobs]
+    if oldest_ms > STUCK_AFTER_MS and idle:
+        raise WrongError(
+            f"A job has waited for {oldest_ms / 60_000:,.0f} min, and {idle[0].worker} has nothing to do: look at its "
+            "log, and restart it."
+        )
+    return f"{now.waiting:,} waiting, {now.running:,} running."
+
+
+async def generation(site: Site) -> str:
+    """There is one to read, and its record."""
+    current = await site.results.current()
+    if current is None:
+        raise WrongError("There is no model yet: build one with `reckoner fit`.")
+    if await site.results.record(current) is None:
+        raise WrongError(f"The record of the current generation {current} is gone: fit again with `reckoner fit`.")
+    return f"{current} is current."
+
+
+async def night(site: Site) -> str:
+    """The last night's run was started, and went well as far as is known."""
+    now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
+    nightly = parse_nightly(site.settings.nightly)
+    if nightly is None:
+        # The workers may know of nights that this command line was not told of.
+        date, run_id = await site.runs.last_night() or ("", None)
+        if run_id is None:
+            return "None is set, and none was run."
+    else:
+        due = last_due(now, nightly)
+        date, run_id = due.date.isoformat(), await site.runs.night(due.date.isoformat())
+        if run_id is None and now - due.moment < STARTS_WITHIN:
+            return f"The run of {date} is about to start."
+        if run_id is None:
+            raise WrongError(f"The run of {date} was not started: set RECKONER_NIGHTLY for the workers too.")
+    return await _ended_well(site, date, run_id)
+
+
+async def _ended_well(site: Site, date: str, run_id: str) -> str:
+    run = await site.runs.load(run_id)
+    if run is None:
+        return f"The run of {date} was started; how it ended is no longer known."
+    if run.state != "ended":
+        return f"The run of {date} is under way."
+    if run.outcome != "passed":
+        raise WrongError(f"The run of {date} ended as {run.outcome}: see `reckoner job {run_id}`.")
+    return f"The run of {date} passed."
+
+
+async def dead_letters(site: Site) -> str:
+    """Nothing failed that nobody has looked at."""
+    count = int(await ask(site.redis, "XLEN", site.keys.dead))
+    if count:
+        raise WrongError(f"{count:,} lie there: look with `reckoner dead list`, then retry or drop them.")
+    return "None."
+
+
+SYSTEM_CHECKS: dict[str, Check[Site]] = {
+    "workers": workers,
+    "release": releases,
+    "queue": queue,
+    "generation": generation,
+    "night": night,
+    "dead letters": dead_letters,
+}

@@ -1,0 +1,321 @@
+"""The doctor sees what is wrong with a real server, a real store and the workers on them, and says what to do."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from producer.doctor.examination import Examination
+from producer.doctor.findings import Finding
+from shared.flows import Flows
+from shared.heartbeats import Heartbeats
+from shared.redis.connections import connect
+from shared.redis.embedded import EmbeddedServer
+from shared.redis.keys import Keys
+from shared.redis.scripts import ask
+from shared.runs import Manifest, Runs
+from shared.settings import Reading, Settings
+from shared.version import installed_version
+from shared.wire import Beat, Running, UserSpec
+from tests.commands import CommandLine
+from tests.world import World, make_known, make_world
+
+StartServer = Callable[..., EmbeddedServer]
+SECRET = "hunter2 @:/"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A store that is copied, never used."""
+    return make_world(tmp_path_factory.mktemp("kept") / "store")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, prefix: str, redis_url: str, kept: World) -> Settings:
+    """A system whose store is the world's."""
+    home = tmp_path / "a höme"
+    shutil.copytree(kept.store.root, home / "store")
+    return Settings(home=str(home), prefix=prefix, redis_url=redis_url)
+
+
+@pytest.fixture
+async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
+    """A world in which a model was fitted, and somebody works."""
+    keys = Keys(settings.prefix)
+    await make_known(redis, keys, kept.generations[0].record, kept.titles)
+    await say(redis, settings)
+    return kept
+
+
+@pytest.fixture
+async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
+    """A connection to a server of the test's own, which it may set as it likes."""
+    server = fresh_server()
+    redis = connect(server.url)
+    redis.url = server.url  # type: ignore[attr-defined]
+    yield redis
+    await redis.aclose()
+
+
+async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: int = 0, **changes: Any) -> None:
+    """A worker's beat, with its clock so much behind the server's."""
+    seconds, _ = await ask(redis, "TIME")
+    now_ms = int(seconds) * 1000 - late_ms
+    beat = Beat(1, worker, "host", 1, installed_version(), now_ms - 60_000, now_ms, 10**8, [])
+    fields = {name: getattr(beat, name) for name in beat.__struct_fields__} | changes
+    await Heartbeats(redis, Keys(settings.prefix)).say(Beat(**fields))
+
+
+async def examined(settings: Settings) -> dict[str, Finding]:
+    """All lines of an examination, by what they are about."""
+    examination = Examination(Reading(settings, None, dict.fromkeys(Settings.__struct_fields__, "default")))
+    lines = [examination.settings(), *[line async for line in examination.redis()]]
+    lines += examination.store(lambda done, total: None)
+    assert len({line.check for line in lines}) == len(lines)
+    for line in lines:
+        assert line.told.endswith(".")
+        assert "\n" not in line.told
+        assert "hunter2" not in line.told
+    return {line.check: line for line in lines}
+
+
+def wrong(lines: dict[str, Finding]) -> dict[str, str]:
+    return {line.check: line.told for line in lines.values() if line.state == "wrong"}
+
+
+def unknown(lines: dict[str, Finding]) -> set[str]:
+    return {line.check for line in lines.values() if line.state == "unknown"}
+
+
+async def keys_left(redis: ArqRedis, settings: Settings) -> list[bytes]:
+    return [name async for name in redis.scan_iter(match=f"{settings.prefix}:probe*", count=10_000)]
+
+
+async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: World, redis: ArqRedis) -> None:
+    """The command says so with exit code 0, as lines and as objects, and leaves nothing behind."""
+    commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
+    ended = commands.run("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    assert {line.partition(" ")[0] for line in ended.out.splitlines()} == {"ok"}
+    told = commands.run("doctor", "--json").objects
+    assert [line["check"] for line in told] == [
+        *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "telling"),
+        *("workers", "release", "queue", "generation", "night", "dead letters"),
+        *("store", "space", "snapshot", "artifacts"),
+    ]
+    assert {line["state"] for line in told} == {"ok"}
+    assert told[-1]["told"].startswith("2 that are named, ")
+    assert await keys_left(redis, settings) == []
+    assert list((Path(settings.home) / "store" / "parts").iterdir()) == []
+
+
+async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any) -> None:
+    """By its policy, without an append-only file or one that is never flushed, and with hardly any room."""
+    settings = replace_url(settings, own.url)
+    await own.config_set("maxmemory-policy", "allkeys-lru")
+    await own.config_set("appendfsync", "no")
+    await own.config_set("maxmemory", "100mb")
+    found = wrong(await examined(settings))
+    assert "allkeys-lru" in found["eviction"]
+    assert "set maxmemory-policy noeviction" in found["eviction"]
+    assert "set appendfsync everysec" in found["persistence"]
+    assert "memory" not in found
+    await own.config_set("appendonly", "no")
+    await own.config_set("maxmemory-policy", "noeviction")
+    await own.config_set("maxmemory", "1mb")
+    found = wrong(await examined(settings))
+    assert "set appendonly yes" in found["persistence"]
+    assert "MiB in use of 1.0 MiB: raise maxmemory" in found["memory"]
+    assert "memory is full: raise maxmemory" in found["writing"]
+    assert "eviction" not in found
+
+
+async def test_a_server_that_takes_no_writes_is_seen(settings: Settings, own: Any, tmp_path: Path) -> None:
+    """A replica, and one that cannot write its own files."""
+    settings = replace_url(settings, own.url)
+    await own.replicaof("127.0.0.1", "1")
+    assert "is a replica" in wrong(await examined(settings))["writing"]
+    await own.replicaof("NO", "ONE")
+    assert "writing" not in wrong(await examined(settings))
+
+
+async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, own: Any, tmp_path: Path) -> None:
+    """A user who only reads, by a password in a file: INFO and CONFIG are unknown, writing and telling are wrong."""
+    (tmp_path / "secret").write_text(SECRET)
+    user = replace_url(settings, own.url.replace("unix://", "unix://looker@"), tmp_path / "secret")
+    password = f">{SECRET}"
+    await ask(own, "ACL SETUSER", "looker", "on", password, "~*", "+@read", "+@connection", "+time")
+    lines = await examined(user)
+    assert unknown(lines) == {"redis", "eviction", "persistence", "memory"}
+    assert "does not let this user ask for INFO memory" in lines["memory"].told
+    found = wrong(lines)
+    assert {"writing", "telling", "workers", "generation"} <= set(found)
+    assert Keys(settings.prefix).rights in found["writing"]
+    # The rights that it asks for are enough.
+    await ask(own, "ACL SETUSER", "looker", "reset", "on", password, *Keys(settings.prefix).rights.split())
+    lines = await examined(user)
+    assert set(wrong(lines)) == {"workers", "generation"}
+    assert "how often it is flushed could not be looked at" in lines["persistence"].told
+    await ask(own, "ACL SETUSER", "looker", "-info")
+    assert unknown(await examined(user)) == {"redis", "eviction", "persistence", "memory"}
+    (tmp_path / "secret").write_text("tiger")
+    lines = await examined(user)
+    assert "refuses the user name or password" in lines["redis"].told
+    assert "workers" not in lines
+    assert lines["snapshot"].state == "ok"
+
+
+async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_path: Path) -> None:
+    """One line says so; what Redis would name cannot be looked at."""
+    for url, told in ((f"unix://{tmp_path}/nothing", "cannot be reached"), ("", "RECKONER_REDIS_URL"), ("x", "scheme")):
+        lines = await examined(replace_url(settings, url))
+        assert list(lines) == ["settings", "redis", "store", "space", "snapshot", "artifacts"]
+        assert set(wrong(lines)) == {"redis"}
+        assert told in lines["redis"].told or "has to start with" in lines["redis"].told
+        assert unknown(lines) == {"artifacts"}
+    commands = CommandLine(home=settings.home)
+    assert commands.run("doctor").code == 1
+
+
+async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """None, one of another release, one whose beat nobody can read, one that is silent, one whose clock is wrong."""
+    keys = Keys(settings.prefix)
+    await say(redis, settings, "other", version="0.0.9")
+    assert "of release 0.0.9 and" in wrong(await examined(settings))["release"]
+    await ask(redis, "SET", keys.beat("other"), b'{"format":2}', "EX", 10)
+    assert "of release " in wrong(await examined(settings))["release"]
+    await say(redis, settings, "other", late_ms=60_000)
+    assert "s apart: keep both right" in wrong(await examined(settings))["workers"]
+    await say(redis, settings, "other")
+    seconds, _ = await ask(redis, "TIME")
+    await ask(redis, "ZADD", keys.workers, (int(seconds) - 7) * 1000, "other")
+    assert "other has been silent for " in wrong(await examined(settings))["workers"]
+    await ask(redis, "DEL", keys.workers)
+    found = wrong(await examined(settings))
+    assert set(found) == {"workers"}
+    assert "`reckoner worker`" in found["workers"]
+
+
+async def test_a_queue_that_stands_still_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """An old job is one only when somebody could take it."""
+    keys = Keys(settings.prefix)
+    await ask(redis, "ZADD", keys.queue, 1, f"{settings.prefix}-old")
+    assert "w has nothing to do" in wrong(await examined(settings))["queue"]
+    await say(redis, settings, jobs=[Running("split:f", 1)])
+    assert "queue" not in wrong(await examined(settings))
+    await ask(redis, "DEL", keys.queue)
+
+
+async def test_failures_and_lost_records_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """A dead letter, and a generation that nobody knows what it was made with."""
+    keys = Keys(settings.prefix)
+    flows = Flows(redis, keys, 10.0)
+    [flow_id] = await flows.create([UserSpec("u", "g")], [keys.join_user("g", "u")])
+    flow = await flows.load(flow_id)
+    assert flow is not None
+    await flows.fail(flow, "told to")
+    await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.queue)
+    found = wrong(await examined(settings))
+    assert "`reckoner dead list`" in found["dead letters"]
+    assert "is gone: fit again" in found["generation"]
+    await ask(redis, "SET", keys.current, b"\xff", "EX", 60)
+    assert "is gone: fit again" in wrong(await examined(settings))["generation"]
+    await ask(redis, "DEL", keys.dead)
+    await ask(redis, "SET", keys.dead, "no stream", "EX", 60)
+    await ask(redis, "SET", keys.queue, "no queue", "EX", 60)
+    found = wrong(await examined(settings))
+    assert "holds another type" in found["dead letters"]
+    assert "holds another type" in found["queue"]
+
+
+async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """Not started, refused, under way, passed, and forgotten; also where only the workers know of nights."""
+    fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    seconds, _ = await ask(redis, "TIME")
+    due = datetime.fromtimestamp(int(seconds), UTC) - timedelta(hours=12)
+    date, record = due.date().isoformat(), fitted.generations[0].record
+    nightly = Settings(**fields | {"nightly": f"{due:%H:%M}"})
+    runs = Runs(redis, Keys(settings.prefix), 10.0)
+    assert (await examined(settings))["night"].state == "ok"
+    assert f"The run of {date} was not started: " in wrong(await examined(nightly))["night"]
+    run_id, _ = await runs.start_night(date, record, 5, 1)
+    for each in (settings, nightly):
+        assert "is under way" in (await examined(each))["night"].told
+    run = await runs.load(run_id)
+    assert run is not None
+    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["told to"]))
+    for each in (settings, nightly):
+        assert f"ended as refused: see `reckoner job {run_id}`." in wrong(await examined(each))["night"]
+    await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
+    assert "passed" in (await examined(nightly))["night"].told
+    await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).queue)
+    assert "is no longer known" in (await examined(nightly))["night"].told
+
+
+async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, fitted: World) -> None:
+    """All of them, with what makes each whole again; and one that no pointer names is nobody's matter."""
+    store, record = Path(settings.home) / "store", fitted.generations[0].record
+    unnamed = store / "models" / fitted.generations[1].record.model
+    next(unnamed.glob("*.npy")).write_bytes(b"tampered")
+    assert wrong(await examined(settings)) == {}
+    tampered = next((store / "models" / record.model).glob("*.npy"))
+    data = tampered.read_bytes()
+    tampered.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    told = wrong(await examined(settings))["artifacts"]
+    assert f"{tampered.name} of model {record.model} does not match its hash; `reckoner fit` builds it again." in told
+    gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
+    gone.unlink()
+    told = wrong(await examined(settings))["artifacts"]
+    assert f"{gone.name} of snapshot {record.snapshot} cannot be read: No such file or directory; move" in told
+    assert "`reckoner fit`" in told
+    shutil.rmtree(store / "models" / record.model)
+    told = wrong(await examined(settings))["artifacts"]
+    assert f"holds no model {record.model}; `reckoner fit` builds it again." in told
+    (store / "current-snapshot").write_text("0123456789abcdef")
+    assert "holds no snapshot 0123456789abcdef; " in wrong(await examined(settings))["artifacts"]
+    (store / "current-snapshot").unlink()
+    assert "`reckoner import PATH`" in wrong(await examined(settings))["snapshot"]
+
+
+async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: ArqRedis, tmp_path: Path) -> None:
+    """Not there, an empty mount point, a file in its place, a part of it that cannot be written, another scheme."""
+
+    async def told(url: str) -> str:
+        lines = await examined(Settings(home=settings.home, prefix=settings.prefix, store_url=url))
+        assert "snapshot" not in lines
+        return wrong(lines)["store"]
+
+    assert "There is no store in" in await told((tmp_path / "nowhere").as_uri())
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "mount point").mkdir()
+    assert "There is no store in" in await told((tmp_path / "mount point").as_uri())
+    assert list((tmp_path / "mount point").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    assert "cannot be created" in await told((tmp_path / "file").as_uri())
+    assert "a store is a directory" in await told(f"s3://key:{SECRET}@bucket")
+    store = Path(settings.home) / "store"
+    shutil.rmtree(store / "parts")
+    (store / "parts").write_text("")
+    assert "cannot be created" in await told(store.as_uri())
+    (store / "parts").unlink()
+    shutil.rmtree(store / "scratch")
+    (store / "scratch").symlink_to("/dev/null/nothing")
+    assert "The store " in await told(store.as_uri())
+
+
+def test_settings_that_cannot_be_read_are_its_first_line(tmp_path: Path) -> None:
+    """Nothing else can be looked at then."""
+    ended = CommandLine(home=tmp_path, prefx="hunter2").run("doctor")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith("wrong    settings      RECKONER_PREFX is not a setting")
+    assert len(ended.out.splitlines()) == 1
+    assert "hunter2" not in ended.out
+
+
+def replace_url(settings: Settings, url: str, password_file: Path | None = None) -> Settings:
+    fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    return Settings(**fields | {"redis_url": url, "redis_password_file": str(password_file or "")})

@@ -1,0 +1,54 @@
+"""`reckoner config` shows what is in effect and where it is from, and no secret."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from producer.cli.application import app
+from shared.settings import Settings
+
+SECRETS = {
+    "RECKONER_REDIS_URL": "redis://someone:hunter2@host:1/2?password=hunter2",
+    "RECKONER_STORE_URL": "s3://key:hunter2@bucket",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a file of settings."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reckoner.toml").write_text('prefix = "shop"\nchunks = 7\nredis_password_file = "/run/secret"\n')
+    return tmp_path / "reckoner.toml"
+
+
+def test_each_setting_says_where_it_is_from(here: Path) -> None:
+    """Default, file, or the variable that goes before it."""
+    told = json.loads(CliRunner().invoke(app, ["config", "--json"], env={"RECKONER_CHUNKS": "9"}).stdout)
+    assert told["file"] == str(here)
+    assert list(told["settings"]) == list(Settings.__struct_fields__)
+    assert told["settings"]["prefix"] == {"value": "shop", "from": str(here)}
+    assert told["settings"]["chunks"] == {"value": 9, "from": "RECKONER_CHUNKS"}
+    assert told["settings"]["list_length"] == {"value": 20, "from": "default"}
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_no_secret_is_shown(here: Path, option: list[str]) -> None:
+    """Of URLs only the place is left, and of another store's only the scheme."""
+    shown = CliRunner().invoke(app, ["config", *option], env=SECRETS).stdout
+    assert "hunter2" not in shown
+    assert "someone" not in shown
+    assert "redis://host:1/2" in shown
+    assert "s3://..." in shown
+    assert "/run/secret" in shown
+
+
+def test_for_people_it_is_a_table(here: Path) -> None:
+    """The file is named once, above it."""
+    lines = CliRunner().invoke(app, ["config"], env={"RECKONER_CHUNKS": "9"}).stdout.splitlines()
+    assert lines[0] == f"File of settings: {here}"
+    assert ["prefix", "shop", "the", "file"] in [line.split() for line in lines]
+    here.unlink()
+    lines = CliRunner().invoke(app, ["config"]).stdout.splitlines()
+    assert lines[0] == "File of settings: none, there is no reckoner.toml here"
