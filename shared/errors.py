@@ -83,6 +83,14 @@ class FlowFailedError(ReckonerError):
     """The job failed."""
 
 
+class LetterUnknownError(ReckonerError):
+    """No such dead letter: it was retried or dropped, or it made way for newer ones."""
+
+
+class RetryRefusedError(ReckonerError):
+    """This dead letter cannot be retried."""
+
+
 class WaitTimeoutError(ReckonerError):
     """The answer did not come in time; the job goes on."""
 

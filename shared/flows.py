@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from shared.errors import WireError
 from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, whole_number
@@ -213,13 +214,24 @@ class Flows:
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
         arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
         arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
+        arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
         if flow.run:
-            split, finish = Split(fresh_id()), Finish(flow.run, 0)
+            # The run cannot get into another round while this block is one of those in flight.
+            split, finish = Split(fresh_id()), Finish(flow.run, await self.run_round(flow.run))
             names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.queue]
             names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
             arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
             arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
         return bool(await call(self._redis, "end", names, arguments))
+
+    async def run_round(self, run_id: str) -> int:
+        """The round that a run is in, as far as it can be read; a finish of another round changes nothing."""
+        try:
+            return whole_number(await ask(self._redis, "HGET", self.keys.run(run_id), "round") or b"")
+        except (WireError, ResponseError) as error:
+            if isinstance(error, ResponseError) and not is_wrong_type(error):
+                raise
+            return 0
 
     async def fail_damaged(self, damage: DamagedFlowError) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
@@ -230,13 +242,7 @@ class Flows:
         key = self.keys.flow(flow.id)
         # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
         await self.refusals.field("flow", flow.id, key, damage.field, damage.data)
-        if await self._end(flow, "failed", ("", ""), f"the field {damage.field} of its state could not be read"):
-            # Whoever waits has to be able to read that it failed.
-            numbers = [
-                part for name in ("round", "looks", "place", "rework", "planned", "created") for part in (name, 0)
-            ]
-            await ask(self._redis, "HSET", key, *numbers, "join", "", "run", "", "spec", SPEC.encode(UNREADABLE))
-            await ask(self._redis, "HDEL", key, "plan")
+        await self._end(flow, "failed", ("", ""), f"the field {damage.field} of its state could not be read")
 
     async def mend(self, flow: Flow) -> int:
         """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.errors import WireError
 from shared.manifests import short_hash
+from shared.wire import FitSpec
 
 # Raised whenever the kernels would build another model from the same snapshot and configuration.
 KERNEL_VERSION = 1
@@ -19,6 +21,19 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0
     )
+
+
+def config_of(spec: FitSpec) -> ModelConfig:
+    """The configuration that a fit asks for.
+
+    Raises:
+        WireError: there is no such configuration.
+    """
+    wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
+    try:
+        return msgspec.convert(wanted, ModelConfig)
+    except msgspec.ValidationError as error:
+        raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
 
 
 def model_id(snapshot_id: str, config: ModelConfig) -> str:

@@ -162,26 +162,37 @@ class Runs:
             yield page
 
     async def flip(self, run: Run) -> Literal["flipped", "superseded", "late"]:
-        """Make the run's generation the current one, unless the pointer has moved since the run began."""
+        """Make the run's generation the current one, unless the pointer has moved since the run began.
+
+        Returns:
+            `"late"` when the run has gone on from the state or round in which it was read.
+        """
         names = [self.keys.run(run.id), *self.keys.pointers]
         arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
+        arguments.append(run.round)
         answer: bytes = await call(self._redis, "flip", names, arguments)
         return answer.decode()  # type: ignore[return-value]
 
     async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest) -> bool:
-        """End a run. False when it had ended."""
-        return await self._close(run.id, run.generation, run.state, outcome, manifest)
+        """End a run, from the state and round in which it was read. False when it had gone on."""
+        return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest)
 
-    async def _close(self, run_id: str, generation: str, state: str, outcome: RunOutcome, manifest: Manifest) -> bool:
+    async def _close(
+        self, run_id: str, generation: str, expected: tuple[str, str], outcome: RunOutcome, manifest: Manifest
+    ) -> bool:
         keys = self.keys
         names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live]
-        arguments: list[Value] = [run_id, state, outcome, msgspec.json.encode(manifest)]
+        arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
         return bool(await call(self._redis, "close", names, [*arguments, ENDED_LIFE_MS, keys.events(run_id)]))
+
+    async def has_flipped(self, run_id: str) -> bool:
+        """Whether the run has made its generation the current one."""
+        return bool(await ask(self._redis, "HEXISTS", self.keys.run(run_id), "flipped"))
 
     async def fail_damaged(self, damage: DamagedRunError) -> None:
         """End a run whose state cannot be read, or the next run of its generation would join it."""
         manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
-        if await self._close(damage.run_id, damage.generation, "", "failed", manifest):
+        if await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest):
             # Whoever waits has to be able to read that it failed.
             names = ("round", "blocks", "block_size", "users", "next", "started")
             numbers = [part for name in names for part in (name, 0)]
@@ -192,14 +203,14 @@ class Runs:
         """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.
 
         Returns:
-            How many jobs were lost; -1 when the run has ended.
+            How many jobs were lost; -1 when the run has ended, which is no longer a member of the live ones then.
         """
         keys, finish = self.keys, Finish(run.id, run.round)
         names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live, keys.queue]
         names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id)]
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
         arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]
-        arguments += [encode_job(finish), keys.flow("")]
+        arguments += [encode_job(finish), keys.flow(""), run.round]
         for block, flow_id in (await self._lost(run))[:FLOWS_AT_ONCE]:
             split = Split(fresh_id())
             names += [keys.flow(split.flow), job_key(split.job_id)]

@@ -12,12 +12,11 @@ import structlog
 
 from shared.errors import WireError
 from shared.flows import SLICE
-from shared.model_config import model_id
+from shared.model_config import config_of, model_id
 from shared.redis.refusals import is_wrong_type
 from shared.store import EntryKind, Store
 from shared.wire import RECORD, SPEC, BlockSpec, FitSpec
 from workers.runtime import Runtime
-from workers.tasks.fit import config_of
 
 log = structlog.get_logger()
 

@@ -94,17 +94,18 @@ class Sweeper:
         keys = self._runtime.keys
         kind, _, name = member.decode().partition(":")
         if kind == "run":
-            return self._types_of_run(name)
+            return await self._types_of_run(name)
         types = keys.types_of_flow(name)
         flow = (await self._runtime.flows.load_many([name]))[0]
         if flow and flow.run:
-            types |= self._types_of_run(flow.run)
+            types |= await self._types_of_run(flow.run)
         if flow and flow.join:
             types |= {flow.join: "string"}
         return types
 
-    def _types_of_run(self, run_id: str) -> dict[str, str]:
-        return self._runtime.keys.types_of_run(run_id, [Finish(run_id, 0).job_id])
+    async def _types_of_run(self, run_id: str) -> dict[str, str]:
+        finish = Finish(run_id, await self._runtime.flows.run_round(run_id))
+        return self._runtime.keys.types_of_run(run_id, [finish.job_id])
 
     async def _forget(self, member: bytes) -> None:
         await ask(self._runtime.redis, "ZREM", self._runtime.keys.live, member)
@@ -126,10 +127,10 @@ class Sweeper:
             log.error("a run cannot be read and ends as failed", run=run_id)
             await runs.fail_damaged(damage)
             return 0
-        made = await runs.tend(run) if run else -1
-        if made < 0:
+        if run is None:
             await self._forget(member)
-        return max(0, made)
+            return 0
+        return max(0, await runs.tend(run))
 
 
 def _is_click(flow: Flow | DamagedFlowError | None) -> bool:

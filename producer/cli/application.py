@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from producer.cli import batch, config, demo, doctor, enqueue, fit, get, importing, job, status, version, workers
+from producer.cli import batch, config, dead, demo, doctor, enqueue, fit, get, importing, job, status, version, workers
 from producer.cli.edge import guarded
 from producer.cli.output import say
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 # In the order in which somebody meets them.
-for noun in (importing, fit, enqueue, get, batch, job, status, doctor, config, workers, demo, version):
+for noun in (importing, fit, enqueue, get, batch, job, status, dead, doctor, config, workers, demo, version):
     noun.register(app)
 
 

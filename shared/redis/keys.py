@@ -11,18 +11,19 @@
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
-| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create, end | unfinished |
-| `p:join:GENERATION:basket:HASH`, `p:join:GENERATION:question:HASH` | string, flow id | create, end | unfinished |
+| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create, retry, end | unfinished |
+| `p:join:GENERATION:basket:HASH`, `p:join:GENERATION:question:HASH` | string, flow id | the same | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S` |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
-| `p:run:ID` | hash | start, end, flip, close | unfinished, ended |
-| `p:run:ID:flight`, `p:run:ID:blocks` | hash, block to flow, to outcome | start, end; dropped by close | unfinished |
-| `p:run-of:GENERATION` | string, run id | start; dropped by close | unfinished |
+| `p:run:ID` | hash | start, end, flip, close, retry_block | unfinished, ended |
+| `p:run:ID:flight` | hash, block to flow | start, end, retry_block; dropped by close | unfinished |
+| `p:run:ID:blocks` | hash, block to outcome | end, retry_block; dropped by close when it passed | unfinished, ended |
+| `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |
 | `p:night:DATE` | string, run id | start | eight days |
-| `p:dead` | stream, at most 1,000 dead letters | end, refuse | for ever |
+| `p:dead` | stream, at most 1,000 dead letters | end, refuse; taken out by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |

@@ -34,7 +34,7 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
             run = await runtime.runs.load(run_id)
         except DamagedRunError as damage:
             return await runtime.runs.fail_damaged(damage)
-        if run is None or run.state != "finish":
+        if run is None or run.state != "finish" or run.round != round_:
             return None
         tally, reason = Tally(), SPENT
         if not delivery.spent:
@@ -71,8 +71,8 @@ def _heed_cancelling() -> None:
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str) -> None:
     """End a run that could not be judged to the end, with what is known of it."""
     log.error("a run could not be finished", run=run.id, reason=reason)
-    # The pointer moves to a generation when its run has passed: everybody is done then, and only the clean-up missing.
-    flipped = run.since != run.generation and await runtime.results.current() == run.generation
+    # A run moves the pointer when it has passed: everybody is done then, and only the clean-up missing.
+    flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.current() == run.generation
     if flipped:
         tally.done = run.users
     tally.reasons.append(reason)

@@ -10,7 +10,7 @@ import structlog
 from shared.balance import balance
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.flow_state import Flow
-from shared.model_config import ModelConfig, model_id
+from shared.model_config import ModelConfig, config_of, model_id
 from shared.models import write_model
 from shared.results import generation_id
 from shared.snapshots import Snapshot
@@ -41,19 +41,6 @@ class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
 
 
 PART: Codec[PartBody] = Codec(PartBody)
-
-
-def config_of(spec: FitSpec) -> ModelConfig:
-    """The configuration that a fit asks for.
-
-    Raises:
-        WireError: there is no such configuration.
-    """
-    wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
-    try:
-        return msgspec.convert(wanted, ModelConfig)
-    except msgspec.ValidationError as error:
-        raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
 
 
 async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:

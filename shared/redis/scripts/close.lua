@@ -1,18 +1,27 @@
 -- run | finish -> ended: the one way a run ends.
 -- KEYS  run, flight, blocks, run-of, live
--- ARGV  run id, state it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel
--- Answers 1, or 0 when it had ended before.
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'ended' or (ARGV[2] ~= '' and state ~= ARGV[2]) or redis.call('EXISTS', KEYS[1]) == 0 then
+-- ARGV  run id, state and round it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel
+-- How its blocks ended is kept for as long as the run when it was judged and has not passed: one that failed may be
+-- done again. Answers 1, or 0 when it had ended before.
+local run = redis.call('HMGET', KEYS[1], 'state', 'round')
+if run[1] == 'ended' or redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
+if ARGV[2] ~= '' and (run[1] ~= ARGV[2] or run[2] ~= ARGV[3]) then
   return 0
 end
 local owns = text_at(KEYS[4]) == ARGV[1]
 redis.call('ZREM', KEYS[5], 'run:' .. ARGV[1])
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2])
+if ARGV[4] == 'passed' or ARGV[2] == '' then
+  redis.call('DEL', KEYS[3])
+else
+  redis.call('PEXPIRE', KEYS[3], ARGV[6])
+end
 if owns then
   redis.call('DEL', KEYS[4])
 end
-redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', ARGV[3], 'manifest', ARGV[4], 'ended', number(now_ms()))
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[3])
+redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', ARGV[4], 'manifest', ARGV[5], 'ended', number(now_ms()))
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+redis.call('PUBLISH', ARGV[7], ARGV[4])
 return 1

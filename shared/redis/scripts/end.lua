@@ -3,8 +3,8 @@
 --       the finish's job
 -- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any),
 --       chunk task whose partial must be missing ('' none), reason, answer, life of an ended flow ms, channel, life ms,
---       first look ms; for a block also: outcome, id of the next flow, id and body of its job, id and body of the
---       finish, run id
+--       first look ms, spec in the place of one that cannot be read ('' none); for a block also: outcome, id of the
+--       next flow, id and body of its job, id and body of the finish, run id
 -- Drops the partials, frees the join, tells who waits; a failed flow becomes a dead letter. A block is noted in its run,
 -- which goes on with the next block or, with its last block ended, to finish. Answers 1, or 0 when it had ended before.
 local id, state = ARGV[1], ARGV[2]
@@ -32,25 +32,31 @@ if owns_join then
   redis.call('DEL', KEYS[5])
 end
 redis.call('HSET', KEYS[1], 'state', state, 'reason', ARGV[6], 'answer', ARGV[7], 'ended', number(now))
+if ARGV[12] ~= '' then
+  -- Whoever waits has to be able to read that it failed.
+  redis.call('HDEL', KEYS[1], 'plan')
+  redis.call('HSET', KEYS[1], 'round', '0', 'place', '0', 'created', '0', 'looks', '0', 'rework', '0', 'planned', '0',
+    'spec', ARGV[12], 'join', '', 'run', '')
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PEXPIRE', KEYS[3], ARGV[8])
 if state == 'failed' then
   -- The spec is kept whole, since the flow is retried from it: a basket's, the largest, has less than 72 KiB.
   redis.call('XADD', KEYS[6], 'MAXLEN', '1000', '*', 'kind', 'flow', 'id', id, 'of', flow[4] or '', 'reason', ARGV[6],
-    'data', string.sub(flow[3] or '', 1, 73728))
+    'data', string.sub(flow[3] or '', 1, 73728), 'block', in_run and block or '')
 end
 if in_run then
   redis.call('HDEL', KEYS[8], block)
-  redis.call('HSET', KEYS[9], block, ARGV[12])
+  redis.call('HSET', KEYS[9], block, ARGV[13])
   redis.call('PEXPIRE', KEYS[9], ARGV[10])
   local more = create_block(
     { flow = KEYS[11], live = KEYS[4], queue = KEYS[10], job = KEYS[12], run = run, flight = KEYS[8] },
-    { id = ARGV[13], job_id = ARGV[14], job_body = ARGV[15], run = ARGV[18], now = now,
+    { id = ARGV[14], job_id = ARGV[15], job_body = ARGV[16], run = ARGV[19], now = now,
       first_look = tonumber(ARGV[11]), life = ARGV[10] })
   if not more and redis.call('HLEN', KEYS[8]) == 0 and redis.call('HGET', run, 'state') == 'run' then
     redis.call('HSET', run, 'state', 'finish')
-    redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[18])
-    enqueue(KEYS[10], number(now), KEYS[13], ARGV[16], ARGV[17], ARGV[10])
+    redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[19])
+    enqueue(KEYS[10], number(now), KEYS[13], ARGV[17], ARGV[18], ARGV[10])
   end
 end
 redis.call('PUBLISH', ARGV[9], state)

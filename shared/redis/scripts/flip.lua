@@ -1,9 +1,9 @@
 -- finish -> finish: makes a run's generation the current one, unless the pointer has moved since the run began.
 -- KEYS  run, current, previous, newest
--- ARGV  generation, prefix of record keys, prefix of titles keys, life of what is no longer named ms
--- Answers 'late' when the run is not in finish, 'superseded', or 'flipped', also when it was done before.
-local run = redis.call('HMGET', KEYS[1], 'state', 'since', 'flipped')
-if run[1] ~= 'finish' then
+-- ARGV  generation, prefix of record keys, prefix of titles keys, life of what is no longer named ms, round
+-- Answers 'late' when the run is not in finish of that round, 'superseded', or 'flipped', also when it was done before.
+local run = redis.call('HMGET', KEYS[1], 'state', 'since', 'flipped', 'round')
+if run[1] ~= 'finish' or run[4] ~= ARGV[5] then
   return 'late'
 end
 local current = redis.call('GET', KEYS[2]) or ''

@@ -45,10 +45,14 @@ local function create_flow(keys, fields)
   enqueue(keys.queue, now, keys.job, fields.job_id, fields.job_body, fields.life)
 end
 
--- Makes the flow of a run's next block; answers false when all blocks are out.
+-- Makes the flow of a run's next block; answers false when all blocks are out, or as many as may be at a time.
 local function create_block(keys, fields)
-  local run = redis.call('HMGET', keys.run, 'state', 'next', 'blocks', 'spec')
+  local run = redis.call('HMGET', keys.run, 'state', 'next', 'blocks', 'spec', 'window')
   if run[1] ~= 'run' or tonumber(run[2]) >= tonumber(run[3]) then
+    return false
+  end
+  -- A block that is done again is one more than the window, and the next to end has none that follows.
+  if redis.call('HLEN', keys.flight) >= math.max(tonumber(run[5]) or 1, 1) then
     return false
   end
   fields.kind, fields.spec, fields.block, fields.join = 'block', run[4], run[2], ''
@@ -57,6 +61,13 @@ local function create_block(keys, fields)
   redis.call('PEXPIRE', keys.flight, fields.life)
   redis.call('HSET', keys.run, 'next', number(tonumber(run[2]) + 1))
   return true
+end
+
+-- Renews the life of a generation's record that has one; what a pointer names has none.
+local function renew_record(key, life)
+  if redis.call('PTTL', key) >= 0 then
+    redis.call('PEXPIRE', key, life)
+  end
 end
 
 -- The snapshot that a generation's record names, or false.

@@ -3,8 +3,8 @@
 -- KEYS  run-of, run, flight, live, queue, record, current, night ('' for a run of no night); for each block of the
 --       window: flow, job
 -- ARGV  run id, generation, record, its life ms, the current generation that was seen, spec of the blocks, number of
---       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms; for each block: flow
---       id, job id, job body
+--       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms; for each
+--       block: flow id, job id, job body
 -- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
 -- has moved since it was seen.
 local night = KEYS[8] ~= '' and KEYS[8]
@@ -34,7 +34,8 @@ if night then
 end
 redis.call('SET', KEYS[6], ARGV[3], 'PX', ARGV[4], 'NX')
 redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[5], 'spec', ARGV[6], 'next', '0',
-  'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now))
+  'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
+  'window', number((#KEYS - 8) / 2))
 redis.call('PEXPIRE', KEYS[2], life)
 redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
 for i = 9, #KEYS, 2 do

@@ -1,11 +1,16 @@
 -- One look at an unfinished run: puts back blocks whose flow is gone and a finish that is lost, renews what the run has.
 -- KEYS  run, flight, blocks, live, queue, run-of, record, the finish's job; for each block to put back: flow, job
--- ARGV  run id, ms to the next look, life ms, first look ms, id and body of the finish, prefix of flow keys;
---       for each block: its number, the flow that has gone ('' when none is known), new flow id, job id, job body
--- Answers how many jobs it created, or -1 when the run has ended.
-local run = redis.call('HMGET', KEYS[1], 'state', 'spec', 'next', 'blocks')
+-- ARGV  run id, ms to the next look, life ms, first look ms, id and body of the finish, prefix of flow keys, round that
+--       was seen; for each block: its number, the flow that has gone ('' when none is known), new flow id, job id,
+--       job body
+-- Answers how many jobs it created, or -1 when the run has ended, which takes it from the live.
+local run = redis.call('HMGET', KEYS[1], 'state', 'spec', 'next', 'blocks', 'round')
 if run[1] ~= 'run' and run[1] ~= 'finish' then
+  redis.call('ZREM', KEYS[4], 'run:' .. ARGV[1])
   return -1
+end
+if run[5] ~= ARGV[8] then
+  return 0
 end
 local now, life, made = now_ms(), ARGV[3], 0
 redis.call('ZREM', KEYS[4], 'run:' .. ARGV[1])
@@ -13,11 +18,9 @@ redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[2])), 'run:' .. ARGV[1])
 for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3], KEYS[6] }) do
   redis.call('PEXPIRE', key, life)
 end
-if redis.call('PTTL', KEYS[7]) >= 0 then
-  redis.call('PEXPIRE', KEYS[7], life)
-end
+renew_record(KEYS[7], life)
 for i = 9, #KEYS, 2 do
-  local at = 8 + 5 * (i - 9) / 2
+  local at = 9 + 5 * (i - 9) / 2
   local block, gone = ARGV[at], ARGV[at + 1]
   local lost = gone == '' and not redis.call('HGET', KEYS[2], block)
     or gone ~= '' and redis.call('HGET', KEYS[2], block) == gone

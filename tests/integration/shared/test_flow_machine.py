@@ -24,12 +24,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from shared.dead_letters import DeadLetter, DeadLetters
+from shared.errors import RetryRefusedError
 from shared.flow_state import ENDED, DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
 from shared.models import open_model
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
 from shared.results import Results
+from shared.runs import Runs
 from shared.settings import Settings
 from shared.wire import (
     REPLY,
@@ -159,6 +162,20 @@ class SlowResults(Results):
         return await self.stall.write(super().adopt, *arguments)
 
 
+class SlowRuns(Runs):
+    """Runs whose flip and end can be held back."""
+
+    def __init__(self, stall: Stall, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stall = stall
+
+    async def flip(self, *arguments: Any) -> Any:
+        return await self.stall.write(super().flip, *arguments)
+
+    async def close(self, *arguments: Any) -> Any:
+        return await self.stall.write(super().close, *arguments)
+
+
 class FlowMachine(RuleBasedStateMachine):
     """Flows, fits and runs under one prefix, in the hands of a careless world."""
 
@@ -168,13 +185,17 @@ class FlowMachine(RuleBasedStateMachine):
         self.do = stage.do
         self.prefix = f"machine-{uuid4().hex}"
         self.hand: Hand = self.do(self._make_hand(self.world))
-        self.slow, keys = Stall(), self.hand.runtime.keys
+        self.slow, keys, first_look_s = Stall(), self.hand.runtime.keys, self.hand.runtime.settings.first_look_s
         self.runtime = replace(
             self.hand.runtime,
-            flows=SlowFlows(self.slow, stage.redis, keys, self.hand.runtime.settings.first_look_s),
+            flows=SlowFlows(self.slow, stage.redis, keys, first_look_s),
+            runs=SlowRuns(self.slow, stage.redis, keys, first_look_s),
             results=SlowResults(self.slow, stage.redis, keys),
         )
         self.hand.runtime = self.runtime
+        self.letters = DeadLetters(stage.redis, self.runtime.flows)
+        self.retried: set[str] = set()
+        """Failed flows of which another has taken the place."""
         self.sweeper = Sweeper(self.runtime)
         self.newest = 0
         self.flows: list[str] = []
@@ -461,6 +482,37 @@ class FlowMachine(RuleBasedStateMachine):
         assert self.do(self.runtime.flows.fail(flow, "it was told to"))
         self.note()
 
+    @precondition(lambda self: self._dead_flows())
+    @rule(data=st.data())
+    def somebody_retries_a_dead_letter(self, data: st.DataObject) -> None:
+        self.do(self._retry(self.one_of(data, self._dead_flows())))
+
+    @precondition(lambda self: any(isinstance(letter.spec, BlockSpec) for letter in self._dead_flows()))
+    @rule()
+    def a_failed_block_is_done_again_when_all_has_ended(self) -> None:
+        self.do(settle(self.hand, self._sweep_and_note))
+        self.do(self._retry(next(letter for letter in self._dead_flows() if isinstance(letter.spec, BlockSpec))))
+
+    def _dead_flows(self) -> list[DeadLetter]:
+        return [letter for letter in self.do(self.letters.newest(1000)) if letter.kind == "flow"]
+
+    async def _retry(self, letter: DeadLetter) -> None:
+        before = await self.hand.dump(set(self.jobs))
+        try:
+            retried = await self.letters.retry(letter.id)
+        except RetryRefusedError:
+            assert await self.hand.dump(set(self.jobs)) == before, "what is not retried is left as it is"
+            assert letter.spec is None or isinstance(letter.spec, BlockSpec)
+            return
+        self.retried.add(letter.subject)
+        assert retried.is_new == (retried.job not in self.flows)
+        if retried.is_new:
+            self.flows.append(retried.job)
+            self.fits += isinstance(letter.spec, FitSpec)
+        [found] = await self.runtime.flows.load_many([retried.job])
+        assert not isinstance(found, Flow) or not found.ended, "nobody joins what has ended"
+        await self._note()
+
     # What must always hold.
 
     @invariant()
@@ -482,7 +534,8 @@ class FlowMachine(RuleBasedStateMachine):
         ids = Counter(letter[b"id"].decode() for letter in dead if letter[b"kind"] == b"flow")
         failed = {flow.id for flow in self.ends.values() if flow.state == "failed"}
         assert not ids or max(ids.values()) == 1
-        assert failed <= set(ids)
+        assert failed <= set(ids) | self.retried
+        assert not self.retried & set(ids)
 
     @invariant()
     def the_pointer_never_goes_back(self) -> None:
@@ -510,6 +563,8 @@ class FlowMachine(RuleBasedStateMachine):
             flight, blocks = self.ask("HKEYS", keys.flight(run_id)), self.ask("HKEYS", keys.blocks(run_id))
             assert sorted(map(int, flight + blocks)) == list(range(run.next_block))
             assert run.state == "run" or len(blocks) == run.blocks
+            # A second chance lets a block be under way beside those of the window.
+            assert len(flight) <= 3 + len(self.retried)
 
     @invariant()
     def everything_else_expires(self) -> None:
@@ -531,6 +586,11 @@ class FlowMachine(RuleBasedStateMachine):
         try:
             self.do(settle(self.hand, self._sweep_and_note))
             self.do(self._check_end())
+            for letter in self._dead_flows()[::-1]:
+                self.do(self._retry(letter))
+            self.do(settle(self.hand, self._sweep_and_note))
+            self.do(self._check_end())
+            self.do(self._check_what_was_mended())
         finally:
             self.do(self._remove())
             self.hand.close()
@@ -541,7 +601,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     async def _check_end(self) -> None:
         runtime, state = self.runtime, await self.hand.dump()
-        passing = ("join:", "run-of:", "sweeper"), (":partials", ":flight", ":blocks")
+        passing = ("join:", "run-of:", "sweeper"), (":partials", ":flight")
         for name in state.keys() - self.orphans:
             short = name.removeprefix(f"{self.prefix}:")
             assert not short.startswith(passing[0]), name
@@ -561,6 +621,9 @@ class FlowMachine(RuleBasedStateMachine):
             assert run is not None
             assert run.state == "ended"
             assert run.outcome in ("passed", "refused", "superseded", "failed")
+            assert (runtime.keys.blocks(run_id) in state) <= (run.outcome != "passed")
+            if run.manifest is not None and run.manifest.users:
+                assert 0 <= run.manifest.done == len(USERS) - run.manifest.failed
             if run.outcome == "passed":
                 assert all(runtime.keys.result(run.generation, user) in state for user in USERS)
 
@@ -572,6 +635,15 @@ class FlowMachine(RuleBasedStateMachine):
             assert state[keys.basket(spec.generation, spec.items)] == self.stage.answers[SPEC.encode(spec)]
         if isinstance(spec, QuestionSpec):
             assert flow.answer == self.stage.answers[SPEC.encode(spec)]
+
+    async def _check_what_was_mended(self) -> None:
+        """Whatever could be asked for again was: no run stays refused but for a block that its letter did not tell."""
+        left = [letter for letter in await self.letters.newest(1000) if letter.kind == "flow"]
+        assert all(letter.spec is None or isinstance(letter.spec, BlockSpec) for letter in left)
+        for run_id in self.runs:
+            run = await self.runtime.runs.load(run_id)
+            assert run is not None
+            assert run.outcome != "refused" or any(letter.of == "block" for letter in left)
 
     async def _remove(self) -> None:
         redis = self.stage.redis

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 from redis import exceptions
 
+from shared.dead_letters import DeadLetters
 from shared.flow_state import DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
 from shared.redis.connections import connect
@@ -295,10 +296,10 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
 
 
 async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> None:
-    """Failing, finishing, mending, reworking, refusing, handing back and closing go on, so that room is made."""
+    """Failing, finishing, mending, reworking, retrying, refusing and handing back go on, so that room is made."""
     hand = full.hand
     flows, keys = hand.runtime.flows, hand.runtime.keys
-    failing, lost, reduce, done = [await create(hand, user) for user in "abcd"]
+    failing, lost, reduce, done = [await create(hand, user, full.generation.id) for user in "abcd"]
     for flow in (reduce, done):
         await flows.plan(flow, Plan([0, 40]))
         await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE)
@@ -310,6 +311,8 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     assert await flows.mend(await load(hand, lost)) == 1
     assert await flows.rework(await load(hand, reduce), [b"0"], [0]) == "again"
     assert await flows.finish(await load(hand, done))
+    letters = DeadLetters(hand.redis, flows)
+    assert (await letters.retry((await letters.newest(1))[0].id)).is_new
     await flows.hand_back("full-job")
     assert await ask(hand.redis, "GET", tries_key("full-job")) == b"2"
     assert await flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")

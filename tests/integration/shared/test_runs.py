@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from shared.dead_letters import DeadLetters
+from shared.errors import RetryRefusedError
+from shared.flow_state import Flow
 from shared.redis.scripts import ask
 from shared.runs import DamagedRunError, Run
 from shared.wire import Finish
@@ -259,3 +262,253 @@ async def test_a_block_whose_flow_lost_its_way_is_put_back(
     assert await cached(hand, generation) == {
         user: data for user, data in generation.lists.items() if field != "spec" or user != USERS[0]
     }
+
+
+# Blocks that failed and are done again.
+
+
+async def fail_block(hand: Hand, run_id: str, block: int) -> str:
+    """Have a block in flight fail; returns its dead letter."""
+    [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"%d" % block].decode()])
+    assert isinstance(flow, Flow)
+    assert await hand.runtime.flows.fail(flow, f"block {block} was told to")
+    return (await letters_of(hand).newest(1))[0].id
+
+
+def letters_of(hand: Hand) -> DeadLetters:
+    return DeadLetters(hand.redis, hand.runtime.flows)
+
+
+async def refused_run(hand: Hand, generation: Generation, block: int = 1) -> tuple[str, str]:
+    """A run that has ended since one of its blocks failed; returns it with the block's dead letter."""
+    run_id = await start(hand, generation)
+    letter = await fail_block(hand, run_id, block)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "refused"
+    return run_id, letter
+
+
+async def why_not(hand: Hand, letter: str) -> str:
+    """Why a block is not done again; trying it changes nothing."""
+    before = await hand.dump()
+    with pytest.raises(RetryRefusedError) as caught:
+        await letters_of(hand).retry(letter)
+    assert await hand.dump() == before
+    return str(caught.value)
+
+
+async def test_a_block_that_is_done_again_makes_an_ended_run_pass(hand: Hand, world: World) -> None:
+    """It is judged again in the next round: everybody is done, each counted once, and readers see the generation."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id, letter = await refused_run(hand, second)
+    assert 0 < await ask(hand.redis, "PTTL", hand.runtime.keys.blocks(run_id)) <= 3_600_000
+    assert await hand.runtime.results.current() == first.id
+    assert (await letters_of(hand).retry(letter)).is_new
+    run = await load(hand, run_id)
+    assert (run.state, run.round, run.outcome, run.manifest, run.ended_ms) == ("run", 1, "", None, None)
+    assert await hand.runtime.runs.start(second.record, 2, 2) == (run_id, False), "it is joined again"
+    await hand.deliver_all(but=is_finish)
+    assert await hand.queued() == [Finish(run_id, 1).job_id]
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("passed", 1)
+    assert run.manifest is not None
+    assert (run.manifest.done, run.manifest.failed, run.manifest.reasons) == (6, 0, [])
+    assert await cached(hand, second) == second.lists
+    assert await hand.runtime.results.current() == second.id
+    assert not await ask(hand.redis, "EXISTS", hand.runtime.keys.blocks(run_id), hand.runtime.keys.run_of(second.id))
+    assert not await letters_of(hand).newest(10)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+async def test_a_block_that_is_done_again_starts_no_other(hand: Hand, world: World, window: int) -> None:
+    """In a run under way it is one more than the window, and nothing follows it until there are fewer."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id = await start(hand, generation, 1, window)
+    letter = await fail_block(hand, run_id, 0)
+    others = (await flight(hand, run_id)).keys()
+    assert others == {b"%d" % (block + 1) for block in range(window)}
+    retried = await letters_of(hand).retry(letter)
+    assert (await flight(hand, run_id)).keys() == others | {b"0"}
+    await hand.deliver_all(but=lambda job: retried.job not in job)
+    assert (await flight(hand, run_id)).keys() == others
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("passed", 0)
+    assert await cached(hand, generation) == generation.lists
+
+
+async def test_a_run_waits_for_a_block_that_is_done_again(hand: Hand, world: World) -> None:
+    """Also when all others have ended before it."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id = await start(hand, generation, 2, 3)
+    retried = await letters_of(hand).retry(await fail_block(hand, run_id, 2))
+    await hand.deliver_all(but=lambda job: retried.job in job)
+    assert (await load(hand, run_id)).state == "run"
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+
+
+async def test_several_blocks_are_done_again_in_one_round(hand: Hand, world: World) -> None:
+    """The second finds the run under way; it is judged when both have ended."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id = await start(hand, generation, 2, 3)
+    pair = [await fail_block(hand, run_id, block) for block in (0, 1)]
+    await hand.deliver_all()
+    for letter in pair:
+        await letters_of(hand).retry(letter)
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("passed", 1)
+
+
+async def test_a_block_that_fails_again_can_be_done_again(hand: Hand, world: World) -> None:
+    """Each failure is a dead letter, each retry a round."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    run_id, letter = await refused_run(hand, generation)
+    await letters_of(hand).retry(letter)
+    again = await fail_block(hand, run_id, 1)
+    assert again != letter
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("refused", 1)
+    await letters_of(hand).retry(again)
+    await hand.deliver_all()
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("passed", 2)
+
+
+async def test_a_run_that_is_judged_again_does_not_flip_over_another(hand: Hand, world: World) -> None:
+    """The pointer has moved since the run began: it ends as superseded, and everybody has a list all the same."""
+    await hand.adopt(world)
+    older, newer = await hand.adopt(world, 1), await hand.adopt(world, 2)
+    run_id, letter = await refused_run(hand, older)
+    await start(hand, newer)
+    await hand.deliver_all()
+    await letters_of(hand).retry(letter)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "superseded"
+    assert await hand.runtime.results.current() == newer.id
+    assert await cached(hand, older) == older.lists
+
+
+@pytest.mark.parametrize("lost", ["flow", "job", "finish", "flight"])
+async def test_what_a_run_loses_in_a_later_round_is_put_back(
+    hand: Hand, world: World, sweeper: Sweeper, lost: str
+) -> None:
+    """As in the first: the run ends well, in the same round."""
+    await hand.adopt(world)
+    generation, keys = await hand.adopt(world, 1), hand.runtime.keys
+    run_id, letter = await refused_run(hand, generation)
+    retried = await letters_of(hand).retry(letter)
+    if lost == "finish":
+        await hand.deliver_all(but=is_finish)
+    if lost in ("finish", "job"):
+        await ask(hand.redis, "DEL", keys.queue)
+    else:
+        await ask(hand.redis, "DEL", keys.flow(retried.job) if lost == "flow" else keys.flight(run_id))
+    await settle(hand, sweeper.sweep)
+    run = await load(hand, run_id)
+    assert (run.outcome, run.round) == ("passed", 1)
+    assert await cached(hand, generation) == generation.lists
+
+
+async def test_a_run_that_is_being_judged_takes_no_block_back(hand: Hand, world: World) -> None:
+    """The answer is to try again in a moment, and then it does."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    letter = await fail_block(hand, run_id, 0)
+    await hand.deliver_all(but=is_finish)
+    assert "try again in a moment" in await why_not(hand, letter)
+    await hand.deliver_all()
+    await letters_of(hand).retry(letter)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+
+
+async def test_a_block_waits_for_another_run_of_its_generation(hand: Hand, world: World) -> None:
+    """That one computes everybody's list, this block's users among them."""
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    _, letter = await refused_run(hand, generation)
+    other = await start(hand, generation)
+    assert f"Run {other} computes" in await why_not(hand, letter)
+    await hand.deliver_all()
+    assert (await load(hand, other)).outcome == "passed"
+    await letters_of(hand).retry(letter)
+    await hand.deliver_all()
+    assert await hand.runtime.results.current() == generation.id
+
+
+@pytest.mark.parametrize(
+    ("gone", "sentence"), [("run", "is forgotten"), ("record", "is forgotten"), ("blocks", "a failed block")]
+)
+async def test_a_block_whose_run_is_forgotten_is_not_done_again(
+    hand: Hand, world: World, gone: str, sentence: str
+) -> None:
+    """Its run, its generation's record, or how its run's blocks ended: the sentence says what to do."""
+    await hand.adopt(world)
+    generation, keys = await hand.adopt(world, 1), hand.runtime.keys
+    run_id, letter = await refused_run(hand, generation)
+    name = {"run": keys.run(run_id), "record": keys.record(generation.id), "blocks": keys.blocks(run_id)}[gone]
+    await ask(hand.redis, "DEL", name)
+    refusal = await why_not(hand, letter)
+    assert sentence in refusal
+    assert ("`reckoner batch`" in refusal) == (gone != "blocks")
+
+
+async def test_a_block_that_was_done_meanwhile_is_not_done_again(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Its outcome was lost, and another flow has done it; so it is while that is under way."""
+    await hand.adopt(world)
+    run_id, keys = await start(hand, await hand.adopt(world, 1), 2, 3), hand.runtime.keys
+    letter = await fail_block(hand, run_id, 0)
+    await ask(hand.redis, "DEL", keys.blocks(run_id))
+    await hand.make_due()
+    await sweeper.sweep()
+    put_back = (await flight(hand, run_id))[b"0"].decode()
+    assert "a failed block" in await why_not(hand, letter)
+    await hand.deliver_all(but=lambda job: put_back not in job)
+    assert "a failed block" in await why_not(hand, letter)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert "a failed block" in await why_not(hand, letter), "a run that has passed keeps no outcomes"
+
+
+async def test_a_run_that_cannot_be_read_takes_no_block_back(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """It has failed for good."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    letter = await fail_block(hand, run_id, 0)
+    await ask(hand.redis, "HSET", hand.runtime.keys.run(run_id), "state", "no state")
+    assert "is forgotten" in await why_not(hand, letter)
+    await settle(hand, sweeper.sweep)
+    assert (await load(hand, run_id)).outcome == "failed"
+    assert "a failed block" in await why_not(hand, letter)
+
+
+async def test_a_look_from_an_earlier_round_changes_nothing(hand: Hand, world: World) -> None:
+    """A sweeper that stalls between reading a run and mending it creates no finish of a round that is over."""
+    await hand.adopt(world)
+    run_id = await start(hand, await hand.adopt(world, 1))
+    letter = await fail_block(hand, run_id, 0)
+    await hand.deliver_all(but=is_finish)
+    seen = await load(hand, run_id)
+    await hand.deliver_all()
+    await letters_of(hand).retry(letter)
+    await hand.deliver_all(but=is_finish)
+    before = await hand.dump()
+    assert await hand.runtime.runs.tend(seen) == 0
+    assert await hand.dump() == before
+
+
+async def test_a_look_at_an_ended_run_takes_it_from_the_live(hand: Hand, world: World) -> None:
+    """In the script that sees it ended: between the two it could be under way again."""
+    run_id = await start(hand, await hand.adopt(world))
+    await hand.deliver_all()
+    await ask(hand.redis, "ZADD", hand.runtime.keys.live, 1, f"run:{run_id}")
+    assert await hand.runtime.runs.tend(await load(hand, run_id)) == -1
+    assert not await ask(hand.redis, "EXISTS", hand.runtime.keys.live)

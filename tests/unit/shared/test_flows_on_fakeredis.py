@@ -6,6 +6,7 @@ from itertools import takewhile
 import pytest
 from redis.asyncio import Redis
 
+from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
 from shared.flows import Flows
 from shared.redis.keys import Keys, job_key
@@ -83,13 +84,37 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     assert run is not None
     assert await runs.flip(run) == "flipped"
     assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []))
+
+
+async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
+    """Its run, which was refused, is under way in the next round, and finishes with it."""
+    runs = Runs(redis, KEYS, 10.0)
+    await make_known(redis, KEYS, RECORD, {"i": "title"})
+    run_id, _ = await runs.start(RECORD, 4, 1)
+    [flow_id] = await ask(redis, "HVALS", KEYS.flight(run_id))
+    assert await flows.fail(await load(flows, flow_id.decode()), "told to")
+    run = await runs.load(run_id)
+    assert run is not None
+    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["told to"]))
+    letters = DeadLetters(redis, flows)
+    [letter] = await letters.newest(5)
+    retried = await letters.retry(letter.id)
+    assert await flows.finish(await load(flows, retried.job))
+    run = await runs.load(run_id)
+    assert run is not None
+    assert (run.state, run.round) == ("finish", 1)
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []))
     assert await runs.load(run_id) is not None
 
 
 async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> None:
-    """Failing, refusing, setting aside, handing back, the beat and the lock."""
+    """Failing, retrying, refusing, setting aside, handing back, the beat and the lock."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
     assert await flows.fail(await load(flows, flow), "told to")
+    await make_known(redis, KEYS, RECORD, {})
+    letters = DeadLetters(redis, flows)
+    [letter] = await letters.newest(5)
+    assert (await letters.retry(letter.id)).is_new
     await ask(redis, "SET", "arq:retry:j", 2)
     await flows.hand_back("j")
     assert await ask(redis, "GET", "arq:retry:j") == b"1"

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.dead_letters import DeadLetters
+from shared.flow_state import Flow
 from shared.redis.scripts import ask
 from shared.results import Results
 from shared.runs import Run
@@ -17,6 +19,7 @@ from shared.snapshots import write_snapshot
 from shared.wire import OUTCOME, Codec, Finish, FitSpec, Outcome, Record
 from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand, World, calls_on_the_loop
 from workers.retention import GRACE_S
+from workers.tasks.finish import Tally
 
 STAYED, NEW = USERS[1:4], "who is new"
 
@@ -136,3 +139,57 @@ async def test_a_run_that_could_not_be_finished_failed_also_for_the_current_gene
     run = await ended(hand, run_id)
     assert run.manifest is not None
     assert (run.outcome, run.manifest.reasons) == ("failed", ["its worker died 3 times"])
+
+
+async def test_a_finish_of_an_earlier_round_changes_nothing(hand: Hand, own_world: World, first: Generation) -> None:
+    """Its task, its flip and its close come late, before the next finish and while that is under way."""
+    generation, runs, flows = await hand.adopt(own_world, 1), hand.runtime.runs, hand.runtime.flows
+    run_id, _ = await runs.start(generation.record, 3, 2)
+    [flow, _] = await flows.load_many(
+        [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
+    )
+    assert isinstance(flow, Flow)
+    await flows.fail(flow, "told to")
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    late = await runs.load(run_id)
+    assert late is not None
+    await hand.deliver_all()
+    letters = DeadLetters(hand.redis, flows)
+    await letters.retry((await letters.newest(1))[0].id)
+
+    async def assert_nothing_changes() -> None:
+        before = await hand.dump()
+        await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id)
+        await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
+        assert await runs.flip(late) == "late"
+        assert not await runs.close(late, "failed", Tally().manifest(late, 1))
+        assert await hand.dump() == before
+
+    await assert_nothing_changes()
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    await assert_nothing_changes()
+    await hand.deliver_all()
+    assert (await ended(hand, run_id)).outcome == "passed"
+    assert await hand.runtime.results.current() == generation.id
+
+
+async def test_a_finish_that_dies_passes_by_no_flip_but_its_own(
+    hand: Hand, own_world: World, first: Generation
+) -> None:
+    """Another run of its generation has passed meanwhile: that says nothing of this one, which is judged again."""
+    generation, flows = await hand.adopt(own_world, 1), hand.runtime.flows
+    run_id, _ = await hand.runtime.runs.start(generation.record, 3, 2)
+    [flow, _] = await flows.load_many(
+        [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
+    )
+    assert isinstance(flow, Flow)
+    await flows.fail(flow, "told to")
+    await hand.deliver_all()
+    await run_to_finish(hand, generation.record)
+    await hand.deliver_all()
+    assert await hand.runtime.results.current() == generation.id
+    letters = DeadLetters(hand.redis, flows)
+    await letters.retry((await letters.newest(1))[0].id)
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    await hand.run("finish", [run_id, 1], Finish(run_id, 1).job_id, tries=4)
+    assert (await ended(hand, run_id)).outcome == "failed"

@@ -1,0 +1,272 @@
+"""`reckoner dead`: what failed and what was refused, to be looked at, retried or dropped."""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from producer.cli.edge import complete, connect, readable
+from producer.cli.output import counted, print_facts, print_json, print_line, print_table, say
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from shared.dead_letters import DeadLetter, DeadLetters, Retried
+    from shared.wire import Spec
+
+Letters: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="The ids of dead letters, as the list shows them.")
+]
+
+group = typer.Typer(
+    name="dead", help="Look at what failed for good and what was refused; retry it or drop it.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(group)
+
+
+@group.command("list")
+def list_letters(
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many to print.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the dead letters, the newest first.
+
+    Example: reckoner dead list -n 5
+    """
+
+    async def look(letters: "DeadLetters") -> None:
+        found = await letters.newest(n)
+        if as_json:
+            for letter in found:
+                print_json(_as_object(letter))
+        elif found:
+            rows = [(x.id, x.kind, _about(x), x.reason, _moment(x)) for x in found]
+            print_table(("id", "kind", "about", "reason", "when"), rows)
+        else:
+            say("There are no dead letters.")
+
+    _with_letters(look)
+
+
+@group.command()
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter.")], as_json: AsJson = False
+) -> None:
+    """Show one dead letter: what a job asked for, or up to 4 KiB of what was refused.
+
+    Example: reckoner dead show 1764000000000-0
+    """
+    wanted = readable(letter)
+
+    async def look(letters: "DeadLetters") -> None:
+        found = await letters.find(wanted)
+        if as_json:
+            print_json(_as_object(found) | _as_text_or_hex(found.data))
+        else:
+            print_facts(_facts(found))
+
+    _with_letters(look)
+
+
+@group.command()
+def retry(
+    ids: Letters = None,
+    everything: Annotated[bool, typer.Option("--all", help="Retry all jobs among the dead letters.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask again for what failed; prints each dead letter with its new job.
+
+    A block of users is computed again in its run. If the run had ended, it is judged again then, and may go live.
+
+    Example: reckoner dead retry --all
+    """
+    wanted = _wanted(ids, everything)
+
+    async def again(letters: "DeadLetters") -> bool:
+        chosen = wanted
+        if everything:
+            # The oldest first, as they were asked for; what fails again meanwhile is not among them.
+            pages = [page async for page in letters.pages()]
+            chosen = [letter.id for page in pages for letter in page if letter.kind == "flow"][::-1]
+            if not chosen:
+                say("There is no job among the dead letters.")
+
+        async def one(letter_id: str) -> None:
+            _print_retried(await letters.retry(letter_id), as_json)
+
+        return await _each(chosen, one)
+
+    _end(_with_letters(again))
+
+
+@group.command()
+def drop(
+    ids: Letters = None,
+    everything: Annotated[bool, typer.Option("--all", help="Drop all dead letters, once this was confirmed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm --all.")] = False,
+) -> None:
+    """Drop dead letters: what failed stays failed, and nobody can look at it any more.
+
+    Example: reckoner dead drop --all --yes
+    """
+    wanted = _wanted(ids, everything)
+    if everything and not yes:
+        _confirm()
+
+    async def away(letters: "DeadLetters") -> bool:
+        if everything:
+            say(f"Dropped {counted(await letters.drop_all(), 'dead letter')}.")
+            return True
+        return await _each(wanted, letters.drop)
+
+    _end(_with_letters(away))
+
+
+def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
+    from shared.settings import load_settings
+
+    settings = load_settings()
+
+    async def connected() -> Any:
+        from shared.dead_letters import DeadLetters
+
+        async with connect(settings) as reckoner:
+            return await work(DeadLetters(reckoner.redis, reckoner.flows))
+
+    return complete(connected())
+
+
+def _wanted(ids: list[str] | None, everything: bool) -> list[str]:
+    from shared.errors import UsageError
+
+    if bool(ids) == everything:
+        raise UsageError("Name dead letters by their ids, or give --all, and not both.")
+    return [readable(letter) for letter in ids or []]
+
+
+def _confirm() -> None:
+    from shared.errors import UsageError
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("Dropping all dead letters has to be confirmed: give --yes too.")
+    if not typer.confirm("Drop all dead letters?", err=True):
+        say("Nothing was dropped.")
+        raise typer.Exit(1)
+
+
+async def _each(ids: Iterable[str], work: "Callable[[str], Awaitable[None]]") -> bool:
+    """Do the work for each; what is wrong with one is said, and keeps no other from its turn."""
+    from shared.errors import LetterUnknownError, RetryRefusedError
+
+    whole = True
+    for letter_id in ids:
+        try:
+            await work(letter_id)
+        except (LetterUnknownError, RetryRefusedError) as error:
+            say(str(error))
+            whole = False
+    return whole
+
+
+def _end(whole: bool) -> None:
+    if not whole:
+        raise typer.Exit(1)
+
+
+def _print_retried(retried: "Retried", as_json: bool) -> None:
+    if as_json:
+        print_json({"letter": retried.letter.id, "job": retried.job, "is_new": retried.is_new})
+    else:
+        joined = "" if retried.is_new else "  (it was under way already)"
+        print_line(f"{retried.letter.id}  {retried.job}{joined}")
+
+
+def _as_object(letter: "DeadLetter") -> dict[str, Any]:
+    import msgspec
+
+    asked = None if letter.spec is None else {k: v for k, v in msgspec.to_builtins(letter.spec).items() if k != "type"}
+    if asked is not None and letter.block is not None:
+        asked["block"] = letter.block
+    return {
+        "id": letter.id,
+        "kind": letter.kind,
+        "of": letter.of,
+        "subject": letter.subject,
+        "reason": letter.reason,
+        "at_ms": letter.at_ms,
+        "asked_for": asked,
+    }
+
+
+def _as_text_or_hex(data: bytes) -> dict[str, str | None]:
+    """Bytes as text, where that is what they are, and as hexadecimal digits."""
+    try:
+        text: str | None = data.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {"text": text, "hex": data.hex()}
+
+
+def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
+    facts = [("id", letter.id), ("kind", letter.kind), ("when", _moment(letter)), ("reason", letter.reason or "none")]
+    if letter.spec is not None:
+        return [
+            *facts,
+            ("job", letter.subject),
+            ("asked for", _in_words(letter.spec, letter.block)),
+            *_bound(letter.spec),
+        ]
+    facts += [("of", letter.of or "nothing known"), ("subject", letter.subject or "none")]
+    if letter.kind == "flow":
+        return [*facts, ("asked for", "cannot be read any more")]
+    shown = _as_text_or_hex(letter.data)
+    return [*facts, ("size", counted(len(letter.data), "byte"))] + (
+        [("text", shown["text"])] if shown["text"] else [("hex", shown["hex"] or "")]
+    )
+
+
+def _bound(spec: "Spec") -> list[tuple[str, str]]:
+    from shared.wire import FitSpec
+
+    return [("snapshot", spec.snapshot) if isinstance(spec, FitSpec) else ("generation", spec.generation)]
+
+
+def _about(letter: "DeadLetter") -> str:
+    if letter.spec is not None:
+        return _in_words(letter.spec, letter.block)
+    return " ".join(part for part in (letter.of, letter.subject) if part) or "nothing known"
+
+
+def _in_words(spec: "Spec", block: int | None) -> str:
+    """What a job asked for."""
+    from shared.wire import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
+
+    match spec:
+        case UserSpec():
+            return f"the list of user {spec.user}"
+        case BasketSpec():
+            return f"the list for a basket of {counted(len(spec.items), 'item')}"
+        case BlockSpec():
+            return f"block {'?' if block is None else f'{block:,}'} of run {spec.run}"
+        case FitSpec():
+            return f"a model: {spec.similarity}, {counted(spec.neighbours, 'neighbour')}, shrink {spec.shrink:g}"
+        case SimilarSpec(other=None):
+            return f"the neighbours of item {spec.item}"
+        case SimilarSpec():
+            return f"how similar items {spec.item} and {spec.other} are"
+        case HistorySpec():
+            return f"what user {spec.user} has had"
+
+
+def _moment(letter: "DeadLetter") -> str:
+    from contextlib import suppress
+
+    # A planted id can be a moment that no calendar has.
+    with suppress(OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(letter.at_ms / 1000).astimezone().isoformat(" ", "seconds")
+    return "at no time"
