@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from shared import wire
+from shared.dead_letters import decode_letter
 from shared.flow_state import decode_flow
 from shared.redis.keys import Keys
 from shared.runs import Manifest, decode_run
@@ -60,7 +61,7 @@ FORMATS: dict[str, tuple[Codec[Any], Any]] = {
     "spec": (SPEC, Spec),
     "trace": (TRACE, Trace),
 }
-HASHES = ("flow", "run")
+HASHES = ("flow", "run", "letter")
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,13 @@ def test_job_bodies_of_every_release_are_the_tasks_that_they_mean(
 
 @pytest.mark.parametrize("golden", golden(*HASHES))
 def test_states_of_every_release_are_read_as_what_they_mean(golden: Golden) -> None:
-    """The hashes of flows and runs, which the scripts write field by field."""
+    """Flows, runs and dead letters, which the scripts write field by field."""
     fields = {name: unwritten(written) for name, written in golden.example["fields"].items()}
+    encoded = {name.encode(): data for name, data in fields.items()}
     if golden.name == "flow":
-        encoded = {name.encode(): data for name, data in fields.items()}
         read: Any = decode_flow(golden.example["id"], encoded, Keys("p").joins)
-    else:
+    elif golden.name == "run":
         read = decode_run(golden.example["id"], fields)
+    else:
+        read = decode_letter(golden.example["id"], encoded)
     assert msgspec.to_builtins(read) == golden.example["value"]
