@@ -51,7 +51,7 @@ def finding(name: str, check: Callable[[], str]) -> Finding:
 
 
 def judge(name: str, error: Exception) -> Finding:
-    """What an error of a check means; one that nobody foresaw goes on."""
+    """What an error of a check means; one that nobody foresaw must not keep the other checks from their look."""
     match error:
         case WrongError() | ReckonerError():
             return Finding(name, "wrong", str(error))
@@ -64,7 +64,7 @@ def judge(name: str, error: Exception) -> Finding:
         case OSError():
             return Finding(name, "wrong", f"It cannot be looked at: {error.strerror or type(error).__name__}.")
         case _:
-            raise error
+            return Finding(name, "unknown", f"Not looked at: the look ended in a {type(error).__name__}.")
 
 
 def refused(error: RedisError) -> str:

@@ -87,8 +87,6 @@ async def eviction(site: Site) -> str:
 async def persistence(site: Site) -> str:
     """What was acknowledged outlives a restart."""
     info = await look(site, "INFO", "persistence")
-    if info.get("loading"):
-        raise WrongError("The server is still loading its data: wait, and look again.")
     if not info.get("aof_enabled"):
         raise WrongError("There is no append-only file, so a restart loses jobs and lists: set appendonly yes.")
     if info.get("aof_last_write_status", "ok") != "ok":
@@ -149,8 +147,6 @@ def _cannot_write(site: Site, error: RedisError) -> str:
         return "The server is a replica that takes no writes: set RECKONER_REDIS_URL to the primary."
     if isinstance(error, OutOfMemoryError):
         return "The server's memory is full: raise maxmemory, or lower RECKONER_RESULT_TTL_S."
-    if str(error).startswith("MISCONF"):
-        return "The server takes no writes since it cannot write to its own disk: look at that, and at its log."
     return refused(error)
 
 

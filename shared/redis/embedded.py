@@ -248,8 +248,8 @@ def find_redis(settings: Settings) -> str:
         NoRedisError: none is set and none runs.
         SettingsError: a password's file is set and cannot be used.
     """
-    if settings.redis_url and (path := settings.password_path):
-        # Imported here: it brings arq along, and the embedded server has no password.
+    if path := settings.password_path:
+        # Imported here: it brings arq along.
         from shared.redis.password import add_password
 
         return add_password(settings.redis_url, path)

@@ -208,8 +208,11 @@ class Keys:
 
     @property
     def rights(self) -> str:
-        """What a Redis user needs to be granted, as `ACL SETUSER` takes it."""
-        return f"~{self._name('*')} ~arq:* &{self.events('*')} +@all -@dangerous +info"
+        """What a Redis user needs to be granted, as `ACL SETUSER` takes it.
+
+        The lone ~ is the empty name, which scripts are handed where what they change has no such key.
+        """
+        return f"~{self._name('*')} ~arq:* ~ &{self.events('*')} +@all -@dangerous +info"
 
     @property
     def types(self) -> dict[str, str]:

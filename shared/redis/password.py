@@ -14,9 +14,14 @@ def add_password(url: str, path: Path) -> str:
     """Return `url` with the first line of the file at `path` as the password of its user, percent-encoded.
 
     Raises:
-        SettingsError: the URL cannot be used or has a password already, or the file has none; the message shows
-            neither the URL nor anything that is in the file.
+        SettingsError: there is no URL, it cannot be used or it has a password already, or the file has none; the
+            message shows neither the URL nor anything that is in the file.
     """
+    if not url:
+        raise SettingsError(
+            "RECKONER_REDIS_PASSWORD_FILE is set and RECKONER_REDIS_URL is not, and the embedded Redis has no "
+            "password: set both or neither."
+        )
     parts = split_url(url)
     if parts.password or "password" in parse_qs(parts.query):
         raise SettingsError("The Redis URL has a password, and RECKONER_REDIS_PASSWORD_FILE is set: leave one of them.")

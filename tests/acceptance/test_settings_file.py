@@ -1,6 +1,7 @@
 """Settings in a file: every process that a command starts reads them again, and a password goes to Redis alone."""
 
 import json
+import socket
 from pathlib import Path
 
 import psutil
@@ -9,7 +10,7 @@ import redis
 from shared.redis.embedded import EmbeddedServer
 from tests.commands import ROOT
 from tests.conftest import StartServer
-from tests.processes import descendants, environment, run, started, wait_until
+from tests.processes import command_of, descendants, environment, run, started, wait_until
 
 SECRET = "hunter2 @:/"
 # Programs that are started elsewhere find the packages of this repository.
@@ -26,8 +27,20 @@ def test_up_and_those_who_look_for_it_read_the_file(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         told = run("producer", "status", "--json", environ=HERE, cwd=where)
         assert (told.returncode, told.stderr) == (0, "")
-        assert len(json.loads(told.stdout)["workers"]) == 1
+        (worker,) = json.loads(told.stdout)["workers"]
+        assert (worker["pid"], worker["host"]) == (worker_of(process.pid), socket.gethostname())
+        assert worker["memory_bytes"] > 50 * 2**20
+        told = run("producer", "doctor", environ=HERE, cwd=where)
+        assert (told.returncode, told.stderr) == (1, "")
+        wrong = [line.split()[1] for line in told.stdout.splitlines() if line.startswith("wrong ")]
+        assert wrong == ["generation", "snapshot"]
     assert (where / "data of ours" / "store").is_dir()
+
+
+def worker_of(pid: int) -> object:
+    """The process of the one worker that `up` has started."""
+    (worker,) = [each.pid for each in descendants(pid) if "--child" in command_of(each)]
+    return worker
 
 
 def test_up_does_not_cover_a_redis_of_the_file(tmp_path: Path) -> None:

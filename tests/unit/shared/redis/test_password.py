@@ -79,3 +79,9 @@ def test_a_url_that_is_none_is_not_shown(file: Path) -> None:
     """It is looked at before the file is."""
     with pytest.raises(SettingsError, match="cannot be read; in a user name"):
         add_password("redis://a:b/c@host", file)
+
+
+def test_a_password_without_a_url_is_refused(file: Path) -> None:
+    """The embedded server has none, and a setting that nothing heeds is a slip."""
+    with pytest.raises(SettingsError, match="set both or neither"):
+        find_redis(Settings(redis_password_file=str(file), home=str(file.parent)))
