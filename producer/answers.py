@@ -17,6 +17,15 @@ class Enqueued:
 
 
 @dataclass(frozen=True)
+class EnqueuedBasket:
+    """What was asked for a basket: the job that works for it, None when the cached list is the answer."""
+
+    basket: list[str]
+    """Distinct, in the order of their bytes."""
+    job: str | None
+
+
+@dataclass(frozen=True)
 class BasketAnswer:
     """The list for somebody of whom nothing is known but a basket; the popular one where that leads to nothing."""
 

@@ -1,6 +1,6 @@
 """Asking the workers: a job for what is wanted, waited for, and asked for again when Redis has lost it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from producer.waiting import Waiting, patiently
@@ -51,6 +51,11 @@ class Asking:
             jobs = await patiently(partial(self.create, users, generation))
         return failed | dict.fromkeys(users, LOST)
 
+    async def create_basket(self, items: Sequence[str], generation: str) -> str:
+        """Ask for a basket's list; returns the job that works for it."""
+        join = self._flows.keys.join_basket(generation, items)
+        return (await self._flows.create([BasketSpec(list(items), generation)], [join]))[0]
+
     async def basket(self, items: Sequence[str], generation: str) -> BasketResult:
         """A basket's list out of the cache, asked and waited for where it is not there.
 
@@ -59,12 +64,11 @@ class Asking:
             RedisUnavailableError: Redis was away for longer than a minute.
         """
         read = partial(self._results.read_basket, generation, items)
-        join = self._flows.keys.join_basket(generation, items)
         result = await read()
         for _ in range(MOST_ASKS):
             if result is not None:
                 return result
-            await self._ask(BasketSpec(list(items), generation), join, "The job for the basket")
+            await self._ended(partial(self.create_basket, items, generation), "The job for the basket")
             result = await patiently(read)
         if result is None:
             raise FlowFailedError("The list of the basket was computed, and is gone from the cache: is Redis full?")
@@ -78,25 +82,28 @@ class Asking:
             RedisUnavailableError: Redis was away for longer than a minute.
         """
         keys = self._flows.keys
-        flow = await self._ask(spec, keys.join_question(spec.generation, SPEC.encode(spec)), "The question")
+        join = keys.join_question(spec.generation, SPEC.encode(spec))
+        flow = await self._ended(partial(self._create_question, spec, join), "The question")
         try:
             return REPLY.decode(flow.answer)
         except WireError as error:
             await self._flows.refusals.field("reply", flow.id, keys.flow(flow.id), "answer", flow.answer)
             raise FlowFailedError("The answer in Redis could not be read and was set aside; ask again.") from error
 
-    async def _ask(self, spec: BasketSpec | QuestionSpec, join: str, what: str) -> Flow:
-        """Ask one thing and wait for its good end."""
-        create = partial(self._flows.create, [spec], [join])
-        jobs = await create()
+    async def _create_question(self, spec: QuestionSpec, join: str) -> str:
+        return (await self._flows.create([spec], [join]))[0]
+
+    async def _ended(self, create: Callable[[], Awaitable[str]], what: str) -> Flow:
+        """Ask for one job and wait for its good end."""
+        job = await create()
         for left in reversed(range(MOST_ASKS)):
-            async for _, flow in self._waiting.ends(jobs):
+            async for _, flow in self._waiting.ends([job]):
                 if flow is not None and flow.state == "done":
                     return flow
                 if flow is not None:
                     raise FlowFailedError(f"{what} failed: {why(flow)}.", job=flow.id)
             if left:
-                jobs = await patiently(create)
+                job = await patiently(create)
         raise FlowFailedError(f"{what} failed: {LOST}.")
 
     async def _wait(self, users: dict[str, str], failed: dict[str, str]) -> list[str]:

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import overload
 
-from producer.answers import BasketAnswer, Compared, Enqueued, JobReport, Similar, UserHistory
+from producer.answers import BasketAnswer, Compared, Enqueued, EnqueuedBasket, JobReport, Similar, UserHistory
 from producer.calls import require_text, require_texts, told, within
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
 from producer.waiting import patiently
-from shared.errors import FlowFailedError
+from shared.errors import FlowFailedError, UsageError
 from shared.flow_state import Flow
 from shared.results import Answer
 from shared.wire import Record
@@ -114,6 +114,20 @@ class Reckoner(Operations):
         async with within(timeout):
             record, n = await self.reach(n)
             return await self._questions.basket(basket, n, record)
+
+    @told
+    async def enqueue_for(self, items: Sequence[str]) -> EnqueuedBasket:
+        """Ask for the list for a basket, where there is none in the cache; see `recommend_for`.
+
+        Raises:
+            UsageError: the basket is empty, too; an empty one has the popular list.
+        """
+        basket = as_basket(items)
+        if not basket:
+            raise UsageError("The basket is empty, and nothing is computed for an empty one.")
+        generation = await self.generation()
+        cached = await self.results.read_basket(generation, basket)
+        return EnqueuedBasket(basket, None if cached else await self._asking.create_basket(basket, generation))
 
     @overload
     async def similar(self, item: str, n: int = ..., *, timeout: float | None = ...) -> Similar: ...

@@ -5,7 +5,23 @@ import sys
 
 import typer
 
-from producer.cli import batch, config, dead, demo, doctor, enqueue, fit, get, importing, job, status, version, workers
+from producer.cli import (
+    batch,
+    config,
+    dead,
+    demo,
+    doctor,
+    enqueue,
+    fit,
+    get,
+    importing,
+    job,
+    show,
+    similar,
+    status,
+    version,
+    workers,
+)
 from producer.cli.edge import guarded
 from producer.cli.output import say
 
@@ -17,7 +33,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 # In the order in which somebody meets them.
-for noun in (importing, fit, enqueue, get, batch, job, status, dead, doctor, config, workers, demo, version):
+for noun in (
+    importing, fit, enqueue, get, show, similar, batch, job, status, dead, doctor, config, workers, demo, version,
+):  # fmt: skip
     noun.register(app)
 
 

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producer.cli.edge import complete, connect, going_on
-from producer.cli.lists import print_answers
-from producer.cli.output import print_json, print_line, progress_bar
-from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
+from producer.cli.lists import print_answers, print_basket
+from producer.cli.output import print_json, print_line, progress_bar, say
+from producer.cli.users import AsJson, History, Places, Users, UsersFile, read_basket, read_users
 from producer.cli.work import minding_workers
 from producer.defaults import USERS_AT_ONCE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from producer.client import Reckoner
+    from shared.settings import Settings
     from shared.wire import Record
 
 
@@ -28,9 +31,10 @@ def enqueue(
     n: Places = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the lists and print them, as get does.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is in the cache.")] = False,
+    history: History = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for users' lists to be computed.
+    """Ask for users' lists to be computed, or for that of a basket.
 
     Prints each user with the job that computes the list, or with the word cached where it is there already.
 
@@ -39,7 +43,12 @@ def enqueue(
     from shared.errors import FlowFailedError
     from shared.settings import load_settings
 
-    settings, wanted = load_settings(), read_users(users, users_file)
+    settings = load_settings()
+    if history is not None:
+        _require_no_users(users, users_file, fresh)
+        complete(_ask_for_basket(settings, read_basket(history), n, wait=wait, as_json=as_json))
+        return
+    wanted = read_users(users, users_file)
 
     async def ask() -> dict[str, str]:
         async with connect(settings) as reckoner:
@@ -56,6 +65,31 @@ def enqueue(
         user, reason = next(iter(failed.items()))
         more = f", and those for {len(failed) - 1} others failed too" if len(failed) > 1 else ""
         raise FlowFailedError(f"The job for user {user} failed: {reason}{more}.", failed=failed)
+
+
+def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh: bool) -> None:
+    from shared.errors import UsageError
+
+    if users or users_file is not None:
+        raise UsageError("Name users or give --history, and not both: a basket is that of somebody unknown.")
+    if fresh:
+        raise UsageError("--fresh is for users' lists: that of a basket is kept for an hour only.")
+
+
+async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None, *, wait: bool, as_json: bool) -> None:
+    async with connect(settings) as reckoner:
+        await reckoner.reach(n)
+        if wait:
+            with going_on("Stopped waiting; the job goes on."):
+                async with minding_workers(reckoner, say):
+                    answer = await reckoner.recommend_for(items, n)
+            print_basket(answer, as_json)
+            return
+        asked = await reckoner.enqueue_for(items)
+        if as_json:
+            print_json({"basket": asked.basket, "job": asked.job, "cached": asked.job is None})
+        else:
+            print_line(f"basket  {asked.job or 'cached'}")
 
 
 async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:

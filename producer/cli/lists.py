@@ -3,12 +3,13 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from producer.cli.output import print_json, print_line, print_table
+from producer.cli.output import counted, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.results import Answer
+    from producer.answers import BasketAnswer
+    from shared.results import Answer, Entry
 
 PLACE = ("item", "score", "because", "title")
 
@@ -22,18 +23,33 @@ def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
             _print_list(answer)
 
 
-def as_object(answer: "Answer") -> dict[str, Any]:
-    """What `--json` prints for a user."""
+def as_object(answer: "Answer | BasketAnswer") -> dict[str, Any]:
+    """What `--json` prints for a user, or for a basket."""
     items = [{name: value for name, value in asdict(entry).items() if name in PLACE} for entry in answer.items]
     return asdict(answer) | {"items": items}
 
 
 def _print_list(answer: "Answer") -> None:
-    is_popular = answer.source == "popular"
-    rest = ": no list of their own, so this is the popular one" if is_popular else ""
+    rest = ": no list of their own, so this is the popular one" if answer.source == "popular" else ""
     print_line(f"User {answer.user}{rest}")
+    _print_places(answer.items)
+
+
+def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
+    """Print a basket's list, as `print_answers` prints a user's."""
+    if as_json:
+        print_json(as_object(answer))
+        return
+    rest = ": nothing to go by, so this is the popular list" if answer.source == "popular" else ""
+    print_line(f"Basket of {counted(len(answer.basket), 'item')}{rest}")
+    if answer.unknown:
+        print_line(f"Not in the data: {', '.join(answer.unknown)}")
+    _print_places(answer.items)
+
+
+def _print_places(places: "Iterable[Entry]") -> None:
     rows = []
-    for rank, entry in enumerate(answer.items, 1):
+    for rank, entry in enumerate(places, 1):
         score = "" if entry.score is None else f"{entry.score:.4f}"
         rows.append((str(rank), entry.item, entry.title or "", score, entry.because_title or entry.because or ""))
     columns = ("", "item", "title", "score", "because")

@@ -21,6 +21,15 @@ Places: TypeAlias = Annotated[
     int | None,
     typer.Option("-n", metavar="N", min=1, help="How many places of each list to print; 10 if it has as many."),
 ]
+History: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--history",
+        metavar="ITEMS",
+        help="For somebody unknown who has had these items: their ids with commas between, one that holds a comma or a "
+        "quote in double quotes, as CSV has it. May be given several times.",
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 
@@ -44,6 +53,29 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
         except OSError as error:
             raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
     return users
+
+
+def read_basket(given: list[str]) -> list[str]:
+    """The items that `--history` names, those of all its lines of CSV.
+
+    Raises:
+        UsageError: it names none, or a line is no CSV.
+    """
+    import csv
+
+    from shared.errors import UsageError
+
+    try:
+        rows = list(csv.reader([readable(line) for line in given], strict=True))
+    except csv.Error as error:
+        raise UsageError(
+            f"--history is no line of CSV ({error}): put an id with a comma or a quote into double quotes, and write "
+            "each quote in it twice."
+        ) from error
+    items = [item for row in rows for item in row if item]
+    if not items:
+        raise UsageError("--history names no item.")
+    return items
 
 
 def _read_input() -> bytes:
