@@ -1,12 +1,11 @@
 """`reckoner job`: one job, or one run, as it is now."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import print_facts, print_json, print_line
+from producer.cli.output import moment, print_facts, print_json, print_line
 from producer.cli.runs import as_facts, as_object
 from producer.cli.tasks import print_shares, print_tasks
 from producer.cli.users import AsJson
@@ -94,9 +93,9 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
         facts.append(("items", f"{len(told['items']):,}"))
     asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
     facts += [(name, str(told[name])) for name in asked if told.get(name) is not None]
-    facts.append(("created", _moment(flow.created_ms)))
+    facts.append(("created", moment(flow.created_ms, exact=True)))
     if flow.ended_ms is not None:
-        facts.append(("ended", f"{_moment(flow.ended_ms)}, after {flow.ended_ms - flow.created_ms:,} ms"))
+        facts.append(("ended", f"{moment(flow.ended_ms, exact=True)}, after {flow.ended_ms - flow.created_ms:,} ms"))
     facts.append(("chunk tasks", f"{report.tasks_done} of {flow.tasks} done"))
     return facts
 
@@ -108,14 +107,10 @@ async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
     if as_json:
         print_json(as_object(run) | {"blocks_done": report.blocks_done})
         return
-    facts = [*as_facts(run), ("created", _moment(run.started_ms))]
+    facts = [*as_facts(run), ("created", moment(run.started_ms, exact=True))]
     if run.ended_ms is not None:
-        facts.append(("ended", _moment(run.ended_ms)))
+        facts.append(("ended", moment(run.ended_ms, exact=True)))
     print_facts([*facts, ("blocks", f"{report.blocks_done} of {run.blocks} done")])
     if by_worker:
         print_line("")
         print_shares(by_worker)
-
-
-def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "milliseconds")

@@ -44,12 +44,13 @@ def lasting(ms: float) -> str:
     return f"{ms / 86_400_000:,.0f} d"
 
 
-def moment(ms: float) -> str:
-    """A moment in milliseconds since the epoch, to the minute and in this host's time zone."""
+def moment(ms: float, *, exact: bool = False) -> str:
+    """A moment in milliseconds since the epoch, in this host's time zone: to the minute, or all of it."""
     from datetime import datetime
 
     try:
-        return f"{datetime.fromtimestamp(ms / 1000).astimezone():%Y-%m-%d %H:%M}"
+        at = datetime.fromtimestamp(ms / 1000).astimezone()
+        return at.isoformat(" ", "milliseconds") if exact else f"{at:%Y-%m-%d %H:%M}"
     except (ValueError, OverflowError, OSError):
         return "at a time that is none"
 

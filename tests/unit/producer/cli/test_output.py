@@ -61,7 +61,8 @@ def test_a_duration_is_as_exact_as_one_wants_to_know_it(ms: int, shown: str) -> 
 def test_a_moment_that_is_none_is_no_trace() -> None:
     """Whatever number a Redis may hold."""
     assert moment(1_700_000_000_000).startswith("2023-11-")
-    assert moment(2**53) == "at a time that is none"
+    assert moment(1_700_000_000_123, exact=True)[17:23] == "20.123"
+    assert moment(2**53, exact=True) == moment(2**53) == "at a time that is none"
     assert mebibytes(3 * 2**30) == "3,072.0 MiB"
 
 
