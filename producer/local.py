@@ -9,12 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from redis.exceptions import RedisError
-
 from producer.client import Reckoner
 from producer.operations import wait_for_workers
 from shared.cancelling import end
-from shared.errors import EmbeddedServerError, WorkersUnavailableError
+from shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.redis.embedded import EmbeddedServer
 
@@ -111,7 +109,7 @@ class LocalSystem:
         try:
             async with Reckoner(self.url, prefix=prefix) as reckoner:
                 in_time = await self.guard(wait_for_workers(reckoner, self._processes, self._since_ms, within_s))
-        except RedisError as error:
+        except RedisUnavailableError as error:
             raise EmbeddedServerError("The embedded server does not answer any more; its data are kept.") from error
         if not in_time:
             raise WorkersUnavailableError(f"The workers were not ready within {within_s:g} s.")

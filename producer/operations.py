@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from producer.answers import JobReport, RunReport
 from producer.asking import Asking
+from producer.calls import told
 from producer.questions import Questions
 from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import Waiting, patiently
@@ -72,6 +73,7 @@ class Operations:
         """Whether it was left."""
         return self._waiting.closed
 
+    @told
     async def generation(self) -> str:
         """The generation that is current.
 
@@ -83,6 +85,7 @@ class Operations:
             raise NothingFittedError
         return current
 
+    @told
     async def reach(self, n: int | None = None) -> tuple[Record, int]:
         """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
 
@@ -112,6 +115,7 @@ class Operations:
         traces = await self.flows.traces(job)
         return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
 
+    @told
     async def fit(self, snapshot: str, config: ModelConfig, list_length: int) -> tuple[str, str]:
         """Ask for the fit of a model, or join the one of the same generation that is under way.
 
@@ -123,6 +127,7 @@ class Operations:
         spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
         return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0], model
 
+    @told
     async def newest(self) -> Record:
         """The record of the generation whose model was fitted last.
 
@@ -134,6 +139,7 @@ class Operations:
             raise NothingFittedError
         return record
 
+    @told
     async def start_run(self, block_size: int, window: int) -> tuple[str, bool]:
         """Start a run of the newest generation, or join the one under way; returns its id and whether it is new.
 
@@ -142,12 +148,16 @@ class Operations:
         """
         return await self.runs.start(await self.newest(), block_size, window)
 
+    @told
     async def run(self, run_id: str) -> RunReport:
         """A run as it is now.
 
         Raises:
             FlowUnknownError: there is no such run, or it is forgotten.
         """
+        return await self._run(run_id)
+
+    async def _run(self, run_id: str) -> RunReport:
         run = await self.runs.load(run_id)
         if run is None:
             raise FlowUnknownError
@@ -173,15 +183,17 @@ class Operations:
         async with self._waiting.hearing(run_id) as hear:
             while True:
                 await hear()
-                report = await patiently(lambda: self.run(run_id))
+                report = await patiently(lambda: self._run(run_id))
                 yield report
                 if report.run.state == "ended":
                     return
 
+    @told
     async def status(self, tell: Tell = untold) -> Status:
         """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
         return await read_status(self.redis, self.keys, self.results, self.runs, tell)
 
+    @told
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)

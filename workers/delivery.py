@@ -142,7 +142,11 @@ def _forget_cancelling() -> None:
 
 def _reason(error: Exception) -> str:
     # Only our own messages are known to hold no secret and to be sentences.
-    return str(error) if isinstance(error, ReckonerError) else f"{type(error).__name__} in a task; see the worker's log"
+    return (
+        str(error).rstrip(".")
+        if isinstance(error, ReckonerError)
+        else f"{type(error).__name__} in a task; see the worker's log"
+    )
 
 
 async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:

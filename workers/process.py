@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 from arq import Worker
+from redis.exceptions import RedisError
 
 from shared.cancelling import end
-from shared.errors import RedisUnavailableError
-from shared.redis.connections import check, is_server_trouble
+from shared.redis.connections import check, is_server_trouble, unavailable
 from shared.redis.embedded import find_redis
 from shared.settings import Settings
 from shared.store import open_store
@@ -54,10 +54,10 @@ async def _work(settings: Settings) -> None:
         if not running.cancelled():
             running.result()
         await worker.close()
-    except Exception as error:
+    except RedisError as error:
         if not is_server_trouble(error):
             raise
-        raise RedisUnavailableError(f"Redis ended this worker: {type(error).__name__}.") from error
+        raise unavailable(redis, error) from error
 
 
 async def _wind_down(worker: Worker) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from arq import ArqRedis
 
-from shared.errors import NothingFittedError
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from shared.flows import Flows
+from shared.manifests import MANIFEST_NAME
 from shared.models import Model, open_model
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
@@ -20,7 +21,7 @@ from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot
-from shared.store import Store
+from shared.store import ArtifactKind, Store
 from shared.wire import Record
 from workers.turns import Turns
 
@@ -29,23 +30,29 @@ R = TypeVar("R")
 
 # A generation in use and the one that a run is making, each with a model and a snapshot.
 OPEN_AT_ONCE = 4
+REMEDIES: Mapping[ArtifactKind, str] = {
+    "snapshots": "importing the same data again makes it whole",
+    "models": "`reckoner fit`, given the same options, builds it again",
+}
 
 
 class Shelf(Generic[T]):
     """The last few immutable things that were asked for: a model is opened once, and memory stays bounded."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, T] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[T, Callable[[], bool]]] = OrderedDict()
 
     def get(self, name: str) -> T | None:
-        """The thing of that name, if it was put here lately."""
-        if name in self._kept:
-            self._kept.move_to_end(name)
-        return self._kept.get(name)
+        """The thing of that name, if it was put here lately and is current."""
+        if name not in self._kept:
+            return None
+        self._kept.move_to_end(name)
+        thing, is_current = self._kept[name]
+        return thing if is_current() else None
 
-    def put(self, name: str, thing: T) -> T:
-        """Keep a thing, and let go of the one that was not asked for the longest."""
-        self._kept[name] = thing
+    def put(self, name: str, thing: T, is_current: Callable[[], bool] = lambda: True) -> T:
+        """Keep a thing for as long as it is current, and let go of the one that was not asked for the longest."""
+        self._kept[name] = thing, is_current
         if len(self._kept) > OPEN_AT_ONCE:
             self._kept.popitem(last=False)
         return thing
@@ -75,21 +82,31 @@ class Runtime:
     _records: Shelf[Record] = field(default_factory=Shelf)
 
     async def model(self, model_id: str) -> Model:
-        """A model, opened once."""
-        async with self._opening:
-            return self._models.get(model_id) or self._models.put(
-                model_id, await self.in_thread(lambda: open_model(self._fetch("models", model_id)))
-            )
+        """A model, opened once and again after it was built again.
+
+        Raises:
+            ArtifactMissingError: the store does not hold it (any more).
+            ArtifactDamagedError: it cannot be opened.
+        """
+        return await self._open(self._models, "models", model_id, open_model)
 
     async def snapshot(self, snapshot_id: str) -> Snapshot:
-        """A snapshot, opened once."""
-        async with self._opening:
-            return self._snapshots.get(snapshot_id) or self._snapshots.put(
-                snapshot_id, await self.in_thread(lambda: open_snapshot(self._fetch("snapshots", snapshot_id)))
-            )
+        """A snapshot, opened once and again after it was imported again; see `model`."""
+        return await self._open(self._snapshots, "snapshots", snapshot_id, open_snapshot)
 
-    def _fetch(self, kind: Any, artifact_id: str) -> Path:
-        return self.store.fetch(kind, artifact_id)
+    async def _open(self, shelf: Shelf[T], kind: ArtifactKind, artifact_id: str, opener: Callable[[Path], T]) -> T:
+        def open_now() -> tuple[T, Callable[[], bool]]:
+            directory = self.store.fetch(kind, artifact_id)
+            is_current = _watch(directory / MANIFEST_NAME)
+            return opener(directory), is_current
+
+        async with self._opening:
+            if (kept := shelf.get(artifact_id)) is not None:
+                return kept
+            try:
+                return shelf.put(artifact_id, *await self.in_thread(open_now))
+            except (ArtifactMissingError, ArtifactDamagedError) as error:
+                raise type(error)(f"{str(error).rstrip('.')}; {REMEDIES[kind]}.", **error.evidence) from error
 
     async def record(self, generation: str) -> Record:
         """What a generation was made with.
@@ -128,3 +145,21 @@ class Runtime:
         if answer is None:
             raise RuntimeError("a kernel stopped without being told to")
         return answer
+
+
+def _watch(manifest: Path) -> Callable[[], bool]:
+    """Tell from now on whether an artifact that is opened is the one that lies there.
+
+    One whose bytes were damaged in place is published anew, with a manifest of its own. Where none lies there any more,
+    what was opened is as good as it was. (Not in a thread: it takes microseconds, and the threads may be busy.)
+    """
+
+    def look() -> tuple[int, int, int] | None:
+        try:
+            found = manifest.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    first = look()
+    return lambda: look() in (first, None)

@@ -64,7 +64,9 @@ def _trouble(error: Exception) -> str | None:
         return None
     from redis.exceptions import RedisError
 
-    return f"Redis ended this: {str(error).rstrip('.')}." if isinstance(error, RedisError) else None
+    from shared.redis.connections import trouble
+
+    return f"Redis {trouble(error)}." if isinstance(error, RedisError) else None
 
 
 def connect(settings: "Settings") -> "Reckoner":

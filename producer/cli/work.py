@@ -29,12 +29,13 @@ async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> 
 async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
     import asyncio
 
+    from producer.status import read_workers
     from producer.waiting import patiently
 
     told = False
     while True:
         await asyncio.sleep(PAUSE_S)
-        nobody = not await patiently(reckoner.workers)
+        nobody = not await patiently(lambda: read_workers(reckoner.redis, reckoner.keys))
         if nobody and not told:
             tell(NOBODY)
         told = nobody

@@ -107,7 +107,10 @@ def take_lock(directory: Path) -> int:
                 if time.monotonic() > deadline:
                     address = read_address(directory)
                     who = f"process {address.launcher}" if address else "another process"
-                    raise EmbeddedServerError(f"The embedded server in {directory} is already run by {who}.") from None
+                    raise EmbeddedServerError(
+                        f"The embedded server in {directory} is already run by {who}, and every command finds it "
+                        "there: use it, or end that process first."
+                    ) from None
                 time.sleep(POLL_S)
     except BaseException:
         os.close(lock)

@@ -38,7 +38,17 @@ URL_OPTIONS = frozenset({
 KEEPALIVE_S = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 # Answers that say "not now" of the server and nothing of the command. redis-py has classes for some of them only.
-TROUBLE_CODES = frozenset({"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "UNBLOCKED"})
+# Each with what it means to who reads it, where the server's own words do not say it better.
+TROUBLE_CODES = {
+    "BUSY": "is held up by a script of somebody's",
+    "LOADING": "is still loading its data",
+    "MASTERDOWN": "is a replica that has lost its primary",
+    "MISCONF": "cannot save its data and takes no changes until it can: its log says why",
+    "NOREPLICAS": "takes no changes, since too few of its replicas are there",
+    "OOM": "is at its memory limit: raise its maxmemory, or remove something, and try again",
+    "READONLY": "is a replica, which takes no changes: give the URL of its primary",
+    "UNBLOCKED": "has let go of what waited",
+}
 # Where the server's own words begin: redis-py puts a pipeline's command before them, and EXEC says what it refuses for.
 SERVER_WORDS = re.compile(
     r"""(?s)(?:.* of pipeline caused error: \(['"])?(?:Transaction discarded because of: )?(\w*)"""
@@ -147,7 +157,7 @@ async def check(redis: ArqRedis) -> None:
     """
     where = _whereabouts(redis)
     try:
-        await redis.ping()
+        await _answers(redis)
         server, cluster = await redis.info("server"), await redis.info("cluster")
     except exceptions.RedisError as error:
         raise unavailable(redis, error) from error
@@ -160,10 +170,19 @@ async def check(redis: ArqRedis) -> None:
         )
 
 
+async def _answers(redis: ArqRedis) -> None:
+    try:
+        await redis.ping()
+    except exceptions.ResponseError as error:
+        # One that cannot save refuses even this, and can be read all the same.
+        if _code(error) != "MISCONF":
+            raise
+
+
 def unavailable(redis: ArqRedis, error: exceptions.RedisError) -> RedisUnavailableError:
     """What `error` of a command on `redis` is told as."""
     where = _whereabouts(redis)
-    return RedisUnavailableError(f"Redis at {where} {_trouble(error)}.", redis=where)
+    return RedisUnavailableError(f"Redis at {where} {trouble(error)}.", redis=where)
 
 
 def is_server_trouble(error: BaseException) -> bool:
@@ -175,8 +194,13 @@ def is_server_trouble(error: BaseException) -> bool:
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError),
     ):
         return True
-    words = SERVER_WORDS.match(str(error)) if isinstance(error, exceptions.ResponseError) else None
-    return words is not None and words[1] in TROUBLE_CODES
+    return isinstance(error, exceptions.ResponseError) and _code(error) in TROUBLE_CODES
+
+
+def _code(error: exceptions.ResponseError) -> str:
+    """The first of the server's words, which for many troubles is a code."""
+    words = SERVER_WORDS.match(str(error))
+    return words[1] if words else ""
 
 
 def _whereabouts(redis: ArqRedis) -> str:
@@ -194,21 +218,24 @@ def _name(kind: type, options: Mapping[str, Any]) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}/{database}"
 
 
-def _trouble(error: BaseException) -> str:
+def trouble(error: BaseException) -> str:
     """Say in half a sentence what `error` of redis-py means; redis-py wraps some errors in others."""
     causes = list(_causes(error))
     told = [
         (exceptions.AuthenticationError, "refuses the user name or password"),
-        (exceptions.BusyLoadingError, "is still loading its data"),
+        (exceptions.BusyLoadingError, TROUBLE_CODES["LOADING"]),
+        (exceptions.OutOfMemoryError, TROUBLE_CODES["OOM"]),
+        (exceptions.ReadOnlyError, TROUBLE_CODES["READONLY"]),
         (exceptions.TimeoutError, "does not answer in time"),
         (exceptions.InvalidResponse, "does not talk as Redis does"),
-        (exceptions.NoPermissionError, "does not let this user ask for PING and INFO"),
     ]
     for kind, words in told:
         if any(isinstance(cause, kind) for cause in causes):
             return words
     for cause in causes:
         if isinstance(cause, exceptions.ResponseError):
+            if (code := _code(cause)) in TROUBLE_CODES:
+                return TROUBLE_CODES[code]
             said = SERVER_WORDS.match(str(cause))
             return f"refuses commands ({str(cause)[said.start(1) if said else 0 :].rstrip('.')})"
         if isinstance(cause, ssl.SSLError):

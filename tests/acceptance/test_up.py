@@ -90,7 +90,7 @@ def test_a_second_one_in_the_same_home_is_refused(environ: dict[str, str], tmp_p
         ready(process)
         told = run("producer", "up", environ=environ)
         assert (told.returncode, told.stdout) == (1, "")
-        assert f"is already run by process {process.pid}." in told.stderr
+        assert f"is already run by process {process.pid}, and every command finds it there: use it, " in told.stderr
         assert told.stderr.count("\n") == 1
         assert process.poll() is None
 

@@ -199,7 +199,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (StoreError("One of our own sentences."), "One of our own sentences."),
+        (StoreError("One of our own sentences."), "One of our own sentences"),
         (ValueError("a secret"), "ValueError in a task; see the worker's log"),
         (TimeoutError("a secret"), "TimeoutError in a task; see the worker's log"),
     ],

@@ -53,6 +53,23 @@ async def test_a_damaged_model_is_built_again(hand: Hand, own_world: World, how:
     assert (opened.row_values == values).all()
 
 
+async def test_a_model_that_was_built_again_is_opened_again(hand: Hand, own_world: World) -> None:
+    """A worker that has the damaged bytes mapped lets go of them; while none lies in the store it keeps what it has."""
+    generation = await hand.adopt(own_world)
+    path = own_world.store.root / "models" / generation.record.model / "row_values.npy"
+    opened = await hand.runtime.model(generation.record.model)
+    good = opened.row_values.copy()
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x00")
+    assert (opened.row_values != good).any()
+    own_world.store.delete("models", generation.record.model)
+    assert await hand.runtime.model(generation.record.model) is opened
+    await fit(hand, generation)
+    await hand.deliver_all()
+    assert ((await hand.runtime.model(generation.record.model)).row_values == good).all()
+
+
 async def test_titles_are_written_where_they_are_missing(hand: Hand, own_world: World) -> None:
     """The fit takes them from the snapshot; items without one have no field."""
     await fit(hand, own_world.generations[0])

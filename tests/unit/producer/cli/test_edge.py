@@ -17,7 +17,8 @@ from shared.errors import NothingFittedError, ReckonerError, SettingsError
         (NothingFittedError(), 1, "There is no model yet: build one first, with `reckoner fit`.\n"),
         (SettingsError("RECKONER_X is\nnone."), 2, "RECKONER_X is\\nnone.\n"),
         (ReckonerError("User \x1b[2J failed."), 1, "User \\x1b[2J failed.\n"),
-        (redis.exceptions.ConnectionError("Connection lost."), 1, "Redis ended this: Connection lost.\n"),
+        (redis.exceptions.ConnectionError("Connection lost."), 1, "Redis cannot be reached.\n"),
+        (redis.exceptions.ResponseError("ERR no such thing."), 1, "Redis refuses commands (ERR no such thing).\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
