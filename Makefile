@@ -69,10 +69,12 @@ test-client: .venv/dev.installed ## `pip install .` alone, on every supported Py
 test-matrix: .venv/dev.installed ## the full cross of chunk tasks, block sizes and workers
 	@$(pytest) -m matrix
 
+# What installs the project needs no server.
+REDIS7_TESTS ?= tests/integration tests/acceptance --ignore tests/acceptance/test_makefile.py
 test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.0, which is fetched where it is not installed
 	@server=$$(.venv/bin/python tests/debian.py redis-server usr/bin/redis-server) && "$$server" --version && \
 	case $$("$$server" --version) in \
-		*v=7.0.*) TESTS_REDIS_SERVER=$$server $(pytest) tests/integration tests/acceptance;; \
+		*v=7.0.*) TESTS_REDIS_SERVER=$$server $(pytest) $(REDIS7_TESTS);; \
 		*) echo "That is no Redis 7.0: run this on Debian 12." >&2; exit 1;; \
 	esac
 

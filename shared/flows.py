@@ -198,6 +198,12 @@ class Flows:
         """
         return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index)
 
+    def _join(self, flow: Flow) -> str:
+        """The key of the flow's join. Where it has none its own key, which holds no string, stands in that place: an
+        empty name is one that a Redis user with patterns of keys may not touch.
+        """
+        return flow.join or self.keys.flow(flow.id)
+
     async def _end(
         self,
         flow: Flow,
@@ -210,7 +216,7 @@ class Flows:
     ) -> bool:
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live]
-        names += [flow.join, keys.dead]
+        names += [self._join(flow), keys.dead]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
         arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
         arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
@@ -252,7 +258,7 @@ class Flows:
         """
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, keys.queue]
-        names.append(flow.join)
+        names.append(self._join(flow))
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
         arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]
         for task, index in self._wanted(flow):

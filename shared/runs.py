@@ -87,7 +87,7 @@ class Runs:
         Returns:
             The run's id, and whether it is a new one.
         """
-        run_id, beginning = await self._start(record, block_size, window, "")
+        run_id, beginning = await self._start(record, block_size, window, self.keys.run_of(record.generation))
         return run_id, beginning == "started"
 
     async def start_night(self, date: str, record: Record, block_size: int, window: int) -> tuple[str, Beginning]:

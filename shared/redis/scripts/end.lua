@@ -1,6 +1,6 @@
 -- split | run | reduce -> done | failed | cancelled: the one way a flow ends.
--- KEYS  flow, partials, tasks, live, join, dead; for a block also: run, flight, blocks, queue, next flow, next job,
---       the finish's job
+-- KEYS  flow, partials, tasks, live, join (the flow again where it has none), dead; for a block also: run, flight,
+--       blocks, queue, next flow, next job, the finish's job
 -- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any),
 --       chunk task whose partial must be missing ('' none), reason, answer, life of an ended flow ms, channel, life ms,
 --       first look ms, spec in the place of one that cannot be read ('' none); for a block also: outcome, id of the

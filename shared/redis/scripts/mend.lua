@@ -1,5 +1,6 @@
 -- One look at an unfinished flow: creates those of its jobs that are lost, renews the life of all it has.
--- KEYS  flow, partials, tasks, live, queue, join; then the keys of the jobs that this state asks for
+-- KEYS  flow, partials, tasks, live, queue, join (the flow again where it has none); then
+--       the keys of the jobs that this state asks for
 -- ARGV  flow id, state and round that were seen, ms to the next look, number of looks without a loss, life ms;
 --       for each job: id, body, index of its partial ('' for a split or reduce)
 -- Answers how many jobs it created, -1 when the flow has moved on, or -2 when it runs and all its partials are there.

@@ -1,13 +1,14 @@
 -- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. The
 -- night of a date does so once: it has one run.
--- KEYS  run-of, run, flight, live, queue, record, current, night ('' for a run of no night); for each block of the
+-- KEYS  run-of, run, flight, live, queue, record, current, night (run-of for a run of no night); for each block of the
 --       window: flow, job
 -- ARGV  run id, generation, record, its life ms, the current generation that was seen, spec of the blocks, number of
 --       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms; for each
 --       block: flow id, job id, job body
 -- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
 -- has moved since it was seen.
-local night = KEYS[8] ~= '' and KEYS[8]
+-- No empty name stands for none: a user with a pattern of keys may not name it.
+local night = KEYS[8] ~= KEYS[1] and KEYS[8]
 local known = night and text_at(night)
 if known then
   return { known, 'known' }

@@ -1,0 +1,56 @@
+"""A Redis that gives Ready Reckoner no more than it needs: the user that the page on deployment shows."""
+
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+from redis.exceptions import NoPermissionError
+
+from shared.redis.connections import connect
+from shared.redis.scripts import ask
+from tests.commands import ROOT, CommandLine
+from tests.system import System, synthetic_pairs
+
+
+def shown_users() -> list[list[str]]:
+    """The words of the page's ACL lines, each behind `user`."""
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    return [line.split() for line in re.findall(r"^user (\w+ on .*)$", page, re.MULTILINE)]
+
+
+async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path: Path) -> None:
+    """Workers and commands go through a day with it, and the server logs no refusal; other keys are out of reach."""
+    password = secrets.token_hex()
+    async with System(tmp_path / "a home") as system:
+        pairs = tmp_path / "pairs.csv"
+        pairs.write_text("user,item\n" + "\n".join(map(",".join, synthetic_pairs())), encoding="utf-8")
+        admin, url = connect(system.server.url), system.server.url.replace("unix://", f"unix://reckoner:{password}@")
+        for words in shown_users():
+            await ask(admin, "ACL", "SETUSER", *(word.replace("PASSWORD", password) for word in words))
+        system.start_workers(redis_url=url)
+        await system.ready(1)
+        commands = CommandLine(home=system.home, redis_url=url)
+        for command in (
+            ("import", str(pairs)), ("fit",), ("batch",), ("enqueue", "üser 001", "--wait"), ("get", "üser 002"),
+            ("status",), ("fit", "--neighbours", "7"), ("batch",), ("status",),
+        ):  # fmt: skip
+            ended = commands.run(*command)
+            assert ended.code == 0, (command, ended.err, await ask(admin, "ACL", "LOG"))
+        await system.stop_workers()
+        assert "NOPERM" not in system.log.read_text()
+        assert await ask(admin, "ACL", "LOG") == []
+
+        reader = connect(url.replace("reckoner:", "reader:", 1))
+        generation = (await ask(reader, "GET", system.keys.current)).decode()
+        assert await ask(reader, "MGET", *(system.keys.result(generation, user) for user in ("üser 001", "üser 002")))
+        with pytest.raises(NoPermissionError):
+            await ask(reader, "SET", system.keys.current, "another")
+        await reader.aclose()
+
+        limited = connect(url)
+        for refused in (("SET", "another", "1"), ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1")):
+            with pytest.raises(NoPermissionError):
+                await ask(limited, *refused)
+        await limited.aclose()
+        await admin.aclose()
