@@ -208,11 +208,9 @@ class Keys:
 
     @property
     def rights(self) -> str:
-        """What a Redis user needs to be granted, as `ACL SETUSER` takes it.
-
-        The lone ~ is the empty name, which scripts are handed where what they change has no such key.
-        """
-        return f"~{self._name('*')} ~arq:* ~ &{self.events('*')} +@all -@dangerous +info"
+        """What a Redis user needs to be granted, as `ACL SETUSER` takes it."""
+        commands = "+@connection +@read +@write +@scripting +@transaction +@pubsub -@dangerous +info +time"
+        return f"~{self._name('*')} ~arq:* &{self.events('*')} {commands}"
 
     @property
     def types(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
         pairs = tmp_path / "pairs.csv"
         pairs.write_text("user,item\n" + "\n".join(map(",".join, synthetic_pairs())), encoding="utf-8")
         admin, url = connect(system.server.url), system.server.url.replace("unix://", f"unix://reckoner:{password}@")
+        assert shown_users()[0] == ["reckoner", "on", ">PASSWORD", *system.keys.rights.split()]
         for words in shown_users():
             await ask(admin, "ACL", "SETUSER", *(word.replace("PASSWORD", password) for word in words))
         system.start_workers(redis_url=url)
@@ -37,20 +38,21 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
         ):  # fmt: skip
             ended = commands.run(*command)
             assert ended.code == 0, (command, ended.err, await ask(admin, "ACL", "LOG"))
+        assert await ask(admin, "ACL", "LOG") == []
+        # It asks for one thing more, and bears with a refusal.
+        assert commands.run("doctor").code == 0
         await system.stop_workers()
         assert "NOPERM" not in system.log.read_text()
-        assert await ask(admin, "ACL", "LOG") == []
 
-        reader = connect(url.replace("reckoner:", "reader:", 1))
-        generation = (await ask(reader, "GET", system.keys.current)).decode()
-        assert await ask(reader, "MGET", *(system.keys.result(generation, user) for user in ("üser 001", "üser 002")))
-        with pytest.raises(NoPermissionError):
-            await ask(reader, "SET", system.keys.current, "another")
-        await reader.aclose()
-
-        limited = connect(url)
-        for refused in (("SET", "another", "1"), ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1")):
+        async with connect(url.replace("reckoner:", "reader:", 1)) as reader:
+            generation = (await ask(reader, "GET", system.keys.current)).decode()
+            results = [system.keys.result(generation, user) for user in ("üser 001", "üser 002")]
+            assert all(await ask(reader, "MGET", *results))
             with pytest.raises(NoPermissionError):
-                await ask(limited, *refused)
-        await limited.aclose()
+                await ask(reader, "SET", system.keys.current, "another")
+
+        async with connect(url) as limited:
+            for refused in (("SET", "another", "1"), ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1")):
+                with pytest.raises(NoPermissionError):
+                    await ask(limited, *refused)
         await admin.aclose()
