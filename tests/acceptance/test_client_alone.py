@@ -95,12 +95,15 @@ async def try_client(system: System, installed: Installation) -> None:
     look = f"import importlib.util as util; print(*[name for name in {NOT_THERE} if util.find_spec(name)])"
     assert run(installed.python, "-I", "-c", look).split() == []
     assert importlib.util.find_spec("numpy"), "the look sees what is there"
+    typed = {path.parent.name for path in installed.place.glob("lib/python3*/site-packages/*/py.typed")}
+    assert {"producer", "shared"} <= typed
     async with system.reckoner() as reckoner:
         await reckoner.results.drop(await reckoner.generation(), [USER])
     assert installed.call(system, "get", USER)["source"] == "popular"
     waited = installed.call(system, "enqueue", USER, "--wait")
     assert (waited["user"], waited["source"]) == (USER, "cache")
     assert installed.call(system, "get", USER) == waited
+    assert installed.call(system, "similar", "item:01", "item:02")["shared_users"] > 0
     assert len(installed.call(system, "status")["workers"]) == 1
     assert not (installed.place / "nowhere").exists()
 

@@ -50,7 +50,6 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
     async for page in runtime.runs.outcome_pages(run.id):
         # Beside the loop, which the sum of a million blocks would hold up.
         await runtime.in_thread(partial(tally.add, page))
-        _heed_cancelling()
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
     if passes(manifest):
@@ -59,13 +58,6 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
         await _forget_gone_users(runtime, run)
     await runtime.runs.close(run, outcome, manifest)
     await delete_unreferred(runtime)
-
-
-def _heed_cancelling() -> None:
-    """Raise what a command may have swallowed: CPython 3.11's wait_for does when what it waits for ends just then."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str) -> None:
@@ -144,7 +136,6 @@ async def _forget_gone_users(runtime: Runtime, run: Run) -> None:
             # A page at a time, so that no thread goes on after the time is up.
             while (users := await runtime.in_thread(lambda: next(gone, None))) is not None:
                 await runtime.results.drop(run.since, users)
-                _heed_cancelling()
     except Exception as error:
         # The run has passed, whatever happens here.
         if is_server_trouble(error):

@@ -1,0 +1,111 @@
+"""The example applications, as their servers run them: a purchase in, a list out, and what is popular meanwhile."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.redis.connections import connect
+from tests.processes import environment, started, wait_until
+from tests.system import System, synthetic_pairs
+
+USER, UNKNOWN, OTHER = "üser 003", "no/body?", "üser 004"
+VISITORS = 30
+
+
+@contextmanager
+def served(application: str, url: str, log: Path) -> Iterator[str]:
+    """An application in a process of its own, while it runs; yields its socket."""
+    with TemporaryDirectory() as directory:
+        socket = Path(directory) / "s"
+        arguments = (application, "--uds", str(socket), "--no-access-log")
+        with started("uvicorn", *arguments, environ=environment(RECKONER_REDIS_URL=url), log=log) as process:
+            wait_until(lambda: socket.exists() or process.poll() is not None, 60)
+            assert process.poll() is None, log.read_text()
+            yield str(socket)
+            process.terminate()
+            process.wait(30)
+
+
+@asynccontextmanager
+async def visiting(socket: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser, for many pages at a time."""
+    transport = httpx.AsyncHTTPTransport(uds=socket)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+        yield client
+
+
+async def page(client: httpx.AsyncClient, user: str, n: int = 5) -> Any:
+    """What a user is shown."""
+    answer = await client.get("/recommendations", params={"user": user, "n": n})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def reckoners(system: System) -> Counter[str]:
+    """The connections of clients, by what they are for."""
+    redis = connect(system.server.url, client_name="test")
+    names = [client["name"] for client in await redis.client_list()]
+    await redis.aclose()
+    return Counter(name for name in names if name in ("reckoner", "reckoner-listening"))
+
+
+@pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
+async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, application: str) -> None:
+    """The list is ready after the purchase; whoever has none in time sees what is popular, and holds up nobody."""
+    log = tmp_path / "application.log"
+    async with System(tmp_path / "a home") as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers(1)
+        generation = await system.fit()
+        expected = system.reference_lists(generation)
+        with served(application, system.server.url, log) as socket:
+            async with visiting(socket) as client:
+                bought = await client.post("/purchases", json={"user": USER, "item": "item:01"})
+                assert bought.status_code == 202
+                assert (await system.ended(bought.json()["job"])).state == "done"
+                shown = await page(client, USER)
+                assert shown["source"] == "cache"
+                places = json.loads(expected[USER])["items"][:5]
+                assert [place["item"] for place in shown["items"]] == [place["item"] for place in places]
+                assert [place["because"] for place in shown["items"]] == [place["because"] for place in places]
+                assert (await client.post("/purchases", json={"user": USER, "item": "item:02"})).json() == {"job": None}
+                assert (await page(client, UNKNOWN))["source"] == "popular"
+                refused = await client.get("/recommendations", params={"user": USER, "n": 21})
+                assert refused.status_code == 422
+                assert "RECKONER_LIST_LENGTH" in refused.json()["detail"]
+                for wrong in (b'{"item":"item:01"}', b"[]", b"{", b'{"user":"\\ud800","item":"item:01"}'):
+                    answer = await client.post("/purchases", content=wrong)
+                    assert answer.status_code == 422, answer.text
+
+                await system.stop_workers()
+                began = time.monotonic()
+                pages = await asyncio.gather(*(page(client, f"üser {user:03d}") for user in range(10, 10 + VISITORS)))
+                # One after the other they would wait for the sum of it.
+                assert time.monotonic() - began < 0.3 * VISITORS / 2
+                assert [shown["source"] for shown in pages] == ["popular"] * VISITORS
+                assert await reckoners(system) == {"reckoner": 1, "reckoner-listening": 1}
+
+                system.server.kill()
+                assert await page(client, USER) == {"source": "none", "items": []}
+                bought = await client.post("/purchases", json={"user": OTHER, "item": "item:01"})
+                assert (bought.status_code, bought.json()) == (202, {"job": None})
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
+def test_an_example_does_not_start_without_redis(tmp_path: Path, application: str) -> None:
+    """It says why, and ends."""
+    log = tmp_path / "application.log"
+    environ = environment(RECKONER_REDIS_URL=f"unix://{tmp_path}/nothing")
+    with started("uvicorn", application, "--uds", f"{tmp_path}/s", environ=environ, log=log) as process:
+        assert process.wait(60) != 0
+    assert "cannot be reached" in log.read_text()
