@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres soak docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -80,6 +80,9 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 
 test-postgres: .venv/dev.installed ## the tests with a server from Debian's PostgreSQL, which is fetched where it is not installed
 	@$(pytest) -m postgres
+
+fuzz: .venv/dev.installed ## made and mutated files, ids, settings, arguments and job bytes (SECONDS=600 SEED=...)
+	@FUZZ_SECONDS=$(or $(SECONDS),600) FUZZ_SEED=$(or $(SEED),$$(date +%s)) $(pytest) --capture=no tests/acceptance/test_fuzz.py
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no

@@ -120,6 +120,11 @@ class System:
         self._workers.append(Workers(command, self._inherited | self._environ(**settings), self.log))
         return self._workers[-1]
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of all workers that run now."""
+        return sorted(pid for workers in self._workers for pid in workers.pids)
+
     async def stop_workers(self) -> None:
         """Stop all workers in good order."""
         workers, self._workers = self._workers, []

@@ -1,0 +1,277 @@
+"""Whatever is put in, by file, argument, setting or Redis, gets a defined answer, and no job is lost.
+
+`make test` runs a minute of it, the same each time; `make fuzz SECONDS=600` another ten minutes each time it is called.
+"""
+
+import asyncio
+import io
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from producer.cli.application import app
+from producer.cli.edge import guarded
+from producer.client import Reckoner
+from shared.errors import ReckonerError, SettingsError
+from shared.redis.keys import job_key
+from shared.redis.scripts import ask
+from shared.settings import Settings, load_settings
+from shared.snapshots import open_snapshot
+from shared.wire import Chunk, Finish, Reduce, Split, encode_job
+from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
+from tests.system import System, synthetic_pairs
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+# How many inputs of one kind come one after the other.
+AT_ONCE = 25
+EXIT_CODES = {0, 1, 2}
+FLOW_FIELDS = (
+    "state",
+    "round",
+    "spec",
+    "plan",
+    "looks",
+    "join",
+    "run",
+    "created",
+    "place",
+    "rework",
+    "planned",
+    "kind",
+)
+# Nobody looks again at a flow that has ended.
+DAMAGE = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'split' or state == 'run' or state == 'reduce' then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
+"""
+USERS = [f"üser {number:03d}" for number in range(60)]
+
+
+class Scene:
+    """A system that goes on while it is given everything, and the command line in this process."""
+
+    def __init__(self, system: System, loop: asyncio.AbstractEventLoop, reckoner: Reckoner, root: Path) -> None:
+        self.system, self.reckoner, self.root = system, reckoner, root
+        self.do: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run_until_complete
+        self.flows: list[str] = []
+
+    def call(self, *arguments: str, given: bytes = b"") -> int:
+        """Call the command line as a process does; returns the exit code, having looked at what was said."""
+        streams = sys.stdin, sys.stdout, sys.stderr
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        for stream in (out, err):
+            stream.reconfigure(errors="backslashreplace")
+        sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given), "utf-8"), out, err
+        try:
+            code = guarded(lambda: app(list(arguments), prog_name="reckoner", standalone_mode=False))
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = streams
+            err.seek(0)
+            said = err.read()
+        assert code in EXIT_CODES, (arguments, code)
+        assert "Traceback" not in said, said
+        assert code == 0 or said.strip(), arguments
+        return code
+
+
+def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """A file is imported whole, or told why not, and then the snapshot stays the one it was."""
+
+    def attempt(value: tuple[bytes, list[str]]) -> None:
+        data, options = value
+        path = scene.root / "a file.csv"
+        path.write_bytes(data)
+        before = scene.system.store.current_snapshot()
+        code = scene.call("import", *options, "--", str(path))
+        after = scene.system.store.current_snapshot()
+        assert after is not None
+        if code:
+            assert after == before
+        elif after != before:
+            open_snapshot(scene.system.store.fetch("snapshots", after), verify=True)
+
+    return st.tuples(made_files | mutated(right_files()), import_options), attempt
+
+
+def variables(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """Settings are read or refused by name, and what was given as a value is not repeated."""
+    known = [f"RECKONER_{field.upper()}" for field in Settings.__struct_fields__]
+    names = st.sampled_from(known) | texts.map(lambda text: f"RECKONER_{text}")
+
+    def attempt(environ: dict[str, str]) -> None:
+        said = ""
+        try:
+            load_settings(environ)
+        except SettingsError as error:
+            said = str(error)
+        assert not [value for value in environ.values() if len(value) > 12 and value in said]
+
+    return st.dictionaries(names, texts | numbers, max_size=4), attempt
+
+
+def arguments(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """Any command line gets an exit code and, if it is not 0, a sentence."""
+    words = ["get", "enqueue", "job", "status", "fit", "batch", "version", "import", "worker", "up"]
+    options = [
+        "--json",
+        "--no-wait",
+        "--fresh",
+        "-n",
+        "--neighbours",
+        "--shrink",
+        "--block",
+        "--users-file",
+        "--in-flight",
+    ]
+    argument = texts | numbers | st.sampled_from([*USERS[:3], *options, "-"])
+
+    def attempt(value: tuple[str, list[str], bytes]) -> None:
+        command, rest, given_input = value
+        # What runs on until it is told to stop is only asked for its help.
+        rest = [*rest, "--help"] if command in ("worker", "up") else rest
+        rest = [*rest, "--no-wait"] if command in ("fit", "batch") else rest
+        scene.call(command, *rest, given=given_input)
+
+    return st.tuples(st.sampled_from(words), st.lists(argument, max_size=4), st.binary(max_size=40)), attempt
+
+
+def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """Whatever is asked about whomever, the client answers or says in one sentence why not."""
+
+    def attempt(ids: list[str]) -> None:
+        async def ask_all() -> None:
+            calls = [scene.reckoner.recommend(user, timeout=30) for user in ids]
+            calls += [scene.reckoner.get(user) for user in ids]
+            others: list[Coroutine[Any, Any, Any]] = [scene.reckoner.recommend_for(ids, timeout=30)]
+            others += [scene.reckoner.similar(item, timeout=30) for item in ids[:2]]
+            for answer in await asyncio.gather(*calls, *others, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    assert isinstance(answer, ReckonerError), repr(answer)
+                    assert str(answer)
+
+        scene.do(ask_all())
+
+    return st.lists(texts | st.sampled_from(USERS), max_size=4), attempt
+
+
+def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """A job whose body is anything is done or refused, and the worker lives."""
+    flow = "0123456789abcdef"
+    bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0))]
+
+    def attempt(value: tuple[bytes, str]) -> None:
+        data, job_id = value
+
+        async def plant() -> None:
+            await ask(scene.reckoner.redis, "SET", job_key(job_id), data, "EX", 600)
+            await ask(scene.reckoner.redis, "ZADD", scene.system.keys.queue, 1, job_id)
+
+        scene.do(plant())
+
+    return st.tuples(mutated(bodies) | st.binary(max_size=60), st.uuids().map(str)), attempt
+
+
+def flow_fields(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """A flow whose state is damaged while it is on its way ends all the same."""
+
+    def attempt(value: tuple[str, str, bytes, bool]) -> None:
+        user, field, data, is_partial = value
+
+        async def damage() -> None:
+            entry = await scene.reckoner.enqueue(user, fresh=True)
+            assert entry.job
+            scene.flows.append(entry.job)
+            keys = scene.system.keys
+            if is_partial:
+                await ask(scene.reckoner.redis, "HSET", keys.partials(entry.job), field, data)
+                await ask(scene.reckoner.redis, "EXPIRE", keys.partials(entry.job), 600)
+            else:
+                await ask(scene.reckoner.redis, "EVAL", DAMAGE, 1, keys.flow(entry.job), field, data)
+
+        scene.do(damage())
+
+    # Partials have their task's number for a name.
+    fields = st.tuples(st.sampled_from(USERS[1:]), st.sampled_from(FLOW_FIELDS), st.binary(max_size=30), st.just(False))
+    partials = st.tuples(st.sampled_from(USERS[1:]), st.sampled_from("0123x"), st.binary(max_size=30), st.just(True))
+    return fields | partials, attempt
+
+
+KINDS = (files, variables, arguments, identifiers, job_bytes, flow_fields)
+
+
+def run_some(strategy: SearchStrategy[Any], attempt: Callable[[Any], None], number: int, counts: Counter[str]) -> None:
+    """Some inputs of one kind; those of a number are always the same."""
+
+    @seed(number)
+    @settings(
+        max_examples=AT_ONCE,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def some(value: Any) -> None:
+        counts["inputs"] += 1
+        attempt(value)
+
+    some()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    loop = asyncio.new_event_loop()
+    system = System(tmp_path / "a home", first_look_s=0.5, task_deadline_s=5)
+    loop.run_until_complete(system.__aenter__())
+    try:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers()
+        loop.run_until_complete(system.fit())
+        for name, value in {"HOME": tmp_path / "a home", "FIRST_LOOK_S": "0.5"}.items():
+            monkeypatch.setenv(f"RECKONER_{name}", str(value))
+        monkeypatch.chdir(tmp_path)
+        reckoner = system.reckoner()
+        client = loop.run_until_complete(reckoner.__aenter__())
+        yield Scene(system, loop, client, tmp_path)
+        loop.run_until_complete(reckoner.__aexit__(None, None, None))
+    finally:
+        loop.run_until_complete(system.__aexit__(None, None, None))
+        loop.close()
+
+
+def test_whatever_is_put_in_gets_a_defined_answer_and_no_job_is_lost(scene: Scene) -> None:
+    """At the end the worker is the one that was started, every flow has ended, and all lists are as they have to be."""
+    system, pids = scene.system, scene.system.worker_pids
+    counts = {kind.__name__: Counter[str]() for kind in KINDS}
+    attempts = [(kind.__name__, *kind(scene)) for kind in KINDS]
+    until, number = time.monotonic() + SECONDS, SEED
+    while time.monotonic() < until:
+        for name, strategy, attempt in attempts:
+            run_some(strategy, attempt, number, counts[name])
+        number += 1
+    print(
+        f"seeds {SEED} to {number - 1}",
+        *(f"{name}: {count['inputs']:,} inputs" for name, count in counts.items()),
+        sep="\n",
+    )
+    assert all(count["inputs"] for count in counts.values())
+    for job in scene.flows:
+        assert scene.do(system.ended(job)).state in ("done", "failed")
+    system.import_pairs(synthetic_pairs(seed=2))
+    generation = scene.do(system.fit())
+    assert scene.do(system.run()).outcome == "passed"
+    assert scene.do(system.lists(generation)) == system.reference_lists(generation)
+    scene.do(system.idle())
+    assert system.worker_pids == pids

@@ -1,0 +1,167 @@
+"""Every command that a page shows, or that the help has for an example, does what is said there."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from producer.client import Reckoner
+from shared.redis.embedded import find_embedded
+from tests.pages import PAGES, ROOT, commands, shown_commands
+from tests.processes import environment, started, wait_until
+
+# Each user has had eleven of the items, which have the numbers that the pages use.
+USERS = [15, 42, 43, *range(100, 130), 601]
+ITEMS = ["260", "1196", "48516", "55820", *map(str, range(500, 530))]
+END_S = 60.0
+
+# What runs until it is told to stop, with what it logs when it is ready.
+LASTING = {"reckoner up": "worker ready", "reckoner worker": "worker ready"}
+# What is shown to work elsewhere: by the file, which has to be there.
+ELSEWHERE: Mapping[str, str] = {
+    "make": "tests/unit/test_pages.py",
+    "pip install": "tests/acceptance/test_client_alone.py",
+    "docker compose": "tests/acceptance/test_compose.py",
+    "reckoner demo": "tests/acceptance/test_demo.py",
+}
+LETTER = re.compile(r"\b\d{13}-\d+\b")
+REDIS_COMMANDS = {"GET", "MGET", "HMGET"}
+JOB = re.compile(r"\b(?=[0-9a-f]*[a-f])[0-9a-f]{16}\b")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who follows the pages: a directory with files of interactions, and a system that is up."""
+
+    place: Path
+    environ: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """The Redis that is up."""
+        return str(find_embedded(self.place / "home"))
+
+    def run(self, line: str) -> str:
+        """Run a line of shell to its end; returns what it printed."""
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.place,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=END_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def named(self, line: str) -> str:
+        """The line about a job or a dead letter that there is, in place of the one in the page."""
+        if line.startswith("reckoner job "):
+            asked = json.loads(self.run("reckoner enqueue 42 --fresh --json"))
+            return JOB.sub(asked["job"], line)
+        if line.startswith("reckoner dead "):
+            return LETTER.sub(asyncio.run(self.dead_letter()), line)
+        return line
+
+    async def dead_letter(self) -> str:
+        """Let a job fail, as the job of a worker that died three times does; returns the id of its dead letter."""
+        async with Reckoner(self.url) as reckoner:
+            failed = False
+            while not failed:
+                # Often enough a worker is slower than this.
+                job = (await reckoner.enqueue("43", fresh=True)).job
+                flow = await reckoner.flows.load(str(job))
+                failed = flow is not None and await reckoner.flows.fail(flow, "its worker died 3 times")
+            ((letter, _),) = await reckoner.redis.xrevrange(reckoner.keys.dead, count=1)
+            return str(letter, "utf-8")
+
+    def start_and_stop(self, line: str, ready: str) -> None:
+        """Run what lasts until it is ready, and stop it as Ctrl-C does."""
+        _, *arguments = shlex.split(line)
+        log = self.place / "lasting.log"
+        # One home has one server.
+        own = {"RECKONER_HOME": str(self.place / "another home")} if arguments[0] == "up" else {}
+        with started("producer", *arguments, environ=self.environ | own, log=log, cwd=self.place) as process:
+            wait_until(lambda: ready in log.read_text(), END_S)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(END_S) in (0, 130), log.read_text()
+
+    def ask(self, line: str) -> None:
+        """Send a line to Redis, as its own command line does."""
+        with Redis.from_url(self.url) as redis:
+            generation = str(redis.get("reckoner:generation"), "utf-8")
+            record = json.loads(str(redis.get(f"reckoner:record:{generation}"), "utf-8"))
+            line = JOB.sub(generation, line).replace("SNAPSHOT", record["snapshot"])
+            answer = redis.execute_command(*shlex.split(line))
+        assert answer is not None
+        assert not isinstance(answer, list) or any(answer), line
+
+    def follow(self, line: str) -> None:
+        """Do what the pages say in one line."""
+        if line.partition(" ")[0] in REDIS_COMMANDS:
+            return self.ask(line)
+        for start, ready in LASTING.items():
+            if line == start or line.startswith(f"{start} "):
+                return self.start_and_stop(line, ready)
+        for start, file in ELSEWHERE.items():
+            if line.startswith(start):
+                assert (ROOT / file).is_file()
+                return None
+        self.run(self.named(line))
+        return None
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    place = tmp_path_factory.mktemp("a reader's place")
+    for name, header in {"ratings.csv": "user,item,time,title", "purchases.csv": "customer,product,time,title"}.items():
+        rows = [f"{u},{i},{1700000000 + n},Title {i}" for u in USERS for n, i in enumerate(ITEMS) if (u * n) % 3 == 0]
+        (place / name).write_text("\n".join([header, *rows, ""]))
+    with contextlib.closing(sqlite3.connect(place / "shop.db")) as database, database:
+        database.execute("create table purchases (customer text, product text, bought text)")
+        bought = [(f"customer {n % 9}", f"product {n % 7}", "2026-01-02") for n in range(40)]
+        database.executemany("insert into purchases values (?, ?, ?)", bought)
+    bin_directory = place / "bin"
+    bin_directory.mkdir()
+    script = bin_directory / "reckoner"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m producer "$@"\n')
+    script.chmod(0o755)
+    path = f"{bin_directory}:{os.environ['PATH']}"
+    environ = environment(RECKONER_HOME=place / "home", PYTHONPATH=ROOT, PATH=path)
+    found = Reader(place, environ)
+    with started("producer", "up", environ=environ, log=place / "up.log", cwd=place) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline() == "ready\n"
+        found.run("reckoner import ratings.csv --user user --item item --time time --title title")
+        found.run("reckoner fit")
+        yield found
+        up.send_signal(signal.SIGINT)
+        up.wait(END_S)
+
+
+@pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_the_commands_of_a_page_do_what_is_said(reader: Reader, page: str) -> None:
+    """One after the other, as a reader would copy them."""
+    for line in shown_commands((ROOT / page).read_text(encoding="utf-8")):
+        reader.follow(line)
+
+
+def test_the_examples_of_the_help_do_what_is_said(reader: Reader) -> None:
+    """In the order of the help."""
+    for command in commands():
+        for example in command.examples:
+            reader.follow(example)

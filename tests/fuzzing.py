@@ -1,0 +1,125 @@
+"""What fuzzing makes: bytes that were right once and were mutated, and texts and files that never were."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.parquet
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+# What breaks parsers: ends of lines, quotes, marks of order and direction, NUL, digits that are none.
+NASTY = (
+    *(
+        "",
+        " ",
+        "\x00",
+        "\n",
+        "\r\n",
+        ":",
+        "'",
+        '"',
+        ",",
+        "\\",
+        "%00",
+        "../",
+        "-",
+        "--",
+        "-n",
+        "nan",
+        "inf",
+        "1e999",
+        "٣",
+    ),
+    *(
+        "\ufeff",
+        "\u202e",
+        "e\u0301",
+        "é",
+        "🎬" * 20,
+        "a" * 300,
+        "b" * 2000,
+        "ü" * 512,
+        "item 01",
+        "user:1",
+        "NULL",
+        "{}",
+    ),
+)
+# A surrogate alone is what Python makes of an argument that is no UTF-8.
+texts: SearchStrategy[str] = st.one_of(
+    st.sampled_from(NASTY), st.text(max_size=20), st.text(st.characters(categories=["Cs", "Cc", "L"]), max_size=8)
+)
+numbers: SearchStrategy[str] = st.one_of(
+    st.integers(-5, 2000).map(str), st.floats().map(str), st.sampled_from(["", "1_000", "0x10", "1e400", "-0", "١"])
+)
+
+
+def mutate(data: bytes, change: tuple[str, int, int, bytes]) -> bytes:
+    """One change at a place, which is taken modulo the length."""
+    how, at, length, put = change
+    at %= len(data) + 1
+    match how:
+        case "flip":
+            return data[:at] + bytes([data[at] ^ (1 << length % 8)]) + data[at + 1 :] if at < len(data) else data
+        case "insert":
+            return data[:at] + put + data[at:]
+        case "drop":
+            return data[:at] + data[at + length :]
+        case "repeat":
+            return data[: at + length] + data[at:]
+        case _:
+            return data[:at]
+
+
+changes = st.tuples(
+    st.sampled_from(["flip", "insert", "drop", "repeat", "cut"]),
+    st.integers(0, 1 << 20),
+    st.integers(0, 64),
+    st.binary(max_size=8),
+)
+
+
+def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
+    """One of the originals after up to six changes."""
+    return st.builds(
+        lambda data, steps: reduce(mutate, steps, data), st.sampled_from(originals), st.lists(changes, max_size=6)
+    )
+
+
+def right_files() -> list[bytes]:
+    """A CSV file, a Parquet file and a zip file that can all be imported."""
+    rows = [(f"user {n % 7}", f"item {n % 5:02}", n % 3 + 1, 1_700_000_000 + n, f"Title {n}") for n in range(40)]
+    csv = "userId,movieId,rating,timestamp,title\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    columns = dict(zip(("userId", "movieId", "rating", "timestamp", "title"), zip(*rows, strict=True), strict=True))
+    parquet, archive = io.BytesIO(), io.BytesIO()
+    pa.parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), parquet)
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("ml/ratings.csv", csv)
+        members.writestr("ml/movies.csv", "movieId,title\nitem 01,A title\n")
+    return [csv.encode(), parquet.getvalue(), archive.getvalue()]
+
+
+def made_csv(header: Sequence[str], rows: Sequence[Sequence[str]], separator: str, end: str, encoding: str) -> bytes:
+    """A table of texts as a file, with nothing quoted."""
+    lines = [separator.join(header), *(separator.join(row) for row in rows)]
+    return end.join(lines).encode(encoding, errors="surrogatepass" if encoding == "utf-8" else "replace")
+
+
+columns = st.sampled_from(["user", "item", "userId", "movieId", "rating", "timestamp", "title", "weight"])
+made_files: SearchStrategy[bytes] = st.builds(
+    made_csv,
+    st.lists(columns | texts, max_size=5),
+    st.lists(st.lists(texts | numbers, max_size=5), max_size=12),
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from(["\n", "\r\n", "\r", ""]),
+    st.sampled_from(["utf-8", "utf-16", "latin-1"]),
+)
+import_options = st.lists(
+    st.tuples(st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts).map(
+        list
+    ),
+    max_size=3,
+).map(lambda pairs: [part for pair in pairs for part in pair])
