@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -45,6 +45,7 @@ AROUND = re.compile(
 )
 # Of libpq, which otherwise waits for minutes for a server that says nothing.
 TIMEOUT_VARIABLE, TIMEOUT_OPTION, TIMEOUT_S = "PGCONNECT_TIMEOUT", "connect_timeout", 10
+CANCEL_S = 0.1
 SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
 
 
@@ -107,26 +108,30 @@ class QueryTable:
         with (
             self._connect() as connection,
             connection.cursor(adbc_stmt_kwargs=BATCHES[self._database.kind]) as cursor,
-            ThreadPoolExecutor(1) as aside,
+            futures.ThreadPoolExecutor(1) as aside,
         ):
+            # In the main thread the driver would keep Ctrl-C for itself. The thread is there before anything is asked.
+            aside.submit(int).result()
 
             def wait(call: Callable[..., T], *arguments: object) -> T:
-                # In the main thread the driver would keep Ctrl-C for itself.
-                called = aside.submit(call, *arguments)
-                try:
-                    return called.result()
-                except KeyboardInterrupt:
-                    # SQLite's driver cannot, and comes to an end with its batch.
-                    with contextlib.suppress(connection.NotSupportedError):
-                        cursor.adbc_cancel()
-                    raise
+                return aside.submit(call, *arguments).result()
 
-            with self._words("The database refuses the query"):
-                for setting in SESSION if self._is_postgres else ():
-                    wait(cursor.execute, setting)
-                wait(cursor.execute, statement)
-            reader = cursor.fetch_record_batch()
-            yield reader.schema, iter(lambda: wait(next, reader, None), None)
+            try:
+                with self._words("The database refuses the query"):
+                    for setting in SESSION if self._is_postgres else ():
+                        wait(cursor.execute, setting)
+                    wait(cursor.execute, statement)
+                reader = cursor.fetch_record_batch()
+                yield reader.schema, iter(lambda: wait(next, reader, None), None)
+            except BaseException:
+                # Whatever the thread still does is before this in its queue. Asked again and again, since between two
+                # steps of the driver there is nothing to cancel; SQLite's cannot, and comes to an end with its batch.
+                last = aside.submit(int)
+                while not last.done():
+                    with contextlib.suppress(connection.Error):
+                        cursor.adbc_cancel()
+                    futures.wait([last], CANCEL_S)
+                raise
 
     @contextmanager
     def _connect(self) -> "Iterator[Connection]":

@@ -1,5 +1,6 @@
 """The pipeline: read, check, merge repeats, write the snapshot, publish it, make it current."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from producer.importing.columns import ChosenColumns, Columns, choose_columns, r
 from producer.importing.databases import Query
 from producer.importing.repeats import Repeats, Rows, merge_repeats
 from producer.importing.sources import Source, find_source
-from producer.importing.tables import Table
+from producer.importing.tables import Table, unchanged
 from producer.importing.values import as_texts
 from shared.errors import NotTimesError, SourceError
 from shared.snapshots import KIND, write_snapshot
@@ -96,14 +97,15 @@ def import_interactions(
     table = found.interactions
     chosen = _choose(found, columns)
     not_times = None
-    try:
-        gathered = _gather(table, chosen, progress)
-    except NotTimesError:
-        if not chosen.time_is_guessed:
-            raise
-        # Nobody has asked for these times, so they make no row bad.
-        not_times, chosen = chosen.time, dataclasses.replace(chosen, time=None)
-        gathered = _gather(table, chosen, progress)
+    with unchanged(found.file) if found.file else contextlib.nullcontext():
+        try:
+            gathered = _gather(table, chosen, progress)
+        except NotTimesError:
+            if not chosen.time_is_guessed:
+                raise
+            # Nobody has asked for these times, so they make no row bad.
+            not_times, chosen = chosen.time, dataclasses.replace(chosen, time=None)
+            gathered = _gather(table, chosen, progress)
     if not gathered.users:
         raise SourceError(_no_good_row(table, gathered.bad), examples=gathered.bad.first())
     if found.titles is not None:

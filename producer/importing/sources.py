@@ -18,9 +18,10 @@ ZIP_MAGIC = b"PK"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The rows of interactions, and where they have one of their own, the table of titles."""
+    """The rows of interactions, the file they lie in, and where they have one of their own, the table of titles."""
 
     interactions: Table
+    file: Path | None
     titles: Table | None = None
 
 
@@ -31,25 +32,31 @@ def find_source(source: Path | Query) -> Source:
         SourceError: there is nothing, or nothing that can be imported.
     """
     if isinstance(source, Query):
-        return Source(QueryTable(source))
+        return Source(QueryTable(source), None)
     path = source
-    if path.is_dir():
+    with sentences(str(path)):
+        is_directory = path.is_dir()
+    if is_directory:
         return _movielens_directory(path)
     with sentences(str(path)), path.open("rb") as file:
         start = file.read(4)
     if start == PARQUET_MAGIC or path.suffix in (".parquet", ".pq"):
-        return Source(ParquetTable(path))
+        return Source(ParquetTable(path), path)
     if start[:2] == ZIP_MAGIC or path.suffix == ".zip":
         return _movielens_zip(path)
-    return Source(CsvTable(path.name, _opener(path)))
+    return Source(CsvTable(path.name, _opener(path)), path)
 
 
 def _movielens_directory(path: Path) -> Source:
     ratings, movies = path / RATINGS_NAME, path / MOVIES_NAME
-    if not ratings.is_file():
+    with sentences(str(path)):
+        is_there, has_titles = ratings.is_file(), movies.is_file()
+    if not is_there:
         raise SourceError(f"The directory {path} has no {RATINGS_NAME}.")
     return Source(
-        CsvTable(RATINGS_NAME, _opener(ratings)), CsvTable(MOVIES_NAME, _opener(movies)) if movies.is_file() else None
+        CsvTable(RATINGS_NAME, _opener(ratings)),
+        ratings,
+        CsvTable(MOVIES_NAME, _opener(movies)) if has_titles else None,
     )
 
 
@@ -63,6 +70,7 @@ def _movielens_zip(path: Path) -> Source:
     movies = ratings.with_name(MOVIES_NAME)
     return Source(
         CsvTable(f"{ratings} in {path.name}", _zip_opener(path, names[ratings])),
+        path,
         CsvTable(f"{movies} in {path.name}", _zip_opener(path, names[movies])) if movies in names else None,
     )
 

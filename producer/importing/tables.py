@@ -132,6 +132,25 @@ class ParquetTable:
 
 
 @contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """See to it that the file is the same before and after; the last line of one that grows may be half of one.
+
+    Raises:
+        SourceError: it is not.
+    """
+
+    def state() -> tuple[int, ...]:
+        with sentences(path.name):
+            found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    before = state()
+    yield
+    if state() != before:
+        raise SourceError(f"{path.name} was written while it was read; import it when it is whole.")
+
+
+@contextmanager
 def sentences(name: str) -> Iterator[None]:
     """Turn what the readers raise about the file `name` into one sentence."""
     try:

@@ -1,9 +1,11 @@
 """Queries in SQLite and PostgreSQL become the current snapshot; whatever a database says, nothing of it is changed."""
 
+import os
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +31,13 @@ NOT_ONE_SELECT = [
     "commit",
     "",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have variables of libpq."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -439,3 +448,28 @@ def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: Command
         process.kill()
     assert (process.returncode, err) == (130, "Stopped; nothing was imported.\n")
     wait_until(lambda: postgres.run(asked) == [(0,)], 30)
+
+
+@pytest.mark.postgres
+def test_ctrl_c_is_not_lost_between_asking_and_waiting(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the thread has the query already and nobody waits for it yet: it is cancelled all the same."""
+    table = QueryTable(query(postgres, "select pg_sleep(600)::text as user_id"))
+    real = futures.ThreadPoolExecutor.submit
+
+    def submit(
+        self: futures.ThreadPoolExecutor, call: Callable[..., object], *arguments: object
+    ) -> "futures.Future[object]":
+        asked = real(self, call, *arguments)
+        if "pg_sleep" in str(arguments):
+            raise KeyboardInterrupt
+        return asked
+
+    monkeypatch.setattr(futures.ThreadPoolExecutor, "submit", submit)
+    with pytest.raises(KeyboardInterrupt):
+        list(table.batches(["user_id"], lambda _line, _reason: None))
+    assert postgres.run(
+        "select count(*) from pg_stat_activity where query like 'COPY%sleep%' and state = 'active'"
+        " and pid <> pg_backend_pid()"
+    ) == [(0,)]

@@ -1,0 +1,55 @@
+"""Whatever an id is made of, its user's list is under its own key, byte for byte as the reference has it."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from producer.importing import import_interactions
+from tests.system import System
+
+IDS = [
+    "a b",
+    " ",
+    "a:b:c",
+    "line\nline\r\n",
+    "tab\tand \x1b[2J",
+    "\0",
+    "a\0b",
+    "ユーザー",
+    "e\u0301",
+    "\u00e9",
+    "\u202eright to left",
+    "😀",
+    "*",
+    "{a}?[b]",
+    "a,b\"c'd\\",
+    "x" * 300,
+    "y" * 1024,
+]
+TOO_LONG = ["z" * 2000, "é" * 513]
+
+
+async def test_any_id_goes_through_import_fit_run_and_get(tmp_path: Path) -> None:
+    """Users and items alike; ids over 1,024 bytes are bad rows."""
+    pairs = [(user, item) for u, user in enumerate(IDS) for i, item in enumerate(IDS) if (u + i) % 3 or u == i]
+    pairs += [(long, "*") for long in TOO_LONG] + [("*", long) for long in TOO_LONG]
+    source = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"user": [user for user, _ in pairs], "item": [item for _, item in pairs]}), source)
+    async with System(tmp_path / "a home") as system:
+        report = import_interactions(source, system.store)
+        assert (report.users, report.items, report.bad_rows) == (len(IDS), len(IDS), 2 * len(TOO_LONG))
+        system.start_workers(1)
+        generation = await system.fit()
+        for job in await system.enqueue(IDS):
+            assert (await system.ended(job)).state == "done"
+        expected = system.reference_lists(generation)
+        assert await system.lists(generation) == expected
+        await system.forget_lists(generation)
+        assert (await system.run()).outcome == "passed"
+        assert await system.lists(generation) == expected
+        async with system.reckoner() as reckoner:
+            answers = await reckoner.get_many([*IDS, *TOO_LONG], 3)
+        assert [answer.user for answer in answers] == [*IDS, *TOO_LONG]
+        assert {answer.source for answer in answers[: len(IDS)]} == {"cache"}
+        assert {answer.source for answer in answers[len(IDS) :]} == {"popular"}
