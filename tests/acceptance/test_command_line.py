@@ -146,7 +146,7 @@ def test_job_tells_who_did_what(shop: Shop) -> None:
     assert (told["user"], told["tasks_planned"], told["tasks_done"]) == ("üser 003", 4, 4)
     (status,) = shop.commands.run("status", "--json").objects
     assert [task["task"] for task in told["tasks"]] == [0, 1, 2, 3]
-    assert {task["worker"] for task in told["tasks"]} <= set(status["workers"])
+    assert {task["worker"] for task in told["tasks"]} <= {each["worker"] for each in status["workers"]}
     assert all(told["created_ms"] - 1 <= task["started_ms"] <= task["ended_ms"] for task in told["tasks"])
     people = shop.commands.run("job", asked["job"]).out
     assert "chunk tasks  4 of 4 done\n" in people
