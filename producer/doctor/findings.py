@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from shared.errors import ReckonerError
-from shared.redis.connections import is_server_trouble
+from shared.redis.connections import is_server_trouble, trouble
 
 T = TypeVar("T")
 
@@ -69,7 +69,9 @@ def judge(name: str, error: Exception) -> Finding:
 
 def refused(error: RedisError) -> str:
     """Say why Redis did not do what it was asked; never in its own words, which may hold what was asked."""
+    if is_server_trouble(error):
+        return f"Redis {trouble(error)}."
     word = str(error).partition(" ")[0] if isinstance(error, ResponseError) else type(error).__name__
     if word == "WRONGTYPE":
         return "A key in Redis holds another type than ours do."
-    return f"Redis {'ended' if is_server_trouble(error) else 'refuses'} this ({word})."
+    return f"Redis refuses this ({word})."

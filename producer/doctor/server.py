@@ -91,6 +91,8 @@ async def persistence(site: Site) -> str:
         raise WrongError("There is no append-only file, so a restart loses jobs and lists: set appendonly yes.")
     if info.get("aof_last_write_status", "ok") != "ok":
         raise WrongError("The last write to the append-only file failed: look at the server's disk and log.")
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
+        raise WrongError("The last snapshot of the data could not be saved: look at the server's disk and log.")
     try:
         fsync = (await look(site, "CONFIG GET", "appendfsync")).get("appendfsync", "")
     except NotSeenError:

@@ -11,6 +11,7 @@ from producer.client import Reckoner
 from shared.errors import ClientClosedError, FlowFailedError, RedisUnavailableError, UsageError
 from shared.flow_state import DamagedFlowError, Flow
 from shared.flows import Flows
+from shared.model_config import ModelConfig
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.results import Answer
@@ -228,6 +229,43 @@ async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, 
     server = fresh_server()
     async with Reckoner(server.url, prefix=prefix) as reckoner:
         server.kill()
-        for call in (reckoner.get("Ada"), reckoner.recommend("Ada"), reckoner.enqueue("Ada"), reckoner.job("none")):
+        calls: list[Awaitable[object]] = [
+            reckoner.get("Ada"),
+            reckoner.recommend("Ada"),
+            reckoner.recommend_for(ITEMS[:1]),
+            reckoner.similar(ITEMS[0]),
+            reckoner.history("Ada"),
+            reckoner.enqueue("Ada"),
+            reckoner.job("none"),
+            reckoner.generation(),
+            reckoner.newest(),
+            reckoner.fit("snapshot", ModelConfig(), 5),
+            reckoner.start_run(5, 2),
+            reckoner.run("none"),
+            reckoner.status(),
+            reckoner.workers(),
+        ]
+        for call in calls:
             with pytest.raises(RedisUnavailableError, match=r"^Redis at unix://.* cannot be reached"):
                 await call
+
+
+async def test_whoever_waits_gives_up_in_the_end(fresh_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute, which is a moment here, with a sentence that says what becomes of what was asked for."""
+    server = fresh_server()
+    monkeypatch.setattr("producer.waiting.PATIENCE_S", 0.2)
+    async with Reckoner(server.url, prefix="gone") as reckoner, Reckoner(server.url, prefix="gone") as other:
+        await know(reckoner, reckoner.redis)
+        run_id, _ = await reckoner.start_run(5, 1)
+        calls: list[Awaitable[object]] = [
+            reckoner.recommend("Ada"),
+            reckoner.similar(ITEMS[0]),
+            follow(reckoner, run_id),
+        ]
+        waiting = asyncio.gather(*calls, return_exceptions=True)
+        # Two jobs, and the run with its block.
+        await eventually(lambda: other.redis.zcard(other.keys.live), lambda live: live == 4)
+        server.kill()
+        for error in await waiting:
+            assert isinstance(error, RedisUnavailableError)
+            assert str(error) == "Redis has gone away; what was asked for goes on when it is back."

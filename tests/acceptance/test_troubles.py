@@ -1,0 +1,318 @@
+"""What goes wrong around the commands: each trouble has one sentence and an exit code, and nothing is lost by it."""
+
+import asyncio
+import csv
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from shared.interpreter import module_command
+from shared.redis.scripts import ask
+from tests.commands import CommandLine, Ended
+from tests.servers import start_server
+from tests.system import System, Workers, eventually, synthetic_pairs
+
+KNOWN, ANOTHER, THIRD = "üser 001", "üser 002", "üser 003"
+ITEM, OTHER_ITEM = "item:00", "item:01"
+# Ids that are odd, and can be used as any others.
+ODD = [
+    "a space ",
+    "a:colon",
+    "a\nnew line",
+    "ユーザー",
+    "e\u0301",
+    "👩‍🚀",
+    "a\x00nul",
+    "\x1b[2J",
+    '"',
+    "x" * 300,
+    "y" * 1024,
+]
+TOO_LONG = "z" * 2000
+ROWS = [
+    *synthetic_pairs(),
+    *[(user, item) for number, user in enumerate(ODD) for item in (ITEM, ODD[number - 1], ODD[number - 2])],
+    (TOO_LONG, ITEM),
+]
+CATALOGUE = len({item for _, item in ROWS})
+LENGTH = 100
+REMEDY = "`reckoner fit`, given the same options, builds it again"
+
+
+def command_line(system: System) -> CommandLine:
+    return CommandLine(redis_url=system.server.url, home=system.home, first_look_s=system.settings.first_look_s)
+
+
+def assert_said(ended: Ended, code: int, sentence: str) -> None:
+    """It ended with that exit code and, after whatever it told meanwhile, that sentence; and nothing was printed."""
+    assert (ended.code, ended.out, ended.err[-1:]) == (code, "", "\n"), ended
+    assert sentence in ended.err.splitlines()[-1]
+    assert "Traceback" not in ended.err
+
+
+# A system on which nothing is wrong but what it is asked for.
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """Users and items with odd ids among others, a model, and a worker; lists are longer than there are items."""
+    home = tmp_path_factory.mktemp("a shop ü")
+    source = home / "a file.csv"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("user", "item"), *ROWS])
+    with start_server(home) as server:
+        commands = CommandLine(redis_url=server.url, home=home, list_length=LENGTH)
+        worker = Workers(module_command("workers"), commands.environ, home / "log")
+        try:
+            imported = commands.run("import", str(source))
+            assert imported.code == 0, imported.err
+            assert "the user is over 1,024 bytes" in imported.err
+            assert imported.err.count("\n") == 1
+            assert commands.run("fit", "--neighbours", "5").code == 0
+            yield commands
+        finally:
+            asyncio.run(worker.stop())
+
+
+def test_odd_ids_are_served_as_any_others(shop: CommandLine, tmp_path: Path) -> None:
+    """Spaces, colons, new lines, NUL and a thousand letters, of users and of items, as arguments and from a file."""
+    (tmp_path / "users").write_text("a\x00nul\n")
+    given = [user for user in ODD if "\x00" not in user]
+    arguments = (*given, "--users-file", str(tmp_path / "users"), "--json")
+    computed = shop.run("enqueue", *arguments, "--wait")
+    assert (computed.code, computed.err) == (0, "")
+    assert {answer["user"]: answer["source"] for answer in computed.objects} == dict.fromkeys(ODD, "cache")
+    assert shop.run("get", *arguments).objects == computed.objects
+    assert {place["because"] for answer in computed.objects for place in answer["items"]} >= {*ODD} - {ODD[0]}
+    people = shop.run("get", *arguments[:-1])
+    assert people.code == 0
+    assert "\x1b" not in people.out
+    assert r"a\x00nul" in people.out
+    item = next(item for item in ODD if "\n" in item)
+    (neighbours,) = shop.run("similar", item, "--json").objects
+    assert neighbours["item"] == item
+    assert neighbours["items"]
+
+
+@pytest.mark.parametrize("user", ["nobody", "", TOO_LONG])
+def test_whom_nobody_knows_gets_the_popular_list(shop: CommandLine, user: str) -> None:
+    """The job says so at once, and leaves no key."""
+    ended = shop.run("enqueue", user, "--wait", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    (answer,) = ended.objects
+    assert (answer["user"], answer["source"], len(answer["items"])) == (user, "popular", 10)
+    assert shop.run("get", user, "--json").objects == [answer]
+
+
+def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
+    """Who asks for more places than the catalogue has items gets what there is."""
+    ended = shop.run("enqueue", KNOWN, "nobody", "--wait", "-n", str(LENGTH), "--json")
+    assert (ended.code, ended.err) == (0, "")
+    own, popular = [[place["item"] for place in answer["items"]] for answer in ended.objects]
+    assert 0 < len(own) == len(set(own)) < CATALOGUE
+    assert len(popular) == len(set(popular)) == CATALOGUE < LENGTH
+    (similar,) = shop.run("similar", ITEM, "-n", "1000", "--json").objects
+    assert len(similar["items"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("get", KNOWN, "-n", "0"), 2, "-n"),
+        (("enqueue", KNOWN, "-n", "0"), 2, "-n"),
+        (("enqueue", "--history", ITEM, "-n", "0"), 2, "-n"),
+        (("similar", ITEM, "-n", "0"), 2, "-n"),
+        (("get", KNOWN, "-n", "101"), 2, "n is 101, and has to be from 1 to 100, the length of the cached lists"),
+        (("enqueue", KNOWN, "-n", "101"), 2, "set RECKONER_LIST_LENGTH and fit again."),
+        (("enqueue", "--history", ITEM, "--wait", "-n", "101"), 2, "set RECKONER_LIST_LENGTH and fit again."),
+        (("similar", ITEM, "-n", "1001"), 2, "-n"),
+        (("similar", "nothing"), 1, "The data do not have the item nothing."),
+        (("similar", ITEM, "nothing"), 1, "The data do not have the item nothing."),
+        (("show", "nobody"), 1, "The data do not have the user nobody."),
+        (("fit", "--neighbours", "0"), 2, "--neighbours"),
+        (("batch", "--block", "0"), 2, "--block"),
+        (("dead", "show", "nothing"), 1, "There is no dead letter nothing"),
+        (("job", "nothing"), 1, "No such job"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_had_is_one_sentence(
+    shop: CommandLine, arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
+    """Wrong usage is 2, and what the data do not have is 1."""
+    ended = shop.run(*arguments)
+    assert_said(ended, code, sentence)
+    assert ended.err.count("\n") == 1
+
+
+def test_two_fits_at_once_are_one(shop: CommandLine) -> None:
+    """Both wait for the same job, and both have its model."""
+    with started(shop, [("fit", "--neighbours", "7", "--json")] * 2) as processes:
+        ends = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+    assert [code for *_, code in ends] == [0, 0], ends
+    assert len({Ended(code, out, err).objects[0]["model"] for out, err, code in ends}) == 1
+
+
+@contextmanager
+def started(commands: CommandLine, several: Sequence[tuple[str, ...]]) -> Iterator[list[Popen[str]]]:
+    """Commands that run beside each other; what has not ended is killed."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(commands.start(*arguments)) for arguments in several]
+        try:
+            yield processes
+        finally:
+            for process in processes:
+                process.kill()
+
+
+# A Redis that takes no changes for a while.
+
+Trouble = Callable[[System, Any], Awaitable[None]]
+
+
+async def fill(system: System, redis: Any) -> None:
+    await redis.config_set("maxmemory", 1)
+
+
+async def make_room(system: System, redis: Any) -> None:
+    await redis.config_set("maxmemory", 0)
+
+
+async def spoil_the_disk(system: System, redis: Any) -> None:
+    """Let snapshots of the data fail: a directory has the place of their file."""
+    (system.home / "redis" / "dump.rdb").mkdir()
+    await redis.config_set("save", "3600 1")
+    await save(redis, "err")
+
+
+async def mend_the_disk(system: System, redis: Any) -> None:
+    (system.home / "redis" / "dump.rdb").rmdir()
+    await save(redis, "ok")
+
+
+async def save(redis: Any, status: str) -> None:
+    await redis.bgsave()
+
+    async def saved() -> bool:
+        return bool((await redis.info("persistence"))["rdb_last_bgsave_status"] == status)
+
+    await eventually(saved)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "sentence", "doctors"),
+    [
+        (fill, make_room, "is at its memory limit: raise its maxmemory, or remove something, and try again.", "memory"),
+        (
+            spoil_the_disk,
+            mend_the_disk,
+            "cannot save its data and takes no changes until it can: its log says why.",
+            "persistence",
+        ),
+    ],
+    ids=["full", "cannot save"],
+)
+async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
+    tmp_path: Path, begin: Trouble, end: Trouble, sentence: str, doctors: str
+) -> None:
+    """Who asks for work is told, who reads reads on, and what waits goes on by itself when the trouble is over."""
+    async with served(tmp_path / "a höme") as (system, commands), system.reckoner() as reckoner:
+        redis = reckoner.redis
+        asked_before = [("enqueue", KNOWN, "--wait", "--fresh"), ("batch",), ("fit", "--neighbours", "7")]
+        with started(commands, asked_before) as waiting:
+
+            async def asked() -> bool:
+                # The run is there with its block.
+                return bool(await ask(redis, "ZCARD", system.keys.live) == len(waiting) + 1)
+
+            await eventually(asked)
+            await begin(system, redis)
+            # Workers that are ended by it are started again until it is over.
+            system.start_workers(2)
+            for command in (
+                ("enqueue", "nobody"),
+                ("enqueue", "--history", ITEM, "--wait"),
+                ("similar", ITEM),
+                ("fit", "--neighbours", "8"),
+            ):
+                assert_said(commands.run(*command), 1, sentence)
+            assert commands.run("get", ANOTHER, "--json").objects[0]["source"] == "cache"
+            assert commands.run("status").code == 0
+            doctor = commands.run("doctor", "--json")
+            assert doctor.code == 1
+            found = {line["check"]: line["state"] for line in doctor.objects}
+            assert (found["writing"], found[doctors]) == ("wrong", "wrong")
+            assert [process.poll() for process in waiting] == [None] * 3
+            await end(system, redis)
+            for process in waiting:
+                out, err = process.communicate(timeout=60)
+                assert process.returncode == 0, (out, err)
+        assert commands.run("enqueue", "nobody", "--wait").code == 0
+        await system.idle()
+        assert not await ask(redis, "EXISTS", system.keys.dead)
+        assert "Traceback" not in system.log.read_text("utf-8")
+        await redis.config_set("save", "")
+
+
+@asynccontextmanager
+async def served(home: Path) -> AsyncIterator[tuple[System, CommandLine]]:
+    """A system with a model and everybody's list, whose worker has gone home, and its command line."""
+    async with System(home, first_look_s=0.2) as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers()
+        await system.fit(5)
+        assert (await system.run()).outcome == "passed"
+        await system.stop_workers()
+        yield system, command_line(system)
+
+
+async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again(tmp_path: Path) -> None:
+    """Lists that are cached are read meanwhile, a run is refused, and after the fit the bytes are the reference's."""
+    async with served(tmp_path / "a höme") as (system, commands), system.reckoner() as reckoner:
+        (model,) = (system.home / "store" / "models").iterdir()
+        said = f" holds no model {model.name}; {REMEDY}."
+        shutil.rmtree(model)
+        system.start_workers()
+        for command in (("enqueue", KNOWN, "--fresh", "--wait"), ("enqueue", "--history", ITEM, "--wait")):
+            assert_said(commands.run(*command), 1, said)
+        assert_said(commands.run("similar", ITEM), 1, said)
+        ran = commands.run("batch", "--json")
+        assert (ran.code, ran.objects[0]["outcome"]) == (1, "refused")
+        assert said.rstrip(".") in ran.objects[0]["manifest"]["reasons"][0]
+        assert commands.run("get", KNOWN, "--json").objects[0]["source"] == "cache"
+        wrong = [line["told"] for line in commands.run("doctor", "--json").objects if line["state"] == "wrong"]
+        assert any("`reckoner fit` builds it again." in told for told in wrong)
+        assert commands.run("fit", "--neighbours", "5").code == 0
+        generation = await reckoner.generation()
+        await system.forget_lists(generation)
+        assert commands.run("batch").code == 0
+        assert await system.lists(generation) == system.reference_lists(generation, 5)
+
+
+async def test_a_model_that_was_cut_or_tampered_with_is_told_of_until_it_is_fitted_again(tmp_path: Path) -> None:
+    """Its file and what is the matter with it are named."""
+    async with served(tmp_path / "a höme") as (system, commands):
+        (model,) = (system.home / "store" / "models").iterdir()
+        for name, sentence in (
+            ("row_values.npy", f"row_values.npy of artifact {model.name} has 6 bytes instead of "),
+            ("manifest.json", f"manifest.json of artifact {model.name} cannot be read; {REMEDY}."),
+        ):
+            (model / name).unlink()
+            (model / name).write_bytes(b"\x93NUMPY")
+            system.start_workers()
+            assert_said(commands.run("similar", ITEM), 1, sentence)
+            assert commands.run("fit", "--neighbours", "5").code == 0
+            assert commands.run("similar", ITEM).code == 0
+            await system.stop_workers()
+
+
+@pytest.mark.parametrize("command", [("fit",), ("import", "some.csv"), ("worker",)], ids=" ".join)
+def test_a_store_that_cannot_be_is_one_sentence(redis_url: str, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Whoever needs it says so and ends."""
+    commands = CommandLine(redis_url=redis_url, home=tmp_path, store_url="file:///dev/null/store")
+    assert_said(commands.run(*command), 1, "The store /dev/null/store cannot be created: Not a directory.")
