@@ -13,7 +13,7 @@ from shared.store import ArtifactKind, Store, open_store, store_directory
 # A new snapshot and a new model are written beside those that are in use; so much is to be left then.
 LEAST_FREE_BYTES = 100 * 2**20
 REMEDIES: Mapping[ArtifactKind, str] = {
-    "snapshots": "move its directory away, if it is there, and import the same data again",
+    "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit` builds it again",
 }
 

@@ -294,8 +294,8 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert await system.lists(generation) == system.reference_lists(generation, 5)
 
 
-async def test_a_model_that_was_cut_or_tampered_with_is_told_of_until_it_is_fitted_again(tmp_path: Path) -> None:
-    """Its file and what is the matter with it are named."""
+async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_makes_it_whole(tmp_path: Path) -> None:
+    """Its file and what is the matter with it are named; a model is built again by a fit, a snapshot by an import."""
     async with served(tmp_path / "a höme") as (system, commands):
         (model,) = (system.home / "store" / "models").iterdir()
         for name, sentence in (
@@ -309,6 +309,14 @@ async def test_a_model_that_was_cut_or_tampered_with_is_told_of_until_it_is_fitt
             assert commands.run("fit", "--neighbours", "5").code == 0
             assert commands.run("similar", ITEM).code == 0
             await system.stop_workers()
+        (snapshot,) = (system.home / "store" / "snapshots").iterdir()
+        (snapshot / "user_items.npy").unlink()
+        system.start_workers()
+        assert_said(
+            commands.run("fit", "--neighbours", "6"),
+            1,
+            f"user_items.npy of artifact {snapshot.name} is missing; importing the same data again makes it whole.",
+        )
 
 
 @pytest.mark.parametrize("command", [("fit",), ("import", "some.csv"), ("worker",)], ids=" ".join)

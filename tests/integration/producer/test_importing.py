@@ -377,6 +377,23 @@ def test_weights_that_add_up_too_high_are_refused(tmp_path: Path, store: Store) 
     assert store.current_snapshot() is None
 
 
+@pytest.mark.parametrize("name", ["user_items.npy", "manifest.json"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_damaged_snapshot_is_made_whole_by_importing_it_again(
+    tmp_path: Path, store: Store, name: str, how: str
+) -> None:
+    """Whatever has become of a file of it, the same data give the same snapshot."""
+    path = movielens(tmp_path, "zip")
+    before = import_interactions(path, store).snapshot_id
+    file = store.fetch("snapshots", before) / name
+    data = file.read_bytes()
+    file.unlink()
+    if how != "gone":
+        file.write_bytes(data[:-2] if how == "cut" else data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+    assert import_interactions(path, store).snapshot_id == before
+    store.verify("snapshots", before)
+
+
 def test_a_snapshot_that_cannot_be_published_does_not_become_current(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

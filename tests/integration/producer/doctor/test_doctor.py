@@ -270,7 +270,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
     gone.unlink()
     told = wrong(await examined(settings))["artifacts"]
-    assert f"{gone.name} of snapshot {record.snapshot} cannot be read: No such file or directory; move" in told
+    assert f"{gone.name} of snapshot {record.snapshot} cannot be read: No such file or directory; importing" in told
     assert "`reckoner fit`" in told
     shutil.rmtree(store / "models" / record.model)
     told = wrong(await examined(settings))["artifacts"]
