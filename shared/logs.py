@@ -16,7 +16,8 @@ def configure_logs(level: str) -> None:
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if for_people:
-        renderer = structlog.dev.ConsoleRenderer()
+        # Not the one that structlog takes by itself, which shows what local variables hold: the URL of Redis is one.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     else:
         shared.append(structlog.processors.format_exc_info)
     structlog.configure(

@@ -183,7 +183,8 @@ class Runs:
         keys = self.keys
         names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live]
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
-        return bool(await call(self._redis, "close", names, [*arguments, ENDED_LIFE_MS, keys.events(run_id)]))
+        arguments += [ENDED_LIFE_MS, keys.events(run_id), generation]
+        return bool(await call(self._redis, "close", names, arguments))
 
     async def has_flipped(self, run_id: str) -> bool:
         """Whether the run has made its generation the current one."""
@@ -192,12 +193,7 @@ class Runs:
     async def fail_damaged(self, damage: DamagedRunError) -> None:
         """End a run whose state cannot be read, or the next run of its generation would join it."""
         manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
-        if await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest):
-            # Whoever waits has to be able to read that it failed.
-            names = ("round", "blocks", "block_size", "users", "next", "started")
-            numbers = [part for name in names for part in (name, 0)]
-            key = self.keys.run(damage.run_id)
-            await ask(self._redis, "HSET", key, *numbers, "since", "", "generation", damage.generation)
+        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest)
 
     async def tend(self, run: Run) -> int:
         """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.

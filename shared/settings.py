@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="What every key in Redis starts with."), Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")
     ] = "reckoner"
     list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=1000)] = 20
-    result_ttl_s: Annotated[int, Meta(description="How long a cached list lives, in seconds.", ge=1)] = 8 * 86_400
+    result_ttl_s: Annotated[
+        int, Meta(description="How long a cached list lives, in seconds.", ge=1, le=10 * 365 * 86_400)
+    ] = 8 * 86_400
     chunks: Annotated[int, Meta(description="How many similarity chunks a model is planned in.", ge=1, le=500)] = 32
     tasks_per_job: Annotated[
         int,
@@ -133,6 +135,10 @@ def _absolute(path: str) -> Path:
 
 def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: bool) -> Settings:
     """The settings with `values`, which are text where `strict` is false; an error names a field by `name_of`."""
+    for field, value in values.items():
+        # In a path it would stop whoever opens that, with an error that nobody foresees.
+        if isinstance(value, str) and "\0" in value:
+            raise SettingsError(f"{name_of(field)} cannot be used: it has a NUL character.")
     try:
         settings = msgspec.convert(values, Settings, strict=strict)
     except msgspec.ValidationError as error:

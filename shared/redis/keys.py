@@ -18,13 +18,13 @@
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
-| `p:run:ID` | hash | start, end, flip, close, retry_block | unfinished, ended |
-| `p:run:ID:flight` | hash, block to flow | start, end, retry_block; dropped by close | unfinished |
+| `p:run:ID` | hash | start, end, tend, flip, close, retry_block | unfinished, ended |
+| `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
 | `p:run:ID:blocks` | hash, block to outcome | end, retry_block; dropped by close when it passed | unfinished, ended |
 | `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |
 | `p:night:DATE` | string, run id | start | eight days |
-| `p:dead` | stream, at most 1,000 dead letters | end, refuse; taken out by retry, retry_block | for ever |
-| `p:refused` | hash, kind of bytes to how many | refuse | for ever |
+| `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; taken out by retry, retry_block | for ever |
+| `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |

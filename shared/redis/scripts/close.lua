@@ -1,6 +1,7 @@
 -- run | finish -> ended: the one way a run ends.
 -- KEYS  run, flight, blocks, run-of, live
--- ARGV  run id, state and round it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel
+-- ARGV  run id, state and round it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel,
+--       generation
 -- How its blocks ended is kept for as long as the run when it was judged and has not passed: one that failed may be
 -- done again. Answers 1, or 0 when it had ended before.
 local run = redis.call('HMGET', KEYS[1], 'state', 'round')
@@ -22,6 +23,11 @@ if owns then
   redis.call('DEL', KEYS[4])
 end
 redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', ARGV[4], 'manifest', ARGV[5], 'ended', number(now_ms()))
+if ARGV[2] == '' then
+  -- One that cannot be read: whoever waits has to be able to read that it failed.
+  redis.call('HSET', KEYS[1], 'generation', ARGV[8], 'since', '', 'round', '0', 'blocks', '0', 'block_size', '0',
+    'users', '0', 'next', '0', 'started', '0')
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PUBLISH', ARGV[7], ARGV[4])
 return 1

@@ -3,6 +3,8 @@
 -- ARGV  life ms, first look ms, prefix of flow keys; for each flow: id, kind, spec, job id, job body
 -- Answers the ids of the flows that now work for each, new or joined.
 local life, first_look, flow_prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+expect(KEYS[1], 'zset')
+expect(KEYS[2], 'zset')
 local now = now_ms()
 local ids = {}
 for i = 1, (#KEYS - 2) / 3 do

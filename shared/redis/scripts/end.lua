@@ -23,6 +23,11 @@ expect(KEYS[6], 'stream')
 local now = now_ms()
 local owns_join = text_at(KEYS[5]) == id
 local run, block = KEYS[7], flow[5] or ''
+if run then
+  expect(run, 'hash')
+  expect(KEYS[9], 'hash')
+  expect(KEYS[10], 'zset')
+end
 local in_run = run and redis.call('HGET', KEYS[8], block) == id
 
 -- A removal comes first: a full Redis refuses a script whose first write takes memory, and lets one go on that has begun.

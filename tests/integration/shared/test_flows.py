@@ -14,6 +14,7 @@ from shared.flows import MAX_REWORK, Flows
 from shared.redis.connections import connect
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
+from shared.runs import DamagedRunError
 from shared.settings import Settings
 from shared.wire import (
     MOST_BASKET_BYTES,
@@ -78,6 +79,17 @@ async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
     await hand.runtime.flows.fail(await load(hand, first), "told to")
     assert await ask(hand.redis, "GET", hand.runtime.keys.join_user("g", "u")) == first.encode()
     assert await create(hand) != first
+
+
+@pytest.mark.parametrize("key", ["queue", "live"])
+async def test_nothing_is_created_where_not_all_of_it_can_be(hand: Hand, key: str) -> None:
+    """A key of another type stops the script before it has written: nobody joins a flow that nobody looks at."""
+    name = getattr(hand.runtime.keys, key)
+    await ask(hand.redis, "SET", name, "planted", "EX", 100)
+    before = await hand.dump()
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        await create(hand)
+    assert await hand.dump() == before
 
 
 async def test_many_are_created_in_slices_and_in_order(hand: Hand) -> None:
@@ -316,6 +328,27 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     await flows.hand_back("full-job")
     assert await ask(hand.redis, "GET", tries_key("full-job")) == b"2"
     assert await flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")
+
+
+async def test_a_full_redis_lets_a_run_end(full: FullServer, world: World) -> None:
+    """One that has passed moves the pointer; one that cannot be read ends as failed, and can be read then."""
+    hand, runs = full.hand, full.hand.runtime.runs
+    generation, other = await hand.adopt(world, 1), await hand.adopt(world, 2)
+    judged, _ = await runs.start(generation.record, 2, 2)
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    damaged, _ = await runs.start(other.record, 2, 2)
+    await ask(hand.redis, "HSET", hand.runtime.keys.run(damaged), "since", b"\xff", "round", "none")
+    with pytest.raises(DamagedRunError) as caught:
+        await runs.load(damaged)
+    run = await runs.load(judged)
+    assert run is not None
+    await full.fill()
+    assert await runs.flip(run) == "flipped"
+    await runs.fail_damaged(caught.value)
+    ended = await runs.load(damaged)
+    assert ended is not None
+    assert (ended.state, ended.outcome, ended.generation) == ("ended", "failed", other.id)
+    assert await hand.runtime.results.current() == generation.id
 
 
 async def test_a_full_redis_pauses_a_run_which_then_ends_well(full: FullServer, world: World) -> None:

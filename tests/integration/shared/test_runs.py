@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from shared.dead_letters import DeadLetters
 from shared.errors import RetryRefusedError
@@ -155,6 +156,37 @@ async def test_the_churn_is_the_share_of_places_that_are_new(hand: Hand, world: 
     before, after = [[{place.item for place in result.items} for result in results if result] for results in pairs]
     fresh = sum(len(new - old) for old, new in zip(before, after, strict=True))
     assert manifest.churn == round(fresh / sum(map(len, after)), 6)
+
+
+@pytest.mark.parametrize("key", ["queue", "blocks", "run"])
+async def test_a_block_ends_whole_or_not_at_all(hand: Hand, world: World, key: str) -> None:
+    """A key of another type stops the script before it has written: the run would lose its next block for good."""
+    await hand.adopt(world)
+    run_id, keys = await start(hand, await hand.adopt(world, 1), 1, 1), hand.runtime.keys
+    [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"0"].decode()])
+    assert isinstance(flow, Flow)
+    name = keys.queue if key == "queue" else getattr(keys, key)(run_id)
+    await ask(hand.redis, "SET", name, "planted", "EX", 100)
+    before = await hand.dump()
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await hand.runtime.flows.finish(flow)
+    assert await hand.dump() == before
+
+
+async def test_a_flip_that_was_stopped_is_not_taken_for_done(hand: Hand, world: World) -> None:
+    """What stands in the place of a record stops it; once that is mended it passes."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id, record = await start(hand, second), hand.runtime.keys.record(first.id)
+    await hand.deliver_all(but=is_finish)
+    run = await load(hand, run_id)
+    kept = await ask(hand.redis, "GET", record)
+    await ask(hand.redis, "DEL", record)
+    await ask(hand.redis, "HSET", record, "planted", "planted")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await hand.runtime.runs.flip(run)
+    assert not await hand.runtime.runs.has_flipped(run_id)
+    await ask(hand.redis, "SET", record, kept)
+    assert await hand.runtime.runs.flip(run) == "flipped"
 
 
 @pytest.mark.parametrize("lost", ["flight", "blocks", "flow", "finish"])

@@ -142,6 +142,8 @@ def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
         "list_length = 20.5",
         "list_length = true",
         "list_length = 99999999999999999999999999",
+        "result_ttl_s = 99999999999999999",
+        'home = "hunter2\\u0000"',
         "task_deadline_s = nan",
         'prefix = "hunter2 with spaces"',
         'log_level = "hunter2"',
