@@ -24,11 +24,11 @@ from producer.client import Reckoner
 from shared.errors import ReckonerError, SettingsError
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, load_settings, variable_of
 from shared.snapshots import open_snapshot
 from shared.wire import Chunk, Finish, Reduce, Split, encode_job
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
-from tests.system import System, synthetic_pairs
+from tests.system import WAIT_S, System, synthetic_pairs
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -56,6 +56,7 @@ if state == 'split' or state == 'run' or state == 'reduce' then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
 """
+SECRET = "hush-"
 USERS = [f"üser {number:03d}" for number in range(60)]
 
 
@@ -66,6 +67,12 @@ class Scene:
         self.system, self.reckoner, self.root = system, reckoner, root
         self.do: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run_until_complete
         self.flows: list[str] = []
+
+    async def all_end(self) -> None:
+        """Wait until every flow has ended that was damaged."""
+        async for _, flow in self.reckoner.wait(self.flows, timeout=WAIT_S):
+            assert flow is not None
+            assert flow.state in ("done", "failed")
 
     def call(self, *arguments: str, given: bytes = b"") -> int:
         """Call the command line as a process does; returns the exit code, having looked at what was said."""
@@ -106,19 +113,40 @@ def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
 
 
 def variables(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """Settings are read or refused by name, and what was given as a value is not repeated."""
-    known = [f"RECKONER_{field.upper()}" for field in Settings.__struct_fields__]
-    names = st.sampled_from(known) | texts.map(lambda text: f"RECKONER_{text}")
+    """Settings in variables are read or refused by name, and a value is not repeated."""
+    names = st.sampled_from(list(map(variable_of, Settings.__struct_fields__))) | texts.map(variable_of)
 
     def attempt(environ: dict[str, str]) -> None:
-        said = ""
-        try:
-            load_settings(environ)
-        except SettingsError as error:
-            said = str(error)
-        assert not [value for value in environ.values() if len(value) > 12 and value in said]
+        read_or_refused(environ)
 
-    return st.dictionaries(names, texts | numbers, max_size=4), attempt
+    return st.dictionaries(names, texts | numbers | texts.map(SECRET.__add__), max_size=4), attempt
+
+
+def settings_files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """Settings in a file are read or refused by name, and a value is not repeated."""
+    lines = [
+        "# of a shop",
+        f'redis_url = "redis://someone:{SECRET}@localhost"',
+        "list_length = 20",
+        "first_look_s = 5.5",
+    ]
+    right = "\n".join([*lines, 'log_level = "INFO"', 'nightly = "03:00 Europe/Berlin"', ""]).encode()
+    path = scene.root / "settings.toml"
+
+    def attempt(data: bytes) -> None:
+        path.write_bytes(data)
+        read_or_refused({"RECKONER_CONFIG": str(path)})
+
+    return mutated([right]), attempt
+
+
+def read_or_refused(environ: dict[str, str]) -> None:
+    said = ""
+    try:
+        load_settings(environ)
+    except SettingsError as error:
+        said = str(error)
+    assert SECRET not in said
 
 
 def arguments(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
@@ -142,7 +170,7 @@ def arguments(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
         # What runs on until it is told to stop is only asked for its help.
         rest = [*rest, "--help"] if command in ("worker", "up") else rest
         rest = [*rest, "--no-wait"] if command in ("fit", "batch") else rest
-        scene.call(command, *rest, given=given_input)
+        scene.call(*command.split(), *rest, given=given_input)
 
     return st.tuples(st.sampled_from(words), st.lists(argument, max_size=4), st.binary(max_size=40)), attempt
 
@@ -156,6 +184,8 @@ def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
             calls += [scene.reckoner.get(user) for user in ids]
             others: list[Coroutine[Any, Any, Any]] = [scene.reckoner.recommend_for(ids, timeout=30)]
             others += [scene.reckoner.similar(item, timeout=30) for item in ids[:2]]
+            others += [scene.reckoner.similar(item, other=ids[0], timeout=30) for item in ids[2:]]
+            others += [scene.reckoner.history(user, timeout=30) for user in ids[:2]]
             for answer in await asyncio.gather(*calls, *others, return_exceptions=True):
                 if isinstance(answer, BaseException):
                     assert isinstance(answer, ReckonerError), repr(answer)
@@ -208,7 +238,7 @@ def flow_fields(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
     return fields | partials, attempt
 
 
-KINDS = (files, variables, arguments, identifiers, job_bytes, flow_fields)
+KINDS = (files, variables, settings_files, arguments, identifiers, job_bytes, flow_fields)
 
 
 def run_some(strategy: SearchStrategy[Any], attempt: Callable[[Any], None], number: int, counts: Counter[str]) -> None:
@@ -267,8 +297,7 @@ def test_whatever_is_put_in_gets_a_defined_answer_and_no_job_is_lost(scene: Scen
         sep="\n",
     )
     assert all(count["inputs"] for count in counts.values())
-    for job in scene.flows:
-        assert scene.do(system.ended(job)).state in ("done", "failed")
+    scene.do(scene.all_end())
     system.import_pairs(synthetic_pairs(seed=2))
     generation = scene.do(system.fit())
     assert scene.do(system.run()).outcome == "passed"
