@@ -61,11 +61,32 @@ class DamagedFlowError(WireError):
         self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
 
 
+def unreadable(flow_id: str, state: State, field: str, run: str = "", join: str = "") -> Flow:
+    """A flow of which nothing is known but its state, and which field of it could not be read."""
+    return Flow(
+        id=flow_id,
+        state=state,
+        round=0,
+        spec=UNREADABLE,
+        plan=None,
+        looks=0,
+        join=join,
+        run=run,
+        block=None,
+        created_ms=0,
+        ended_ms=None,
+        reason=f"the field {field} of its state could not be read",
+        answer=b"",
+    )
+
+
 def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> Flow:
     """The flow that a hash in Redis holds; its join, if it has one, starts with `join_prefix`.
 
+    One that has ended and cannot be read counts as failed: nobody looks at it again, and somebody may wait for it.
+
     Raises:
-        DamagedFlowError: a field is not what it should be.
+        DamagedFlowError: a field of an unfinished flow is not what it should be.
     """
     reading = ""
 
@@ -106,6 +127,8 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
         if field("join") and not flow.join.startswith(join_prefix):
             raise WireError("A join is none.")
     except (WireError, UnicodeDecodeError) as error:
+        if fields.get(b"state", b"").decode(errors="replace") in ENDED:
+            return unreadable(flow_id, "failed", reading)
         run, join = (fields.get(name, b"").decode(errors="replace") for name in (b"run", b"join"))
         join = join if join.startswith(join_prefix) else ""
         raise DamagedFlowError(flow_id, reading, fields.get(reading.encode(), b""), run, join) from error

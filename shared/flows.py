@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from shared.errors import WireError
-from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, whole_number
+from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, unreadable, whole_number
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.refusals import Refusals, is_wrong_type
 from shared.redis.scripts import Value, ask, call
@@ -241,14 +241,11 @@ class Flows:
 
     async def fail_damaged(self, damage: DamagedFlowError) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
-        flow = Flow(
-            id=damage.flow_id, state="split", round=0, spec=UNREADABLE, plan=None, looks=0, join=damage.join,
-            run=damage.run, block=None, created_ms=0, ended_ms=None, reason="", answer=b"",
-        )  # fmt: skip
+        flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
         key = self.keys.flow(flow.id)
         # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
         await self.refusals.field("flow", flow.id, key, damage.field, damage.data)
-        await self._end(flow, "failed", ("", ""), f"the field {damage.field} of its state could not be read")
+        await self._end(flow, "failed", ("", ""), flow.reason)
 
     async def mend(self, flow: Flow) -> int:
         """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.

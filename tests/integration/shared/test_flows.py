@@ -257,6 +257,20 @@ async def test_a_damaged_flow_ends_in_a_state_that_can_be_read(hand: Hand) -> No
     assert await create(hand) != flow
 
 
+@pytest.mark.parametrize("field", ["rework", "spec", "planned", "created", "round"])
+async def test_a_flow_that_ended_with_a_damaged_field_has_failed(hand: Hand, field: str) -> None:
+    """The damage may come between what a task has read and its end; nobody would look at the flow again."""
+    flow = await create(hand)
+    read = await load(hand, flow)
+    await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), field, b"\xff")
+    if field != "round":
+        assert await hand.runtime.flows.fail(read, "a task failed")
+    else:
+        await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), "state", "done")
+    ended = await load(hand, flow)
+    assert (ended.state, ended.reason) == ("failed", f"the field {field} of its state could not be read")
+
+
 # A server at its memory limit.
 
 
