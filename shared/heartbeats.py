@@ -59,7 +59,7 @@ class Heartbeats:
     async def say(self, beat: Beat) -> None:
         """Write a worker's beat."""
         names = [self._keys.workers, self._keys.beat(beat.worker)]
-        await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat)])
+        await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat), FORGOTTEN_AFTER_MS])
 
     async def stop(self, worker: str) -> None:
         """Take a worker away that has ended in good order."""

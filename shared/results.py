@@ -195,7 +195,9 @@ class Results:
 
     async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
         """The titles of items, where the data have them."""
-        if not items:
-            return {}
-        values = await ask(self._redis, "HMGET", self.keys.titles(snapshot), *items)
-        return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}
+        found: dict[str, str] = {}
+        for start in range(0, len(items), SLICE):
+            some = items[start : start + SLICE]
+            values = await ask(self._redis, "HMGET", self.keys.titles(snapshot), *some)
+            found |= {item: v.decode(errors="replace") for item, v in zip(some, values, strict=True) if v is not None}
+        return found

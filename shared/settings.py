@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     home: Annotated[str, Meta(description="Where the embedded Redis and the store keep their files.")] = "~/.reckoner"
     prefix: Annotated[
-        str, Meta(description="What every key in Redis starts with."), Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")
+        str, Meta(description="What every key in Redis starts with."), Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")
     ] = "reckoner"
     list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=1000)] = 20
     result_ttl_s: Annotated[

@@ -7,13 +7,11 @@ import socket
 from redis.exceptions import RedisError
 
 from shared.errors import WorkersUnavailableError
+from shared.heartbeats import Heartbeats
 from shared.redis.connections import connect
 from shared.redis.embedded import find_redis
 from shared.redis.keys import Keys
-from shared.redis.scripts import ask
 from shared.settings import Settings
-
-SILENCE_MS = 10_000
 
 
 def require_worker(settings: Settings) -> None:
@@ -28,12 +26,9 @@ def require_worker(settings: Settings) -> None:
         raise WorkersUnavailableError("Redis cannot tell which workers there are.") from error
     host = socket.gethostname()
     if not any(re.fullmatch(rf"{re.escape(host)}-\d+-[0-9a-f]+", name) for name in names):
-        raise WorkersUnavailableError(f"No worker of {host} was heard of in the last {SILENCE_MS // 1000} seconds.")
+        raise WorkersUnavailableError(f"No worker of {host} was heard of in the last ten seconds.")
 
 
 async def _heard(settings: Settings) -> list[str]:
     async with connect(find_redis(settings)) as redis:
-        seconds, _ = await ask(redis, "TIME")
-        since_ms = int(seconds) * 1000 - SILENCE_MS
-        names = await ask(redis, "ZRANGEBYSCORE", Keys(settings.prefix).workers, since_ms, "+inf")
-        return [name.decode(errors="replace") for name in names]
+        return [heard.worker for heard in await Heartbeats(redis, Keys(settings.prefix)).heard()]

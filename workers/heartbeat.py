@@ -63,7 +63,7 @@ class Heartbeat:
             await self._beats.stop(self._runtime.worker_id)
         except Exception as error:
             if not is_server_trouble(error):
-                raise
+                log.exception("the last beat failed")
 
 
 def resident_bytes() -> int:

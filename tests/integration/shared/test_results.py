@@ -1,5 +1,7 @@
 """Results: what readers get, and how long records, titles and lists live as the pointers move."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from msgspec.structs import replace
 
@@ -136,6 +138,23 @@ async def test_what_pointers_name_lives_and_what_they_have_left_expires(
     # current is the third, previous the second, newest the third
     assert [await life(hand, keys.record(g.id)) for g in (first, second, third)] == ["a while", "for ever", "for ever"]
     assert await life(hand, titles) == "for ever"
+
+
+async def test_many_titles_are_read_in_slices(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command holds up the server, though hundreds of users' lists are asked for at once."""
+    results = hand.runtime.results
+    read: Callable[..., Awaitable[object]] = hand.redis.execute_command
+    titles = {f"item {number}": f"title {number}" for number in range(1, 1101)}
+    await results.write_titles("many", titles)
+    sizes: list[int] = []
+
+    async def seen(*command: object) -> object:
+        sizes.append(len(command) - 2)
+        return await read(*command)
+
+    monkeypatch.setattr(hand.redis, "execute_command", seen)
+    assert await results.titles("many", [*titles, "item 0"]) == titles
+    assert sizes == [500, 500, 101]
 
 
 async def test_titles_are_a_hash_beside_the_results(hand: Hand, world: World) -> None:

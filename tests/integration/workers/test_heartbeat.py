@@ -54,6 +54,14 @@ async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> N
     assert await hand.dump() == {}
 
 
+async def test_what_stands_in_the_place_of_the_workers_keeps_nobody_from_ending(hand: Hand) -> None:
+    """It is logged, and the worker ends in good order."""
+    heartbeat = Heartbeat(hand.runtime)
+    await heartbeat.beat()
+    await ask(hand.redis, "SET", hand.runtime.keys.workers, "planted", "EX", 100)
+    await heartbeat.stop()
+
+
 async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
     """Of another release, planted, of another type or gone: the worker is there, and no more is known of it."""
     keys, redis = hand.runtime.keys, hand.redis

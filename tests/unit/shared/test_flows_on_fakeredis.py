@@ -121,7 +121,7 @@ async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> No
     await ask(redis, "ZADD", KEYS.queue, 1, b"\xff", 2, "j")
     await ask(redis, "SET", KEYS.workers, "planted")
     assert await Refusals(redis, KEYS).foreign_jobs() == 2
-    assert int(await call(redis, "beat", [KEYS.workers, KEYS.beat("w")], ["w", "{}"])) > 0
+    assert int(await call(redis, "beat", [KEYS.workers, KEYS.beat("w")], ["w", "{}", 10_000])) > 0
     assert [await call(redis, "lock", [KEYS.sweeper], [token, 5_000]) for token in "ab"] == [1, 0]
 
 

@@ -146,6 +146,7 @@ def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
         'home = "hunter2\\u0000"',
         "task_deadline_s = nan",
         'prefix = "hunter2 with spaces"',
+        'prefix = "hunter2\\n"',
         'log_level = "hunter2"',
         "redis_url = 2026-01-01",
         "home = {hunter2 = 1}",
