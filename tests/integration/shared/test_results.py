@@ -1,7 +1,5 @@
 """Results: what readers get, and how long records, titles and lists live as the pointers move."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 from msgspec.structs import replace
 
@@ -142,15 +140,14 @@ async def test_what_pointers_name_lives_and_what_they_have_left_expires(
 
 async def test_many_titles_are_read_in_slices(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """No command holds up the server, though hundreds of users' lists are asked for at once."""
-    results = hand.runtime.results
-    read: Callable[..., Awaitable[object]] = hand.redis.execute_command
+    results, read = hand.runtime.results, hand.redis.execute_command
     titles = {f"item {number}": f"title {number}" for number in range(1, 1101)}
     await results.write_titles("many", titles)
     sizes: list[int] = []
 
     async def seen(*command: object) -> object:
         sizes.append(len(command) - 2)
-        return await read(*command)
+        return await read(*command)  # type: ignore[no-untyped-call] # redis-py has it without types
 
     monkeypatch.setattr(hand.redis, "execute_command", seen)
     assert await results.titles("many", [*titles, "item 0"]) == titles
