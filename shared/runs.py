@@ -29,7 +29,7 @@ RunState = Literal["run", "finish", "ended"]
 RunOutcome = Literal["passed", "refused", "superseded", "failed"]
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True):
     """What a run did: counts of users, seconds, and how much of the lists is new."""
 
     users: int

@@ -406,14 +406,14 @@ class Record(Struct, frozen=True):
 Name = Annotated[str, Meta(max_length=300)]
 
 
-class Running(Struct, frozen=True, forbid_unknown_fields=True):
+class Running(Struct, frozen=True):
     """A job that a worker runs, and since when by that worker's clock."""
 
     job: Name
     since_ms: Count
 
 
-class Beat(Struct, frozen=True, forbid_unknown_fields=True):
+class Beat(Struct, frozen=True):
     """What a worker says of itself once a second; its moments are by its own clock."""
 
     format: Literal[1]

@@ -113,9 +113,9 @@ def test_bytes_of_every_release_decode_to_what_they_mean(golden: Golden) -> None
         assert codec.encode(golden.value, *place) == golden.data
 
 
-@pytest.mark.parametrize("golden", golden("basket", "record", "result"))
+@pytest.mark.parametrize("golden", golden("basket", "beat", "record", "result"))
 def test_a_field_that_a_later_release_adds_is_ignored(golden: Golden) -> None:
-    """What readers read stays readable when there comes to be more of it."""
+    """What readers and `status` read stays readable when there comes to be more of it."""
     more = golden.data.removesuffix(b"}") + b',"more":{"a":1}}'
     assert FORMATS[golden.name][0].decode(more) == golden.value
 
