@@ -12,42 +12,9 @@ from hypothesis.strategies import SearchStrategy
 
 # What breaks parsers: ends of lines, quotes, marks of order and direction, NUL, digits that are none.
 NASTY = (
-    *(
-        "",
-        " ",
-        "\x00",
-        "\n",
-        "\r\n",
-        ":",
-        "'",
-        '"',
-        ",",
-        "\\",
-        "%00",
-        "../",
-        "-",
-        "--",
-        "-n",
-        "nan",
-        "inf",
-        "1e999",
-        "٣",
-    ),
-    *(
-        "\ufeff",
-        "\u202e",
-        "e\u0301",
-        "é",
-        "🎬" * 20,
-        "a" * 300,
-        "b" * 2000,
-        "ü" * 512,
-        "item 01",
-        "user:1",
-        "NULL",
-        "{}",
-    ),
-)
+    "", " ", "\x00", "\n", "\r\n", ":", "'", '"', ",", "\\", "%00", "../", "-", "--", "-n", "nan", "inf", "1e999", "٣",
+    "\ufeff", "\u202e", "e\u0301", "é", "🎬" * 20, "a" * 300, "b" * 2000, "ü" * 512, "item 01", "user:1", "NULL", "{}",
+)  # fmt: skip
 # A surrogate alone is what Python makes of an argument that is no UTF-8.
 texts: SearchStrategy[str] = st.one_of(
     st.sampled_from(NASTY), st.text(max_size=20), st.text(st.characters(categories=["Cs", "Cc", "L"]), max_size=8)

@@ -1,6 +1,7 @@
-"""The commands of docker-compose.yml as processes, without Docker: the same words, in the image's environment."""
+"""docker-compose.yml and the page about it as processes, without Docker: the same words, in the image's environment."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -18,12 +19,14 @@ import pytest
 
 from tests import debian
 from tests.compose import ROOT, image_command, image_environment, read_compose
+from tests.pages import shown_commands
 from tests.processes import descendants, environment, wait_until
 from tests.servers import server_program
 
 # What a configuration file, a URL and a shell would each read in another way.
 PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
-RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(8) for item in range(user, user + 6))]
+RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(600, 608) for item in range(user, user + 6))]
+PAGE = "docs/deployment.md"
 WITHIN_S = 60.0
 # Of Debian's redis-cli what the health check uses of it: the server splits such lines as redis-cli does.
 REDIS_CLI = """
@@ -50,6 +53,9 @@ class Host:
         self._place_program("redis-server", shlex.join([server_program()]))
         self._place_program("redis-cli", self._redis_cli())
         self.seen: dict[int, str] = {}
+        self.redis: subprocess.Popen[str] | None = None
+        self.workers: list[subprocess.Popen[str]] = []
+        self.built: list[str] = []
 
     def _redis_cli(self) -> str:
         if os.environ.get("TESTS_REDIS_SERVER"):
@@ -114,6 +120,37 @@ class Host:
         assert code == 0, (self.place / "producer.log").read_text()
         return out
 
+    def compose(self, line: str) -> str:
+        """Do what `docker compose` does for a line of the page; returns what was printed."""
+        match shlex.split(line)[2:]:
+            case ["run", "--rm", "producer", *command]:
+                return self.run(*command)
+            case ["stop", "worker"]:
+                for worker in self.workers:
+                    assert stop(worker, self.services["worker"]) == 0
+                self.workers = []
+            case ["up", "--detach", *options]:
+                self.up(*options)
+            case words:
+                raise AssertionError(f"nobody has tried {words}")
+        return ""
+
+    def up(self, *options: str) -> None:
+        """Start what is not running yet: Redis and then, when it is healthy, workers."""
+        scale = [int(option.removeprefix("worker=")) for option in options if option.startswith("worker=")]
+        assert {*options} <= {"--build", "--scale", *(f"worker={count}" for count in scale)}
+        if self.redis is None:
+            self.redis = self.start("redis")
+        wait_until(lambda: healthy(self, "redis"), WITHIN_S)
+        if "--build" in options:
+            self.built.append(self.compile_kernels())
+        count = scale[0] if scale else 1
+        self.workers += [self.start("worker") for _ in range(count - len(self.workers))]
+        wait_until(lambda: healthy(self, "worker"), WITHIN_S)
+        wait_until(lambda: len(json.loads(self.run("status", "--json"))["workers"]) == count, WITHIN_S)
+        for process in (self.redis, *self.workers):
+            self.look(process.pid)
+
     def compile_kernels(self) -> str:
         """What the build of the image does; returns what it printed."""
         code, out = self.ended(self._popen([sys.executable, "-m", "workers.kernels"], "worker"))
@@ -168,26 +205,21 @@ def stop(process: "subprocess.Popen[str]", service: Mapping[str, str]) -> int:
 
 
 def test_the_services_work_together_and_show_their_password_to_nobody(host: Host) -> None:
-    """Redis, two workers, and the commands of a first day, all with a password of every awkward sign."""
-    redis = host.start("redis")
-    wait_until(lambda: healthy(host, "redis"), WITHIN_S)
-    assert re.fullmatch(r"(\d+) kernels: \1 compiled, 0 loaded\n", host.compile_kernels())
-    workers = [host.start("worker") for _ in range(2)]
-    wait_until(lambda: healthy(host, "worker"), WITHIN_S)
-
-    assert "8 users" in host.run("import", "/data/ratings.csv", "--user", "user", "--item", "item")
-    host.run("fit")
-    host.run("batch")
+    """The page's commands, one after the other and to the letter, with a password of every awkward sign."""
+    lines = [line for line in shown_commands((ROOT / PAGE).read_text()) if line.startswith("docker compose ")]
+    said = "".join(map(host.compose, lines))
+    assert "8 users" in said
+    assert "User 601" in said
     # The caller's own setting has come through: four, not twenty.
-    assert len(host.run("get", "3", "--json").split('"item"')) - 1 == 4
-    for process in (redis, *workers):
-        host.look(process.pid)
+    assert len(host.run("get", "601", "--json").split('"item"')) - 1 == 4
+    assert re.fullmatch(r"(\d+) kernels: \1 compiled, 0 loaded\n", host.built[0])
+    assert re.fullmatch(r"(\d+) kernels: 0 compiled, \1 loaded\n", host.built[-1])
+    assert len(host.workers) == 4
 
-    assert re.fullmatch(r"(\d+) kernels: 0 compiled, \1 loaded\n", host.compile_kernels())
-
-    assert [stop(worker, host.services["worker"]) for worker in workers] == [0, 0]
+    host.compose("docker compose stop worker")
     assert not healthy(host, "worker")
-    assert stop(redis, host.services["redis"]) == 0
+    assert host.redis
+    assert stop(host.redis, host.services["redis"]) == 0
     assert not healthy(host, "redis")
 
     # Each of them was really seen: programs by their name, and the environment by a variable that is in it.

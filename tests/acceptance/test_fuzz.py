@@ -26,7 +26,7 @@ from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.settings import Settings, load_settings, variable_of
 from shared.snapshots import open_snapshot
-from shared.wire import Chunk, Finish, Reduce, Split, encode_job
+from shared.wire import Chunk, Finish, Night, Reduce, Split, encode_job
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.system import WAIT_S, System, synthetic_pairs
 
@@ -199,7 +199,7 @@ def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
 def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
     """A job whose body is anything is done or refused, and the worker lives."""
     flow = "0123456789abcdef"
-    bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0))]
+    bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0), Night())]
 
     def attempt(value: tuple[bytes, str]) -> None:
         data, job_id = value

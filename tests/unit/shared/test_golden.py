@@ -101,6 +101,9 @@ def golden(*names: str) -> list[Any]:
 def test_every_format_has_its_golden_values() -> None:
     """In this release's directory; a new format comes with its file."""
     assert {path.stem for path in (ROOT / VERSION).glob("*.json")} == {*FORMATS, *HASHES, "job"}
+    written = {codec for codec in vars(wire).values() if isinstance(codec, Codec)}
+    assert written <= {codec for codec, _ in FORMATS.values()}
+    assert {example.values[0].example["value"]["f"] for example in golden("job")} == set(TASKS)
 
 
 @pytest.mark.parametrize("golden", golden(*FORMATS))
