@@ -12,6 +12,7 @@ from producer.cli import (
     demo,
     doctor,
     enqueue,
+    everybody,
     fit,
     get,
     importing,
@@ -34,7 +35,8 @@ app = typer.Typer(
 )
 # In the order in which somebody meets them.
 for noun in (
-    importing, fit, enqueue, get, show, similar, batch, job, status, dead, doctor, config, workers, demo, version,
+    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, dead, doctor, config, workers, demo,
+    version,
 ):  # fmt: skip
     noun.register(app)
 

@@ -32,8 +32,8 @@ def guarded(run: Callable[[], object]) -> int:
     except typer.TyperException as error:
         say(error.format_message())
         return 2
-    except BrokenPipeError:
-        # Whoever read our output has had enough, as `head` does.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has had enough, as `head` does; within a command typer makes an exit of that.
         _forget_output()
         return 0
     except OSError as error:
