@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
 def users(as_json: AsJson = False) -> None:
     """Print the ids of all users of the current snapshot, one a line, in the order of their bytes.
 
-    They are read from the store as they are printed; Redis is not asked. A line break or another control character
-    in an id is printed as an escape, and with --json as JSON has it.
+    They are read from the store as they are printed; Redis is not asked.
+    A control character in an id is printed as an escape.
 
     Example: reckoner users | head -n 3
     """
