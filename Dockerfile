@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="Ready Reckoner" \
     org.opencontainers.image.description="Keeps every user's next N recommendations ready in Redis." \
     org.opencontainers.image.licenses="Apache-2.0"
 # A fixed number, so that volumes and secrets can be given to it; the directory is what a new volume looks like.
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/tmp --shell /usr/sbin/nologin reckoner \
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/tmp --shell /usr/sbin/nologin reckoner \
     && install --directory --owner reckoner --group reckoner /artifacts
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/kernels /opt/kernels
