@@ -173,13 +173,17 @@ class Reckoner(Operations):
             record, _ = await self.reach()
             return await self._questions.history(user, n, record)
 
-    async def wait(self, jobs: Sequence[str], timeout: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
+    async def wait(
+        self, jobs: Sequence[str], *, timeout: float | None = None
+    ) -> AsyncIterator[tuple[str, Flow | None]]:
         """Yield each job with its flow as it ends, None for one that is not known (any more).
 
         Raises:
             WaitTimeoutError: some had not ended in time.
             RedisUnavailableError: Redis was away for longer than a minute.
+            UsageError: they are one text and not several.
         """
+        require_texts("job", jobs)
         async for ended in self._waiting.ends(jobs, timeout):
             yield ended
 

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from producer.answers import RunReport
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
 from shared.heartbeats import Heard, Heartbeats
 from shared.redis.keys import in_progress_key
 from shared.redis.scripts import ask
-from shared.runs import Run, Runs
+from shared.runs import Runs
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -47,17 +48,10 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class RunNow:
+class RunNow(RunReport):
     """A run that has not ended: how far it is, and how long it has been under way."""
 
-    run: Run
-    blocks_done: int
     age_ms: int
-
-    @property
-    def users_done(self) -> int:
-        """How many users the blocks that are done have, at least; the last block may be smaller than the others."""
-        return min(self.blocks_done * self.run.block_size, self.run.users)
 
     @property
     def users_per_second(self) -> float:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
+from redis.exceptions import RedisError
+
 from shared.cancelling import end
 from shared.errors import ClientClosedError, RedisUnavailableError, WaitTimeoutError
 from shared.flow_state import DamagedFlowError, Flow
 from shared.flows import Flows
-from shared.redis.connections import is_server_trouble
+from shared.redis.connections import is_server_trouble, unavailable
 
 if TYPE_CHECKING:
     from arq import ArqRedis
@@ -153,6 +155,8 @@ class Waiting:
                     if not is_server_trouble(error):
                         raise
                     await patiently(self._listening.ping)
+                except RedisError as reason:
+                    self._tell_all(unavailable(self._listening, reason))
                 except Exception as reason:
                     self._tell_all(reason)
                 await asyncio.sleep(KNOCK_S)

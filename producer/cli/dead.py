@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import counted, print_facts, print_json, print_line, print_table, say
+from producer.cli.output import counted, moment, print_facts, print_json, print_line, print_table, say
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def list_letters(
             for letter in found:
                 print_json(_as_object(letter))
         elif found:
-            rows = [(x.id, x.kind, _about(x), x.reason, _moment(x)) for x in found]
+            rows = [(x.id, x.kind, _about(x), x.reason, moment(x.at_ms)) for x in found]
             print_table(("id", "kind", "about", "reason", "when"), rows)
         else:
             say("There are no dead letters.")
@@ -193,7 +192,7 @@ def _as_object(letter: "DeadLetter") -> dict[str, Any]:
     if asked is not None and letter.block is not None:
         asked["block"] = letter.block
     return {
-        "id": letter.id,
+        "letter": letter.id,
         "kind": letter.kind,
         "of": letter.of,
         "subject": letter.subject,
@@ -213,7 +212,12 @@ def _as_text_or_hex(data: bytes) -> dict[str, str | None]:
 
 
 def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
-    facts = [("id", letter.id), ("kind", letter.kind), ("when", _moment(letter)), ("reason", letter.reason or "none")]
+    facts = [
+        ("id", letter.id),
+        ("kind", letter.kind),
+        ("when", moment(letter.at_ms, exact=True)),
+        ("reason", letter.reason or "none"),
+    ]
     if letter.spec is not None:
         return [
             *facts,
@@ -261,12 +265,3 @@ def _in_words(spec: "Spec", block: int | None) -> str:
             return f"how similar items {spec.item} and {spec.other} are"
         case HistorySpec():
             return f"what user {spec.user} has had"
-
-
-def _moment(letter: "DeadLetter") -> str:
-    from contextlib import suppress
-
-    # A planted id can be a moment that no calendar has.
-    with suppress(OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(letter.at_ms / 1000).astimezone().isoformat(" ", "seconds")
-    return "at no time"

@@ -7,7 +7,7 @@ import typer
 
 from producer.cli.edge import complete, connect, going_on
 from producer.cli.lists import print_answers, print_basket
-from producer.cli.output import print_json, print_line, progress_bar, say
+from producer.cli.output import counted, print_json, print_line, progress_bar, say
 from producer.cli.users import AsJson, History, Places, Users, UsersFile, read_basket, read_users
 from producer.cli.work import minding_workers
 from producer.defaults import USERS_AT_ONCE
@@ -63,8 +63,8 @@ def enqueue(
     failed = complete(ask())
     if failed:
         user, reason = next(iter(failed.items()))
-        more = f", and those for {len(failed) - 1} others failed too" if len(failed) > 1 else ""
-        raise FlowFailedError(f"The job for user {user} failed: {reason}{more}.", failed=failed)
+        more = f", and so did {counted(len(failed) - 1, 'other job')}" if len(failed) > 1 else ""
+        raise FlowFailedError(f"The job for user {user} failed{more}: {reason}.", failed=failed)
 
 
 def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh: bool) -> None:

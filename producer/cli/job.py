@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import moment, print_facts, print_json, print_line
+from producer.cli.output import counted, moment, print_facts, print_json, print_line
 from producer.cli.runs import as_facts, as_object
 from producer.cli.tasks import print_shares, print_tasks
 from producer.cli.users import AsJson
@@ -70,7 +70,7 @@ def _told(report: "JobReport") -> dict[str, Any]:
         case UserSpec() | HistorySpec():
             told |= {"user": spec.user, "generation": spec.generation}
         case BasketSpec():
-            told |= {"items": spec.items, "generation": spec.generation}
+            told |= {"basket": spec.items, "generation": spec.generation}
         case SimilarSpec():
             told |= {"item": spec.item, "other": spec.other, "generation": spec.generation}
         case BlockSpec():
@@ -89,8 +89,8 @@ def _told(report: "JobReport") -> dict[str, Any]:
 def _facts(report: "JobReport") -> list[tuple[str, str]]:
     flow, told = report.flow, _told(report)
     facts = [(name, str(told[name])) for name in ("job", "kind", "state", "reason") if told[name]]
-    if "items" in told:
-        facts.append(("items", f"{len(told['items']):,}"))
+    if "basket" in told:
+        facts.append(("basket", counted(len(told["basket"]), "item")))
     asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
     facts += [(name, str(told[name])) for name in asked if told.get(name) is not None]
     facts.append(("created", moment(flow.created_ms, exact=True)))

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from producer.cli.output import counted, print_json, print_line, print_table
+from producer.cli.output import counted, print_filled, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,5 @@ def _print_places(places: "Iterable[Entry]") -> None:
     for rank, entry in enumerate(places, 1):
         score = "" if entry.score is None else f"{entry.score:.4f}"
         rows.append((str(rank), entry.item, entry.title or "", score, entry.because_title or entry.because or ""))
-    columns = ("", "item", "title", "score", "because")
-    shown = [i for i, name in enumerate(columns) if not name or any(row[i] for row in rows) or name == "item"]
-    print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=("", "score"))
+    print_filled(("", "item", "title", "score", "because"), rows, numbers=("", "score"))
     print_line("")

@@ -95,6 +95,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
         print(line.rstrip())
 
 
+def print_filled(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table without the columns that are empty, and nothing at all where there are no rows."""
+    shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    if shown:
+        print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=numbers)
+
+
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names with their values, one a line."""
     known = list(facts)

@@ -1,6 +1,5 @@
 """`reckoner show`: what a user had, what is recommended to them and why, beside what the generation before had."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import counted, print_json, print_line, print_table, say
+from producer.cli.output import counted, print_filled, print_json, print_line, say
 from producer.cli.users import AsJson, Places
 from producer.cli.work import minding_workers
 
@@ -118,7 +117,7 @@ def _print(shown: Shown) -> None:
         (had.title or had.item, "" if had.time_ms is None else _day(had.time_ms), _number(had.weight))
         for had in history.items
     ]
-    _print_filled(("had", "when", "weight"), rows, numbers=("weight",))
+    print_filled(("had", "when", "weight"), rows, numbers=("weight",))
     print_line("")
     if shown.source == "popular":
         print_line(
@@ -127,7 +126,7 @@ def _print(shown: Shown) -> None:
         )
     else:
         print_line(f"Their list in generation {history.generation}, {_compared_with(shown)}")
-    _print_filled(
+    print_filled(
         ("", "item", "score", "because", "before"),
         [
             (
@@ -146,7 +145,7 @@ def _print(shown: Shown) -> None:
     if shown.left:
         print_line("")
         print_line("No more in it")
-        _print_filled(
+        print_filled(
             ("before", "item"), [(str(rank), title or item) for rank, item, title in shown.left], numbers=("before",)
         )
 
@@ -157,13 +156,6 @@ def _compared_with(shown: Shown) -> str:
     if shown.before is None:
         return f"beside {shown.previous}, in which they had none"
     return f"beside {shown.previous}"
-
-
-def _print_filled(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str]) -> None:
-    """Print a table without the columns that are empty."""
-    shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
-    if rows:
-        print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=numbers)
 
 
 def _day(ms: int) -> str:

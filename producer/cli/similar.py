@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producer.cli.edge import complete, connect, readable
-from producer.cli.output import counted, print_facts, print_json, print_line, print_table, say
+from producer.cli.output import counted, print_facts, print_filled, print_json, print_line, say
 from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
 
@@ -21,9 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def similar(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="The item's id.")],
-    other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", help="Another item's id, to compare it with.")
-    ] = None,
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another item's id, to compare it with.")] = None,
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many neighbours to print.")] = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -45,12 +43,14 @@ def similar(
             return await reckoner.similar(wanted, other=compared)
 
     answer = complete(look())
+    from producer.answers import Similar
+
     if as_json:
         print_json(asdict(answer))
-    elif compared is None:
-        _print_neighbours(answer)  # type: ignore[arg-type]
+    elif isinstance(answer, Similar):
+        _print_neighbours(answer)
     else:
-        _print_comparison(answer)  # type: ignore[arg-type]
+        _print_comparison(answer)
 
 
 def named(item: str, title: str | None) -> str:
@@ -66,10 +66,7 @@ def _print_neighbours(answer: "Similar") -> None:
     rows = [
         (str(rank), near.item, near.title or "", f"{near.similarity:.4f}") for rank, near in enumerate(answer.items, 1)
     ]
-    if not any(row[2] for row in rows):
-        rows = [(rank, item, similarity) for rank, item, _, similarity in rows]  # type: ignore[misc]
-    columns = ("", "item", "title", "similarity") if len(rows[0]) == 4 else ("", "item", "similarity")
-    print_table(columns, rows, numbers=("", "similarity"))
+    print_filled(("", "item", "title", "similarity"), rows, numbers=("", "similarity"))
 
 
 def _print_comparison(answer: "Compared") -> None:

@@ -1,4 +1,4 @@
-"""What a command says while it waits and no worker runs."""
+"""What a command says while it waits and Redis or the workers are away."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 PAUSE_S = 1.0
 
 NOBODY = "No worker is running; this waits until one is, for example one started with `reckoner worker`."
+NO_REDIS = "Redis does not answer; this waits for it, but not for longer than a minute."
 
 
 @asynccontextmanager
 async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> AsyncIterator[None]:
-    """While the block waits, tell once whenever no worker is running."""
+    """While the block waits, tell once whenever Redis is away or no worker is running."""
     import asyncio
 
     minding = asyncio.create_task(_mind(reckoner, tell))
@@ -30,12 +31,17 @@ async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
     import asyncio
 
     from producer.status import read_workers
-    from producer.waiting import patiently
+    from shared.redis.connections import is_server_trouble
 
-    told = False
+    told = None
     while True:
         await asyncio.sleep(PAUSE_S)
-        nobody = not await patiently(lambda: read_workers(reckoner.redis, reckoner.keys))
-        if nobody and not told:
-            tell(NOBODY)
-        told = nobody
+        try:
+            missing = None if await read_workers(reckoner.redis, reckoner.keys) else NOBODY
+        except Exception as error:
+            if not is_server_trouble(error):
+                raise
+            missing = NO_REDIS
+        if missing not in (None, told):
+            tell(missing)
+        told = missing

@@ -95,9 +95,9 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Re
     assert "job planted" in lines[1]
     assert "damaged" in lines[0]
     objects = commands.run("dead", "list", "--json", "-n", "2").objects
-    assert [letter["id"] for letter in objects] == [planted, bytes_]
+    assert [letter["letter"] for letter in objects] == [planted, bytes_]
     assert objects[1] == {
-        "id": bytes_,
+        "letter": bytes_,
         "kind": "refused",
         "of": "job",
         "subject": "planted",

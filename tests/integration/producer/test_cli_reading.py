@@ -25,6 +25,7 @@ from shared.wire import (
     UserSpec,
 )
 from tests.commands import CommandLine
+from tests.conftest import StartServer
 from tests.world import make_known
 
 ITEMS = [f"item {i:02d}" for i in range(20)]
@@ -160,6 +161,31 @@ def test_waiting_says_that_nobody_works_and_what_goes_on(commands: CommandLine, 
     assert commands.run("status", "--json").objects[0]["queued"] == 1
 
 
+def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Path) -> None:
+    """A server that stops in the middle is told of while the command bears with it."""
+    server = fresh_server()
+    commands = CommandLine(redis_url=server.url, home=tmp_path)
+    asyncio.run(know(server.url))
+    process = commands.start("enqueue", "7", "--wait")
+    assert process.stderr is not None
+    try:
+        assert "No worker is running" in process.stderr.readline()
+        server.kill()
+        assert "Redis does not answer" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "Stopped waiting; the jobs go on.\n")
+
+
+async def know(url: str) -> None:
+    """Make a generation current in which nobody has a list."""
+    async with Reckoner(url) as client:
+        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
+        await make_known(client.redis, client.keys, record, {})
+
+
 async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
     """Ctrl-C names the run, a second batch joins it, and status and job show it."""
     code, err = interrupted(commands.start("batch", "--block", "5", "--in-flight", "2"), "No worker is running")
@@ -226,11 +252,30 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
     assert "its worker died 3 times" in commands.run("job", flow.id).out
 
 
+async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+    """The first is named with the reason."""
+    process = commands.start("enqueue", "7", "8", "--wait")
+    try:
+        live = reckoner.keys.live
+        members = await eventually(lambda: reckoner.redis.zrange(live, 0, -1), lambda found: len(found) == 2)
+        for member in members:
+            flow = await reckoner.flows.load(member.decode().removeprefix("flow:"))
+            assert flow is not None
+            assert await reckoner.flows.fail(flow, "its worker died 3 times")
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    first, _, rest = err.splitlines()[-1].partition(" failed, ")
+    assert first in {"The job for user 7", "The job for user 8"}
+    assert rest == "and so did 1 other job: its worker died 3 times."
+
+
 async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
     """Whose list, which items, which question; all items of a basket for programs, and their number for people."""
     specs: list[tuple[ClickSpec, dict[str, object], str]] = [
         (UserSpec("7", generation), {"kind": "user", "user": "7"}, "user         7"),
-        (BasketSpec(["a", "b"], generation), {"kind": "basket", "items": ["a", "b"]}, "items        2"),
+        (BasketSpec(["a", "b"], generation), {"kind": "basket", "basket": ["a", "b"]}, "basket       2 items"),
         (SimilarSpec("a", None, generation, 3), {"kind": "similar", "item": "a", "other": None}, "item         a"),
         (SimilarSpec("a", "b", generation, 3), {"kind": "similar", "item": "a", "other": "b"}, "other        b"),
         (HistorySpec("7", generation, 3), {"kind": "history", "user": "7"}, "user         7"),

@@ -224,6 +224,26 @@ async def test_one_text_is_not_several(reckoner: Reckoner, call: str) -> None:
         await getattr(reckoner, call)("Ada")
 
 
+async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
+    """Nor is the id of one job waited for letter by letter."""
+    with pytest.raises(UsageError, match=r"^Several jobs are needed here"):
+        await anext(reckoner.wait("abc"))
+
+
+async def test_a_user_who_may_not_listen_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
+    """All who wait get the same error, whichever call they wait in."""
+    server = fresh_server()
+    async with Reckoner(server.url, prefix=prefix) as reckoner:
+        await know(reckoner, reckoner.redis)
+        await ask(reckoner.redis, "ACL SETUSER", "default", "-subscribe")
+        asked = await reckoner.enqueue("Ada")
+        assert asked.job is not None
+        calls: list[Awaitable[object]] = [reckoner.recommend("Bob"), anext(reckoner.wait([asked.job]))]
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, RedisUnavailableError)
+            assert str(error).startswith("Redis at unix://")
+
+
 async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
     """Whatever is asked, at once."""
     server = fresh_server()

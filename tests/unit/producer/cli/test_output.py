@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.cli.output import lasting, mebibytes, moment, plain, print_facts, print_table, progress_bar
+from producer.cli.output import lasting, mebibytes, moment, plain, print_facts, print_filled, print_table, progress_bar
 
 
 @given(st.text())
@@ -39,6 +39,14 @@ def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> N
     assert lines[2].split() == [long, "1"]
     assert lines[3].split() == ["[/red]\\n", "22"]
     assert lines[2].endswith(" 1")
+
+
+def test_a_column_without_contents_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its heading goes too; a table without rows is none."""
+    print_filled(("id", "title", "n"), [("a", "", "1"), ("b", "", "")], numbers=("n",))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()][::2] == [["id", "n"], ["a", "1"]]
+    print_filled(("id",), [])
+    assert capsys.readouterr().out == ""
 
 
 def test_facts_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
