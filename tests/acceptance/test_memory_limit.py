@@ -27,8 +27,10 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
 
             await eventually(well_under_way)
             await reckoner.redis.config_set("maxmemory", 1)
-            await asyncio.sleep(1.0)  # what was under way comes to its end
-            paused = await blocks_ended()
+            ended, paused = -1, await blocks_ended()
+            while ended < paused:
+                await asyncio.sleep(1.0)  # what was under way comes to its end
+                ended, paused = paused, await blocks_ended()
             assert 5 <= paused < 60
             os.kill(workers.pids[0], signal.SIGKILL)
             await asyncio.sleep(2.0)
