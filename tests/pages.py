@@ -45,9 +45,14 @@ def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterato
         yield from commands(registered.typer_instance, (*parents, str(group_name)))
 
 
+def code_in_a_cell(line: str) -> str:
+    """A line of code in a table, where a bar would end the cell, code or not."""
+    return f"`{line}`".replace("|", "\\|")
+
+
 def command_table() -> str:
     """Every command with what it does and how it is called."""
-    rows = [f"| `{c.name}` | {c.what} | {'<br>'.join(f'`{e}`' for e in c.examples)} |" for c in commands()]
+    rows = [f"| `{c.name}` | {c.what} | {'<br>'.join(map(code_in_a_cell, c.examples))} |" for c in commands()]
     return "\n".join(["| command | what it does | for example |", "| --- | --- | --- |", *rows])
 
 

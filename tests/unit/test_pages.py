@@ -73,3 +73,11 @@ def test_what_a_page_names_is_there(page: str) -> None:
     for command in shown_commands(TEXTS[page]):
         if command.startswith("make "):
             assert command.split()[1] in TARGETS, command
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_table_has_as_many_cells_in_each_row(page: str) -> None:
+    """A bar in a command would end its cell, and what follows would not be shown."""
+    prose = re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?:^\|.*\|\n)+", prose, flags=re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
