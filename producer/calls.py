@@ -63,12 +63,14 @@ async def within(timeout: float | None) -> AsyncIterator[None]:
         raise WaitTimeoutError from error
 
 
-def require_text(kind: str, text: str) -> None:
+def require_text(kind: str, text: object) -> None:
     """Make sure that a text can be the id of a `kind`.
 
     Raises:
-        UsageError: it cannot be written as UTF-8.
+        UsageError: it is no text, or cannot be written as UTF-8.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"The {kind} {text!a} is no text, and ids are texts: give it as a str.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

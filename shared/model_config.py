@@ -17,7 +17,9 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How similar items are found."""
 
     similarity: Annotated[Literal["cosine"], Meta(description="The formula.")] = "cosine"
-    neighbours: Annotated[int, Meta(description="K, how many similar items are kept for each item.", ge=1)] = 100
+    neighbours: Annotated[
+        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=1_000_000_000)
+    ] = 100
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0
     )

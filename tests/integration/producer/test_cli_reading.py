@@ -331,6 +331,8 @@ def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
         (("job", b"\xff"), "not UTF-8"),
         (("fit", "--similarity", "pearson"), "cosine"),
         (("fit", "--shrink", "inf"), "--shrink"),
+        (("fit", "--neighbours", "9" * 20), "--neighbours"),
+        (("fit", "--neighbours", "1000000001"), "--neighbours"),
         (("batch", "--in-flight", "0"), "--in-flight"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from arq import ArqRedis
@@ -222,6 +222,18 @@ async def test_one_text_is_not_several(reckoner: Reckoner, call: str) -> None:
     """A plural call would take it letter by letter."""
     with pytest.raises(UsageError, match=r"^Several users are needed here, and 'Ada' is one text"):
         await getattr(reckoner, call)("Ada")
+
+
+async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
+    """Whoever keeps users by number is told that ids are texts."""
+    number: Any = 5
+    calls: list[Awaitable[object]] = [
+        reckoner.get(number), reckoner.recommend(number), reckoner.enqueue(number), reckoner.recommend_for([number]),
+        reckoner.similar(number), reckoner.history(number),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(UsageError, match=r"^The (user|item) 5 is no text, and ids are texts: give it as a str\.$"):
+            await call
 
 
 async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
