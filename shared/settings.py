@@ -139,6 +139,14 @@ def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: b
         # In a path it would stop whoever opens that, with an error that nobody foresees.
         if isinstance(value, str) and "\0" in value:
             raise SettingsError(f"{name_of(field)} cannot be used: it has a NUL character.")
+        # A path may be any bytes; where msgspec looks into a text, it has to be one.
+        try:
+            msgspec.convert({field: value}, Settings, strict=strict)
+        except UnicodeEncodeError:
+            raise SettingsError(f"{name_of(field)} cannot be used: it is not UTF-8 text.") from None
+        except msgspec.ValidationError:
+            # Told of below, with all others.
+            continue
     try:
         settings = msgspec.convert(values, Settings, strict=strict)
     except msgspec.ValidationError as error:

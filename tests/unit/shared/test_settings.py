@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings
+from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings, variable_of
 
 WRONG = {
     "PREFIX": "a secret of one with spaces",
@@ -185,3 +185,16 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert refusal({FILE_VARIABLE: str(gone)}) == f"The settings file {gone} cannot be read: No such file or directory."
     assert "Is a directory" in refusal({FILE_VARIABLE: str(tmp_path)})
     assert "this is no path" in refusal({FILE_VARIABLE: "a\0b"})
+
+
+@pytest.mark.parametrize("field", ["list_length", "first_look_s", "prefix", "log_level", "nightly"])
+def test_bytes_that_are_no_text_are_refused_by_name(field: str) -> None:
+    """Of a variable with such bytes Python makes half of a surrogate pair."""
+    with pytest.raises(SettingsError) as refused:
+        load_settings({variable_of(field): "\udcff"})
+    assert str(refused.value).startswith(f"{variable_of(field)} cannot be used: ")
+
+
+def test_a_path_may_be_any_bytes() -> None:
+    """As file systems have it."""
+    assert load_settings({"RECKONER_HOME": "/a \udcff"}).home_path.name == "a \udcff"
