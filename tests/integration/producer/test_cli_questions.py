@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -10,27 +10,11 @@ from typing import TypeAlias
 import pytest
 from arq import ArqRedis
 
-from shared.cancelling import end
 from shared.wire import RECORD, RESULT
 from tests.commands import CommandLine, Ended
 from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
 
 Run: TypeAlias = Callable[..., Awaitable[Ended]]
-
-
-@pytest.fixture
-async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
-    """The world's second generation, for which a worker works."""
-    made = await hand.adopt(world, 1)
-    working = asyncio.create_task(work(hand))
-    yield made
-    await end(working)
-
-
-async def work(hand: Hand) -> None:
-    while True:
-        await hand.deliver_all()
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

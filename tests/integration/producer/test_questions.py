@@ -7,7 +7,6 @@ import pytest
 from arq import ArqRedis
 
 from producer.client import Reckoner
-from shared.cancelling import end
 from shared.errors import (
     FlowFailedError,
     ItemUnknownError,
@@ -19,21 +18,6 @@ from shared.errors import (
 from shared.redis.scripts import ask
 from shared.wire import MOST_BASKET_BYTES, RECORD
 from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
-
-
-@pytest.fixture
-async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
-    """One of the world's generations, for which a worker works."""
-    made = await hand.adopt(world, 1)
-    working = asyncio.create_task(work(hand))
-    yield made
-    await end(working)
-
-
-async def work(hand: Hand) -> None:
-    while True:
-        await hand.deliver_all()
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

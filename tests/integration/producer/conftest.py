@@ -1,0 +1,25 @@
+"""Fixtures for tests of the client and the commands: a generation for which a worker works."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.cancelling import end
+from tests.world import Generation, Hand, World
+
+
+@pytest.fixture
+async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
+    """The world's second generation, and a worker whose jobs are delivered."""
+    made = await hand.adopt(world, 1)
+    working = asyncio.create_task(work(hand))
+    yield made
+    await end(working)
+
+
+async def work(hand: Hand) -> None:
+    """Do what is asked for, for ever."""
+    while True:
+        await hand.deliver_all()
+        await asyncio.sleep(0.01)
