@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from shared.codecs import Codec
 from shared.errors import NothingFittedError, WireError
 from shared.flows import SLICE
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import Value, ask, call
-from shared.wire import BASKET, RECORD, RESULT, BasketResult, Codec, Options, Record, Result
+from shared.wire import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

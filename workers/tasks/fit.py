@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 
 from shared.balance import balance
+from shared.codecs import Codec
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.flow_state import Flow
 from shared.model_config import ModelConfig, config_of, model_id
@@ -15,7 +16,7 @@ from shared.models import write_model
 from shared.results import generation_id
 from shared.snapshots import Snapshot
 from shared.store import Store
-from shared.wire import Codec, FitSpec, Options, Part, Plan, Record
+from shared.wire import FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
 from workers.kernels.build import Rows, build_rows, join_rows
 from workers.kernels.work import row_work

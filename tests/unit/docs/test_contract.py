@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from shared.codecs import Codec
 from shared.errors import WireError
-from shared.wire import BASKET, RECORD, RESULT, BasketResult, Codec, Options, Record, Result, ScoredItem
+from shared.wire import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result, ScoredItem
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
 SHAPES = {"result": Result, "scored_item": ScoredItem, "basket": BasketResult, "record": Record, "options": Options}

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from shared import wire
+from shared.codecs import Codec
 from shared.dead_letters import decode_letter
 from shared.flow_state import decode_flow
 from shared.redis.keys import Keys
@@ -32,7 +33,6 @@ from shared.wire import (
     TRACE,
     BasketResult,
     Beat,
-    Codec,
     Outcome,
     Partial,
     Plan,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.codecs import Codec, SealedCodec
 from shared.errors import WireError
 from shared.wire import (
     BASKET,
@@ -29,7 +30,6 @@ from shared.wire import (
     Best,
     BlockSpec,
     Chunk,
-    Codec,
     Finish,
     FitSpec,
     History,
@@ -47,7 +47,6 @@ from shared.wire import (
     Result,
     Running,
     ScoredItem,
-    SealedCodec,
     SimilarItem,
     SimilarSpec,
     Split,
