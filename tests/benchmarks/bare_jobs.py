@@ -1,0 +1,88 @@
+"""Measures jobs that do nothing, or wait: what a queue costs by itself.
+
+Two worker processes are started and stand still (SIGSTOP) while the queue is filled; so neither their start nor the
+producer is measured. What is measured is the time from the begin of the first job to the end of the last one, by a
+clock that all processes share. All sides have the same server, an empty database, msgpack, no logs and no results, and
+run as many jobs at a time in each process. Every process notes the number of each job; together they must have each
+once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from shared.redis.connections import connect
+from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, halted, once_each
+from tests.benchmarks.frame import Figures, WrongAnswerError
+
+QUEUE = "benchmark"
+# How many jobs stock arq's producer sends at the same time; it has no bulk form.
+AT_ONCE = 200
+DONE_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue with its own workers: which Python runs which program, and how its producer fills it."""
+
+    name: str
+    python: Path
+    program: tuple[str, ...]
+    fill: Callable[[str, int], Awaitable[None]]
+    """Given the URL and how many."""
+
+
+@dataclass(frozen=True)
+class BareJobs:
+    """A measurement of one queue on the server at `url`, whose database it empties."""
+
+    url: str
+    scratch: Path
+    queue: Queue
+    jobs: int
+    processes: int = 2
+    max_jobs: int = 50
+    options: tuple[str, ...] = ()
+
+    async def __call__(self) -> Figures:
+        """The jobs per second of one round."""
+        redis = Redis.from_url(self.url)
+        await redis.flushdb()
+        program = [*self.queue.program, "--url", self.url, "--queue", QUEUE, "--max-jobs", str(self.max_jobs)]
+        program += self.options
+        async with crew([program] * self.processes, self.scratch, self.queue.python) as workers:
+            with halted([worker.pid for worker in workers]):
+                await self.queue.fill(self.url, self.jobs)
+            await all_done(workers, self.jobs, DONE_WITHIN_S)
+            deliveries = [delivery for worker in workers for delivery in await worker.end()]
+        await redis.flushdb()
+        await redis.aclose()
+        once_each(deliveries, self.jobs)
+        took_s = max(delivery.ended_s for delivery in deliveries) - min(delivery.began_s for delivery in deliveries)
+        return {"jobs/s": self.jobs / took_s}
+
+
+async def fill_stock(url: str, jobs: int) -> None:
+    """Enqueue as stock arq does, one at a time, some at once."""
+    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, max_connections=AT_ONCE)
+    for start in range(0, jobs, AT_ONCE):
+        await asyncio.gather(
+            *(redis.enqueue_job("work", number) for number in range(start, min(start + AT_ONCE, jobs)))
+        )
+    await redis.aclose()
+
+
+def ardiq(python: Path) -> Queue:
+    """ArdiQ, run by the Python of its own environment."""
+
+    async def fill(url: str, jobs: int) -> None:
+        command = [str(python), str(PROGRAMS), "worker_ardiq", "--url", url, "--queue", QUEUE, "--fill", str(jobs)]
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+        if await process.wait():
+            raise WrongAnswerError("its producer failed")
+
+    return Queue("ArdiQ", python, ("worker_ardiq",), fill)

@@ -1,0 +1,46 @@
+"""Environments of their own for those whom we are compared with, below `.venv`, which `make clean` removes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.interpreters import interpreters
+
+PLACE = Path(__file__).absolute().parent.parent.parent / ".venv" / "peers"
+INSTALL_S = 300.0
+
+
+class NoEnvironmentError(Exception):
+    """A peer cannot be installed here; the sentence says why."""
+
+
+def peer_python(name: str, version: str, *requirements: str) -> Path:
+    """The Python of a peer's environment, which is made when it is not there yet.
+
+    Raises:
+        NoEnvironmentError: there is no such Python on this machine, or the peer does not install.
+    """
+    python = PLACE / name / "bin" / "python"
+    stamp = PLACE / name / f"{'-'.join(requirements)}.installed"
+    if stamp.exists():
+        return python
+    base = interpreters().get(version)
+    if base is None:
+        raise NoEnvironmentError(f"there is no Python {version} on this machine")
+    _uv("venv", "--clear", "--python", base, str(PLACE / name))
+    _uv("pip", "install", "--python", str(python), *requirements)
+    stamp.touch()
+    return python
+
+
+def _uv(*arguments: str) -> None:
+    command = [str(Path(sys.prefix) / "bin" / "uv"), "--no-config", "--quiet", *arguments]
+    # A Python is used when it is at hand, and not fetched from wherever.
+    environ = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
+    try:
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoEnvironmentError(f"uv cannot be run here: {error}") from error
+    if done.returncode:
+        raise NoEnvironmentError(f"uv {arguments[0]} says: {' '.join(done.stderr.split())[:300]}")

@@ -1,0 +1,157 @@
+"""The frame of every benchmark: rounds in turn, medians and ratios, a table, and the JSON that is kept.
+
+What is compared is measured in one run: in every round each side once, one after the other, so that a machine which
+is slower for a while is so for all. A figure is the median of its side's rounds. A side whose answer is wrong in one of
+them has no figures at all: there is no speed of a wrong answer.
+"""
+
+import os
+import platform
+import statistics
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+Figures = Mapping[str, float]
+Measure = Callable[[], Awaitable[Figures]]
+
+BYTES_PER_GB = 1e9
+
+
+class WrongAnswerError(Exception):
+    """What a side delivered is not what was asked of it."""
+
+
+class Side:
+    """One of those who are measured: its figures by name, a value for each round, or why it has none."""
+
+    def __init__(self, name: str, trouble: str = "") -> None:
+        self.name = name
+        self.trouble = trouble
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, figures: Figures) -> None:
+        """The figures of one more round."""
+        for figure, value in figures.items():
+            self._values.setdefault(figure, []).append(value)
+
+    def median(self, figure: str) -> float | None:
+        """The median of a figure's rounds, None when the side has none."""
+        return None if self.trouble or figure not in self._values else statistics.median(self._values[figure])
+
+
+async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[str], None]) -> dict[str, Side]:
+    """Measure every side once a round; one that was wrong is told of, and not measured again."""
+    sides = {name: Side(name) for name in measures}
+    for number in range(1, rounds + 1):
+        for name, measure in measures.items():
+            side = sides[name]
+            if side.trouble:
+                continue
+            try:
+                figures = await measure()
+            except WrongAnswerError as error:
+                side.trouble = f"round {number}: {error}"
+                tell(f"{name}, {side.trouble}")
+                continue
+            side.add(figures)
+            tell(f"{name}, round {number}: " + ", ".join(f"{figure} {value:,.4g}" for figure, value in figures.items()))
+    return sides
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a benchmark's table; a value is None where there is none to show."""
+
+    what: str
+    value: float | None
+    unit: str
+    peer: str | None = None
+    peer_value: float | None = None
+    ratio: float | None = None
+    """Of the value to the peer's, in whichever order makes the better side's larger than 1."""
+    target: str
+    met: bool
+
+
+def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row:
+    """A row whose value must not be over its target."""
+    value = side.median(figure)
+    return Row(
+        what=what,
+        value=value,
+        unit=unit,
+        target=f"at most {target:g} {unit}",
+        met=value is not None and value <= target,
+    )
+
+
+def times_faster(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
+    """A row whose value, a speed, must be at least so many times the peer's."""
+    value, other = side.median(figure), peer.median(figure)
+    ratio = value / other if value is not None and other else None
+    return Row(
+        what=what,
+        value=value,
+        unit=unit,
+        peer=peer.name,
+        peer_value=other,
+        ratio=ratio,
+        target=f"at least {target:g} times",
+        met=ratio is not None and ratio >= target,
+    )
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a benchmark found, as it is kept in `results/`."""
+
+    machine: str
+    rows: list[Row]
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON that a diff can show."""
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    def show(self, console: Console, title: str) -> None:
+        """Print it as a table."""
+        table = Table(title=title, caption=self.machine, title_justify="left", caption_justify="left")
+        table.add_column("what", ratio=1)
+        for heading in ("value", "peer", "its value", "ratio", "target", "met"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            table.add_row(
+                row.what,
+                _with_unit(row.value, row.unit),
+                row.peer or "",
+                _with_unit(row.peer_value, row.unit) if row.peer else "",
+                f"{row.ratio:.2f}" if row.ratio is not None else "",
+                row.target,
+                "yes" if row.met else "NO",
+            )
+        console.print(table)
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def machine(*besides: str) -> str:
+    """What this machine says of itself, and what else took part, such as a server and its version."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / BYTES_PER_GB
+    parts = [f"{_processor()}, {cores} cores, {memory:.0f} GB", f"{platform.system()} {platform.release()}"]
+    return "; ".join([*parts, f"Python {platform.python_version()}", *besides])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

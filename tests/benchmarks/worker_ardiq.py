@@ -1,0 +1,55 @@
+"""One worker process of ArdiQ, or with `--fill` the producer of its jobs; it runs in ArdiQ's own environment."""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ardiq import Ardiq
+
+from tests.benchmarks.deliveries import Deliveries
+
+SLICE = 500
+
+
+def main() -> int:
+    """Fill the queue, or do what is in it until standard input is closed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--queue", required=True)
+    parser.add_argument("--fill", type=int)
+    parser.add_argument("--max-jobs", type=int, default=50)
+    parser.add_argument("--report", type=Path)
+    options = parser.parse_args()
+    # No results are kept, as on the other sides. It fetches twice as many as it runs at once, its own proportion.
+    app = Ardiq(options.url, options.queue, concurrency=options.max_jobs, result_ttl_ms=0)
+    asyncio.run(_fill(app, options.fill) if options.fill else _work(app, options.report))
+    return 0
+
+
+async def _fill(app: Ardiq, jobs: int) -> None:
+    work = app.ref("work")
+    for start in range(0, jobs, SLICE):
+        await app.enqueue_many([work.prepare(number) for number in range(start, min(start + SLICE, jobs))])
+
+
+async def _work(app: Ardiq, report: Path) -> None:
+    deliveries = Deliveries(0.0)
+
+    async def work(number: int) -> None:
+        await deliveries.deliver(number)
+
+    started = asyncio.Event()
+
+    async def lifespan() -> AsyncIterator[None]:
+        started.set()
+        yield
+
+    app.task(name="work")(work)
+    app.lifespan(lifespan)
+    running = asyncio.create_task(app.run())
+    await started.wait()
+    await deliveries.tell()
+    app.stop()
+    await running
+    deliveries.write(report)

@@ -1,0 +1,33 @@
+"""The supported Pythons that are on this machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+VERSIONS = tuple(f"3.{minor}" for minor in range(11, 15))
+RUNNING = f"3.{sys.version_info.minor}"
+ANSWER_S = 60.0
+
+
+def interpreters() -> dict[str, str]:
+    """Where each is, by version: the one that runs, those on the path and those of pyenv."""
+    found = {RUNNING: str(Path(sys.base_prefix) / "bin" / f"python{RUNNING}")}
+    for version in VERSIONS:
+        for python in _candidates(version):
+            # A shim on the path may be there without a Python behind it.
+            command = [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            seen = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+            if seen.stdout.strip() == version:
+                found.setdefault(version, python)
+    return found
+
+
+def _candidates(version: str) -> Iterator[str]:
+    """Where a Python of a version may be."""
+    if on_path := shutil.which(f"python{version}"):
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
