@@ -15,7 +15,8 @@ import workers
 ROOT = Path(__file__).parents[2]
 LOCKS = ("installer.lock.txt", "demo.lock.txt", "image.lock.txt", "dev.lock.txt")
 
-PINNED = re.compile(r"[a-z0-9.-]+==[A-Za-z0-9.+!-]+( ; [a-z_]+ (==|!=|<|>=) '[A-Za-z0-9.]+')? \\")
+MARKER = r"[a-z_]+ (==|!=|<|>=) '[A-Za-z0-9.]+'"
+PINNED = re.compile(rf"[a-z0-9.-]+==[A-Za-z0-9.+!-]+( ; {MARKER}( and {MARKER})*)? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
 
 
