@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -30,8 +29,8 @@ from shared.runs import Run
 from shared.settings import Settings, load_settings
 from shared.snapshots import open_snapshot, write_snapshot
 from shared.store import open_store
-from tests.reference import reference_lists, reference_rows
 from tests.servers import start_server
+from tests.truth import Truth
 
 ROOT = Path(__file__).absolute().parent.parent
 # Whatever a test waits for comes within this, or it never does; a machine that is busy is slow.
@@ -84,17 +83,16 @@ class System:
         # Programs of the tests, which are run by their path, find the packages of this repository.
         self._inherited["PYTHONPATH"] = str(ROOT)
         self._given = {"home": home, **settings}
-        self.settings = self._settings()
+        self.settings: Settings = load_settings(self.environ())
         self.keys = Keys(self.settings.prefix)
         self.store = open_store(self.settings.store_location)
         self.log = home / "workers.log"
         self._workers: list[Workers] = []
 
-    def _environ(self, **settings: object) -> dict[str, str]:
-        return {f"RECKONER_{name.upper()}": str(value) for name, value in (self._given | settings).items()}
-
-    def _settings(self, **settings: object) -> Settings:
-        return load_settings(self._environ(**settings))
+    def environ(self, **settings: object) -> dict[str, str]:
+        """The variables for a process of this system, with its settings and these."""
+        given = {f"RECKONER_{name.upper()}": str(value) for name, value in (self._given | settings).items()}
+        return self._inherited | given
 
     async def __aenter__(self) -> Self:
         self.start_server()
@@ -117,7 +115,7 @@ class System:
     ) -> Workers:
         """Start workers under a supervisor of their own; the settings are for these."""
         command = [self.python, *program, "--processes", str(processes)]
-        self._workers.append(Workers(command, self._inherited | self._environ(**settings), self.log))
+        self._workers.append(Workers(command, self.environ(**settings), self.log))
         return self._workers[-1]
 
     @property
@@ -222,29 +220,16 @@ class System:
             values = await ask(reckoner.redis, "MGET", *names) if names else []
         return {name.decode().removeprefix(start): value for name, value in zip(names, values, strict=True)}
 
-    def reference_lists(self, generation: str, neighbours: int = 100) -> dict[str, bytes]:
-        """What the cached bytes of all users of the current snapshot have to be, computed here and in another way."""
+    def truth(self, neighbours: int = 100) -> Truth:
+        """What a model of the current snapshot has to answer."""
         current = self.store.current_snapshot()
         assert current is not None
         snapshot = open_snapshot(self.store.fetch("snapshots", current))
-        by_item = (snapshot.item_ptr, snapshot.item_users, snapshot.item_weights)
-        by_user = (snapshot.user_ptr, snapshot.user_items, snapshot.user_weights)
-        rows = reference_rows(*by_item, *by_user, neighbours=neighbours)
-        lists = reference_lists(*rows, *by_user, length=self.settings.list_length)
-        items = list(map(snapshot.items.__getitem__, range(snapshot.n_items)))
-        return {
-            snapshot.users[user]: _as_json(
-                {
-                    "format": 1,
-                    "generation": generation,
-                    "items": [
-                        {"item": items[entry.item], "score": float(str(entry.score)), "because": items[entry.reason]}
-                        for entry in entries
-                    ],
-                }
-            )
-            for user, entries in enumerate(lists)
-        }
+        return Truth(snapshot, neighbours, self.settings.list_length)
+
+    def reference_lists(self, generation: str, neighbours: int = 100) -> dict[str, bytes]:
+        """What the cached bytes of all users of the current snapshot have to be, computed here and in another way."""
+        return self.truth(neighbours).lists(generation)
 
     async def forget_lists(self, generation: str) -> None:
         """Remove all users' lists from the cache."""
@@ -280,10 +265,6 @@ class System:
                 if record:
                     named |= {keys.record(record.generation), keys.titles(record.snapshot)}
         return named
-
-
-def _as_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = WAIT_S, every_s: float = 0.02) -> T:

@@ -1,0 +1,163 @@
+"""What must hold when a system is quiet after faults: every end a good one or told, every byte right, nothing left."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import shared.redis.keys as key_names
+from shared.dead_letters import DeadLetters
+from shared.flow_state import Flow
+from shared.flows import Flows
+from shared.runs import Runs
+from shared.wire import BasketSpec, UserSpec
+from tests.chaos import Chaos
+
+# Why a flow may fail when workers die, stand still and lose what they have stored.
+REASONS = (
+    r"its worker died 3 times",
+    r"(split|chunk|reduce) ran longer than [\d.]+ s",
+    r"partials were missing or damaged \d+ times",
+)
+OUTCOMES = {"passed", "refused", "superseded"}
+# What is under way has these; when nothing is, they are gone.
+PASSING = re.compile(r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue$|live$)")
+TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list"}
+# The longest that the words of the table of keys mean when all flows and runs have ended.
+LIVES_S = {
+    "ended": 3_600,
+    "an hour": 3_600,
+    "eight days": 8 * 86_400,
+    "`RECKONER_RESULT_TTL_S`": 8 * 86_400,
+    "ten seconds": 10,
+    "five seconds": 5,
+}
+
+
+class Rule(NamedTuple):
+    """A row of the table of keys: what they are called, what they hold, and how many seconds they may live on."""
+
+    name: re.Pattern[str]
+    type: str
+    most_s: int | None
+
+
+def table(prefix: str) -> Iterator[Rule]:
+    """The table of keys in the docstring of their module."""
+    for row in re.findall(r"^\| (`.*?) \| (.*?) \| .*? \| (.*?) \|$", key_names.__doc__ or "", re.MULTILINE):
+        names, kind, lives = row
+        most_s = max((seconds for words, seconds in LIVES_S.items() if words in lives), default=None)
+        for name in re.findall(r"`([^`]+)`", names):
+            pattern = re.sub(r"[A-Z]{2,}", ".+", re.escape(name)).replace(r"\-", "-")
+            pattern = re.sub(r"^p:", re.escape(prefix) + ":", pattern)
+            yield Rule(re.compile(pattern + r"\Z", re.DOTALL), TYPES.get(kind.partition(",")[0], ""), most_s)
+
+
+async def check(chaos: Chaos) -> None:
+    """Look at all there is.
+
+    Raises:
+        AssertionError: something is not as it has to be.
+    """
+    names = [name.decode() async for name in chaos.redis.scan_iter(count=10_000)]
+    await _check_keys(chaos, names)
+    flows = await _check_flows(chaos, names)
+    await _check_runs(chaos)
+    await _check_lists(chaos, names, flows)
+    again = {name: count for name, count in chaos.ends.told.items() if count > 1}
+    assert not again, f"these ended more than once: {again}"
+    assert not await chaos.ask("EXISTS", chaos.keys.refused), await chaos.ask("HGETALL", chaos.keys.refused)
+    chaos.lossy = False
+
+
+async def _check_keys(chaos: Chaos, names: list[str]) -> None:
+    """Every key is one of the table, and lives no longer than that says."""
+    rules, for_ever = list(table(chaos.keys.prefix)), await chaos.system.keys_that_may_stay()
+    types = await chaos.ask_all([("TYPE", name) for name in names])
+    lives = await chaos.ask_all([("TTL", name) for name in names])
+    for name, kind, life_s in zip(names, types, lives, strict=True):
+        assert not PASSING.match(name), f"{name} is left"
+        rule = next((rule for rule in rules if rule.name.match(name)), None)
+        assert rule, f"{name} is in no table"
+        # One that has expired meanwhile has no type.
+        assert kind.decode() in (rule.type, "none"), f"{name} holds a {kind.decode()}"
+        assert life_s != -1 or name in for_ever, f"{name} has no expiry"
+        assert rule.most_s is None or life_s <= rule.most_s, f"{name} lives {life_s} s"
+
+
+async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
+    """Every flow has ended, in one of the ways in which it may; whoever failed has one dead letter."""
+    flows = Flows(chaos.redis, chaos.keys, chaos.system.settings.first_look_s)
+    start = re.escape(chaos.keys.flow(""))
+    ids = sorted(name.rpartition(":")[2] for name in names if re.match(rf"{start}[^:]+$", name))
+    assert chaos.lossy or chaos.load.asked <= set(ids), "jobs that were asked for are not known any more"
+    chaos.load.asked &= set(ids)
+    found = await flows.load_many(ids)
+    ends, reasons = Counter[str](), Counter[str]()
+    for flow in found:
+        assert isinstance(flow, Flow), flow
+        assert flow.ended, flow
+        assert flow.state != "cancelled" or flow.id in chaos.cancelled, flow
+        assert (flow.state == "failed") == bool(flow.reason), flow
+        assert flow.state != "failed" or any(re.fullmatch(reason, flow.reason) for reason in REASONS), flow.reason
+        ends[flow.state] += 1
+        reasons[flow.reason] += 1
+    letters = Counter([
+        letter.subject async for page in DeadLetters(chaos.redis, flows).pages() for letter in page
+    ])  # fmt: skip
+    failed = {flow.id for flow in found if isinstance(flow, Flow) and flow.state == "failed"}
+    assert letters == Counter(failed), "each failure is one dead letter"
+    chaos.say(f"      quiet; so far {len(found):,} flows: {_told(ends)}; {_told(reasons) or 'no failure'}")
+    return [flow for flow in found if isinstance(flow, Flow)]
+
+
+async def _check_runs(chaos: Chaos) -> None:
+    """Every run has ended, and one that passed has computed everybody's list."""
+    runs, outcomes = Runs(chaos.redis, chaos.keys, 1.0), Counter[str]()
+    for run_id in sorted(chaos.load.runs):
+        run = await runs.load(run_id)
+        if run is None:
+            assert chaos.lossy, run_id
+            chaos.load.runs.discard(run_id)
+            continue
+        assert run.state == "ended", run
+        assert run.outcome in OUTCOMES, run
+        if run.outcome == "passed":
+            assert run.manifest is not None
+            assert (run.manifest.done, run.manifest.failed) == (run.users, 0), run
+            held = [chaos.keys.result(run.generation, user) for user in chaos.truths.users]
+            assert await chaos.ask("EXISTS", *held) == run.users, run
+        outcomes[run.outcome] += 1
+    chaos.say(f"      {len(chaos.load.runs)} runs: {_told(outcomes)}")
+
+
+async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> None:
+    """Every cached list is the reference's, and who is done has one."""
+    keys, truths = chaos.keys, chaos.truths
+    expected = {
+        keys.result(generation, user): data
+        for generation in truths.generations
+        for user, data in truths.lists[generation].items()
+    }
+    expected |= {
+        keys.basket(generation, items): truths.basket(generation, items)
+        for generation in truths.generations
+        for items in truths.baskets
+    }
+    prefixes = tuple(f"{keys.prefix}:{kind}:" for kind in ("rec", "basket"))
+    held = [name for name in names if name.startswith(prefixes)]
+    values = await chaos.ask_all([("GET", name) for name in held])
+    for name, value in zip(held, values, strict=True):
+        assert value == expected.get(name), f"{name} is not what it has to be: {value!r}"
+    for flow in flows:
+        match flow.state, flow.spec:
+            case "done", UserSpec(user, generation) if user in truths.lists[generation]:
+                assert keys.result(generation, user) in held, flow
+            case "done", BasketSpec(items, generation):
+                assert keys.basket(generation, items) in held, flow
+    chaos.say(f"      {len(held):,} cached lists equal the reference; {_told(chaos.counts, 'calls')}")
+
+
+def _told(counts: Counter[str], *starts: str) -> str:
+    chosen = {what: count for what, count in counts.items() if what and (not starts or what.startswith(starts))}
+    return ", ".join(f"{count:,} {what}" for what, count in sorted(chosen.items()))

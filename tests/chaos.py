@@ -1,0 +1,219 @@
+"""A system under load to which faults happen one after the other, until it is told to be quiet."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote, unquote, urlsplit
+
+from redis.exceptions import RedisError
+
+from producer.waiting import patiently
+from shared.cancelling import end
+from shared.redis.connections import connect
+from shared.redis.scripts import ask
+from tests.fleet import Fleet
+from tests.load import Load, Truths
+from tests.system import System, eventually, synthetic_pairs
+
+WORKERS = 3
+FAULTS_BETWEEN_CHECKS = 10
+# For how long a fault looks for something that it can happen to.
+HIT_S = 5.0
+MEAN_PAUSE_S = 0.3
+# Longer than whatever is waited for takes: socket time-outs, leases, a sweeper's looks at what was lost twice.
+QUIET_S = 45.0
+
+
+class Fault(NamedTuple):
+    """What can happen: its name, whether it can now, and how it is made to; `inject` tells to whom it happened, or says
+    nothing when there was nobody.
+    """
+
+    name: str
+    applies: Callable[["Chaos"], bool]
+    inject: Callable[["Chaos", Random], Coroutine[Any, Any, str]]
+
+
+class Ends:
+    """How often the end of each flow and run was told."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self.total = 0
+        self.losing = False
+        """Whether the server is about to forget writes that it has acknowledged: what ended may end again then."""
+
+    async def listen(self, url: str, channel: Callable[[str], str]) -> None:
+        """Count for ever; while the server is away, nothing is told."""
+        start = channel("")
+        while True:
+            redis = connect(url, client_name="test", socket_timeout_s=None)
+            try:
+                async with redis.pubsub() as listener:
+                    await listener.psubscribe(f"{start}*")
+                    if self.losing:
+                        self.told, self.losing = Counter(), False
+                    async for message in listener.listen():
+                        if message["type"] == "pmessage":
+                            self.told[message["channel"].decode().removeprefix(start)] += 1
+                            self.total += 1
+            except (RedisError, OSError):
+                await asyncio.sleep(0.02)
+            finally:
+                await redis.aclose()
+
+
+class Chaos:
+    """The system, its workers, its load and the faults of a seed."""
+
+    def __init__(self, place: Path, seed: int, **settings: object) -> None:
+        self.seed = seed
+        self.system = System(place / "a home", **settings)
+        self.keys = self.system.keys
+        self.counts: Counter[str] = Counter()
+        self.ends = Ends()
+        self.lossy = False
+        """Whether acknowledged writes were lost since the last look."""
+        self.cancelled: set[str] = set()
+        # The server's socket is another one after each start; this one leads to it.
+        self._socket = place / "s"
+        self._url = f"unix://{quote(str(self._socket))}"
+        self._lasting: set[asyncio.Task[None]] = set()
+        self._began = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        # What has begun is ended also when the rest cannot begin.
+        async with AsyncExitStack() as stack:
+            await self._begin(stack)
+            self._stack = stack.pop_all()
+        self.say("a model, three workers, and the load begins")
+        return self
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self.system)
+        self.system.server.stop()
+        self.restart_server()
+        self.redis = connect(self._url, client_name="test")
+        stack.push_async_callback(self.redis.aclose)
+        self.system.import_pairs(synthetic_pairs())
+        self.truths = Truths(self.system)
+        self.fleet = await stack.enter_async_context(Fleet(self.system, WORKERS))
+        await self.system.ready(WORKERS)
+        assert await self.system.fit(self.truths.configs[0].neighbours) == self.truths.generations[0]
+        self.load = await stack.enter_async_context(Load(self.system, self.truths, self.seed, self.counts))
+        listening = asyncio.create_task(self.ends.listen(self._url, self.keys.events))
+        stack.push_async_callback(end, listening)
+
+    async def __aexit__(self, *raised: object) -> None:
+        for task in self._lasting:
+            task.cancel()
+        await self._stack.aclose()
+
+    @property
+    def proxies(self) -> list[Any]:
+        """All ways to the server but the test's own."""
+        load = self.load.proxies if hasattr(self, "load") else []
+        return [*(post.proxy for post in self.fleet.posts), *load]
+
+    @property
+    def lease_s(self) -> float:
+        """For how long a job stays with a worker that says nothing."""
+        return 2 * self.system.settings.task_deadline_s
+
+    def say(self, what: str) -> None:
+        """Print what happens, and when."""
+        print(f"{time.monotonic() - self._began:7.1f} s  {what}", flush=True)
+
+    def restart_server(self) -> None:
+        """Start the server after its end, with every write on the disk before it is acknowledged."""
+        self.system.start_server(appendfsync="always")
+        draft = self._socket.with_name("t")
+        draft.symlink_to(unquote(urlsplit(self.system.server.url).path))
+        draft.replace(self._socket)
+        if hasattr(self, "fleet"):
+            for proxy in self.proxies:
+                proxy.target = self.system.server.url
+
+    async def ask(self, *command: Any) -> Any:
+        """One command's answer, also when the server comes back meanwhile."""
+        return await patiently(lambda: ask(self.redis, *command))
+
+    async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """The answers of several commands."""
+
+        async def work() -> list[Any]:
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                answers: list[Any] = await pipe.execute()
+                return answers
+
+        return await patiently(work)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on beside what happens next; it is over before the next look."""
+        task = asyncio.create_task(work)
+        self._lasting.add(task)
+        task.add_done_callback(self._lasting.discard)
+
+    async def strike(self, number: int, fault: Fault) -> None:
+        """Let a fault happen, under the load."""
+        self.load.go_on()
+        until = time.monotonic() + HIT_S
+        while True:
+            # The same each time, whatever there was to happen to.
+            rng = Random(f"{self.seed} fault {number}")
+            hit = await fault.inject(self, rng) if fault.applies(self) else ""
+            if hit or time.monotonic() > until:
+                break
+            await asyncio.sleep(0.01)
+        self.load.look()
+        self.counts[fault.name if hit else f"{fault.name}: there was nothing to happen to"] += 1
+        self.say(f"{number:4}  {fault.name}: {hit or 'there was nothing'}")
+        await asyncio.sleep(Random(f"{self.seed} pause {number}").expovariate(1 / MEAN_PAUSE_S))
+
+    async def quiet(self) -> None:
+        """Let everything come to its end.
+
+        Raises:
+            AssertionError: it does not; the message says what is stuck.
+        """
+        try:
+            async with asyncio.timeout(QUIET_S):
+                while self._lasting:
+                    await asyncio.gather(*self._lasting)
+                await self.load.pause()
+                await self._nothing_left()
+        except TimeoutError:
+            raise AssertionError(f"not quiet within {QUIET_S:g} s; {await self._stuck()}") from None
+
+    async def _nothing_left(self) -> None:
+        async def look() -> bool:
+            self.load.look()
+            return not await self.ask("EXISTS", self.keys.queue, self.keys.live)
+
+        await eventually(look, QUIET_S)
+
+        async def look_at_arq() -> bool:
+            return not [key async for key in self.redis.scan_iter(match="arq:*", count=10_000)]
+
+        await eventually(look_at_arq, QUIET_S, every_s=0.1)
+
+    async def _stuck(self) -> str:
+        live = [member.decode() for member in await self.ask("ZRANGE", self.keys.live, 0, 9)]
+        states = [await self.ask("HGETALL", f"{self.keys.prefix}:{member}") for member in live]
+        queued = await self.ask("ZRANGE", self.keys.queue, 0, 9, "WITHSCORES")
+        arq = sorted([key async for key in self.redis.scan_iter(match="arq:*", count=10_000)])
+        return "\n".join([
+            f"{self.load.busy} calls wait, {len(self._lasting)} faults go on",
+            *(f"live: {member} {state}" for member, state in zip(live, states, strict=True)),
+            f"queued: {queued}",
+            f"of arq: {arq[:20]}",
+            f"workers: {[(post.name, post.pid) for post in self.fleet.posts]}, exits {dict(self.fleet.exits)}",
+            self.fleet.last_words(),
+        ])  # fmt: skip

@@ -1,0 +1,293 @@
+"""What can happen to a system under load: the list of faults, and the order in which those of a seed come."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.redis.keys import job_key
+from shared.wire import TASKS, Chunk, FlowTask, Reduce, Split, encode_job
+from tests.chaos import Chaos, Fault
+from tests.fleet import Post
+from tests.proxies import Proxy
+
+T = TypeVar("T")
+
+# How long a worker is frozen, beside a lease; connections are slow; and they lead nowhere, socket time-outs included.
+FROZEN_LEASES = (1.2, 2.5)
+SLOW_S = (0.02, 0.3)
+SLOW_FOR_S = (0.5, 2.0)
+NOWHERE_FOR_S = (0.5, 7.0)
+DOWN_S = (0.0, 0.8)
+LOST_S = (0.1, 1.0)
+AT_ONCE = 5
+SHIFTS_S = (0.0, 2.0, -2.0, 3600.0, -3600.0, 40 * 86_400.0, -40 * 86_400.0)
+
+
+# Workers.
+
+
+def a_worker_runs(chaos: Chaos) -> bool:
+    return any(post.pid for post in chaos.fleet.posts)
+
+
+def running(chaos: Chaos, rng: Random) -> tuple[Post, int] | None:
+    """A worker drawn, and its process, if it runs."""
+    post = rng.choice(chaos.fleet.posts)
+    return (post, post.pid) if post.pid else None
+
+
+def signalled(signum: signal.Signals) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
+    """Send a worker a signal."""
+
+    async def inject(chaos: Chaos, rng: Random) -> str:
+        found = running(chaos, rng)
+        if not found:
+            return ""
+        post, pid = found
+        post.send(signum, pid)
+        return post.name
+
+    return inject
+
+
+async def freeze(chaos: Chaos, rng: Random) -> str:
+    """Stop a worker for longer than a lease, and let it go on."""
+    found, lasts_s = running(chaos, rng), chaos.lease_s * rng.uniform(*FROZEN_LEASES)
+    if not found:
+        return ""
+    post, pid = found
+
+    async def thaw() -> None:
+        await asyncio.sleep(lasts_s)
+        post.send(signal.SIGCONT, pid)
+
+    post.send(signal.SIGSTOP, pid)
+    chaos.later(thaw())
+    return f"{post.name}, for {lasts_s:.1f} s"
+
+
+async def shift(chaos: Chaos, rng: Random) -> str:
+    """Set a worker's clock."""
+    post, seconds = rng.choice(chaos.fleet.posts), rng.choice(SHIFTS_S)
+    post.shift(seconds)
+    return f"{post.name}, to {seconds:+,.0f} s"
+
+
+# The server.
+
+
+async def kill_server(chaos: Chaos, rng: Random) -> str:
+    """Kill the server, and start it again from its append-only file a moment later."""
+    down_s = rng.uniform(*DOWN_S)
+    chaos.system.server.kill()
+    await asyncio.sleep(down_s)
+    chaos.restart_server()
+    return f"away for {down_s:.1f} s"
+
+
+async def kill_server_and_lose(chaos: Chaos, rng: Random) -> str:
+    """The same while it puts its file on the disk once a second, as a crash of the machine: its end is gone."""
+    down_s, lost_s, kept = rng.uniform(*DOWN_S), rng.uniform(*LOST_S), rng.random()
+    await chaos.ask("CONFIG", "SET", "appendfsync", "everysec")
+    written = append_only_file(chaos)
+    size = written.stat().st_size
+    await asyncio.sleep(lost_s)
+    chaos.lossy = chaos.ends.losing = True
+    chaos.system.server.kill()
+    lost = 0
+    if append_only_file(chaos) == written:
+        end = written.stat().st_size
+        lost = int((end - size) * (1 - kept))
+        with written.open("r+b") as file:
+            file.truncate(end - lost)
+    await asyncio.sleep(down_s)
+    chaos.restart_server()
+    return f"away for {down_s:.1f} s, {lost:,} bytes lost"
+
+
+def append_only_file(chaos: Chaos) -> Path:
+    """The file that the server writes to."""
+    return max(chaos.system.home.rglob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
+
+
+# Connections.
+
+
+def workers_proxy(chaos: Chaos, rng: Random) -> tuple[str, Proxy]:
+    """A worker's way to the server."""
+    post = rng.choice(chaos.fleet.posts)
+    return post.name, post.proxy
+
+
+def clients_proxy(chaos: Chaos, rng: Random) -> tuple[str, Proxy]:
+    """A client's way to the server."""
+    number = rng.randrange(len(chaos.load.proxies))
+    return f"client {number}", chaos.load.proxies[number]
+
+
+Choice = Callable[[Chaos, Random], tuple[str, Proxy]]
+
+
+def cut(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
+    """End the connections of one of them."""
+
+    async def inject(chaos: Chaos, rng: Random) -> str:
+        name, proxy = choose(chaos, rng)
+        count = proxy.connections
+        proxy.cut()
+        return f"{name}, {count}" if count else ""
+
+    return inject
+
+
+def slow(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
+    """Let what one of them says and hears come late for a while."""
+
+    async def inject(chaos: Chaos, rng: Random) -> str:
+        name, proxy = choose(chaos, rng)
+        delay_s, lasts_s = rng.uniform(*SLOW_S), rng.uniform(*SLOW_FOR_S)
+        proxy.delay(delay_s)
+        chaos.later(heal(proxy, lasts_s))
+        return f"{name}, by {delay_s * 1000:.0f} ms for {lasts_s:.1f} s"
+
+    return inject
+
+
+def lead_nowhere(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
+    """Let nothing arrive that one of them says or is told for a while."""
+
+    async def inject(chaos: Chaos, rng: Random) -> str:
+        name, proxy = choose(chaos, rng)
+        lasts_s = rng.uniform(*NOWHERE_FOR_S)
+        proxy.hole()
+        chaos.later(heal(proxy, lasts_s))
+        return f"{name}, for {lasts_s:.1f} s"
+
+    return inject
+
+
+async def heal(proxy: Proxy, after_s: float) -> None:
+    """Let a proxy be a good one again after a while."""
+    await asyncio.sleep(after_s)
+    proxy.heal()
+
+
+# What is in Redis.
+
+
+def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
+    """Some of what is there."""
+    return rng.sample(things, min(len(things), rng.randint(1, AT_ONCE)))
+
+
+async def queued(chaos: Chaos) -> list[str]:
+    """The jobs that are members of the queue, those that run among them."""
+    return [member.decode() for member in await chaos.ask("ZRANGE", chaos.keys.queue, 0, -1)]
+
+
+async def lose_jobs(chaos: Chaos, rng: Random) -> str:
+    """Take jobs out of the queue."""
+    chosen = some(rng, await queued(chaos))
+    removed = await chaos.ask("ZREM", chaos.keys.queue, *chosen) if chosen else 0
+    return f"{removed} jobs" if removed else ""
+
+
+async def lose_bodies(chaos: Chaos, rng: Random) -> str:
+    """Delete the bodies of jobs that are in the queue."""
+    chosen = some(rng, await queued(chaos))
+    removed = await chaos.ask("DEL", *map(job_key, chosen)) if chosen else 0
+    return f"{removed} bodies" if removed else ""
+
+
+async def live_flows(chaos: Chaos) -> list[str]:
+    """The unfinished flows."""
+    members = [member.decode().partition(":") for member in await chaos.ask("ZRANGE", chaos.keys.live, 0, -1)]
+    return [name for kind, _, name in members if kind == "flow"]
+
+
+async def lose_partials(chaos: Chaos, rng: Random) -> str:
+    """Delete partials of flows that are under way."""
+    names = [chaos.keys.partials(flow) for flow in await live_flows(chaos)]
+    fields = await chaos.ask_all([("HKEYS", name) for name in names])
+    stored = [(name, field) for name, found in zip(names, fields, strict=True) for field in sorted(found)]
+    removed = await chaos.ask_all([("HDEL", *pair) for pair in some(rng, stored)])
+    return f"{sum(removed)} partials" if sum(removed) else ""
+
+
+def tasks_of(flow: str) -> list[FlowTask]:
+    """The tasks that a flow is likely to have had."""
+    return [Split(flow), *(Chunk(flow, index, 0) for index in range(4)), Reduce(flow, 0)]
+
+
+async def deliver_twice(chaos: Chaos, rng: Random) -> str:
+    """Put jobs into the queue, to be taken at once, that run now or ran a while ago."""
+    ended = list(chaos.ends.told)[-AT_ONCE:]
+    tasks = [task for flow in ended for task in tasks_of(flow)]
+    for job in await queued(chaos):
+        kind, owner, *numbers = job.split(":")
+        task = msgspec.convert([owner, *map(int, numbers)], TASKS[kind])
+        if isinstance(task, FlowTask):
+            tasks.append(task)
+    chosen = some(rng, tasks)
+    await chaos.ask_all([
+        command
+        for task in chosen
+        for command in (
+            ("SET", job_key(task.job_id), encode_job(task), "PX", 600_000),
+            ("ZADD", chaos.keys.queue, 1, task.job_id),
+        )
+    ])  # fmt: skip
+    return f"{len(chosen)} jobs" if chosen else ""
+
+
+# What somebody does.
+
+
+async def fit(chaos: Chaos, rng: Random) -> str:
+    """Ask for a model, whose generation everybody's next lists are of."""
+    config = rng.choice(chaos.truths.configs)
+    return f"with {config.neighbours} neighbours" if await chaos.load.fit(config) else ""
+
+
+async def run(chaos: Chaos, rng: Random) -> str:
+    """Ask for everybody's lists; the pointer flips to their generation at the end."""
+    return await chaos.load.start_run(rng) or ""
+
+
+def always(chaos: Chaos) -> bool:
+    return True
+
+
+FAULTS = (
+    Fault("a worker is killed", a_worker_runs, signalled(signal.SIGKILL)),
+    Fault("a worker is told to stop", a_worker_runs, signalled(signal.SIGTERM)),
+    Fault("a worker is frozen", a_worker_runs, freeze),
+    Fault("a worker's clock is set", always, shift),
+    Fault("the server is killed", always, kill_server),
+    Fault("the server is killed and has lost its last writes", always, kill_server_and_lose),
+    Fault("a worker's connections are cut", always, cut(workers_proxy)),
+    Fault("a worker's connections are slow", always, slow(workers_proxy)),
+    Fault("a worker's connections lead nowhere", always, lead_nowhere(workers_proxy)),
+    Fault("a client's connections are cut", always, cut(clients_proxy)),
+    Fault("a client's connections are slow", always, slow(clients_proxy)),
+    Fault("a client's connections lead nowhere", always, lead_nowhere(clients_proxy)),
+    Fault("jobs are lost", always, lose_jobs),
+    Fault("bodies of jobs are lost", always, lose_bodies),
+    Fault("partials are lost", always, lose_partials),
+    Fault("jobs are delivered twice", always, deliver_twice),
+    Fault("a model is fitted", always, fit),
+    Fault("a run is started", always, run),
+)
+
+
+def plan(seed: int, count: int) -> list[Fault]:
+    """So many faults: all of them in an order drawn with the seed, and then again in another."""
+    rng, chosen = Random(f"{seed} plan"), list[Fault]()
+    while len(chosen) < count:
+        chosen += rng.sample(FAULTS, len(FAULTS))
+    return chosen[:count]

@@ -1,0 +1,228 @@
+"""What a system is asked while things happen to it, drawn with a seed; each answer is looked at when it comes."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from producer.client import Reckoner
+from shared.errors import FlowFailedError, FlowUnknownError, RedisUnavailableError
+from shared.model_config import ModelConfig, model_id
+from shared.results import generation_id
+from shared.wire import Options
+from tests.proxies import Proxy
+from tests.system import System
+
+if TYPE_CHECKING:
+    from tests.truth import Truth
+
+T = TypeVar("T")
+
+# The generations that there are, each with another K; the first is the one to begin with.
+NEIGHBOURS = (100, 20, 5)
+CLICKERS = 3
+CALLS_AT_ONCE = 4
+MEAN_PAUSE_S = 0.02
+KNOCK_S = 0.1
+BLOCK_SIZES, WINDOWS = (1, 4, 13, 60), (1, 3, 6)
+STRANGERS = ("nobody", "üser 999")
+
+
+class Truths:
+    """What each generation of the current snapshot has to answer."""
+
+    def __init__(self, system: System) -> None:
+        snapshot = system.store.current_snapshot()
+        assert snapshot is not None
+        self.snapshot, self._length = snapshot, system.settings.list_length
+        self.configs = [ModelConfig(neighbours=neighbours) for neighbours in NEIGHBOURS]
+        ids = [generation_id(model_id(snapshot, config), Options(self._length)) for config in self.configs]
+        self._truths: Mapping[str, Truth] = dict(zip(ids, map(system.truth, NEIGHBOURS), strict=True))
+        self.lists = {generation: truth.lists(generation) for generation, truth in self._truths.items()}
+        self.users = sorted(self.lists[ids[0]])
+        self.items = self._truths[ids[0]].items
+        self.baskets: dict[tuple[str, ...], None] = {}
+        """All that were asked for."""
+
+    @property
+    def generations(self) -> list[str]:
+        """Their ids."""
+        return list(self._truths)
+
+    def basket(self, generation: str, items: Sequence[str]) -> bytes:
+        """The cached bytes of a basket."""
+        return self._truths[generation].basket(generation, items)
+
+    def neighbours(self, generation: str, item: str) -> list[tuple[str, float]]:
+        """An item's neighbours."""
+        return self._truths[generation].neighbours(item)
+
+
+class Caller:
+    """One client that asks for one thing after another, and again when Redis was away."""
+
+    def __init__(self, reckoner: Reckoner, counts: Counter[str]) -> None:
+        self.reckoner = reckoner
+        self._counts = counts
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """What the call answers at last; None when the job came to no good end, which is counted."""
+        while True:
+            try:
+                answer = await call()
+            except RedisUnavailableError:
+                self._counts["asked again since Redis was away"] += 1
+                await asyncio.sleep(KNOCK_S)
+            except (FlowFailedError, FlowUnknownError) as error:
+                self._counts[f"calls that ended with {type(error).__name__}"] += 1
+                return None
+            else:
+                self._counts["calls answered"] += 1
+                return answer
+
+
+class Load:
+    """Clients that click, fill baskets, ask, enqueue, and compute everybody's lists, until they are left."""
+
+    def __init__(self, system: System, truths: Truths, seed: int, counts: Counter[str]) -> None:
+        self._system, self._truths, self._seed, self._counts = system, truths, seed, counts
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open = asyncio.Event()
+        self._busy = 0
+        self.proxies: list[Proxy] = []
+        self.asked: set[str] = set()
+        """Jobs that nobody waits for."""
+        self.runs: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        callers = [await self._caller() for _ in range(CLICKERS + 1)]
+        self.operator = callers.pop()
+        clickers = [
+            self._click(caller, Random(f"{self._seed} clicker {number}"))
+            for number, caller in enumerate(callers * CALLS_AT_ONCE)
+        ]
+        runner = self._run(Random(f"{self._seed} runner"))
+        self._tasks = [asyncio.create_task(task) for task in (*clickers, runner)]
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def _caller(self) -> Caller:
+        system = self._system
+        proxy = await self._stack.enter_async_context(Proxy(system.server.url))
+        self.proxies.append(proxy)
+        client = Reckoner(proxy.url, prefix=system.settings.prefix, first_look_s=system.settings.first_look_s)
+        return Caller(await self._stack.enter_async_context(client), self._counts)
+
+    def go_on(self) -> None:
+        """Ask, or ask again after a pause."""
+        self._open.set()
+
+    async def pause(self) -> None:
+        """Ask for nothing more, and return when all that was asked for is answered.
+
+        Raises:
+            AssertionError: an answer was not what it has to be.
+        """
+        self._open.clear()
+        while self._busy:
+            self.look()
+            await asyncio.sleep(0.01)
+        self.look()
+
+    def look(self) -> None:
+        """Raise what has ended one of the clients."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    @property
+    def busy(self) -> int:
+        """How many calls wait for their answer."""
+        return self._busy
+
+    async def _turn(self, rng: Random, mean_pause_s: float) -> None:
+        self._busy -= 1
+        await asyncio.sleep(rng.expovariate(1 / mean_pause_s))
+        await self._open.wait()
+        self._busy += 1
+
+    async def _click(self, caller: Caller, rng: Random) -> None:
+        kinds = (self._users, self._basket, self._similar, self._enqueue)
+        self._busy += 1
+        while True:
+            await self._turn(rng, MEAN_PAUSE_S)
+            [kind] = rng.choices(kinds, (5, 2, 1, 2))
+            await kind(caller, rng)
+
+    async def _users(self, caller: Caller, rng: Random) -> None:
+        users = rng.sample([*self._truths.users, *STRANGERS], rng.choice((1, 1, 1, 5)))
+        length = self._system.settings.list_length
+        answers = await caller.insist(lambda: caller.reckoner.recommend_many(users, length, fresh=True))
+        for user, answer in zip(users, answers or [], strict=bool(answers)):
+            self._compare(self._truths.lists[answer.generation].get(user, b'{"items":[]}'), answer)
+
+    async def _basket(self, caller: Caller, rng: Random) -> None:
+        items = sorted(rng.sample([*self._truths.items, *STRANGERS], rng.randint(1, 4)), key=str.encode)
+        self._truths.baskets[tuple(items)] = None
+        length = self._system.settings.list_length
+        answer = await caller.insist(lambda: caller.reckoner.recommend_for(items, length))
+        if answer:
+            self._compare(self._truths.basket(answer.generation, items), answer)
+
+    def _compare(self, expected: bytes, answer: Any) -> None:
+        places = json.loads(expected)["items"]
+        assert answer.source == ("cache" if places else "popular"), answer
+        if places:
+            found = [{"item": e.item, "score": e.score, "because": e.because} for e in answer.items]
+            assert found == places, (answer, places)
+
+    async def _similar(self, caller: Caller, rng: Random) -> None:
+        item, n = rng.choice(self._truths.items), rng.randint(1, 10)
+        answer = await caller.insist(lambda: caller.reckoner.similar(item, n))
+        if answer:
+            found = [(neighbour.item, neighbour.similarity) for neighbour in answer.items]
+            assert found == self._truths.neighbours(answer.generation, item)[:n], answer
+
+    async def _enqueue(self, caller: Caller, rng: Random) -> None:
+        users = rng.sample(self._truths.users, rng.randint(1, 20))
+        entries = await caller.insist(lambda: caller.reckoner.enqueue_many(users, fresh=True))
+        self.asked.update(entry.job for entry in entries or () if entry.job)
+
+    async def _run(self, rng: Random) -> None:
+        self._busy += 1
+        while True:
+            await self._turn(rng, 0.5)
+            run_id = await self.start_run(rng)
+            if run_id:
+                await self.operator.insist(partial(self._until_run_ended, run_id))
+
+    async def start_run(self, rng: Random) -> str | None:
+        """Compute everybody's lists of the newest generation, or join who does."""
+        size, window = rng.choice(BLOCK_SIZES), rng.choice(WINDOWS)
+        started = await self.operator.insist(lambda: self.operator.reckoner.start_run(size, window))
+        if not started:
+            return None
+        self.runs.add(started[0])
+        return started[0]
+
+    async def _until_run_ended(self, run_id: str) -> None:
+        async for _ in self.operator.reckoner.follow_run(run_id):
+            pass
+
+    async def fit(self, config: ModelConfig) -> str | None:
+        """Build a model, whose generation is the newest then; nobody waits for it."""
+        operator, length = self.operator, self._system.settings.list_length
+        asked = await operator.insist(lambda: operator.reckoner.fit(self._truths.snapshot, config, length))
+        if asked:
+            self.asked.add(asked[0])
+        return asked[0] if asked else None

@@ -1,0 +1,52 @@
+"""What the answers about one model of a snapshot have to be, computed here and in another way than by the kernels."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.snapshots import Snapshot
+from tests.reference import Entry, reference_lists, reference_rows
+
+
+class Truth:
+    """The model of a snapshot with so many neighbours for each item, and lists of so many places."""
+
+    def __init__(self, snapshot: Snapshot, neighbours: int, length: int) -> None:
+        self._length = length
+        self._users = [snapshot.users[user] for user in range(snapshot.n_users)]
+        self.items = [snapshot.items[item] for item in range(snapshot.n_items)]
+        self._by_user = (snapshot.user_ptr, snapshot.user_items, snapshot.user_weights)
+        by_item = (snapshot.item_ptr, snapshot.item_users, snapshot.item_weights)
+        self._rows = reference_rows(*by_item, *self._by_user, neighbours=neighbours)
+
+    def lists(self, generation: str) -> dict[str, bytes]:
+        """The cached bytes of all users."""
+        lists = reference_lists(*self._rows, *self._by_user, length=self._length)
+        return {
+            user: _as_json({"format": 1, "generation": generation, "items": self._places(entries)})
+            for user, entries in zip(self._users, lists, strict=True)
+        }
+
+    def basket(self, generation: str, items: Sequence[str]) -> bytes:
+        """The cached bytes of a basket of distinct items in the order of their bytes."""
+        known = np.array([self.items.index(item) for item in items if item in self.items], np.uint32)
+        [entries] = reference_lists(*self._rows, np.array([0, known.size]), known, None, length=self._length)
+        unknown = [item for item in items if item not in self.items]
+        return _as_json({"format": 1, "generation": generation, "items": self._places(entries), "unknown": unknown})
+
+    def neighbours(self, item: str) -> list[tuple[str, float]]:
+        """An item's neighbours, the most similar first, then the smaller index."""
+        row_ptr, row_items, row_values = self._rows
+        row = slice(row_ptr[self.items.index(item)], row_ptr[self.items.index(item) + 1])
+        best = np.argsort(-row_values[row], kind="stable")
+        return [(self.items[row_items[row][at]], float(str(row_values[row][at]))) for at in best]
+
+    def _places(self, entries: Sequence[Entry]) -> list[dict[str, object]]:
+        return [
+            {"item": self.items[e.item], "score": float(str(e.score)), "because": self.items[e.reason]} for e in entries
+        ]
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
