@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz soak docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz chaos soak docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -83,6 +83,9 @@ test-postgres: .venv/dev.installed ## the tests with a server from Debian's Post
 
 fuzz: .venv/dev.installed ## made and mutated files, ids, settings, arguments and job bytes (SECONDS=600 SEED=...)
 	@FUZZ_SECONDS=$(or $(SECONDS),600) FUZZ_SEED=$(or $(SEED),$$(date +%s)) $(pytest) --capture=no tests/acceptance/test_fuzz.py
+
+chaos: .venv/dev.installed ## faults of all kinds under load, with a look at everything after every ten (FAULTS=300 SEED=...)
+	@CHAOS_FAULTS=$(or $(FAULTS),300) CHAOS_SEED=$(or $(SEED),$$(date +%s)) $(pytest) --capture=no tests/acceptance/test_chaos.py
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no
