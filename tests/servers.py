@@ -1,8 +1,12 @@
 """The server that tests run on: the embedded Valkey, or the one whose program `TESTS_REDIS_SERVER` names."""
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +31,28 @@ def server_version() -> str:
 def start_server(home: Path, **options: Any) -> EmbeddedServer:
     """Start it in a home, as the embedded server is started."""
     return EmbeddedServer.start(home, binary=server_program(), **options)
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
+    """Run the server's binary on a TCP port, which the embedded server never opens."""
+    port = port or free_port()
+    command = [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.kill()
+        process.wait()

@@ -14,7 +14,8 @@ from redis import exceptions
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 from shared.errors import RedisUnavailableError, SettingsError, WireError
-from shared.redis.pools import PatientPool
+from shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
+from shared.redis.tls import tls_trouble
 
 OLDEST_REDIS = (7, 0)
 
@@ -34,8 +35,9 @@ URL_OPTIONS = frozenset({
     "username",
 })  # fmt: skip
 
-# Half a minute of silence, then three probes: a link that a firewall dropped is noticed within a minute.
-KEEPALIVE_S = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+# Half a minute of silence, then three probes: a link that a firewall dropped is noticed within a minute. It is not
+# probed while something is under way, which has a limit of its own in milliseconds; without, it would be 15 minutes.
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 # Answers that say "not now" of the server and nothing of the command. redis-py has classes for some of them only.
 # Each with what it means to who reads it, where the server's own words do not say it better.
@@ -88,11 +90,13 @@ def connect(
     unknown = sorted(query.keys() - URL_OPTIONS)
     if unknown:
         raise SettingsError(f"The Redis URL has an unknown option: {unknown[0]}.")
+    if parts.scheme != "rediss" and (of_tls := sorted(option for option in query if option.startswith("ssl_"))):
+        raise SettingsError(f"The Redis URL has {of_tls[0]}, which is for TLS: a URL for TLS starts with rediss://.")
     options: dict[str, Any] = {}
     if parts.scheme != "unix":
         options["socket_keepalive"] = True
         options["socket_keepalive_options"] = {
-            getattr(socket, name): seconds for name, seconds in KEEPALIVE_S.items() if hasattr(socket, name)
+            getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
         }
     if parts.scheme == "rediss" and query.get("ssl_cert_reqs") != ["none"]:
         options["ssl_check_hostname"] = True
@@ -221,6 +225,8 @@ def _name(kind: type, options: Mapping[str, Any]) -> str:
 def trouble(error: BaseException) -> str:
     """Say in half a sentence what `error` of redis-py means; redis-py wraps some errors in others."""
     causes = list(_causes(error))
+    if words := next(filter(None, map(_first_words, causes)), ""):
+        return words
     told = [
         (exceptions.AuthenticationError, "refuses the user name or password"),
         (exceptions.BusyLoadingError, TROUBLE_CODES["LOADING"]),
@@ -239,12 +245,24 @@ def trouble(error: BaseException) -> str:
             said = SERVER_WORDS.match(str(cause))
             return f"refuses commands ({str(cause)[said.start(1) if said else 0 :].rstrip('.')})"
         if isinstance(cause, ssl.SSLError):
-            return f"cannot be reached (TLS: {cause.reason})"
+            return tls_trouble(cause)
         if isinstance(cause, socket.gaierror):
             return f"cannot be reached ({cause.strerror})"
         if isinstance(cause, OSError) and cause.errno:
             return f"cannot be reached ({os.strerror(cause.errno)})"
     return "cannot be reached"
+
+
+def _first_words(cause: BaseException) -> str:
+    """What a cause says better than whatever else is in its chain; nothing for most."""
+    if isinstance(cause, UnwelcomeError):
+        return str(cause)
+    if isinstance(cause, SettingsError):
+        # The file of a certificate, which was good when the pool was made.
+        return f"cannot be reached ({str(cause).rstrip('.')})"
+    if isinstance(cause, exceptions.ConnectionError) and str(cause) == TOO_MANY_CLIENTS:
+        return "has as many clients as it takes: raise its maxclients"
+    return ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,8 +1,8 @@
 """The pool that our connections come from: whoever wants one more than it has waits, and no cancellation is lost."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from redis import exceptions
 from redis.asyncio.connection import (
@@ -13,13 +13,53 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 
+from shared.redis.tls import Tls
+
+# What redis-py makes a lost connection of, though it is an answer.
+TOO_MANY_CLIENTS = "max number of clients reached"
+ENDED = "ends the connection before it answers: {}"
+
+
+class UnwelcomeError(exceptions.ConnectionError):
+    """A server has ended a connection before it answered; the message says in half a sentence what it may want."""
+
 
 class HeedingConnection(AbstractConnection):
-    """A connection that is cancelled when it is told to be.
+    """A connection that is cancelled when it is told to be, says what a server may want that ends it at its beginning,
+    and knows when it is to be given up for another.
 
-    redis-py sends through `asyncio.wait_for`, and that of CPython 3.11 drops a cancellation that comes just when what
-    it waits for has ended.
+    redis-py sends through `asyncio.wait_for`. That of CPython 3.11 drops a cancellation that comes just when what it
+    waits for has ended, and begins a step late.
     """
+
+    wanting: ClassVar[str] = ""
+    # Whether the server is a replica by now: its name may be another one's, which nobody sees who stays connected.
+    overtaken = False
+
+    async def on_connect(self) -> None:
+        """Say who we are, and what for."""
+        self.overtaken = False
+        try:
+            await super().on_connect()
+        except exceptions.ConnectionError as error:
+            # A refusal is a ConnectionError too, of a class of its own but for one.
+            if type(error) is not exceptions.ConnectionError or str(error) == TOO_MANY_CLIENTS or not self.wanting:
+                raise
+            raise UnwelcomeError(ENDED.format(self.wanting)) from error
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # The pool may have been closed a step ago.
+        if not self.is_connected:
+            raise exceptions.ConnectionError("The connection is closed")
+        await super()._send_packed_command(command)
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """The next answer."""
+        try:
+            return await super().read_response(*arguments, **options)
+        except exceptions.ReadOnlyError:
+            self.overtaken = True
+            raise
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         """Send, and be cancelled though that was not heeded within; what was sent is then answered to nobody."""
@@ -34,9 +74,31 @@ class HeedingConnection(AbstractConnection):
 class TcpConnection(HeedingConnection, Connection):
     """Over TCP."""
 
+    wanting = "if it speaks TLS, write rediss:// instead of redis://"
+
 
 class TlsConnection(HeedingConnection, SSLConnection):
     """Over TLS."""
+
+    wanting = "it may want a client certificate, or another one than ssl_certfile in the URL names"
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {"host": self.host, "port": self.port, "ssl": self._tls.context()}
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call]
+        except ConnectionResetError as error:
+            raise UnwelcomeError(ENDED.format(self.wanting)) from error
+        except TimeoutError as error:
+            # So it is with a Redis without TLS, which waits for the end of what it takes for a command.
+            raise UnwelcomeError(
+                "does not answer in time: if it does not speak TLS, write redis:// instead of rediss://"
+            ) from error
 
 
 class SocketConnection(HeedingConnection, UnixDomainSocketConnection):
@@ -59,6 +121,8 @@ class PatientPool(ConnectionPool):
     def __init__(self, *, patience_s: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.connection_class = HEEDING[self.connection_class]
+        if self.connection_class is TlsConnection:
+            self.connection_kwargs["tls"] = Tls(self.connection_kwargs)
         self._patience_s = patience_s
         self._free = asyncio.Semaphore(self.max_connections)
         self._closed = False
@@ -87,8 +151,10 @@ class PatientPool(ConnectionPool):
         return connection
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Give a connection back."""
+        """Give a connection back; one to a server that has become a replica ends, and the next may find its primary."""
         self._free.release()
+        if isinstance(connection, HeedingConnection) and connection.overtaken:
+            await connection.disconnect(nowait=True)
         await super().release(connection)
 
     async def aclose(self) -> None:

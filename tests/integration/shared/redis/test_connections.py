@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,14 @@ from arq.jobs import SerializationError
 from redis import exceptions
 
 from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
-from shared.redis.connections import check, connect, describe, is_server_trouble, unavailable
+from shared.redis.connections import check, connect, describe, is_server_trouble
 from shared.redis.embedded import EmbeddedServer
-from tests.servers import server_program
+from tests.servers import free_port, tcp_server
 
 SECRET = "hunter2@:/?#% é"
 QUOTED = "hunter2%40%3A%2F%3F%23%25%20%C3%A9"
 
 StartServer = Callable[..., EmbeddedServer]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@contextlib.contextmanager
-def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
-    """Run the server's binary on a TCP port, which the embedded server never opens."""
-    port = port or free_port()
-    command = [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
-    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -197,7 +172,7 @@ async def test_what_is_no_redis_is_told_of() -> None:
         error = await refusal(f"redis://:{QUOTED}@127.0.0.1:{port}")
         assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 does not talk as Redis does."
         error = await refusal(f"rediss://:{QUOTED}@127.0.0.1:{port}")
-        assert str(error) == f"Redis at rediss://127.0.0.1:{port}/0 cannot be reached (TLS: WRONG_VERSION_NUMBER)."
+        assert str(error).startswith(f"Redis at rediss://127.0.0.1:{port}/0 does not speak TLS: if that is right, ")
 
 
 async def test_a_redis_that_loads_is_told_of() -> None:
@@ -320,130 +295,6 @@ def test_tls_checks_the_host_unless_told_otherwise(options: str, checked: bool) 
     """redis-py's default would take any certificate of a known authority for any host."""
     pool: Any = connect(f"rediss://host{options}").connection_pool
     assert pool.make_connection().check_hostname is checked
-
-
-WRITE = "return redis.call('SET', KEYS[1], '1')"
-
-
-async def outcomes(redis: Any) -> list[bool]:
-    """Write in every way there is, and tell for each whether it failed by trouble of the server."""
-
-    async def transaction() -> None:
-        await redis.pipeline(transaction=True).set("key", "1").get("key").execute()
-
-    async def pipeline() -> None:
-        await redis.pipeline(transaction=False).eval(WRITE, 1, "key").execute()
-
-    async def transaction_of_scripts() -> None:
-        await redis.pipeline(transaction=True).eval(WRITE, 1, "key").execute()
-
-    async def command() -> None:
-        await redis.set("key", "1")
-
-    async def script() -> None:
-        await redis.eval(WRITE, 1, "key")
-
-    told = []
-    for write in (command, script, pipeline, transaction, transaction_of_scripts):
-        with pytest.raises(exceptions.RedisError) as caught:
-            await write()
-        told.append(is_server_trouble(caught.value))
-    return told
-
-
-@pytest.fixture
-async def own(fresh_server: StartServer) -> AsyncIterator[Any]:
-    """A pool on a server that the test may spoil."""
-    pool: Any = connect(fresh_server().url)
-    yield pool
-    await pool.aclose()
-
-
-async def test_a_full_server_is_trouble(own: Any) -> None:
-    """OOM counts, in commands, scripts, pipelines and transactions."""
-    await own.config_set("maxmemory", 1)
-    assert await outcomes(own) == [True] * 5
-
-
-async def test_a_server_that_fills_up_between_multi_and_exec_is_trouble(own: Any) -> None:
-    """EXEC then refuses with a text of its own."""
-    connection = await own.connection_pool.get_connection()
-    for words in (("MULTI",), ("SET", "key", "1")):
-        await connection.send_command(*words)
-        await connection.read_response()
-    await own.config_set("maxmemory", 1)
-    await connection.send_command("EXEC")
-    with pytest.raises(exceptions.RedisError) as caught:
-        await connection.read_response()
-    await own.connection_pool.release(connection)
-    assert "because of" in str(caught.value)
-    assert is_server_trouble(caught.value)
-
-
-async def test_a_server_that_cannot_write_its_files_is_trouble(own: Any, tmp_path: Path) -> None:
-    """MISCONF counts, for which redis-py has no class; it can be read all the same, so it is a good Redis."""
-    await own.config_set("save", "3600 1")
-    shutil.rmtree(tmp_path / "a home" / "redis")
-    with contextlib.suppress(exceptions.ResponseError):
-        await own.save()
-    with contextlib.suppress(exceptions.ResponseError):
-        await own.bgsave()
-    deadline = time.monotonic() + 5
-    while (await own.info("persistence"))["rdb_last_bgsave_status"] == "ok":
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-    assert await outcomes(own) == [True] * 5
-    await check(own)
-    with pytest.raises(exceptions.ResponseError) as caught:
-        await own.set("key", "value")
-    assert str(unavailable(own, caught.value)).endswith(
-        " cannot save its data and takes no changes until it can: its log says why."
-    )
-    await own.config_set("save", "")  # or the server refuses to end before it has saved
-
-
-async def test_a_replica_is_trouble(own: Any) -> None:
-    """READONLY and MASTERDOWN count."""
-    await own.execute_command("REPLICAOF", "127.0.0.1", "1")
-    assert await outcomes(own) == [True] * 5
-    await own.config_set("replica-serve-stale-data", "no")
-    assert await outcomes(own) == [True] * 5
-
-
-async def test_too_few_replicas_are_trouble(own: Any) -> None:
-    """NOREPLICAS counts."""
-    await own.config_set("min-replicas-to-write", 1)
-    assert await outcomes(own) == [True] * 5
-
-
-async def test_a_busy_server_is_trouble(own: Any) -> None:
-    """BUSY counts; that a script was killed counts for the script's caller as a failure of its own."""
-    await own.config_set("busy-reply-threshold", 20)
-    endless = asyncio.create_task(own.eval("while true do end", 0))
-    await asyncio.sleep(0.1)
-    assert await outcomes(own) == [True] * 5
-    await own.script_kill()
-    with pytest.raises(exceptions.ResponseError, match="killed") as caught:
-        await endless
-    assert not is_server_trouble(caught.value)
-
-
-async def test_a_mistake_is_no_trouble(own: Any) -> None:
-    """What is wrong with the command itself stays a failure, whatever words it has in it."""
-    mistakes: list[Callable[[], Any]] = [
-        lambda: own.execute_command("NONSENSE"),
-        lambda: own.eval("return redis.call('LPOP', KEYS[1])", 1, "text"),
-        lambda: own.eval("error('BUSY BUSY')", 0),
-        lambda: own.pipeline().lpush("text", "OOM of pipeline caused error: ('OOM ").execute(),
-        lambda: own.evalsha("0" * 40, 0),
-    ]
-    await own.set("text", "a text")
-    for mistake in mistakes:
-        with pytest.raises(exceptions.ResponseError) as caught:
-            await mistake()
-        assert not is_server_trouble(caught.value), caught.value
-    for error in (ValueError("OOM x"), OSError(), asyncio.CancelledError(), exceptions.DataError("BUSY x")):
-        assert not is_server_trouble(error)
 
 
 def test_connections_bring_no_numpy() -> None:

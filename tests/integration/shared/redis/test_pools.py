@@ -68,6 +68,19 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
     await pool.aclose()
 
 
+async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(redis_url: str) -> None:
+    """At whatever step a command is: it has its answer, or its connection was lost."""
+    for steps in range(30):
+        pool: Any = connect(redis_url)
+        task = asyncio.create_task(pool.ping())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await pool.connection_pool.aclose()
+        answer = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert answer is True or isinstance(answer, RedisConnectionError), (steps, answer)
+        await pool.connection_pool.aclose()
+
+
 async def test_nobody_waits_in_line_for_ever(redis_url: str) -> None:
     """A connection that is not given back in time is an error."""
     pool = connect(redis_url, max_connections=1, socket_timeout_s=0.1)
