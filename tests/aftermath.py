@@ -54,8 +54,11 @@ def table(prefix: str) -> Iterator[Rule]:
             yield Rule(re.compile(pattern + r"\Z", re.DOTALL), TYPES.get(kind.partition(",")[0], ""), most_s)
 
 
-async def check(chaos: Chaos) -> None:
+async def check(chaos: Chaos) -> str:
     """Look at all there is.
+
+    Returns:
+        What was counted.
 
     Raises:
         AssertionError: something is not as it has to be.
@@ -63,12 +66,20 @@ async def check(chaos: Chaos) -> None:
     names = [name.decode() async for name in chaos.redis.scan_iter(count=10_000)]
     await _check_keys(chaos, names)
     flows = await _check_flows(chaos, names)
-    await _check_runs(chaos)
-    await _check_lists(chaos, names, flows)
+    runs = await _check_runs(chaos)
+    lists = await _check_lists(chaos, names, flows)
     again = {name: count for name, count in chaos.ends.told.items() if count > 1}
     assert not again, f"these ended more than once: {again}"
     assert not await chaos.ask("EXISTS", chaos.keys.refused), await chaos.ask("HGETALL", chaos.keys.refused)
     chaos.lossy = False
+    states, reasons = Counter[str](flow.state for flow in flows), Counter(flow.reason for flow in flows)
+    return "; ".join([
+        f"{len(flows):,} flows: {_told(states)}",
+        _told(reasons) or "no failure",
+        f"{runs.total()} runs: {_told(runs)}",
+        f"{lists:,} cached lists equal the reference",
+        _told(chaos.counts, "calls"),
+    ])  # fmt: skip
 
 
 async def _check_keys(chaos: Chaos, names: list[str]) -> None:
@@ -95,25 +106,21 @@ async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
     assert chaos.lossy or chaos.load.asked <= set(ids), "jobs that were asked for are not known any more"
     chaos.load.asked &= set(ids)
     found = await flows.load_many(ids)
-    ends, reasons = Counter[str](), Counter[str]()
     for flow in found:
         assert isinstance(flow, Flow), flow
         assert flow.ended, flow
         assert flow.state != "cancelled" or flow.id in chaos.cancelled, flow
-        assert (flow.state == "failed") == bool(flow.reason), flow
+        assert (flow.state != "done") == bool(flow.reason), flow
         assert flow.state != "failed" or any(re.fullmatch(reason, flow.reason) for reason in REASONS), flow.reason
-        ends[flow.state] += 1
-        reasons[flow.reason] += 1
     letters = Counter([
         letter.subject async for page in DeadLetters(chaos.redis, flows).pages() for letter in page
     ])  # fmt: skip
     failed = {flow.id for flow in found if isinstance(flow, Flow) and flow.state == "failed"}
     assert letters == Counter(failed), "each failure is one dead letter"
-    chaos.say(f"      quiet; so far {len(found):,} flows: {_told(ends)}; {_told(reasons) or 'no failure'}")
     return [flow for flow in found if isinstance(flow, Flow)]
 
 
-async def _check_runs(chaos: Chaos) -> None:
+async def _check_runs(chaos: Chaos) -> Counter[str]:
     """Every run has ended, and one that passed has computed everybody's list."""
     runs, outcomes = Runs(chaos.redis, chaos.keys, 1.0), Counter[str]()
     for run_id in sorted(chaos.load.runs):
@@ -130,10 +137,10 @@ async def _check_runs(chaos: Chaos) -> None:
             held = [chaos.keys.result(run.generation, user) for user in chaos.truths.users]
             assert await chaos.ask("EXISTS", *held) == run.users, run
         outcomes[run.outcome] += 1
-    chaos.say(f"      {len(chaos.load.runs)} runs: {_told(outcomes)}")
+    return outcomes
 
 
-async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> None:
+async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int:
     """Every cached list is the reference's, and who is done has one."""
     keys, truths = chaos.keys, chaos.truths
     expected = {
@@ -157,7 +164,7 @@ async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> Non
                 assert keys.result(generation, user) in held, flow
             case "done", BasketSpec(items, generation):
                 assert keys.basket(generation, items) in held, flow
-    chaos.say(f"      {len(held):,} cached lists equal the reference; {_told(chaos.counts, 'calls')}")
+    return len(held)
 
 
 def _told(counts: Counter[str], *starts: str) -> str:

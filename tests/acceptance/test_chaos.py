@@ -6,6 +6,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.aftermath import check
 from tests.chaos import FAULTS_BETWEEN_CHECKS, Chaos
 from tests.faults import plan
@@ -23,6 +25,31 @@ async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) ->
             await chaos.strike(number, fault)
             if number % FAULTS_BETWEEN_CHECKS == 0 or number == FAULTS:
                 await chaos.quiet()
-                await check(chaos)
+                chaos.say(f"      quiet; {await check(chaos)}")
+        await assert_wrong_is_seen(chaos)
         print(*(f"{count:6,}  {what}" for what, count in sorted(chaos.counts.items())), sep="\n")
         print(f"exits of workers by code: {dict(chaos.fleet.exits)}; {chaos.ends.total:,} ends were told")
+
+
+async def assert_wrong_is_seen(chaos: Chaos) -> None:
+    """The look at everything sees a key that is left, strange, or without expiry, other bytes, and a second end."""
+    keys, user = chaos.keys, chaos.truths.users[0]
+    result = keys.result(chaos.truths.generations[0], user)
+    for key, life_s, said in (
+        (keys.join_user("generation", user), 60, "is left"),
+        (f"{keys.prefix}:strange", 60, "is in no table"),
+        (keys.probe("one"), None, "has no expiry"),
+        (keys.probe("another"), 60, "lives"),
+        (result, 60, "is not what it has to be"),
+        (keys.blocks("run"), 60, "holds a string"),
+    ):
+        before = await chaos.ask("GET", key)
+        await chaos.redis.set(key, b"{}", ex=life_s)
+        with pytest.raises(AssertionError, match=said):
+            await check(chaos)
+        await chaos.redis.delete(key)
+        if before:
+            await chaos.redis.set(key, before, ex=60)
+    chaos.ends.told["a flow"] = 2
+    with pytest.raises(AssertionError, match="ended more than once"):
+        await check(chaos)
