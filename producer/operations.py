@@ -34,7 +34,7 @@ class Operations:
         self.keys = Keys(prefix)
         self.redis: ArqRedis = connect(
             url,
-            queue_name=self.keys.queue,
+            queue_name=self.keys.batch,
             job_serializer=arq_serializer,
             job_deserializer=arq_deserializer,
             max_connections=1,

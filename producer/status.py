@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from producer.answers import RunReport
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
 from shared.heartbeats import Heard, Heartbeats
-from shared.redis.keys import in_progress_key
+from shared.redis.keys import paused_key
 from shared.redis.scripts import ask
 from shared.runs import Runs
+from shared.wire import Lane
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 # A worker beats once a second.
 SILENT_AFTER_S = 5
 AT_ONCE = 500
-# Running jobs stay at the head of the queue, which is as far as workers look into it.
-HEAD = 1000
+# What the score of a claimed job is beyond its place.
+CLAIMED = 100_000_000_000_000
 
 # Is told how many keys were looked at, and how many there are.
 Tell = Callable[[int, int], None]
@@ -32,14 +33,16 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue: how many jobs wait and how many run, and how old the oldest is of those that wait, None for none.
+    """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and whether
+    the lane is paused.
 
-    A job is as old as the flow that it belongs to.
+    A job is as old as the flow that it belongs to. What runs on a stock worker counts as waiting.
     """
 
     waiting: int
     running: int
     oldest_ms: int | None
+    paused: bool
 
     @property
     def jobs(self) -> int:
@@ -73,7 +76,7 @@ class Status:
     redis_memory_bytes: int
     redis_memory_max_bytes: int | None
     workers: list[Heard]
-    queue: Queue
+    queues: dict[Lane, Queue]
     flows: dict[str, int]
     runs: list[RunNow]
     generation: str | None
@@ -86,8 +89,8 @@ class Status:
 
     @property
     def queued(self) -> int:
-        """How many jobs are in the queue, running ones included."""
-        return self.queue.jobs
+        """How many jobs are in the queues, running ones included."""
+        return sum(queue.jobs for queue in self.queues.values())
 
 
 def untold(seen: int, total: int) -> None:
@@ -111,7 +114,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         redis_memory_bytes=int(info["used_memory"]),
         redis_memory_max_bytes=int(info["maxmemory"]) or None,
         workers=await Heartbeats(redis, keys).heard(),
-        queue=await read_queue(redis, keys),
+        queues={lane: await read_queue(redis, keys.lane(lane)) for lane in get_args(Lane)},
         flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
         runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
         generation=pointers[0],
@@ -136,19 +139,15 @@ async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
     return {kind.decode(errors="replace"): int(count) for kind, count in counts.items() if count.isdigit()}
 
 
-async def read_queue(redis: "Redis", keys: "Keys") -> Queue:
-    """The queue as it is now."""
-    jobs = int(await ask(redis, "ZCARD", keys.queue))
-    answer = await ask(redis, "ZRANGE", keys.queue, 0, HEAD - 1, "WITHSCORES")
-    places = dict(zip(answer[::2], answer[1::2], strict=True))
-    async with redis.pipeline(transaction=False) as pipe:
-        for job in places:
-            pipe.exists(in_progress_key(job.decode(errors="replace")))
-        claimed = await pipe.execute()
-    waiting = [float(place) for place, runs in zip(places.values(), claimed, strict=True) if not runs]
-    running = sum(claimed)
-    oldest = max(0, await now_ms(redis) - int(min(waiting[0], 2**53))) if waiting and waiting[0] >= 0 else None
-    return Queue(max(0, jobs - running), running, oldest)
+async def read_queue(redis: "Redis", queue: str) -> Queue:
+    """A lane's queue as it is now."""
+    waiting = int(await ask(redis, "ZCOUNT", queue, "-inf", f"({CLAIMED}"))
+    running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, "+inf"))
+    first = await ask(redis, "ZRANGE", queue, 0, 0, "WITHSCORES")
+    paused = bool(await ask(redis, "EXISTS", paused_key(queue)))
+    place = float(first[1]) if waiting and first else -1.0
+    oldest = max(0, await now_ms(redis) - int(min(place, 2**53))) if place >= 0 else None
+    return Queue(waiting, running, oldest, paused)
 
 
 async def now_ms(redis: "Redis") -> int:

@@ -140,11 +140,11 @@ class DeadLetters:
 
     async def _retry_flow(self, letter: DeadLetter, spec: Spec) -> Retried:
         keys, split = self.keys, Split(fresh_id())
-        names = [keys.dead, keys.queue, keys.live, keys.flow(split.flow), job_key(split.job_id), _join(keys, spec)]
+        names = [keys.dead, *keys.lanes, keys.live, keys.flow(split.flow), job_key(split.job_id), _join(keys, spec)]
         if not isinstance(spec, FitSpec):
             names.append(keys.record(spec.generation))
-        arguments: list[Value] = [letter.id, split.flow, letter.of, letter.data, split.job_id, encode_job(split)]
-        arguments += [UNFINISHED_LIFE_MS, self._flows.first_look_ms, keys.flow("")]
+        arguments: list[Value] = [letter.id, split.flow, "batch", letter.of, letter.data, split.job_id]
+        arguments += [encode_job(split), UNFINISHED_LIFE_MS, self._flows.first_look_ms, keys.flow("")]
         return self._judge(letter, *await call(self._redis, "retry", names, arguments))
 
     async def _retry_block(self, letter: DeadLetter, spec: BlockSpec) -> Retried:
@@ -153,9 +153,9 @@ class DeadLetters:
         outcome = await ask(self._redis, "HGET", keys.blocks(spec.run), block) or b""
         if _is_done(outcome):
             return self._judge(letter, b"no failure")
-        names = [keys.dead, keys.queue, keys.live, keys.flow(split.flow), job_key(split.job_id), keys.run(spec.run)]
+        names = [keys.dead, keys.live, keys.flow(split.flow), job_key(split.job_id), keys.run(spec.run)]
         names += [keys.flight(spec.run), keys.blocks(spec.run), keys.run_of(spec.generation)]
-        names.append(keys.record(spec.generation))
+        names += [keys.record(spec.generation), *keys.lanes]
         arguments: list[Value] = [letter.id, split.flow, spec.run, block, outcome, letter.data, split.job_id]
         arguments += [encode_job(split), UNFINISHED_LIFE_MS, self._flows.first_look_ms, keys.run("")]
         return self._judge(letter, *await call(self._redis, "retry_block", names, arguments))

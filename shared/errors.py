@@ -83,6 +83,18 @@ class FlowFailedError(ReckonerError):
     """The job failed."""
 
 
+class QueueFullError(ReckonerError):
+    """The queue holds as many jobs as it may: try again when workers have done some of them."""
+
+    def __init__(self, queued: int, most: int) -> None:
+        super().__init__(
+            f"The queue holds {queued:,} jobs, and takes no more from {most:,} on (RECKONER_MAX_QUEUED): try again "
+            "when the workers have done some of them.",
+            queued=queued,
+            most=most,
+        )
+
+
 class LetterUnknownError(ReckonerError):
     """No such dead letter: it was retried or dropped, or it made way for newer ones."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.errors import WireError
-from shared.wire import PLAN, SPEC, BlockSpec, Plan, QuestionSpec, Spec, UserSpec
+from shared.wire import PLAN, SPEC, BlockSpec, FitSpec, Lane, Plan, QuestionSpec, Spec, UserSpec
 
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
@@ -25,6 +25,7 @@ class Flow:
     join: str
     run: str
     block: int | None
+    lane: Lane
     created_ms: int
     ended_ms: int | None
     reason: str
@@ -61,6 +62,15 @@ class DamagedFlowError(WireError):
         self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
 
 
+def _lane(lane: str, spec: Spec) -> Lane:
+    # A flow that was made before there were lanes has none; the scripts see it in the same way.
+    lane = lane or ("batch" if isinstance(spec, BlockSpec | FitSpec) else "click")
+    match lane:
+        case "click" | "batch":
+            return lane
+    raise WireError("A lane is none.")
+
+
 def unreadable(flow_id: str, state: State, field: str, run: str = "", join: str = "") -> Flow:
     """A flow of which nothing is known but its state, and which field of it could not be read."""
     return Flow(
@@ -73,6 +83,7 @@ def unreadable(flow_id: str, state: State, field: str, run: str = "", join: str 
         join=join,
         run=run,
         block=None,
+        lane="batch",
         created_ms=0,
         ended_ms=None,
         reason=f"the field {field} of its state could not be read",
@@ -110,6 +121,7 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
             join=field("join").decode(),
             run=field("run").decode(),
             block=whole_number(field("block")) if isinstance(spec, BlockSpec) else None,
+            lane=_lane(field("lane").decode(), spec),
             created_ms=whole_number(field("created")),
             ended_ms=whole_number(field("ended")) if b"ended" in fields else None,
             reason=field("reason").decode(),

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from shared.errors import WireError
+from shared.errors import QueueFullError, WireError
 from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, unreadable, whole_number
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.refusals import Refusals, is_wrong_type
-from shared.redis.scripts import Value, ask, call
+from shared.redis.scripts import Lease, Value, ask, call
 from shared.wire import (
     OUTCOME,
     PARTIAL,
@@ -22,6 +22,7 @@ from shared.wire import (
     Finish,
     FitSpec,
     FlowTask,
+    Lane,
     Outcome,
     Partial,
     Plan,
@@ -40,6 +41,7 @@ TRIES_LIFE_S = 88_400
 SLICE = 500
 # A script that creates more flows than this would hold up the server for longer than some 5 ms.
 FLOWS_AT_ONCE = 150
+CANCELLED = "it was cancelled"
 # What a look at a flow answers when there is nothing to create.
 MOVED_ON, ALL_THERE = -1, -2
 
@@ -58,17 +60,29 @@ class Flows:
         self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def create(self, specs: Sequence[ClickSpec | FitSpec], joins: Sequence[str]) -> list[str]:
+    async def create(
+        self,
+        specs: Sequence[ClickSpec | FitSpec],
+        joins: Sequence[str],
+        lane: Lane = "click",
+        most_queued: int | None = None,
+    ) -> list[str]:
         """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
+
+        Who joins on the click lane what is under way on the batch lane raises it.
 
         Returns:
             The id of the flow that now works for each, in the order given.
+
+        Raises:
+            QueueFullError: the lane holds `most_queued` jobs; some of the flows may have been created.
         """
         ids: list[str] = []
         pairs = list(zip(specs, joins, strict=True))
         for start in range(0, len(pairs), FLOWS_AT_ONCE):
-            names = [self.keys.queue, self.keys.live]
-            arguments: list[Value] = [UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
+            names = [*self.keys.lanes, self.keys.live]
+            arguments: list[Value] = [lane, UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
+            arguments.append("" if most_queued is None else most_queued)
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
                 names += [self.keys.flow(split.flow), job_key(split.job_id), join]
@@ -79,7 +93,10 @@ class Flows:
                     split.job_id,
                     encode_job(split),
                 ]
-            ids += [flow_id.decode() for flow_id in await call(self._redis, "create", names, arguments)]
+            answer = await call(self._redis, "create", names, arguments)
+            if isinstance(answer, bytes):
+                raise QueueFullError(int(answer), most_queued or 0)
+            ids += [flow_id.decode() for flow_id in answer]
         return ids
 
     async def load(self, flow_id: str) -> Flow | None:
@@ -88,10 +105,11 @@ class Flows:
         Raises:
             DamagedFlowError: a field is not what it should be.
         """
-        flow = (await self.load_many([flow_id]))[0]
-        if isinstance(flow, DamagedFlowError):
-            raise flow
-        return flow
+        try:
+            fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
+        except ResponseError as error:
+            fields = error
+        return self._decode(flow_id, fields)
 
     async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
         """The flows as they are now, in one round trip."""
@@ -102,14 +120,17 @@ class Flows:
         flows: list[Flow | DamagedFlowError | None] = []
         for flow_id, fields in zip(flow_ids, answers, strict=True):
             try:
-                if isinstance(fields, Exception):
-                    if not is_wrong_type(fields):
-                        raise fields
-                    raise DamagedFlowError(flow_id, "", b"", "", "") from fields
-                flows.append(decode_flow(flow_id, fields, self.keys.joins) if fields else None)
+                flows.append(self._decode(flow_id, fields))
             except DamagedFlowError as error:
                 flows.append(error)
         return flows
+
+    def _decode(self, flow_id: str, fields: dict[bytes, bytes] | Exception) -> Flow | None:
+        if isinstance(fields, Exception):
+            if not is_wrong_type(fields):
+                raise fields
+            raise DamagedFlowError(flow_id, "", b"", "", "") from fields
+        return decode_flow(flow_id, fields, self.keys.joins) if fields else None
 
     async def has_partial(self, flow_id: str, index: int) -> bool:
         """Whether a chunk task's partial is stored."""
@@ -134,40 +155,41 @@ class Flows:
                 await self.refusals.field("trace", flow_id, key, field, data)
         return found
 
-    async def plan(self, flow_id: str, plan: Plan) -> bool:
+    async def plan(self, flow_id: str, plan: Plan, lease: Lease | None = None) -> bool:
         """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
-        names = [self.keys.flow(flow_id), self.keys.live, self.keys.queue]
+        names = [self.keys.flow(flow_id), self.keys.live, *self.keys.lanes]
         arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_LIFE_MS]
         for task in tasks:
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task)]
-        return bool(await call(self._redis, "plan", names, arguments))
+        return bool(await call(self._redis, "plan", names, arguments, lease))
 
-    async def store_partial(self, task: Chunk, partial: Partial, trace: Trace, block: int | None = None) -> str:
+    async def store_partial(
+        self, task: Chunk, partial: Partial, trace: Trace, block: int | None = None, lease: Lease | None = None
+    ) -> str:
         """Store what a chunk task found for its block; with the last one missing the flow moves to reduce.
 
         Returns:
             `"stored"`, `"last"`, or `"late"` when the flow is past this round.
         """
-        return await self._note(
-            task, str(task.index), PARTIAL.encode(partial, place_of(task.flow, task.index, block)), TRACE.encode(trace)
-        )
+        sealed = PARTIAL.encode(partial, place_of(task.flow, task.index, block))
+        return await self._note(task, str(task.index), sealed, TRACE.encode(trace), lease)
 
-    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes) -> str:
+    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Lease | None = None) -> str:
         reduce = Reduce(task.flow, task.round)
         names = [
             self.keys.flow(task.flow),
             self.keys.partials(task.flow),
             self.keys.tasks(task.flow),
             self.keys.live,
-            self.keys.queue,
+            *self.keys.lanes,
             job_key(reduce.job_id),
         ]
         arguments: list[Value] = [task.flow, task.round, index, partial, trace, reduce.job_id, encode_job(reduce)]
         arguments += [self.first_look_ms, UNFINISHED_LIFE_MS]
-        answer: bytes = await call(self._redis, "partial", names, arguments)
+        answer: bytes = await call(self._redis, "partial", names, arguments, lease)
         return answer.decode()
 
     async def rework(self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int]) -> str:
@@ -176,7 +198,7 @@ class Flows:
         Returns:
             `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
         """
-        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live, self.keys.queue]
+        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live, *self.keys.lanes]
         arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_LIFE_MS]
         arguments += [len(unusable), *unusable]
         for index in missing:
@@ -186,17 +208,25 @@ class Flows:
         answer: bytes = await call(self._redis, "rework", names, arguments)
         return answer.decode()
 
-    async def finish(self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None) -> bool:
+    async def finish(
+        self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, lease: Lease | None = None
+    ) -> bool:
         """End a flow as done, from the state and round in which it was read. False when it had moved on."""
-        return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome)
+        return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
 
-    async def fail(self, flow: Flow, reason: str, index: int | None = None) -> bool:
+    async def cancel(self, flow: Flow) -> bool:
+        """End a flow as cancelled, whatever state it is in; its jobs are gone, also those that run. False when it had
+        ended.
+        """
+        return await self._end(flow, "cancelled", ("", ""), CANCELLED)
+
+    async def fail(self, flow: Flow, reason: str, index: int | None = None, lease: Lease | None = None) -> bool:
         """End a flow as failed, with a dead letter, from the state and round in which it was read.
 
         Returns:
             Whether it did: False when the flow had moved on, or has the partial of chunk task `index`.
         """
-        return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index)
+        return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index, lease=lease)
 
     def _join(self, flow: Flow) -> str:
         """The key of the flow's join. Where it has none its own key, which holds no string, stands in that place: an
@@ -213,10 +243,11 @@ class Flows:
         answer: bytes = b"",
         outcome: Outcome | None = None,
         index: int | None = None,
+        lease: Lease | None = None,
     ) -> bool:
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live]
-        names += [self._join(flow), keys.dead]
+        names += [self._join(flow), keys.dead, *keys.lanes]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
         arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
         arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
@@ -224,11 +255,11 @@ class Flows:
         if flow.run:
             # The run cannot get into another round while this block is one of those in flight.
             split, finish = Split(fresh_id()), Finish(flow.run, await self.run_round(flow.run))
-            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.queue]
+            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run)]
             names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
             arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
             arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
-        return bool(await call(self._redis, "end", names, arguments))
+        return bool(await call(self._redis, "end", names, arguments, lease))
 
     async def run_round(self, run_id: str) -> int:
         """The round that a run is in, as far as it can be read; a finish of another round changes nothing."""
@@ -254,7 +285,7 @@ class Flows:
             How many jobs were lost; -1 when there was nothing to mend, since the flow has moved on or moves on now.
         """
         keys = self.keys
-        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, keys.queue]
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, *keys.lanes]
         names.append(self._join(flow))
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
         arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]

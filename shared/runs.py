@@ -100,8 +100,8 @@ class Runs:
         while True:
             since = await ask(self._redis, "GET", keys.current)
             spec = BlockSpec(run_id, record.generation, block_size, since.decode() if since else "")
-            names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live, keys.queue]
-            names += [keys.record(record.generation), keys.current, night]
+            names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live]
+            names += [keys.record(record.generation), keys.current, night, *keys.lanes]
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, since or b""]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
             arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000]
@@ -202,8 +202,8 @@ class Runs:
             How many jobs were lost; -1 when the run has ended, which is no longer a member of the live ones then.
         """
         keys, finish = self.keys, Finish(run.id, run.round)
-        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live, keys.queue]
-        names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id)]
+        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live]
+        names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id), *keys.lanes]
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
         arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]
         arguments += [encode_job(finish), keys.flow(""), run.round]

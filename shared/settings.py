@@ -46,6 +46,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="Into how many chunk tasks a job is split; never more than there are chunks.", ge=1, le=500),
     ] = 4
     block_size: Annotated[int, Meta(description="How many users one job of a run computes.", ge=1, le=100_000)] = 500
+    engine: Annotated[
+        bool,
+        Meta(description="Whether the engine takes jobs from queues of its own; if not, stock arq workers from one."),
+    ] = True
+    lease_s: Annotated[
+        float,
+        Meta(
+            description="After how many seconds without a sign of a worker others take over what it does.", ge=1, le=600
+        ),
+    ] = 5.0
+    max_queued: Annotated[
+        int,
+        Meta(description="How many jobs a lane may hold before producers are told to wait.", ge=1, le=100_000_000),
+    ] = 1_000_000
+    stop_s: Annotated[
+        float,
+        Meta(
+            description="How long a worker that is told to stop lets its jobs go on, in seconds, before it hands them "
+            "back.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 2.0
     task_deadline_s: Annotated[
         float, Meta(description="How long one task may run, in seconds, before its job fails.", ge=0.5, le=3600)
     ] = 15.0

@@ -19,6 +19,9 @@ MOST_BASKET_BYTES = 65_536
 
 REFUSE = "refuse"
 
+# Who goes first: what somebody waits for, or all else.
+Lane = Literal["click", "batch"]
+
 
 class Split(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The arguments of a split: plan the chunk tasks of a flow."""

@@ -195,7 +195,7 @@ class Chaos:
     async def _nothing_left(self) -> None:
         async def look() -> bool:
             self.load.look()
-            return not await self.ask("EXISTS", self.keys.queue, self.keys.live)
+            return not await self.ask("EXISTS", *self.keys.lanes, self.keys.live)
 
         await eventually(look, QUIET_S)
 
@@ -207,7 +207,7 @@ class Chaos:
     async def _stuck(self) -> str:
         live = [member.decode() for member in await self.ask("ZRANGE", self.keys.live, 0, 9)]
         states = [await self.ask("HGETALL", f"{self.keys.prefix}:{member}") for member in live]
-        queued = await self.ask("ZRANGE", self.keys.queue, 0, 9, "WITHSCORES")
+        queued = [await self.ask("ZRANGE", queue, 0, 9, "WITHSCORES") for queue in self.keys.lanes]
         arq = sorted([key async for key in self.redis.scan_iter(match="arq:*", count=10_000)])
         return "\n".join([
             f"{self.load.busy} calls wait, {len(self._lasting)} faults go on",

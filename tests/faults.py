@@ -187,14 +187,15 @@ def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
 
 async def queued(chaos: Chaos) -> list[str]:
     """The jobs that are members of the queue, those that run among them."""
-    return [member.decode() for member in await chaos.ask("ZRANGE", chaos.keys.queue, 0, -1)]
+    lanes = [await chaos.ask("ZRANGE", queue, 0, -1) for queue in chaos.keys.lanes]
+    return [member.decode() for members in lanes for member in members]
 
 
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
     """Take jobs out of the queue."""
     chosen = some(rng, await queued(chaos))
-    removed = await chaos.ask("ZREM", chaos.keys.queue, *chosen) if chosen else 0
-    return f"{removed} jobs" if removed else ""
+    removed = await chaos.ask_all([("ZREM", queue, *chosen) for queue in chaos.keys.lanes] if chosen else [])
+    return f"{sum(removed)} jobs" if sum(removed) else ""
 
 
 async def lose_bodies(chaos: Chaos, rng: Random) -> str:
@@ -239,7 +240,7 @@ async def deliver_twice(chaos: Chaos, rng: Random) -> str:
         for task in chosen
         for command in (
             ("SET", job_key(task.job_id), encode_job(task), "PX", 600_000),
-            ("ZADD", chaos.keys.queue, 1, task.job_id),
+            ("ZADD", chaos.keys.click, 1, task.job_id),
         )
     ])  # fmt: skip
     return f"{len(chosen)} jobs" if chosen else ""

@@ -41,7 +41,7 @@ from shared.wire import (
 )
 from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows
-from workers.settings import build_worker
+from workers.settings import build_engine
 from workers.turns import Turns
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[s
     assert await results.adopt(flow.id, flow.round, record)
     await Flows(redis, keys, 10.0).finish(flow)
     jobs = [Split(flow.id).job_id, Reduce(flow.id, 0).job_id]
-    await ask(redis, "ZREM", keys.queue, *jobs)
+    await ask(redis, "ZREM", keys.batch, *jobs)
     await ask(redis, "DEL", keys.flow(flow.id), *map(job_key, jobs))
 
 
@@ -167,7 +167,7 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
     """A fit whose model is there, in its reduce; no other fit joins it."""
     flows = Flows(redis, keys, 10.0)
     spec = FitSpec(record.snapshot, "cosine", 1, 0.0, record.options.list_length)
-    [flow_id] = await flows.create([spec], [keys.join_fit(fresh_id())])
+    [flow_id] = await flows.create([spec], [keys.join_fit(fresh_id())], "batch")
     await flows.plan(flow_id, Plan([0]))
     flow = await flows.load(flow_id)
     assert flow is not None
@@ -182,10 +182,10 @@ class Hand:
 
     def __init__(self, world: World, redis: ArqRedis, prefix: str, **changes: Any) -> None:
         fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0} | changes
-        self.worker: Worker = build_worker(msgspec.convert(fields, Settings), redis, world.store)
+        settings = msgspec.convert(fields, Settings)
+        self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         runtime: Runtime = self.worker.ctx["runtime"]
-        # A suspect does not wait here: nothing runs beside it.
-        self.runtime = replace(runtime, turns=Turns(lambda _: None, patience_s=0.001))
+        self.runtime = replace(runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.001))
         self.redis = redis
 
     def close(self) -> None:
@@ -199,8 +199,9 @@ class Hand:
         return generation
 
     async def queued(self) -> list[str]:
-        """The ids of the jobs in the queue, in its order."""
-        return [member.decode() for member in await ask(self.redis, "ZRANGE", self.runtime.keys.queue, 0, -1)]
+        """The ids of the jobs in both lanes, those of the click lane first, each in its order."""
+        lanes = [await ask(self.redis, "ZRANGE", queue, 0, -1) for queue in self.runtime.keys.lanes]
+        return [member.decode() for members in lanes for member in members]
 
     async def run(self, name: str, arguments: Any, job_id: str, tries: int = 1) -> None:
         """Run the body of a task, as a worker does that then forgets to finish the job."""
@@ -226,7 +227,8 @@ class Hand:
             except Retry:
                 return ran
         await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id))
-        await ask(self.redis, "ZREM", keys.queue, job_id)
+        for queue in keys.lanes:
+            await ask(self.redis, "ZREM", queue, job_id)
         return ran
 
     async def deliver_all(self, but: Callable[[str], bool] = lambda _: False) -> None:
@@ -268,7 +270,7 @@ async def settle(hand: Hand, sweep: Callable[[], Any], rounds: int = 60) -> None
         await hand.make_due()
         await sweep()
         await hand.deliver_all()
-        if not await ask(hand.redis, "EXISTS", hand.runtime.keys.live, hand.runtime.keys.queue):
+        if not await ask(hand.redis, "EXISTS", hand.runtime.keys.live, *hand.runtime.keys.lanes):
             return
         await asyncio.sleep(0)
     raise AssertionError("the system does not become idle")

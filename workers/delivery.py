@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import structlog
@@ -13,16 +13,17 @@ from shared.errors import ReckonerError
 from shared.flow_state import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
-from shared.wire import Chunk, FlowTask, Reduce, Split
+from shared.redis.scripts import Lease
+from shared.wire import Chunk, FlowTask, Lane, Reduce, Split
+from workers.engine.outcomes import NotNowError
 from workers.runtime import Runtime
-from workers.turns import NotNowError
 
 MAX_TRIES = 3
 SPENT = f"its worker died {MAX_TRIES} times"
 # How long a task goes on trying to hand its try back to a Redis that is away.
 HAND_BACK_S = 10.0
 
-Body = Callable[[Runtime, Flow, Any], Awaitable[None]]
+Body = Callable[[Runtime, Flow, Any, Lease | None], Awaitable[None]]
 T = TypeVar("T")
 ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
@@ -33,9 +34,8 @@ def delivered(task_type: type[FlowTask], body: Body) -> ArqFunction:
     """The arq function that runs `body` for each delivery of a flow's task."""
 
     async def deliver(ctx: dict[Any, Any], *arguments: Any) -> None:
-        runtime: Runtime = ctx["runtime"]
         task = task_type(*arguments)
-        delivery = Delivery(runtime, task.job_id, ctx["job_try"])
+        delivery = Delivery(ctx, task.job_id)
         await delivery.run(lambda: _run_flow_task(delivery, task, body))
 
     deliver.__qualname__ = task_type.name
@@ -43,46 +43,50 @@ def delivered(task_type: type[FlowTask], body: Body) -> ArqFunction:
 
 
 class Delivery:
-    """One delivery of one job."""
+    """One delivery of one job; `ctx` is what the worker calls its function with."""
 
-    def __init__(self, runtime: Runtime, job_id: str, tries: int) -> None:
-        self.runtime = runtime
+    def __init__(self, ctx: dict[Any, Any], job_id: str) -> None:
+        self.runtime: Runtime = ctx["runtime"]
         self.job_id = job_id
-        self.tries = tries
-        self._counted = True
+        self.tries: int = ctx["job_try"]
+        self.lease: Lease | None = ctx.get("lease")
+        """The engine's hold on the job; None on a stock worker."""
 
     @property
     def spent(self) -> bool:
         """Whether the job was started as often as it may be, without an end."""
         return self.tries > MAX_TRIES
 
+    @property
+    def _comes_again(self) -> bool:
+        """Whether the job is tried again if it raises now; a stock worker would drop it."""
+        return self.lease is not None and self.tries < MAX_TRIES
+
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work; a delivery that ends for no fault of the job's gives its try back and comes again."""
+        """Do the work. What ends it for no fault of the job's is left to the engine; a stock worker is helped here."""
         self.runtime.running[self.job_id] = time.time_ns() // 1_000_000
+        try:
+            await (work() if self.lease else self._run_on_stock(work))
+        finally:
+            self.runtime.running.pop(self.job_id, None)
+
+    async def _run_on_stock(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work as the engine would: a delivery that ends for no fault of the job's is no try and comes again."""
         try:
             await work()
         except asyncio.CancelledError:
             # A deadline of our own comes before arq's, so this is a SIGTERM.
-            await asyncio.shield(self.give_back())
+            await asyncio.shield(self._give_back())
             raise
-        except NotNowError as error:
-            await self.give_back()
-            raise Retry from error
         except Exception as error:
-            if not is_server_trouble(error):
+            if not isinstance(error, NotNowError) and not is_server_trouble(error):
                 raise
-            log.warning("redis ended a delivery", job=self.job_id, error=type(error).__name__)
-            await self.give_back()
+            await self._give_back()
             # Without a delay: a delay is a write that a full Redis refuses, and that refusal ends the worker.
             raise Retry from error
-        finally:
-            self.runtime.running.pop(self.job_id, None)
 
-    async def give_back(self) -> None:
-        """Take this start back from the job's tries, once."""
-        if not self._counted:
-            return None
-        self._counted = False
+    async def _give_back(self) -> None:
+        """Take this start back from those that a stock worker has counted."""
         until = time.monotonic() + HAND_BACK_S
         while True:
             try:
@@ -93,18 +97,10 @@ class Delivery:
                     return None
             await asyncio.sleep(0.2)
 
-    @asynccontextmanager
-    async def _away(self) -> AsyncIterator[None]:
-        """What ends the worker meanwhile is no try of this job's."""
-        await self.give_back()
-        yield
-        await self.runtime.flows.take_again(self.job_id)
-        self._counted = True
-
-    async def within_deadline(self, work: Callable[[], Awaitable[None]], kernel: bool = False) -> str | None:
-        """Do the work in its turn and in time; returns why it failed, None when it did not."""
+    async def within_deadline(self, work: Callable[[], Awaitable[None]], lane: Lane | None = None) -> str | None:
+        """Do the work in time, in its turn if it computes; returns why it failed for good, None when it did not."""
         deadline_s = self.runtime.settings.task_deadline_s
-        async with self.runtime.turns.turn(self.tries > 1, kernel, self._away):
+        async with self.runtime.turns.turn(lane) if lane else nullcontext():
             try:
                 async with asyncio.timeout(deadline_s) as limit:
                     await work()
@@ -112,13 +108,16 @@ class Delivery:
                 if limit.expired():
                     _forget_cancelling()
                     return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
-                if isinstance(error, asyncio.CancelledError):
+                if isinstance(error, asyncio.CancelledError) or self._comes_again:
                     raise
                 return _reason(error)
             except Exception as error:
-                if is_server_trouble(error):
+                if is_server_trouble(error) or isinstance(error, NotNowError):
                     raise
-                log.error("a task failed", job=self.job_id, exc_info=not isinstance(error, ReckonerError))
+                foreseen = isinstance(error, ReckonerError)
+                if self._comes_again and not foreseen:
+                    raise
+                log.error("a task failed", job=self.job_id, exc_info=not foreseen)
                 return _reason(error)
         return None
 
@@ -150,44 +149,45 @@ def _reason(error: Exception) -> str:
 
 
 async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:
-    flows = delivery.runtime.flows
+    flows, lease = delivery.runtime.flows, delivery.lease
     try:
         flow = await flows.load(task.flow)
     except DamagedFlowError as damage:
         return await flows.fail_damaged(damage)
-    if flow is None or not await _wanted(delivery.runtime, flow, task):
+    if flow is None or not await _wanted(delivery, flow, task):
         return None
     if delivery.spent:
         reason: str | None = SPENT
     else:
-        kernel = isinstance(task, Chunk)
-        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task), kernel)
+        lane = flow.lane if isinstance(task, Chunk) else None
+        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease), lane)
     if reason:
-        failed = await to_the_end(flows.fail(flow, reason, task.index if isinstance(task, Chunk) else None))
-        if failed:
+        index = task.index if isinstance(task, Chunk) else None
+        if await to_the_end(flows.fail(flow, reason, index, lease)):
             log.warning("a flow failed", flow=flow.id, reason=reason)
     return None
 
 
-async def _wanted(runtime: Runtime, flow: Flow, task: FlowTask) -> bool:
+async def _wanted(delivery: Delivery, flow: Flow, task: FlowTask) -> bool:
     match task:
         case Split():
             return flow.state == "split"
         case Chunk():
             in_round = flow.state == "run" and flow.round == task.round and task.index < flow.tasks
-            return in_round and not await runtime.flows.has_partial(flow.id, task.index)
+            # What was tried before may have got as far as its partial.
+            tried = delivery.tries > 1
+            return in_round and not (tried and await delivery.runtime.flows.has_partial(flow.id, task.index))
         case Reduce():
             return flow.state == "reduce" and flow.round == task.round
 
 
 async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
     """What a job runs whose body is none: its bytes are counted and set aside."""
-    runtime: Runtime = ctx["runtime"]
     job_id: str = ctx["job_id"]
-    delivery = Delivery(runtime, job_id, 1)
+    delivery = Delivery(ctx, job_id)
 
     async def set_aside() -> None:
-        if await runtime.flows.refusals.string("job", job_id, job_key(job_id), data, reason):
+        if await delivery.runtime.flows.refusals.string("job", job_id, job_key(job_id), data, reason):
             log.warning("a job was refused", job=job_id, size=len(data))
 
     await delivery.run(set_aside)

@@ -3,25 +3,20 @@
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING
 
 import structlog
 from arq import Worker
 from redis.exceptions import RedisError
 
-from shared.cancelling import end
 from shared.redis.connections import check, is_server_trouble, unavailable
 from shared.redis.embedded import find_redis
 from shared.settings import Settings
 from shared.store import open_store
-from workers.settings import build_worker, connect_worker
-from workers.turns import SETTLE_S
+from workers.engine.worker import EngineWorker
+from workers.settings import build_engine, build_worker, connect_waiting, connect_worker
 
-if TYPE_CHECKING:
-    from workers.runtime import Runtime
-
-# How long what runs may go on after a signal; what takes longer is handed back.
-GRACE_S = 2.0
+# How long a stock worker that was told to claim nothing more may still be starting jobs that it has claimed.
+SETTLE_S = 0.1
 LOOK_S = 0.1
 
 log = structlog.get_logger()
@@ -38,9 +33,13 @@ def work(settings: Settings) -> None:
 
 async def _work(settings: Settings) -> None:
     store = open_store(settings.store_location)
-    redis = connect_worker(settings, find_redis(settings))
+    url = find_redis(settings)
+    redis = connect_worker(settings, url)
     await check(redis)
-    worker = build_worker(settings, redis, store)
+    if settings.engine:
+        worker: Worker = build_engine(settings, redis, connect_waiting(url), store)
+    else:
+        worker = build_worker(settings, redis, store)
     told = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, told.set)
@@ -49,8 +48,12 @@ async def _work(settings: Settings) -> None:
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     try:
-        await _wind_down(worker)
-        await end(running)
+        if isinstance(worker, EngineWorker):
+            worker.stop(settings.stop_s)
+        else:
+            await _wind_down(worker, settings.stop_s)
+            running.cancel()
+        await asyncio.wait([running])
         if not running.cancelled():
             running.result()
         await worker.close()
@@ -60,16 +63,15 @@ async def _work(settings: Settings) -> None:
         raise unavailable(redis, error) from error
 
 
-async def _wind_down(worker: Worker) -> None:
-    """Claim nothing more, let what runs come to its end, and after a while cancel it, upon which it is handed back.
+async def _wind_down(worker: Worker, grace_s: float) -> None:
+    """Let a stock worker claim nothing more, and cancel what still runs after a while, upon which it is handed back.
 
     It is the tasks that are cancelled, once each, and never what arq does before and after them: that would leave a
     claim behind, or a try that nobody hands back.
     """
-    runtime: Runtime = worker.ctx["runtime"]
-    runtime.turns.close()
+    worker.allow_pick_jobs = False
     await asyncio.sleep(SETTLE_S)
-    until = time.monotonic() + GRACE_S
+    until = time.monotonic() + grace_s
     cancelled = set[asyncio.Task[object]]()
     while jobs := [job for job in worker.tasks.values() if not job.done()]:
         if time.monotonic() > until:

@@ -1,11 +1,10 @@
-"""What arq is told: a stock worker with our tasks, our wire format, and nothing of it kept or pickled."""
+"""What the engine is told, or a stock arq worker: our tasks, our wire format, and nothing of it kept or pickled."""
 
 import asyncio
 import os
 import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -14,13 +13,17 @@ from arq.cron import CronJob
 
 from shared.cancelling import end
 from shared.flows import Flows
-from shared.redis.connections import connect, is_server_trouble
+from shared.redis.connections import connect
 from shared.redis.keys import Keys
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.store import Store
 from shared.wire import Night, arq_deserializer, arq_serializer
+from workers.engine.claims import Place
+from workers.engine.connection import EngineRedis
+from workers.engine.wake import WAIT_S
+from workers.engine.worker import EngineWorker
 from workers.heartbeat import Heartbeat
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
@@ -32,6 +35,8 @@ log = structlog.get_logger()
 
 MAX_JOBS = 10
 KERNEL_THREADS = 4
+# One computes while the bytes of another are on their way; more would only share the processor and all be late.
+KERNELS_AT_ONCE = 2
 POLL_DELAY_S = 0.01
 
 
@@ -40,23 +45,16 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
     return connect(
         url,
         client_name="reckoner-worker",
-        queue_name=Keys(settings.prefix).queue,
+        queue_name=Keys(settings.prefix, settings.engine).batch,
         job_serializer=arq_serializer,
         job_deserializer=arq_deserializer,
+        kind=EngineRedis if settings.engine else ArqRedis,
     )
 
 
-class PatientWorker(Worker):
-    """A stock arq worker that goes on where Redis refuses the job of a tick: the next tick is a minute away."""
-
-    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
-        """Create the jobs of the ticks that are due; arq has noted when they are due next before it does."""
-        try:
-            await super().run_cron(n, delay, num_windows)
-        except Exception as error:
-            if not is_server_trouble(error):
-                raise
-            log.warning("redis refused a tick", error=type(error).__name__)
+def connect_waiting(url: str) -> ArqRedis:
+    """The connection on which a worker of the engine blocks."""
+    return connect(url, client_name="reckoner-waiting", socket_timeout_s=WAIT_S + 5.0, max_connections=1)
 
 
 def _ticks(settings: Settings) -> list[CronJob]:
@@ -68,49 +66,58 @@ def _ticks(settings: Settings) -> list[CronJob]:
 
 
 def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
-    """An arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
-    keys = Keys(settings.prefix)
-    # The task's own deadline first, then arq's, then the end of its claim: 15, 20 and 30 s unless set otherwise.
-    deadline_s = settings.task_deadline_s
-    flows = Flows(redis, keys, settings.first_look_s)
+    """A stock arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
+    runtime = _runtime(settings, redis, store)
+    worker = Worker(queue_name=runtime.keys.stock, poll_delay=POLL_DELAY_S, **_options(runtime))
+    worker.in_progress_timeout_s = settings.task_deadline_s * 2
+    return worker
 
-    def claiming(allowed: bool) -> None:
-        worker.allow_pick_jobs = allowed
 
-    runtime = Runtime(
+def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store) -> EngineWorker:
+    """A worker of the engine that runs our tasks and heeds no signals; call it where its event loop runs."""
+    runtime = _runtime(settings, redis, store)
+    keys = runtime.keys
+    place = Place(keys.lanes, keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
+    return EngineWorker(place=place, waiting=waiting, lease_s=settings.lease_s, **_options(runtime))
+
+
+def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
+    keys = Keys(settings.prefix, settings.engine)
+    return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
         redis=redis,
         keys=keys,
-        flows=flows,
+        flows=Flows(redis, keys, settings.first_look_s),
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
         # A wait and the task's own deadline together stay within arq's time-out.
-        turns=Turns(claiming, patience_s=deadline_s / 4),
+        turns=Turns({"click": KERNELS_AT_ONCE, "batch": KERNELS_AT_ONCE}, patience_s=settings.task_deadline_s / 4),
         threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
     )
-    worker = PatientWorker(
-        arq_functions(),
-        cron_jobs=_ticks(settings),
-        queue_name=keys.queue,
-        redis_pool=redis,
-        on_startup=_start_background,
-        on_shutdown=_stop_background,
-        max_jobs=MAX_JOBS,
-        job_timeout=deadline_s * 4 / 3,
-        poll_delay=POLL_DELAY_S,
-        keep_result=0,
+
+
+def _options(runtime: Runtime) -> dict[str, Any]:
+    """What every worker of ours is told."""
+    return {
+        "functions": arq_functions(),
+        "cron_jobs": _ticks(runtime.settings),
+        "redis_pool": runtime.redis,
+        "on_startup": _start_background,
+        "on_shutdown": _stop_background,
+        "max_jobs": MAX_JOBS,
+        # The task's own deadline comes first, then arq's, then the end of a stock worker's claim: 15, 20 and 30 s.
+        "job_timeout": runtime.settings.task_deadline_s * 4 / 3,
+        "keep_result": 0,
         # arq drops a job that used up its tries without a word; ours end as dead letters, so arq must never count.
-        max_tries=2**31,
-        ctx={"runtime": runtime},
-        job_serializer=arq_serializer,
-        job_deserializer=arq_deserializer,
-        log_results=False,
-        handle_signals=False,
-    )
-    worker.in_progress_timeout_s = deadline_s * 2
-    return worker
+        "max_tries": 2**31,
+        "ctx": {"runtime": runtime},
+        "job_serializer": arq_serializer,
+        "job_deserializer": arq_deserializer,
+        "log_results": False,
+        "handle_signals": False,
+    }
 
 
 async def _start_background(ctx: dict[Any, Any]) -> None:

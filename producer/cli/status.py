@@ -72,9 +72,15 @@ def _as_object(now: "Status") -> dict[str, Any]:
         "redis_memory_max_bytes": now.redis_memory_max_bytes,
         "workers": list(map(_worker_as_object, now.workers)),
         "queued": now.queued,
-        "waiting": now.queue.waiting,
-        "running": now.queue.running,
-        "oldest_waiting_ms": now.queue.oldest_ms,
+        "lanes": {
+            lane: {
+                "waiting": queue.waiting,
+                "running": queue.running,
+                "oldest_waiting_ms": queue.oldest_ms,
+                "paused": queue.paused,
+            }
+            for lane, queue in now.queues.items()
+        },
         "flows": now.flows,
         "runs": list(map(_run_as_object, now.runs)),
         "generation": now.generation,
@@ -126,7 +132,8 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     limit = f" of {mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
     yield "server", f"{now.server} {now.server_version}, {mebibytes(now.redis_memory_bytes)}{limit} in use"
     yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
-    yield "queue", _queue(now.queue)
+    for lane, queue in now.queues.items():
+        yield f"{lane} lane", _queue(queue)
     yield "flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())
     yield from _generations(now)
     for run in now.runs:
@@ -138,7 +145,7 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
 
 
 def _queue(queue: "Queue") -> str:
-    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running"
+    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running" + (", paused" if queue.paused else "")
     if queue.oldest_ms is None:
         return told
     return f"{told}; the oldest that waits is {lasting(queue.oldest_ms)} old"

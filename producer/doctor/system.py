@@ -1,6 +1,7 @@
 """What the doctor looks at of this system in Redis: its workers, its queue, its generations, what failed."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 from producer.doctor.findings import Check, WrongError
 from producer.doctor.server import MOST_SKEW_S, Site
@@ -9,6 +10,7 @@ from shared.heartbeats import Heard, Heartbeats
 from shared.nightly import last_due, parse_nightly
 from shared.redis.scripts import ask
 from shared.version import installed_version
+from shared.wire import Lane
 
 # A job that waits this long while a worker has nothing to do is not being claimed.
 STUCK_AFTER_MS = 300_000
@@ -52,14 +54,19 @@ async def releases(site: Site) -> str:
 
 async def queue(site: Site) -> str:
     """Nothing waits for long beside a worker that has nothing to do."""
-    now, found = await read_queue(site.redis, site.keys), await heard(site)
-    oldest_ms, idle = now.oldest_ms or 0, [each for each in found if each.beat and not each.beat.jobs]
+    lanes = {lane: await read_queue(site.redis, site.keys.lane(lane)) for lane in get_args(Lane)}
+    found = await heard(site)
+    oldest_ms = max((queue.oldest_ms or 0 for queue in lanes.values() if not queue.paused), default=0)
+    idle = [each for each in found if each.beat and not each.beat.jobs]
     if oldest_ms > STUCK_AFTER_MS and idle:
         raise WrongError(
             f"A job has waited for {oldest_ms / 60_000:,.0f} min, and {idle[0].worker} has nothing to do: look at its "
             "log, and restart it."
         )
-    return f"{now.waiting:,} waiting, {now.running:,} running."
+    told = "; ".join(
+        f"{lane} lane: {queue.waiting:,} waiting, {queue.running:,} running" for lane, queue in lanes.items()
+    )
+    return told + "."
 
 
 async def generation(site: Site) -> str:

@@ -76,8 +76,10 @@ def connect(
     socket_timeout_s: float | None = 5.0,
     connect_timeout_s: float = 0.8,
     max_connections: int | None = None,
+    kind: type[ArqRedis] = ArqRedis,
 ) -> ArqRedis:
-    """Make a pool for `url` (redis://, rediss:// or unix://, percent-encoded) that connects when it is first used.
+    """Make a client of that `kind` for `url` (redis://, rediss:// or unix://, percent-encoded), with a pool that
+    connects when it is first used.
 
     A command that takes longer than `socket_timeout_s` fails, as does one that waits as long for one of at most
     `max_connections`; None is for connections that block on purpose. Options in the URL win. Close it with `aclose()`.
@@ -114,9 +116,7 @@ def connect(
     except (ValueError, TypeError, exceptions.RedisError):
         # The reason may quote the URL, so neither it nor its traceback goes on from here.
         raise SettingsError("The Redis URL has an option with a value that it cannot have.") from None
-    redis = ArqRedis(
-        pool, job_serializer=job_serializer, job_deserializer=job_deserializer, default_queue_name=queue_name
-    )
+    redis = kind(pool, job_serializer=job_serializer, job_deserializer=job_deserializer, default_queue_name=queue_name)
     redis.auto_close_connection_pool = True
     return redis
 

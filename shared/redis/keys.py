@@ -4,9 +4,15 @@
 
 | key | type | written by | lives |
 | --- | --- | --- | --- |
-| `p:queue` | sorted set, job id by place | whoever creates jobs | for ever, empty when idle |
-| `arq:job:ID`, `arq:retry:ID`, `arq:in-progress:ID` | string | creators of jobs; arq | seven days; a day; one lease |
-| `p:queue:health-check` | string | arq | an hour |
+| `p:queue:LANE` | sorted set, job by place, + 1e14 when claimed | creators, claim, settle | for ever, empty when idle |
+| `p:queue:LANE:leases` | sorted set, claimed job by deadline | claim, renew, settle | for ever, empty when idle |
+| `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
+| `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |
+| `p:queue` | sorted set, job by place | whoever creates jobs for stock arq workers | for ever, empty when idle |
+| `p:queue:health-check` | string | a stock arq worker | an hour |
+| `arq:job:ID` | string, the body | creators of jobs | seven days |
+| `arq:in-progress:ID` | string, the token of the claim | claim; a stock worker | a day after the last renewal |
+| `arq:retry:ID` | string, starts without a good end | claim, settle; a stock worker | a day |
 | `p:live` | sorted set, `flow:ID` or `run:ID` by next look | the flow's and run's scripts | for ever, empty when idle |
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
@@ -27,6 +33,7 @@
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |
+| `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
 | `p:events:ID` | channel | end, close | - |
@@ -36,7 +43,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.constants import health_check_key_suffix, in_progress_key_prefix, job_key_prefix, retry_key_prefix
+
+from shared.wire import Lane
 
 
 def job_key(job_id: str) -> str:
@@ -52,6 +61,21 @@ def tries_key(job_id: str) -> str:
 def in_progress_key(job_id: str) -> str:
     """What arq holds while a job runs."""
     return in_progress_key_prefix + job_id
+
+
+def leases_key(queue: str) -> str:
+    """The deadlines of the leases under which a queue's claimed jobs are."""
+    return f"{queue}:leases"
+
+
+def wake_key(queue: str) -> str:
+    """The tokens that wake workers which wait for a queue's jobs."""
+    return f"{queue}:wake"
+
+
+def paused_key(queue: str) -> str:
+    """What is there while nothing is to be claimed from a queue."""
+    return f"{queue}:paused"
 
 
 def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
@@ -72,17 +96,42 @@ def basket_hash(items: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys under one prefix."""
+    """The keys under one prefix; without the `engine` both lanes are the one queue of stock arq workers."""
 
     prefix: str
+    engine: bool = True
 
     def _name(self, *parts: str) -> str:
         return ":".join((self.prefix, *parts))
 
     @property
-    def queue(self) -> str:
-        """The arq queue."""
+    def click(self) -> str:
+        """The queue of what somebody waits for."""
+        return self._name("queue", "click") if self.engine else self.stock
+
+    @property
+    def batch(self) -> str:
+        """The queue of all else."""
+        return self._name("queue", "batch") if self.engine else self.stock
+
+    @property
+    def lanes(self) -> tuple[str, str]:
+        """The two queues, in the order in which the scripts take them."""
+        return self.click, self.batch
+
+    def lane(self, lane: Lane) -> str:
+        """The queue of a lane."""
+        return self.click if lane == "click" else self.batch
+
+    @property
+    def stock(self) -> str:
+        """The queue of stock arq workers, and of releases that had no others."""
         return self._name("queue")
+
+    @property
+    def stock_health(self) -> str:
+        """What a stock arq worker writes, and the last one to close removes."""
+        return self.stock + health_check_key_suffix
 
     @property
     def live(self) -> str:
@@ -107,6 +156,10 @@ class Keys:
     def beat(self, worker: str) -> str:
         """What a worker says of itself."""
         return self._name("worker", worker)
+
+    def mail(self, worker: str) -> str:
+        """What a worker is told."""
+        return self._name("worker", worker, "mail")
 
     def probe(self, look: str) -> str:
         """What is written to see whether it can be."""
@@ -215,8 +268,9 @@ class Keys:
     @property
     def types(self) -> dict[str, str]:
         """The types of the keys that all flows and runs share."""
-        zsets = dict.fromkeys((self.queue, self.live, self.workers), "zset")
-        return zsets | dict.fromkeys((self.sweeper, *self.pointers), "string")
+        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
+        lists = dict.fromkeys(map(wake_key, self.lanes), "list")
+        return zsets | lists | dict.fromkeys((self.sweeper, *self.pointers), "string")
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
         """The types of a flow's keys, and of those that arq has of its jobs."""

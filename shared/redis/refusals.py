@@ -35,10 +35,10 @@ class Refusals:
         shown = field if isinstance(field, str) else field.decode(errors="replace")
         return await self._refuse(key, [kind, what, f"the field {shown[:100]} cannot be read", "field", data, field])
 
-    async def member(self, member: bytes) -> bool:
-        """Set a queue member aside; False when it was before."""
+    async def member(self, queue: str, member: bytes) -> bool:
+        """Set a member of a queue aside; False when it was before."""
         reason = "a queue member that is not UTF-8"
-        return await self._refuse(self._keys.queue, ["member", "", reason, "member", member])
+        return await self._refuse(queue, ["member", "", reason, "member", member])
 
     async def _refuse(self, key: str, arguments: list[Value]) -> bool:
         return bool(await call(self._redis, "refuse", [self._keys.refused, self._keys.dead, key], arguments))
@@ -55,12 +55,13 @@ class Refusals:
         """Set aside what would end a stock worker that meets it in the queue, and the next one; returns how much.
 
         That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type. It looks
-        at the head of the queue, which is all that a worker can meet for a while.
+        at the head of a queue, which is all that a worker can meet for a while.
         """
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
-        for member in await ask(self._redis, "ZRANGE", self._keys.queue, 0, HEAD - 1):
-            try:
-                jobs.append(member.decode())
-            except UnicodeDecodeError:
-                count += int(await self.member(member))
+        for queue in set(self._keys.lanes):
+            for member in await ask(self._redis, "ZRANGE", queue, 0, HEAD - 1):
+                try:
+                    jobs.append(member.decode())
+                except UnicodeDecodeError:
+                    count += int(await self.member(queue, member))
         return count + await self.wrong_types(types_of_jobs(jobs))

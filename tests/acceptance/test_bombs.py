@@ -79,7 +79,7 @@ async def assert_refused_once(reckoner: Reckoner, system: System, data: bytes) -
 async def plant_job(reckoner: Reckoner, data: bytes, job_id: str = "planted") -> None:
     """Put bytes where arq looks for a job."""
     await ask(reckoner.redis, "SET", job_key(job_id), data, "EX", 3600)
-    await ask(reckoner.redis, "ZADD", reckoner.keys.queue, 1, job_id)
+    await ask(reckoner.redis, "ZADD", reckoner.keys.click, 1, job_id)
 
 
 async def test_a_bomb_as_a_job_is_refused(system: System, bomb: bytes) -> None:
@@ -93,7 +93,7 @@ async def test_a_bomb_as_a_job_is_refused(system: System, bomb: bytes) -> None:
 async def test_a_bomb_as_a_queue_member_is_refused(system: System, bomb: bytes) -> None:
     """It is not UTF-8, so that the worker ends, and the supervisor starts another."""
     async with system.reckoner() as reckoner:
-        await ask(reckoner.redis, "ZADD", system.keys.queue, 1, b"\xff" + bomb)
+        await ask(reckoner.redis, "ZADD", system.keys.click, 1, b"\xff" + bomb)
         await assert_refused_once(reckoner, system, b"\xff" + bomb)
 
 

@@ -204,7 +204,7 @@ def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
 
         async def plant() -> None:
             await ask(scene.reckoner.redis, "SET", job_key(job_id), data, "EX", 600)
-            await ask(scene.reckoner.redis, "ZADD", scene.system.keys.queue, 1, job_id)
+            await ask(scene.reckoner.redis, "ZADD", scene.system.keys.click, 1, job_id)
 
         scene.do(plant())
 

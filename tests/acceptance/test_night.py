@@ -40,7 +40,7 @@ async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(
 
             async def look() -> bool:
                 ticks = [name async for name in reckoner.redis.scan_iter(match=in_progress_key("night:*"))]
-                return len(ticks) >= count and not await ask(reckoner.redis, "EXISTS", system.keys.queue)
+                return len(ticks) >= count and not await ask(reckoner.redis, "EXISTS", system.keys.batch)
 
             await eventually(look)
 

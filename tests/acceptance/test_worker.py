@@ -110,10 +110,10 @@ def test_members_that_no_job_can_have_stop_no_worker(
     """They are set aside and counted before workers start, since a stock worker that meets one ends."""
     keys = Keys(prefix)
     with redis.Redis.from_url(redis_url) as connection:
-        connection.zadd(keys.queue, {b"\xff\xfe": 1, b"\x80": 2})
+        connection.zadd(keys.click, {b"\xff\xfe": 1, b"\x80": 2})
         with started("producer", "worker", environ=environ, log=tmp_path / "log") as supervisor:
             wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
-            assert connection.zcard(keys.queue) == 0
+            assert connection.zcard(keys.click) == 0
         assert connection.hgetall(keys.refused) == {b"member": b"2"}
     assert "a worker ended" not in (tmp_path / "log").read_text()
 

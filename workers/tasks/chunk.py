@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.flow_state import Flow
+from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
 from shared.wire import BasketSpec, Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace, UserSpec
 from workers.kernels.score import score_users
@@ -14,7 +15,7 @@ from workers.runtime import Runtime
 from workers.tasks.fit import build_part
 
 
-async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
+async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease | None) -> None:
     """Compute one partial and store it; with the last one missing that enqueues the reduce."""
     if flow.plan is None or not isinstance(flow.spec, FitSpec | ScoringSpec):
         return
@@ -26,7 +27,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk) -> None:
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
-    await runtime.flows.store_partial(task, partial, trace, flow.block)
+    await runtime.flows.store_partial(task, partial, trace, flow.block, lease)
 
 
 def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:

@@ -27,7 +27,7 @@ CLEAN_UP_SHARE = 0.4
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
     """End a run whose blocks have all ended; safe to run twice, and at any moment again."""
     runtime: Runtime = ctx["runtime"]
-    delivery = Delivery(runtime, Finish(run_id, round_).job_id, ctx["job_try"])
+    delivery = Delivery(ctx, Finish(run_id, round_).job_id)
 
     async def work() -> None:
         try:

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 async def night(ctx: dict[Any, Any]) -> None:
     """One tick, of any worker and at any moment again; what it finds missing is made up for by the next one."""
     runtime: Runtime = ctx["runtime"]
-    delivery = Delivery(runtime, ctx["job_id"], ctx["job_try"])
+    delivery = Delivery(ctx, ctx["job_id"])
 
     async def work() -> None:
         if reason := await delivery.within_deadline(lambda: _start_what_is_due(runtime)):

@@ -10,6 +10,7 @@ import numpy as np
 from shared.errors import FlowFailedError, WireError
 from shared.flow_state import Flow
 from shared.flows import MAX_REWORK, SLICE
+from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
 from shared.wire import (
     BASKET,
@@ -38,7 +39,7 @@ from workers.tasks.chunk import users_of
 from workers.tasks.fit import join_fit
 
 
-async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
+async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease | None) -> None:
     """Merge and publish; partials that are missing or cannot be used are computed again in the next round."""
     stored = await _usable(runtime, flow)
     if stored is None:
@@ -48,11 +49,11 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce) -> None:
         if unusable:
             await again(runtime, flow, unusable)
         else:
-            await runtime.flows.finish(flow, answer)
+            await runtime.flows.finish(flow, answer, lease=lease)
             await delete_unreferred(runtime)
     elif isinstance(flow.spec, ScoringSpec):
         outcome = await _publish(runtime, flow, flow.spec, stored)
-        await runtime.flows.finish(flow, outcome=outcome)
+        await runtime.flows.finish(flow, outcome=outcome, lease=lease)
 
 
 async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:

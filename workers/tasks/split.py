@@ -1,6 +1,7 @@
 """The split: plans into which chunk tasks a job is cut, and creates them; what needs none it answers itself."""
 
 from shared.flow_state import Flow
+from shared.redis.scripts import Lease
 from shared.wire import (
     REPLY,
     BasketSpec,
@@ -21,21 +22,21 @@ from workers.tasks.question import answer_question
 UNKNOWN_USER = b"unknown user"
 
 
-async def split(runtime: Runtime, flow: Flow, task: Split) -> None:
+async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease | None) -> None:
     """Plan a flow; a question, and a job for a user whom the snapshot does not know, end here and leave no key."""
     match flow.spec:
         case SimilarSpec() | HistorySpec():
             reply = await answer_question(runtime, flow.spec)
-            await runtime.flows.finish(flow, REPLY.encode(reply))
+            await runtime.flows.finish(flow, REPLY.encode(reply), lease=lease)
             return
         case FitSpec():
             plan: Plan | None = await plan_fit(runtime, flow.spec)
         case UserSpec() | BlockSpec() | BasketSpec():
             plan = await plan_scoring(runtime, flow.spec)
     if plan is None:
-        await runtime.flows.finish(flow, UNKNOWN_USER)
+        await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
     else:
-        await runtime.flows.plan(task.flow, plan)
+        await runtime.flows.plan(task.flow, plan, lease)
 
 
 async def plan_scoring(runtime: Runtime, spec: ScoringSpec) -> Plan | None:

@@ -1,6 +1,7 @@
 """The Lua scripts of this package, one file for each change of state, and the one way to call them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -12,6 +13,22 @@ from redis.exceptions import NoScriptError
 Value = str | bytes | int | float
 
 
+@dataclass
+class Lease:
+    """A worker's hold on a job that it has claimed."""
+
+    job_id: str
+    queue: str
+    token: str
+    place: int
+    on_closing: Callable[[], None]
+    """Is called when a script is sent that ends the job: its slot is as good as free."""
+    closing: bool = False
+    """Whether such a script is under way or has ended the job: from then on the lease need not be held."""
+    closed: bool = False
+    """Whether one has ended the job."""
+
+
 class Script(NamedTuple):
     """A script's text and the hash by which the server knows it."""
 
@@ -20,10 +37,13 @@ class Script(NamedTuple):
 
 
 @cache
-def load_script(name: str) -> Script:
-    """The script `scripts/{name}.lua` behind the prelude."""
+def load_script(name: str, closing: bool = False) -> Script:
+    """The script `scripts/{name}.lua` behind the prelude; with `closing` as one that ends a job with its change."""
     folder = files("shared.redis") / "scripts"
-    text = (folder / "prelude.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
+    prelude, text = ((folder / f"{part}.lua").read_text() for part in ("prelude", name))
+    if closing:
+        text = f"local function change(KEYS, ARGV)\n{text}\nend\n{(folder / 'closing.lua').read_text()}"
+    text = f"{prelude}\n{text}"
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -32,9 +52,32 @@ async def ask(redis: Redis, *command: Value) -> Any:
     return await redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
-async def call(redis: Redis, name: str, keys: Sequence[str], arguments: Sequence[Value] = ()) -> Any:
-    """Run a script: by its hash, and with its text when the server doesn't know it yet."""
-    script = load_script(name)
+async def call(
+    redis: Redis, name: str, keys: Sequence[str], arguments: Sequence[Value] = (), lease: Lease | None = None
+) -> Any:
+    """Run a script: by its hash, and with its text when the server doesn't know it yet.
+
+    With a `lease` the job that is under it is finished in the same script, if it still is under it.
+    """
+    if lease is None:
+        return await _run(redis, load_script(name), keys, arguments)
+    lease.closing = True
+    lease.on_closing()
+    try:
+        answer = await _run(
+            redis,
+            load_script(name, closing=True),
+            [lease.queue, *keys],
+            [lease.job_id, lease.token, *arguments],
+        )
+    except BaseException:
+        lease.closing = False
+        raise
+    lease.closed = True
+    return answer
+
+
+async def _run(redis: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Value]) -> Any:
     try:
         return await ask(redis, "EVALSHA", script.sha, len(keys), *keys, *arguments)
     except NoScriptError:

@@ -1,12 +1,13 @@
 -- run -> run, or run -> reduce with the last one missing: stores a chunk task's partial and who did it.
--- KEYS  flow, partials, tasks, live, queue, the reduce's job
+-- KEYS  flow, partials, tasks, live, click queue, batch queue, the reduce's job
 -- ARGV  flow id, round, index ('' stores nothing and only looks whether all are there), partial, trace,
 --       the reduce's id, its body, first look ms, life ms
 -- Answers 'late' when the flow is past this round, 'stored', or 'last' when it moved the flow to reduce.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place')
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place', 'lane', 'kind')
 if flow[1] ~= 'run' or flow[2] ~= ARGV[2] then
   return 'late'
 end
+local lanes = lanes_of(KEYS[5], KEYS[6])
 local index, life = ARGV[3], ARGV[9]
 if index ~= '' and redis.call('HEXISTS', KEYS[2], index) == 0 then
   redis.call('HSET', KEYS[2], index, ARGV[4])
@@ -19,5 +20,5 @@ if redis.call('HLEN', KEYS[2]) < tonumber(flow[3]) then
 end
 redis.call('HSET', KEYS[1], 'state', 'reduce', 'looks', '0')
 redis.call('ZADD', KEYS[4], number(now_ms() + tonumber(ARGV[8])), 'flow:' .. ARGV[1])
-enqueue(KEYS[5], flow[4], KEYS[6], ARGV[6], ARGV[7], life)
+enqueue(lanes, lane_of(flow[5], flow[6]), flow[4], KEYS[7], ARGV[6], ARGV[7], life)
 return 'last'

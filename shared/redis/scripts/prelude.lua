@@ -28,10 +28,111 @@ local function unfinished(state)
   return state == 'split' or state == 'run' or state == 'reduce'
 end
 
--- Makes a job: its body where arq looks for it, and its id in the queue unless it is there already.
-local function enqueue(queue, place, job, id, body, life)
+-- Where arq keeps what it has of a job.
+local JOB, RUNNING, TRIES, RESULT, ABORTED = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:', 'arq:abort'
+local TRIES_LIFE = '88400'
+-- A claimed job's score is its place plus this: out of the queue's head, still a member, its place never lost.
+local CLAIMED = 100000000000000
+-- As many workers as can be woken before one of them has come to claim.
+local MOST_TOKENS = 64
+
+-- Lets workers that wait for jobs of a queue come and claim, one for each token.
+local function wake(queue, tokens)
+  local list = queue .. ':wake'
+  local waiting = redis.pcall('LLEN', list)
+  if type(waiting) ~= 'number' then
+    redis.call('DEL', list)
+    waiting = 0
+  end
+  for _ = 1, math.min(tokens, MOST_TOKENS - waiting) do
+    redis.call('RPUSH', list, '1')
+  end
+end
+
+-- The lanes: two queues of the engine, or one of stock arq workers, which poll it and are not woken. It comes before the
+-- first write of a script, which would stop there if one of them were no queue.
+local function lanes_of(click, batch)
+  for _, queue in ipairs({ click, batch }) do
+    expect(queue, 'zset')
+    expect(queue .. ':leases', 'zset')
+  end
+  return { click = click, batch = batch, wakes = click ~= batch }
+end
+
+-- The lane of a flow; one that was made before there were lanes has none, and follows its kind.
+local function lane_of(lane, kind)
+  return lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
+end
+
+-- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease.
+local function queued(lanes, id)
+  for _, lane in ipairs({ 'click', 'batch' }) do
+    local score = redis.call('ZSCORE', lanes[lane], id)
+    if score then
+      return tonumber(score) < CLAIMED or redis.call('ZSCORE', lanes[lane] .. ':leases', id) and true
+    end
+  end
+  return false
+end
+
+-- Makes a job: its body where arq looks for it, and its id in the lane's queue unless it is queued already.
+local function enqueue(lanes, lane, place, job, id, body, life)
   redis.call('SET', job, body, 'PX', life)
-  redis.call('ZADD', queue, 'NX', place, id)
+  if not queued(lanes, id) then
+    -- One whose lease is gone is claimed by nobody and would be for ever.
+    redis.call('ZREM', lanes.click, id)
+    redis.call('ZREM', lanes.batch, id)
+    redis.call('ZADD', lanes[lane], place, id)
+    if lanes.wakes then
+      wake(lanes[lane], 1)
+    end
+  end
+end
+
+-- The ids of the jobs that a flow may have in this state and round.
+local function jobs_of(id, state, round, planned)
+  if state == 'split' then
+    return { 'split:' .. id }
+  end
+  if state == 'reduce' then
+    return { 'reduce:' .. id .. ':' .. round }
+  end
+  local ids = {}
+  for index = 0, math.min(tonumber(planned or '') or 0, 500) - 1 do
+    ids[#ids + 1] = 'chunk:' .. id .. ':' .. number(index) .. ':' .. round
+  end
+  return ids
+end
+
+-- Counts a start of a job that had no good end.
+local function count_try(id)
+  if type(redis.pcall('INCR', TRIES .. id)) ~= 'number' then
+    redis.call('SET', TRIES .. id, '1')
+  end
+  redis.call('EXPIRE', TRIES .. id, TRIES_LIFE)
+end
+
+-- Removes jobs that have ended from their queue, with all that arq has of them but their results.
+local function finish_jobs(queue, ids)
+  local keys = {}
+  for i, id in ipairs(ids) do
+    keys[3 * i - 2], keys[3 * i - 1], keys[3 * i] = JOB .. id, RUNNING .. id, TRIES .. id
+  end
+  redis.call('ZREM', queue .. ':leases', unpack(ids))
+  redis.call('ZREM', queue, unpack(ids))
+  redis.call('DEL', unpack(keys))
+  redis.call('ZREM', ABORTED, unpack(ids))
+end
+
+-- Takes jobs away, also those that run: whoever holds their leases is told at the next renewal.
+local function drop_jobs(lanes, ids)
+  for _, id in ipairs(ids) do
+    for _, queue in ipairs({ lanes.click, lanes.batch }) do
+      redis.call('ZREM', queue, id)
+      redis.call('ZREM', queue .. ':leases', id)
+    end
+    redis.call('DEL', JOB .. id, RUNNING .. id, TRIES .. id)
+  end
 end
 
 -- Writes a new flow in state split together with its job and its entry among the live ones.
@@ -39,10 +140,10 @@ local function create_flow(keys, fields)
   local now = number(fields.now)
   redis.call('HSET', keys.flow, 'kind', fields.kind, 'state', 'split', 'round', '0', 'place', now, 'created', now,
     'looks', '0', 'rework', '0', 'planned', '0', 'spec', fields.spec, 'join', fields.join,
-    'run', fields.run, 'block', fields.block)
+    'run', fields.run, 'block', fields.block, 'lane', fields.lane)
   redis.call('PEXPIRE', keys.flow, fields.life)
   redis.call('ZADD', keys.live, number(fields.now + fields.first_look), 'flow:' .. fields.id)
-  enqueue(keys.queue, now, keys.job, fields.job_id, fields.job_body, fields.life)
+  enqueue(keys.lanes, fields.lane, now, keys.job, fields.job_id, fields.job_body, fields.life)
 end
 
 -- Makes the flow of a run's next block; answers false when all blocks are out, or as many as may be at a time.
@@ -55,7 +156,7 @@ local function create_block(keys, fields)
   if redis.call('HLEN', keys.flight) >= math.max(tonumber(run[5]) or 1, 1) then
     return false
   end
-  fields.kind, fields.spec, fields.block, fields.join = 'block', run[4], run[2], ''
+  fields.kind, fields.lane, fields.spec, fields.block, fields.join = 'block', 'batch', run[4], run[2], ''
   create_flow(keys, fields)
   redis.call('HSET', keys.flight, run[2], fields.id)
   redis.call('PEXPIRE', keys.flight, fields.life)

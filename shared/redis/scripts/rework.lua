@@ -1,24 +1,26 @@
 -- reduce -> run of the next round: drops the partials that cannot be used and creates the jobs of those missing.
--- KEYS  flow, partials, live, queue; then the keys of the chunk jobs of the next round
+-- KEYS  flow, partials, live, click queue, batch queue; then the keys of the chunk jobs of the next round
 -- ARGV  flow id, round that the reduce saw, how often at most, first look ms, life ms, number of partials to drop,
 --       their fields; for each job: index, id, body
 -- Answers 'late', 'spent' when it was done often enough already, or 'again'.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'rework', 'place')
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'rework', 'place', 'lane', 'kind')
 if flow[1] ~= 'reduce' or flow[2] ~= ARGV[2] then
   return 'late'
 end
 if tonumber(flow[3]) >= tonumber(ARGV[3]) then
   return 'spent'
 end
+local lanes = lanes_of(KEYS[4], KEYS[5])
 local drops = tonumber(ARGV[6])
 redis.call('HDEL', KEYS[2], '', unpack(ARGV, 7, 6 + drops))
 redis.call('HSET', KEYS[1], 'state', 'run', 'round', number(tonumber(flow[2]) + 1), 'rework',
   number(tonumber(flow[3]) + 1), 'looks', '0')
 redis.call('ZADD', KEYS[3], number(now_ms() + tonumber(ARGV[4])), 'flow:' .. ARGV[1])
-for i = 5, #KEYS do
-  local at = 7 + drops + 3 * (i - 5)
+local lane = lane_of(flow[5], flow[6])
+for i = 6, #KEYS do
+  local at = 7 + drops + 3 * (i - 6)
   if redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then
-    enqueue(KEYS[4], flow[4], KEYS[i], ARGV[at + 1], ARGV[at + 2], ARGV[5])
+    enqueue(lanes, lane, flow[4], KEYS[i], ARGV[at + 1], ARGV[at + 2], ARGV[5])
   end
 end
 return 'again'

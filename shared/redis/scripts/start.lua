@@ -1,20 +1,20 @@
 -- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. The
 -- night of a date does so once: it has one run.
--- KEYS  run-of, run, flight, live, queue, record, current, night (run-of for a run of no night); for each block of the
---       window: flow, job
+-- KEYS  run-of, run, flight, live, record, current, night (run-of for a run of no night), click queue, batch queue; for
+--       each block of the window: flow, job
 -- ARGV  run id, generation, record, its life ms, the current generation that was seen, spec of the blocks, number of
 --       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms; for each
 --       block: flow id, job id, job body
 -- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
 -- has moved since it was seen.
 -- No empty name stands for none: a user with a pattern of keys may not name it.
-local night = KEYS[8] ~= KEYS[1] and KEYS[8]
+local night = KEYS[7] ~= KEYS[1] and KEYS[7]
 local known = night and text_at(night)
 if known then
   return { known, 'known' }
 end
 expect(KEYS[4], 'zset')
-expect(KEYS[5], 'zset')
+local lanes = lanes_of(KEYS[8], KEYS[9])
 local under_way = text_at(KEYS[1])
 if under_way then
   local state = redis.call('HGET', ARGV[12] .. under_way, 'state')
@@ -25,7 +25,7 @@ if under_way then
     return { under_way, 'joined' }
   end
 end
-if (redis.call('GET', KEYS[7]) or '') ~= ARGV[5] then
+if (redis.call('GET', KEYS[6]) or '') ~= ARGV[5] then
   return false
 end
 local now, life = now_ms(), ARGV[10]
@@ -33,15 +33,15 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', life)
 if night then
   redis.call('SET', night, ARGV[1], 'PX', ARGV[13])
 end
-redis.call('SET', KEYS[6], ARGV[3], 'PX', ARGV[4], 'NX')
+redis.call('SET', KEYS[5], ARGV[3], 'PX', ARGV[4], 'NX')
 redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[5], 'spec', ARGV[6], 'next', '0',
   'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
-  'window', number((#KEYS - 8) / 2))
+  'window', number((#KEYS - 9) / 2))
 redis.call('PEXPIRE', KEYS[2], life)
 redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
-for i = 9, #KEYS, 2 do
-  local at = 14 + 3 * (i - 9) / 2
-  create_block({ flow = KEYS[i], live = KEYS[4], queue = KEYS[5], job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
+for i = 10, #KEYS, 2 do
+  local at = 14 + 3 * (i - 10) / 2
+  create_block({ flow = KEYS[i], live = KEYS[4], lanes = lanes, job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
     id = ARGV[at], job_id = ARGV[at + 1], job_body = ARGV[at + 2], run = ARGV[1], now = now,
     first_look = tonumber(ARGV[11]), life = life,
   })

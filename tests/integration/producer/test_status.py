@@ -10,7 +10,6 @@ from arq import ArqRedis
 from producer.client import Reckoner
 from producer.status import AT_ONCE
 from shared.heartbeats import Heartbeats
-from shared.redis.keys import in_progress_key
 from shared.redis.scripts import ask
 from shared.wire import Beat, Options, Record, Running
 from tests.commands import CommandLine
@@ -46,10 +45,9 @@ async def test_workers_queue_and_generations_are_told(
     await Heartbeats(redis, keys).say(beat("shop-1-4711-08ca"))
     await Heartbeats(redis, keys).say(beat("shop-2-4712-b946", host="shop-2"))
     seconds, _ = await ask(redis, "TIME")
-    places = [(int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
+    places = [10**14 + (int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
     jobs = [f"{keys.prefix}-{number}" for number in range(3)]
-    await ask(redis, "ZADD", keys.queue, *(part for pair in zip(places, jobs, strict=True) for part in pair))
-    await ask(redis, "SET", in_progress_key(jobs[0]), "1", "EX", 60)
+    await ask(redis, "ZADD", keys.click, *(part for pair in zip(places, jobs, strict=True) for part in pair))
     await reckoner.results.write("0123456789abcdef", [(f"user:{n}", b"{}") for n in range(3)], 60)
     await reckoner.results.write("before", [("user", b"{}")], 60)
     (told,) = commands.run("status", "--json").objects
@@ -69,8 +67,10 @@ async def test_workers_queue_and_generations_are_told(
         ],
     }
     assert second["host"] == "shop-2"
-    assert (told["queued"], told["waiting"], told["running"]) == (3, 2, 1)
-    assert 49_000 <= told["oldest_waiting_ms"] < 80_000
+    click = told["lanes"]["click"]
+    assert (told["queued"], click["waiting"], click["running"], click["paused"]) == (3, 2, 1, False)
+    assert 49_000 <= click["oldest_waiting_ms"] < 80_000
+    assert told["lanes"]["batch"] == {"waiting": 0, "running": 0, "oldest_waiting_ms": None, "paused": False}
     assert told["results"] == {"0123456789abcdef": 3, "before": 1}
     assert told["generations"] == {
         "0123456789abcdef": {
@@ -84,7 +84,7 @@ async def test_workers_queue_and_generations_are_told(
     shown = commands.run("status").out
     assert max(map(len, shown.splitlines())) <= 80
     assert "workers       2, release 9.8.7\n" in shown
-    assert "queue         3 jobs, 1 of them running; the oldest that waits is " in shown
+    assert "click lane    3 jobs, 1 of them running; the oldest that waits is " in shown
     assert ", 3 lists for 12,345 users\n" in shown
     assert "others        1 list of 1 generation before\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown
@@ -98,7 +98,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     await ask(redis, "SET", keys.newest, "newest", "EX", 60)
     await ask(redis, "SET", keys.record("newest"), "no record", "EX", 60)
     await ask(redis, "HSET", keys.refused, "kind", "many")
-    await ask(redis, "ZADD", keys.queue, "-inf", "early", "+inf", "late", 1, b"\xff")
+    await ask(redis, "ZADD", keys.click, "-inf", "early", "+inf", "late", 1, b"\xff")
     await ask(redis, "ZADD", keys.live, 1, "flow:a", 1, "flow:b", 1, "run:a", 1, "run:b", 1, b"\xff", 1, "")
     await ask(redis, "SET", keys.flow("a"), "x", "EX", 60)
     await ask(redis, "HSET", keys.flow("b"), "state", b"\xff")

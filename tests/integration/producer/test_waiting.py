@@ -71,7 +71,7 @@ class Worker:
         split = f"split:{flow.id}"
         await ask(self.redis, "DEL", self.keys.flow(flow.id), flow.join, job_key(split))
         await ask(self.redis, "ZREM", self.keys.live, f"flow:{flow.id}")
-        await ask(self.redis, "ZREM", self.keys.queue, split)
+        await ask(self.redis, "ZREM", self.keys.click, split)
 
 
 async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:

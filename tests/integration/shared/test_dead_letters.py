@@ -50,7 +50,7 @@ async def fail(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
     flow = await flows.load(flow_id)
     assert flow is not None
     assert await flows.fail(flow, "told to")
-    await ask(hand.redis, "DEL", hand.runtime.keys.queue)
+    await ask(hand.redis, "DEL", hand.runtime.keys.click)
     return flow_id
 
 

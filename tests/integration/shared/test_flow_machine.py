@@ -62,7 +62,9 @@ STEPS = 45
 
 FIELDS = ("state", "round", "spec", "plan", "looks", "join", "run", "block", "place", "planned", "rework", "created")
 HARMS = ("lost", "flipped", "stranger's", "unknown", "not UTF-8", "wrong digest")
-LASTING = {"generation", "generation:previous", "generation:newest", "queue", "live", "dead", "refused"}
+LASTING = {"generation", "generation:previous", "generation:newest", "live", "dead", "refused"} | {
+    f"queue:{lane}{beside}" for lane in ("click", "batch") for beside in ("", ":leases", ":wake")
+}
 
 
 BASKETS = (ITEMS[:3], [*ITEMS[4:12:2], "nothing"], ["nothing"])
@@ -405,7 +407,7 @@ class FlowMachine(RuleBasedStateMachine):
     def a_job_is_lost(self, data: st.DataObject, what: str) -> None:
         job = self.one_of(data, self.queued())
         if what != "body":
-            self.ask("ZREM", self.runtime.keys.queue, job)
+            self.ask("ZREM", self.runtime.keys.click, job)
         if what != "member":
             self.ask("DEL", job_key(job))
 

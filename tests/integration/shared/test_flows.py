@@ -81,7 +81,7 @@ async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
     assert await create(hand) != first
 
 
-@pytest.mark.parametrize("key", ["queue", "live"])
+@pytest.mark.parametrize("key", ["click", "batch", "live"])
 async def test_nothing_is_created_where_not_all_of_it_can_be(hand: Hand, key: str) -> None:
     """A key of another type stops the script before it has written: nobody joins a flow that nobody looks at."""
     name = getattr(hand.runtime.keys, key)
@@ -208,8 +208,8 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
         )
         assert not await flows.refusals.field("record", "x", keys.partials("x"), b"\xff", b"other bytes")
     else:
-        await ask(hand.redis, "ZADD", keys.queue, 1, bomb)
-        answers = await asyncio.gather(*(flows.refusals.member(bomb) for _ in range(20)))
+        await ask(hand.redis, "ZADD", keys.click, 1, bomb)
+        answers = await asyncio.gather(*(flows.refusals.member(keys.click, bomb) for _ in range(20)))
     assert Counter(answers) == {True: 1, False: 19}
     assert sum(map(int, (await ask(hand.redis, "HGETALL", keys.refused)).values())) == 1
     [letter] = await dead(hand)
@@ -236,8 +236,8 @@ async def test_dead_letters_are_capped(hand: Hand) -> None:
     """The newest 1,000 are kept."""
     keys = hand.runtime.keys
     for number in range(1005):
-        await ask(hand.redis, "ZADD", keys.queue, 1, b"\xff%d" % number)
-        await hand.runtime.flows.refusals.member(b"\xff%d" % number)
+        await ask(hand.redis, "ZADD", keys.click, 1, b"\xff%d" % number)
+        await hand.runtime.flows.refusals.member(keys.click, b"\xff%d" % number)
     letters = await dead(hand)
     assert (len(letters), letters[-1][b"data"]) == (1000, b"\xff1004")
 
@@ -329,7 +329,7 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     for flow in (reduce, done):
         await flows.plan(flow, Plan([0, 40]))
         await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE)
-    await ask(hand.redis, "ZREM", keys.queue, Split(lost).job_id)
+    await ask(hand.redis, "ZREM", keys.click, Split(lost).job_id)
     await ask(hand.redis, "SET", tries_key("full-job"), "3")
     await ask(hand.redis, "SET", keys.record("x"), "bad")
     await full.fill()

@@ -165,7 +165,7 @@ async def test_a_block_ends_whole_or_not_at_all(hand: Hand, world: World, key: s
     run_id, keys = await start(hand, await hand.adopt(world, 1), 1, 1), hand.runtime.keys
     [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"0"].decode()])
     assert isinstance(flow, Flow)
-    name = keys.queue if key == "queue" else getattr(keys, key)(run_id)
+    name = keys.batch if key == "queue" else getattr(keys, key)(run_id)
     await ask(hand.redis, "SET", name, "planted", "EX", 100)
     before = await hand.dump()
     with pytest.raises(ResponseError, match="WRONGTYPE"):
@@ -202,7 +202,7 @@ async def test_what_a_run_loses_is_put_back(hand: Hand, world: World, sweeper: S
         await ask(hand.redis, "DEL", keys.flow(flow))
     elif lost == "finish":
         await hand.deliver_all(but=is_finish)
-        await ask(hand.redis, "ZREM", keys.queue, Finish(run_id, 0).job_id)
+        await ask(hand.redis, "ZREM", keys.batch, Finish(run_id, 0).job_id)
     else:
         if lost == "blocks":
             await hand.deliver_all(but=lambda job: flow not in job)
@@ -440,7 +440,7 @@ async def test_what_a_run_loses_in_a_later_round_is_put_back(
     if lost == "finish":
         await hand.deliver_all(but=is_finish)
     if lost in ("finish", "job"):
-        await ask(hand.redis, "DEL", keys.queue)
+        await ask(hand.redis, "DEL", keys.batch)
     else:
         await ask(hand.redis, "DEL", keys.flow(retried.job) if lost == "flow" else keys.flight(run_id))
     await settle(hand, sweeper.sweep)

@@ -18,7 +18,6 @@ from shared.wire import Chunk, Reduce, Split, UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
 from workers.runtime import Runtime
-from workers.turns import Turns
 
 
 @pytest.fixture
@@ -111,12 +110,13 @@ async def test_a_delivery_that_redis_ends_is_no_try(hand: Hand, flow_id: str, er
 
 
 async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_id: str) -> None:
-    """While a suspect runs alone, what was claimed already goes back to the queue."""
-    job = Split(flow_id).job_id
+    """While the kernels ahead take too long, what was claimed goes back to the queue: another worker may be free."""
+    await hand.deliver(Split(flow_id).job_id)
+    job = Chunk(flow_id, 0, 0).job_id
     await ask(hand.redis, "SET", tries_key(job), 1, "EX", 100)
-    async with hand.runtime.turns.turn(suspect=True):
+    async with hand.runtime.turns.turn("click"):
         with pytest.raises(Retry):
-            await hand.run("split", [flow_id], job)
+            await hand.run("chunk", [flow_id, 0, 0], job)
     assert await tries(hand, job) is None
     assert job in await hand.queued()
 
@@ -147,24 +147,6 @@ async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand,
     await asyncio.wait_for(asyncio.create_task(delivery), 0.7)
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
-
-
-async def test_a_suspect_that_waits_for_its_turn_uses_up_no_try(hand: Hand, flow_id: str) -> None:
-    """The jobs beside it may end the worker meanwhile; its own start counts when it is alone."""
-    job, seen = Split(flow_id).job_id, list[Any]()
-    await ask(hand.redis, "SET", tries_key(job), 3, "EX", 100)
-
-    async def look() -> None:
-        seen.append(await tries(hand, job))
-
-    runtime = replace(hand.runtime, turns=Turns(lambda _: None, patience_s=5.0))
-    async with runtime.turns.turn(suspect=False):
-        running = asyncio.create_task(call_of(runtime, look, tries=3)(flow_id))
-        await asyncio.sleep(0.2)
-        assert await tries(hand, job) == b"2"
-        assert seen == []
-    await running
-    assert seen == [b"3"]
 
 
 async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id: str) -> None:

@@ -23,7 +23,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     async def work() -> None:
         await let_go.wait()
 
-    running = asyncio.create_task(Delivery(hand.runtime, "j" * 1000, 1).run(work))
+    running = asyncio.create_task(Delivery({"runtime": hand.runtime, "job_try": 1}, "j" * 1000).run(work))
     await asyncio.sleep(0)
     await heartbeat.beat()
     (heard,) = await heartbeats.heard()

@@ -52,7 +52,7 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         flow = await flows.load(failing)
         assert flow is not None
         assert await flows.fail(flow, "told to")
-        await ask(shop, "ZADD", keys.queue, 1, b"\xff")
+        await ask(shop, "ZADD", keys.click, 1, b"\xff")
         assert await flows.refusals.foreign_jobs() == 1
         heartbeat = Heartbeat(hand.runtime)
         await heartbeat.beat()

@@ -29,7 +29,7 @@ async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: Wo
     """Members that are not UTF-8, keys of other types where arq reads, and a heartbeat that is none."""
     generation, keys, redis = await hand.adopt(world), hand.runtime.keys, hand.redis
     planted = [f"{keys.prefix}-{number}" for number in range(4)]
-    await ask(redis, "ZADD", keys.queue, 1, b"\xff\xfe", *(part for job in planted for part in (1, job)))
+    await ask(redis, "ZADD", keys.click, 1, b"\xff\xfe", *(part for job in planted for part in (1, job)))
     await ask(redis, "HSET", job_key(planted[0]), "a", "b")
     await ask(redis, "SET", tries_key(planted[1]), "no number", "EX", 100)
     await ask(redis, "HSET", tries_key(planted[2]), "a", "b")
@@ -40,7 +40,7 @@ async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: Wo
     running = asyncio.create_task(hand.worker.async_run())
     try:
         async with asyncio.timeout(10):
-            while await ask(redis, "EXISTS", keys.queue):
+            while await ask(redis, "EXISTS", keys.click):
                 assert not running.done()
                 await asyncio.sleep(0.02)
         flow = await hand.runtime.flows.load(flow_id)

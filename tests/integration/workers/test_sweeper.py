@@ -60,7 +60,7 @@ async def test_a_lost_job_is_created_again(hand: Hand, world: World, sweeper: Sw
     while (await load(hand, flow)).state != stage:
         await hand.deliver((await hand.queued())[0])
     for job in await hand.queued():
-        await ask(hand.redis, *(("ZREM", hand.runtime.keys.queue, job) if lost == "member" else ("DEL", job_key(job))))
+        await ask(hand.redis, *(("ZREM", hand.runtime.keys.click, job) if lost == "member" else ("DEL", job_key(job))))
     await hand.make_due()
     assert await sweeper.sweep() > 0
     await hand.deliver_all()
@@ -116,7 +116,7 @@ async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
 async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """Under a lock that its holder leaves, and that is nobody's when it would never end."""
     flow = await create(hand, await hand.adopt(world))
-    await ask(hand.redis, "ZREM", hand.runtime.keys.queue, Split(flow).job_id)
+    await ask(hand.redis, "ZREM", hand.runtime.keys.click, Split(flow).job_id)
     await hand.make_due()
     lock = hand.runtime.keys.sweeper
     await ask(hand.redis, "SET", lock, "another", "PX", 4_000)
@@ -126,7 +126,7 @@ async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) 
         await ask(hand.redis, "DEL", lock)
         await ask(hand.redis, planted, lock, *(["another"] if planted == "SET" else ["a", "b"]))
         await hand.make_due()
-        await ask(hand.redis, "ZREM", hand.runtime.keys.queue, Split(flow).job_id)
+        await ask(hand.redis, "ZREM", hand.runtime.keys.click, Split(flow).job_id)
         assert await sweeper.sweep() == 1
     assert not await ask(hand.redis, "EXISTS", lock)
 
@@ -134,7 +134,7 @@ async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) 
 async def test_strange_members_hide_nobody(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """Six hundred entries that are no flow's and no run's, UTF-8 or not, come before a lost job."""
     flow, keys = await create(hand, await hand.adopt(world)), hand.runtime.keys
-    await ask(hand.redis, "ZREM", keys.queue, Split(flow).job_id)
+    await ask(hand.redis, "ZREM", keys.click, Split(flow).job_id)
     for number in range(600):
         member = [b"\xff%d", b"flow:\xff%d", b"flow:gone%d", b"run:gone%d", b"planted:%d"][number % 5] % number
         await ask(hand.redis, "ZADD", keys.live, 0, member)
@@ -155,7 +155,7 @@ async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, swe
     names = {
         "flow": keys.flow(flow), "partials": keys.partials(flow), "tasks": keys.tasks(flow), "live": keys.live,
         "join": keys.join_user(generation.id, "Ada"), "job": job_key(job), "tries": tries_key(job),
-        "queue": keys.queue, "dead": keys.dead, "refused": keys.refused,
+        "queue": keys.click, "dead": keys.dead, "refused": keys.refused,
     }  # fmt: skip
     await plant(hand, names[victim], "string" if victim in ("join", "job", "tries") else "other")
     # A worker that meets what ends it is started again, and sets it aside before its first claim.
@@ -203,7 +203,7 @@ async def test_sweepers_side_by_side_make_each_job_once(hand: Hand, world: World
     """The lock may lapse under a slow sweep: two at once do no harm."""
     generation = await hand.adopt(world)
     flows = [await load(hand, await create(hand, generation, user)) for user in USERS]
-    await ask(hand.redis, "DEL", hand.runtime.keys.queue)
+    await ask(hand.redis, "DEL", hand.runtime.keys.click)
     made = await asyncio.gather(*(hand.runtime.flows.mend(flow) for flow in flows for _ in range(3)))
     assert sum(made) == len(USERS) == len(await hand.queued())
 

@@ -51,7 +51,7 @@ async def test_it_asks_once_for_what_is_not_cached(redis: Redis, reckoner: Recko
         assert flow is not None
         assert (flow.state, flow.spec) == ("split", UserSpec(user, "g"))
         assert await ask(redis, "EXISTS", job_key(Split(job).job_id)) == 1
-    queued = await ask(redis, "ZRANGE", reckoner.keys.queue, 0, -1)
+    queued = await ask(redis, "ZRANGE", reckoner.keys.click, 0, -1)
     # Those of one millisecond are in the order of their ids.
     assert sorted(queued) == sorted(Split(job).job_id.encode() for job in jobs if job)
 
@@ -90,7 +90,7 @@ async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(red
     assert popular == [("hit", None, None, "The Hit"), ("old", None, None, "The Old")]
     assert answers[2].items == answers[0].items
     assert await reckoner.get("ユーザー", 2) == answers[1]
-    assert not await ask(redis, "EXISTS", reckoner.keys.queue, reckoner.keys.live)
+    assert not await ask(redis, "EXISTS", reckoner.keys.click, reckoner.keys.live)
 
 
 async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: Reckoner) -> None:
@@ -101,7 +101,7 @@ async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner
     answer = await reckoner.recommend_for(["ン", "odd", "ン"], 1)
     assert (answer.basket, answer.source, answer.unknown) == (["odd", "ン"], "cache", ["ン"])
     assert [(entry.item, entry.title, entry.because_title) for entry in answer.items] == [("old", "The Old", "The Hit")]
-    assert not await ask(redis, "EXISTS", reckoner.keys.queue, reckoner.keys.live)
+    assert not await ask(redis, "EXISTS", reckoner.keys.click, reckoner.keys.live)
 
 
 async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner: Reckoner) -> None:

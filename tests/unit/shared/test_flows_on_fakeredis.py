@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
 from shared.flows import Flows
-from shared.redis.keys import Keys, job_key
+from shared.redis.keys import Keys, job_key, wake_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call, load_script
 from shared.runs import Manifest, Runs
@@ -41,8 +41,9 @@ async def test_a_flow_is_created_where_arq_and_the_sweeper_look(redis: Redis, fl
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
     job = Split(flow).job_id
     names = {name.decode() for name in await ask(redis, "KEYS", "*")}
-    assert names == {KEYS.queue, KEYS.live, KEYS.flow(flow), KEYS.join_user("g", "u"), job_key(job)}
-    assert await ask(redis, "ZRANGE", KEYS.queue, 0, -1) == [job.encode()]
+    waking = wake_key(KEYS.click)
+    assert names == {KEYS.click, waking, KEYS.live, KEYS.flow(flow), KEYS.join_user("g", "u"), job_key(job)}
+    assert await ask(redis, "ZRANGE", KEYS.click, 0, -1) == [job.encode()]
     assert await ask(redis, "ZRANGE", KEYS.live, 0, -1) == [f"flow:{flow}".encode()]
     assert await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")]) == [flow]
 
@@ -56,7 +57,7 @@ async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
             await flows.store_partial(Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0))
         if round_ == 0:
             assert await flows.rework(await load(flows, flow), [b"1"], [1]) == "again"
-            await ask(redis, "DEL", KEYS.queue)
+            await ask(redis, "DEL", KEYS.click)
             assert await flows.mend(await load(flows, flow)) == 1
     assert await flows.finish(await load(flows, flow))
     assert (await load(flows, flow)).state == "done"
@@ -118,7 +119,7 @@ async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> No
     await ask(redis, "SET", "arq:retry:j", 2)
     await flows.hand_back("j")
     assert await ask(redis, "GET", "arq:retry:j") == b"1"
-    await ask(redis, "ZADD", KEYS.queue, 1, b"\xff", 2, "j")
+    await ask(redis, "ZADD", KEYS.click, 1, b"\xff", 2, "j")
     await ask(redis, "SET", KEYS.workers, "planted")
     assert await Refusals(redis, KEYS).foreign_jobs() == 2
     assert int(await call(redis, "beat", [KEYS.workers, KEYS.beat("w")], ["w", "{}", 10_000])) > 0

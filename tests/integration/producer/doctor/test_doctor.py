@@ -203,11 +203,11 @@ async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: Ar
 async def test_a_queue_that_stands_still_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """An old job is one only when somebody could take it."""
     keys = Keys(settings.prefix)
-    await ask(redis, "ZADD", keys.queue, 1, f"{settings.prefix}-old")
+    await ask(redis, "ZADD", keys.click, 1, f"{settings.prefix}-old")
     assert "w has nothing to do" in wrong(await examined(settings))["queue"]
     await say(redis, settings, jobs=[Running("split:f", 1)])
     assert "queue" not in wrong(await examined(settings))
-    await ask(redis, "DEL", keys.queue)
+    await ask(redis, "DEL", keys.click)
 
 
 async def test_failures_and_lost_records_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
@@ -218,7 +218,7 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     flow = await flows.load(flow_id)
     assert flow is not None
     await flows.fail(flow, "told to")
-    await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.queue)
+    await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.click)
     found = wrong(await examined(settings))
     assert "`reckoner dead list`" in found["dead letters"]
     assert "is gone: fit again" in found["generation"]
@@ -226,7 +226,7 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     assert "is gone: fit again" in wrong(await examined(settings))["generation"]
     await ask(redis, "DEL", keys.dead)
     await ask(redis, "SET", keys.dead, "no stream", "EX", 60)
-    await ask(redis, "SET", keys.queue, "no queue", "EX", 60)
+    await ask(redis, "SET", keys.click, "no queue", "EX", 60)
     found = wrong(await examined(settings))
     assert "holds another type" in found["dead letters"]
     assert "holds another type" in found["queue"]
@@ -252,7 +252,7 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
         assert f"ended as refused: see `reckoner job {run_id}`." in wrong(await examined(each))["night"]
     await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
     assert "passed" in (await examined(nightly))["night"].told
-    await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).queue)
+    await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).click)
     assert "is no longer known" in (await examined(nightly))["night"].told
 
 

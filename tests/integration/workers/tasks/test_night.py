@@ -157,7 +157,7 @@ async def test_a_tick_that_comes_to_a_worker_without_a_night_does_nothing(hand: 
     assert await hand.dump() == before
 
 
-@pytest.mark.parametrize("shared", ["queue", "live"])
+@pytest.mark.parametrize("shared", ["click", "batch", "live"])
 async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, shared: str) -> None:
     """Where a key that all share holds another type the script writes nothing, not even the date's key."""
     record, key = (await night.adopt(own_world)).record, getattr(night.runtime.keys, shared)

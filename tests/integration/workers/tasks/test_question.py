@@ -201,7 +201,7 @@ async def test_a_question_with_a_plan_is_damaged(own_world: World, hand: Hand, b
     generation = await hand.adopt(own_world)
     flow = await ask_for(hand, HistorySpec(USERS[0], generation.id, 3))
     assert await hand.runtime.flows.plan(flow, Plan(bounds))
-    await ask(hand.redis, "DEL", hand.runtime.keys.queue, job_key(Split(flow).job_id))
+    await ask(hand.redis, "DEL", hand.runtime.keys.click, job_key(Split(flow).job_id))
     await hand.make_due()
     await Sweeper(hand.runtime).sweep()
     await hand.deliver_all()

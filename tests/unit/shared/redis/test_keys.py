@@ -13,7 +13,9 @@ ROOT = Path(shared.redis.keys.__file__).parents[2]
 
 def all_names(keys: Keys) -> list[str]:
     return [
-        keys.queue,
+        keys.stock,
+        keys.stock_health,
+        keys.mail("r"),
         keys.live,
         keys.dead,
         keys.refused,
@@ -53,6 +55,7 @@ def test_all_names_are_distinct_and_under_the_prefix() -> None:
 def test_each_name_stands_in_the_table() -> None:
     """The module's docstring lists every key, its type, its writer and its life."""
     table = shared.redis.keys.__doc__ or ""
+    assert "`p:queue:LANE`" in table
     for name in all_names(Keys("p")):
         shown = re.sub(r":(?:[0-9a-f]{32}|[0-9a-f]{64})$", ":HASH", name)
         for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER", "d": "DATE"}.items():

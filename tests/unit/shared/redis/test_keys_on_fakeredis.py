@@ -17,7 +17,7 @@ from tests.world import make_known
 
 KEYS = Keys("p")
 RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
-TYPES = {"sorted set": b"zset", "string": b"string", "hash": b"hash", "stream": b"stream"}
+TYPES = {"sorted set": b"zset", "string": b"string", "hash": b"hash", "stream": b"stream", "list": b"list"}
 
 
 def table() -> list[tuple[re.Pattern[str], bytes, bool]]:

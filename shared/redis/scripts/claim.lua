@@ -1,0 +1,109 @@
+-- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has lapsed
+-- go back to their places before.
+-- KEYS  workers (any other key where nobody beats); for each lane: queue
+-- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most
+-- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had lapsed;
+-- '1' when a suspect waits for a worker that runs nothing; and for each job: lane from 1, id, place, tries, body.
+-- A worker takes no more than its share of what is due, so that a few jobs are spread over the workers that wait. A job
+-- that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty where nothing is
+-- due, and else not, so that no worker comes for nothing and none waits beside what is due.
+local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local LAPSES = 100
+local now = now_ms()
+local workers = redis.pcall('ZCARD', KEYS[1])
+workers = type(workers) == 'number' and math.max(workers, 1) or 1
+local next_at, lapses, suspects, jobs = math.huge, 0, '0', {}
+
+local function lapse(queue)
+  local leases = queue .. ':leases'
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)) do
+    local score = tonumber(redis.call('ZSCORE', queue, id) or '0')
+    redis.call('ZREM', leases, id)
+    if score >= CLAIMED then
+      redis.call('ZADD', queue, number(score - CLAIMED), id)
+      redis.call('DEL', RUNNING .. id)
+      count_try(id)
+      lapses = lapses + 1
+    end
+  end
+end
+
+-- A job's place; what no place can be, which is what somebody has planted, is the first one.
+local function place_of(score)
+  return math.max(tonumber(score), 0)
+end
+
+local function later(moment)
+  next_at = math.min(next_at, tonumber(moment or '') or math.huge)
+end
+
+-- Of what is due at the head of a queue, what this worker is to have; and whether some of it is left for others.
+local function choose(queue, most)
+  local due = redis.call('ZCOUNT', queue, '-inf', number(now))
+  local count = math.min(most, math.ceil(due / workers))
+  if count <= 0 then
+    return {}, {}, due > 0
+  end
+  local page = redis.call('ZRANGEBYSCORE', queue, '-inf', number(now), 'WITHSCORES', 'LIMIT', 0, count)
+  local keys = {}
+  for i = 1, #page, 2 do
+    keys[#keys + 1] = TRIES .. page[i]
+  end
+  local tries, chosen, passed = redis.call('MGET', unpack(keys)), {}, 0
+  for i = 1, #page, 2 do
+    local tried = tonumber(tries[(i + 1) / 2] or '0') or 0
+    local suspect = tried > 0
+    if not suspect then
+      chosen[#chosen + 1] = { id = page[i], place = place_of(page[i + 1]), tries = 0 }
+    elseif alone and #jobs == 0 and #chosen == 0 then
+      return { { id = page[i], place = place_of(page[i + 1]), tries = tried } }, { page[i] }, due > 1
+    else
+      suspects, passed = '1', passed + 1
+    end
+  end
+  -- Whoever runs something cannot have the suspects either: woken for them alone, workers would come again and again.
+  return chosen, {}, due > #chosen + passed
+end
+
+for lane = 2, #KEYS do
+  local queue = KEYS[lane]
+  local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
+  lapse(queue)
+  local most = math.min(tonumber(ARGV[3 + lane]), room)
+  local chosen, suspect, left = {}, {}, false
+  if not paused then
+    chosen, suspect, left = choose(queue, most)
+  end
+  if #chosen > 0 then
+    local bodies, members, deadlines = {}, {}, {}
+    for i, job in ipairs(chosen) do
+      bodies[i] = JOB .. job.id
+      members[2 * i - 1], members[2 * i] = number(job.place + CLAIMED), job.id
+      deadlines[2 * i - 1], deadlines[2 * i] = number(now + lease), job.id
+    end
+    -- A removal, of nothing, comes first: a full Redis lets go on what has begun.
+    redis.call('ZREM', leases, '')
+    redis.call('ZADD', queue, 'XX', unpack(members))
+    redis.call('ZADD', leases, unpack(deadlines))
+    for i, body in ipairs(redis.call('MGET', unpack(bodies))) do
+      local job = chosen[i]
+      redis.call('SET', RUNNING .. job.id, token, 'EX', TRIES_LIFE)
+      local at = #jobs
+      jobs[at + 1], jobs[at + 2], jobs[at + 3] = lane - 1, job.id, number(job.place)
+      jobs[at + 4], jobs[at + 5] = job.tries, body
+    end
+    room = #suspect > 0 and 0 or room - #chosen
+  end
+  if left then
+    if redis.pcall('LLEN', queue .. ':wake') == 0 then
+      wake(queue, 1)
+    end
+  elseif not paused then
+    redis.call('DEL', queue .. ':wake')
+  end
+  if not paused then
+    later(redis.call('ZRANGEBYSCORE', queue, '(' .. number(now), '(' .. number(CLAIMED), 'WITHSCORES', 'LIMIT', 0, 1)[2])
+  end
+  later(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
+end
+return { next_at < math.huge and number(math.max(next_at - now, 0)) or '', lapses, suspects, unpack(jobs) }

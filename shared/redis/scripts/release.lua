@@ -1,0 +1,21 @@
+-- Gives back all jobs that were claimed under a token: the claim's answer has not arrived, so nobody runs them.
+-- KEYS  the lanes' queues
+-- ARGV  token
+-- Answers how many.
+local count = 0
+for _, queue in ipairs(KEYS) do
+  local back = 0
+  for _, id in ipairs(redis.call('ZRANGE', queue .. ':leases', 0, 4999)) do
+    if text_at(RUNNING .. id) == ARGV[1] then
+      redis.call('ZREM', queue .. ':leases', id)
+      redis.call('DEL', RUNNING .. id)
+      redis.call('ZINCRBY', queue, number(-CLAIMED), id)
+      back = back + 1
+    end
+  end
+  if back > 0 then
+    wake(queue, back)
+  end
+  count = count + back
+end
+return count

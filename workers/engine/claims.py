@@ -1,0 +1,114 @@
+"""What the engine asks of Redis about jobs: to claim them, to renew the leases, to settle what has ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from redis.asyncio import Redis
+
+from shared.redis.scripts import Lease, Value, call
+
+How = Literal["done", "kept", "back", "later"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker finds its jobs: the arq queues that are its lanes, the first one first, and what lies beside them.
+
+    Raises:
+        ValueError: there is no lane.
+    """
+
+    lanes: tuple[str, ...]
+    workers: str
+    """The sorted set of the workers that beat, who share what is due."""
+    mail: str
+    """The list in which this worker is told something."""
+    refused: str = ""
+    """Where refused bytes are counted, and dead letters kept; empty for nowhere."""
+    dead: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.lanes:
+            raise ValueError("an engine needs a lane")
+
+
+class Claimed(NamedTuple):
+    """A job as it was claimed."""
+
+    lane: int
+    job_id: bytes
+    place: int
+    tries: int
+    """How many of its starts had no good end."""
+    body: bytes | None
+
+
+class Claim(NamedTuple):
+    """What a claim has brought."""
+
+    jobs: list[Claimed]
+    next_ms: int | None
+    """In how many milliseconds something that is known of now can be claimed; None when nothing is known."""
+    lapsed: int
+    suspect: bool
+    """Whether a job that may have ended its worker waits for a worker that runs nothing."""
+
+
+class Settled(NamedTuple):
+    """How a job has ended, as the script `settle` takes it."""
+
+    job_id: str | bytes
+    token: str
+    how: How
+    amount: int = 0
+    data: bytes = b""
+    reason: str = ""
+    """Why it becomes a dead letter; empty when it does not."""
+
+
+class Claims:
+    """The claims of one worker."""
+
+    def __init__(self, redis: Redis, place: Place, lease_s: float) -> None:
+        self._redis = redis
+        self._place = place
+        self._lease_ms = int(lease_s * 1000)
+
+    async def claim(self, token: str, room: int, lanes: Sequence[int], alone: bool) -> Claim:
+        """Claim up to `room` jobs under `token`, of each lane up to so many; see the script."""
+        arguments: list[Value] = [token, self._lease_ms, room, int(alone), *lanes]
+        next_ms, lapsed, suspect, *flat = await call(
+            self._redis, "claim", [self._place.workers, *self._place.lanes], arguments
+        )
+        jobs = [
+            Claimed(flat[at] - 1, flat[at + 1], int(flat[at + 2]), flat[at + 3], flat[at + 4])
+            for at in range(0, len(flat), 5)
+        ]
+        return Claim(jobs, int(next_ms) if next_ms else None, lapsed, suspect == b"1")
+
+    async def renew(self, queue: str, leases: Sequence[Lease]) -> list[str]:
+        """Renew leases of one queue; returns the jobs that are no longer under them."""
+        arguments: list[Value] = [self._lease_ms]
+        for lease in leases:
+            arguments += [lease.job_id, lease.token]
+        lost: list[bytes] = await call(self._redis, "renew", [queue], arguments)
+        return [job_id.decode() for job_id in lost]
+
+    async def settle(self, queue: str, ended: Sequence[Settled]) -> int:
+        """Settle jobs of one queue; returns how many were still under their claims. It is safe to do again."""
+        names = [queue, self._place.refused or queue, self._place.dead or queue]
+        return int(await call(self._redis, "settle", names, [field for job in ended for field in job]))
+
+    async def release(self, token: str) -> int:
+        """Give back what was claimed under `token`, of which nobody knows what it was; returns how much that is."""
+        return int(await call(self._redis, "release", list(self._place.lanes), [token]))
+
+    async def say(self, word: str) -> None:
+        """Tell this worker something, whatever it waits for."""
+        await call(self._redis, "tell", [self._place.mail], [word])
+
+
+def decode_mail(answer: Any) -> tuple[bytes, bytes] | None:
+    """The list that a blocking pop has answered from, and what it held; None when it held nothing in time."""
+    return (answer[0], answer[1]) if answer else None

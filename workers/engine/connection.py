@@ -1,0 +1,127 @@
+"""The engine's connection: what many jobs ask at the same moment goes in one round trip."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from arq import ArqRedis
+from arq.jobs import Job, serialize_job
+
+from shared.redis.scripts import Value, call
+
+# As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
+JOBS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that is to be enqueued: a call of the arq function `function`."""
+
+    function: str
+    arguments: tuple[Any, ...] = ()
+    job_id: str | None = None
+    """Made up where there is none; a name that is taken is not taken again."""
+    due_ms: int | None = None
+    """When it is to start, in milliseconds since the epoch; None for now."""
+
+
+class EngineRedis(ArqRedis):
+    """An `ArqRedis` that sends the single commands of one turn of the event loop together, and answers each by itself.
+
+    A command that blocks would hold up the others, and is for another connection.
+    """
+
+    _asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._asked = []
+        self._sending = set[asyncio.Task[None]]()
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """One command's answer."""
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self._asked.append((arguments, options, answer))
+        if len(self._asked) == 1:
+            # Not in the next turn but after it: who is woken by what asks now may have something to ask as well.
+            loop.call_soon(loop.call_soon, self._send)
+        return await answer
+
+    def _send(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.create_task(self._exchange(asked))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _exchange(self, asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]") -> None:
+        try:
+            async with self.pipeline(transaction=False) as pipe:
+                for arguments, options, _ in asked:
+                    pipe.execute_command(*arguments, **options)
+                answers = await pipe.execute(raise_on_error=False)
+        except BaseException as error:
+            answers = [error] * len(asked)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for (_, _, answer), told in zip(asked, answers, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(told, Exception):
+                    answer.set_exception(told)
+                elif isinstance(told, BaseException):
+                    answer.cancel()
+                else:
+                    answer.set_result(told)
+
+    async def enqueue_job(
+        self,
+        function: str,
+        *args: Any,
+        _job_id: str | None = None,
+        _queue_name: str | None = None,
+        _defer_until: datetime | None = None,
+        _defer_by: float | timedelta | None = None,
+        _expires: float | timedelta | None = None,
+        _job_try: int | None = None,
+        **kwargs: Any,
+    ) -> Job | None:
+        """Enqueue one job as `ArqRedis` does, in one round trip; None when its name is taken."""
+        if _defer_until and _defer_by:
+            raise RuntimeError("use either 'defer_until' or 'defer_by' or neither, not both")
+        queue, job_id, now_ms = _queue_name or self.default_queue_name, _job_id or uuid4().hex, int(time() * 1000)
+        delay_ms = _milliseconds(_defer_by)
+        if _defer_until:
+            delay_ms = int(_defer_until.timestamp() * 1000) - now_ms
+        life_ms = _milliseconds(_expires) or max(delay_ms, 0) + self.expires_extra_ms
+        body = serialize_job(function, args, kwargs, _job_try, now_ms, serializer=self.job_serializer)
+        due = now_ms + delay_ms if delay_ms else ""
+        [made] = await call(self, "enqueue", [queue], [job_id, body, due, life_ms])
+        return Job(job_id, self, _queue_name=queue, _deserializer=self.job_deserializer) if made else None
+
+    async def enqueue_jobs(self, jobs: Sequence[NewJob], *, queue_name: str | None = None) -> list[Job | None]:
+        """Enqueue many jobs, five hundred a round trip; None for each whose name is taken."""
+        queue, made = queue_name or self.default_queue_name, list[Job | None]()
+        for start in range(0, len(jobs), JOBS_AT_ONCE):
+            now_ms, names = int(time() * 1000), list[str]()
+            arguments: list[Value] = []
+            for job in jobs[start : start + JOBS_AT_ONCE]:
+                names.append(job.job_id or uuid4().hex)
+                body = serialize_job(job.function, job.arguments, {}, None, now_ms, serializer=self.job_serializer)
+                life_ms = max((job.due_ms or 0) - now_ms, 0) + self.expires_extra_ms
+                arguments += [names[-1], body, job.due_ms or "", life_ms]
+            answers = await call(self, "enqueue", [queue], arguments)
+            for job_id, answer in zip(names, answers, strict=True):
+                found = Job(job_id, self, _queue_name=queue, _deserializer=self.job_deserializer)
+                made.append(found if answer else None)
+        return made
+
+
+def _milliseconds(length: float | timedelta | None) -> int:
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length or 0
+    return int(seconds * 1000)

@@ -1,0 +1,71 @@
+"""Waiting for jobs: one task with a connection of its own that blocks on the lists by which workers are woken."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+from redis.asyncio import Redis
+
+from shared.redis.connections import is_server_trouble
+from shared.redis.keys import wake_key
+from shared.redis.refusals import is_wrong_type
+from shared.redis.scripts import ask
+from workers.engine.claims import Place, decode_mail
+
+# How long one wait lasts at the server; a connection that is gone is noticed soon after.
+WAIT_S = 5
+KNOCK_S = 0.5
+
+log = structlog.get_logger()
+
+
+class Wake:
+    """Blocks on the lists of those lanes that its worker could claim from, and never on others.
+
+    A token that it takes is one that no other worker gets: so it takes one, and the next after the worker has claimed.
+    """
+
+    def __init__(self, redis: Redis, place: Place, woken: Callable[[], None], mailed: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._place = place
+        self._woken = woken
+        self._mailed = mailed
+        self._lanes: tuple[int, ...] = ()
+        self._ready = asyncio.Event()
+        self._blocked_on: tuple[int, ...] | None = None
+
+    def listen(self, lanes: Sequence[int]) -> bool:
+        """Block on these lanes from now on; False when it blocks without some of them and has to be told."""
+        self._lanes = tuple(lanes)
+        self._ready.set()
+        return self._blocked_on is None or set(self._lanes) <= set(self._blocked_on)
+
+    async def run(self) -> None:
+        """Wake the worker, for ever."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            try:
+                await self._wait()
+            except Exception as error:
+                if is_wrong_type(error):
+                    log.warning("a wake list is none, and waits to be set aside")
+                elif not is_server_trouble(error):
+                    raise
+                self._ready.set()
+                await asyncio.sleep(KNOCK_S)
+
+    async def _wait(self) -> None:
+        self._blocked_on = self._lanes
+        try:
+            lists = [wake_key(self._place.lanes[lane]) for lane in self._blocked_on]
+            popped = decode_mail(await ask(self._redis, "BLPOP", self._place.mail, *lists, WAIT_S))
+        finally:
+            self._blocked_on = None
+        if popped is None:
+            self._ready.set()
+        elif popped[0] == self._place.mail.encode():
+            self._ready.set()
+            self._mailed(popped[1].decode(errors="replace"))
+        else:
+            self._woken()

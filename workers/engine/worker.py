@@ -1,0 +1,358 @@
+"""The engine's worker: an `arq.Worker` with another claim loop."""
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from signal import Signals
+from typing import Any
+
+import structlog
+from arq import Worker
+from arq.connections import log_redis_info
+from arq.constants import abort_jobs_ss
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.cancelling import end
+from shared.redis.connections import is_server_trouble
+from shared.redis.refusals import is_wrong_type
+from shared.redis.scripts import Lease, ask
+from workers.engine.claims import Claimed, Claims, Place, Settled
+from workers.engine.connection import EngineRedis
+from workers.engine.running import Running, run_to_end
+from workers.engine.wake import Wake
+
+# Between two claims at most, should nobody have been woken.
+LOOK_S = 2.0
+CRON_S = 0.5
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+# A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
+KEPT_SHARE = 5
+
+log = structlog.get_logger()
+
+
+class EngineWorker(Worker):
+    """Claims jobs of one or several lanes under leases, runs them, and settles them in batches.
+
+    It takes what `arq.Worker` takes, a pool that is an `EngineRedis`, and: `place`, where its jobs are; `waiting`, a
+    connection of its own on which it may block; `lease_s`, after how many seconds without a sign of this worker others
+    take over its jobs. `poll_delay`, `queue_read_limit` and the settings of the health check have no effect.
+    """
+
+    def __init__(
+        self, functions: Sequence[Any], *, place: Place, waiting: Redis, lease_s: float = 5.0, **options: Any
+    ) -> None:
+        super().__init__(functions, queue_name=place.lanes[0], **options)
+        if not isinstance(self._pool, EngineRedis):
+            raise TypeError("the pool of an engine is an EngineRedis")
+        self.place = place
+        self.lease_s = lease_s
+        self._waiting = waiting
+        self._claims = Claims(self._pool, place, lease_s)
+        self._wake = Wake(waiting, place, self._on_token, self._on_mail)
+        self._stir = asyncio.Event()
+        self._running: dict[asyncio.Task[Any], Running] = {}
+        self._ended: list[Running] = []
+        # Tokens of claims whose answer has not arrived.
+        self._unanswered: list[str] = []
+        self._token_taken = False
+        self._suspect_waits = False
+        self._backoff_s = 0.0
+        self._pause_until = 0.0
+        self._stopping = False
+        self._grace_until: float | None = None
+
+    # What others ask of it.
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Claim nothing any more, let what runs come to its end, and hand it back after so many seconds.
+
+        `main` returns then. None is for no end of that patience.
+        """
+        self._stopping = True
+        if grace_s is not None:
+            self._grace_until = time.monotonic() + grace_s
+        self._stir.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it claims nothing any more."""
+        return self._stopping
+
+    def handle_sig(self, signum: Signals) -> None:
+        """Stop and hand back what runs."""
+        log.info("the worker stops", signal=Signals(signum).name, running=len(self.tasks))
+        self.stop(0.0)
+        if self.on_stop:
+            self.on_stop(Signals(signum))
+
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        """Stop, and hand back what still runs after `job_completion_wait`."""
+        log.info("the worker stops", signal=Signals(signum).name, running=len(self.tasks))
+        self.stop(self._job_completion_wait)
+        if self.on_stop:
+            self.on_stop(Signals(signum))
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Create the jobs of the ticks that are due; those that Redis refuses are left out: arq has noted the next."""
+        try:
+            await super().run_cron(n, delay, num_windows)
+        except Exception as error:
+            if not is_server_trouble(error):
+                raise
+            log.warning("redis refused a tick", error=type(error).__name__)
+
+    async def main(self) -> None:
+        """Work until it is told to stop, or as a burst until nothing is left."""
+        await log_redis_info(self.pool, log.debug)
+        self.ctx["redis"] = self.pool
+        if self.on_startup:
+            await self.on_startup(self.ctx)
+        background = [asyncio.create_task(self._wake.run()), asyncio.create_task(self._keep_leases())]
+        if self.cron_jobs:
+            background.append(asyncio.create_task(self._keep_cron()))
+        if self.allow_abort_jobs:
+            background.append(asyncio.create_task(self._keep_aborting()))
+        for task in background:
+            task.add_done_callback(lambda _: self._stir.set())
+        try:
+            await self._work(background)
+        finally:
+            await end(*background)
+
+    async def close(self) -> None:
+        """Close the connections of a worker that has stopped; what still runs is handed back first."""
+        if not self._pool:
+            return
+        if self._running:
+            self.stop(0.0)
+            await self._work([])
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        await self._waiting.connection_pool.disconnect()
+        await self.pool.connection_pool.disconnect()
+        self._pool = None
+
+    # What a job that runs asks of it.
+
+    async def is_aborted(self, job_id: str) -> bool:
+        """Whether somebody has asked for the end of a job before it began."""
+        return bool(await ask(self.pool, "ZREM", abort_jobs_ss, job_id))
+
+    # The loop.
+
+    async def _work(self, background: Sequence[asyncio.Task[None]]) -> None:
+        while True:
+            for task in background:
+                if task.done():
+                    task.result()
+            if self._backoff_s and time.monotonic() < self._pause_until:
+                await asyncio.sleep(self._pause_until - time.monotonic())
+            next_s = await self._turn()
+            if self._ended or self._pause_until > time.monotonic():
+                continue
+            if not self._running and (self._stopping or (self.burst and await self._is_burst_over())):
+                return
+            await self._wait(next_s)
+
+    async def _turn(self) -> float:
+        """Settle what has ended and claim for the free slots, in one round trip; returns when to look again."""
+        ended, self._ended = self._ended, []
+        batches: dict[str, list[Settled]] = {}
+        for running in ended:
+            if running.settled is not None:
+                batches.setdefault(running.lease.queue, []).append(running.settled)
+        # The claim's command is written down when the first of these tasks runs, and goes with theirs.
+        settling = [asyncio.create_task(self._claims.settle(queue, batch)) for queue, batch in batches.items()]
+        if settling:
+            await asyncio.sleep(0)
+        next_s = await self._claim()
+        try:
+            await asyncio.gather(*settling)
+        except Exception as error:
+            # What was settled all the same is no longer under its claim, and settling it again changes nothing.
+            self._ended = ended + self._ended
+            self._back_off(error)
+        return next_s
+
+    async def _claim(self) -> float:
+        """Claim for the free slots, and start what was claimed; returns after how many seconds to look again."""
+        room, lanes = self._room()
+        # A token that was taken while there was no room is another worker's: an empty claim tells one.
+        if room <= 0 and not self._token_taken:
+            return LOOK_S
+        self._token_taken = False
+        token = os.urandom(12).hex()
+        try:
+            for unanswered in list(self._unanswered):
+                await self._claims.release(unanswered)
+                self._unanswered.remove(unanswered)
+            claim = await self._claims.claim(token, room, lanes, alone=not self._busy)
+        except Exception as error:
+            self._unanswered.append(token)
+            self._back_off(error)
+            return LOOK_S
+        if claim.lapsed:
+            log.warning("leases have lapsed", jobs=claim.lapsed)
+        self._suspect_waits = claim.suspect
+        for job in claim.jobs:
+            self._start(job, token)
+        if not claim.jobs:
+            self._backoff_s = 0.0
+        return LOOK_S if claim.next_ms is None else min(claim.next_ms / 1000, LOOK_S)
+
+    def _room(self) -> tuple[int, list[int]]:
+        """How many jobs may be claimed now, and how many of each lane."""
+        busy = self._busy
+        if self._stopping or not self.allow_pick_jobs or (busy and self._is_to_run_alone):
+            return 0, [0] * len(self.place.lanes)
+        room = self.max_jobs - len(busy)
+        if self.burst and self.max_burst_jobs >= 0:
+            room = min(room, self.max_burst_jobs - self._jobs_started())
+        others = len(self.place.lanes) - 1
+        kept = others * max(1, self.max_jobs // KEPT_SHARE) if self.max_jobs > others else 0
+        taken = Counter(running.lane for running in busy)
+        return room, [max(0, self.max_jobs - kept - taken[lane]) for lane in range(others + 1)]
+
+    @property
+    def _busy(self) -> list[Running]:
+        """The jobs that take up a slot: those that are not just being ended."""
+        return [running for running in self._running.values() if not running.lease.closing]
+
+    @property
+    def _is_to_run_alone(self) -> bool:
+        """Whether nothing is to begin beside what runs: it is a suspect, or one waits for its end."""
+        return self._suspect_waits or any(running.tries > 1 for running in self._running.values())
+
+    def _start(self, job: Claimed, token: str) -> None:
+        queue = self.place.lanes[job.lane]
+        try:
+            job_id = job.job_id.decode()
+        except UnicodeDecodeError:
+            self._refuse(queue, job, token)
+            return
+        lease = Lease(job_id, queue, token, job.place, self._stir.set)
+        running = Running(lease, job.lane, job.tries + 1, job.body)
+        task = self.loop.create_task(run_to_end(self, running))
+        self._running[task] = running
+        self.tasks[job_id] = self.job_tasks[job_id] = task
+        task.add_done_callback(self._on_end)
+
+    def _refuse(self, queue: str, job: Claimed, token: str) -> None:
+        log.warning("a job was refused whose id is no text", size=len(job.job_id))
+        refused = Running(Lease("", queue, token, job.place, self._stir.set), job.lane, job.tries + 1, None)
+        refused.settled = Settled(job.job_id, token, "done", reason="its id is not UTF-8")
+        self._ended.append(refused)
+
+    def _on_end(self, task: asyncio.Task[Any]) -> None:
+        running = self._running.pop(task)
+        job_id = running.lease.job_id
+        if self.tasks.get(job_id) is task:
+            del self.tasks[job_id], self.job_tasks[job_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the engine failed at a job", job=job_id, exc_info=error)
+        if running.settled is None and not running.lease.closed and running.why != "lost":
+            running.settled = Settled(job_id, running.lease.token, "back")
+        if running.in_trouble:
+            self._back_off(None)
+        else:
+            self._backoff_s = 0.0
+        self._ended.append(running)
+        self._stir.set()
+
+    def _back_off(self, error: Exception | None) -> None:
+        """Pause, longer each time, since Redis itself is in trouble; an `error` that says otherwise is raised."""
+        if error is not None and not is_server_trouble(error) and not is_wrong_type(error):
+            raise error
+        if time.monotonic() < self._pause_until:
+            return
+        if not self._backoff_s:
+            log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__ if error else None)
+        self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)
+
+    async def _is_burst_over(self) -> bool:
+        if 0 <= self.max_burst_jobs <= self._jobs_started():
+            return True
+        return not sum([int(await ask(self.pool, "ZCARD", queue)) for queue in self.place.lanes])
+
+    async def _wait(self, longest_s: float) -> None:
+        """Wait until something has ended or can be claimed."""
+        room, lanes = self._room()
+        listening = [lane for lane, most in enumerate(lanes) if most > 0] if room > 0 else []
+        if not self._wake.listen(listening):
+            with contextlib.suppress(RedisError):
+                await self._claims.say("stir")
+        if self._grace_until is not None:
+            left = self._grace_until - time.monotonic()
+            if left <= 0:
+                self._cancel_all()
+            longest_s = min(longest_s, left) if left > 0 else longest_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._stir.wait()
+        self._stir.clear()
+
+    def _cancel_all(self) -> None:
+        """Cancel what runs, upon which it is handed back."""
+        self._grace_until = None
+        late = [(task, running) for task, running in self._running.items() if not running.lease.closed]
+        for task, running in late:
+            running.why = "stop"
+            task.cancel()
+        if late:
+            log.info("jobs are handed back", count=len(late))
+
+    def _on_token(self) -> None:
+        self._token_taken = True
+        self._stir.set()
+
+    def _on_mail(self, word: str) -> None:
+        if word == "drain":
+            log.info("the worker is drained", running=len(self._running))
+            self.stop()
+        self._stir.set()
+
+    # What goes on beside the loop.
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease_s / 3)
+            for queue in self.place.lanes:
+                held = {
+                    running.lease.job_id: (task, running)
+                    for task, running in self._running.items()
+                    if running.lease.queue == queue and not running.lease.closing
+                }
+                if not held:
+                    continue
+                try:
+                    lost = await self._claims.renew(queue, [running.lease for _, running in held.values()])
+                except Exception as error:
+                    self._back_off(error)
+                    continue
+                for task, running in (held[job_id] for job_id in lost if job_id in held):
+                    if not running.lease.closing and not task.done():
+                        running.why = "lost"
+                        task.cancel()
+
+    async def _keep_cron(self) -> None:
+        while True:
+            await self.run_cron(datetime.now(tz=self.timezone), CRON_S)
+            await asyncio.sleep(CRON_S)
+
+    async def _keep_aborting(self) -> None:
+        while True:
+            await asyncio.sleep(self.poll_delay_s)
+            try:
+                await self._cancel_aborted_jobs()
+            except Exception as error:
+                if not is_server_trouble(error):
+                    raise
