@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,6 @@ from shared.wire import (
 from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows
 from workers.settings import build_engine
-from workers.turns import Turns
 
 if TYPE_CHECKING:
     from workers.runtime import Runtime
@@ -184,8 +183,7 @@ class Hand:
         fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0} | changes
         settings = msgspec.convert(fields, Settings)
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
-        runtime: Runtime = self.worker.ctx["runtime"]
-        self.runtime = replace(runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.001))
+        self.runtime: Runtime = self.worker.ctx["runtime"]
         self.redis = redis
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from shared.wire import Chunk, Reduce, Split, UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
 from workers.runtime import Runtime
+from workers.turns import Turns
 
 
 @pytest.fixture
@@ -114,9 +115,10 @@ async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_i
     await hand.deliver(Split(flow_id).job_id)
     job = Chunk(flow_id, 0, 0).job_id
     await ask(hand.redis, "SET", tries_key(job), 1, "EX", 100)
-    async with hand.runtime.turns.turn("click"):
+    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.01))
+    async with runtime.turns.turn("click"):
         with pytest.raises(Retry):
-            await hand.run("chunk", [flow_id, 0, 0], job)
+            await hand.worker.functions["chunk"].coroutine({"runtime": runtime, "job_try": 1}, flow_id, 0, 0)
     assert await tries(hand, job) is None
     assert job in await hand.queued()
 
