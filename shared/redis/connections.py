@@ -35,8 +35,8 @@ URL_OPTIONS = frozenset({
     "username",
 })  # fmt: skip
 
-# Half a minute of silence, then three probes: a link that a firewall dropped is noticed within a minute. It is not
-# probed while something is under way, which has a limit of its own in milliseconds; without, it would be 15 minutes.
+# Half a minute of silence, then three probes: a link that a firewall dropped is noticed in about a minute. It is not
+# probed while something is under way, for which there is a limit in milliseconds: Linux' own is some 15 minutes.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 # Answers that say "not now" of the server and nothing of the command. redis-py has classes for some of them only.

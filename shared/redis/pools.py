@@ -17,6 +17,7 @@ from shared.redis.tls import Tls
 
 # What redis-py makes a lost connection of, though it is an answer.
 TOO_MANY_CLIENTS = "max number of clients reached"
+GREETING_S = 5.0
 ENDED = "ends the connection before it answers: {}"
 
 
@@ -40,7 +41,12 @@ class HeedingConnection(AbstractConnection):
         """Say who we are, and what for."""
         self.overtaken = False
         try:
-            await super().on_connect()
+            # What blocks on purpose has no time-out, and would wait for ever for a server that does not greet.
+            async with asyncio.timeout(self.socket_timeout or GREETING_S):
+                await super().on_connect()
+        except TimeoutError as error:
+            await self.disconnect(nowait=True)
+            raise exceptions.TimeoutError("Timeout connecting to server") from error
         except exceptions.ConnectionError as error:
             # A refusal is a ConnectionError too, of a class of its own but for one.
             if type(error) is not exceptions.ConnectionError or str(error) == TOO_MANY_CLIENTS or not self.wanting:
