@@ -77,7 +77,8 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
     """A worker of the engine that runs our tasks and heeds no signals; call it where its event loop runs."""
     runtime = _runtime(settings, redis, store)
     keys = runtime.keys
-    place = Place(keys.lanes, keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
+    # A click's tasks take less time than another worker needs to come for some of them.
+    place = Place(keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
     return EngineWorker(place=place, waiting=waiting, lease_s=settings.lease_s, **_options(runtime))
 
 

@@ -16,12 +16,14 @@ class Place:
     """Where a worker finds its jobs: the arq queues that are its lanes, the first one first, and what lies beside them.
 
     Raises:
-        ValueError: there is no lane.
+        ValueError: there is no lane, or not of each whether it is shared.
     """
 
     lanes: tuple[str, ...]
+    shared: tuple[bool, ...]
+    """Of which lanes a worker takes no more than its part of what is due: of those whose jobs take long."""
     workers: str
-    """The sorted set of the workers that beat, who share what is due."""
+    """The sorted set of the workers that beat, who share it."""
     mail: str
     """The list in which this worker is told something."""
     refused: str = ""
@@ -29,8 +31,8 @@ class Place:
     dead: str = ""
 
     def __post_init__(self) -> None:
-        if not self.lanes:
-            raise ValueError("an engine needs a lane")
+        if not self.lanes or len(self.lanes) != len(self.shared):
+            raise ValueError("an engine needs a lane, and to know of each whether it is shared")
 
 
 class Claimed(NamedTuple):
@@ -77,7 +79,9 @@ class Claims:
 
     async def claim(self, token: str, room: int, lanes: Sequence[int], alone: bool) -> Claim:
         """Claim up to `room` jobs under `token`, of each lane up to so many; see the script."""
-        arguments: list[Value] = [token, self._lease_ms, room, int(alone), *lanes]
+        arguments: list[Value] = [token, self._lease_ms, room, int(alone)]
+        for most, shared in zip(lanes, self._place.shared, strict=True):
+            arguments += [most, int(shared)]
         next_ms, lapsed, suspect, *flat = await call(
             self._redis, "claim", [self._place.workers, *self._place.lanes], arguments
         )

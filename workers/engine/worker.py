@@ -63,6 +63,10 @@ class EngineWorker(Worker):
         # Tokens of claims whose answer has not arrived.
         self._unanswered: list[str] = []
         self._token_taken = False
+        # Whether a claim may bring something: the last one was full, or a job is being ended that may have made others.
+        self._more = True
+        self._closing = False
+        self._look_at = 0.0
         self._suspect_waits = False
         self._backoff_s = 0.0
         self._pause_until = 0.0
@@ -155,15 +159,15 @@ class EngineWorker(Worker):
                     task.result()
             if self._backoff_s and time.monotonic() < self._pause_until:
                 await asyncio.sleep(self._pause_until - time.monotonic())
-            next_s = await self._turn()
+            await self._turn()
             if self._ended or self._pause_until > time.monotonic():
                 continue
             if not self._running and (self._stopping or (self.burst and await self._is_burst_over())):
                 return
-            await self._wait(next_s)
+            await self._wait()
 
-    async def _turn(self) -> float:
-        """Settle what has ended and claim for the free slots, in one round trip; returns when to look again."""
+    async def _turn(self) -> None:
+        """Settle what has ended and claim for the free slots, in one round trip."""
         ended, self._ended = self._ended, []
         batches: dict[str, list[Settled]] = {}
         for running in ended:
@@ -173,22 +177,23 @@ class EngineWorker(Worker):
         settling = [asyncio.create_task(self._claims.settle(queue, batch)) for queue, batch in batches.items()]
         if settling:
             await asyncio.sleep(0)
-        next_s = await self._claim()
+        await self._claim()
         try:
             await asyncio.gather(*settling)
         except Exception as error:
             # What was settled all the same is no longer under its claim, and settling it again changes nothing.
             self._ended = ended + self._ended
             self._back_off(error)
-        return next_s
 
-    async def _claim(self) -> float:
-        """Claim for the free slots, and start what was claimed; returns after how many seconds to look again."""
+    async def _claim(self) -> None:
+        """Claim for the free slots if that may bring something, and start what was claimed."""
         room, lanes = self._room()
+        due = self._more or self._closing or time.monotonic() >= self._look_at
         # A token that was taken while there was no room is another worker's: an empty claim tells one.
-        if room <= 0 and not self._token_taken:
-            return LOOK_S
-        self._token_taken = False
+        if not (self._token_taken or (room > 0 and due)):
+            return
+        self._token_taken = self._closing = False
+        self._more, self._look_at = True, time.monotonic() + LOOK_S
         token = os.urandom(12).hex()
         try:
             for unanswered in list(self._unanswered):
@@ -198,15 +203,20 @@ class EngineWorker(Worker):
         except Exception as error:
             self._unanswered.append(token)
             self._back_off(error)
-            return LOOK_S
+            return
         if claim.lapsed:
             log.warning("leases have lapsed", jobs=claim.lapsed)
-        self._suspect_waits = claim.suspect
         for job in claim.jobs:
             self._start(job, token)
         if not claim.jobs:
             self._backoff_s = 0.0
-        return LOOK_S if claim.next_ms is None else min(claim.next_ms / 1000, LOOK_S)
+        if claim.next_ms is not None:
+            self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
+        self._suspect_waits = claim.suspect
+        # Where a lane gave all it had and could have given more, whoever makes its next job wakes somebody.
+        taken = Counter(job.lane for job in claim.jobs)
+        full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))
+        self._more = claim.suspect or full
 
     def _room(self) -> tuple[int, list[int]]:
         """How many jobs may be claimed now, and how many of each lane."""
@@ -238,7 +248,7 @@ class EngineWorker(Worker):
         except UnicodeDecodeError:
             self._refuse(queue, job, token)
             return
-        lease = Lease(job_id, queue, token, job.place, self._stir.set)
+        lease = Lease(job_id, queue, token, job.place, self._on_closing)
         running = Running(lease, job.lane, job.tries + 1, job.body)
         task = self.loop.create_task(run_to_end(self, running))
         self._running[task] = running
@@ -247,7 +257,7 @@ class EngineWorker(Worker):
 
     def _refuse(self, queue: str, job: Claimed, token: str) -> None:
         log.warning("a job was refused whose id is no text", size=len(job.job_id))
-        refused = Running(Lease("", queue, token, job.place, self._stir.set), job.lane, job.tries + 1, None)
+        refused = Running(Lease("", queue, token, job.place, self._on_closing), job.lane, job.tries + 1, None)
         refused.settled = Settled(job.job_id, token, "done", reason="its id is not UTF-8")
         self._ended.append(refused)
 
@@ -283,20 +293,21 @@ class EngineWorker(Worker):
             return True
         return not sum([int(await ask(self.pool, "ZCARD", queue)) for queue in self.place.lanes])
 
-    async def _wait(self, longest_s: float) -> None:
+    async def _wait(self) -> None:
         """Wait until something has ended or can be claimed."""
         room, lanes = self._room()
         listening = [lane for lane, most in enumerate(lanes) if most > 0] if room > 0 else []
         if not self._wake.listen(listening):
             with contextlib.suppress(RedisError):
                 await self._claims.say("stir")
+        until = self._look_at if room > 0 else time.monotonic() + LOOK_S
         if self._grace_until is not None:
-            left = self._grace_until - time.monotonic()
-            if left <= 0:
+            if time.monotonic() >= self._grace_until:
                 self._cancel_all()
-            longest_s = min(longest_s, left) if left > 0 else longest_s
+            else:
+                until = min(until, self._grace_until)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(longest_s):
+            async with asyncio.timeout(until - time.monotonic()):
                 await self._stir.wait()
         self._stir.clear()
 
@@ -309,6 +320,10 @@ class EngineWorker(Worker):
             task.cancel()
         if late:
             log.info("jobs are handed back", count=len(late))
+
+    def _on_closing(self) -> None:
+        self._closing = True
+        self._stir.set()
 
     def _on_token(self) -> None:
         self._token_taken = True

@@ -1,11 +1,12 @@
 -- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has lapsed
 -- go back to their places before.
 -- KEYS  workers (any other key where nobody beats); for each lane: queue
--- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most
+-- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when it
+--       is shared
 -- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had lapsed;
 -- '1' when a suspect waits for a worker that runs nothing; and for each job: lane from 1, id, place, tries, body.
--- A worker takes no more than its share of what is due, so that a few jobs are spread over the workers that wait. A job
--- that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty where nothing is
+-- Of a shared lane a worker takes no more than its part of what is due, so that a few jobs are spread over the workers that
+-- wait. A job that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty where nothing is
 -- due, and else not, so that no worker comes for nothing and none waits beside what is due.
 local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local LAPSES = 100
@@ -38,9 +39,9 @@ local function later(moment)
 end
 
 -- Of what is due at the head of a queue, what this worker is to have; and whether some of it is left for others.
-local function choose(queue, most)
+local function choose(queue, most, shared)
   local due = redis.call('ZCOUNT', queue, '-inf', number(now))
-  local count = math.min(most, math.ceil(due / workers))
+  local count = math.min(most, shared and math.ceil(due / workers) or due)
   if count <= 0 then
     return {}, {}, due > 0
   end
@@ -69,10 +70,10 @@ for lane = 2, #KEYS do
   local queue = KEYS[lane]
   local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
   lapse(queue)
-  local most = math.min(tonumber(ARGV[3 + lane]), room)
+  local most = math.min(tonumber(ARGV[2 * lane + 1]), room)
   local chosen, suspect, left = {}, {}, false
   if not paused then
-    chosen, suspect, left = choose(queue, most)
+    chosen, suspect, left = choose(queue, most, ARGV[2 * lane + 2] == '1')
   end
   if #chosen > 0 then
     local bodies, members, deadlines = {}, {}, {}
