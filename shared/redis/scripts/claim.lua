@@ -1,5 +1,5 @@
 -- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has lapsed
--- go back to their places before.
+-- go back to their places before, unless it was the server that was away.
 -- KEYS  workers (any other key where nobody beats); for each lane: queue
 -- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when it
 --       is shared
@@ -15,9 +15,25 @@ local workers = redis.pcall('ZCARD', KEYS[1])
 workers = type(workers) == 'number' and math.max(workers, 1) or 1
 local next_at, lapses, suspects, jobs = math.huge, 0, '0', {}
 
+-- Whether the server was away a moment ago, and could not hear of those that hold leases.
+local function was_away()
+  local told = redis.pcall('INFO', 'server')
+  local up = type(told) == 'string' and tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '')
+  return up and up * 1000 < lease
+end
+
 local function lapse(queue)
   local leases = queue .. ':leases'
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)) do
+  local late = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)
+  if #late > 0 and was_away() then
+    -- They hold on as soon as they are back; it is no fault of theirs.
+    redis.call('ZREM', leases, '')
+    for _, id in ipairs(late) do
+      redis.call('ZADD', leases, 'XX', number(now + lease), id)
+    end
+    return
+  end
+  for _, id in ipairs(late) do
     local score = tonumber(redis.call('ZSCORE', queue, id) or '0')
     redis.call('ZREM', leases, id)
     if score >= CLAIMED then
