@@ -8,7 +8,6 @@ from typing import NamedTuple
 import shared.redis.keys as key_names
 from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
-from shared.flows import Flows
 from shared.runs import Runs
 from shared.wire import BasketSpec, UserSpec
 from tests.chaos import Chaos
@@ -21,7 +20,9 @@ REASONS = (
 )
 OUTCOMES = {"passed", "refused", "superseded"}
 # What is under way has these; when nothing is, they are gone.
-PASSING = re.compile(r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue$|live$)")
+PASSING = re.compile(
+    r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue(:(click|batch)(:leases)?)?$|live$)"
+)
 TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list"}
 # The longest that the words of the table of keys mean when all flows and runs have ended.
 LIVES_S = {
@@ -100,7 +101,7 @@ async def _check_keys(chaos: Chaos, names: list[str]) -> None:
 
 async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
     """Every flow has ended, in one of the ways in which it may; whoever failed has one dead letter."""
-    flows = Flows(chaos.redis, chaos.keys, chaos.system.settings.first_look_s)
+    flows = chaos.system.flows(chaos.redis)
     start = re.escape(chaos.keys.flow(""))
     ids = sorted(name.rpartition(":")[2] for name in names if re.match(rf"{start}[^:]+$", name))
     assert chaos.lossy or chaos.load.asked <= set(ids), "jobs that were asked for are not known any more"
@@ -113,7 +114,10 @@ async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
         assert (flow.state != "done") == bool(flow.reason), flow
         assert flow.state != "failed" or any(re.fullmatch(reason, flow.reason) for reason in REASONS), flow.reason
     letters = Counter([
-        letter.subject async for page in DeadLetters(chaos.redis, flows).pages() for letter in page
+        letter.subject
+        async for page in DeadLetters(chaos.redis, flows).pages()
+        for letter in page
+        if letter.kind == "flow"
     ])  # fmt: skip
     failed = {flow.id for flow in found if isinstance(flow, Flow) and flow.state == "failed"}
     assert letters == Counter(failed), "each failure is one dead letter"

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from producer.waiting import patiently
 from shared.cancelling import end
 from shared.redis.connections import connect
+from shared.redis.keys import leases_key
 from shared.redis.scripts import ask
 from tests.fleet import Fleet
 from tests.load import Load, Truths
@@ -123,7 +124,12 @@ class Chaos:
     @property
     def lease_s(self) -> float:
         """For how long a job stays with a worker that says nothing."""
-        return 2 * self.system.settings.task_deadline_s
+        return self.system.settings.lease_s
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues of jobs."""
+        return list(dict.fromkeys(self.keys.lanes))
 
     def say(self, what: str) -> None:
         """Print what happens, and when."""
@@ -195,7 +201,7 @@ class Chaos:
     async def _nothing_left(self) -> None:
         async def look() -> bool:
             self.load.look()
-            return not await self.ask("EXISTS", *self.keys.lanes, self.keys.live)
+            return not await self.ask("EXISTS", *self.queues, *map(leases_key, self.queues), self.keys.live)
 
         await eventually(look, QUIET_S)
 
@@ -207,7 +213,8 @@ class Chaos:
     async def _stuck(self) -> str:
         live = [member.decode() for member in await self.ask("ZRANGE", self.keys.live, 0, 9)]
         states = [await self.ask("HGETALL", f"{self.keys.prefix}:{member}") for member in live]
-        queued = [await self.ask("ZRANGE", queue, 0, 9, "WITHSCORES") for queue in self.keys.lanes]
+        names = [*self.queues, *map(leases_key, self.queues)]
+        queued = {name: await self.ask("ZRANGE", name, 0, 9, "WITHSCORES") for name in names}
         arq = sorted([key async for key in self.redis.scan_iter(match="arq:*", count=10_000)])
         return "\n".join([
             f"{self.load.busy} calls wait, {len(self._lasting)} faults go on",

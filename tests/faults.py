@@ -3,12 +3,15 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
 import msgspec
 
+from producer.waiting import patiently
+from shared.flow_state import Flow
 from shared.redis.keys import job_key
 from shared.wire import TASKS, Chunk, FlowTask, Reduce, Split, encode_job
 from tests.chaos import Chaos, Fault
@@ -22,6 +25,7 @@ FROZEN_LEASES = (1.2, 2.5)
 SLOW_S = (0.02, 0.3)
 SLOW_FOR_S = (0.5, 2.0)
 NOWHERE_FOR_S = (0.5, 7.0)
+FULL_FOR_S = (0.2, 2.0)
 DOWN_S = (0.0, 0.8)
 LOST_S = (0.1, 1.0)
 AT_ONCE = 5
@@ -115,6 +119,19 @@ def append_only_file(chaos: Chaos) -> Path:
     return max(chaos.system.home.rglob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
 
 
+async def fill_server(chaos: Chaos, rng: Random) -> str:
+    """Let the server refuse for a while whatever takes memory."""
+    lasts_s = rng.uniform(*FULL_FOR_S)
+
+    async def make_room() -> None:
+        await asyncio.sleep(lasts_s)
+        await chaos.ask("CONFIG", "SET", "maxmemory", 0)
+
+    await chaos.ask("CONFIG", "SET", "maxmemory", 1)
+    chaos.later(make_room())
+    return f"for {lasts_s:.1f} s"
+
+
 # Connections.
 
 
@@ -185,24 +202,22 @@ def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
     return rng.sample(things, min(len(things), rng.randint(1, AT_ONCE)))
 
 
-async def queued(chaos: Chaos) -> list[str]:
-    """The jobs that are members of the queue, those that run among them."""
-    lanes = [await chaos.ask("ZRANGE", queue, 0, -1) for queue in chaos.keys.lanes]
-    return [member.decode() for members in lanes for member in members]
+async def queued(chaos: Chaos) -> list[tuple[str, str]]:
+    """The jobs that are members of a queue, those that run among them, each behind its queue."""
+    members = await chaos.ask_all([("ZRANGE", queue, 0, -1) for queue in chaos.queues])
+    return [(queue, job.decode()) for queue, jobs in zip(chaos.queues, members, strict=True) for job in jobs]
 
 
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
     """Take jobs out of the queue."""
-    chosen = some(rng, await queued(chaos))
-    removed = await chaos.ask_all([("ZREM", queue, *chosen) for queue in chaos.keys.lanes] if chosen else [])
+    removed = await chaos.ask_all([("ZREM", *pair) for pair in some(rng, await queued(chaos))])
     return f"{sum(removed)} jobs" if sum(removed) else ""
 
 
 async def lose_bodies(chaos: Chaos, rng: Random) -> str:
     """Delete the bodies of jobs that are in the queue."""
-    chosen = some(rng, await queued(chaos))
-    removed = await chaos.ask("DEL", *map(job_key, chosen)) if chosen else 0
-    return f"{removed} bodies" if removed else ""
+    removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in some(rng, await queued(chaos))])
+    return f"{sum(removed)} bodies" if sum(removed) else ""
 
 
 async def live_flows(chaos: Chaos) -> list[str]:
@@ -228,19 +243,19 @@ def tasks_of(flow: str) -> list[FlowTask]:
 async def deliver_twice(chaos: Chaos, rng: Random) -> str:
     """Put jobs into the queue, to be taken at once, that run now or ran a while ago."""
     ended = list(chaos.ends.told)[-AT_ONCE:]
-    tasks = [task for flow in ended for task in tasks_of(flow)]
-    for job in await queued(chaos):
+    pairs = [(rng.choice(chaos.queues), task) for flow in ended for task in tasks_of(flow)]
+    for queue, job in await queued(chaos):
         kind, owner, *numbers = job.split(":")
         task = msgspec.convert([owner, *map(int, numbers)], TASKS[kind])
         if isinstance(task, FlowTask):
-            tasks.append(task)
-    chosen = some(rng, tasks)
+            pairs.append((queue, task))
+    chosen = some(rng, pairs)
     await chaos.ask_all([
         command
-        for task in chosen
+        for queue, task in chosen
         for command in (
             ("SET", job_key(task.job_id), encode_job(task), "PX", 600_000),
-            ("ZADD", chaos.keys.click, 1, task.job_id),
+            ("ZADD", queue, 1, task.job_id),
         )
     ])  # fmt: skip
     return f"{len(chosen)} jobs" if chosen else ""
@@ -260,6 +275,18 @@ async def run(chaos: Chaos, rng: Random) -> str:
     return await chaos.load.start_run(rng) or ""
 
 
+async def cancel(chaos: Chaos, rng: Random) -> str:
+    """Cancel jobs that are under way, blocks of runs and fits among them."""
+    flows = chaos.system.flows(chaos.redis)
+    chosen = some(rng, await live_flows(chaos))
+    chaos.cancelled.update(chosen)
+    count = 0
+    for flow in await patiently(lambda: flows.load_many(chosen)):
+        if isinstance(flow, Flow):
+            count += await patiently(partial(flows.cancel, flow))
+    return f"{count} jobs" if count else ""
+
+
 def always(chaos: Chaos) -> bool:
     return True
 
@@ -271,6 +298,7 @@ FAULTS = (
     Fault("a worker's clock is set", always, shift),
     Fault("the server is killed", always, kill_server),
     Fault("the server is killed and has lost its last writes", always, kill_server_and_lose),
+    Fault("the server is full", always, fill_server),
     Fault("a worker's connections are cut", always, cut(workers_proxy)),
     Fault("a worker's connections are slow", always, slow(workers_proxy)),
     Fault("a worker's connections lead nowhere", always, lead_nowhere(workers_proxy)),
@@ -281,6 +309,7 @@ FAULTS = (
     Fault("bodies of jobs are lost", always, lose_bodies),
     Fault("partials are lost", always, lose_partials),
     Fault("jobs are delivered twice", always, deliver_twice),
+    Fault("jobs are cancelled", always, cancel),
     Fault("a model is fitted", always, fit),
     Fault("a run is started", always, run),
 )

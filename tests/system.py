@@ -17,13 +17,15 @@ from typing import Self, TypeVar
 
 import numpy as np
 import psutil
+from arq import ArqRedis
 
 from producer.client import Reckoner
 from producer.importing import import_interactions
 from shared.flow_state import Flow
+from shared.flows import Flows
 from shared.model_config import ModelConfig
 from shared.redis.embedded import Fsync
-from shared.redis.keys import Keys
+from shared.redis.keys import Keys, wake_key
 from shared.redis.scripts import ask
 from shared.runs import Run
 from shared.settings import Settings, load_settings
@@ -134,6 +136,10 @@ class System:
         client = Reckoner(self.server.url, prefix=self.settings.prefix, first_look_s=self.settings.first_look_s)
         async with client:
             yield client
+
+    def flows(self, redis: ArqRedis) -> Flows:
+        """The flows over a connection."""
+        return Flows(redis, self.keys, self.settings.first_look_s)
 
     async def ready(self, count: int) -> None:
         """Wait until exactly so many workers are heard of."""
@@ -257,7 +263,7 @@ class System:
     async def keys_that_may_stay(self) -> set[str]:
         """The keys that the design gives no expiry when nothing is under way."""
         keys = self.keys
-        named = {*keys.pointers, keys.dead, keys.refused}
+        named = {*keys.pointers, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:
                 generation = await reckoner.results.pointer(pointer)

@@ -14,7 +14,7 @@ from tests.faults import plan
 
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "30"))
-SETTINGS = {"task_deadline_s": 2, "first_look_s": 0.2, "log_level": "WARNING"}
+SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "log_level": "WARNING"}
 
 
 async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) -> None:
