@@ -72,6 +72,9 @@ async def check(chaos: Chaos) -> str:
     again = {name: count for name, count in chaos.ends.told.items() if count > 1}
     assert not again, f"these ended more than once: {again}"
     assert not await chaos.ask("EXISTS", chaos.keys.refused), await chaos.ask("HGETALL", chaos.keys.refused)
+    for post in chaos.fleet.posts:
+        log = post.log.read_text("utf-8", "replace")
+        assert "Traceback" not in log, chaos.fleet.last_words()
     chaos.lossy = False
     states, reasons = Counter[str](flow.state for flow in flows), Counter(flow.reason for flow in flows)
     return "; ".join([
