@@ -55,9 +55,14 @@ class HeedingConnection(AbstractConnection):
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         # The pool may have been closed a step ago.
-        if not self.is_connected:
-            raise exceptions.ConnectionError("The connection is closed")
+        await self._require_open()
         await super()._send_packed_command(command)
+
+    async def _require_open(self) -> None:
+        # To write to what is closed is a TypeError in CPython 3.12 and 3.13.
+        if self._writer is None or self._writer.is_closing():
+            await self.disconnect(nowait=True)
+            raise exceptions.ConnectionError("The connection is closed")
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         """The next answer."""
@@ -71,6 +76,8 @@ class HeedingConnection(AbstractConnection):
         """Send, and be cancelled though that was not heeded within; what was sent is then answered to nobody."""
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
+        if self.is_connected:
+            await self._require_open()
         await super().send_packed_command(command, check_health)
         if task and task.cancelling() > before:
             await self.disconnect(nowait=True)

@@ -68,10 +68,11 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
     await pool.aclose()
 
 
-async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(redis_url: str) -> None:
+@pytest.mark.parametrize("timeout_s", [5.0, None])
+async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(redis_url: str, timeout_s: float | None) -> None:
     """At whatever step a command is: it has its answer, or its connection was lost."""
     for steps in range(30):
-        pool: Any = connect(redis_url)
+        pool: Any = connect(redis_url, socket_timeout_s=timeout_s)
         task = asyncio.create_task(pool.ping())
         for _ in range(steps):
             await asyncio.sleep(0)
