@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, get_args
 
 from redis.exceptions import RedisError
 
 from shared.errors import ClientClosedError, UsageError, WaitTimeoutError
 from shared.redis.connections import unavailable
+from shared.wire import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -89,3 +90,13 @@ def require_texts(kind: str, texts: Sequence[str]) -> None:
         raise UsageError(f"Several {kind}s are needed here, and {texts!a} is one text: put it into a list.")
     for text in texts:
         require_text(kind, text)
+
+
+def require_lane(lane: str) -> None:
+    """Make sure that there is such a lane.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if lane not in get_args(Lane):
+        raise UsageError(f"There is no lane {lane!a}: the lanes are {' and '.join(get_args(Lane))}.")

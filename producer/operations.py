@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from producer import steering
 from producer.answers import JobReport, RunReport
 from producer.asking import Asking
-from producer.calls import told
+from producer.calls import require_lane, told
 from producer.questions import Questions
 from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import Waiting, patiently
@@ -19,7 +20,7 @@ from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.results import Results, generation_id
 from shared.runs import Runs
-from shared.wire import FitSpec, Options, Record, arq_deserializer, arq_serializer
+from shared.wire import FitSpec, Lane, Options, Record, arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
     from arq import ArqRedis
@@ -192,6 +193,25 @@ class Operations:
     async def status(self, tell: Tell = untold) -> Status:
         """The system as it is now; `tell` hears how many keys of how many were looked at to count the results."""
         return await read_status(self.redis, self.keys, self.results, self.runs, tell)
+
+    @told
+    async def pause(self, lane: Lane) -> int:
+        """Have workers take no more jobs from a lane; what runs comes to its end.
+
+        Returns:
+            Since when it is paused, in milliseconds since the epoch by the server's clock.
+
+        Raises:
+            UsageError: there is no such lane, or the workers are stock workers.
+        """
+        require_lane(lane)
+        return await steering.pause(self.redis, self.keys, lane)
+
+    @told
+    async def resume(self, lane: Lane) -> bool:
+        """Have workers take a lane's jobs again; False when it was not paused. See `pause`."""
+        require_lane(lane)
+        return await steering.resume(self.redis, self.keys, lane)
 
     @told
     async def workers(self, since_ms: int = 0) -> list[str]:

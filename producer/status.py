@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from redis.exceptions import ResponseError
+
 from producer.answers import RunReport
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
 from shared.heartbeats import Heard, Heartbeats
 from shared.redis.keys import paused_key
+from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask
 from shared.runs import Runs
 from shared.wire import Lane
@@ -33,8 +36,8 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Queue:
-    """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and whether
-    the lane is paused.
+    """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and for how
+    long the lane has been paused, None when it is not.
 
     A job is as old as the flow that it belongs to. What runs on a stock worker counts as waiting.
     """
@@ -42,7 +45,7 @@ class Queue:
     waiting: int
     running: int
     oldest_ms: int | None
-    paused: bool
+    paused_ms: int | None
 
     @property
     def jobs(self) -> int:
@@ -144,10 +147,29 @@ async def read_queue(redis: "Redis", queue: str) -> Queue:
     waiting = int(await ask(redis, "ZCOUNT", queue, "-inf", f"({CLAIMED}"))
     running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, "+inf"))
     first = await ask(redis, "ZRANGE", queue, 0, 0, "WITHSCORES")
-    paused = bool(await ask(redis, "EXISTS", paused_key(queue)))
     place = float(first[1]) if waiting and first else -1.0
-    oldest = max(0, await now_ms(redis) - int(min(place, 2**53))) if place >= 0 else None
-    return Queue(waiting, running, oldest, paused)
+    now = await now_ms(redis)
+    oldest = max(0, now - int(min(place, 2**53))) if place >= 0 else None
+    return Queue(waiting, running, oldest, await _paused_for(redis, queue, now))
+
+
+async def _paused_for(redis: "Redis", queue: str, now: int) -> int | None:
+    try:
+        since = await ask(redis, "GET", paused_key(queue))
+    except ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        # It pauses the lane all the same, until the sweeper sets it aside.
+        since = b""
+    if since is None:
+        return None
+    return max(0, now - int(since)) if since.isdigit() and len(since) < 16 else 0
+
+
+async def read_paused(redis: "Redis", keys: "Keys") -> list[Lane]:
+    """The lanes that are paused."""
+    lanes: tuple[Lane, ...] = get_args(Lane)
+    return [lane for lane in lanes if await ask(redis, "EXISTS", paused_key(keys.lane(lane)))]
 
 
 async def now_ms(redis: "Redis") -> int:

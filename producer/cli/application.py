@@ -17,6 +17,7 @@ from producer.cli import (
     get,
     importing,
     job,
+    lanes,
     show,
     similar,
     status,
@@ -35,8 +36,8 @@ app = typer.Typer(
 )
 # In the order in which somebody meets them.
 for noun in (
-    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, dead, doctor, config, workers, demo,
-    version,
+    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, lanes, dead, doctor, config, workers,
+    demo, version,
 ):  # fmt: skip
     noun.register(app)
 

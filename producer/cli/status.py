@@ -77,7 +77,8 @@ def _as_object(now: "Status") -> dict[str, Any]:
                 "waiting": queue.waiting,
                 "running": queue.running,
                 "oldest_waiting_ms": queue.oldest_ms,
-                "paused": queue.paused,
+                "paused": queue.paused_ms is not None,
+                "paused_ms": queue.paused_ms,
             }
             for lane, queue in now.queues.items()
         },
@@ -145,7 +146,9 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
 
 
 def _queue(queue: "Queue") -> str:
-    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running" + (", paused" if queue.paused else "")
+    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running"
+    if queue.paused_ms is not None:
+        return f"{told}; paused for {lasting(queue.paused_ms)}"
     if queue.oldest_ms is None:
         return told
     return f"{told}; the oldest that waits is {lasting(queue.oldest_ms)} old"

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 PAUSE_S = 1.0
 
 NOBODY = "No worker is running; this waits until one is, for example one started with `reckoner worker`."
+PAUSED = "The {lane} lane is paused; what waits in it goes on after `reckoner resume {lane}`."
 NO_REDIS = "Redis does not answer; this waits for it, but not for longer than a minute."
 
 
 @asynccontextmanager
 async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> AsyncIterator[None]:
-    """While the block waits, tell once whenever Redis is away or no worker is running."""
+    """While the block waits, tell once whenever Redis is away, no worker is running, or a lane is paused."""
     import asyncio
 
     minding = asyncio.create_task(_mind(reckoner, tell))
@@ -30,14 +31,13 @@ async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> 
 async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
     import asyncio
 
-    from producer.status import read_workers
     from shared.redis.connections import is_server_trouble
 
     told = None
     while True:
         await asyncio.sleep(PAUSE_S)
         try:
-            missing = None if await read_workers(reckoner.redis, reckoner.keys) else NOBODY
+            missing = await _missing(reckoner)
         except Exception as error:
             if not is_server_trouble(error):
                 raise
@@ -45,3 +45,12 @@ async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
         if missing not in (None, told):
             tell(missing)
         told = missing
+
+
+async def _missing(reckoner: "Reckoner") -> str | None:
+    from producer.status import read_paused, read_workers
+
+    if not await read_workers(reckoner.redis, reckoner.keys):
+        return NOBODY
+    paused = await read_paused(reckoner.redis, reckoner.keys)
+    return PAUSED.format(lane=paused[0]) if paused else None

@@ -53,10 +53,16 @@ async def releases(site: Site) -> str:
 
 
 async def queue(site: Site) -> str:
-    """Nothing waits for long beside a worker that has nothing to do."""
+    """Nothing waits for long in a paused lane, or beside a worker that has nothing to do."""
     lanes = {lane: await read_queue(site.redis, site.keys.lane(lane)) for lane in get_args(Lane)}
     found = await heard(site)
-    oldest_ms = max((queue.oldest_ms or 0 for queue in lanes.values() if not queue.paused), default=0)
+    for lane, queue in lanes.items():
+        if queue.waiting and (queue.paused_ms or 0) > STUCK_AFTER_MS:
+            raise WrongError(
+                f"The {lane} lane has been paused for {(queue.paused_ms or 0) / 60_000:,.0f} min, and jobs wait in it: "
+                f"let it go on with `reckoner resume {lane}`."
+            )
+    oldest_ms = max((queue.oldest_ms or 0 for queue in lanes.values() if queue.paused_ms is None), default=0)
     idle = [each for each in found if each.beat and not each.beat.jobs]
     if oldest_ms > STUCK_AFTER_MS and idle:
         raise WrongError(
@@ -64,7 +70,9 @@ async def queue(site: Site) -> str:
             "log, and restart it."
         )
     told = "; ".join(
-        f"{lane} lane: {queue.waiting:,} waiting, {queue.running:,} running" for lane, queue in lanes.items()
+        f"{lane} lane: {queue.waiting:,} waiting, {queue.running:,} running"
+        + ("" if queue.paused_ms is None else ", paused")
+        for lane, queue in lanes.items()
     )
     return told + "."
 

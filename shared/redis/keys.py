@@ -270,7 +270,8 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        return zsets | lists | dict.fromkeys((self.sweeper, *self.pointers), "string")
+        strings = (*map(paused_key, self.lanes), self.sweeper, *self.pointers)
+        return zsets | lists | dict.fromkeys(strings, "string")
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
         """The types of a flow's keys, and of those that arq has of its jobs."""

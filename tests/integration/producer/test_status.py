@@ -70,7 +70,13 @@ async def test_workers_queue_and_generations_are_told(
     click = told["lanes"]["click"]
     assert (told["queued"], click["waiting"], click["running"], click["paused"]) == (3, 2, 1, False)
     assert 49_000 <= click["oldest_waiting_ms"] < 80_000
-    assert told["lanes"]["batch"] == {"waiting": 0, "running": 0, "oldest_waiting_ms": None, "paused": False}
+    assert told["lanes"]["batch"] == {
+        "waiting": 0,
+        "running": 0,
+        "oldest_waiting_ms": None,
+        "paused": False,
+        "paused_ms": None,
+    }
     assert told["results"] == {"0123456789abcdef": 3, "before": 1}
     assert told["generations"] == {
         "0123456789abcdef": {

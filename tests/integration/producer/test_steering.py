@@ -1,0 +1,111 @@
+"""A lane that is paused keeps its jobs, says so wherever somebody looks, and goes on when it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from producer.client import Reckoner
+from shared.errors import UsageError
+from shared.redis.keys import paused_key, wake_key
+from shared.redis.scripts import ask
+from tests.commands import CommandLine
+from tests.world import Hand, World
+from workers.engine.claims import Claims
+
+Asked = tuple[Reckoner, Claims, list[str]]
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
+
+
+@pytest.fixture
+async def asked(hand: Hand, world: World, redis_url: str) -> AsyncIterator[Asked]:
+    """A client, the claims of a worker, and the jobs that wait in the batch lane."""
+    await hand.adopt(world)
+    async with Reckoner(redis_url, prefix=hand.runtime.keys.prefix) as client:
+        await client.start_run(1, 3)
+        yield client, Claims(hand.redis, hand.worker.place, 5.0), await hand.queued()  # type: ignore[attr-defined]
+
+
+async def claimed(claims: Claims, token: str) -> list[str]:
+    return [job.job_id.decode() for job in (await claims.claim(token, 10, [10, 10], alone=True)).jobs]
+
+
+async def test_nothing_is_claimed_from_a_paused_lane_until_it_is_resumed(asked: Asked) -> None:
+    """What has a lease meanwhile is renewed, and who waits for jobs is woken for all of them."""
+    client, claims, jobs = asked
+    keys, redis = client.keys, client.redis
+    since_ms = await client.pause("batch")
+    assert await claimed(claims, "before") == []
+    assert await client.pause("batch") == since_ms
+    status = await client.status()
+    assert (status.queues["batch"].waiting, status.queues["click"].paused_ms) == (len(jobs), None)
+    await ask(redis, "DEL", wake_key(keys.batch))
+    assert await client.resume("batch")
+    assert await ask(redis, "LLEN", wake_key(keys.batch)) == len(jobs)
+    assert sorted(await claimed(claims, "after")) == jobs
+    assert not await client.resume("batch")
+
+
+async def test_a_lane_that_is_resumed_empty_has_somebody_look_when_the_next_is_due(asked: Asked) -> None:
+    """Its workers learnt of nothing while it was paused."""
+    client, _, _ = asked
+    keys, redis = client.keys, client.redis
+    await client.pause("click")
+    seconds, _ = await ask(redis, "TIME")
+    await ask(redis, "ZADD", keys.click, (int(seconds) + 60) * 1000, f"{keys.prefix}-later")
+    await client.resume("click")
+    assert await ask(redis, "LLEN", wake_key(keys.click)) == 1
+
+
+@pytest.mark.parametrize("planted", [b"no number", b"9" * 400, b"-5", b""])
+async def test_whatever_is_there_pauses_a_lane(asked: Asked, planted: bytes) -> None:
+    """Since when is not known then, and pausing it makes that now."""
+    client, claims, _ = asked
+    keys, redis = client.keys, client.redis
+    await ask(redis, "SET", paused_key(keys.batch), planted)
+    assert await claimed(claims, "a token") == []
+    assert (await client.status()).queues["batch"].paused_ms == 0
+    assert await client.pause("batch") > 1_700_000_000_000
+    await client.resume("batch")
+
+
+async def test_another_type_there_is_set_aside(asked: Asked, hand: Hand) -> None:
+    """Then the lane is not paused any more; until then it is."""
+    client, claims, jobs = asked
+    await ask(client.redis, "HSET", paused_key(client.keys.batch), "a", "b")
+    assert (await client.status()).queues["batch"].paused_ms == 0
+    assert await hand.runtime.flows.refusals.foreign_jobs() == 1
+    assert sorted(await claimed(claims, "a token")) == jobs
+
+
+async def test_only_lanes_of_the_engine_can_be_paused(asked: Asked) -> None:
+    """Another name is none of them."""
+    client, _, _ = asked
+    with pytest.raises(UsageError, match="There is no lane 'night': the lanes are click and batch"):
+        await client.pause("night")  # type: ignore[arg-type]
+
+
+async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) -> None:
+    """Status tells for how long, and doctor warns when jobs have waited in a paused lane for long."""
+    client, _, _ = asked
+    keys, redis = client.keys, client.redis
+    assert commands.run("pause", "night").code == 2
+    ended = commands.run("pause", "batch")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("The batch lane is paused since 20")
+    [told] = commands.run("pause", "batch", "--json").objects
+    assert (told["lane"], told["paused"]) == ("batch", True)
+    await ask(redis, "SET", paused_key(keys.batch), told["since_ms"] - 600_000)
+    shown, doctor = await asyncio.gather(*(asyncio.to_thread(commands.run, name) for name in ("status", "doctor")))
+    assert "3 jobs, 0 of them running; paused for 10 min\n" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert "The batch lane has been paused for 10 min, and jobs wait in it: let it go on with" in doctor.out
+    assert commands.run("resume", "batch").out == "The batch lane goes on.\n"
+    assert commands.run("resume", "batch", "--json").objects == [
+        {"lane": "batch", "paused": False, "was_paused": False}
+    ]
