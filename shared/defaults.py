@@ -1,4 +1,6 @@
-"""What a run does where nobody says how much; nothing is imported for it, so the command line can show it at once."""
+"""How much it is where nobody says so, and at most; without imports, so that the command line can show it at once."""
 
 # How many jobs of a run are under way at a time.
 IN_FLIGHT = 8
+# The most batch threads of one worker process.
+MOST_THREADS = 64

@@ -38,6 +38,15 @@ class Model:
         """I, the number of items."""
         return len(self.row_ptr) - 1
 
+    def additions(self, items: NDArray[np.uint32]) -> int:
+        """How many shares are added up to score histories that hold `items` in sum: the lengths of their rows."""
+        return int((self.row_ptr[items + np.uint32(1)] - self.row_ptr[items]).sum())
+
+    def share(self, first: int, last: int) -> float:
+        """The share of the model's entries that have the candidates `first` to before `last`; 0 if it has none."""
+        held, entries = self.candidate_ptr[last] - self.candidate_ptr[first], self.candidate_ptr[-1]
+        return float(held / max(entries, 1))
+
     def chunk_bounds(self, n_chunks: int) -> NDArray[np.int64]:
         """The bounds of `n_chunks` similarity chunks, int64[chunks + 1]; chunk c holds candidates [b[c], b[c + 1]).
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.defaults import MOST_THREADS
 from shared.errors import SettingsError
 from shared.nightly import parse_nightly
 
@@ -43,8 +44,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     chunks: Annotated[int, Meta(description="How many similarity chunks a model is planned in.", ge=1, le=500)] = 32
     tasks_per_job: Annotated[
         int,
-        Meta(description="Into how many chunk tasks a job is split; never more than there are chunks.", ge=1, le=500),
+        Meta(
+            description="Into how many chunk tasks a job for one user or basket is split; never more than there are "
+            "chunks.",
+            ge=1,
+            le=500,
+        ),
     ] = 4
+    batch_task_ms: Annotated[
+        float,
+        Meta(
+            description="How long a chunk task of a block computes, in milliseconds: into so many its block is split, "
+            "never more than there are chunks.",
+            gt=0,
+            le=10_000,
+        ),
+    ] = 20.0
+    threads: Annotated[
+        int,
+        Meta(
+            description="How many batch kernels one worker process runs at a time; clicks have a thread of their own.",
+            ge=1,
+            le=MOST_THREADS,
+        ),
+    ] = 1
     block_size: Annotated[int, Meta(description="How many users one job of a run computes.", ge=1, le=100_000)] = 500
     engine: Annotated[
         bool,

@@ -92,7 +92,9 @@ def inject_deadly_user(module: Any, user: str) -> None:
 
 
 def inject_pause(module: Any, pause_s: float) -> None:
-    """Make every scoring kernel take longer, and heed its stop flag meanwhile."""
+    """Make every scoring kernel take longer, and heed its stop flag meanwhile; none does it on the event loop."""
+    runtime: Any = import_module("workers.runtime")
+    runtime.ADDITIONS_ON_LOOP = 0
     original = module.score_users
 
     def replaced(*arguments: Any, stop: Any, **options: Any) -> Any:

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from shared.defaults import MOST_THREADS
+
 # Everything else is imported where it is used: Ctrl-C meanwhile is then no stack trace either.
 
 INTERRUPTED = 130
@@ -28,21 +30,27 @@ def main() -> int:
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many worker processes")
+    parser.add_argument("--threads", type=int, metavar="N", help="how many batch kernels a process runs at a time")
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")
     parser.add_argument("--heard", action="store_true", help="only say whether a worker of this host is heard of")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.processes < 1:
         parser.error("--processes must be at least 1")
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        parser.error(f"--threads must be 1 to {MOST_THREADS}")
     return options
 
 
 def _run(options: argparse.Namespace) -> None:
     from shared.logs import configure_logs
-    from shared.settings import load_settings
+    from shared.settings import load_settings, variable_of
     from workers.environment import prepare, require_packages
     from workers.parent import SUPERVISOR_PATIENCE_S, WORKER_PATIENCE_S, end_with
 
+    if options.threads is not None:
+        # The children of a supervisor read it there too.
+        os.environ[variable_of("threads")] = str(options.threads)
     settings = load_settings()
     configure_logs(settings.log_level)
     if options.heard:

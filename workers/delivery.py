@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import structlog
@@ -14,7 +13,7 @@ from shared.flow_state import DamagedFlowError, Flow
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
 from shared.redis.scripts import Lease
-from shared.wire import Chunk, FlowTask, Lane, Reduce, Split
+from shared.wire import Chunk, FlowTask, Reduce, Split
 from workers.engine.outcomes import NotNowError
 from workers.runtime import Runtime
 
@@ -97,28 +96,27 @@ class Delivery:
                     return None
             await asyncio.sleep(0.2)
 
-    async def within_deadline(self, work: Callable[[], Awaitable[None]], lane: Lane | None = None) -> str | None:
-        """Do the work in time, in its turn if it computes; returns why it failed for good, None when it did not."""
+    async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
+        """Do the work in time; returns why it failed for good, None when it did not."""
         deadline_s = self.runtime.settings.task_deadline_s
-        async with self.runtime.turns.turn(lane) if lane else nullcontext():
-            try:
-                async with asyncio.timeout(deadline_s) as limit:
-                    await work()
-            except (TimeoutError, asyncio.CancelledError) as error:
-                if limit.expired():
-                    _forget_cancelling()
-                    return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
-                if isinstance(error, asyncio.CancelledError) or self._comes_again:
-                    raise
-                return _reason(error)
-            except Exception as error:
-                if is_server_trouble(error) or isinstance(error, NotNowError):
-                    raise
-                foreseen = isinstance(error, ReckonerError)
-                if self._comes_again and not foreseen:
-                    raise
-                log.error("a task failed", job=self.job_id, exc_info=not foreseen)
-                return _reason(error)
+        try:
+            async with self.runtime.turns.deadline(deadline_s) as limit:
+                await work()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if limit.expired():
+                _forget_cancelling()
+                return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
+            if isinstance(error, asyncio.CancelledError) or self._comes_again:
+                raise
+            return _reason(error)
+        except Exception as error:
+            if is_server_trouble(error) or isinstance(error, NotNowError):
+                raise
+            foreseen = isinstance(error, ReckonerError)
+            if self._comes_again and not foreseen:
+                raise
+            log.error("a task failed", job=self.job_id, exc_info=not foreseen)
+            return _reason(error)
         return None
 
 
@@ -159,8 +157,7 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
     if delivery.spent:
         reason: str | None = SPENT
     else:
-        lane = flow.lane if isinstance(task, Chunk) else None
-        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease), lane)
+        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease))
     if reason:
         index = task.index if isinstance(task, Chunk) else None
         if await to_the_end(flows.fail(flow, reason, index, lease)):

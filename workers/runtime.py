@@ -1,9 +1,9 @@
 """What every task of one worker process is handed: the connections, the open artifacts, the threads."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,9 @@ from shared.runs import Runs
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot
 from shared.store import ArtifactKind, Store
-from shared.wire import Record
+from shared.wire import Lane, Record
+from workers.kernels.work import ADDITIONS_PER_MS
+from workers.threads import Threads
 from workers.turns import Turns
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ R = TypeVar("R")
 
 # A generation in use and the one that a run is making, each with a model and a snapshot.
 OPEN_AT_ONCE = 4
+# Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
+ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
@@ -71,7 +75,7 @@ class Runtime:
     results: Results
     store: Store
     turns: Turns
-    threads: ThreadPoolExecutor
+    threads: Threads
     running: dict[str, int] = field(default_factory=dict)
     """The jobs that are being delivered, and since when, in milliseconds since the epoch by this host's clock."""
     # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
@@ -129,22 +133,34 @@ class Runtime:
 
     async def in_thread(self, work: Callable[[], R]) -> R:
         """Do blocking work beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        return await self.threads.block(work)
 
-    async def kernel(self, work: Callable[[Any], R | None]) -> R:
-        """Run a kernel in a thread; `work` is handed its stop flag, which is set when the task is cancelled."""
+    async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:
+        """Run a kernel in a thread of its lane and in its turn, or right here if it is about to do few `additions`.
+
+        `work` is handed its stop flag, uint8[1], which is set when the task is cancelled.
+
+        Raises:
+            NotNowError: the kernels ahead of it take too long.
+        """
         stop = np.zeros(1, np.uint8)
-        running = asyncio.get_running_loop().run_in_executor(self.threads, work, stop)
-        try:
-            answer = await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # A thread cannot be ended from outside: the task ends when its kernel has seen the flag.
-            stop[0] = 1
-            await asyncio.wait([running])
-            raise
-        if answer is None:
-            raise RuntimeError("a kernel stopped without being told to")
-        return answer
+        if additions < ADDITIONS_ON_LOOP:
+            return _not_stopped(work(stop))
+        async with self.turns.turn(lane):
+            running = self.threads.compute(lane, lambda: work(stop))
+            try:
+                return _not_stopped(await asyncio.shield(running))
+            except asyncio.CancelledError:
+                # A thread cannot be ended from outside: the task ends when its kernel has seen the flag.
+                stop[0] = 1
+                await asyncio.wait([running])
+                raise
+
+
+def _not_stopped(answer: R | None) -> R:
+    if answer is None:
+        raise RuntimeError("a kernel stopped without being told to")
+    return answer
 
 
 def _watch(manifest: Path) -> Callable[[], bool]:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -29,14 +28,12 @@ from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
 from workers.tasks.night import night
+from workers.threads import Threads
 from workers.turns import Turns
 
 log = structlog.get_logger()
 
 MAX_JOBS = 10
-KERNEL_THREADS = 4
-# One computes while the bytes of another are on their way; more would only share the processor and all be late.
-KERNELS_AT_ONCE = 2
 POLL_DELAY_S = 0.01
 
 
@@ -83,7 +80,7 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
 
 
 def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
-    keys = Keys(settings.prefix, settings.engine)
+    keys, threads = Keys(settings.prefix, settings.engine), Threads(settings.threads)
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
@@ -94,8 +91,8 @@ def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         results=Results(redis, keys),
         store=store,
         # A wait and the task's own deadline together stay within arq's time-out.
-        turns=Turns({"click": KERNELS_AT_ONCE, "batch": KERNELS_AT_ONCE}, patience_s=settings.task_deadline_s / 4),
-        threads=ThreadPoolExecutor(KERNEL_THREADS, thread_name_prefix="kernel"),
+        turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
+        threads=threads,
     )
 
 

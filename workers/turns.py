@@ -1,4 +1,4 @@
-"""Whose turn it is to compute: a job waits here for the kernels ahead of it, while its deadline does not run."""
+"""Whose turn it is to compute: a task waits here for the kernels ahead, and its deadline stands still meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -9,11 +9,27 @@ from workers.engine.outcomes import NotNowError
 
 
 class Turns:
-    """The turns in one worker process: of each lane so many at once; `patience_s` bounds a wait."""
+    """The turns in one worker process: of each lane as many at once as it has threads; `patience_s` bounds a wait."""
 
     def __init__(self, at_once: Mapping[Lane, int], patience_s: float) -> None:
         self._lines = {lane: asyncio.Semaphore(count) for lane, count in at_once.items()}
         self._patience_s = patience_s
+        self._deadlines: dict[asyncio.Task[object] | None, asyncio.Timeout] = {}
+
+    @asynccontextmanager
+    async def deadline(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """Let this task end within so many seconds, in which its waits for a turn do not count.
+
+        Raises:
+            TimeoutError: it did not, and was cancelled.
+        """
+        task = asyncio.current_task()
+        async with asyncio.timeout(seconds) as limit:
+            self._deadlines[task] = limit
+            try:
+                yield limit
+            finally:
+                del self._deadlines[task]
 
     @asynccontextmanager
     async def turn(self, lane: Lane) -> AsyncIterator[None]:
@@ -22,12 +38,22 @@ class Turns:
         Raises:
             NotNowError: what is ahead takes too long; another worker may be free.
         """
+        await self._wait(lane)
+        try:
+            yield
+        finally:
+            self._lines[lane].release()
+
+    async def _wait(self, lane: Lane) -> None:
+        deadline, since = self._deadlines.get(asyncio.current_task()), asyncio.get_running_loop().time()
+        due = deadline.when() if deadline else None
+        if deadline:
+            deadline.reschedule(None)
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._lines[lane].acquire()
         except TimeoutError as error:
             raise NotNowError from error
-        try:
-            yield
         finally:
-            self._lines[lane].release()
+            if deadline and due is not None:
+                deadline.reschedule(due + asyncio.get_running_loop().time() - since)

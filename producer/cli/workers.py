@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
+from shared.defaults import MOST_THREADS
+
 LOOK_S = 0.1
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        max=MOST_THREADS,
+        help="How many batch kernels each process runs at a time, in place of RECKONER_THREADS.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="How many worker processes.")] = 1,
+    threads: Threads = None,
 ) -> None:
     """Run worker processes until Ctrl-C.
 
@@ -28,12 +42,14 @@ def worker(
     from shared.interpreter import module_command
 
     # The supervisor takes this process over, so that signals reach it and nothing of the command line stays in memory.
-    command = module_command("workers", "--processes", str(processes))
+    options = [] if threads is None else ["--threads", str(threads)]
+    command = module_command("workers", "--processes", str(processes), *options)
     os.execv(command[0], command)  # noqa: S606
 
 
 def up(
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.")] = 2,
+    threads: Threads = None,
 ) -> None:
     """Run an embedded Redis and workers in the foreground, until Ctrl-C.
 
@@ -47,6 +63,7 @@ def up(
     from shared.errors import UsageError, WorkersUnavailableError
     from shared.settings import read_settings, variable_of
 
+    environ = os.environ | ({} if threads is None else {variable_of("threads"): str(threads)})
     reading = read_settings()
     settings, origin = reading.settings, reading.origins["redis_url"]
     if settings.redis_url:
@@ -54,7 +71,7 @@ def up(
         raise UsageError(f"{name} is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`.")
     with Interruption() as interruption:
         try:
-            with LocalSystem(settings.home_path, workers, os.environ) as system:
+            with LocalSystem(settings.home_path, workers, environ) as system:
                 interruption.run(system.ready(settings.prefix))
                 print("ready", flush=True)
                 while True:

@@ -16,6 +16,8 @@ PAIRS = [
     for i, tasks in enumerate(CHUNK_TASKS)
     for j, block in enumerate(BLOCKS)
 ]
+# As many chunk tasks as there are chunks, also for a block of one user.
+ANY_WORK_IS_MORE = 1e-6
 CROSS = list(product(CHUNK_TASKS, BLOCKS, WORKERS))
 
 
@@ -30,7 +32,7 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
         if running[0] != tasks:
             await system.stop_workers()
             running = (tasks, 0)
-        system.start_workers(workers - running[1], tasks_per_job=tasks)
+        system.start_workers(workers - running[1], chunks=tasks, batch_task_ms=ANY_WORK_IS_MORE)
         running = (tasks, workers)
         await system.ready(workers)
         await system.forget_lists(generation)
@@ -58,7 +60,7 @@ async def test_one_chunk_an_item_gives_the_same_bytes(tmp_path: Path) -> None:
     """Forty items in forty similarity chunks, each a task of its own."""
     async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs(items=40))
-        system.start_workers(2, chunks=40, tasks_per_job=40)
+        system.start_workers(2, chunks=40, batch_task_ms=ANY_WORK_IS_MORE)
         generation = await system.fit()
         run = await system.run(block_size=7)
         assert run.outcome == "passed"

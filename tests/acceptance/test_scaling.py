@@ -9,6 +9,9 @@ from shared.wire import TRACE, Trace
 from tests.commands import CommandLine
 from tests.system import System
 
+# Small blocks, each in as many chunk tasks nevertheless.
+CHUNKS = 4
+
 
 async def traces_by_flow(system: System) -> dict[str, list[Trace]]:
     """Who did the chunk tasks of each flow that is remembered, and when."""
@@ -30,7 +33,7 @@ async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tm
     """Everybody of MovieLens in blocks of seven: each does 30 to 70 % of the chunk tasks, and the bytes are exact."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens()
-        system.start_workers(2)
+        system.start_workers(2, chunks=CHUNKS, batch_task_ms=1e-6)
         await system.ready(2)
         generation = await system.fit()
         fit_flows = set(await traces_by_flow(system))
@@ -40,7 +43,7 @@ async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tm
         (told,) = CommandLine(home=system.home).run("job", run.id, "--json").objects
         traces = {flow: tasks for flow, tasks in (await traces_by_flow(system)).items() if flow not in fit_flows}
     assert len(traces) == run.blocks == 96
-    assert all(len(tasks) == system.settings.tasks_per_job for tasks in traces.values())
+    assert all(len(tasks) == CHUNKS for tasks in traces.values())
     done = Counter(task.worker for tasks in traces.values() for task in tasks)
     assert told["manifest"]["tasks"] == done
     assert len(done) == 2

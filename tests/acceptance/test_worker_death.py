@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from tests.system import System, Workers, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
 TASKS = 32
+# Whatever the job is, and however little there is to compute.
+MANY_TASKS: dict[str, Any] = {"tasks_per_job": TASKS, "chunks": TASKS, "batch_task_ms": 1e-6}
 # A kill that comes too late is tried again, in so many runs at most.
 MOST_RUNS = 20
 # A job whose worker died is claimed again four seconds later.
@@ -73,7 +76,7 @@ async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_pat
     moments = np.random.default_rng(1).integers(1, TASKS - 1, (5, 2)).tolist()
 
     async def live_through(system: System, partials: list[int]) -> None:
-        workers = system.start_workers(tasks_per_job=TASKS)
+        workers = system.start_workers(**MANY_TASKS)
         generation = await system.fit()
         for count in partials:
             await system.forget_lists(generation)
@@ -179,7 +182,7 @@ async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
 
 async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path: Path) -> None:
     """In the middle of a run, whose tasks are so short that each stop meets some that just begin or end."""
-    async with System(tmp_path / "a home", tasks_per_job=TASKS) as system:
+    async with System(tmp_path / "a home", **MANY_TASKS) as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
         await system.fit()
@@ -202,7 +205,7 @@ async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path
 
 async def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
     """With every write on the disk; it comes back at another address, and the workers find it there."""
-    async with System(tmp_path / "a home", tasks_per_job=TASKS, **QUICK) as system:
+    async with System(tmp_path / "a home", **MANY_TASKS, **QUICK) as system:
         system.server.stop()
         system.start_server(appendfsync="always")
         pairs = synthetic_pairs()

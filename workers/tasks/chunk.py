@@ -1,5 +1,6 @@
 """The chunk task: the best candidates of one range of items for each history of a job, or one block of a fit."""
 
+import math
 import time
 from typing import NamedTuple
 
@@ -9,7 +10,18 @@ from numpy.typing import NDArray
 from shared.flow_state import Flow
 from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
-from shared.wire import BasketSpec, Best, BlockSpec, Chunk, FitSpec, Part, ScoringSpec, Trace, UserSpec
+from shared.wire import (
+    BasketSpec,
+    Best,
+    BlockSpec,
+    Chunk,
+    FitSpec,
+    Lane,
+    Part,
+    ScoringSpec,
+    Trace,
+    UserSpec,
+)
 from workers.kernels.score import score_users
 from workers.runtime import Runtime
 from workers.tasks.fit import build_part
@@ -25,7 +37,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease | None) 
     if isinstance(flow.spec, FitSpec):
         partial = await build_part(runtime, flow.spec, first, last)
     else:
-        partial = await score_range(runtime, flow.spec, flow.block or 0, first, last)
+        partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
     await runtime.flows.store_partial(task, partial, trace, flow.block, lease)
 
@@ -52,6 +64,11 @@ class Histories(NamedTuple):
     items: NDArray[np.uint32]
     weights: NDArray[np.float32] | None
 
+    @property
+    def held(self) -> NDArray[np.uint32]:
+        """The items of all of them, one history after the other."""
+        return self.items[self.ptr[0] : self.ptr[-1]]
+
 
 def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
     """The histories of a job's users; the items of a basket are one in which each weighs 1."""
@@ -62,21 +79,25 @@ def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories
     return Histories(snapshot.user_ptr[users.start : users.stop + 1], snapshot.user_items, snapshot.user_weights)
 
 
-async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int) -> Best:
+async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int, lane: Lane) -> Best:
     """The best of the candidates `first` to before `last` for each history of the job."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
+    histories = histories_of(spec, block, snapshot)
     best = await runtime.kernel(
+        lane,
         lambda stop: score_users(
             model.row_ptr,
             model.row_items,
             model.row_values,
-            *histories_of(spec, block, snapshot),
+            *histories,
             first,
             last,
             record.options.list_length,
             exclude_history=record.options.exclude_history,
             stop=stop,
-        )
+        ),
+        # Those of a block are many, and take their time to count.
+        math.inf if isinstance(spec, BlockSpec) else model.additions(histories.held) * model.share(first, last),
     )
     return Best(*(array.tobytes() for array in best))

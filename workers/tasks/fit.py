@@ -58,6 +58,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     """The rows `first` to before `last` of the model, put into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     rows = await runtime.kernel(
+        "batch",
         lambda stop: build_rows(
             snapshot.item_ptr,
             snapshot.item_users,
@@ -71,7 +72,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
             neighbours=config.neighbours,
             shrink=config.shrink,
             stop=stop,
-        )
+        ),
     )
     body = PART.encode(PartBody(*(array.tobytes() for array in rows)))
     return Part(await runtime.in_thread(lambda: runtime.store.put_part(body)))

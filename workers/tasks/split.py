@@ -14,8 +14,9 @@ from shared.wire import (
     Split,
     UserSpec,
 )
+from workers.kernels.work import ADDITIONS_PER_MS
 from workers.runtime import Runtime
-from workers.tasks.chunk import known_items
+from workers.tasks.chunk import histories_of, known_items
 from workers.tasks.fit import plan_fit
 from workers.tasks.question import answer_question
 
@@ -32,14 +33,14 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease | None) 
         case FitSpec():
             plan: Plan | None = await plan_fit(runtime, flow.spec)
         case UserSpec() | BlockSpec() | BasketSpec():
-            plan = await plan_scoring(runtime, flow.spec)
+            plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
     else:
         await runtime.flows.plan(task.flow, plan, lease)
 
 
-async def plan_scoring(runtime: Runtime, spec: ScoringSpec) -> Plan | None:
+async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan | None:
     """The candidate ranges of a scoring job's chunk tasks: none for a basket of unknown items, whose list is empty.
 
     There is no plan for a user whom the snapshot does not know.
@@ -50,5 +51,18 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec) -> Plan | None:
         return None
     if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot))).size:
         return Plan([0])
-    model = await runtime.model(record.model)
-    return Plan(model.task_bounds(runtime.settings.chunks, runtime.settings.tasks_per_job).tolist())
+    model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
+    if isinstance(spec, BlockSpec):
+        # The additions of a large block are many to count: beside the loop.
+        histories = histories_of(spec, block, snapshot)
+        additions = await runtime.in_thread(lambda: model.additions(histories.held))
+        tasks = tasks_of_block(additions, chunks, runtime.settings.batch_task_ms)
+    return Plan(model.task_bounds(chunks, tasks).tolist())
+
+
+def tasks_of_block(additions: int, chunks: int, task_ms: float) -> int:
+    """Into how many chunk tasks a block is split, so that each computes for about `task_ms`: one at least.
+
+    More of them would be no gain, since each visits all histories anew.
+    """
+    return max(1, round(min(additions / (ADDITIONS_PER_MS * task_ms), chunks)))

@@ -112,13 +112,12 @@ async def test_a_delivery_that_redis_ends_is_no_try(hand: Hand, flow_id: str, er
 
 async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_id: str) -> None:
     """While the kernels ahead take too long, what was claimed goes back to the queue: another worker may be free."""
-    await hand.deliver(Split(flow_id).job_id)
-    job = Chunk(flow_id, 0, 0).job_id
+    job = Split(flow_id).job_id
     await ask(hand.redis, "SET", tries_key(job), 1, "EX", 100)
     runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.01))
     async with runtime.turns.turn("click"):
         with pytest.raises(Retry):
-            await hand.worker.functions["chunk"].coroutine({"runtime": runtime, "job_try": 1}, flow_id, 0, 0)
+            await call_of(runtime, lambda: runtime.kernel("click", lambda _: 1))(flow_id)
     assert await tries(hand, job) is None
     assert job in await hand.queued()
 
@@ -174,7 +173,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
         seen.append(1)
         return None
 
-    await call_of(runtime, lambda: runtime.kernel(kernel))(flow_id)
+    await call_of(runtime, lambda: runtime.kernel("batch", kernel))(flow_id)
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
     assert seen == [1]

@@ -16,6 +16,8 @@ WRONG = {
     "RESULT_TTL_S": "0",
     "CHUNKS": "501",
     "TASKS_PER_JOB": "1.5",
+    "BATCH_TASK_MS": "-1",
+    "THREADS": "65",
     "BLOCK_SIZE": "-3",
     "TASK_DEADLINE_S": "nan",
     "FIRST_LOOK_S": "inf",

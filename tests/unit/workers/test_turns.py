@@ -40,3 +40,40 @@ async def test_who_waits_for_too_long_goes_back() -> None:
                 pass
     async with turns.turn("click"):
         pass
+
+
+async def test_a_deadline_stands_still_for_who_waits_for_a_turn() -> None:
+    """What is ahead takes longer than the deadline is away; the wait over, it is as far away as before."""
+    turns = Turns({"click": 1, "batch": 1}, patience_s=60.0)
+    waiting = asyncio.Event()
+
+    async def compute(seconds: float) -> str:
+        try:
+            async with turns.deadline(0.2):
+                waiting.set()
+                async with turns.turn("batch"):
+                    await asyncio.sleep(seconds)
+        except TimeoutError:
+            return "late"
+        return "in time"
+
+    for seconds, ended in ((0.0, "in time"), (60.0, "late")):
+        async with turns.turn("batch"):
+            task = asyncio.create_task(compute(seconds))
+            await waiting.wait()
+            await asyncio.sleep(0.4)
+            assert not task.done()
+        assert await task == ended
+
+
+async def test_a_deadline_runs_for_who_does_not_wait() -> None:
+    """And one that was kept leaves nothing behind."""
+    turns = Turns({"click": 1, "batch": 1}, patience_s=60.0)
+    async with turns.deadline(60.0) as limit:
+        pass
+    assert not limit.expired()
+    with pytest.raises(TimeoutError):
+        async with turns.deadline(0.01), turns.turn("click"):
+            await asyncio.sleep(60)
+    async with turns.turn("click"):
+        pass

@@ -1,0 +1,20 @@
+"""The split: how many chunk tasks a block is worth."""
+
+import pytest
+
+from workers.kernels.work import ADDITIONS_PER_MS
+from workers.tasks.split import tasks_of_block
+
+
+@pytest.mark.parametrize(
+    ("ms_of_work", "tasks"), [(0, 1), (1, 1), (29, 1), (31, 2), (20 * 32, 32), (20 * 1000, 32), (10**9, 32)]
+)
+def test_a_task_computes_for_about_as_long_as_it_is_planned(ms_of_work: int, tasks: int) -> None:
+    """One at least, and never more than there are chunks."""
+    assert tasks_of_block(ms_of_work * ADDITIONS_PER_MS, chunks=32, task_ms=20.0) == tasks
+
+
+def test_any_length_of_a_task_can_be_planned() -> None:
+    """Also the shortest that there is."""
+    assert tasks_of_block(1, chunks=7, task_ms=5e-324) == 7
+    assert tasks_of_block(0, chunks=7, task_ms=5e-324) == 1
