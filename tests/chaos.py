@@ -183,8 +183,11 @@ class Chaos:
         self.say(f"{number:4}  {fault.name}: {hit or 'there was nothing'}")
         await asyncio.sleep(Random(f"{self.seed} pause {number}").expovariate(1 / MEAN_PAUSE_S))
 
-    async def quiet(self) -> None:
+    async def quiet(self) -> float:
         """Let everything come to its end.
+
+        Returns:
+            How many seconds that took once the last fault was over.
 
         Raises:
             AssertionError: it does not; the message says what is stuck.
@@ -193,8 +196,10 @@ class Chaos:
             async with asyncio.timeout(QUIET_S):
                 while self._lasting:
                     await asyncio.gather(*self._lasting)
+                began = time.monotonic()
                 await self.load.pause()
                 await self._nothing_left()
+                return time.monotonic() - began
         except TimeoutError:
             raise AssertionError(f"not quiet within {QUIET_S:g} s; {await self._stuck()}") from None
 

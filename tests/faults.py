@@ -12,8 +12,8 @@ import msgspec
 
 from producer.waiting import patiently
 from shared.flow_state import Flow
-from shared.redis.keys import job_key
-from shared.wire import TASKS, Chunk, FlowTask, Reduce, Split, encode_job
+from shared.redis.keys import in_progress_key, job_key, leases_key
+from shared.wire import TASKS, Chunk, FlowTask, Lane, Reduce, Split, encode_job
 from tests.chaos import Chaos, Fault
 from tests.fleet import Post
 from tests.proxies import Proxy
@@ -25,6 +25,8 @@ FROZEN_LEASES = (1.2, 2.5)
 SLOW_S = (0.02, 0.3)
 SLOW_FOR_S = (0.5, 2.0)
 NOWHERE_FOR_S = (0.5, 7.0)
+PAUSED_FOR_S = (0.2, 2.0)
+LANES: tuple[Lane, ...] = ("click", "batch")
 FULL_FOR_S = (0.2, 2.0)
 DOWN_S = (0.0, 0.8)
 LOST_S = (0.1, 1.0)
@@ -220,6 +222,17 @@ async def lose_bodies(chaos: Chaos, rng: Random) -> str:
     return f"{sum(removed)} bodies" if sum(removed) else ""
 
 
+async def lose_claims(chaos: Chaos, rng: Random) -> str:
+    """Forget who runs some jobs, or until when: the tokens of their claims, or their leases."""
+    leases = list(map(leases_key, chaos.queues))
+    members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
+    jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held]
+    removed = await chaos.ask_all([
+        ("ZREM", name, job) if rng.random() < 0.5 else ("DEL", in_progress_key(job)) for name, job in some(rng, jobs)
+    ])  # fmt: skip
+    return f"{sum(removed)} claims" if sum(removed) else ""
+
+
 async def live_flows(chaos: Chaos) -> list[str]:
     """The unfinished flows."""
     members = [member.decode().partition(":") for member in await chaos.ask("ZRANGE", chaos.keys.live, 0, -1)]
@@ -275,6 +288,19 @@ async def run(chaos: Chaos, rng: Random) -> str:
     return await chaos.load.start_run(rng) or ""
 
 
+async def pause(chaos: Chaos, rng: Random) -> str:
+    """Let nothing be claimed from a lane for a while."""
+    lane, lasts_s, operator = rng.choice(LANES), rng.uniform(*PAUSED_FOR_S), chaos.load.operator
+
+    async def resume() -> None:
+        await asyncio.sleep(lasts_s)
+        await operator.insist(lambda: operator.reckoner.resume(lane))
+
+    await operator.insist(lambda: operator.reckoner.pause(lane))
+    chaos.later(resume())
+    return f"{lane}, for {lasts_s:.1f} s"
+
+
 async def cancel(chaos: Chaos, rng: Random) -> str:
     """Cancel jobs that are under way, blocks of runs and fits among them."""
     flows = chaos.system.flows(chaos.redis)
@@ -308,7 +334,9 @@ FAULTS = (
     Fault("jobs are lost", always, lose_jobs),
     Fault("bodies of jobs are lost", always, lose_bodies),
     Fault("partials are lost", always, lose_partials),
+    Fault("claims are lost", always, lose_claims),
     Fault("jobs are delivered twice", always, deliver_twice),
+    Fault("a lane is paused", always, pause),
     Fault("jobs are cancelled", always, cancel),
     Fault("a model is fitted", always, fit),
     Fault("a run is started", always, run),

@@ -24,8 +24,8 @@ async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) ->
         for number, fault in enumerate(plan(SEED, FAULTS), 1):
             await chaos.strike(number, fault)
             if number % FAULTS_BETWEEN_CHECKS == 0 or number == FAULTS:
-                await chaos.quiet()
-                chaos.say(f"      quiet; {await check(chaos)}")
+                took_s = await chaos.quiet()
+                chaos.say(f"      quiet after {took_s:.1f} s; {await check(chaos)}")
         await assert_wrong_is_seen(chaos)
         print(*(f"{count:6,}  {what}" for what, count in sorted(chaos.counts.items())), sep="\n")
         print(f"exits of workers by code: {dict(chaos.fleet.exits)}; {chaos.ends.total:,} ends were told")
