@@ -215,7 +215,7 @@ class Operations:
 
     @told
     async def workers(self, since_ms: int = 0) -> list[str]:
-        """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
+        """The workers that have been heard of within their lease, and since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from shared.results import Results
     from shared.wire import Record
 
-# A worker beats once a second.
-SILENT_AFTER_S = 5
 AT_ONCE = 500
 # What the score of a claimed job is beyond its place.
 CLAIMED = 100_000_000_000_000
@@ -79,6 +77,9 @@ class Status:
     redis_memory_bytes: int
     redis_memory_max_bytes: int | None
     workers: list[Heard]
+    """Those that have been heard of within their lease."""
+    silent: list[Heard]
+    """Those that were heard of before, and not since."""
     queues: dict[Lane, Queue]
     flows: dict[str, int]
     runs: list[RunNow]
@@ -106,7 +107,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
     The results held are counted in one pass over all keys of the server, in steps that do not hold it up; `tell` hears
     how far that is.
     """
-    info = await redis.info()
+    info, heard = await redis.info(), await Heartbeats(redis, keys).heard()
     server = str(info.get("server_name", "redis"))
     live = [member async for page in _pages(redis, keys.live) for member in page]
     pointers = [await results.pointer(key) for key in keys.pointers]
@@ -116,7 +117,8 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         server_version=str(info.get(f"{server}_version", info["redis_version"])),
         redis_memory_bytes=int(info["used_memory"]),
         redis_memory_max_bytes=int(info["maxmemory"]) or None,
-        workers=await Heartbeats(redis, keys).heard(),
+        workers=[each for each in heard if not each.silent],
+        silent=[each for each in heard if each.silent],
         queues={lane: await read_queue(redis, keys.lane(lane)) for lane in get_args(Lane)},
         flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
         runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
@@ -131,9 +133,8 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
 
 
 async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:
-    """The workers that have been heard of within the last seconds, or since a moment by the server's clock."""
-    heard = await Heartbeats(redis, keys).heard(since_ms)
-    return [each.worker for each in heard if each.age_ms <= SILENT_AFTER_S * 1000]
+    """The workers that have been heard of within their lease, and since a moment by the server's clock."""
+    return [each.worker for each in await Heartbeats(redis, keys).alive(since_ms)]
 
 
 async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The workers' heartbeats: what each says of itself once a second, and who has been heard of."""
+"""The workers' heartbeats: what each says of itself, and who has been heard of within a lease."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
     from shared.redis.keys import Keys
 
-# A worker beats once a second, and is forgotten after ten.
-FORGOTTEN_AFTER_MS = 10_000
+# How long a worker without leases may be silent, which is a stock worker or one of release 0.1.0.
+PATIENCE_MS = 5_000
+# What a worker has said is kept for so much longer than it may be silent.
+KEPT_MS = 10_000
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A worker that was heard of lately: by its last beat, and by what it said then, None when that cannot be read."""
+    """A worker that beats, or did so lately: its last beat, and what it said then, None when that cannot be read."""
 
     worker: str
     heard_ms: int
@@ -26,6 +28,16 @@ class Heard:
     age_ms: int
     """How long ago that was."""
     beat: Beat | None
+
+    @property
+    def patience_ms(self) -> int:
+        """How long it may be silent: as long as its leases last."""
+        return (self.beat.lease_ms if self.beat else 0) or PATIENCE_MS
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has not been heard of within its lease: it is dead, stands still, or does not reach Redis."""
+        return self.age_ms > self.patience_ms
 
     @property
     def skew_ms(self) -> int:
@@ -59,7 +71,9 @@ class Heartbeats:
     async def say(self, beat: Beat) -> None:
         """Write a worker's beat."""
         names = [self._keys.workers, self._keys.beat(beat.worker)]
-        await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat), FORGOTTEN_AFTER_MS])
+        await call(
+            self._redis, "beat", names, [beat.worker, BEAT.encode(beat), (beat.lease_ms or PATIENCE_MS) + KEPT_MS]
+        )
 
     async def stop(self, worker: str) -> None:
         """Take a worker away that has ended in good order."""
@@ -67,11 +81,12 @@ class Heartbeats:
         await ask(self._redis, "DEL", self._keys.beat(worker))
 
     async def heard(self, since_ms: int = 0) -> list[Heard]:
-        """The workers that have been heard of within ten seconds and since a moment by the server's clock, by name."""
+        """The workers that have been heard of since a moment by the server's clock, by name; those that have fallen
+        silent are among them for another ten seconds.
+        """
         seconds, microseconds = await ask(self._redis, "TIME")
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        oldest = max(since_ms, now_ms - FORGOTTEN_AFTER_MS)
-        answer = await ask(self._redis, "ZRANGEBYSCORE", self._keys.workers, oldest, "+inf", "WITHSCORES")
+        answer = await ask(self._redis, "ZRANGEBYSCORE", self._keys.workers, since_ms, "+inf", "WITHSCORES")
         # Names and scores in turn; a score that was planted may be infinite.
         scores = {
             name.decode(errors="replace"): int(min(float(score), 2**53))
@@ -81,10 +96,15 @@ class Heartbeats:
             return []
         names = sorted(scores)
         beats = await ask(self._redis, "MGET", *map(self._keys.beat, names))
-        return [
+        found = [
             Heard(name, scores[name], max(0, now_ms - scores[name]), _decode(data))
             for name, data in zip(names, beats, strict=True)
         ]
+        return [heard for heard in found if heard.age_ms <= heard.patience_ms + KEPT_MS]
+
+    async def alive(self, since_ms: int = 0) -> list[Heard]:
+        """Those of them that have been heard of within their lease."""
+        return [heard for heard in await self.heard(since_ms) if not heard.silent]
 
 
 def _decode(data: bytes | None) -> Beat | None:

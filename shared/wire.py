@@ -359,8 +359,8 @@ class Running(Struct, frozen=True):
     since_ms: Count
 
 
-class Beat(Struct, frozen=True):
-    """What a worker says of itself once a second; its moments are by its own clock."""
+class Beat(Struct, frozen=True, omit_defaults=True):
+    """What a worker says of itself, once a second or more often; its moments are by its own clock."""
 
     format: Literal[1]
     worker: Name
@@ -374,6 +374,12 @@ class Beat(Struct, frozen=True):
     memory_bytes: Count
     """What its process holds in memory: resident now, or the most it ever was where only that can be known."""
     jobs: Annotated[list[Running], Meta(max_length=1000)]
+    lease_ms: Count = 0
+    """After how long without a sign of it others take over what it runs; 0 where there are no leases, as on a stock
+    worker.
+    """
+    draining: bool = False
+    """Whether it claims nothing any more, and ends when it has done what it runs."""
 
 
 SPEC: Codec[Spec] = SealedCodec(Spec)

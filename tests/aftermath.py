@@ -31,6 +31,7 @@ LIVES_S = {
     "eight days": 8 * 86_400,
     "`RECKONER_RESULT_TTL_S`": 8 * 86_400,
     "ten seconds": 10,
+    "a lease and ten seconds": 15,
     "five seconds": 5,
 }
 

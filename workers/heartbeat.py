@@ -1,4 +1,4 @@
-"""The heartbeat of one worker process: once a second it says that it is there, and what it is and does."""
+"""The heartbeat of one worker process: again and again it says that it is there, and what it is and does."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -15,7 +16,9 @@ from shared.version import installed_version
 from shared.wire import Beat, Running
 from workers.runtime import Runtime
 
-BEAT_S = 1.0
+# Twice within the shortest lease a beat may be late.
+LONGEST_PAUSE_S = 1.0
+BEATS_A_LEASE = 3
 # As much of a job's name as is told; ours are shorter, and others may have put jobs into the queue.
 MOST_LETTERS = 200
 
@@ -23,10 +26,15 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """The heartbeat of one worker process, which begins when this is made."""
+    """The heartbeat of one worker process, which begins when this is made; `is_draining` tells whether it is to end."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, is_draining: Callable[[], bool] = lambda: False) -> None:
         self._runtime = runtime
+        self._is_draining = is_draining
+        lease_s = runtime.settings.lease_s if runtime.settings.engine else 0.0
+        self._lease_ms = int(lease_s * 1000)
+        self.pause_s = min(LONGEST_PAUSE_S, lease_s / BEATS_A_LEASE or LONGEST_PAUSE_S)
+        """How long it waits from beat to beat, in seconds."""
         self._beats = Heartbeats(runtime.redis, runtime.keys)
         self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
 
@@ -44,13 +52,15 @@ class Heartbeat:
                 beat_ms=_now_ms(),
                 memory_bytes=resident_bytes(),
                 jobs=[Running(job[:MOST_LETTERS], since_ms) for job, since_ms in running],
+                lease_ms=self._lease_ms,
+                draining=self._is_draining(),
             )
         )
 
     async def run(self) -> None:
         """Beat for ever."""
         while True:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self.pause_s)
             try:
                 await self.beat()
             except Exception as error:

@@ -76,7 +76,9 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
     keys = runtime.keys
     # A click's tasks take less time than another worker needs to come for some of them.
     place = Place(keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
-    return EngineWorker(place=place, waiting=waiting, lease_s=settings.lease_s, **_options(runtime))
+    worker = EngineWorker(place=place, waiting=waiting, lease_s=settings.lease_s, **_options(runtime))
+    worker.ctx["is_draining"] = lambda: worker.stopping
+    return worker
 
 
 def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
@@ -123,7 +125,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
-    ctx["heartbeat"] = heartbeat = Heartbeat(runtime)
+    ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx.get("is_draining", lambda: False))
     await heartbeat.beat()
     ctx["background"] = [asyncio.create_task(heartbeat.run()), asyncio.create_task(Sweeper(runtime).run())]
     log.info("worker ready", worker=runtime.worker_id)

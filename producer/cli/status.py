@@ -71,6 +71,7 @@ def _as_object(now: "Status") -> dict[str, Any]:
         "redis_memory_bytes": now.redis_memory_bytes,
         "redis_memory_max_bytes": now.redis_memory_max_bytes,
         "workers": list(map(_worker_as_object, now.workers)),
+        "silent": [{"worker": each.worker, "age_ms": each.age_ms} for each in now.silent],
         "queued": now.queued,
         "lanes": {
             lane: {
@@ -115,6 +116,8 @@ def _worker_as_object(heard: "Heard") -> dict[str, Any]:
         "version": beat and (beat.version or None),
         "up_ms": heard.up_ms,
         "memory_bytes": beat and beat.memory_bytes,
+        "lease_ms": beat and (beat.lease_ms or None),
+        "draining": beat and beat.draining,
         "jobs": [{"job": job, "running_ms": ms} for job, ms in heard.running_ms.items()],
     }
 
@@ -133,6 +136,8 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     limit = f" of {mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
     yield "server", f"{now.server} {now.server_version}, {mebibytes(now.redis_memory_bytes)}{limit} in use"
     yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
+    for each in now.silent:
+        yield "silent", f"{each.worker}, for {lasting(each.age_ms)}"
     for lane, queue in now.queues.items():
         yield f"{lane} lane", _queue(queue)
     yield "flows", ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())
@@ -188,6 +193,8 @@ def _row(heard: "Heard") -> tuple[str, ...]:
 def _running(heard: "Heard") -> str:
     """The job that has taken longest, without its number and round, and how many there are besides."""
     jobs = sorted(heard.running_ms.items(), key=lambda job: -job[1])
+    if heard.beat and heard.beat.draining:
+        return f"draining, {counted(len(jobs), 'job')} left"
     if not jobs:
         return "nothing"
     (name, ms), *others = jobs

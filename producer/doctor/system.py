@@ -5,7 +5,7 @@ from typing import get_args
 
 from producer.doctor.findings import Check, WrongError
 from producer.doctor.server import MOST_SKEW_S, Site
-from producer.status import SILENT_AFTER_S, now_ms, read_queue
+from producer.status import now_ms, read_queue
 from shared.heartbeats import Heard, Heartbeats
 from shared.nightly import last_due, parse_nightly
 from shared.redis.scripts import ask
@@ -19,23 +19,23 @@ STARTS_WITHIN = timedelta(minutes=3)
 
 
 async def heard(site: Site) -> list[Heard]:
-    """The workers that have been heard of lately."""
-    return await Heartbeats(site.redis, site.keys).heard()
+    """The workers that have been heard of within their lease."""
+    return await Heartbeats(site.redis, site.keys).alive()
 
 
 async def workers(site: Site) -> str:
     """At least one works, none has fallen silent, and their clocks are right."""
-    found = await heard(site)
+    found = await Heartbeats(site.redis, site.keys).heard()
     if not found:
         raise WrongError("No worker is running: start some with `reckoner worker`.")
-    if silent := [each for each in found if each.age_ms > SILENT_AFTER_S * 1000]:
+    if silent := [each for each in found if each.silent]:
         raise WrongError(f"{silent[0].worker} has been silent for {silent[0].age_ms / 1000:.0f} s: look at its log.")
     if wrong := [each for each in found if abs(each.skew_ms) > MOST_SKEW_S * 1000]:
         raise WrongError(
             f"The clock of {wrong[0].worker} and the server's are {abs(wrong[0].skew_ms) / 1000:,.1f} s apart: keep "
             "both right by NTP."
         )
-    return f"{len(found):,} running, each heard of within the last {SILENT_AFTER_S} s."
+    return f"{len(found):,} running, each heard of within its lease."
 
 
 async def releases(site: Site) -> str:

@@ -31,8 +31,8 @@
 | `p:night:DATE` | string, run id | start | eight days |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; taken out by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
-| `p:workers` | sorted set, worker by its last beat | each worker, once a second | ten seconds |
-| `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | ten seconds |
+| `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
+| `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |

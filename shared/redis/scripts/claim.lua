@@ -11,7 +11,8 @@
 local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local LAPSES = 100
 local now = now_ms()
-local workers = redis.pcall('ZCARD', KEYS[1])
+-- Those that are heard of; who is silent for a lease is gone.
+local workers = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), '+inf')
 workers = type(workers) == 'number' and math.max(workers, 1) or 1
 local next_at, lapses, suspects, jobs = math.huge, 0, '0', {}
 

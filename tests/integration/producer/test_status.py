@@ -29,7 +29,8 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 def beat(worker: str, **changes: Any) -> Beat:
     """What a worker says that has been up for an hour and has two jobs, by a clock that is a day behind."""
-    fields: dict[str, Any] = {"host": "shop-1", "pid": 7, "version": "9.8.7", "memory_bytes": 200 * 2**20} | changes
+    fields: dict[str, Any] = {"host": "shop-1", "pid": 7, "version": "9.8.7", "memory_bytes": 200 * 2**20}
+    fields |= {"lease_ms": 60_000} | changes
     now_ms = 1_700_000_000_000
     jobs = [Running("split:0123456789abcdef", now_ms - 10), Running("chunk:89abcdef01234567:31:0", now_ms - 65_000)]
     return Beat(1, worker, started_ms=now_ms - 3_600_000, beat_ms=now_ms, jobs=jobs, **fields)
@@ -43,7 +44,7 @@ async def test_workers_queue_and_generations_are_told(
     record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
     await Heartbeats(redis, keys).say(beat("shop-1-4711-08ca"))
-    await Heartbeats(redis, keys).say(beat("shop-2-4712-b946", host="shop-2"))
+    await Heartbeats(redis, keys).say(beat("shop-2-4712-b946", host="shop-2", draining=True))
     seconds, _ = await ask(redis, "TIME")
     places = [10**14 + (int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
     jobs = [f"{keys.prefix}-{number}" for number in range(3)]
@@ -61,12 +62,14 @@ async def test_workers_queue_and_generations_are_told(
         "version": "9.8.7",
         "up_ms": 3_600_000 + first["age_ms"],
         "memory_bytes": 200 * 2**20,
+        "lease_ms": 60_000,
+        "draining": False,
         "jobs": [
             {"job": "split:0123456789abcdef", "running_ms": 10 + first["age_ms"]},
             {"job": "chunk:89abcdef01234567:31:0", "running_ms": 65_000 + first["age_ms"]},
         ],
     }
-    assert second["host"] == "shop-2"
+    assert (second["host"], second["draining"], told["silent"]) == ("shop-2", True, [])
     click = told["lanes"]["click"]
     assert (told["queued"], click["waiting"], click["running"], click["paused"]) == (3, 2, 1, False)
     assert 49_000 <= click["oldest_waiting_ms"] < 80_000
@@ -94,6 +97,7 @@ async def test_workers_queue_and_generations_are_told(
     assert ", 3 lists for 12,345 users\n" in shown
     assert "others        1 list of 1 generation before\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown
+    assert "   200 MiB   draining, 2 jobs left\n" in shown
     assert " s, 1 more\n" in shown
 
 

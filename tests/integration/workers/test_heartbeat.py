@@ -4,15 +4,20 @@ import asyncio
 import os
 import socket
 import time
+from typing import Any
 
 import psutil
 
 from shared.heartbeats import Heartbeats
 from shared.redis.scripts import ask
+from shared.settings import Settings
 from shared.version import installed_version
+from shared.wire import Beat
 from tests.world import Hand, World
 from workers.delivery import Delivery
+from workers.engine.claims import Claims
 from workers.heartbeat import Heartbeat, resident_bytes
+from workers.settings import connect_worker
 
 
 async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World) -> None:
@@ -33,7 +38,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     assert (beat.host, beat.pid, beat.version) == (socket.gethostname(), os.getpid(), installed_version())
     assert [job.job for job in beat.jobs] == ["j" * 200]
     assert before_ms <= beat.jobs[0].since_ms <= beat.beat_ms
-    assert heard.age_ms < 10_000
+    assert (beat.lease_ms, beat.draining, heard.silent) == (5_000, False, False)
     assert abs(heard.skew_ms) < 5_000
     let_go.set()
     await running
@@ -44,11 +49,11 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
 
 
 async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> None:
-    """Both keys of a beat end by themselves after ten seconds."""
+    """Both keys of a beat end by themselves ten seconds after its lease."""
     keys, heartbeat = hand.runtime.keys, Heartbeat(hand.runtime)
     await heartbeat.beat()
     for name in (keys.workers, keys.beat(hand.runtime.worker_id)):
-        assert 0 < await ask(hand.redis, "PTTL", name) <= 10_000
+        assert 0 < await ask(hand.redis, "PTTL", name) <= 15_000
     await heartbeat.stop()
     assert await Heartbeats(hand.redis, keys).heard() == []
     assert await hand.dump() == {}
@@ -77,6 +82,42 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
         ("planted", None, 0),
         ("\ufffd", None, 0),
     ]
+
+
+def say(worker: str, **changes: Any) -> Beat:
+    return Beat(1, worker, "host", 1, "", 1, 2, 3, [], **changes)
+
+
+async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) -> None:
+    """Nor does anybody leave a part of what is due to it; without leases, as in release 0.1.0, it has five seconds."""
+    keys, redis, heartbeats = hand.runtime.keys, hand.redis, Heartbeats(hand.redis, hand.runtime.keys)
+    leases = {"patient": 60_000, "hasty": 1_000, "old": 0, "older": 0, "here": 5_000}
+    for worker, lease_ms in leases.items():
+        await heartbeats.say(say(worker, lease_ms=lease_ms))
+    seconds, _ = await ask(redis, "TIME")
+    ages_s = {"patient": 30, "hasty": 2, "old": 3, "older": 9, "here": 0, "forgotten": 16}
+    for worker, age_s in ages_s.items():
+        await ask(redis, "ZADD", keys.workers, (int(seconds) - age_s) * 1000, worker)
+    assert [heard.worker for heard in await heartbeats.alive()] == ["here", "old", "patient"]
+    assert [heard.worker for heard in await heartbeats.heard() if heard.silent] == ["hasty", "older"]
+    jobs = [f"{keys.prefix}-{number}" for number in range(12)]
+    await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
+    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    # By a lease of its own, which all workers share: "here", "old" and "hasty" are heard of.
+    assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 4
+
+
+async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: str, prefix: str) -> None:
+    """So that it is not taken for dead when one beat comes late."""
+    pool = connect_worker(Settings(), redis_url)
+    for lease_s, pause_s in ((1.0, 1 / 3), (3.0, 1.0), (60.0, 1.0)):
+        hand = Hand(world, pool, prefix, lease_s=lease_s)
+        assert Heartbeat(hand.runtime).pause_s == pause_s
+        hand.close()
+    stock = Hand(world, pool, prefix, engine=False)
+    assert Heartbeat(stock.runtime).pause_s == 1.0
+    stock.close()
+    await pool.aclose()
 
 
 def test_memory_is_what_the_system_says_it_is() -> None:
