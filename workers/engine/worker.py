@@ -321,9 +321,10 @@ class EngineWorker(Worker):
         if late:
             log.info("jobs are handed back", count=len(late))
 
-    def _on_closing(self) -> None:
+    def _on_closing(self) -> bool:
         self._closing = True
         self._stir.set()
+        return self._room()[0] > 0
 
     def _on_token(self) -> None:
         self._token_taken = True

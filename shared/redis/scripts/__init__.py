@@ -21,8 +21,8 @@ class Lease:
     queue: str
     token: str
     place: int
-    on_closing: Callable[[], None]
-    """Is called when a script is sent that ends the job: its slot is as good as free."""
+    on_closing: Callable[[], bool]
+    """Is called when a script is sent that ends the job: its slot is as good as free. Whether a claim follows."""
     closing: bool = False
     """Whether such a script is under way or has ended the job: from then on the lease need not be held."""
     closed: bool = False
@@ -62,13 +62,13 @@ async def call(
     if lease is None:
         return await _run(redis, load_script(name), keys, arguments)
     lease.closing = True
-    lease.on_closing()
+    claims_next = lease.on_closing()
     try:
         answer = await _run(
             redis,
             load_script(name, closing=True),
             [lease.queue, *keys],
-            [lease.job_id, lease.token, *arguments],
+            [lease.job_id, lease.token, int(claims_next), *arguments],
         )
     except BaseException:
         lease.closing = False

@@ -36,8 +36,14 @@ local CLAIMED = 100000000000000
 -- As many workers as can be woken before one of them has come to claim.
 local MOST_TOKENS = 64
 
+-- Whether who calls claims next, and so need not be told of what is new; that claim wakes others for what it leaves.
+local claims_next = false
+
 -- Lets workers that wait for jobs of a queue come and claim, one for each token.
 local function wake(queue, tokens)
+  if claims_next then
+    return
+  end
   local list = queue .. ':wake'
   local waiting = redis.pcall('LLEN', list)
   if type(waiting) ~= 'number' then
