@@ -104,9 +104,9 @@ class Claims:
         names = [queue, self._place.refused or queue, self._place.dead or queue]
         return int(await call(self._redis, "settle", names, [field for job in ended for field in job]))
 
-    async def release(self, token: str) -> int:
-        """Give back what was claimed under `token`, of which nobody knows what it was; returns how much that is."""
-        return int(await call(self._redis, "release", list(self._place.lanes), [token]))
+    async def release(self, tokens: Sequence[str]) -> int:
+        """Give back what was claimed under these tokens, of which nobody knows what it was; returns how much that is."""
+        return int(await call(self._redis, "release", self._place.lanes, tokens))
 
     async def say(self, word: str) -> None:
         """Tell this worker something, whatever it waits for."""

@@ -5,7 +5,7 @@ import contextlib
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime
 from signal import Signals
@@ -30,6 +30,8 @@ from workers.engine.wake import Wake
 # Between two claims at most, should nobody have been woken.
 LOOK_S = 2.0
 CRON_S = 0.5
+# While Redis is away no claim is answered; what the first ones of many may have claimed has lapsed since.
+MOST_UNANSWERED = 50
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 # A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
@@ -61,7 +63,7 @@ class EngineWorker(Worker):
         self._running: dict[asyncio.Task[Any], Running] = {}
         self._ended: list[Running] = []
         # Tokens of claims whose answer has not arrived.
-        self._unanswered: list[str] = []
+        self._unanswered = deque[str](maxlen=MOST_UNANSWERED)
         self._token_taken = False
         # Whether a claim may bring something: the last one was full, or a job is being ended that may have made others.
         self._more = True
@@ -130,6 +132,9 @@ class EngineWorker(Worker):
             await self._work(background)
         finally:
             await end(*background)
+        # A token may just have been taken that is another worker's now: an empty claim tells one.
+        self._token_taken = True
+        await self._claim()
 
     async def close(self) -> None:
         """Close the connections of a worker that has stopped; what still runs is handed back first."""
@@ -196,9 +201,9 @@ class EngineWorker(Worker):
         self._more, self._look_at = True, time.monotonic() + LOOK_S
         token = os.urandom(12).hex()
         try:
-            for unanswered in list(self._unanswered):
-                await self._claims.release(unanswered)
-                self._unanswered.remove(unanswered)
+            if self._unanswered:
+                await self._claims.release(self._unanswered)
+                self._unanswered.clear()
             claim = await self._claims.claim(token, room, lanes, alone=not self._busy)
         except Exception as error:
             self._unanswered.append(token)

@@ -1,12 +1,15 @@
--- Gives back all jobs that were claimed under a token: the claim's answer has not arrived, so nobody runs them.
+-- Gives back all jobs that were claimed under some tokens: the claims' answers have not arrived, so nobody runs them.
 -- KEYS  the lanes' queues
--- ARGV  token
+-- ARGV  tokens
 -- Answers how many.
-local count = 0
+local count, tokens = 0, {}
+for _, token in ipairs(ARGV) do
+  tokens[token] = true
+end
 for _, queue in ipairs(KEYS) do
   local back = 0
   for _, id in ipairs(redis.call('ZRANGE', queue .. ':leases', 0, 4999)) do
-    if text_at(RUNNING .. id) == ARGV[1] then
+    if tokens[text_at(RUNNING .. id)] then
       redis.call('ZREM', queue .. ':leases', id)
       redis.call('DEL', RUNNING .. id)
       redis.call('ZINCRBY', queue, number(-CLAIMED), id)
