@@ -105,7 +105,7 @@ class Claims:
         return int(await call(self._redis, "settle", names, [field for job in ended for field in job]))
 
     async def release(self, tokens: Sequence[str]) -> int:
-        """Give back what was claimed under these tokens, of which nobody knows what it was; returns how much that is."""
+        """Give back what was claimed under these tokens, whatever it was; returns how much that is."""
         return int(await call(self._redis, "release", self._place.lanes, tokens))
 
     async def say(self, word: str) -> None:
