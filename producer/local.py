@@ -42,8 +42,10 @@ class LocalSystem:
         try:
             # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
             self._since_ms = time.time_ns() // 1_000_000
+            # What earlier workers have left, stock ones too, is taken over: they ended before this server started.
+            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--drain-old"]
             self._supervisor = subprocess.Popen(
-                module_command("workers", "--processes", str(self._processes), "--parent", str(os.getpid())),
+                module_command("workers", *options),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,

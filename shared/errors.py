@@ -43,6 +43,10 @@ class WorkersUnavailableError(ReckonerError):
     """The workers did not start, or have ended."""
 
 
+class StockWorkersError(ReckonerError):
+    """Stock arq workers (release 0.1.0) run here or crashed in the last hour: stop them, or start with --drain-old."""
+
+
 class SourceError(ReckonerError):
     """A file cannot be read, or does not hold what it should."""
 

@@ -24,6 +24,7 @@ from workers.engine.connection import EngineRedis
 from workers.engine.wake import WAIT_S
 from workers.engine.worker import EngineWorker
 from workers.heartbeat import Heartbeat
+from workers.old_queue import drain_old
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
@@ -125,6 +126,9 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
+    if runtime.settings.engine:
+        # Before the first job is claimed, so that those that have waited longer come before it.
+        await drain_old(runtime.redis, runtime.keys)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx.get("is_draining", lambda: False))
     await heartbeat.beat()
     ctx["background"] = [asyncio.create_task(heartbeat.run()), asyncio.create_task(Sweeper(runtime).run())]

@@ -13,8 +13,10 @@ import structlog
 from shared.interpreter import module_command
 from shared.redis.connections import check, connect
 from shared.redis.embedded import find_redis
+from shared.redis.keys import Keys
 from shared.settings import Settings
 from shared.store import open_store
+from workers.old_queue import require_no_stock_workers
 
 log = structlog.get_logger()
 
@@ -41,8 +43,11 @@ class Supervisor:
     It imports no kernels and no arq worker, so that it is small and its children start at once.
     """
 
-    def __init__(self, settings: Settings, processes: int, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, processes: int, command: Sequence[str] | None = None, drain_old: bool = False
+    ) -> None:
         self._settings = settings
+        self._drain_old = drain_old
         self._command = command or module_command("workers", "--child", "--parent", str(os.getpid()))
         self._children = [Child() for _ in range(processes)]
         self._stopping = False
@@ -51,10 +56,10 @@ class Supervisor:
         """Run until SIGINT or SIGTERM, then stop all workers and wait for them.
 
         Raises:
-            ReckonerError: Redis or the store cannot be used; no worker was started then.
+            ReckonerError: Redis or the store cannot be used, or stock workers run there; no worker was started then.
         """
         open_store(self._settings.store_location)
-        asyncio.run(_check(self._settings))
+        asyncio.run(self._check())
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
@@ -64,6 +69,12 @@ class Supervisor:
                 time.sleep(LOOK_S)
         finally:
             self._stop_children()
+
+    async def _check(self) -> None:
+        async with connect(find_redis(self._settings)) as redis:
+            await check(redis)
+            if self._settings.engine and not self._drain_old:
+                await require_no_stock_workers(redis, Keys(self._settings.prefix))
 
     def _stop(self, signum: int, frame: object) -> None:
         self._stopping = True
@@ -104,8 +115,3 @@ class Supervisor:
                 log.warning("a worker did not stop in time and is killed", pid=process.pid)
                 process.kill()
                 process.wait()
-
-
-async def _check(settings: Settings) -> None:
-    async with connect(find_redis(settings)) as redis:
-        await check(redis)

@@ -1,4 +1,4 @@
-"""The sweeper: any worker, under a lock, looks at unfinished flows and runs and mends what it finds missing."""
+"""The sweeper: any worker, under a lock, mends what unfinished flows and runs miss, and empties the old queue."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
 from shared.wire import ClickSpec, Finish
+from workers.old_queue import drain_old
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -45,6 +46,8 @@ class Sweeper:
             return 0
         try:
             await self._runtime.flows.refusals.wrong_types(keys.types)
+            if self._runtime.settings.engine and (moved := await drain_old(redis, keys)):
+                log.info("jobs were moved from the queue of stock workers", jobs=moved)
             due = await ask(
                 redis, "ZRANGEBYSCORE", keys.live, "-inf", await self._runtime.now_ms(), "LIMIT", 0, AT_ONCE
             )

@@ -8,7 +8,7 @@
 | `p:queue:LANE:leases` | sorted set, claimed job by deadline | claim, renew, settle | for ever, empty when idle |
 | `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
 | `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |
-| `p:queue` | sorted set, job by place | whoever creates jobs for stock arq workers | for ever, empty when idle |
+| `p:queue` | sorted set, job by place | creators of jobs for stock workers; drain_old | for ever, empty when idle |
 | `p:queue:health-check` | string | a stock arq worker | an hour |
 | `arq:job:ID` | string, the body | creators of jobs | seven days |
 | `arq:in-progress:ID` | string, the token of the claim | claim; a stock worker | a day after the last renewal |
@@ -268,7 +268,7 @@ class Keys:
     @property
     def types(self) -> dict[str, str]:
         """The types of the keys that all flows and runs share."""
-        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
+        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.stock, self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         strings = (*map(paused_key, self.lanes), self.sweeper, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string")

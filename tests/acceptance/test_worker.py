@@ -153,6 +153,21 @@ def test_what_cannot_start_says_so_and_ends(
     assert time.monotonic() - began < 5
 
 
+def test_beside_stock_workers_the_engine_starts_when_it_is_told_to(
+    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    """What arq writes for a worker is there while it runs, and an hour longer when it crashed; stock workers start."""
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.set(Keys(prefix).stock_health, "j_complete=0", ex=60)
+    told = run("producer", "worker", environ=environ)
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+    assert "stop them, or start with --drain-old" in told.stderr
+    for arguments, settings in ((["--drain-old"], {}), ([], {"RECKONER_ENGINE": "false"})):
+        log = tmp_path / "log"
+        with started("producer", "worker", *arguments, environ=environ | settings, log=log) as supervisor:
+            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+
+
 def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:
     """The password itself is not shown."""
     url = fresh_server().url

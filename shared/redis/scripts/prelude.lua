@@ -62,7 +62,7 @@ local function lanes_of(click, batch)
     expect(queue, 'zset')
     expect(queue .. ':leases', 'zset')
   end
-  return { click = click, batch = batch, wakes = click ~= batch }
+  return { click = click, batch = batch, stock = string.match(batch, '^(.*):batch$'), wakes = click ~= batch }
 end
 
 -- The lane of a flow; one that was made before there were lanes has none, and follows its kind.
@@ -71,7 +71,7 @@ local function lane_of(lane, kind)
 end
 
 -- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease.
-local function queued(lanes, id)
+local function in_lanes(lanes, id)
   for _, lane in ipairs({ 'click', 'batch' }) do
     local score = redis.call('ZSCORE', lanes[lane], id)
     if score then
@@ -79,6 +79,11 @@ local function queued(lanes, id)
     end
   end
   return false
+end
+
+-- The same, or whether it is in the queue of stock workers: one of them runs it, or it is moved to its lane from there.
+local function queued(lanes, id)
+  return in_lanes(lanes, id) or lanes.stock and type(redis.pcall('ZSCORE', lanes.stock, id)) == 'string'
 end
 
 -- Makes a job: its body where arq looks for it, and its id in the lane's queue unless it is queued already.
