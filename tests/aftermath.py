@@ -70,6 +70,7 @@ async def check(chaos: Chaos) -> str:
     flows = await _check_flows(chaos, names)
     runs = await _check_runs(chaos)
     lists = await _check_lists(chaos, names, flows)
+    assert not chaos.listening.done(), "nobody counts the ends"
     again = {name: count for name, count in chaos.ends.told.items() if count > 1}
     assert not again, f"these ended more than once: {again}"
     assert not await chaos.ask("EXISTS", chaos.keys.refused), await chaos.ask("HGETALL", chaos.keys.refused)

@@ -107,8 +107,8 @@ class Chaos:
         await self.system.ready(WORKERS)
         assert await self.system.fit(self.truths.configs[0].neighbours) == self.truths.generations[0]
         self.load = await stack.enter_async_context(Load(self.system, self.truths, self.seed, self.counts))
-        listening = asyncio.create_task(self.ends.listen(self._url, self.keys.events))
-        stack.push_async_callback(end, listening)
+        self.listening = asyncio.create_task(self.ends.listen(self._url, self.keys.events))
+        stack.push_async_callback(end, self.listening)
 
     async def __aexit__(self, *raised: object) -> None:
         for task in self._lasting:

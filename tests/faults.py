@@ -2,23 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from producer.waiting import patiently
 from shared.flow_state import Flow
-from shared.redis.keys import in_progress_key, job_key, leases_key
-from shared.wire import TASKS, Chunk, FlowTask, Lane, Reduce, Split, encode_job
+from shared.wire import Lane
 from tests.chaos import Chaos, Fault
 from tests.fleet import Post
+from tests.losses import deliver_twice, live_flows, lose_bodies, lose_claims, lose_jobs, lose_partials, some
 from tests.proxies import Proxy
-
-T = TypeVar("T")
 
 # How long a worker is frozen, beside a lease; connections are slow; and they lead nowhere, socket time-outs included.
 FROZEN_LEASES = (1.2, 2.5)
@@ -30,7 +26,6 @@ LANES: tuple[Lane, ...] = ("click", "batch")
 FULL_FOR_S = (0.2, 2.0)
 DOWN_S = (0.0, 0.8)
 LOST_S = (0.1, 1.0)
-AT_ONCE = 5
 SHIFTS_S = (0.0, 2.0, -2.0, 3600.0, -3600.0, 40 * 86_400.0, -40 * 86_400.0)
 
 
@@ -194,84 +189,6 @@ async def heal(proxy: Proxy, after_s: float) -> None:
     """Let a proxy be a good one again after a while."""
     await asyncio.sleep(after_s)
     proxy.heal()
-
-
-# What is in Redis.
-
-
-def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
-    """Some of what is there."""
-    return rng.sample(things, min(len(things), rng.randint(1, AT_ONCE)))
-
-
-async def queued(chaos: Chaos) -> list[tuple[str, str]]:
-    """The jobs that are members of a queue, those that run among them, each behind its queue."""
-    members = await chaos.ask_all([("ZRANGE", queue, 0, -1) for queue in chaos.queues])
-    return [(queue, job.decode()) for queue, jobs in zip(chaos.queues, members, strict=True) for job in jobs]
-
-
-async def lose_jobs(chaos: Chaos, rng: Random) -> str:
-    """Take jobs out of the queue."""
-    removed = await chaos.ask_all([("ZREM", *pair) for pair in some(rng, await queued(chaos))])
-    return f"{sum(removed)} jobs" if sum(removed) else ""
-
-
-async def lose_bodies(chaos: Chaos, rng: Random) -> str:
-    """Delete the bodies of jobs that are in the queue."""
-    removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in some(rng, await queued(chaos))])
-    return f"{sum(removed)} bodies" if sum(removed) else ""
-
-
-async def lose_claims(chaos: Chaos, rng: Random) -> str:
-    """Forget who runs some jobs, or until when: the tokens of their claims, or their leases."""
-    leases = list(map(leases_key, chaos.queues))
-    members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
-    jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held]
-    removed = await chaos.ask_all([
-        ("ZREM", name, job) if rng.random() < 0.5 else ("DEL", in_progress_key(job)) for name, job in some(rng, jobs)
-    ])  # fmt: skip
-    return f"{sum(removed)} claims" if sum(removed) else ""
-
-
-async def live_flows(chaos: Chaos) -> list[str]:
-    """The unfinished flows."""
-    members = [member.decode().partition(":") for member in await chaos.ask("ZRANGE", chaos.keys.live, 0, -1)]
-    return [name for kind, _, name in members if kind == "flow"]
-
-
-async def lose_partials(chaos: Chaos, rng: Random) -> str:
-    """Delete partials of flows that are under way."""
-    names = [chaos.keys.partials(flow) for flow in await live_flows(chaos)]
-    fields = await chaos.ask_all([("HKEYS", name) for name in names])
-    stored = [(name, field) for name, found in zip(names, fields, strict=True) for field in sorted(found)]
-    removed = await chaos.ask_all([("HDEL", *pair) for pair in some(rng, stored)])
-    return f"{sum(removed)} partials" if sum(removed) else ""
-
-
-def tasks_of(flow: str) -> list[FlowTask]:
-    """The tasks that a flow is likely to have had."""
-    return [Split(flow), *(Chunk(flow, index, 0) for index in range(4)), Reduce(flow, 0)]
-
-
-async def deliver_twice(chaos: Chaos, rng: Random) -> str:
-    """Put jobs into the queue, to be taken at once, that run now or ran a while ago."""
-    ended = list(chaos.ends.told)[-AT_ONCE:]
-    pairs = [(rng.choice(chaos.queues), task) for flow in ended for task in tasks_of(flow)]
-    for queue, job in await queued(chaos):
-        kind, owner, *numbers = job.split(":")
-        task = msgspec.convert([owner, *map(int, numbers)], TASKS[kind])
-        if isinstance(task, FlowTask):
-            pairs.append((queue, task))
-    chosen = some(rng, pairs)
-    await chaos.ask_all([
-        command
-        for queue, task in chosen
-        for command in (
-            ("SET", job_key(task.job_id), encode_job(task), "PX", 600_000),
-            ("ZADD", queue, 1, task.job_id),
-        )
-    ])  # fmt: skip
-    return f"{len(chosen)} jobs" if chosen else ""
 
 
 # What somebody does.
