@@ -1,6 +1,6 @@
 """Measures jobs that do nothing, or wait: what a queue costs by itself.
 
-Two worker processes are started and stand still (SIGSTOP) while the queue is filled; so neither their start nor the
+The queue is filled while the worker processes are up and have not begun to take jobs; so neither their start nor the
 producer is measured. What is measured is the time from the begin of the first job to the end of the last one, by a
 clock that all processes share. All sides have the same server, an empty database, msgpack, no logs and no results, and
 run as many jobs at a time in each process. Every process notes the number of each job; together they must have each
@@ -16,7 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.redis.connections import connect
-from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, halted, once_each
+from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError
 
 QUEUE = "benchmark"
@@ -55,8 +55,9 @@ class BareJobs:
         program = [*self.queue.program, "--url", self.url, "--queue", QUEUE, "--max-jobs", str(self.max_jobs)]
         program += self.options
         async with crew([program] * self.processes, self.scratch, self.queue.python) as workers:
-            with halted([worker.pid for worker in workers]):
-                await self.queue.fill(self.url, self.jobs)
+            await self.queue.fill(self.url, self.jobs)
+            for worker in workers:
+                worker.begin()
             await all_done(workers, self.jobs, DONE_WITHIN_S)
             deliveries = [delivery for worker in workers for delivery in await worker.end()]
         await redis.flushdb()

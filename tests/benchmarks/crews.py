@@ -1,12 +1,10 @@
-"""Worker processes of one measurement: started, halted while their queue is filled, heard, and asked what they did."""
+"""The worker processes of one measurement: started, let loose on a full queue, heard, and asked what they did."""
 
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +57,7 @@ class WorkerProcess:
         self._up.set()
 
     async def up(self) -> None:
-        """Return when it can take jobs.
+        """Return when it has loaded what it needs.
 
         Raises:
             WrongAnswerError: it ended instead, or is silent.
@@ -68,6 +66,11 @@ class WorkerProcess:
             await asyncio.wait_for(self._up.wait(), UP_S)
         if not self._up.is_set() or self._hearing.done():
             raise WrongAnswerError("a worker process did not start")
+
+    def begin(self) -> None:
+        """Let it take jobs."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
 
     async def end(self) -> list[Delivery]:
         """Tell it to end, and return what it did."""
@@ -103,18 +106,6 @@ async def crew(
     finally:
         for worker in workers:
             await worker.kill()
-
-
-@contextlib.contextmanager
-def halted(pids: Sequence[int]) -> Iterator[None]:
-    """Let processes stand still meanwhile, so that what they will do is there whole before they begin."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def all_done(workers: Sequence[WorkerProcess], jobs: int, within_s: float) -> None:

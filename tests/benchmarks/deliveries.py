@@ -15,9 +15,9 @@ TELL_EVERY_S = 0.02
 class Deliveries:
     """The jobs that one process has begun and done.
 
-    It talks in lines, on standard output: `up` when it could take jobs, then how many it has begun and how many it has
-    done, whenever that has changed. When its standard input is closed it is to end, and writes what it did into a file.
-    Times are those of a clock that all processes of the machine share.
+    It talks in lines. On standard output: `up` when all that it needs is loaded, then how many jobs it has begun and
+    how many it has done, whenever that has changed. On standard input: an empty line when it is to take jobs; when that
+    is closed it is to end, and writes what it did into a file. Times are those of a clock that all processes share.
     """
 
     def __init__(self, wait_s: float) -> None:
@@ -33,18 +33,20 @@ class Deliveries:
             await asyncio.sleep(self._wait_s)
         self._done.append((number, began, time.monotonic()))
 
-    async def tell(self) -> None:
-        """Tell of what happens until standard input is closed."""
-        closed = asyncio.Event()
-        asyncio.get_running_loop().add_reader(sys.stdin, closed.set)
+    async def told_to_begin(self) -> None:
+        """Tell that this process is up, and return when it is to take jobs."""
         print("up", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+    async def tell(self) -> None:
+        """Tell of what happens until this process is to end."""
+        closed = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
         told = (0, 0)
-        while not closed.is_set():
+        while not closed.done():
             if told != (self._begun, len(self._done)):
                 told = (self._begun, len(self._done))
                 print(*told, flush=True)
             await asyncio.sleep(TELL_EVERY_S)
-        asyncio.get_running_loop().remove_reader(sys.stdin)
 
     def write(self, path: Path) -> None:
         """Write each job's number, begin and end."""

@@ -1,11 +1,13 @@
 """Measures whole jobs on whole workers: `python -m workers`, a model of MovieLens, four chunk tasks a job, no logs."""
 
 import asyncio
+import contextlib
 import math
+import os
+import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -17,7 +19,6 @@ from shared.redis.embedded import EmbeddedServer
 from shared.redis.scripts import ask
 from shared.snapshots import write_snapshot
 from shared.store import open_store
-from tests.benchmarks.crews import halted
 from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.interactions import Interactions
 from tests.system import System
@@ -60,7 +61,7 @@ class Site(System):
             store.publish("snapshots", snapshot, directory)
         store.set_current_snapshot(snapshot)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
         """Worker processes that have a model and have loaded what they need, and a client."""
         self.start_workers(processes)
@@ -86,6 +87,18 @@ class Site(System):
             if time.monotonic() > until:
                 raise WrongAnswerError(f"not all jobs have ended within {ENDED_WITHIN_S:g} s")
             await asyncio.sleep(LOOK_S)
+
+
+@contextlib.contextmanager
+def halted(pids: Sequence[int]) -> Iterator[None]:
+    """Let processes stand still meanwhile, so that what they will do is there whole before they begin."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def flows(site: Site) -> Figures:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ardiq import Ardiq
@@ -39,16 +38,9 @@ async def _work(app: Ardiq, report: Path) -> None:
     async def work(number: int) -> None:
         await deliveries.deliver(number)
 
-    started = asyncio.Event()
-
-    async def lifespan() -> AsyncIterator[None]:
-        started.set()
-        yield
-
     app.task(name="work")(work)
-    app.lifespan(lifespan)
+    await deliveries.told_to_begin()
     running = asyncio.create_task(app.run())
-    await started.wait()
     await deliveries.tell()
     app.stop()
     await running

@@ -32,16 +32,10 @@ async def _work(options: argparse.Namespace) -> None:
     async def work(ctx: dict[Any, Any], number: int) -> None:
         await deliveries.deliver(number)
 
-    started = asyncio.Event()
-
-    async def on_startup(ctx: dict[Any, Any]) -> None:
-        started.set()
-
     worker = Worker(
         [func(work, name="work")],
         queue_name=options.queue,
         redis_pool=connect(options.url, client_name="benchmark"),
-        on_startup=on_startup,
         max_jobs=options.max_jobs,
         poll_delay=POLL_DELAY_S,
         keep_result=0,
@@ -50,8 +44,8 @@ async def _work(options: argparse.Namespace) -> None:
         job_serializer=msgspec.msgpack.encode,
         job_deserializer=msgspec.msgpack.decode,
     )
+    await deliveries.told_to_begin()
     running = asyncio.create_task(worker.async_run())
-    await started.wait()
     await deliveries.tell()
     running.cancel()
     await worker.close()
