@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from shared.redis.connections import connect
 from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError
+from workers.engine.connection import EngineRedis, NewJob
 
 QUEUE = "benchmark"
 # How many jobs stock arq's producer sends at the same time; it has no bulk form.
@@ -74,6 +75,13 @@ async def fill_stock(url: str, jobs: int) -> None:
         await asyncio.gather(
             *(redis.enqueue_job("work", number) for number in range(start, min(start + AT_ONCE, jobs)))
         )
+    await redis.aclose()
+
+
+async def fill_engine(url: str, jobs: int) -> None:
+    """Enqueue as the engine does, in bulk."""
+    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, kind=EngineRedis)
+    await redis.enqueue_jobs([NewJob("work", (number,)) for number in range(jobs)])
     await redis.aclose()
 
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from ardiq import Ardiq
+from ardiq import Ardiq, BrokerError, PreparedTask
 
 from tests.benchmarks.deliveries import Deliveries
 
@@ -29,7 +29,18 @@ def main() -> int:
 async def _fill(app: Ardiq, jobs: int) -> None:
     work = app.ref("work")
     for start in range(0, jobs, SLICE):
-        await app.enqueue_many([work.prepare(number) for number in range(start, min(start + SLICE, jobs))])
+        numbers = range(start, min(start + SLICE, jobs))
+        await _enqueue(app, [work.options(task_id=f"job-{number}").prepare(number) for number in numbers])
+
+
+async def _enqueue(app: Ardiq, tasks: list[PreparedTask], tries: int = 5) -> None:
+    """It waits half a second for an answer, which is too short on a busy machine; what has a name is enqueued once."""
+    try:
+        await app.enqueue_many(tasks)
+    except BrokerError:
+        if tries == 1:
+            raise
+        await _enqueue(app, tasks, tries - 1)
 
 
 async def _work(app: Ardiq, report: Path) -> None:

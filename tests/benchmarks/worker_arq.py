@@ -1,4 +1,4 @@
-"""One worker process of stock arq, or with `--engine` of ours, whose one function does nothing or waits."""
+"""One worker process of stock arq, or with `--lease-s` of the engine, whose one function does nothing or waits."""
 
 import argparse
 import asyncio
@@ -8,8 +8,13 @@ from typing import Any
 import msgspec
 from arq import Worker, func
 
+from shared.logs import configure_logs
 from shared.redis.connections import connect
 from tests.benchmarks.deliveries import Deliveries
+from workers.engine.claims import Place
+from workers.engine.connection import EngineRedis
+from workers.engine.worker import EngineWorker
+from workers.settings import connect_waiting
 
 POLL_DELAY_S = 0.01
 
@@ -21,7 +26,9 @@ def main() -> int:
     parser.add_argument("--queue", required=True)
     parser.add_argument("--max-jobs", type=int, default=50)
     parser.add_argument("--wait-ms", type=float, default=0.0)
+    parser.add_argument("--lease-s", type=float)
     parser.add_argument("--report", type=Path, required=True)
+    configure_logs("ERROR")
     asyncio.run(_work(parser.parse_args()))
     return 0
 
@@ -32,21 +39,32 @@ async def _work(options: argparse.Namespace) -> None:
     async def work(ctx: dict[Any, Any], number: int) -> None:
         await deliveries.deliver(number)
 
-    worker = Worker(
-        [func(work, name="work")],
-        queue_name=options.queue,
-        redis_pool=connect(options.url, client_name="benchmark"),
-        max_jobs=options.max_jobs,
-        poll_delay=POLL_DELAY_S,
-        keep_result=0,
-        log_results=False,
-        handle_signals=False,
-        job_serializer=msgspec.msgpack.encode,
-        job_deserializer=msgspec.msgpack.decode,
-    )
+    given: dict[str, Any] = {
+        "functions": [func(work, name="work")],
+        "max_jobs": options.max_jobs,
+        "keep_result": 0,
+        "log_results": False,
+        "handle_signals": False,
+        "job_serializer": msgspec.msgpack.encode,
+        "job_deserializer": msgspec.msgpack.decode,
+    }
+    worker = _stock(options, given) if options.lease_s is None else _engine(options, given)
     await deliveries.told_to_begin()
     running = asyncio.create_task(worker.async_run())
     await deliveries.tell()
     running.cancel()
+    await asyncio.wait([running])
     await worker.close()
     deliveries.write(options.report)
+
+
+def _stock(options: argparse.Namespace, given: dict[str, Any]) -> Worker:
+    redis = connect(options.url, client_name="benchmark")
+    return Worker(queue_name=options.queue, redis_pool=redis, poll_delay=POLL_DELAY_S, **given)
+
+
+def _engine(options: argparse.Namespace, given: dict[str, Any]) -> EngineWorker:
+    redis = connect(options.url, client_name="benchmark", kind=EngineRedis)
+    place = Place((options.queue,), workers=f"{options.queue}:workers", mail=f"{options.queue}:mail:{id(redis)}")
+    waiting = connect_waiting(options.url)
+    return EngineWorker(place=place, waiting=waiting, lease_s=options.lease_s, redis_pool=redis, **given)
