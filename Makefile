@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz chaos soak docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz chaos soak bench-queue docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -89,6 +89,9 @@ chaos: .venv/dev.installed ## faults of all kinds under load, with a look at eve
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that it has after 2,000 and at the end
 	@$(pytest) -m soak --capture=no
+
+bench-queue: .venv/dev.installed ## the engine beside stock arq and ArdiQ, in about ten minutes (ROUNDS=5 ONLY=no-op)
+	@.venv/bin/python tests/benchmarks bench_queue $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 docs: .venv/dev.installed ## write the tables of commands and settings in docs/ anew
 	@PYTHONPATH=. .venv/bin/python tests/pages.py

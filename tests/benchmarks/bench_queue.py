@@ -78,7 +78,12 @@ async def no_ops(bench: Bench) -> list[Row]:
     engine, figure = sides["engine"], "jobs/s"
     return [
         times_faster(
-            "no-op jobs per second, two worker processes, engine / stock", engine, sides["stock arq"], figure, figure, 10
+            "no-op jobs per second, two worker processes, engine / stock",
+            engine,
+            sides["stock arq"],
+            figure,
+            figure,
+            10,
         ),
         times_faster("the same, engine / ArdiQ", engine, sides.get("ArdiQ", missing), figure, figure, 1.2),
     ]
@@ -137,7 +142,7 @@ async def idle_workers(bench: Bench) -> list[Row]:
     """Workers without work."""
     site = bench.site("idle")
     sides = await bench.measure({"engine": lambda: idle(site, IDLE_S)})
-    return [at_most("CPU of an idle worker", sides["engine"], "%", "%", 0.3)]
+    return [at_most("CPU of an idle worker", sides["engine"], "% of a core", "%", 0.3)]
 
 
 GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {

@@ -40,7 +40,7 @@ class Side:
 
     def median(self, figure: str) -> float | None:
         """The median of a figure's rounds, None when the side has none."""
-        return None if self.trouble or figure not in self._values else statistics.median(self._values[figure])
+        return None if self.trouble or not self._values else statistics.median(self._values[figure])
 
 
 async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[str], None]) -> dict[str, Side]:

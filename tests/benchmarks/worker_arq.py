@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def _stock(options: argparse.Namespace, given: dict[str, Any]) -> Worker:
 
 def _engine(options: argparse.Namespace, given: dict[str, Any]) -> EngineWorker:
     redis = connect(options.url, client_name="benchmark", kind=EngineRedis)
-    place = Place((options.queue,), workers=f"{options.queue}:workers", mail=f"{options.queue}:mail:{id(redis)}")
+    queue = options.queue
+    place = Place((queue,), (False,), workers=f"{queue}:workers", mail=f"{queue}:mail:{os.getpid()}")
     waiting = connect_waiting(options.url)
     return EngineWorker(place=place, waiting=waiting, lease_s=options.lease_s, redis_pool=redis, **given)
