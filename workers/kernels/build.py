@@ -18,7 +18,6 @@ from workers.kernels.compiled import (
 )
 from workers.kernels.ranking import KEEP_BEST, KeepBest, keep_best
 from workers.kernels.similarity import FORMULA, SIMILARITIES, Formula
-from workers.kernels.work import row_work
 
 
 class Rows(NamedTuple):
@@ -71,9 +70,11 @@ def build_rows(
         raise ValueError(f"a row cannot hold {neighbours} neighbours")
     if similarity not in SIMILARITIES:
         raise ValueError(f"there is no similarity {similarity}; there are: {', '.join(SIMILARITIES)}")
-    most = np.minimum(row_work(item_ptr, item_users, user_ptr)[first:last], min(neighbours, item_count))
+    most = _most_entries(item_ptr, item_users, user_ptr, first, last, min(neighbours, item_count), stop)
+    if most < 0:
+        return None
     counts = np.zeros(last - first, np.uint32)
-    items = np.empty(int(most.sum()), np.uint32)
+    items = np.empty(most, np.uint32)
     values = np.empty(items.size, np.float32)
     all_one = np.empty(0, np.float32)
     filled = _build(
@@ -96,31 +97,97 @@ def build_rows(
     )
     if filled < 0:
         return None
-    items, values = items[:filled], values[:filled]
-    by_candidate = np.lexsort((items, np.repeat(np.arange(counts.size), counts)))
-    return Rows(counts, items[by_candidate], values[by_candidate])
+    # Copies, so that the unused rest of the arrays is not kept alive.
+    return Rows(counts, items[:filled].copy(), values[:filled].copy())
 
 
-def join_rows(parts: Sequence[Rows]) -> Matrix:
-    """The whole model out of its parts, which are given in the order of their rows."""
-    counts = np.concatenate([np.empty(0, np.uint32), *(part.counts for part in parts)])
-    return Matrix(
-        np.concatenate(([0], np.cumsum(counts, dtype=np.int64))),
-        np.concatenate([np.empty(0, np.uint32), *(part.items for part in parts)]),
-        np.concatenate([np.empty(0, np.float32), *(part.values for part in parts)]),
-    )
+def join_rows(parts: Sequence[Rows], *, stop: NDArray[np.uint8]) -> Matrix | None:
+    """The whole model out of its parts, which are given in the order of their rows, or None if `stop` was set."""
+    entries = sum(part.items.size for part in parts)
+    row_ptr = np.zeros(1 + sum(part.counts.size for part in parts), np.int64)
+    row_items, row_values = np.empty(entries, np.uint32), np.empty(entries, np.float32)
+    row = begin = 0
+    for part in parts:
+        if stop[0]:
+            return None
+        last, end = row + part.counts.size, begin + part.items.size
+        row_ptr[row + 1 : last + 1] = begin + np.cumsum(part.counts, dtype=np.int64)
+        row_items[begin:end], row_values[begin:end] = part.items, part.values
+        row, begin = last, end
+    return Matrix(row_ptr, row_items, row_values)
 
 
-@compiled(types.float64[::1](READ_INT64, READ_FLOAT32))
-def _squares(item_ptr: NDArray[np.int64], item_weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each item's sum of squared weights, in user index order."""
-    weighted = item_weights.size > 0
-    squares = np.zeros(item_ptr.size - 1, np.float64)
+@compiled(
+    types.int64(READ_INT64, READ_UINT32, READ_INT64, types.int64, types.int64, types.int64, READ_UINT8),
+)
+def _most_entries(
+    item_ptr: NDArray[np.int64],
+    item_users: NDArray[np.uint32],
+    user_ptr: NDArray[np.int64],
+    first: int,
+    last: int,
+    most: int,
+    stop: NDArray[np.uint8],
+) -> int:
+    """How many entries the rows can have in sum: each what its item's users have had, up to `most`; -1 if stopped."""
+    entries = 0
+    for i in range(first, last):
+        if stop[0]:
+            return -1
+        met = 0
+        for at in range(item_ptr[i], item_ptr[i + 1]):
+            user = item_users[at]
+            met += user_ptr[user + 1] - user_ptr[user]
+            if met >= most:
+                break
+        entries += min(met, most)
+    return entries
+
+
+@compiled(types.boolean(READ_INT64, READ_FLOAT32, types.float64[::1], READ_UINT8))
+def _add_squares(
+    item_ptr: NDArray[np.int64],
+    item_weights: NDArray[np.float32],
+    squares: NDArray[np.float64],
+    stop: NDArray[np.uint8],
+) -> bool:
+    """Put down each item's sum of squared weights, in user index order; False if stopped."""
     for item in range(squares.size):
-        for at in range(item_ptr[item], item_ptr[item + 1]):
-            weight = np.float64(item_weights[at]) if weighted else 1.0
-            squares[item] += weight * weight
-    return squares
+        if stop[0]:
+            return False
+        if item_weights.size == 0:
+            squares[item] = np.float64(item_ptr[item + 1] - item_ptr[item])
+        else:
+            square = 0.0
+            for at in range(item_ptr[item], item_ptr[item + 1]):
+                square += np.float64(item_weights[at]) * np.float64(item_weights[at])
+            squares[item] = square
+    return True
+
+
+@compiled(types.void(WRITE_FLOAT32, WRITE_UINT32, types.int64, types.int64))
+def _sink(values: NDArray[np.float32], items: NDArray[np.uint32], at: int, size: int) -> None:
+    """Let the entry at `at` sink in the heap of the first `size` entries."""
+    while 2 * at + 1 < size:
+        largest = 2 * at + 1
+        if largest + 1 < size and items[largest + 1] > items[largest]:
+            largest += 1
+        if items[largest] <= items[at]:
+            return
+        values[at], values[largest] = values[largest], values[at]
+        items[at], items[largest] = items[largest], items[at]
+        at = largest
+
+
+@compiled(types.void(WRITE_FLOAT32, WRITE_UINT32, types.int64))
+def _sort_by_item(values: NDArray[np.float32], items: NDArray[np.uint32], size: int) -> None:
+    """Sort the first `size` entries by item, in place: a heap whose root is the largest."""
+    for start in range(size // 2 - 1, -1, -1):
+        _sink(values, items, start, size)
+    for last in range(size - 1, 0, -1):
+        values[0], values[last] = values[last], values[0]
+        items[0], items[last] = items[last], items[0]
+        _sink(values, items, 0, last)
 
 
 @compiled(
@@ -188,8 +255,10 @@ def _build(
     row_values: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> int:
-    """Fill the rows, each in rank order, and return the number of entries, or -1 if stopped."""
-    squares = _squares(item_ptr, item_weights)
+    """Fill the rows, each in item order, and return the number of entries, or -1 if stopped."""
+    squares = np.empty(item_ptr.size - 1, np.float64)
+    if not _add_squares(item_ptr, item_weights, squares, stop):
+        return -1
     dots = np.zeros(squares.size, np.float64)
     candidates = np.empty(squares.size, np.uint32)
     values = np.empty(squares.size, np.float32)
@@ -208,6 +277,7 @@ def _build(
                 values[size] = value
                 size += 1
         kept = keep_best(values, candidates, size, neighbours)
+        _sort_by_item(values, candidates, kept)
         counts[i - first] = kept
         for n in range(kept):
             row_items[filled] = candidates[n]

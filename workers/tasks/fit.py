@@ -18,15 +18,15 @@ from shared.snapshots import Snapshot
 from shared.store import Store
 from shared.wire import FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
-from workers.kernels.build import Rows, build_rows, join_rows
+from workers.kernels.build import Matrix, Rows, build_rows, join_rows
 from workers.kernels.work import row_work
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
 
-# Half a second of the counting kernel, or three times that where rows are wide: far within a task's deadline, also when
-# all cores are busy.
-WORK_PER_TASK = 100_000_000
+# A fifth of a second of the counting kernel, or three times that where rows are wide: far within a task's deadline, for
+# a batch thread too that stands back while all cores are busy.
+WORK_PER_TASK = 40_000_000
 MOST_TASKS = 500
 
 
@@ -93,7 +93,8 @@ async def join_fit(
         return [index for index, part in enumerate(parts) if part is None], b""
     config = config_of(spec)
     if rows:
-        await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, rows))
+        matrix = await runtime.kernel("batch", lambda stop: join_rows(rows, stop=stop))
+        await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
     generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config))
     return [], generation.encode()
 
@@ -131,8 +132,7 @@ def _read_part(store: Store, name: str) -> Rows | None:
     )
 
 
-def _publish(store: Store, snapshot_id: str, config: ModelConfig, rows: Sequence[Rows]) -> None:
-    matrix = join_rows(rows)
+def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: Matrix) -> None:
     with store.scratch() as scratch:
         directory = scratch / "model"
         directory.mkdir()

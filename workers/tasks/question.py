@@ -1,6 +1,7 @@
 """Questions: what the model and the snapshot of a generation say of one item, of two, or of one user."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.models import Model
 from shared.snapshots import Snapshot
@@ -26,13 +27,16 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, HistorySpec):
-        return await runtime.in_thread(lambda: history(snapshot, spec))
+        return await runtime.kernel("click", lambda _: history(snapshot, spec))
     model = await runtime.model(record.model)
-    return await runtime.in_thread(lambda: similar(model, snapshot, spec))
+    return await runtime.kernel("click", lambda stop: similar(model, snapshot, spec, stop))
 
 
-def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec) -> Reply:
-    """An item's neighbours, or how similar it is to another one; `Unknown` where the snapshot does not know one."""
+def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec, stop: NDArray[np.uint8]) -> Reply | None:
+    """An item's neighbours, or how similar it is to another one; `Unknown` where the snapshot does not know one.
+
+    None if `stop`, uint8[1], was set.
+    """
     wanted = [spec.item] if spec.other is None else [spec.item, spec.other]
     found = {item: snapshot.items.find(item) for item in wanted}
     unknown = [item for item, index in found.items() if index is None]
@@ -41,7 +45,7 @@ def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec) -> Reply:
         return Unknown(unknown)
     if spec.other is None:
         return neighbours(model, snapshot, indices[0], spec.n)
-    return pair(model, snapshot, *indices)
+    return pair(model, snapshot, *indices, stop=stop)
 
 
 def neighbours(model: Model, snapshot: Snapshot, item: int, n: int) -> Neighbours:
@@ -54,7 +58,7 @@ def neighbours(model: Model, snapshot: Snapshot, item: int, n: int) -> Neighbour
     return Neighbours(users, [SimilarItem(snapshot.items[int(items[at])], shortest(values[at])) for at in best])
 
 
-def pair(model: Model, snapshot: Snapshot, item: int, other: int) -> Pair:
+def pair(model: Model, snapshot: Snapshot, item: int, other: int, *, stop: NDArray[np.uint8]) -> Pair | None:
     """How similar two items are under the model's configuration, whether or not the model has kept it."""
     compared = compare(
         snapshot.item_ptr,
@@ -64,7 +68,10 @@ def pair(model: Model, snapshot: Snapshot, item: int, other: int) -> Pair:
         other,
         similarity=model.config.similarity,
         shrink=model.config.shrink,
+        stop=stop,
     )
+    if compared is None:
+        return None
     return Pair(shortest(compared.similarity), compared.users, compared.other_users, compared.shared_users)
 
 

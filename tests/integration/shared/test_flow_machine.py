@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -101,7 +102,10 @@ class Stage:
         if isinstance(click, HistorySpec):
             return REPLY.encode(history(world.snapshot, click))
         assert isinstance(click, SimilarSpec)
-        return REPLY.encode(similar(open_model(world.store.fetch("models", record.model)), world.snapshot, click))
+        model = open_model(world.store.fetch("models", record.model))
+        reply = similar(model, world.snapshot, click, np.zeros(1, np.uint8))
+        assert reply is not None
+        return REPLY.encode(reply)
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)

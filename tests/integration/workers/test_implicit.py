@@ -43,7 +43,9 @@ def model_of(data: Interactions, neighbours: int) -> Matrix:
         stop=np.zeros(1, np.uint8),
     )
     assert rows is not None
-    return join_rows([rows])
+    matrix = join_rows([rows], stop=np.zeros(1, np.uint8))
+    assert matrix is not None
+    return matrix
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,8 @@ def test_model_and_lists_of_everybody_are_the_reference_bit_for_bit(tmp_path: Pa
         )
         for first, last in pairwise(cuts)
     ]
-    matrix = join_rows([part for part in parts if part is not None])
+    matrix = join_rows([part for part in parts if part is not None], stop=stop)
+    assert matrix is not None
     expected = reference_rows(item_ptr, item_users, None, user_ptr, user_items, None, neighbours=100)
     assert [array.tobytes() for array in matrix] == [array.tobytes() for array in expected]
 

@@ -95,7 +95,7 @@ async def check_pairs(hand: Hand, world: World, record: Record, shrink: float) -
         stored = {int(everything.row_items[at]): float(str(everything.row_values[at])) for at in row}
         for other in range(snapshot.n_items):
             spec = SimilarSpec(ITEMS[item], ITEMS[other], record.generation, 1)
-            found = similar(model, snapshot, spec)
+            found = similar(model, snapshot, spec, np.zeros(1, np.uint8))
             mine, others = users_of(snapshot, item), users_of(snapshot, other)
             assert isinstance(found, Pair)
             assert (found.users, found.other_users, found.shared_users) == (len(mine), len(others), len(mine & others))

@@ -32,7 +32,13 @@ def rows_of(
 def model_of(data: Interactions, *, neighbours: int, shrink: float = 0.0, cuts: tuple[int, ...] = ()) -> Matrix:
     bounds = [0, *sorted(cuts), data.n_items]
     parts = [rows_of(data, first, last, neighbours=neighbours, shrink=shrink) for first, last in pairwise(bounds)]
-    return join_rows([part for part in parts if part is not None])
+    return joined([part for part in parts if part is not None])
+
+
+def joined(parts: list[Rows]) -> Matrix:
+    matrix = join_rows(parts, stop=np.zeros(1, np.uint8))
+    assert matrix is not None
+    return matrix
 
 
 def row(model: Matrix, item: int) -> dict[int, float]:
@@ -156,8 +162,11 @@ def test_read_only_arrays_are_taken() -> None:
 
 
 def test_a_build_that_is_stopped_has_no_rows() -> None:
-    """Also one that is stopped before it began."""
+    """Also one that is stopped before it began, and one that is stopped while its parts are joined."""
     assert rows_of(checkerboard(8), 0, 8, neighbours=3, stop=1) is None
+    part = rows_of(checkerboard(8), 0, 8, neighbours=3)
+    assert part is not None
+    assert join_rows([part], stop=np.ones(1, np.uint8)) is None
 
 
 def test_the_stop_flag_is_read_while_the_build_is_under_way() -> None:

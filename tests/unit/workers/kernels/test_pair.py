@@ -13,7 +13,9 @@ from workers.kernels.pair import Comparison, compare
 
 def comparison(data: Interactions, item: int, other: int, shrink: float = 0.0) -> Comparison:
     columns = data.item_ptr, data.item_users, data.item_weights
-    return compare(*columns, item, other, similarity="cosine", shrink=shrink)
+    compared = compare(*columns, item, other, similarity="cosine", shrink=shrink, stop=np.zeros(1, np.uint8))
+    assert compared is not None
+    return compared
 
 
 def all_values(data: Interactions, shrink: float) -> np.ndarray:
@@ -53,7 +55,7 @@ def test_a_pair_of_many_users_has_the_value_that_a_model_stores(weighted: bool) 
 
 
 def test_a_pair_has_the_value_that_the_kernel_builds() -> None:
-    """Which is compiled, as what compares is not."""
+    """Which adds up in another way."""
     data = random_interactions(23, n_users=300, n_items=30, n_pairs=4_000, weighted=True)
     rows = build_rows(
         *(data.item_ptr, data.item_users, data.item_weights),
@@ -86,6 +88,13 @@ def test_an_item_is_as_similar_to_itself_as_the_formula_says(weighted: bool) -> 
     assert comparison(data, 0, 0) == Comparison(np.float32(1), 3, 3, 3)
     assert comparison(data, 0, 0, 2.0).similarity == np.float32(square / (square + 2))
     assert comparison(data, 1, 1) == Comparison(np.float32(0), 0, 0, 0)
+
+
+def test_a_comparison_that_is_stopped_is_none() -> None:
+    """Of items with many users it takes a while."""
+    data = random_interactions(11, n_users=10, n_items=10, n_pairs=50)
+    columns, stop = (data.item_ptr, data.item_users, data.item_weights), np.ones(1, np.uint8)
+    assert compare(*columns, 0, 1, similarity="cosine", shrink=0.0, stop=stop) is None
 
 
 def test_read_only_arrays_are_taken() -> None:

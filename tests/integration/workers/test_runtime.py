@@ -1,0 +1,76 @@
+"""The runtime: where kernels run, and that one which is told to stop does so soon."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.world import Hand
+from workers.kernels.build import build_rows
+from workers.kernels.score import score_users
+from workers.runtime import ADDITIONS_ON_LOOP
+
+SIZE = 2000
+# A kernel looks at its flag every few milliseconds; a machine that is busy is slow. What it is stopped in takes longer.
+SOON_S = 2.0
+
+
+def score(ptr: Any, indices: Any, stop: Any) -> Any:
+    """Half a minute and more of one user who has had everything time and again."""
+    once_more = np.tile(indices[:SIZE], SIZE)
+    values = np.ones(indices.size, np.float32)
+    return score_users(ptr, indices, values, np.array([0, once_more.size]), once_more, None, 0, SIZE, 9, stop=stop)
+
+
+def build(ptr: Any, indices: Any, stop: Any) -> Any:
+    """As long, of items that everybody has had."""
+    interactions = (ptr, indices, None, ptr, indices, None)
+    return build_rows(*interactions, 0, SIZE, similarity="cosine", neighbours=9, shrink=0.0, stop=stop)
+
+
+@pytest.mark.parametrize("kernel", [score, build])
+async def test_a_kernel_whose_task_is_cancelled_ends_soon_and_frees_its_thread(
+    hand: Hand, kernel: Callable[[Any, Any, Any], Any]
+) -> None:
+    """In the middle of work without end; the next one has the one thread then."""
+    ptr = np.arange(0, SIZE * SIZE + 1, SIZE, dtype=np.int64)
+    indices = np.tile(np.arange(SIZE, dtype=np.uint32), SIZE)
+    began = threading.Event()
+
+    def work(stop: Any) -> Any:
+        began.set()
+        return kernel(ptr, indices, stop)
+
+    running = asyncio.create_task(hand.runtime.kernel("batch", work))
+    await asyncio.to_thread(began.wait)
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    since = time.monotonic()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await hand.runtime.kernel("batch", lambda _: "next") == "next"
+    assert time.monotonic() - since < SOON_S
+
+
+async def test_a_small_kernel_runs_on_the_loop_and_another_one_in_a_thread_of_its_lane(hand: Hand) -> None:
+    """What is small is told by its additions."""
+
+    def where(_: Any) -> str:
+        return threading.current_thread().name
+
+    here = threading.current_thread().name
+    assert await hand.runtime.kernel("click", where, ADDITIONS_ON_LOOP - 1) == here
+    assert (await hand.runtime.kernel("click", where, ADDITIONS_ON_LOOP)).startswith("click")
+    assert (await hand.runtime.kernel("batch", where)).startswith("batch")
+
+
+async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
+    """Nobody told it to."""
+    for additions in (0, ADDITIONS_ON_LOOP):
+        with pytest.raises(RuntimeError, match="without being told"):
+            await hand.runtime.kernel("click", lambda _: None, additions)
