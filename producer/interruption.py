@@ -26,6 +26,8 @@ class Interruption:
     def __init__(self) -> None:
         self._signum: int | None = None
         self._wake: Callable[[], object] | None = None
+        self.again: Callable[[], object] = lambda: None
+        """What is done at every signal but the first, where who asked once does not want to wait."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -41,6 +43,8 @@ class Interruption:
             signal.signal(signum, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self._signum is not None:
+            self.again()
         self._signum = self._signum or signum
         if self._wake is not None:
             self._wake()

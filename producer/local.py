@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Coroutine, Mapping
@@ -15,13 +16,13 @@ from shared.cancelling import end
 from shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
 from shared.interpreter import module_command
 from shared.redis.embedded import EmbeddedServer
+from shared.settings import load_settings
+from shared.stopping import starter_patience_s
 
 T = TypeVar("T")
 
 READY_WITHIN_S = 30.0
 LOOK_S = 0.05
-# The supervisor gives its workers ten seconds before it uses SIGKILL.
-STOP_WAIT_S = 15.0
 
 
 class LocalSystem:
@@ -36,6 +37,7 @@ class LocalSystem:
         self._processes = processes
         self._environ = environ
         self._log = log
+        self._stop_s = load_settings(environ).stop_s
 
     def __enter__(self) -> Self:
         self._server = EmbeddedServer.start(self._home)
@@ -62,13 +64,18 @@ class LocalSystem:
     ) -> None:
         try:
             self._supervisor.terminate()
-            self._supervisor.wait(STOP_WAIT_S)
+            self._supervisor.wait(starter_patience_s(self._stop_s))
         except subprocess.TimeoutExpired:
             # Its workers notice that it is gone, and end.
             self._supervisor.kill()
             self._supervisor.wait()
         finally:
             self._server.stop()
+
+    def hurry(self) -> None:
+        """Have workers that are stopping hand back what they do at once."""
+        # Not SIGTERM, with which it might be one when both come at the same moment.
+        self._supervisor.send_signal(signal.SIGINT)
 
     @property
     def url(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +15,7 @@ from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import Waiting, patiently
 from shared.errors import FlowUnknownError, NothingFittedError, UsageError
 from shared.flows import Flows
+from shared.heartbeats import Heard, Heartbeats
 from shared.model_config import ModelConfig, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
@@ -212,6 +213,30 @@ class Operations:
         """Have workers take a lane's jobs again; False when it was not paused. See `pause`."""
         require_lane(lane)
         return await steering.resume(self.redis, self.keys, lane)
+
+    @told
+    async def alive(self) -> list[Heard]:
+        """The workers that have been heard of within their lease, with what each says of itself."""
+        return await Heartbeats(self.redis, self.keys).alive()
+
+    @told
+    async def drain(self, workers: Sequence[Heard]) -> None:
+        """Tell workers to claim nothing any more, and to end when they have done what they run; their supervisor starts
+        no others in their places.
+
+        Raises:
+            DrainRefusedError: one of them is a stock worker; none was told then.
+        """
+        await steering.drain(self.redis, self.keys, workers)
+
+    async def gone(self, workers: Sequence[str]) -> AsyncIterator[str]:
+        """Yield workers that were told to drain, as they end.
+
+        Raises:
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        async for worker in steering.gone(self.redis, self.keys, workers):
+            yield worker
 
     @told
     async def workers(self, since_ms: int = 0) -> list[str]:

@@ -1,8 +1,13 @@
-"""What operators do with lanes: to pause one, and to let it go on."""
+"""What operators do with lanes and workers: to pause a lane and let it go on, and to drain a worker."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from shared.errors import UsageError
+from producer.waiting import patiently
+from shared.errors import DrainRefusedError, UsageError, WorkerUnknownError
+from shared.heartbeats import Heard, Heartbeats
 from shared.redis.keys import paused_key
 from shared.redis.scripts import call
 
@@ -11,6 +16,10 @@ if TYPE_CHECKING:
 
     from shared.redis.keys import Keys
     from shared.wire import Lane
+
+LOOK_S = 0.2
+# As many names as a sentence can hold.
+MOST_NAMES = 5
 
 
 async def pause(redis: "Redis", keys: "Keys", lane: "Lane") -> int:
@@ -27,3 +36,57 @@ def _paused(keys: "Keys", lane: "Lane") -> str:
     if not keys.engine:
         raise UsageError("RECKONER_ENGINE is false, and stock workers have no lanes that could be paused.")
     return paused_key(keys.lane(lane))
+
+
+def find_worker(alive: Sequence[Heard], part: str) -> Heard:
+    """The one worker of this id, or with this part in its id.
+
+    Raises:
+        WorkerUnknownError: there is none.
+        UsageError: there are several.
+    """
+    found = [heard for heard in alive if heard.worker == part] or [heard for heard in alive if part in heard.worker]
+    if not found:
+        raise WorkerUnknownError
+    if len(found) > 1:
+        names = ", ".join(heard.worker for heard in found[:MOST_NAMES]) + (", ..." if len(found) > MOST_NAMES else "")
+        raise UsageError(f"{len(found):,} workers have that in their ids ({names}): give more of the one you mean.")
+    return found[0]
+
+
+async def drain(redis: "Redis", keys: "Keys", workers: Sequence[Heard]) -> None:
+    """Tell workers to claim nothing any more, and to end when they have done what they run.
+
+    Raises:
+        DrainRefusedError: one of them is no worker of the engine; none was told then.
+    """
+    for heard in workers:
+        if heard.beat is None or not heard.beat.lease_ms:
+            raise DrainRefusedError(
+                f"{heard.worker} is a stock worker or one of another release, and cannot be drained: stop its process "
+                "with SIGTERM, upon which it hands back what it does."
+            )
+    await _tell(redis, keys, [heard.worker for heard in workers])
+
+
+async def _tell(redis: "Redis", keys: "Keys", workers: Sequence[str]) -> None:
+    for worker in workers:
+        await call(redis, "tell", [keys.mail(worker)], ["drain"])
+
+
+async def gone(redis: "Redis", keys: "Keys", workers: Sequence[str]) -> AsyncIterator[str]:
+    """Yield workers that were told to drain as they end; those that have not heard of it are told again.
+
+    Raises:
+        RedisUnavailableError: Redis was away for longer than a minute.
+    """
+    heartbeats, left = Heartbeats(redis, keys), set(workers)
+    while left:
+        alive = {heard.worker: heard for heard in await patiently(heartbeats.alive) if heard.worker in left}
+        for worker in sorted(left - alive.keys()):
+            left.remove(worker)
+            yield worker
+        deaf = [heard.worker for heard in alive.values() if heard.beat and not heard.beat.draining]
+        await patiently(partial(_tell, redis, keys, deaf))
+        if left:
+            await asyncio.sleep(LOOK_S)

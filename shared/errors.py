@@ -115,6 +115,14 @@ class ClientClosedError(ReckonerError):
     """This client is closed; what was asked for goes on, and another client can wait for it."""
 
 
+class WorkerUnknownError(ReckonerError):
+    """No such worker is running: `reckoner status` shows those that are."""
+
+
+class DrainRefusedError(ReckonerError):
+    """This worker cannot be drained: stop its process with SIGTERM, upon which it hands back what it does."""
+
+
 class ItemUnknownError(ReckonerError):
     """The data do not have that item."""
 

@@ -24,8 +24,9 @@ from shared.logs import configure_logs
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import load_settings
+from shared.stopping import worker_patience_s
 from shared.wire import UserSpec
-from workers.parent import WORKER_PATIENCE_S, end_with
+from workers.parent import end_with
 from workers.process import work
 from workers.supervisor import Supervisor
 
@@ -141,7 +142,7 @@ def main() -> None:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return
-    end_with(options.parent, WORKER_PATIENCE_S)
+    end_with(options.parent, worker_patience_s(settings.stop_s))
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("workers.tasks.chunk")
@@ -151,7 +152,7 @@ def main() -> None:
         inject_deadly_user(module, options.user)
     if options.pause:
         inject_pause(module, options.pause)
-    work(settings)
+    sys.exit(work(settings))
 
 
 if __name__ == "__main__":

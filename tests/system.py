@@ -68,10 +68,18 @@ class Workers:
                 os.kill(pid, signum)
         return pids
 
-    async def stop(self) -> None:
-        """Stop them all in good order."""
+    def tell(self, signum: signal.Signals) -> None:
+        """Send a signal to the supervisor."""
+        self._process.send_signal(signum)
+
+    async def ended(self) -> int:
+        """Wait until the supervisor has ended; returns its exit code."""
+        return await asyncio.to_thread(self._process.wait, WAIT_S)
+
+    async def stop(self) -> int:
+        """Stop them all in good order; returns the supervisor's exit code."""
         self._process.terminate()
-        await asyncio.to_thread(self._process.wait, WAIT_S)
+        return await self.ended()
 
 
 class System:

@@ -18,13 +18,12 @@ def main() -> int:
         from shared.errors import ReckonerError
 
         try:
-            _run(options)
+            return _run(options)
         except ReckonerError as error:
             print(error, file=sys.stderr)
             return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
 
 
 def _read_arguments() -> argparse.Namespace:
@@ -45,11 +44,12 @@ def _read_arguments() -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from shared.logs import configure_logs
     from shared.settings import load_settings, variable_of
+    from shared.stopping import starter_patience_s, worker_patience_s
     from workers.environment import prepare, require_packages
-    from workers.parent import SUPERVISOR_PATIENCE_S, WORKER_PATIENCE_S, end_with
+    from workers.parent import end_with
 
     if options.threads is not None:
         # The children of a supervisor read it there too.
@@ -60,19 +60,20 @@ def _run(options: argparse.Namespace) -> None:
         from workers.heard import require_worker
 
         require_worker(settings)
-        return
+        return 0
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:
-        end_with(options.parent, WORKER_PATIENCE_S if options.child else SUPERVISOR_PATIENCE_S)
+        patience_s = worker_patience_s if options.child else starter_patience_s
+        end_with(options.parent, patience_s(settings.stop_s))
     if options.child:
         from workers.process import work
 
-        work(settings)
-    else:
-        from workers.supervisor import Supervisor
+        return work(settings)
+    from workers.supervisor import Supervisor
 
-        Supervisor(settings, options.processes, drain_old=options.drain_old).run()
+    Supervisor(settings, options.processes, drain_old=options.drain_old).run()
+    return 0
 
 
 if __name__ == "__main__":

@@ -6,10 +6,6 @@ import threading
 import time
 
 LOOK_S = 0.5
-# Longer than a worker needs to hand back what it does, shorter than it would wait for a Redis that has ended too.
-WORKER_PATIENCE_S = 6.0
-# Longer than a supervisor gives its workers.
-SUPERVISOR_PATIENCE_S = 15.0
 
 
 def end_with(parent: int, patience_s: float) -> None:

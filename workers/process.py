@@ -16,6 +16,7 @@ from shared.settings import Settings
 from shared.store import open_store
 from workers.engine.worker import EngineWorker
 from workers.settings import build_engine, build_worker, connect_waiting, connect_worker
+from workers.supervisor import DRAINED
 
 # How long a stock worker that was told to claim nothing more may still be starting jobs that it has claimed.
 SETTLE_S = 0.1
@@ -26,16 +27,22 @@ SWITCH_S = 0.001
 log = structlog.get_logger()
 
 
-def work(settings: Settings) -> None:
-    """Do jobs until SIGTERM or SIGINT; what is under way then comes to its end or is handed back.
+def work(settings: Settings) -> int:
+    """Do jobs until SIGTERM or SIGINT, or until it is drained.
+
+    What is under way then comes to its end; after a signal it is handed back if that takes longer than `stop_s`, and
+    after another one at once.
+
+    Returns:
+        The exit code.
 
     Raises:
         ReckonerError: Redis or the store cannot be used, or Redis went away.
     """
-    asyncio.run(_work(settings))
+    return asyncio.run(_work(settings))
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings) -> int:
     store = open_store(settings.store_location)
     url = find_redis(settings)
     redis = connect_worker(settings, url)
@@ -45,18 +52,18 @@ async def _work(settings: Settings) -> None:
     else:
         worker = build_worker(settings, redis, store)
     _hold_nothing_up()
-    told = asyncio.Event()
+    told, again = asyncio.Event(), asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, told.set)
+        asyncio.get_running_loop().add_signal_handler(signum, lambda: (again if told.is_set() else told).set())
     running = asyncio.create_task(worker.async_run())
-    waiting = asyncio.create_task(told.wait())
-    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    await _first(running, told)
     try:
         if isinstance(worker, EngineWorker):
             worker.stop(settings.stop_s)
+            await _first(running, again)
+            worker.stop(0.0)
         else:
-            await _wind_down(worker, settings.stop_s)
+            await _wind_down(worker, settings.stop_s, again)
             running.cancel()
         await asyncio.wait([running])
         if not running.cancelled():
@@ -66,6 +73,7 @@ async def _work(settings: Settings) -> None:
         if not is_server_trouble(error):
             raise
         raise unavailable(redis, error) from error
+    return DRAINED if isinstance(worker, EngineWorker) and worker.drained else 0
 
 
 def _hold_nothing_up() -> None:
@@ -75,7 +83,14 @@ def _hold_nothing_up() -> None:
     sys.setswitchinterval(SWITCH_S)
 
 
-async def _wind_down(worker: Worker, grace_s: float) -> None:
+async def _first(running: "asyncio.Task[None]", told: asyncio.Event) -> None:
+    """Wait until the worker has ended or is told something."""
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _wind_down(worker: Worker, grace_s: float, at_once: asyncio.Event) -> None:
     """Let a stock worker claim nothing more, and cancel what still runs after a while, upon which it is handed back.
 
     It is the tasks that are cancelled, once each, and never what arq does before and after them: that would leave a
@@ -86,7 +101,7 @@ async def _wind_down(worker: Worker, grace_s: float) -> None:
     until = time.monotonic() + grace_s
     cancelled = set[asyncio.Task[object]]()
     while jobs := [job for job in worker.tasks.values() if not job.done()]:
-        if time.monotonic() > until:
+        if at_once.is_set() or time.monotonic() > until:
             late = set(worker.job_tasks.values()) - cancelled
             for task in late:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""N worker processes: those that crash are started again, one signal stops all."""
+"""N worker processes: those that crash are started again, those that were drained are not, one signal stops all."""
 
 import asyncio
 import os
@@ -15,6 +15,7 @@ from shared.redis.connections import check, connect
 from shared.redis.embedded import find_redis
 from shared.redis.keys import Keys
 from shared.settings import Settings
+from shared.stopping import supervisor_patience_s
 from shared.store import open_store
 from workers.old_queue import require_no_stock_workers
 
@@ -23,8 +24,10 @@ log = structlog.get_logger()
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
 STEADY_S = 30.0
-STOP_WAIT_S = 10.0
 LOOK_S = 0.1
+
+# What a worker's process ends with that was drained: it has done all that it had claimed, and nobody misses it.
+DRAINED = 3
 
 
 @dataclass
@@ -35,10 +38,11 @@ class Child:
     started: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
     due: float = 0.0
+    drained: bool = False
 
 
 class Supervisor:
-    """Keeps `processes` workers alive, each started by `command`, until a signal comes.
+    """Keeps `processes` workers alive, each started by `command`, until a signal comes or all of them were drained.
 
     It imports no kernels and no arq worker, so that it is small and its children start at once.
     """
@@ -53,7 +57,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> None:
-        """Run until SIGINT or SIGTERM, then stop all workers and wait for them.
+        """Run until SIGINT or SIGTERM, then stop all workers and wait for them; after another one they stop at once.
 
         Raises:
             ReckonerError: Redis or the store cannot be used, or stock workers run there; no worker was started then.
@@ -63,7 +67,7 @@ class Supervisor:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
-            while not self._stopping:
+            while not self._stopping and not all(child.drained for child in self._children):
                 self._note_those_that_ended()
                 self._start_those_that_are_due()
                 time.sleep(LOOK_S)
@@ -77,12 +81,24 @@ class Supervisor:
                 await require_no_stock_workers(redis, Keys(self._settings.prefix))
 
     def _stop(self, signum: int, frame: object) -> None:
+        if self._stopping:
+            # Not SIGTERM, with which it might be one when both come at the same moment.
+            self._tell(signal.SIGINT)
         self._stopping = True
+
+    def _tell(self, signum: signal.Signals) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.send_signal(signum)
 
     def _note_those_that_ended(self) -> None:
         now = time.monotonic()
         for child in self._children:
             if child.process is None or child.process.poll() is None:
+                continue
+            if child.process.returncode == DRAINED:
+                log.info("a worker was drained", pid=child.process.pid)
+                child.process, child.drained = None, True
                 continue
             if now - child.started > STEADY_S:
                 child.backoff_s = FIRST_BACKOFF_S
@@ -94,7 +110,7 @@ class Supervisor:
 
     def _start_those_that_are_due(self) -> None:
         now = time.monotonic()
-        due = [child for child in self._children if child.process is None and now >= child.due]
+        due = [child for child in self._children if not (child.process or child.drained) and now >= child.due]
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
@@ -104,11 +120,9 @@ class Supervisor:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def _stop_children(self) -> None:
-        running = [child.process for child in self._children if child.process is not None]
-        for process in running:
-            process.terminate()
-        until = time.monotonic() + STOP_WAIT_S
-        for process in running:
+        self._tell(signal.SIGTERM)
+        until = time.monotonic() + supervisor_patience_s(self._settings.stop_s)
+        for process in [child.process for child in self._children if child.process is not None]:
             try:
                 process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:

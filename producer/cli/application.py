@@ -11,6 +11,7 @@ from producer.cli import (
     dead,
     demo,
     doctor,
+    drain,
     enqueue,
     everybody,
     fit,
@@ -36,8 +37,8 @@ app = typer.Typer(
 )
 # In the order in which somebody meets them.
 for noun in (
-    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, lanes, dead, doctor, config, workers,
-    demo, version,
+    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, lanes, drain, dead, doctor, config,
+    workers, demo, version,
 ):  # fmt: skip
     noun.register(app)
 

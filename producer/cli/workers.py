@@ -62,6 +62,7 @@ def up(
 
     Example: reckoner up --workers 2
     """
+    from producer.cli.output import say
     from producer.interruption import Interrupted, Interruption
     from producer.local import LocalSystem
     from shared.errors import UsageError, WorkersUnavailableError
@@ -76,6 +77,7 @@ def up(
     with Interruption() as interruption:
         try:
             with LocalSystem(settings.home_path, workers, environ) as system:
+                interruption.again = system.hurry
                 interruption.run(system.ready(settings.prefix))
                 print("ready", flush=True)
                 while True:
@@ -86,6 +88,9 @@ def up(
             return
         except WorkersUnavailableError as error:
             code = error.evidence.get("code")
+            if code == 0:
+                say("The workers were drained or stopped, and this ends with them.")
+                return
             if isinstance(code, int) and code > 0:
                 # The supervisor has said why on standard error.
                 raise typer.Exit(code) from error

@@ -150,7 +150,7 @@ def test_what_cannot_start_says_so_and_ends(
     assert (told.returncode, told.stdout) == (code, "")
     assert sentence in told.stderr
     assert told.stderr.count("\n") == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_beside_stock_workers_the_engine_starts_when_it_is_told_to(

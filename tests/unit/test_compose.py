@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings import Settings, load_settings, variable_of
+from shared.stopping import STARTER_S, starter_patience_s
 from tests.compose import COMPOSE_FILE, read_compose
-from workers.supervisor import STOP_WAIT_S
 
 SERVICES: dict[str, Any] = read_compose()["services"]
 RECKONERS = ("worker", "producer")
@@ -70,7 +70,10 @@ def test_what_needs_redis_starts_when_it_is_healthy() -> None:
 
 def test_a_stop_gives_workers_the_time_that_they_take() -> None:
     """Who kills a container before its supervisor has stopped its workers makes their jobs wait."""
-    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= STOP_WAIT_S + 3
+    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= starter_patience_s(Settings().stop_s)
+    assert f"at least {STARTER_S:g} seconds more" in COMPOSE_FILE.read_text()
+    patient = read_compose({"RECKONER_STOP_S": "60", "WORKER_STOP_GRACE": "73s"})["services"]["worker"]
+    assert (patient["environment"]["RECKONER_STOP_S"], patient["stop_grace_period"]) == ("60", "73s")
 
 
 def test_workers_and_commands_share_image_settings_and_store() -> None:

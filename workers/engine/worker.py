@@ -73,6 +73,7 @@ class EngineWorker(Worker):
         self._backoff_s = 0.0
         self._pause_until = 0.0
         self._stopping = False
+        self._drained = False
         self._grace_until: float | None = None
 
     # What others ask of it.
@@ -91,6 +92,11 @@ class EngineWorker(Worker):
     def stopping(self) -> bool:
         """Whether it claims nothing any more."""
         return self._stopping
+
+    @property
+    def drained(self) -> bool:
+        """Whether it was told by its mail to end when it has done what it runs."""
+        return self._drained
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop and hand back what runs."""
@@ -337,7 +343,9 @@ class EngineWorker(Worker):
 
     def _on_mail(self, word: str) -> None:
         if word == "drain":
-            log.info("the worker is drained", running=len(self._running))
+            if not self._drained:
+                log.info("the worker is drained", running=len(self._running))
+            self._drained = True
             self.stop()
         self._stir.set()
 

@@ -1,4 +1,4 @@
-"""A lane that is paused keeps its jobs, says so wherever somebody looks, and goes on when it is told to."""
+"""A lane that is paused keeps its jobs until it goes on, and a worker is drained that is named well enough."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from producer.client import Reckoner
-from shared.errors import UsageError
+from shared.errors import DrainRefusedError, UsageError
+from shared.heartbeats import Heartbeats
 from shared.redis.keys import paused_key, wake_key
-from shared.redis.scripts import ask
+from shared.redis.scripts import ask, call
+from shared.wire import Beat
 from tests.commands import CommandLine
+from tests.system import eventually
 from tests.world import Hand, World
 from workers.engine.claims import Claims
 
@@ -109,3 +112,64 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     assert commands.run("resume", "batch", "--json").objects == [
         {"lane": "batch", "paused": False, "was_paused": False}
     ]
+
+
+async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
+    """A worker's beat; unless told otherwise it is one of the engine, and patient."""
+    host = worker.partition("-")[0]
+    await Heartbeats(client.redis, client.keys).say(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["a-1-00"], 0, "a-1-00 was told to take no more jobs.\n"),
+        (["1-00"], 2, "2 workers have that in their ids (a-1-00, a-1-0012): give more of the one you mean.\n"),
+        (["12"], 0, "a-1-0012 was told to take no more jobs.\n"),
+        (["--host", "a"], 0, "a-1-00 was told to take no more jobs.\na-1-0012 was told to take no more jobs.\n"),
+        (["nobody"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
+        (["--host", "nowhere"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
+        (["--all"], 1, "stock-2 is a stock worker or one of another release, and cannot be drained"),
+        (["a-1-00", "--all"], 2, "Name a worker, or give --host or --all: one of them.\n"),
+        ([], 2, "Name a worker, or give --host or --all: one of them.\n"),
+        ([""], 2, "3 workers have that in their ids"),
+    ],
+)
+async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
+    asked: Asked, commands: CommandLine, arguments: list[str], code: int, said: str
+) -> None:
+    """Each of them is told, and nobody where one of those that were meant cannot be."""
+    client, _, _ = asked
+    await say(client, "a-1-00")
+    await say(client, "a-1-0012")
+    await say(client, "stock-2", lease_ms=0 if "--all" in arguments else 60_000)
+    ended = await asyncio.to_thread(commands.run, "drain", "--no-wait", *arguments)
+    assert ended.code == code
+    assert (ended.err or ended.out).startswith(said)
+    told = [name async for name in client.redis.scan_iter(f"{client.keys.prefix}:worker:*:mail", count=10_000)]
+    assert len(told) == (ended.out.count("\n") if code == 0 else 0)
+
+
+async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: Asked) -> None:
+    """A mailbox does not outlive ten seconds, and what lies in its place is no mail."""
+    client, _, _ = asked
+    keys, redis = client.keys, client.redis
+    await say(client, "w")
+    await ask(redis, "SET", keys.mail("w"), "planted", "EX", 100)
+
+    async def ended() -> list[str]:
+        return [worker async for worker in client.gone(["w"])]
+
+    async def is_told() -> bool:
+        return bool(await ask(redis, "TYPE", keys.mail("w")) == b"list")
+
+    waiting = asyncio.create_task(ended())
+    await eventually(is_told)
+    await call(redis, "tell", [keys.mail("w")], ["drain"])
+    assert await ask(redis, "LRANGE", keys.mail("w"), 0, -1) == [b"drain"]
+    await ask(redis, "ZREM", keys.workers, "w")
+    assert await waiting == ["w"]
+    await say(client, "old", lease_ms=0)
+    alive = await client.alive()
+    with pytest.raises(DrainRefusedError):
+        await client.drain(alive)

@@ -80,3 +80,15 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
             interruption.check()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_every_further_signal_is_heard_at_once() -> None:
+    """Who asked once and does not want to wait asks again."""
+    heard: list[str] = []
+    with Interruption() as interruption:
+        interruption.again = lambda: heard.append("again")
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), signum)
+        with pytest.raises(Interrupted) as raised:
+            interruption.check()
+    assert (heard, raised.value.exit_code) == (["again", "again"], 130)

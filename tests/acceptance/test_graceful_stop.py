@@ -1,0 +1,112 @@
+"""Workers that are to go lose nothing: what they run comes to its end or is handed back, and no try is counted."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from producer.client import Reckoner
+from shared.heartbeats import Heard
+from shared.redis.scripts import ask
+from tests.commands import CommandLine
+from tests.system import System, eventually, synthetic_pairs
+
+KILLER = "tests/killer.py"
+FOR_LONG = ("--pause", "600")
+FOR_A_WHILE = ("--pause", "3")
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    """One for which nobody works yet."""
+    async with System(tmp_path / "a home", tasks_per_job=1, task_deadline_s=900, first_look_s=0.2) as system:
+        system.import_pairs(synthetic_pairs())
+        yield system
+
+
+async def scoring(reckoner: Reckoner, count: int = 1) -> list[Heard]:
+    """The workers, when so many of them run a chunk task."""
+
+    async def look() -> list[Heard]:
+        alive = await reckoner.alive()
+        busy = [heard for heard in alive if any(name.startswith("chunk:") for name in heard.running_ms)]
+        return alive if len(busy) >= count else []
+
+    return await eventually(look)
+
+
+async def tries_and_claims(reckoner: Reckoner) -> list[bytes]:
+    """What arq has of the starts of jobs."""
+    return [name for kind in ("retry", "in-progress") async for name in reckoner.redis.scan_iter(f"arq:{kind}:*")]
+
+
+async def assert_done(system: System, jobs: list[str]) -> None:
+    """Other workers do all of it, and nothing of it counts as failed."""
+    system.start_workers()
+    for job in jobs:
+        assert (await system.ended(job)).state == "done"
+    async with system.reckoner() as reckoner:
+        assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
+    await system.idle()
+
+
+async def test_what_takes_longer_than_a_stop_may_is_handed_back_without_a_try(system: System) -> None:
+    """After the time that is set, or at once when the supervisor is told a second time."""
+    async with system.reckoner() as reckoner:
+        for stop_s, signals in ((0.5, [signal.SIGTERM]), (600, [signal.SIGINT, signal.SIGINT])):
+            workers = system.start_workers(program=[KILLER, *FOR_LONG], stop_s=stop_s)
+            await system.fit()
+            [job] = await system.enqueue([f"üser {len(signals):03d}"])
+            await scoring(reckoner)
+            for signum in signals:
+                workers.tell(signum)
+                # Two that are the same are one when they come at the same moment.
+                await asyncio.sleep(0.3)
+            assert await workers.ended() == 0
+            assert (await reckoner.job(job)).flow.state == "run"
+            assert await tries_and_claims(reckoner) == []
+            assert await reckoner.alive() == []
+        assert "killed" not in system.log.read_text()
+        await assert_done(system, [job])
+
+
+async def test_what_ends_in_time_is_not_handed_back(system: System) -> None:
+    """It ends where it ran, and its flow goes on elsewhere."""
+    workers = system.start_workers(program=[KILLER, *FOR_A_WHILE], stop_s=600)
+    async with system.reckoner() as reckoner:
+        await system.fit()
+        [job] = await system.enqueue(["üser 001"])
+        [worker] = await scoring(reckoner)
+        assert await workers.stop() == 0
+        assert await reckoner.alive() == []
+        assert "handed back" not in system.log.read_text()
+        await assert_done(system, [job])
+        assert [trace.worker for trace in (await reckoner.job(job)).traces.values()] == [worker.worker]
+
+
+async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_again(system: System) -> None:
+    """The others go on, and when all were drained their supervisor ends with 0."""
+    workers = system.start_workers(2, program=[KILLER, *FOR_A_WHILE])
+    commands = CommandLine(redis_url=system.server.url, home=system.home)
+    async with system.reckoner() as reckoner:
+        await system.fit()
+        await system.ready(2)
+        jobs = await system.enqueue([f"üser {number:03d}" for number in range(1, 13)])
+        first, second = (heard.worker for heard in await scoring(reckoner, 2))
+        drained = await asyncio.to_thread(commands.run, "drain", first, "--json")
+        assert (drained.code, drained.objects) == (0, [{"worker": first, "ended": True}])
+        assert await reckoner.workers() == [second]
+        assert await reckoner.pause("batch") > 0
+        told = await asyncio.to_thread(commands.run, "drain", "--all", "--no-wait")
+        assert (told.code, told.out) == (0, f"{second} was told to take no more jobs.\n")
+        assert await workers.ended() == 0
+        assert await reckoner.alive() == []
+        assert await tries_and_claims(reckoner) == []
+        log = system.log.read_text()
+        assert (log.count("a worker was drained"), "a worker ended" in log) == (2, False)
+        await reckoner.resume("batch")
+        await assert_done(system, jobs)
+        traces = [trace.worker for job in jobs for trace in (await reckoner.job(job)).traces.values()]
+        assert {first, second} <= set(traces)
