@@ -6,8 +6,24 @@ import os
 import signal
 from pathlib import Path
 
-from shared.redis.scripts import ask
+from arq import ArqRedis
+
+from shared.redis.scripts import ask, load_script
 from tests.system import System, eventually, synthetic_pairs
+
+# Two workers that pause for up to 3 s, and now and then for less, since each wakes the other with what it hands back;
+# without a pause it would be hundreds.
+MOST_CLAIMS = 60
+
+
+async def claims_in(redis: ArqRedis, seconds: float) -> int:
+    """How often workers claim in so many seconds."""
+    await redis.config_set("slowlog-max-len", 10_000)
+    await redis.config_set("slowlog-log-slower-than", 0)
+    await asyncio.sleep(seconds)
+    await redis.config_set("slowlog-log-slower-than", -1)
+    claim = f"EVALSHA {load_script('claim').sha} ".encode()
+    return sum(entry["command"].startswith(claim) for entry in await redis.slowlog_get(10_000))
 
 
 async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_room(tmp_path: Path) -> None:
@@ -30,14 +46,22 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
                 return workers.pids
 
             await eventually(well_under_way)
+            at_work = await reckoner.workers()
             await reckoner.redis.config_set("maxmemory", 1)
             ended, paused = -1, await blocks_ended()
             while ended < paused:
                 await asyncio.sleep(1.0)  # what was under way comes to its end
                 ended, paused = paused, await blocks_ended()
             assert 5 <= paused < 60
-            # A full Redis may end a stock worker, and then the supervisor is just starting another.
-            pids = await eventually(workers_there)
+            pids = await workers_there()
+            assert await claims_in(reckoner.redis, seconds=4.0) < MOST_CLAIMS
+            # Nothing that runs into it counts as failed, and nobody ends.
+            assert [name async for name in reckoner.redis.scan_iter("arq:retry:*", count=10_000)] == []
+            log = system.log.read_text()
+            assert "redis is in trouble, and the worker pauses" in log
+            assert "a worker ended" not in log
+            assert await workers_there() == pids
+            assert await reckoner.workers() == at_work
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[0], signal.SIGKILL)
             await asyncio.sleep(2.0)
@@ -46,6 +70,8 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             run = await system.run_ended(run_id)
             assert run.outcome == "passed", run
             assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
+            # None but the one that was killed.
+            assert system.log.read_text().count("a worker ended") == 1
         await system.idle()
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
         assert await system.lists(generation) == system.reference_lists(generation)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import time
@@ -34,6 +35,8 @@ CRON_S = 0.5
 MOST_UNANSWERED = 50
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
+# After so long without trouble the next is a new one.
+CALM_S = 2 * LONGEST_PAUSE_S
 # A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
 KEPT_SHARE = 5
 
@@ -71,7 +74,7 @@ class EngineWorker(Worker):
         self._look_at = 0.0
         self._suspect_waits = False
         self._backoff_s = 0.0
-        self._pause_until = 0.0
+        self._pause_until = -math.inf
         self._stopping = False
         self._drained = False
         self._grace_until: float | None = None
@@ -168,7 +171,7 @@ class EngineWorker(Worker):
             for task in background:
                 if task.done():
                     task.result()
-            if self._backoff_s and time.monotonic() < self._pause_until:
+            if time.monotonic() < self._pause_until:
                 await asyncio.sleep(self._pause_until - time.monotonic())
             await self._turn()
             if self._ended or self._pause_until > time.monotonic():
@@ -219,8 +222,6 @@ class EngineWorker(Worker):
             log.warning("leases have lapsed", jobs=claim.lapsed)
         for job in claim.jobs:
             self._start(job, token)
-        if not claim.jobs:
-            self._backoff_s = 0.0
         if claim.next_ms is not None:
             self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
         self._suspect_waits = claim.suspect
@@ -283,8 +284,6 @@ class EngineWorker(Worker):
             running.settled = Settled(job_id, running.lease.token, "back")
         if running.in_trouble:
             self._back_off(None)
-        else:
-            self._backoff_s = 0.0
         self._ended.append(running)
         self._stir.set()
 
@@ -292,9 +291,11 @@ class EngineWorker(Worker):
         """Pause, longer each time, since Redis itself is in trouble; an `error` that says otherwise is raised."""
         if error is not None and not is_server_trouble(error) and not is_wrong_type(error):
             raise error
-        if time.monotonic() < self._pause_until:
+        if (calm_s := time.monotonic() - self._pause_until) < 0:
             return
-        if not self._backoff_s:
+        # A claim that a full Redis lets pass is no sign that it takes what a job has to write.
+        if calm_s > CALM_S:
+            self._backoff_s = 0.0
             log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__ if error else None)
         self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)
