@@ -101,6 +101,7 @@ class JobReport:
     """A job as it is now."""
 
     flow: Flow
+    """Its state, its lane, and why it ended if it came to no good end, among other things."""
     tasks_done: int
     traces: dict[int, Trace]
 

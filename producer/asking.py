@@ -4,11 +4,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from producer.waiting import Waiting, patiently
-from shared.errors import FlowFailedError, WireError
+from shared.errors import FlowCancelledError, FlowFailedError, WireError
 from shared.flow_state import Flow
 from shared.flows import Flows
 from shared.results import Results
-from shared.wire import REPLY, SPEC, BasketResult, BasketSpec, QuestionSpec, Reply, UserSpec
+from shared.wire import (
+    REPLY,
+    SPEC,
+    BasketResult,
+    BasketSpec,
+    ClickSpec,
+    FitSpec,
+    Lane,
+    QuestionSpec,
+    Reply,
+    UserSpec,
+)
 
 # How often the same is asked for when Redis has lost both flow and result.
 MOST_ASKS = 3
@@ -18,43 +29,55 @@ LOST = "Redis lost the job, and lost it again"
 class Asking:
     """What is asked of the workers through `flows`, and waited for by `waiting` until it is in `results`.
 
+    A lane that holds `most_queued` jobs takes no more, and whoever asks gets a QueueFullError.
     What goes on is never asked for twice, whatever becomes of the connection meanwhile: only what Redis does not know
     any more is asked for again.
     """
 
-    def __init__(self, flows: Flows, results: Results, waiting: Waiting) -> None:
+    def __init__(self, flows: Flows, results: Results, waiting: Waiting, most_queued: int | None) -> None:
         self._flows = flows
+        self._most_queued = most_queued
         self._results = results
         self._waiting = waiting
 
-    async def create(self, users: Sequence[str], generation: str) -> list[str]:
+    async def create(self, users: Sequence[str], generation: str, lane: Lane) -> list[str]:
         """Ask for users' lists; returns the job that works for each."""
         join = self._flows.keys.join_user
-        return await self._flows.create(
-            [UserSpec(user, generation) for user in users], [join(generation, user) for user in users]
-        )
+        specs = [UserSpec(user, generation) for user in users]
+        return await self._flows.create(specs, [join(generation, user) for user in users], lane, self._most_queued)
 
-    async def lists(self, users: Sequence[str], generation: str, *, fresh: bool) -> dict[str, str]:
-        """Ask for users' lists and wait until they are in the cache; returns those whose job failed, with the reason.
+    async def create_fit(self, spec: FitSpec, generation: str) -> str:
+        """Ask for the fit of a model; returns the job that works for it."""
+        return await self._create_one(spec, self._flows.keys.join_fit(generation), "batch")
+
+    async def _create_one(self, spec: ClickSpec | FitSpec, join: str, lane: Lane) -> str:
+        return (await self._flows.create([spec], [join], lane, self._most_queued))[0]
+
+    async def lists(self, users: Sequence[str], generation: str, *, fresh: bool) -> dict[str, Flow | None]:
+        """Ask for users' lists and wait until they are in the cache.
+
+        Returns:
+            Those whose job came to another end, with that, None where Redis lost the job.
 
         Raises:
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        users, failed = list(dict.fromkeys(users)), dict[str, str]()
-        jobs = await self.create(users, generation)
+        users, failed = list(dict.fromkeys(users)), dict[str, Flow | None]()
+        create = partial(self.create, generation=generation, lane="click")
+        jobs = await create(users)
         for left in reversed(range(MOST_ASKS)):
             users = await self._wait(dict(zip(jobs, users, strict=True)), failed)
             if not fresh:
                 users = await patiently(partial(self._without_list, users, generation))
             if not users or not left:
                 break
-            jobs = await patiently(partial(self.create, users, generation))
-        return failed | dict.fromkeys(users, LOST)
+            jobs = await patiently(partial(create, users))
+        return failed | dict.fromkeys(users)
 
-    async def create_basket(self, items: Sequence[str], generation: str) -> str:
+    async def create_basket(self, items: Sequence[str], generation: str, lane: Lane) -> str:
         """Ask for a basket's list; returns the job that works for it."""
         join = self._flows.keys.join_basket(generation, items)
-        return (await self._flows.create([BasketSpec(list(items), generation)], [join]))[0]
+        return await self._create_one(BasketSpec(list(items), generation), join, lane)
 
     async def basket(self, items: Sequence[str], generation: str) -> BasketResult:
         """A basket's list out of the cache, asked and waited for where it is not there.
@@ -68,7 +91,7 @@ class Asking:
         for _ in range(MOST_ASKS):
             if result is not None:
                 return result
-            await self._ended(partial(self.create_basket, items, generation), "The job for the basket")
+            await self._ended(partial(self.create_basket, items, generation, "click"), "The job for the basket")
             result = await patiently(read)
         if result is None:
             raise FlowFailedError("The list of the basket was computed, and is gone from the cache: is Redis full?")
@@ -83,15 +106,12 @@ class Asking:
         """
         keys = self._flows.keys
         join = keys.join_question(spec.generation, SPEC.encode(spec))
-        flow = await self._ended(partial(self._create_question, spec, join), "The question")
+        flow = await self._ended(partial(self._create_one, spec, join, "click"), "The question")
         try:
             return REPLY.decode(flow.answer)
         except WireError as error:
             await self._flows.refusals.field("reply", flow.id, keys.flow(flow.id), "answer", flow.answer)
             raise FlowFailedError("The answer in Redis could not be read and was set aside; ask again.") from error
-
-    async def _create_question(self, spec: QuestionSpec, join: str) -> str:
-        return (await self._flows.create([spec], [join]))[0]
 
     async def _ended(self, create: Callable[[], Awaitable[str]], what: str) -> Flow:
         """Ask for one job and wait for its good end."""
@@ -101,19 +121,19 @@ class Asking:
                 if flow is not None and flow.state == "done":
                     return flow
                 if flow is not None:
-                    raise FlowFailedError(f"{what} failed: {why(flow)}.", job=flow.id)
+                    raise no_good_end(what, flow)
             if left:
                 job = await patiently(create)
-        raise FlowFailedError(f"{what} failed: {LOST}.")
+        raise no_good_end(what, None)
 
-    async def _wait(self, users: dict[str, str], failed: dict[str, str]) -> list[str]:
+    async def _wait(self, users: dict[str, str], failed: dict[str, Flow | None]) -> list[str]:
         """Wait for the jobs of `users`, and note which failed; returns the users whose job Redis does not know."""
         lost = []
         async for job, flow in self._waiting.ends(list(users)):
             if flow is None:
                 lost.append(users[job])
             elif flow.state != "done":
-                failed[users[job]] = why(flow)
+                failed[users[job]] = flow
         return lost
 
     async def _without_list(self, users: Sequence[str], generation: str) -> list[str]:
@@ -121,6 +141,8 @@ class Asking:
         return [user for user, result in zip(users, results, strict=True) if result is None]
 
 
-def why(flow: Flow) -> str:
-    """Why a flow came to no good end."""
-    return flow.reason or flow.state
+def no_good_end(what: str, flow: Flow | None, more: str = "") -> FlowFailedError:
+    """The error for a job that came to no good end, None when Redis lost it; `more` goes behind what became of it."""
+    if flow is not None and flow.state == "cancelled":
+        return FlowCancelledError(f"{what} was cancelled{more}.", job=flow.id)
+    return FlowFailedError(f"{what} failed{more}: {LOST if flow is None else flow.reason}.", job=flow and flow.id)

@@ -1,17 +1,18 @@
 """`Reckoner`: asks for recommendations from application code, waits for and reads them; without numpy or store."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import overload
 
 from producer.answers import BasketAnswer, Compared, Enqueued, EnqueuedBasket, JobReport, Similar, UserHistory
-from producer.calls import require_text, require_texts, told, within
+from producer.asking import no_good_end
+from producer.calls import require_lane, require_text, require_texts, told, within
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
 from producer.waiting import patiently
-from shared.errors import FlowFailedError, UsageError
+from shared.errors import FlowUnknownError, QueueFullError, UsageError
 from shared.flow_state import Flow
 from shared.results import Answer
-from shared.wire import Record
+from shared.wire import Lane, Record
 
 
 class Reckoner(Operations):
@@ -22,31 +23,46 @@ class Reckoner(Operations):
     more of them ask at the same time.) On entry it raises RedisUnavailableError when Redis does not answer. Whoever is
     waiting when it is left gets a ClientClosedError.
 
+    What a call waits for takes the click lane, and goes before all that is on the batch lane, where `enqueue` and its
+    like put their jobs; a call that waits for a job which is there raises it. A lane that holds `max_queued` jobs takes
+    no more, and whoever asks for one gets a QueueFullError; None is for no such limit. `engine` is the setting of the
+    workers.
+
     Every call raises RedisUnavailableError when Redis goes away while it asks, and bears with that for a minute while
     it waits; a call that is given a `timeout`, in seconds, raises WaitTimeoutError when that is over, and what it asked
     for goes on.
     """
 
-    async def enqueue(self, user: str, *, fresh: bool = False) -> Enqueued:
+    async def enqueue(self, user: str, *, fresh: bool = False, lane: Lane = "batch") -> Enqueued:
         """Ask for a user's list, where there is none in the cache or it is to be `fresh`; see `enqueue_many`."""
-        return (await self.enqueue_many([user], fresh=fresh))[0]
+        return (await self.enqueue_many([user], fresh=fresh, lane=lane))[0]
 
     @told
     async def enqueue_many(
-        self, users: Sequence[str], *, fresh: bool = False, generation: str | None = None
+        self, users: Sequence[str], *, fresh: bool = False, lane: Lane = "batch", generation: str | None = None
     ) -> list[Enqueued]:
         """Ask for lists for `users`: for those who have none in the cache, or for all when `fresh`.
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: a user's id cannot be written as UTF-8.
+            UsageError: a user's id cannot be written as UTF-8, or there is no such lane.
+            QueueFullError: the lane takes no more; `taken` has what became of the users before the first whom it would
+                not take, and the others can be asked for later.
         """
+        require_lane(lane)
         require_texts("user", users)
         generation = generation or await self.generation()
         cached = [None] * len(users) if fresh else await self.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
-        jobs = iter(await self._asking.create(wanted, generation))
-        return [Enqueued(u, next(jobs) if r is None else None) for u, r in zip(users, cached, strict=True)]
+        full: QueueFullError | None = None
+        try:
+            jobs = iter(await self._asking.create(wanted, generation, lane))
+        except QueueFullError as error:
+            jobs, full = iter(error.taken), error
+        asked = _asked(users, cached, jobs)
+        if full:
+            raise QueueFullError(full.queued, full.most, len(users), asked) from full
+        return asked
 
     async def recommend(
         self, user: str, n: int | None = None, *, timeout: float | None = None, fresh: bool = False
@@ -59,6 +75,8 @@ class Reckoner(Operations):
             NothingFittedError: there is no generation yet.
             UsageError: the cached lists have fewer than `n` places, or the user's id cannot be written as UTF-8.
             FlowFailedError: the job failed; the sentence says why.
+            FlowCancelledError: somebody has cancelled it.
+            QueueFullError: the click lane takes no more.
             WaitTimeoutError: the list was not there in time; the job goes on.
         """
         return (await self.recommend_many([user], n, timeout=timeout, fresh=fresh))[0]
@@ -70,28 +88,29 @@ class Reckoner(Operations):
 
         Raises:
             FlowFailedError: a job failed; for the rest see `recommend`.
+            FlowCancelledError: one was cancelled.
         """
         require_texts("user", users)
         async with within(timeout):
             answers, failed = await self.computed(users, n, fresh=fresh)
-        for user, reason in failed.items():
-            raise FlowFailedError(f"The job for user {user} failed: {reason}.", failed=failed)
+        for user, flow in failed.items():
+            raise no_good_end(f"The job for user {user}", flow)
         return answers
 
     @told
     async def computed(
         self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
-    ) -> tuple[list[Answer], dict[str, str]]:
-        """The lists of `recommend_many`, without those of the users whose job failed, and these with the reason.
+    ) -> tuple[list[Answer], dict[str, Flow | None]]:
+        """The lists of `recommend_many`, without those of the users whose job came to no good end, and these with that.
 
-        It reads the generation of `record`, or the current one.
+        Where Redis lost the job that is None. It reads the generation of `record`, or the current one.
         """
         if record is None or n is None:
             record, n = await self.reach(n)
         results = [None] * len(users) if fresh else await self.results.read(record.generation, users)
         found = dict(zip(users, results, strict=True))
         missing = [user for user, result in found.items() if result is None]
-        failed: dict[str, str] = {}
+        failed: dict[str, Flow | None] = {}
         if missing:
             failed = await self._asking.lists(missing, record.generation, fresh=fresh)
             found |= zip(missing, await patiently(lambda: self.results.read(record.generation, missing)), strict=True)
@@ -108,7 +127,7 @@ class Reckoner(Operations):
 
         Raises:
             UsageError: they are one text and not several, are too many or too long, or one of them cannot be an id.
-            FlowFailedError: the job failed; for the rest see `recommend`.
+            FlowFailedError: the job failed, or was cancelled; for the rest see `recommend`.
         """
         basket = as_basket(items)
         async with within(timeout):
@@ -116,18 +135,20 @@ class Reckoner(Operations):
             return await self._questions.basket(basket, n, record)
 
     @told
-    async def enqueue_for(self, items: Sequence[str]) -> EnqueuedBasket:
+    async def enqueue_for(self, items: Sequence[str], *, lane: Lane = "batch") -> EnqueuedBasket:
         """Ask for the list for a basket, where there is none in the cache; see `recommend_for`.
 
         Raises:
             UsageError: the basket is empty, too; an empty one has the popular list.
+            QueueFullError: the lane takes no more.
         """
+        require_lane(lane)
         basket = as_basket(items)
         if not basket:
             raise UsageError("The basket is empty, and nothing is computed for an empty one.")
         generation = await self.generation()
         cached = await self.results.read_basket(generation, basket)
-        return EnqueuedBasket(basket, None if cached else await self._asking.create_basket(basket, generation))
+        return EnqueuedBasket(basket, None if cached else await self._asking.create_basket(basket, generation, lane))
 
     @overload
     async def similar(self, item: str, n: int = ..., *, timeout: float | None = ...) -> Similar: ...
@@ -142,7 +163,7 @@ class Reckoner(Operations):
             NothingFittedError: there is no generation yet.
             UsageError: `n` is below 1 or over 1,000, or an id cannot be written as UTF-8.
             ItemUnknownError: an item is not in the data.
-            FlowFailedError: the question could not be answered; the sentence says why.
+            FlowFailedError: the question could not be answered, or was cancelled; the sentence says why.
             WaitTimeoutError: the answer was not there in time.
         """
         require_texts("item", [item] if other is None else [item, other])
@@ -211,3 +232,30 @@ class Reckoner(Operations):
             FlowUnknownError: there is no such job, or it is forgotten.
         """
         return await self._report(job)
+
+    @told
+    async def cancel(self, job: str) -> bool:
+        """End a job for all who wait for it; they are told. What of it runs ends within a third of a lease.
+
+        Returns:
+            Whether this ended it: False when it had ended before.
+
+        Raises:
+            FlowUnknownError: there is no such job, or it is forgotten.
+        """
+        require_text("job", job)
+        [flow] = await self.flows.load_many([job])
+        if flow is None:
+            raise FlowUnknownError
+        return await self.flows.cancel(flow)
+
+
+def _asked(users: Sequence[str], cached: Sequence[object], jobs: Iterator[str]) -> list[Enqueued]:
+    """What was asked for each user, up to the first who has no list and for whom no job is left."""
+    asked = []
+    for user, result in zip(users, cached, strict=True):
+        job = next(jobs, None) if result is None else None
+        if result is None and job is None:
+            break
+        asked.append(Enqueued(user, job))
+    return asked

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from producer.answers import JobReport
+from producer.asking import no_good_end
 from producer.client import Reckoner
 from producer.local import LocalSystem
 from shared.defaults import IN_FLIGHT
@@ -153,7 +154,7 @@ class Demo:
         stage.tell(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 
     async def _one_user(self, reckoner: Reckoner) -> "tuple[JobReport, Answer]":
-        asked = await reckoner.enqueue(USER)
+        asked = await reckoner.enqueue(USER, lane="click")
         assert asked.job is not None
         async for _ in reckoner.wait([asked.job]):
             pass
@@ -210,5 +211,5 @@ async def _ended(reckoner: Reckoner, job: str, stage: Stage | None) -> JobReport
         if stage is not None:
             stage.update(report.tasks_done, report.flow.tasks or None)
     if report.flow.state != "done":
-        raise FlowFailedError(f"A job failed: {report.flow.reason or report.flow.state}.", job=job)
+        raise no_good_end("A job", report.flow)
     return report

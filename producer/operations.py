@@ -13,6 +13,7 @@ from producer.calls import require_lane, told
 from producer.questions import Questions
 from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import Waiting, patiently
+from shared.defaults import MAX_QUEUED
 from shared.errors import FlowUnknownError, NothingFittedError, UsageError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
@@ -32,8 +33,16 @@ DEFAULT_N = 10
 class Operations:
     """What operators and the command line ask; `Reckoner` adds what applications do."""
 
-    def __init__(self, url: str, *, prefix: str = "reckoner", first_look_s: float = 10.0) -> None:
-        self.keys = Keys(prefix)
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "reckoner",
+        first_look_s: float = 10.0,
+        max_queued: int | None = MAX_QUEUED,
+        engine: bool = True,
+    ) -> None:
+        self.keys = Keys(prefix, engine)
         self.redis: ArqRedis = connect(
             url,
             queue_name=self.keys.batch,
@@ -46,7 +55,7 @@ class Operations:
         self.runs = Runs(self.redis, self.keys, first_look_s)
         self._listening = connect(url, client_name="reckoner-listening")
         self._waiting = Waiting(self._listening, self.flows)
-        self._asking = Asking(self.flows, self.results, self._waiting)
+        self._asking = Asking(self.flows, self.results, self._waiting, max_queued)
         self._questions = Questions(self._asking, self.results)
         # The last one that was read: a record never changes.
         self._record: Record | None = None
@@ -123,11 +132,14 @@ class Operations:
 
         Returns:
             The job, and the id that the model has or will have.
+
+        Raises:
+            QueueFullError: the batch lane takes no more.
         """
         model = model_id(snapshot, config)
         generation = generation_id(model, Options(list_length))
         spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
-        return (await self.flows.create([spec], [self.keys.join_fit(generation)]))[0], model
+        return await self._asking.create_fit(spec, generation), model
 
     @told
     async def newest(self) -> Record:

@@ -2,5 +2,7 @@
 
 # How many jobs of a run are under way at a time.
 IN_FLIGHT = 8
+# How many jobs a lane may hold before producers are told to wait.
+MAX_QUEUED = 1_000_000
 # The most batch threads of one worker process.
 MOST_THREADS = 64

@@ -1,6 +1,8 @@
 """The one tree of errors; an error's docstring is its default message, its attribute `evidence` what it was seen on."""
 
+from collections.abc import Sequence
 from inspect import cleandoc
+from typing import Any
 
 
 class ReckonerError(Exception):
@@ -87,16 +89,24 @@ class FlowFailedError(ReckonerError):
     """The job failed."""
 
 
-class QueueFullError(ReckonerError):
-    """The queue holds as many jobs as it may: try again when workers have done some of them."""
+class FlowCancelledError(FlowFailedError):
+    """The job was cancelled."""
 
-    def __init__(self, queued: int, most: int) -> None:
+
+class QueueFullError(ReckonerError):
+    """The queue holds as many jobs as it may: ask again when the workers have done some of them."""
+
+    def __init__(self, queued: int, most: int, wanted: int = 1, taken: Sequence[Any] = (), before: int = 0) -> None:
+        """`taken` are the first of those that were asked for, behind so many `before` them; the others were refused."""
+        count = before + len(taken)
+        only = f"Only the first {count:,} of {wanted:,} were taken: the" if count else "The"
         super().__init__(
-            f"The queue holds {queued:,} jobs, and takes no more from {most:,} on (RECKONER_MAX_QUEUED): try again "
+            f"{only} queue holds {queued:,} jobs, and takes no more from {most:,} on (RECKONER_MAX_QUEUED); ask again "
             "when the workers have done some of them.",
             queued=queued,
             most=most,
         )
+        self.queued, self.most, self.taken = queued, most, taken
 
 
 class LetterUnknownError(ReckonerError):

@@ -75,7 +75,8 @@ class Flows:
             The id of the flow that now works for each, in the order given.
 
         Raises:
-            QueueFullError: the lane holds `most_queued` jobs; some of the flows may have been created.
+            QueueFullError: the lane holds `most_queued` jobs, and has taken only those before the first that it would
+                have had to create then; their ids are the error's `taken`.
         """
         ids: list[str] = []
         pairs = list(zip(specs, joins, strict=True))
@@ -94,9 +95,10 @@ class Flows:
                     encode_job(split),
                 ]
             answer = await call(self._redis, "create", names, arguments)
-            if isinstance(answer, bytes):
-                raise QueueFullError(int(answer), most_queued or 0)
-            ids += [flow_id.decode() for flow_id in answer]
+            held, *now = answer
+            ids += [flow_id.decode() for flow_id in now]
+            if len(ids) < min(start + FLOWS_AT_ONCE, len(pairs)):
+                raise QueueFullError(int(held), most_queued or 0, len(pairs), ids)
         return ids
 
     async def load(self, flow_id: str) -> Flow | None:
@@ -214,10 +216,12 @@ class Flows:
         """End a flow as done, from the state and round in which it was read. False when it had moved on."""
         return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
 
-    async def cancel(self, flow: Flow) -> bool:
+    async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
         """End a flow as cancelled, whatever state it is in; its jobs are gone, also those that run. False when it had
         ended.
         """
+        if isinstance(flow, DamagedFlowError):
+            flow = await self._set_aside(flow)
         return await self._end(flow, "cancelled", ("", ""), CANCELLED)
 
     async def fail(self, flow: Flow, reason: str, index: int | None = None, lease: Lease | None = None) -> bool:
@@ -272,11 +276,14 @@ class Flows:
 
     async def fail_damaged(self, damage: DamagedFlowError) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
-        flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
-        key = self.keys.flow(flow.id)
-        # Set aside first: the end overwrites some fields, and ends a flow in which one is missing all the same.
-        await self.refusals.field("flow", flow.id, key, damage.field, damage.data)
+        flow = await self._set_aside(damage)
         await self._end(flow, "failed", ("", ""), flow.reason)
+
+    async def _set_aside(self, damage: DamagedFlowError) -> Flow:
+        """Set the bytes aside that cannot be read, before an end overwrites some of them; returns what is to end."""
+        flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
+        await self.refusals.field("flow", flow.id, self.keys.flow(flow.id), damage.field, damage.data)
+        return flow
 
     async def mend(self, flow: Flow) -> int:
         """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.defaults import MOST_THREADS
+from shared.defaults import MAX_QUEUED, MOST_THREADS
 from shared.errors import SettingsError
 from shared.nightly import parse_nightly
 
@@ -82,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_queued: Annotated[
         int,
         Meta(description="How many jobs a lane may hold before producers are told to wait.", ge=1, le=100_000_000),
-    ] = 1_000_000
+    ] = MAX_QUEUED
     stop_s: Annotated[
         float,
         Meta(

@@ -11,7 +11,7 @@ from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
-from shared.wire import ClickSpec, Finish
+from shared.wire import Finish
 from workers.old_queue import drain_old
 from workers.runtime import Runtime
 
@@ -137,4 +137,4 @@ class Sweeper:
 
 
 def _is_click(flow: Flow | DamagedFlowError | None) -> bool:
-    return isinstance(flow, Flow) and isinstance(flow.spec, ClickSpec)
+    return isinstance(flow, Flow) and flow.lane == "click"

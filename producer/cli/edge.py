@@ -76,7 +76,13 @@ def connect(settings: "Settings") -> "Reckoner":
 
     url = find_redis(settings)
 
-    return Reckoner(url, prefix=settings.prefix, first_look_s=settings.first_look_s)
+    return Reckoner(
+        url,
+        prefix=settings.prefix,
+        first_look_s=settings.first_look_s,
+        max_queued=settings.max_queued,
+        engine=settings.engine,
+    )
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:

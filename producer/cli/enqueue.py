@@ -1,6 +1,6 @@
 """`reckoner enqueue`: asks for users' lists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,9 @@ from producer.defaults import USERS_AT_ONCE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from producer.answers import Enqueued
     from producer.client import Reckoner
+    from shared.flow_state import Flow
     from shared.settings import Settings
     from shared.wire import Record
 
@@ -40,7 +42,6 @@ def enqueue(
 
     Example: reckoner enqueue 42 43 --wait
     """
-    from shared.errors import FlowFailedError
     from shared.settings import load_settings
 
     settings = load_settings()
@@ -50,21 +51,21 @@ def enqueue(
         return
     wanted = read_users(users, users_file)
 
-    async def ask() -> dict[str, str]:
+    async def ask() -> "dict[str, Flow | None]":
         async with connect(settings) as reckoner:
             record, places = await reckoner.reach(n)
             if wait:
                 return await _wait(reckoner, record, wanted, places, fresh=fresh, as_json=as_json)
-            for start in range(0, len(wanted), USERS_AT_ONCE):
-                some = wanted[start : start + USERS_AT_ONCE]
-                await _enqueue(reckoner, record.generation, some, fresh=fresh, as_json=as_json)
+            await _enqueue(reckoner, record.generation, wanted, fresh=fresh, as_json=as_json)
             return {}
 
     failed = complete(ask())
     if failed:
-        user, reason = next(iter(failed.items()))
-        more = f", and so did {counted(len(failed) - 1, 'other job')}" if len(failed) > 1 else ""
-        raise FlowFailedError(f"The job for user {user} failed{more}: {reason}.", failed=failed)
+        from producer.asking import no_good_end
+
+        user, flow = next(iter(failed.items()))
+        more = f", and {counted(len(failed) - 1, 'other job')} came to no good end either" if len(failed) > 1 else ""
+        raise no_good_end(f"The job for user {user}", flow, more)
 
 
 def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh: bool) -> None:
@@ -93,7 +94,19 @@ async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None,
 
 
 async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
-    for asked in await reckoner.enqueue_many(users, fresh=fresh, generation=generation):
+    from shared.errors import QueueFullError
+
+    for start in range(0, len(users), USERS_AT_ONCE):
+        some = users[start : start + USERS_AT_ONCE]
+        try:
+            _print_asked(await reckoner.enqueue_many(some, fresh=fresh, generation=generation), as_json)
+        except QueueFullError as error:
+            _print_asked(error.taken, as_json)
+            raise QueueFullError(error.queued, error.most, len(users), error.taken, before=start) from error
+
+
+def _print_asked(entries: "Iterable[Enqueued]", as_json: bool) -> None:
+    for asked in entries:
         if as_json:
             print_json({"user": asked.user, "job": asked.job, "cached": asked.job is None})
         else:
@@ -102,9 +115,9 @@ async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], 
 
 async def _wait(
     reckoner: "Reckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
-) -> dict[str, str]:
-    """Print the lists as they come; returns the users whose job failed, with the reason."""
-    failed: dict[str, str] = {}
+) -> "dict[str, Flow | None]":
+    """Print the lists as they come; returns the users whose job came to no good end, with that."""
+    failed: dict[str, Flow | None] = {}
     with going_on("Stopped waiting; the jobs go on."):
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]

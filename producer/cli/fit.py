@@ -88,11 +88,11 @@ async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
 
 
 async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
-    from shared.errors import FlowFailedError
+    from producer.asking import no_good_end
 
     flow = report.flow
     if flow.state != "done":
-        raise FlowFailedError(f"The fit failed: {flow.reason or flow.state}.", job=flow.id)
+        raise no_good_end("The fit", flow)
     generation, current = flow.answer.decode(errors="replace"), await reckoner.results.current()
     duration_s = ((flow.ended_ms or flow.created_ms) - flow.created_ms) / 1000
     end = {

@@ -65,7 +65,8 @@ def _told(report: "JobReport") -> dict[str, Any]:
     from shared.wire import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     flow, spec = report.flow, report.flow.spec
-    told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "state": flow.state}
+    told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
+    told["state"] = flow.state
     match spec:
         case UserSpec() | HistorySpec():
             told |= {"user": spec.user, "generation": spec.generation}
@@ -88,7 +89,7 @@ def _told(report: "JobReport") -> dict[str, Any]:
 
 def _facts(report: "JobReport") -> list[tuple[str, str]]:
     flow, told = report.flow, _told(report)
-    facts = [(name, str(told[name])) for name in ("job", "kind", "state", "reason") if told[name]]
+    facts = [(name, str(told[name])) for name in ("job", "kind", "lane", "state", "reason") if told[name]]
     if "basket" in told:
         facts.append(("basket", counted(len(told["basket"]), "item")))
     asked = ("user", "item", "other", "run", "block", "snapshot", "generation")

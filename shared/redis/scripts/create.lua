@@ -3,22 +3,18 @@
 -- ARGV  lane, life ms, first look ms, prefix of flow keys, how many jobs the lane may hold ('' any number);
 --       for each flow: id, kind, spec, job id, job body
 -- Who joins from the click lane a flow that is on the batch lane raises it: what of it nobody has claimed changes lanes.
--- Answers the ids of the flows that now work for each, new or joined; or how many jobs the lane holds when that is too
--- many for another flow.
+-- Answers how many jobs the lane holds then, and the ids of the flows that now work for each, new or joined: only those before
+-- the first new one for which the lane has no room.
 local lane, life, first_look, flow_prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 expect(KEYS[3], 'zset')
 local lanes = lanes_of(KEYS[1], KEYS[2])
 
-local under_way, new = {}, 0
+local under_way = {}
 for i = 1, (#KEYS - 3) / 3 do
   local id = text_at(KEYS[3 * i + 3])
   under_way[i] = id and unfinished(redis.call('HGET', flow_prefix .. id, 'state')) and id
-  new = new + (under_way[i] and 0 or 1)
 end
-local held = redis.call('ZCARD', lanes[lane])
-if ARGV[5] ~= '' and new > 0 and held >= tonumber(ARGV[5]) then
-  return number(held)
-end
+local room = ARGV[5] ~= '' and tonumber(ARGV[5]) - redis.call('ZCARD', lanes[lane]) or math.huge
 
 local function raise(id)
   local key = flow_prefix .. id
@@ -42,16 +38,20 @@ local ids, made = {}, {}
 for i = 1, (#KEYS - 3) / 3 do
   local flow, job, join = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
   local id, kind, spec, job_id, job_body = unpack(ARGV, 5 * i + 1, 5 * i + 5)
-  ids[i] = under_way[i] or made[join]
-  if not ids[i] then
+  local known = under_way[i] or made[join]
+  if not known and room < 1 then
+    break
+  elseif not known then
+    room, known = room - 1, id
     redis.call('SET', join, id, 'PX', life)
     create_flow({ flow = flow, live = KEYS[3], lanes = lanes, job = job }, {
       id = id, kind = kind, spec = spec, join = join, run = '', block = '', lane = lane, job_id = job_id,
       job_body = job_body, now = now, first_look = first_look, life = life,
     })
-    ids[i], made[join] = id, id
+    made[join] = id
   elseif lane == 'click' then
-    raise(ids[i])
+    raise(known)
   end
+  ids[i] = known
 end
-return ids
+return { number(redis.call('ZCARD', lanes[lane])), unpack(ids) }

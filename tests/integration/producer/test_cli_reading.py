@@ -268,7 +268,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
     assert process.returncode == 1
     first, _, rest = err.splitlines()[-1].partition(" failed, ")
     assert first in {"The job for user 7", "The job for user 8"}
-    assert rest == "and so did 1 other job: its worker died 3 times."
+    assert rest == "and 1 other job came to no good end either: its worker died 3 times."
 
 
 async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:

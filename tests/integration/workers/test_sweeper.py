@@ -98,7 +98,7 @@ async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
     flows = NotedFlows(hand.redis, keys, 1.0)
     flows.noted = []
     await hand.runtime.runs.start(generation.record, 6, 1)
-    await flows.create([world.unfitted.fit], [keys.join_fit("x")])
+    await flows.create([world.unfitted.fit], [keys.join_fit("x")], "batch")
     specs: list[ClickSpec] = [
         UserSpec("Ada", generation.id),
         BasketSpec(ITEMS[:2], generation.id),

@@ -51,7 +51,7 @@ async def test_it_asks_once_for_what_is_not_cached(redis: Redis, reckoner: Recko
         assert flow is not None
         assert (flow.state, flow.spec) == ("split", UserSpec(user, "g"))
         assert await ask(redis, "EXISTS", job_key(Split(job).job_id)) == 1
-    queued = await ask(redis, "ZRANGE", reckoner.keys.click, 0, -1)
+    queued = await ask(redis, "ZRANGE", reckoner.keys.batch, 0, -1)
     # Those of one millisecond are in the order of their ids.
     assert sorted(queued) == sorted(Split(job).job_id.encode() for job in jobs if job)
 
