@@ -9,7 +9,7 @@ from producer.calls import require_lane, require_text, require_texts, told, with
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
 from producer.waiting import patiently
-from shared.errors import FlowUnknownError, QueueFullError, UsageError
+from shared.errors import QueueFullError, UsageError
 from shared.flow_state import Flow
 from shared.results import Answer
 from shared.wire import Lane, Record
@@ -237,17 +237,23 @@ class Reckoner(Operations):
     async def cancel(self, job: str) -> bool:
         """End a job for all who wait for it; they are told. What of it runs ends within a third of a lease.
 
+        A cancelled block of a run counts as failed there. With the id of a run no more of its blocks begin, those under
+        way are cancelled, and it is judged: readers stay with the generation that they have.
+
         Returns:
-            Whether this ended it: False when it had ended before.
+            Whether there was something to cancel: False when it had ended before.
 
         Raises:
-            FlowUnknownError: there is no such job, or it is forgotten.
+            FlowUnknownError: there is no such job or run, or it is forgotten.
         """
         require_text("job", job)
         [flow] = await self.flows.load_many([job])
-        if flow is None:
-            raise FlowUnknownError
-        return await self.flows.cancel(flow)
+        return await (self.flows.cancel(flow) if flow else self._cancel_run(job))
+
+    async def _cancel_run(self, run_id: str) -> bool:
+        more, under_way = await self.runs.curtail((await self._run(run_id)).run)
+        flows = await self.flows.load_many(under_way)
+        return any([more, *[await self.flows.cancel(flow) for flow in flows if flow is not None]])
 
 
 def _asked(users: Sequence[str], cached: Sequence[object], jobs: Iterator[str]) -> list[Enqueued]:

@@ -10,12 +10,12 @@ from redis.exceptions import ResponseError
 
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED, whole_number
-from shared.flows import ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
+from shared.flows import CANCELLED, ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.results import UNNAMED_LIFE_MS
-from shared.wire import RECORD, SPEC, BlockSpec, Finish, Record, Split, encode_job
+from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Finish, Outcome, Record, Split, encode_job
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -185,6 +185,18 @@ class Runs:
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
         arguments += [ENDED_LIFE_MS, keys.events(run_id), generation]
         return bool(await call(self._redis, "close", names, arguments))
+
+    async def curtail(self, run: Run) -> tuple[bool, list[str]]:
+        """Let a run begin no more blocks, so that it is judged when those under way have ended, and does not pass.
+
+        Returns:
+            Whether there were more blocks, and the flows of those under way.
+        """
+        outcome = OUTCOME.encode(Outcome(reason=CANCELLED))
+        names = [self.keys.run(run.id), self.keys.blocks(run.id)]
+        more = await call(self._redis, "curtail", names, [outcome, UNFINISHED_LIFE_MS])
+        flight = await ask(self._redis, "HVALS", self.keys.flight(run.id))
+        return bool(more), [flow_id.decode(errors="replace") for flow_id in flight]
 
     async def has_flipped(self, run_id: str) -> bool:
         """Whether the run has made its generation the current one."""

@@ -7,6 +7,7 @@ import typer
 
 from producer.cli import (
     batch,
+    cancel,
     config,
     dead,
     demo,
@@ -37,8 +38,8 @@ app = typer.Typer(
 )
 # In the order in which somebody meets them.
 for noun in (
-    importing, everybody, fit, enqueue, get, show, similar, batch, job, status, lanes, drain, dead, doctor, config,
-    workers, demo, version,
+    importing, everybody, fit, enqueue, get, show, similar, batch, job, cancel, status, lanes, drain, dead, doctor,
+    config, workers, demo, version,
 ):  # fmt: skip
     noun.register(app)
 

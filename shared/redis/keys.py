@@ -24,9 +24,9 @@
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
-| `p:run:ID` | hash | start, end, tend, flip, close, retry_block | unfinished, ended |
+| `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended |
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
-| `p:run:ID:blocks` | hash, block to outcome | end, retry_block; dropped by close when it passed | unfinished, ended |
+| `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; when it passed dropped | unfinished, ended |
 | `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |
 | `p:night:DATE` | string, run id | start | eight days |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; taken out by retry, retry_block | for ever |

@@ -14,7 +14,10 @@ for i = 1, (#KEYS - 3) / 3 do
   local id = text_at(KEYS[3 * i + 3])
   under_way[i] = id and unfinished(redis.call('HGET', flow_prefix .. id, 'state')) and id
 end
-local room = ARGV[5] ~= '' and tonumber(ARGV[5]) - redis.call('ZCARD', lanes[lane]) or math.huge
+
+local function is_full()
+  return ARGV[5] ~= '' and redis.call('ZCARD', lanes[lane]) >= tonumber(ARGV[5])
+end
 
 local function raise(id)
   local key = flow_prefix .. id
@@ -39,10 +42,10 @@ for i = 1, (#KEYS - 3) / 3 do
   local flow, job, join = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
   local id, kind, spec, job_id, job_body = unpack(ARGV, 5 * i + 1, 5 * i + 5)
   local known = under_way[i] or made[join]
-  if not known and room < 1 then
+  if not known and is_full() then
     break
   elseif not known then
-    room, known = room - 1, id
+    known = id
     redis.call('SET', join, id, 'PX', life)
     create_flow({ flow = flow, live = KEYS[3], lanes = lanes, job = job }, {
       id = id, kind = kind, spec = spec, join = join, run = '', block = '', lane = lane, job_id = job_id,

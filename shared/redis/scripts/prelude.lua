@@ -65,9 +65,9 @@ local function lanes_of(click, batch)
   return { click = click, batch = batch, stock = string.match(batch, '^(.*):batch$'), wakes = click ~= batch }
 end
 
--- The lane of a flow; one that was made before there were lanes has none, and follows its kind.
+-- The lane of a flow; one that was made before there were lanes has none, and follows its kind, as does what is no lane.
 local function lane_of(lane, kind)
-  return lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
+  return (lane == 'click' or lane == 'batch') and lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
 end
 
 -- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease.

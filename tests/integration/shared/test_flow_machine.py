@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import msgspec
@@ -44,9 +44,13 @@ from shared.wire import (
     Chunk,
     ClickSpec,
     FitSpec,
+    FlowTask,
     HistorySpec,
+    Lane,
     QuestionSpec,
+    Reduce,
     SimilarSpec,
+    Split,
     Task,
     UserSpec,
 )
@@ -61,7 +65,10 @@ EXAMPLES = int(os.environ.get("FLOW_MACHINE_EXAMPLES", "0"))
 FIXED_EXAMPLES = 50
 STEPS = 45
 
-FIELDS = ("state", "round", "spec", "plan", "looks", "join", "run", "block", "place", "planned", "rework", "created")
+FIELDS = (
+    "state", "round", "spec", "plan", "looks", "join", "run", "block", "place", "planned", "rework", "created", "lane",
+)  # fmt: skip
+LANES = st.sampled_from(["click", "batch"])
 HARMS = ("lost", "flipped", "stranger's", "unknown", "not UTF-8", "wrong digest")
 LASTING = {"generation", "generation:previous", "generation:newest", "live", "dead", "refused"} | {
     f"queue:{lane}{beside}" for lane in ("click", "batch") for beside in ("", ":leases", ":wake")
@@ -213,6 +220,14 @@ class FlowMachine(RuleBasedStateMachine):
         self.harms: Counter[str] = Counter()
         self.doomed: set[str] = set()
         """Flows that may fail."""
+        self.damaged: set[str] = set()
+        """Flows that may not even know their jobs."""
+        self.cancelled: set[str] = set()
+        """Flows and runs that somebody has cancelled, and runs of which a block was."""
+        self.dropped: set[str] = set()
+        """The jobs that went with them."""
+        self.raised: set[str] = set()
+        """Flows that a click has joined."""
         self.orphans: set[str] = set()
         """Joins that no flow knows any more: they expire, and nobody joins them."""
         self.rank = -1
@@ -282,14 +297,14 @@ class FlowMachine(RuleBasedStateMachine):
         self.newest += 1
         self.do(self.hand.adopt(self.world, self.newest))
 
-    @rule(users=st.lists(st.sampled_from([*USERS, "nobody"]), min_size=1, max_size=4), data=st.data())
-    def users_are_asked_for(self, users: list[str], data: st.DataObject) -> None:
+    @rule(users=st.lists(st.sampled_from([*USERS, "nobody"]), min_size=1, max_size=4), lane=LANES, data=st.data())
+    def users_are_asked_for(self, users: list[str], lane: Lane, data: st.DataObject) -> None:
         generation = self.world.generations[data.draw(st.integers(0, self.newest))].id
         joins = [self.runtime.keys.join_user(generation, user) for user in users]
-        self.create([UserSpec(user, generation) for user in users], joins)
+        self.create([UserSpec(user, generation) for user in users], joins, lane)
 
-    @rule(data=st.data(), count=st.integers(1, 3))
-    def baskets_and_questions_are_asked_for(self, data: st.DataObject, count: int) -> None:
+    @rule(data=st.data(), lane=LANES, count=st.integers(1, 3))
+    def baskets_and_questions_are_asked_for(self, data: st.DataObject, lane: Lane, count: int) -> None:
         generation, keys = self.world.generations[data.draw(st.integers(0, self.newest))].id, self.runtime.keys
         specs = [self.one_of(data, clicks(generation)) for _ in range(count)]
         joins = [
@@ -298,11 +313,26 @@ class FlowMachine(RuleBasedStateMachine):
             else keys.join_question(generation, SPEC.encode(spec))
             for spec in specs
         ]
-        self.create(specs, joins)
+        self.create(specs, joins, lane)
 
-    def create(self, specs: Sequence[ClickSpec], joins: Sequence[str]) -> None:
+    @precondition(lambda self: self._joinable())
+    @rule(data=st.data())
+    def a_click_joins_what_is_on_the_batch_lane(self, data: st.DataObject) -> None:
+        flow = self.one_of(data, self._joinable())
+        before = set(self.queued())
+        self.create([flow.spec], [flow.join], "click")
+        assert flow.id in self.raised
+        assert set(self.queued()) == before, "no job is lost on its way to the other lane"
+
+    def _joinable(self) -> list[Flow]:
+        flows = [flow for flow in self.unfinished() if flow.lane == "batch" and isinstance(flow.spec, ClickSpec)]
+        return [flow for flow in flows if flow.id not in self.damaged]
+
+    def create(self, specs: Sequence[ClickSpec], joins: Sequence[str], lane: Lane) -> None:
         before = {flow.join: flow.id for flow in self.unfinished()}
-        ids = self.do(self.runtime.flows.create(specs, joins))
+        ids = self.do(self.runtime.flows.create(specs, joins, lane))
+        if lane == "click":
+            self.raised.update(ids)
         for join, flow in zip(joins, ids, strict=True):
             assert flow == before.setdefault(join, flow) or before[join] in self.doomed, "asked again, it joins"
             found = self.flow(flow)
@@ -316,7 +346,7 @@ class FlowMachine(RuleBasedStateMachine):
         wanted = self.world.unfitted
         if anew:
             self.world.store.delete("models", wanted.record.model)
-        [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.id)]))
+        [flow] = self.do(self.runtime.flows.create([wanted.fit], [self.runtime.keys.join_fit(wanted.id)], "batch"))
         if flow not in self.flows:
             self.flows.append(flow)
             self.fits += 1
@@ -411,7 +441,8 @@ class FlowMachine(RuleBasedStateMachine):
     def a_job_is_lost(self, data: st.DataObject, what: str) -> None:
         job = self.one_of(data, self.queued())
         if what != "body":
-            self.ask("ZREM", self.runtime.keys.click, job)
+            for queue in self.runtime.keys.lanes:
+                self.ask("ZREM", queue, job)
         if what != "member":
             self.ask("DEL", job_key(job))
 
@@ -468,6 +499,7 @@ class FlowMachine(RuleBasedStateMachine):
         key = self.runtime.keys.flow(flow.id)
         stored: bytes = self.ask("HGET", key, field) or b""
         self.doomed.add(flow.id)
+        self.damaged.add(flow.id)
         if field == "join":
             self.orphans.add(flow.join)
         if how == "lost":
@@ -486,6 +518,40 @@ class FlowMachine(RuleBasedStateMachine):
         flow = self.one_of(data, self.unfinished())
         self.doomed.add(flow.id)
         assert self.do(self.runtime.flows.fail(flow, "it was told to"))
+        self.note()
+
+    @precondition(lambda self: self.flows)
+    @rule(data=st.data())
+    def somebody_cancels(self, data: st.DataObject) -> None:
+        self.do(self._cancel(self.one_of(data, self.flows)))
+        self.note()
+
+    async def _cancel(self, flow_id: str) -> None:
+        [flow] = await self.runtime.flows.load_many([flow_id])
+        assert flow is not None
+        ended = isinstance(flow, Flow) and flow.ended
+        async with self.stage.redis.pubsub() as listener:
+            await listener.subscribe(self.runtime.keys.events(flow_id))
+            await listener.get_message(timeout=5)
+            assert await self.runtime.flows.cancel(flow) == (not ended)
+            told = await listener.get_message(timeout=0 if ended else 5)
+        assert (told and told["data"]) == (None if ended else b"cancelled"), "who waits is told"
+        if not ended:
+            self.cancelled |= {flow_id, flow.run}
+        if isinstance(flow, Flow) and not ended and flow_id not in self.damaged:
+            self.dropped |= {task.job_id for task in wanted(flow)}
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def somebody_cancels_a_run(self, data: st.DataObject) -> None:
+        run = self.do(self.runtime.runs.load(self.one_of(data, self.runs)))
+        more, under_way = self.do(self.runtime.runs.curtail(run))
+        assert more <= (run.state == "run")
+        if more:
+            self.cancelled.add(run.id)
+        self.note()
+        for flow_id in under_way:
+            self.do(self._cancel(flow_id))
         self.note()
 
     @precondition(lambda self: self._dead_flows())
@@ -532,7 +598,24 @@ class FlowMachine(RuleBasedStateMachine):
                 seen = self.ends.setdefault(flow.id, flow)
                 assert (seen.state, seen.ended_ms, seen.answer) == (flow.state, flow.ended_ms, flow.answer)
                 assert flow.state in ENDED
-                assert (flow.state == "failed") == bool(flow.reason)
+                assert (flow.state != "done") == bool(flow.reason)
+                assert (flow.state == "cancelled") == (flow.id in self.cancelled)
+
+    @invariant()
+    def what_was_cancelled_has_no_job_in_any_lane(self) -> None:
+        assert not self.dropped.intersection(self.do(self.hand.queued()))
+
+    @invariant()
+    def each_job_is_on_the_lane_of_its_flow(self) -> None:
+        keys = self.runtime.keys
+        flows = [flow for flow in self.unfinished() if flow.id not in self.damaged]
+        assert all(flow.lane == "click" for flow in flows if flow.id in self.raised)
+        members = {
+            lane: {job.decode() for job in self.ask("ZRANGE", keys.lane(lane), 0, -1)} for lane in get_args(Lane)
+        }
+        for flow in flows:
+            other = members["batch" if flow.lane == "click" else "click"]
+            assert not other.intersection(task.job_id for task in wanted(flow))
 
     @invariant()
     def each_failure_is_one_dead_letter(self) -> None:
@@ -614,8 +697,8 @@ class FlowMachine(RuleBasedStateMachine):
             assert not short.endswith(passing[1]), name
         for flow in await runtime.flows.load_many(self.flows):
             assert isinstance(flow, Flow)
-            assert flow.state in ("done", "failed")
-            if flow.id not in self.doomed and self.harms[flow.id] <= MAX_REWORK:
+            assert flow.state in ENDED
+            if flow.id not in self.doomed | self.cancelled and self.harms[flow.id] <= MAX_REWORK:
                 assert flow.state == "done", flow.reason
             if flow.state == "done":
                 self._check_answer(flow, state)
@@ -649,13 +732,25 @@ class FlowMachine(RuleBasedStateMachine):
         for run_id in self.runs:
             run = await self.runtime.runs.load(run_id)
             assert run is not None
-            assert run.outcome != "refused" or any(letter.of == "block" for letter in left)
+            refusable = run_id in self.cancelled or any(letter.of == "block" for letter in left)
+            assert run.outcome != "refused" or refusable
 
     async def _remove(self) -> None:
         redis = self.stage.redis
         names = [name async for name in redis.scan_iter(match=f"{self.prefix}:*", count=10_000)]
         names += [key(job).encode() for job in self.jobs for key in (job_key, tries_key)]
         await ask(redis, "UNLINK", *names)
+
+
+def wanted(flow: Flow) -> Sequence[FlowTask]:
+    """The jobs that a flow may have in its state."""
+    match flow.state:
+        case "split":
+            return [Split(flow.id)]
+        case "reduce":
+            return [Reduce(flow.id, flow.round)]
+        case _:
+            return [Chunk(flow.id, index, flow.round) for index in range(flow.tasks)]
 
 
 async def _awaited(write: Callable[[], Awaitable[Any]]) -> Any:
