@@ -23,8 +23,10 @@ def cancel(
 ) -> None:
     """Cancel jobs: each ends for all who wait for it, and they are told.
 
-    What a worker computes for it ends within seconds. With the id of a run no more of its blocks begin, those under way
-    are cancelled, and readers stay with the generation that they have. The exit code is 1 if one had ended before.
+    What a worker computes for it ends within seconds.
+    With the id of a run no more of its blocks begin, those under way are
+    cancelled, and readers stay with the generation that they have.
+    The exit code is 1 if one of them had ended before.
 
     Example: reckoner cancel 8c1f0e5d2b7a9436
     """

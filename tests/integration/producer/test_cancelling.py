@@ -105,7 +105,7 @@ async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner
 
 
 def hand_lease(reckoner: Reckoner, job_id: str) -> Lease:
-    return Lease(job_id, reckoner.keys.batch, "a token", 0, lambda: None)
+    return Lease(job_id, reckoner.keys.batch, "a token", 0, lambda: False)
 
 
 async def test_all_who_wait_are_told(reckoner: Reckoner, redis_url: str) -> None:
