@@ -9,7 +9,7 @@ import pytest
 from producer.client import Reckoner
 from shared.errors import DrainRefusedError, UsageError
 from shared.heartbeats import Heartbeats
-from shared.redis.keys import paused_key, wake_key
+from shared.redis.keys import Keys, paused_key, wake_key
 from shared.redis.scripts import ask, call
 from shared.wire import Beat
 from tests.commands import CommandLine
@@ -91,6 +91,9 @@ async def test_only_lanes_of_the_engine_can_be_paused(asked: Asked) -> None:
     client, _, _ = asked
     with pytest.raises(UsageError, match="There is no lane 'night': the lanes are click and batch"):
         await client.pause("night")  # type: ignore[arg-type]
+    client.keys = Keys(client.keys.prefix, engine=False)
+    with pytest.raises(UsageError, match="RECKONER_ENGINE is false, and stock workers have no lanes"):
+        await client.resume("batch")
 
 
 async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) -> None:
