@@ -109,7 +109,8 @@ class Demo:
             await self._system.ready(self._settings.prefix)
             stage.tell(f"an embedded Valkey and {WORKERS} worker processes are ready")
         watched = await asyncio.to_thread(self._watched, report.snapshot_id)
-        async with Reckoner(self._system.url, prefix=self._settings.prefix) as reckoner:
+        settings = self._settings
+        async with Reckoner(self._system.url, prefix=settings.prefix, engine=settings.engine) as reckoner:
             with stages("Building the model", "chunk tasks") as stage:
                 await self._fit(reckoner, report.snapshot_id, stage)
             with stages(f"The list of user {USER}", "chunk tasks") as stage:

@@ -119,7 +119,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         redis_memory_max_bytes=int(info["maxmemory"]) or None,
         workers=[each for each in heard if not each.silent],
         silent=[each for each in heard if each.silent],
-        queues={lane: await read_queue(redis, keys.lane(lane)) for lane in get_args(Lane)},
+        queues=await read_queues(redis, keys),
         flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
         runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
         generation=pointers[0],
@@ -143,8 +143,13 @@ async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
     return {kind.decode(errors="replace"): int(count) for kind, count in counts.items() if count.isdigit()}
 
 
-async def read_queue(redis: "Redis", queue: str) -> Queue:
-    """A lane's queue as it is now."""
+async def read_queues(redis: "Redis", keys: "Keys") -> dict[Lane, Queue]:
+    """The lanes as they are now; stock workers have one queue, which counts as that of the batch lane."""
+    lanes: tuple[Lane, ...] = get_args(Lane) if keys.engine else ("batch",)
+    return {lane: await _read_queue(redis, keys.lane(lane)) for lane in lanes}
+
+
+async def _read_queue(redis: "Redis", queue: str) -> Queue:
     waiting = int(await ask(redis, "ZCOUNT", queue, "-inf", f"({CLAIMED}"))
     running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, "+inf"))
     first = await ask(redis, "ZRANGE", queue, 0, 0, "WITHSCORES")

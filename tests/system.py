@@ -44,10 +44,10 @@ T = TypeVar("T")
 class Workers:
     """A supervisor and its worker processes."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path, cwd: Path = ROOT) -> None:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environ, stdin=DEVNULL, stderr=file, start_new_session=True
+                command, cwd=cwd, env=environ, stdin=DEVNULL, stderr=file, start_new_session=True
             )
 
     @property
@@ -94,7 +94,7 @@ class System:
         self._inherited["PYTHONPATH"] = str(ROOT)
         self._given = {"home": home, **settings}
         self.settings: Settings = load_settings(self.environ())
-        self.keys = Keys(self.settings.prefix)
+        self.keys = Keys(self.settings.prefix, self.settings.engine)
         self.store = open_store(self.settings.store_location)
         self.log = home / "workers.log"
         self._workers: list[Workers] = []
@@ -121,11 +121,12 @@ class System:
         self.server = start_server(self.home, appendfsync=appendfsync)
 
     def start_workers(
-        self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), **settings: object
+        self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), root: Path = ROOT, **settings: object
     ) -> Workers:
-        """Start workers under a supervisor of their own; the settings are for these."""
+        """Start workers under a supervisor of their own, of another checkout if need be; the settings are for these."""
         command = [self.python, *program, "--processes", str(processes)]
-        self._workers.append(Workers(command, self.environ(**settings), self.log))
+        environ = self.environ(**settings) | {"PYTHONPATH": str(root)}
+        self._workers.append(Workers(command, environ, self.log, root))
         return self._workers[-1]
 
     @property
@@ -141,7 +142,10 @@ class System:
     @asynccontextmanager
     async def reckoner(self) -> AsyncIterator[Reckoner]:
         """A client."""
-        client = Reckoner(self.server.url, prefix=self.settings.prefix, first_look_s=self.settings.first_look_s)
+        settings = self.settings
+        client = Reckoner(
+            self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s, engine=settings.engine
+        )
         async with client:
             yield client
 

@@ -40,7 +40,7 @@ class Site:
     @property
     def keys(self) -> Keys:
         """The keys under the prefix."""
-        return Keys(self.settings.prefix)
+        return Keys(self.settings.prefix, self.settings.engine)
 
     @property
     def results(self) -> Results:

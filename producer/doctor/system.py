@@ -1,16 +1,14 @@
 """What the doctor looks at of this system in Redis: its workers, its queue, its generations, what failed."""
 
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 from producer.doctor.findings import Check, WrongError
 from producer.doctor.server import MOST_SKEW_S, Site
-from producer.status import now_ms, read_queue
+from producer.status import now_ms, read_queues
 from shared.heartbeats import Heard, Heartbeats
 from shared.nightly import last_due, parse_nightly
 from shared.redis.scripts import ask
 from shared.version import installed_version
-from shared.wire import Lane
 
 # A job that waits this long while a worker has nothing to do is not being claimed.
 STUCK_AFTER_MS = 300_000
@@ -54,7 +52,7 @@ async def releases(site: Site) -> str:
 
 async def queue(site: Site) -> str:
     """Nothing waits for long in a paused lane, or beside a worker that has nothing to do."""
-    lanes = {lane: await read_queue(site.redis, site.keys.lane(lane)) for lane in get_args(Lane)}
+    lanes = await read_queues(site.redis, site.keys)
     found = await heard(site)
     for lane, queue in lanes.items():
         if queue.waiting and (queue.paused_ms or 0) > STUCK_AFTER_MS:
