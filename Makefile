@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres fuzz chaos soak bench-queue docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -33,7 +33,7 @@ help: ## list the targets
 demo: .venv/demo.installed ## recommendations from real data, start to finish, on this machine
 	@.venv/bin/reckoner demo
 
-test: lint test-node ## everything that must hold: format, lint, types, layers, all tests
+test: lint test-node test-upgrade ## everything that must hold: format, lint, types, layers, all tests
 	$(section) "Tests (pytest)"
 	@$(pytest)
 
@@ -80,6 +80,18 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 
 test-postgres: .venv/dev.installed ## the tests with a server from Debian's PostgreSQL, which is fetched where it is not installed
 	@$(pytest) -m postgres
+
+# The last commit with the workers and the queue of release 0.1.0.
+released := 39d2261
+test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1; that of 0.1.0)
+	$(section) "Beside revision $(or $(REV),$(released))"
+	@if git cat-file -e "$(or $(REV),$(released))^{commit}" 2>/dev/null; then \
+		UPGRADE_REVISION="$(or $(REV),$(released))" $(pytest) -m upgrade tests/acceptance; \
+	elif [ -n "$(REV)" ]; then \
+		echo "There is no revision $(REV) here." >&2; exit 1; \
+	else \
+		echo "NOT RUN: the history is not here, or not that far back: this needs a clone with git, and a whole one."; \
+	fi
 
 fuzz: .venv/dev.installed ## made and mutated files, ids, settings, arguments and job bytes (SECONDS=600 SEED=...)
 	@FUZZ_SECONDS=$(or $(SECONDS),600) FUZZ_SEED=$(or $(SEED),$$(date +%s)) $(pytest) --capture=no tests/acceptance/test_fuzz.py

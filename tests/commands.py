@@ -29,9 +29,10 @@ class Ended:
 
 
 class CommandLine:
-    """The command line under some settings, without those of whoever runs the tests."""
+    """The command line under some settings, without those of whoever runs the tests; of another checkout if need be."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, root: Path = ROOT, **settings: object) -> None:
+        self._root = root
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
         self.environ = inherited | {f"RECKONER_{name.upper()}": str(value) for name, value in settings.items()}
 
@@ -39,7 +40,7 @@ class CommandLine:
         """Run a command to its end."""
         done = subprocess.run(
             [sys.executable, "-m", "producer", *arguments],
-            cwd=ROOT,
+            cwd=self._root,
             env=self.environ | dict(environ or {}),
             input=given,
             capture_output=True,
@@ -52,7 +53,7 @@ class CommandLine:
         """Start a command; whoever does ends it."""
         return subprocess.Popen(
             [sys.executable, "-m", "producer", *arguments],
-            cwd=ROOT,
+            cwd=self._root,
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -73,7 +74,7 @@ class CommandLine:
         ]
         done = subprocess.run(
             [sys.executable, "-c", "\n".join(lines)],
-            cwd=ROOT,
+            cwd=self._root,
             env=self.environ,
             capture_output=True,
             text=True,

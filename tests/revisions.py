@@ -1,0 +1,46 @@
+"""Other revisions of this repository, out of git, and what each side of two that share a Redis is asked."""
+
+import asyncio
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from tests.commands import CommandLine
+from tests.system import ROOT, System, Workers
+
+
+def check_out(revision: str, directory: Path) -> Path:
+    """Lay the files of a revision into a directory, and make sure that they are what is run there."""
+    archive = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(directory, filter="data")
+    look = "import producer, shared, workers; print(*producer.__path__, *shared.__path__, *workers.__path__, sep='\\n')"
+    shown = subprocess.run([sys.executable, "-c", look], cwd=directory, check=True, capture_output=True, text=True)
+    assert {Path(path).parent for path in shown.stdout.splitlines()} == {directory}
+    return directory
+
+
+class Side:
+    """The workers and the command line of one revision."""
+
+    def __init__(self, system: System, root: Path, *options: str) -> None:
+        self._system, self._root, self._options = system, root, options
+        self.commands = CommandLine(root, redis_url=system.server.url, home=system.home, first_look_s=0.2)
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether its workers are those of the engine."""
+        return (self._root / "workers" / "engine").is_dir()
+
+    def start(self) -> Workers:
+        """Start one worker."""
+        return self._system.start_workers(program=("-m", "workers", *self._options), root=self._root)
+
+    async def say(self, *arguments: str) -> list[Any]:
+        """What a command prints, which has to succeed and to have nothing to complain of."""
+        told = await asyncio.to_thread(self.commands.run, *arguments, "--json")
+        assert told.code == 0, (self._root, arguments, told)
+        return told.objects
