@@ -19,6 +19,9 @@ hashed := --require-hashes --only-binary :all:
 editable := --quiet --no-deps --no-build-isolation --editable .
 # Tests choose their settings themselves.
 pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
+# Many tests wait for a process, and another one may use the processor meanwhile. What a file shares is made once, and the
+# files with the longest tests, which are the first ones, begin first.
+side_by_side := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
@@ -35,7 +38,7 @@ demo: .venv/demo.installed ## recommendations from real data, start to finish, o
 
 test: lint test-node test-upgrade ## everything that must hold: format, lint, types, layers, all tests
 	$(section) "Tests (pytest)"
-	@$(pytest)
+	@$(pytest) $(side_by_side)
 
 lint: .venv/dev.installed ## format, lint, types, layers
 	$(section) "Format (ruff)"
