@@ -36,7 +36,7 @@ help: ## list the targets
 demo: .venv/demo.installed ## recommendations from real data, start to finish, on this machine
 	@.venv/bin/reckoner demo
 
-test: lint test-node test-upgrade ## everything that must hold: format, lint, types, layers, all tests
+test: lint test-node ## everything that must hold: format, lint, types, layers, all tests
 	$(section) "Tests (pytest)"
 	@$(pytest) $(side_by_side)
 

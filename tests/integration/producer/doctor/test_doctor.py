@@ -65,7 +65,7 @@ async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: i
     """A worker's beat, with its clock so much behind the server's."""
     seconds, _ = await ask(redis, "TIME")
     now_ms = int(seconds) * 1000 - late_ms
-    beat = Beat(1, worker, "host", 1, installed_version(), now_ms - 60_000, now_ms, 10**8, [])
+    beat = Beat(1, worker, "host", 1, installed_version(), now_ms - 60_000, now_ms, 10**8, [], 60_000)
     fields = {name: getattr(beat, name) for name in beat.__struct_fields__} | changes
     await Heartbeats(redis, Keys(settings.prefix)).say(Beat(**fields))
 
