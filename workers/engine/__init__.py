@@ -12,8 +12,9 @@ arq stays the queue: its job keys, functions, cron, hooks and its `Job` are used
 | `Worker.heart_beat`, `record_health` | has one health key for all workers of a queue |
 | `Worker.handle_sig`, `handle_sig_wait_for_completion` | cancels its own loop, and with it what that was just doing |
 | `Worker.close` | deletes the health key of all workers |
+| `Worker._cancel_aborted_jobs` | ends at a member that is no text, and forgets none |
 | `ArqRedis.enqueue_job` | takes three round trips, and wakes nobody |
 
-`Worker.run_cron` and `_cancel_aborted_jobs` are called as they are. A test holds the sources of all these, so that
+`Worker.run_cron` is called as it is. A test holds the sources of all these, so that
 another arq cannot pass unseen.
 """

@@ -53,8 +53,8 @@ class Claim(NamedTuple):
     next_ms: int | None
     """In how many milliseconds something that is known of now can be claimed; None when nothing is known."""
     lapsed: int
-    suspect: bool
-    """Whether a job that may have ended its worker waits for a worker that runs nothing."""
+    suspect: int | None
+    """The lane in which a job that may have ended its worker waits for a worker that runs nothing."""
 
 
 class Settled(NamedTuple):
@@ -89,15 +89,15 @@ class Claims:
             Claimed(flat[at] - 1, flat[at + 1], int(flat[at + 2]), flat[at + 3], flat[at + 4])
             for at in range(0, len(flat), 5)
         ]
-        return Claim(jobs, int(next_ms) if next_ms else None, lapsed, suspect == b"1")
+        return Claim(jobs, int(next_ms) if next_ms else None, lapsed, int(suspect) - 1 if suspect else None)
 
-    async def renew(self, queue: str, leases: Sequence[Lease]) -> list[str]:
-        """Renew leases of one queue; returns the jobs that are no longer under them."""
+    async def renew(self, queue: str, leases: Sequence[Lease]) -> list[int]:
+        """Renew leases of one queue; returns which of them are lost, from 0."""
         arguments: list[Value] = [self._lease_ms]
         for lease in leases:
             arguments += [lease.job_id, lease.token]
-        lost: list[bytes] = await call(self._redis, "renew", [queue], arguments)
-        return [job_id.decode() for job_id in lost]
+        lost: list[int] = await call(self._redis, "renew", [queue], arguments)
+        return [number - 1 for number in lost]
 
     async def settle(self, queue: str, ended: Sequence[Settled]) -> int:
         """Settle jobs of one queue; returns how many were still under their claims. It is safe to do again."""
@@ -107,6 +107,10 @@ class Claims:
     async def release(self, tokens: Sequence[str]) -> int:
         """Give back what was claimed under these tokens, whatever it was; returns how much that is."""
         return int(await call(self._redis, "release", self._place.lanes, tokens))
+
+    async def take_unheld(self) -> int:
+        """Let go of what nobody holds in the lanes, as no script leaves it behind; returns how much that is."""
+        return sum([int(await call(self._redis, "unheld", [queue])) for queue in self._place.lanes])
 
     async def say(self, word: str) -> None:
         """Tell this worker something, whatever it waits for."""

@@ -24,16 +24,25 @@ def backoff_ms(tries: int) -> int:
     return int(longest * random.uniform(0.5, 1.5))
 
 
-def after_error(error: Exception, tries: int, max_tries: int) -> tuple[How, int]:
-    """How a job is settled that has raised in its try number `tries`, and in how many milliseconds it comes again."""
+class OverranError(Exception):
+    """The job ran longer than it may."""
+
+
+def after_error(error: Exception, tries: int, max_tries: int, retries: bool = True) -> tuple[How, int]:
+    """How a job is settled that has raised in its try number `tries`, and in how many milliseconds it comes again.
+
+    Without `retries` it does so only where this was no try.
+    """
     if isinstance(error, NotNowError):
         return "back", 0
+    # What ran too long would do so again.
+    if not retries or isinstance(error, OverranError):
+        return "done", 0
     if isinstance(error, Retry):
         return "later", error.defer_score or 0
     if isinstance(error, RetryJob):
         return "later", 0
-    # What ran too long would do so again.
-    if isinstance(error, TimeoutError) or tries >= max_tries:
+    if tries >= max_tries:
         return "done", 0
     return "later", backoff_ms(tries)
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from arq.constants import keep_cronjob_progress
 from arq.jobs import SerializationError, deserialize_job_raw, serialize_result
 from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
 from shared.redis.connections import is_server_trouble
 from shared.redis.scripts import Lease
-from workers.engine.claims import Settled
-from workers.engine.outcomes import after_error, most_tries
+from workers.engine.claims import How, Settled
+from workers.engine.outcomes import OverranError, after_error, most_tries
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
@@ -37,6 +36,10 @@ class Running:
     tries: int
     """Its try, from 1."""
     body: bytes | None
+    suspect: bool
+    """Whether it was tried before, and runs alone."""
+    ctx: dict[Any, Any] | None = None
+    """What its function was called with; None when none was."""
     why: Why | None = None
     settled: Settled | None = None
     """How it ended; None while it runs, and when there is nothing left to say of it."""
@@ -55,26 +58,28 @@ class _Call:
     first_try: int | None
 
 
+UNKNOWN = _Call("<unknown>", (), {}, 0, None)
+
+
 class _RefusedError(Exception):
     """A job that no function can be called for."""
 
 
 async def run_to_end(worker: "EngineWorker", running: Running) -> None:
     """Run a job, and note in `running` how it is to be settled."""
-    call = _Call("<unknown>", (), {}, 0, None)
-    started_ms = _now_ms()
+    call, started_ms = UNKNOWN, _now_ms()
     function: Function | CronJob | None = None
     try:
         call = _read(worker, running)
         function = worker.functions.get(call.function)
         result = await _run(worker, running, call, function)
     except asyncio.CancelledError as error:
-        _note_cancelled(worker, running, call, error, started_ms)
+        note_cancelled(worker, running, error, call, started_ms)
     except Exception as error:
         _note_error(worker, running, call, function, error, started_ms)
     else:
         worker.jobs_complete += 1
-        _finish(worker, running, call, function, result, started_ms)
+        _end(worker, running, call, function, result, started_ms)
 
 
 def _read(worker: "EngineWorker", running: Running) -> _Call:
@@ -99,7 +104,7 @@ async def _run(worker: "EngineWorker", running: Running, call: _Call, function: 
     if worker.allow_abort_jobs and await worker.is_aborted(lease.job_id):
         running.why = "aborted"
         raise asyncio.CancelledError
-    ctx = {
+    running.ctx = ctx = {
         **worker.ctx,
         "job_id": lease.job_id,
         "job_try": running.tries,
@@ -109,17 +114,28 @@ async def _run(worker: "EngineWorker", running: Running, call: _Call, function: 
     }
     if worker.on_job_start:
         await worker.on_job_start(ctx)
+    limit_s = worker.job_timeout_s if function.timeout_s is None else function.timeout_s
+    limit = asyncio.timeout(limit_s)
     try:
-        async with asyncio.timeout(worker.job_timeout_s if function.timeout_s is None else function.timeout_s):
+        async with limit:
             return await function.coroutine(ctx, *call.arguments, **call.options)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise OverranError(f"it ran longer than {limit_s:g} s") from error
     finally:
         if worker.on_job_end:
             await worker.on_job_end(ctx)
 
 
-def _note_cancelled(
-    worker: "EngineWorker", running: Running, call: _Call, error: asyncio.CancelledError, started_ms: int
+def note_cancelled(
+    worker: "EngineWorker",
+    running: Running,
+    error: asyncio.CancelledError,
+    call: _Call = UNKNOWN,
+    started_ms: int = 0,
 ) -> None:
+    """Note how a job is to be settled that was cancelled, be it before it began."""
     lease = running.lease
     if lease.job_id in worker.aborting_tasks:
         worker.aborting_tasks.remove(lease.job_id)
@@ -150,10 +166,10 @@ def _note_error(
         return
     refused = isinstance(error, _RefusedError)
     most = 0 if refused or function is None else most_tries(function, worker.max_tries)
-    how, delay_ms = after_error(error, running.tries, most)
+    how, delay_ms = after_error(error, running.tries, most, worker.retry_jobs)
     if how != "done":
         worker.jobs_retried += 1
-        running.settled = Settled(lease.job_id, lease.token, how, delay_ms)
+        running.settled = Settled(lease.job_id, lease.token, how, delay_ms, b"%d" % running.tries)
         if how == "later":
             log.warning(
                 "a job will be tried again", job=lease.job_id, tries=running.tries, error=type(error).__name__,
@@ -161,31 +177,30 @@ def _note_error(
             )  # fmt: skip
         return
     worker.jobs_failed += 1
-    reason = str(error) if refused else f"{type(error).__name__} in try {running.tries}"
-    log.error("a job failed", job=lease.job_id, reason=reason, exc_info=None if refused else error)
-    shown = JobExecutionFailed(reason) if refused else error
-    data, life_ms = _result(worker, running, call, function, shown, started_ms)
+    told = refused or isinstance(error, OverranError)
+    reason = str(error) if told else f"{type(error).__name__} in try {running.tries}"
+    log.error("a job failed", job=lease.job_id, reason=reason, exc_info=None if told else error)
+    shown = JobExecutionFailed(reason) if refused else TimeoutError(reason) if told else error
     # Where the body is gone there is nothing to keep.
-    running.settled = Settled(lease.job_id, lease.token, "done", life_ms, data, reason if running.body else "")
+    _end(worker, running, call, function, shown, started_ms, reason if running.body else "")
 
 
-def _finish(
+def _end(
     worker: "EngineWorker",
     running: Running,
     call: _Call,
     function: "Function | CronJob | None",
     result: Any,
     started_ms: int,
+    reason: str = "",
 ) -> None:
     lease = running.lease
     if lease.closed:
         return
-    if hasattr(function, "next_run"):
-        # Another worker whose clock is late may create the same tick again.
-        running.settled = Settled(lease.job_id, lease.token, "kept", keep_cronjob_progress * 1000)
-        return
+    # Another worker whose clock is late may create the same tick again.
+    how: How = "kept" if hasattr(function, "next_run") else "done"
     data, life_ms = _result(worker, running, call, function, result, started_ms)
-    running.settled = Settled(lease.job_id, lease.token, "done", life_ms, data)
+    running.settled = Settled(lease.job_id, lease.token, how, life_ms, data, reason)
 
 
 def _result(

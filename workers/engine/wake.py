@@ -1,15 +1,17 @@
 """Waiting for jobs: one task with a connection of its own that blocks on the lists by which workers are woken."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import wake_key
 from shared.redis.refusals import is_wrong_type
-from shared.redis.scripts import ask
+from shared.redis.scripts import ask, call
 from workers.engine.claims import Place, decode_mail
 
 # How long one wait lasts at the server; a connection that is gone is noticed soon after.
@@ -49,11 +51,18 @@ class Wake:
                 await self._wait()
             except Exception as error:
                 if is_wrong_type(error):
-                    log.warning("a wake list is none, and waits to be set aside")
+                    log.warning("a list that wakes workers is none, and is made one")
+                    await self._make_lists()
                 elif not is_server_trouble(error):
                     raise
                 self._ready.set()
                 await asyncio.sleep(KNOCK_S)
+
+    async def _make_lists(self) -> None:
+        """Take over what is no list: a claim does so with those of the lanes, and who sends mail with this worker's."""
+        self._woken()
+        with contextlib.suppress(RedisError):
+            await call(self._redis, "tell", [self._place.mail], ["stir"])
 
     async def _wait(self) -> None:
         self._blocked_on = self._lanes
@@ -68,4 +77,5 @@ class Wake:
             self._ready.set()
             self._mailed(popped[1].decode(errors="replace"))
         else:
+            self._ready.clear()
             self._woken()

@@ -6,8 +6,8 @@ import math
 import os
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from signal import Signals
 from typing import Any
@@ -24,15 +24,17 @@ from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Lease, ask
 from workers.engine.claims import Claimed, Claims, Place, Settled
-from workers.engine.connection import EngineRedis
-from workers.engine.running import Running, run_to_end
+from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
+from workers.engine.outcomes import backoff_ms
+from workers.engine.running import Running, note_cancelled, run_to_end
 from workers.engine.wake import Wake
 
 # Between two claims at most, should nobody have been woken.
 LOOK_S = 2.0
 CRON_S = 0.5
-# While Redis is away no claim is answered; what the first ones of many may have claimed has lapsed since.
-MOST_UNANSWERED = 50
+CANCEL_S = 1.0
+# After a day nobody waits any more for the end of a job that was to be aborted.
+FORGET_S = 86_400.0
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 # After so long without trouble the next is a new one.
@@ -57,6 +59,8 @@ class EngineWorker(Worker):
         super().__init__(functions, queue_name=place.lanes[0], **options)
         if not isinstance(self._pool, EngineRedis):
             raise TypeError("the pool of an engine is an EngineRedis")
+        if self.max_jobs > JOBS_AT_ONCE:
+            raise ValueError(f"an engine runs at most {JOBS_AT_ONCE} jobs at once")
         self.place = place
         self.lease_s = lease_s
         self._waiting = waiting
@@ -65,16 +69,20 @@ class EngineWorker(Worker):
         self._stir = asyncio.Event()
         self._running: dict[asyncio.Task[Any], Running] = {}
         self._ended: list[Running] = []
+        self._after = set[asyncio.Task[None]]()
         # Tokens of claims whose answer has not arrived.
-        self._unanswered = deque[str](maxlen=MOST_UNANSWERED)
+        self._unanswered: list[str] = []
         self._token_taken = False
         # Whether a claim may bring something: the last one was full, or a job is being ended that may have made others.
         self._more = True
         self._closing = False
         self._look_at = 0.0
-        self._suspect_waits = False
+        # The lane in which a job waits that is to run alone.
+        self._suspect_lane: int | None = None
         self._backoff_s = 0.0
         self._pause_until = -math.inf
+        # When Redis last did all that it was asked.
+        self._well_at = time.monotonic()
         self._stopping = False
         self._drained = False
         self._grace_until: float | None = None
@@ -120,7 +128,7 @@ class EngineWorker(Worker):
         try:
             await super().run_cron(n, delay, num_windows)
         except Exception as error:
-            if not is_server_trouble(error):
+            if not is_server_trouble(error) and not is_wrong_type(error):
                 raise
             log.warning("redis refused a tick", error=type(error).__name__)
 
@@ -130,7 +138,8 @@ class EngineWorker(Worker):
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
-        background = [asyncio.create_task(self._wake.run()), asyncio.create_task(self._keep_leases())]
+        always = self._wake.run(), self._keep_leases(), self._keep_order()
+        background = [asyncio.create_task(task) for task in always]
         if self.cron_jobs:
             background.append(asyncio.create_task(self._keep_cron()))
         if self.allow_abort_jobs:
@@ -149,7 +158,7 @@ class EngineWorker(Worker):
         """Close the connections of a worker that has stopped; what still runs is handed back first."""
         if not self._pool:
             return
-        if self._running:
+        if self._running or self._ended or self._unanswered:
             self.stop(0.0)
             await self._work([])
         if self.on_shutdown:
@@ -171,12 +180,17 @@ class EngineWorker(Worker):
             for task in background:
                 if task.done():
                     task.result()
-            if time.monotonic() < self._pause_until:
-                await asyncio.sleep(self._pause_until - time.monotonic())
+            if (pause_s := self._pause_until - time.monotonic()) > 0:
+                await asyncio.sleep(pause_s)
             await self._turn()
-            if self._ended or self._pause_until > time.monotonic():
+            if self._ended or self._unanswered or self._pause_until > time.monotonic():
+                if self._stopping and not self._running and time.monotonic() - self._well_at > self.lease_s:
+                    log.warning("the worker leaves what it has to its leases", jobs=len(self._ended))
+                    return
                 continue
-            if not self._running and (self._stopping or (self.burst and await self._is_burst_over())):
+            self._well_at = time.monotonic()
+            idle = not self._running and not self._after
+            if idle and (self._stopping or (self.burst and await self._is_burst_over())):
                 return
             await self._wait()
 
@@ -191,44 +205,48 @@ class EngineWorker(Worker):
         settling = [asyncio.create_task(self._claims.settle(queue, batch)) for queue, batch in batches.items()]
         if settling:
             await asyncio.sleep(0)
-        await self._claim()
         try:
+            await self._claim()
             await asyncio.gather(*settling)
-        except Exception as error:
+        except BaseException as error:
             # What was settled all the same is no longer under its claim, and settling it again changes nothing.
             self._ended = ended + self._ended
+            if not isinstance(error, Exception):
+                raise
             self._back_off(error)
+        else:
+            self._call_after(ended)
 
     async def _claim(self) -> None:
         """Claim for the free slots if that may bring something, and start what was claimed."""
         room, lanes = self._room()
         due = self._more or self._closing or time.monotonic() >= self._look_at
         # A token that was taken while there was no room is another worker's: an empty claim tells one.
-        if not (self._token_taken or (room > 0 and due)):
+        if not (self._token_taken or self._unanswered or (room > 0 and due)):
             return
         self._token_taken = self._closing = False
         self._more, self._look_at = True, time.monotonic() + LOOK_S
-        token = os.urandom(12).hex()
+        token = _fresh_token()
         try:
             if self._unanswered:
                 await self._claims.release(self._unanswered)
-                self._unanswered.clear()
+            self._unanswered = [token]
             claim = await self._claims.claim(token, room, lanes, alone=not self._busy)
         except Exception as error:
-            self._unanswered.append(token)
             self._back_off(error)
             return
+        self._unanswered = []
         if claim.lapsed:
             log.warning("leases have lapsed", jobs=claim.lapsed)
         for job in claim.jobs:
             self._start(job, token)
         if claim.next_ms is not None:
             self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
-        self._suspect_waits = claim.suspect
+        self._suspect_lane = claim.suspect
         # Where a lane gave all it had and could have given more, whoever makes its next job wakes somebody.
         taken = Counter(job.lane for job in claim.jobs)
         full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))
-        self._more = claim.suspect or full
+        self._more = claim.suspect is not None or full
 
     def _room(self) -> tuple[int, list[int]]:
         """How many jobs may be claimed now, and how many of each lane."""
@@ -241,7 +259,11 @@ class EngineWorker(Worker):
         others = len(self.place.lanes) - 1
         kept = others * max(1, self.max_jobs // KEPT_SHARE) if self.max_jobs > others else 0
         taken = Counter(running.lane for running in busy)
-        return room, [max(0, self.max_jobs - kept - taken[lane]) for lane in range(others + 1)]
+        lanes = [max(0, self.max_jobs - kept - taken[lane]) for lane in range(others + 1)]
+        if self._suspect_lane is not None and not busy:
+            # It has waited until nothing runs here, and does not wait for the lanes before its own.
+            lanes = [most if lane == self._suspect_lane else 0 for lane, most in enumerate(lanes)]
+        return room, lanes
 
     @property
     def _busy(self) -> list[Running]:
@@ -251,7 +273,7 @@ class EngineWorker(Worker):
     @property
     def _is_to_run_alone(self) -> bool:
         """Whether nothing is to begin beside what runs: it is a suspect, or one waits for its end."""
-        return self._suspect_waits or any(running.tries > 1 for running in self._running.values())
+        return self._suspect_lane is not None or any(running.suspect for running in self._running.values())
 
     def _start(self, job: Claimed, token: str) -> None:
         queue = self.place.lanes[job.lane]
@@ -261,7 +283,7 @@ class EngineWorker(Worker):
             self._refuse(queue, job, token)
             return
         lease = Lease(job_id, queue, token, job.place, self._on_closing)
-        running = Running(lease, job.lane, job.tries + 1, job.body)
+        running = Running(lease, job.lane, job.tries + 1, job.body, job.tries > 0)
         task = self.loop.create_task(run_to_end(self, running))
         self._running[task] = running
         self.tasks[job_id] = self.job_tasks[job_id] = task
@@ -269,7 +291,8 @@ class EngineWorker(Worker):
 
     def _refuse(self, queue: str, job: Claimed, token: str) -> None:
         log.warning("a job was refused whose id is no text", size=len(job.job_id))
-        refused = Running(Lease("", queue, token, job.place, self._on_closing), job.lane, job.tries + 1, None)
+        lease = Lease("", queue, token, job.place, self._on_closing)
+        refused = Running(lease, job.lane, job.tries + 1, None, job.tries > 0)
         refused.settled = Settled(job.job_id, token, "done", reason="its id is not UTF-8")
         self._ended.append(refused)
 
@@ -278,13 +301,36 @@ class EngineWorker(Worker):
         job_id = running.lease.job_id
         if self.tasks.get(job_id) is task:
             del self.tasks[job_id], self.job_tasks[job_id]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            note_cancelled(self, running, asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
             log.error("the engine failed at a job", job=job_id, exc_info=error)
-        if running.settled is None and not running.lease.closed and running.why != "lost":
-            running.settled = Settled(job_id, running.lease.token, "back")
+            tries = running.tries
+            running.settled = Settled(job_id, running.lease.token, "later", backoff_ms(tries), b"%d" % tries)
+        self.aborting_tasks.discard(job_id)
         if running.in_trouble:
             self._back_off(None)
         self._ended.append(running)
+        self._stir.set()
+
+    def _call_after(self, ended: Sequence[Running]) -> None:
+        """Tell who wants to know it of the jobs that have been called and are settled."""
+        if not self.after_job_end:
+            return
+        for running in ended:
+            if running.ctx is not None and running.why != "lost":
+                task = self.loop.create_task(self._after_job(running.lease.job_id, self.after_job_end(running.ctx)))
+                self._after.add(task)
+                task.add_done_callback(self._on_after)
+
+    async def _after_job(self, job_id: str, hook: Awaitable[None]) -> None:
+        try:
+            await hook
+        except Exception:
+            log.exception("what is called after a job failed", job=job_id)
+
+    def _on_after(self, task: asyncio.Task[None]) -> None:
+        self._after.discard(task)
         self._stir.set()
 
     def _back_off(self, error: Exception | None) -> None:
@@ -324,14 +370,14 @@ class EngineWorker(Worker):
         self._stir.clear()
 
     def _cancel_all(self) -> None:
-        """Cancel what runs, upon which it is handed back."""
-        self._grace_until = None
+        """Cancel what runs, upon which it is handed back; again after a while, since a job may lose a cancellation."""
         late = [(task, running) for task, running in self._running.items() if not running.lease.closed]
+        self._grace_until = time.monotonic() + CANCEL_S if late else None
+        if new := sum(running.why != "stop" for _, running in late):
+            log.info("jobs are handed back", count=new)
         for task, running in late:
             running.why = "stop"
             task.cancel()
-        if late:
-            log.info("jobs are handed back", count=len(late))
 
     def _on_closing(self) -> bool:
         self._closing = True
@@ -356,22 +402,35 @@ class EngineWorker(Worker):
         while True:
             await asyncio.sleep(self.lease_s / 3)
             for queue in self.place.lanes:
-                held = {
-                    running.lease.job_id: (task, running)
-                    for task, running in self._running.items()
+                tasks = {running: task for task, running in self._running.items()}
+                held = [
+                    running
+                    for running in (*tasks, *self._ended)
                     if running.lease.queue == queue and not running.lease.closing
-                }
+                ]
                 if not held:
                     continue
                 try:
-                    lost = await self._claims.renew(queue, [running.lease for _, running in held.values()])
+                    lost = await self._claims.renew(queue, [running.lease for running in held])
                 except Exception as error:
                     self._back_off(error)
                     continue
-                for task, running in (held[job_id] for job_id in lost if job_id in held):
-                    if not running.lease.closing and not task.done():
+                for running in (held[number] for number in lost):
+                    task = tasks.get(running)
+                    if task and not task.done() and not running.lease.closing:
                         running.why = "lost"
                         task.cancel()
+
+    async def _keep_order(self) -> None:
+        """Mend what others have done to the leases: no script leaves a job claimed and without one."""
+        while True:
+            await asyncio.sleep(self.lease_s * random.uniform(1.0, 3.0))
+            try:
+                if count := await self._claims.take_unheld():
+                    log.warning("jobs were claimed and held by nobody", count=count)
+            except Exception as error:
+                if not is_server_trouble(error) and not is_wrong_type(error):
+                    raise
 
     async def _keep_cron(self) -> None:
         while True:
@@ -384,5 +443,24 @@ class EngineWorker(Worker):
             try:
                 await self._cancel_aborted_jobs()
             except Exception as error:
-                if not is_server_trouble(error):
+                if not is_server_trouble(error) and not is_wrong_type(error):
                     raise
+
+    async def _cancel_aborted_jobs(self) -> None:
+        """Cancel those of this worker's jobs that somebody has asked to end, and forget what nobody has heeded."""
+        oldest = int((time.time() - FORGET_S) * 1000)
+        _, asked = await asyncio.gather(
+            ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, "-inf", oldest),
+            ask(self.pool, "ZRANGE", abort_jobs_ss, 0, -1),
+        )
+        # One that is no text is no job's.
+        mine = {member.decode(errors="replace") for member in asked} & self.job_tasks.keys()
+        for job_id in mine:
+            self.aborting_tasks.add(job_id)
+            self.job_tasks[job_id].cancel()
+        if mine:
+            await ask(self.pool, "ZREM", abort_jobs_ss, *mine)
+
+
+def _fresh_token() -> str:
+    return os.urandom(12).hex()

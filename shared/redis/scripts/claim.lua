@@ -4,17 +4,17 @@
 -- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when it
 --       is shared
 -- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had lapsed;
--- '1' when a suspect waits for a worker that runs nothing; and for each job: lane from 1, id, place, tries, body.
+-- in which lane a suspect waits for a worker that runs nothing, from 1, '' when none does; and for each job: lane from 1, id, place, tries, body.
 -- Of a shared lane a worker takes no more than its part of what is due, so that a few jobs are spread over the workers that
 -- wait. A job that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty where nothing is
 -- due, and else not, so that no worker comes for nothing and none waits beside what is due.
 local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-local LAPSES = 100
+local LAPSES, LOOK = 100, 2000
 local now = now_ms()
 -- Those that are heard of; who is silent for a lease is gone.
 local workers = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), '+inf')
 workers = type(workers) == 'number' and math.max(workers, 1) or 1
-local next_at, lapses, suspects, jobs = math.huge, 0, '0', {}
+local next_at, lapses, suspects, jobs = math.huge, 0, '', {}
 
 -- Whether the server was away a moment ago, and could not hear of those that hold leases.
 local function was_away()
@@ -28,17 +28,16 @@ local function lapse(queue)
   local late = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)
   if #late > 0 and was_away() then
     -- They hold on as soon as they are back; it is no fault of theirs.
-    redis.call('ZREM', leases, '')
     for _, id in ipairs(late) do
       redis.call('ZADD', leases, 'XX', number(now + lease), id)
     end
     return
   end
   for _, id in ipairs(late) do
-    local score = tonumber(redis.call('ZSCORE', queue, id) or '0')
+    local score = redis.call('ZSCORE', queue, id)
     redis.call('ZREM', leases, id)
-    if score >= CLAIMED then
-      redis.call('ZADD', queue, number(score - CLAIMED), id)
+    if score then
+      redis.call('ZADD', queue, number(place_of(score)), id)
       redis.call('DEL', RUNNING .. id)
       count_try(id)
       lapses = lapses + 1
@@ -46,51 +45,56 @@ local function lapse(queue)
   end
 end
 
--- A job's place; what no place can be, which is what somebody has planted, is the first one.
-local function place_of(score)
-  return math.max(tonumber(score), 0)
-end
-
 local function later(moment)
   next_at = math.min(next_at, tonumber(moment or '') or math.huge)
 end
 
 -- Of what is due at the head of a queue, what this worker is to have; and whether some of it is left for others.
-local function choose(queue, most, shared)
+local function choose(queue, leases, lane, most, shared)
   local due = redis.call('ZCOUNT', queue, '-inf', number(now))
   local count = math.min(most, shared and math.ceil(due / workers) or due)
   if count <= 0 then
-    return {}, {}, due > 0
+    return {}, false, due > 0
   end
   local page = redis.call('ZRANGEBYSCORE', queue, '-inf', number(now), 'WITHSCORES', 'LIMIT', 0, count)
-  local keys = {}
+  local ids, keys = {}, {}
   for i = 1, #page, 2 do
-    keys[#keys + 1] = TRIES .. page[i]
+    ids[#ids + 1], keys[#keys + 1] = page[i], TRIES .. page[i]
   end
-  local tries, chosen, passed = redis.call('MGET', unpack(keys)), {}, 0
-  for i = 1, #page, 2 do
-    local tried = tonumber(tries[(i + 1) / 2] or '0') or 0
-    local suspect = tried > 0
-    if not suspect then
-      chosen[#chosen + 1] = { id = page[i], place = place_of(page[i + 1]), tries = 0 }
+  local tries, held = redis.call('MGET', unpack(keys)), redis.call('ZMSCORE', leases, unpack(ids))
+  local chosen, passed = {}, 0
+  for i, id in ipairs(ids) do
+    local tried, place = tonumber(tries[i] or '0') or 0, place_of(page[2 * i])
+    if held[i] then
+      -- A stock client that wants it to end has put it first, and its worker holds it still.
+      redis.call('ZADD', queue, 'XX', number(place + CLAIMED), id)
+      passed = passed + 1
+    elseif tried == 0 then
+      chosen[#chosen + 1] = { id = id, place = place, tries = 0 }
     elseif alone and #jobs == 0 and #chosen == 0 then
-      return { { id = page[i], place = place_of(page[i + 1]), tries = tried } }, { page[i] }, due > 1
+      return { { id = id, place = place, tries = tried } }, true, due > 1 + passed
     else
-      suspects, passed = '1', passed + 1
+      suspects, passed = number(lane), passed + 1
     end
   end
   -- Whoever runs something cannot have the suspects either: woken for them alone, workers would come again and again.
-  return chosen, {}, due > #chosen + passed
+  return chosen, false, due > #chosen + passed
 end
 
 for lane = 2, #KEYS do
   local queue = KEYS[lane]
   local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
+  -- A removal, of nothing, comes first: a full Redis lets go on what has begun.
+  redis.call('ZREM', leases, '')
   lapse(queue)
   local most = math.min(tonumber(ARGV[2 * lane + 1]), room)
-  local chosen, suspect, left = {}, {}, false
+  local chosen, suspect, left = {}, false, false
   if not paused then
-    chosen, suspect, left = choose(queue, most, ARGV[2 * lane + 2] == '1')
+    chosen, suspect, left = choose(queue, leases, lane - 1, most, ARGV[2 * lane + 2] == '1')
+    local soon = redis.call('ZRANGEBYSCORE', queue, '(' .. number(now), '(' .. number(CLAIMED), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    later(soon)
+    -- Whoever is full does not look when it is due, and those that wait do not know of it.
+    left = left or soon and #chosen >= most and tonumber(soon) < now + LOOK
   end
   if #chosen > 0 then
     local bodies, members, deadlines = {}, {}, {}
@@ -99,8 +103,6 @@ for lane = 2, #KEYS do
       members[2 * i - 1], members[2 * i] = number(job.place + CLAIMED), job.id
       deadlines[2 * i - 1], deadlines[2 * i] = number(now + lease), job.id
     end
-    -- A removal, of nothing, comes first: a full Redis lets go on what has begun.
-    redis.call('ZREM', leases, '')
     redis.call('ZADD', queue, 'XX', unpack(members))
     redis.call('ZADD', leases, unpack(deadlines))
     for i, body in ipairs(redis.call('MGET', unpack(bodies))) do
@@ -110,17 +112,15 @@ for lane = 2, #KEYS do
       jobs[at + 1], jobs[at + 2], jobs[at + 3] = lane - 1, job.id, number(job.place)
       jobs[at + 4], jobs[at + 5] = job.tries, body
     end
-    room = #suspect > 0 and 0 or room - #chosen
+    room = suspect and 0 or room - #chosen
   end
   if left then
-    if redis.pcall('LLEN', queue .. ':wake') == 0 then
+    local tokens = redis.pcall('LLEN', queue .. ':wake')
+    if type(tokens) ~= 'number' or tokens == 0 then
       wake(queue, 1)
     end
   elseif not paused then
     redis.call('DEL', queue .. ':wake')
-  end
-  if not paused then
-    later(redis.call('ZRANGEBYSCORE', queue, '(' .. number(now), '(' .. number(CLAIMED), 'WITHSCORES', 'LIMIT', 0, 1)[2])
   end
   later(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
 end

@@ -115,6 +115,15 @@ local function jobs_of(id, state, round, planned)
   return ids
 end
 
+-- A job's place by its score, claimed or not; what no place can be, which is what somebody has planted, is the first one.
+local function place_of(score)
+  local place = tonumber(score) or 0
+  if place >= CLAIMED then
+    place = place - CLAIMED
+  end
+  return place >= 0 and place < CLAIMED and place or 0
+end
+
 -- Counts a start of a job that had no good end.
 local function count_try(id)
   if type(redis.pcall('INCR', TRIES .. id)) ~= 'number' then
@@ -132,7 +141,8 @@ local function finish_jobs(queue, ids)
   redis.call('ZREM', queue .. ':leases', unpack(ids))
   redis.call('ZREM', queue, unpack(ids))
   redis.call('DEL', unpack(keys))
-  redis.call('ZREM', ABORTED, unpack(ids))
+  -- Anybody may write there, and what has ended has ended.
+  redis.pcall('ZREM', ABORTED, unpack(ids))
 end
 
 -- Takes jobs away, also those that run: whoever holds their leases is told at the next renewal.

@@ -8,11 +8,12 @@ for _, token in ipairs(ARGV) do
 end
 for _, queue in ipairs(KEYS) do
   local back = 0
-  for _, id in ipairs(redis.call('ZRANGE', queue .. ':leases', 0, 4999)) do
+  -- The latest leases are the last ones.
+  for _, id in ipairs(redis.call('ZREVRANGE', queue .. ':leases', 0, 4999)) do
     if tokens[text_at(RUNNING .. id)] then
       redis.call('ZREM', queue .. ':leases', id)
       redis.call('DEL', RUNNING .. id)
-      redis.call('ZINCRBY', queue, number(-CLAIMED), id)
+      redis.call('ZADD', queue, 'XX', number(place_of(redis.call('ZSCORE', queue, id))), id)
       back = back + 1
     end
   end

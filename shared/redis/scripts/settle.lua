@@ -2,23 +2,31 @@
 -- KEYS  queue, refused, dead (the queue again for both where there are no dead letters)
 -- ARGV  for each job: id, token of its claim, how, a number, data;
 --         'done'   it has ended; data is its result, to be kept for so many ms (0 for ever) unless it is empty
---         'kept'   it has ended, and none of its name is to start for so many ms
+--         'kept'   the same, and none of its name is to be made for a minute
 --         'back'   it goes back to its place, and this was no try
---         'later'  it is tried again after so many ms, and this was a try
+--         'later'  it is tried again after so many ms; data is how many tries it has had
 --       and the reason for which one that has ended becomes a dead letter ('' for none)
 -- Answers how many were still under their claims.
 local queue = KEYS[1]
 local leases, now, count, done, kept, back = queue .. ':leases', now_ms(), 0, {}, {}, 0
+local KEPT = '60000'
+for i = 6, #ARGV, 6 do
+  if ARGV[i] ~= '' and KEYS[2] ~= queue then
+    expect(KEYS[2], 'hash')
+    expect(KEYS[3], 'stream')
+    break
+  end
+end
 for i = 1, #ARGV, 6 do
   local id, how, amount, data, reason = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   if text_at(RUNNING .. id) == ARGV[i + 1] then
     count = count + 1
     redis.call('ZREM', leases, id)
     if how == 'back' or how == 'later' then
-      local place = tonumber(redis.call('ZSCORE', queue, id) or '0') - CLAIMED
+      local place = place_of(redis.call('ZSCORE', queue, id))
       if how == 'later' then
         place = now + tonumber(amount)
-        count_try(id)
+        redis.call('SET', TRIES .. id, data, 'EX', TRIES_LIFE)
       end
       redis.call('DEL', RUNNING .. id)
       redis.call('ZADD', queue, 'XX', number(place), id)
@@ -30,7 +38,7 @@ for i = 1, #ARGV, 6 do
         redis.call('XADD', KEYS[3], 'MAXLEN', '1000', '*', 'kind', 'refused', 'id', id, 'of', 'job', 'reason', reason,
           'data', string.sub(type(body) == 'string' and body or '', 1, 4096))
       end
-      if how == 'done' and data ~= '' then
+      if data ~= '' then
         redis.call('SET', RESULT .. id, data)
         if amount ~= '0' then
           redis.call('PEXPIRE', RESULT .. id, amount)
@@ -45,7 +53,7 @@ if #done > 0 then
   finish_jobs(queue, done)
 end
 for _, i in ipairs(kept) do
-  redis.call('SET', RUNNING .. ARGV[i], ARGV[i + 1], 'PX', ARGV[i + 3])
+  redis.call('SET', RUNNING .. ARGV[i], ARGV[i + 1], 'PX', KEPT)
 end
 if back > 0 then
   wake(queue, back)

@@ -1,0 +1,180 @@
+"""Two lanes of a test's own and workers of the engine in this process, which run plain functions."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+
+from shared.redis.connections import connect
+from shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
+from shared.redis.scripts import ask
+from workers.engine.claims import Place
+from workers.engine.connection import EngineRedis
+from workers.engine.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from arq import ArqRedis
+
+CLAIMED = 10**14
+WAIT_S = 20.0
+ERRORS = {kind.__name__: kind for kind in (ValueError, TimeoutError, asyncio.CancelledError)}
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    """A job or a result; exceptions become their name and their words."""
+    if isinstance(error := value.get("r"), BaseException):
+        value = value | {"r": {"error": type(error).__name__, "words": str(error)}}
+    return msgspec.msgpack.encode(value)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """A job or a result."""
+    value: dict[str, Any] = msgspec.msgpack.decode(data)
+    if isinstance(error := value.get("r"), dict) and "error" in error:
+        value["r"] = ERRORS.get(error["error"], RuntimeError)(error["words"])
+    return value
+
+
+async def until(holds: Callable[[], Any], within_s: float = WAIT_S) -> None:
+    """Return when something holds, which may have to be awaited; fail when it does not in time."""
+    async with asyncio.timeout(within_s):
+        while True:
+            answer = holds()
+            if await answer if isinstance(answer, Awaitable) else answer:
+                return
+            await asyncio.sleep(0.005)
+
+
+class Lanes:
+    """Two lanes on a server, and the workers that are started on them."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.url = url
+        self.keys = Keys(prefix)
+        self.redis = self.connect()
+        # A client of its own, as a producer has it.
+        self.stock = connect(
+            url, client_name="test", queue_name=self.keys.click, job_serializer=encode, job_deserializer=decode
+        )
+        self._names: list[str] = []
+        self._pools: list[ArqRedis] = [self.redis, self.stock]
+
+    @property
+    def click(self) -> str:
+        return self.keys.click
+
+    @property
+    def batch(self) -> str:
+        return self.keys.batch
+
+    def name(self) -> str:
+        """A job's name that no other test has: arq keeps what it has of jobs outside of the prefix."""
+        return uuid4().hex
+
+    def connect(self) -> EngineRedis:
+        """A pool of the engine's."""
+        pool = connect(
+            self.url,
+            client_name="test",
+            queue_name=self.keys.click,
+            job_serializer=encode,
+            job_deserializer=decode,
+            kind=EngineRedis,
+        )
+        assert isinstance(pool, EngineRedis)
+        return pool
+
+    def make(self, *functions: Any, name: str = "a", lease_s: float = 2.0, **options: Any) -> EngineWorker:
+        """A worker that does not run."""
+        pool, waiting = self.connect(), connect(self.url, socket_timeout_s=10.0, max_connections=1)
+        self._pools += [pool, waiting]
+        keys = self.keys
+        place = Place(keys.lanes, (False, True), keys.workers, keys.mail(name), keys.refused, keys.dead)
+        given = {"handle_signals": False, "job_serializer": encode, "job_deserializer": decode, **options}
+        return EngineWorker(functions, place=place, waiting=waiting, lease_s=lease_s, redis_pool=pool, **given)
+
+    @asynccontextmanager
+    async def running(self, *workers: EngineWorker) -> AsyncIterator[None]:
+        """Workers that run, and that have not ended by themselves; afterwards they are closed."""
+        async with AsyncExitStack() as stack:
+            mains = []
+            for worker in workers:
+                mains.append(asyncio.create_task(worker.async_run()))
+                stack.push_async_callback(worker.close)
+                stack.push_async_callback(stopped, worker, mains[-1])
+            yield
+            for main in mains:
+                if main.done():
+                    main.result()
+
+    async def put(self, lane: str, *jobs: str, function: str = "work", place: int | None = None) -> None:
+        """Jobs in a lane, made as the engine makes them but for their place."""
+        for job in jobs:
+            made = await self.redis.enqueue_job(function, _job_id=job, _queue_name=lane)
+            assert made is not None
+            if place is not None:
+                await ask(self.redis, "ZADD", lane, place, job)
+
+    async def score(self, lane: str, job: str) -> float | None:
+        """A job's score."""
+        score = await ask(self.redis, "ZSCORE", lane, job)
+        return None if score is None else float(score)
+
+    async def lease(self, lane: str, job: str) -> float | None:
+        """When the lease of a job ends."""
+        score = await ask(self.redis, "ZSCORE", leases_key(lane), job)
+        return None if score is None else float(score)
+
+    async def tries(self, job: str) -> int:
+        """How many tries of a job are counted."""
+        return int(await ask(self.redis, "GET", tries_key(job)) or 0)
+
+    async def token(self, job: str) -> bytes | None:
+        """The token of a job's claim."""
+        token: bytes | None = await ask(self.redis, "GET", in_progress_key(job))
+        return token
+
+    async def size(self) -> int:
+        """How many jobs the lanes hold."""
+        return sum([int(await ask(self.redis, "ZCARD", lane)) for lane in self.keys.lanes])
+
+    async def idle(self) -> bool:
+        """Whether nothing is in the lanes."""
+        return not await self.size()
+
+    async def left(self, *jobs: str) -> int:
+        """How many keys there are still of jobs and lanes."""
+        names = [key(job) for job in jobs for key in (job_key, in_progress_key, tries_key)]
+        return int(await ask(self.redis, "EXISTS", *names, *self.keys.lanes, *map(leases_key, self.keys.lanes)))
+
+    async def dead(self) -> list[dict[bytes, bytes]]:
+        """The dead letters."""
+        letters = await ask(self.redis, "XRANGE", self.keys.dead, "-", "+")
+        return [fields for _, fields in letters]
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for pool in self._pools:
+            await pool.aclose()
+
+
+async def stopped(worker: EngineWorker, main: "asyncio.Task[None]") -> None:
+    """Stop a worker, and wait for its end."""
+    worker.stop(0.0)
+    with contextlib.suppress(asyncio.CancelledError):
+        await main
+
+
+async def died(worker: EngineWorker, main: "asyncio.Task[None]") -> None:
+    """End a worker as a SIGKILL does: nothing of what runs is settled, and no lease is renewed any more."""
+    main.cancel()
+    await asyncio.gather(main, return_exceptions=True)
+    tasks = list(worker.tasks.values())
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    worker._ended.clear()

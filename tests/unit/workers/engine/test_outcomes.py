@@ -1,0 +1,74 @@
+"""What becomes of a job that has raised: a pure decision, with a backoff that is bounded and never the same twice."""
+
+import asyncio
+
+import pytest
+from arq.worker import Function, Retry, RetryJob
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.engine.outcomes import (
+    LONGEST_BACKOFF_MS,
+    NotNowError,
+    OverranError,
+    after_error,
+    backoff_ms,
+    most_tries,
+)
+
+
+async def nothing(ctx: object) -> None:
+    """Do nothing."""
+
+
+@given(st.integers(1, 10_000))
+def test_a_backoff_is_doubled_each_time_and_half_of_it_is_chance(tries: int) -> None:
+    """From half a second on, up to half a minute, and half of that more or less."""
+    middle = min(500 * 2 ** min(tries - 1, 60), LONGEST_BACKOFF_MS)
+    assert middle // 2 <= backoff_ms(tries) <= middle * 3 // 2
+
+
+def test_backoffs_of_many_jobs_are_spread() -> None:
+    """What failed together does not come again together."""
+    assert len({backoff_ms(4) for _ in range(50)}) > 25
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "expected"),
+    [
+        (NotNowError(), 1, ("back", 0)),
+        (NotNowError(), 99, ("back", 0)),
+        (Retry(defer=2), 1, ("later", 2000)),
+        (Retry(), 99, ("later", 0)),
+        (RetryJob(), 1, ("later", 0)),
+        (OverranError("too long"), 1, ("done", 0)),
+        (ValueError(), 3, ("done", 0)),
+        (ValueError(), 4, ("done", 0)),
+    ],
+)
+def test_how_a_job_is_settled_follows_from_what_it_raised(
+    error: Exception, tries: int, expected: tuple[str, int]
+) -> None:
+    """With three tries at most: what was no try is never the last one, and what ran too long is not tried again."""
+    assert after_error(error, tries, 3) == expected
+
+
+@pytest.mark.parametrize("error", [ValueError(), TimeoutError(), asyncio.QueueFull(), ConnectionError()])
+def test_an_ordinary_exception_is_tried_again_later(error: Exception) -> None:
+    """Also a time-out that is the job's own affair."""
+    how, delay_ms = after_error(error, 2, 3)
+    assert how == "later"
+    assert 500 <= delay_ms <= 1500
+
+
+@pytest.mark.parametrize("error", [ValueError(), Retry(defer=2), RetryJob()])
+def test_without_retries_every_exception_is_the_last(error: Exception) -> None:
+    """As it is on a stock worker that retries nothing; what was no try comes again all the same."""
+    assert after_error(error, 1, 3, retries=False) == ("done", 0)
+    assert after_error(NotNowError(), 1, 3, retries=False) == ("back", 0)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 5), (1, 1), (0, 0)])
+def test_a_functions_own_tries_go_before_the_workers(own: int | None, expected: int) -> None:
+    """Also when it has none."""
+    assert most_tries(Function("nothing", nothing, None, None, None, own), 5) == expected
