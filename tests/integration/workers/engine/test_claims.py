@@ -1,0 +1,380 @@
+"""Claims, leases and how they are settled: what the scripts do to a lane, on a real server."""
+
+import pytest
+
+from shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
+from shared.redis.scripts import Lease, ask, call
+from tests.lanes import CLAIMED, Lanes, until
+from workers.engine.claims import Claim, Claims, Place, Settled
+
+KINDS = ("string", "hash", "list", "set", "zset", "stream")
+
+
+def claims(lanes: Lanes, lease_s: float = 60.0) -> Claims:
+    """The claims of one worker."""
+    keys = lanes.keys
+    place = Place(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead)
+    return Claims(lanes.redis, place, lease_s)
+
+
+async def claim(lanes: Lanes, token: str = "t", room: int = 10, alone: bool = True, lease_s: float = 60.0) -> Claim:
+    """What a worker with so much room in each lane claims."""
+    return await claims(lanes, lease_s).claim(token, room, [room, room], alone)
+
+
+def names(claimed: Claim) -> list[str]:
+    """The jobs of a claim."""
+    return [job.job_id.decode() for job in claimed.jobs]
+
+
+async def lapse(lanes: Lanes, lane: str, *jobs: str) -> None:
+    """Let leases end, as seen by who has leases of a millisecond: a server that began a moment ago was away before."""
+    await until(lambda: is_up(lanes))
+    for job in jobs:
+        await ask(lanes.redis, "ZADD", leases_key(lane), "XX", 1, job)
+
+
+async def is_up(lanes: Lanes) -> bool:
+    """Whether the server has been there for a second."""
+    return bool((await lanes.redis.info("server"))["uptime_in_seconds"])
+
+
+def jobs(lanes: Lanes, count: int) -> list[str]:
+    """Names of jobs, in their order."""
+    return sorted(lanes.name() for _ in range(count))
+
+
+async def plant(lanes: Lanes, key: str, kind: str) -> None:
+    """Something of a type at a key."""
+    commands = {
+        "string": ("SET", key, "planted"),
+        "hash": ("HSET", key, "a", "b"),
+        "list": ("RPUSH", key, "a"),
+        "set": ("SADD", key, "a"),
+        "zset": ("ZADD", key, 1, "a"),
+        "stream": ("XADD", key, "*", "a", "b"),
+    }
+    await ask(lanes.redis, "DEL", key)
+    await ask(lanes.redis, *commands[kind])
+
+
+async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes) -> None:
+    """Whatever their places are; then those of the other lane, in the order of their places."""
+    clicks, batch = jobs(lanes, 3), jobs(lanes, 9)
+    for place, job in enumerate(batch):
+        await lanes.put(lanes.batch, job, place=place)
+    for place, job in enumerate(clicks):
+        await lanes.put(lanes.click, job, place=1000 + place)
+    claimed = await claim(lanes)
+    assert names(claimed) == clicks + batch[:7]
+    assert [job.lane for job in claimed.jobs] == [0] * 3 + [1] * 7
+    assert [job.place for job in claimed.jobs] == [1000, 1001, 1002, *range(7)]
+    assert all(job.tries == 0 and job.body for job in claimed.jobs)
+    assert names(await claims(lanes).claim("u", 10, [0, 1], False)) == batch[7:8]
+
+
+async def test_a_claimed_job_stays_a_member_and_keeps_its_place(lanes: Lanes) -> None:
+    """Its score is its place and a fixed number more; the token of its claim is where arq sees that it runs."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job, place=123_456)
+    await claim(lanes, "the token")
+    assert await lanes.score(lanes.batch, job) == 123_456 + CLAIMED
+    assert await lanes.token(job) == b"the token"
+    now_s, _ = await ask(lanes.redis, "TIME")
+    assert 50 < (await lanes.lease(lanes.batch, job) or 0) / 1000 - int(now_s) <= 61
+    assert names(await claim(lanes)) == []
+
+
+async def test_each_claim_of_a_worker_has_a_token_of_its_own(lanes: Lanes) -> None:
+    """Which nobody can guess."""
+    seen: list[bytes | None] = []
+
+    async def look(ctx: dict[str, object]) -> None:
+        seen.append(await lanes.token(str(ctx["job_id"])))
+
+    worker = lanes.make(look, burst=True, max_jobs=1)
+    await lanes.put(lanes.click, *jobs(lanes, 4), function=look.__qualname__)
+    await worker.run_check()
+    await worker.close()
+    assert len(set(seen)) == 4
+    assert all(token and len(token) == 24 for token in seen)
+
+
+async def test_leases_are_renewed_together_and_only_those_that_are_held(lanes: Lanes) -> None:
+    """What is no longer under its claim is told, and changes nothing."""
+    mine, taken, gone = jobs(lanes, 3)
+    await lanes.put(lanes.batch, mine, taken, gone, place=5)
+    await claim(lanes, "mine", lease_s=1.0)
+    await ask(lanes.redis, "SET", in_progress_key(taken), "another's", "EX", 60)
+    await ask(lanes.redis, "ZREM", leases_key(lanes.batch), gone)
+    before = await lanes.lease(lanes.batch, taken)
+    leases = [Lease(job, lanes.batch, "mine", 5, lambda: False) for job in (taken, mine, gone)]
+    assert await claims(lanes).renew(lanes.batch, leases) == [0, 2]
+    assert (await lanes.lease(lanes.batch, mine) or 0) > (before or 0) + 50_000
+    assert await lanes.lease(lanes.batch, taken) == before
+    assert await lanes.lease(lanes.batch, gone) is None
+
+
+async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lanes) -> None:
+    """In its lane, before all that came later."""
+    early, late = jobs(lanes, 2)
+    await lanes.put(lanes.batch, early, place=7)
+    await claim(lanes, "dead")
+    await lanes.put(lanes.batch, late, place=8)
+    await lapse(lanes, lanes.batch, early)
+    claimed = await claim(lanes, "next", lease_s=0.001)
+    assert claimed.lapsed == 1
+    assert [(job.job_id.decode(), job.lane, job.place, job.tries) for job in claimed.jobs] == [(early, 1, 7, 1)]
+    assert await lanes.tries(early) == 1
+
+
+async def test_whoever_has_lost_a_claim_changes_nothing(lanes: Lanes) -> None:
+    """Neither the lease nor the score, the result or the tries, however it says that the job has ended."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job, place=7)
+    await claim(lanes, "stale", lease_s=0.001)
+    await lapse(lanes, lanes.batch, job)
+    claimed = await claim(lanes, "holder", lease_s=0.001)
+    assert names(claimed) == [job]
+
+    async def state() -> list[object]:
+        return [
+            await lanes.lease(lanes.batch, job),
+            await lanes.score(lanes.batch, job),
+            await lanes.token(job),
+            await lanes.tries(job),
+            await ask(lanes.redis, "EXISTS", job_key(job), f"arq:result:{job}", lanes.keys.dead),
+        ]
+
+    before = await state()
+    stale = [
+        Settled(job, "stale", "done", 1000, b"a result", "a reason"),
+        Settled(job, "stale", "kept"),
+        Settled(job, "stale", "back"),
+        Settled(job, "stale", "later", 1000, b"5"),
+    ]
+    assert await claims(lanes).settle(lanes.batch, stale) == 0
+    assert await claims(lanes).release("stale") == 0
+    assert await state() == before
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "holder", "done", 1000, b"a result")]) == 1
+    assert await ask(lanes.redis, "GET", f"arq:result:{job}") == b"a result"
+    assert await lanes.left(job) == 0
+
+
+async def test_jobs_are_settled_in_one_batch_each_in_its_way(lanes: Lanes) -> None:
+    """Done, kept, back and later; to say it again changes nothing."""
+    done, kept, back, later = names_ = jobs(lanes, 4)
+    await lanes.put(lanes.batch, *names_, place=7)
+    await claim(lanes, "t")
+    batch = [
+        Settled(done, "t", "done", 0, b"for ever"),
+        Settled(kept, "t", "kept", 1000, b"a result", "a reason"),
+        Settled(back, "t", "back"),
+        Settled(later, "t", "later", 60_000, b"2"),
+    ]
+    assert await claims(lanes).settle(lanes.batch, batch) == 4
+    assert [await lanes.score(lanes.batch, job) for job in (done, kept, back)] == [None, None, 7]
+    now_s, _ = await ask(lanes.redis, "TIME")
+    assert 50 < (await lanes.score(lanes.batch, later) or 0) / 1000 - int(now_s) <= 61
+    assert [await lanes.tries(job) for job in names_] == [0, 0, 0, 2]
+    assert [await lanes.token(job) is not None for job in names_] == [False, True, False, False]
+    assert [letter[b"reason"] for letter in await lanes.dead()] == [b"a reason"]
+    assert await ask(lanes.redis, "EXISTS", leases_key(lanes.batch)) == 0
+    assert await claims(lanes).settle(lanes.batch, [batch[0], *batch[2:]]) == 0
+    await ask(lanes.redis, "DEL", in_progress_key(kept), tries_key(later), f"arq:result:{done}", f"arq:result:{kept}")
+
+
+async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) -> None:
+    """Of both lanes, at their places and without a try; claims of others stay."""
+    click, batch, other = jobs(lanes, 3)
+    await lanes.put(lanes.click, other, place=1)
+    await claim(lanes, "another's")
+    await lanes.put(lanes.click, click, place=3)
+    await lanes.put(lanes.batch, batch, place=4)
+    await claim(lanes, "unheard")
+    assert await claims(lanes).release("unheard") == 2
+    assert [await lanes.score(lanes.click, click), await lanes.score(lanes.batch, batch)] == [3, 4]
+    assert await lanes.tries(click) == 0
+    assert await lanes.score(lanes.click, other) == CLAIMED + 1
+    assert await ask(lanes.redis, "EXISTS", wake_key(lanes.click), wake_key(lanes.batch)) == 2
+
+
+async def test_a_suspect_is_claimed_alone_and_by_whoever_runs_nothing(lanes: Lanes) -> None:
+    """Others are told in which lane it waits; who was told takes it before the lanes ahead of its own."""
+    suspect, neighbour, click = jobs(lanes, 3)
+    await lanes.put(lanes.batch, suspect, place=1)
+    await lanes.put(lanes.batch, neighbour, place=2)
+    await ask(lanes.redis, "SET", tries_key(suspect), 1, "EX", 60)
+    busy = await claim(lanes, "busy", alone=False)
+    assert (names(busy), busy.suspect) == ([neighbour], 1)
+    await lanes.put(lanes.click, click)
+    assert names(await claims(lanes).claim("alone", 10, [0, 10], True)) == [suspect]
+    assert names(await claim(lanes, "next")) == [click]
+
+
+async def test_a_job_under_a_lease_is_not_claimed_again(lanes: Lanes) -> None:
+    """Though a client of arq, that wants it to end, has put it first; and it is seen as claimed again."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job)
+    await claim(lanes, "holder")
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, job)
+    assert names(await claim(lanes, "another")) == []
+    assert await lanes.score(lanes.batch, job) == CLAIMED + 1
+    assert await lanes.token(job) == b"holder"
+
+
+async def test_nothing_is_claimed_of_a_paused_lane(lanes: Lanes) -> None:
+    """Leases lapse there all the same, and the other lane goes on."""
+    click, batch = jobs(lanes, 2)
+    await lanes.put(lanes.batch, batch)
+    await claim(lanes, "dead")
+    await lapse(lanes, lanes.batch, batch)
+    await ask(lanes.redis, "SET", paused_key(lanes.batch), 1)
+    await lanes.put(lanes.click, click)
+    claimed = await claim(lanes, lease_s=0.001)
+    assert (names(claimed), claimed.lapsed) == ([click], 1)
+    await ask(lanes.redis, "DEL", paused_key(lanes.batch))
+    assert names(await claim(lanes)) == [batch]
+
+
+async def test_a_worker_takes_its_part_of_a_shared_lane(lanes: Lanes) -> None:
+    """Of what is due and as many as beat; a lane that is not shared it takes whole."""
+    await ask(lanes.redis, "ZADD", lanes.keys.workers, "inf", "a", "inf", "b", 1, "silent since long")
+    batch, clicks = jobs(lanes, 4), jobs(lanes, 3)
+    await lanes.put(lanes.batch, *batch, place=1)
+    await lanes.put(lanes.click, *clicks, place=1)
+    assert names(await claim(lanes)) == [*clicks, *batch[:2]]
+    assert names(await claim(lanes)) == batch[2:3]
+    assert names(await claim(lanes)) == batch[3:]
+
+
+async def test_tokens_are_left_while_something_is_due_and_else_not(lanes: Lanes) -> None:
+    """So that no worker comes for nothing; and there are never more than a fixed number."""
+    batch = jobs(lanes, 100)
+    await lanes.put(lanes.batch, *batch, place=1)
+    assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 64
+    await ask(lanes.redis, "DEL", wake_key(lanes.batch))
+    await claim(lanes, room=60)
+    assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 1
+    await claim(lanes, room=0)
+    assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 1
+    await claim(lanes, room=60)
+    assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 0
+
+
+async def test_whoever_is_full_tells_another_of_what_is_due_soon(lanes: Lanes) -> None:
+    """It will not look when that is due, and those that wait do not know of it; what is due later they see in time."""
+    now, soon, later = jobs(lanes, 3)
+    await lanes.put(lanes.batch, now)
+    await lanes.redis.enqueue_job("work", _job_id=later, _queue_name=lanes.batch, _defer_by=60)
+    assert names(await claim(lanes, room=1)) == [now]
+    assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 0
+    await lanes.redis.enqueue_job("work", _job_id=soon, _queue_name=lanes.batch, _defer_by=1.5)
+    assert names(await claim(lanes, room=0)) == []
+    assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 1
+    claimed = await claim(lanes, room=1)
+    assert claimed.next_ms is not None
+    assert 0 < claimed.next_ms <= 1500
+    assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 0
+
+
+@pytest.mark.parametrize("score", ["-inf", "-5", "0", "1e13"])
+async def test_a_planted_score_gives_no_strange_place(lanes: Lanes, score: str) -> None:
+    """What is before all time is claimed first, and comes back as the first one."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job)
+    await ask(lanes.redis, "ZADD", lanes.batch, score, job)
+    claimed = await claim(lanes, "t")
+    if score == "1e13":
+        assert names(claimed) == []
+        return
+    assert [(job.place, job.job_id) for job in claimed.jobs] == [(0, job.encode())]
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "back")]) == 1
+    assert await lanes.score(lanes.batch, job) == 0
+
+
+@pytest.mark.parametrize("score", [CLAIMED + 5, 2 * CLAIMED, "inf"])
+async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(lanes: Lanes, score: float | str) -> None:
+    """As one whose worker died; a place that no job can have is the first one."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job)
+    await ask(lanes.redis, "ZADD", lanes.batch, score, job)
+    assert names(await claim(lanes)) == []
+    assert await claims(lanes).take_unheld() == 1
+    await lapse(lanes, lanes.batch, job)
+    claimed = await claim(lanes, lease_s=0.001)
+    assert [(job.place, job.tries) for job in claimed.jobs] == [(5 if score == CLAIMED + 5 else 0, 1)]
+    assert await claims(lanes).take_unheld() == 0
+
+
+async def test_leases_that_no_job_has_or_that_never_end_are_let_go_of(lanes: Lanes) -> None:
+    """Neither makes a job, and one that was held for ever is no longer."""
+    held, foreign = jobs(lanes, 2)
+    await lanes.put(lanes.batch, held, place=3)
+    await claim(lanes, "dead")
+    await ask(lanes.redis, "ZADD", leases_key(lanes.batch), "inf", held, "inf", foreign, "-inf", b"\xff")
+    assert await claims(lanes).take_unheld() == 2
+    await lapse(lanes, lanes.batch, held, foreign)
+    claimed = await claim(lanes, lease_s=0.001)
+    assert [(job.job_id, job.place) for job in claimed.jobs] == [(held.encode(), 3)]
+    assert await ask(lanes.redis, "ZRANGE", leases_key(lanes.batch), 0, -1) == [held.encode()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_arq_has_of_a_job_may_be_of_any_type(lanes: Lanes, kind: str) -> None:
+    """It is claimed and settled all the same."""
+    [job] = jobs(lanes, 1)
+    for key in (job_key(job), tries_key(job), in_progress_key(job), f"arq:result:{job}"):
+        await plant(lanes, key, kind)
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, job)
+    [claimed] = (await claim(lanes, "t")).jobs
+    assert claimed.body == (b"planted" if kind == "string" else None)
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "later", 0, b"1")]) == 1
+    assert await lanes.tries(job) == 1
+    await claim(lanes, "u")
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "u", "done", 1000, b"r", "why")]) == 1
+    assert await lanes.left(job) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_list_of_tokens_may_be_of_any_type(lanes: Lanes, kind: str) -> None:
+    """Whoever leaves one takes it over."""
+    first, second = jobs(lanes, 2)
+    await plant(lanes, wake_key(lanes.batch), kind)
+    await lanes.put(lanes.batch, first, second)
+    assert await ask(lanes.redis, "TYPE", wake_key(lanes.batch)) == b"list"
+    await plant(lanes, wake_key(lanes.batch), kind)
+    await claim(lanes, room=1)
+    assert await ask(lanes.redis, "TYPE", wake_key(lanes.batch)) == b"list"
+    await plant(lanes, lanes.keys.mail("a"), kind)
+    await claims(lanes).say("stir")
+    assert (await ask(lanes.redis, "LRANGE", lanes.keys.mail("a"), -1, -1)) == [b"stir"]
+
+
+async def test_what_cannot_be_counted_is_not_settled_by_halves(lanes: Lanes) -> None:
+    """Where refused bytes are counted lies something else: the job stays as it is until that is set aside."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job)
+    await claim(lanes, "t")
+    await plant(lanes, lanes.keys.refused, "list")
+    ended = [Settled(job, "t", "done", reason="why")]
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        await claims(lanes).settle(lanes.batch, ended)
+    assert await lanes.lease(lanes.batch, job) is not None
+    await ask(lanes.redis, "DEL", lanes.keys.refused)
+    assert await claims(lanes).settle(lanes.batch, ended) == 1
+
+
+async def test_the_last_thing_that_a_job_does_ends_it_in_the_same_script(lanes: Lanes) -> None:
+    """Unless somebody else has claimed it meanwhile."""
+    mine, taken = jobs(lanes, 2)
+    await lanes.put(lanes.batch, mine, taken)
+    await claim(lanes, "t")
+    await ask(lanes.redis, "SET", in_progress_key(taken), "another's", "EX", 60)
+    for job in (mine, taken):
+        lease = Lease(job, lanes.batch, "t", 0, lambda: False)
+        await call(lanes.redis, "lock", [f"{lanes.keys.prefix}:{job}"], ["value", 60_000], lease)
+        assert lease.closed
+        assert await ask(lanes.redis, "GET", f"{lanes.keys.prefix}:{job}") == b"value"
+    assert await lanes.score(lanes.batch, mine) is None
+    assert await lanes.score(lanes.batch, taken) is not None

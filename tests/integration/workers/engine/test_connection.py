@@ -1,0 +1,120 @@
+"""The engine's connection: the commands of one moment are one round trip, and each caller has its own answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+from shared.redis.keys import job_key
+from shared.redis.scripts import ask, call
+from tests.lanes import Lanes, until
+from tests.proxies import Relay
+from tests.servers import tcp_server
+from workers.engine.connection import JOBS_AT_ONCE, NewJob
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes were sent, of each time that something was."""
+    sizes = list[int]()
+    send = AbstractConnection._send_packed_command
+
+    async def note(self: AbstractConnection, command: Any) -> None:
+        sizes.append(sum(map(len, command)))
+        await send(self, command)
+
+    monkeypatch.setattr(AbstractConnection, "_send_packed_command", note)
+    return sizes
+
+
+async def test_the_commands_of_one_moment_go_together(lanes: Lanes, sent: list[int]) -> None:
+    """Forty of them in one round trip, also of who is only woken by what asks just then; each has its own answer."""
+    await ask(lanes.redis, "PING")
+    sent.clear()
+    key = f"{lanes.keys.prefix}:"
+    answers = await asyncio.gather(*(ask(lanes.redis, "SET", f"{key}{n}", n, "GET", "EX", 60) for n in range(40)))
+    assert (len(sent), answers) == (1, [None] * 40)
+    answers = await asyncio.gather(*(lanes.redis.get(f"{key}{n}") for n in range(40)))
+    assert (len(sent), answers) == (2, [b"%d" % n for n in range(40)])
+    await ask(lanes.redis, "HSET", f"{key}hash", "a", "1")
+    assert await ask(lanes.redis, "HGETALL", f"{key}hash") == {b"a": b"1"}
+    assert len(sent) == 4
+
+
+async def test_an_error_reaches_its_own_caller(lanes: Lanes) -> None:
+    """The others have their answers."""
+    key = f"{lanes.keys.prefix}:text"
+    answers = await asyncio.gather(
+        ask(lanes.redis, "SET", key, "a"),
+        ask(lanes.redis, "LPUSH", key, "b"),
+        ask(lanes.redis, "GET", key),
+        ask(lanes.redis, "NO SUCH COMMAND"),
+        ask(lanes.redis, "DEL", key),
+        return_exceptions=True,
+    )
+    assert [answers[0], answers[2], answers[4]] == [True, b"a", 1]
+    assert [type(answers[1]), type(answers[3])] == [exceptions.ResponseError] * 2
+
+
+async def test_a_caller_that_is_cancelled_harms_no_other(lanes: Lanes) -> None:
+    """Neither before its command is sent nor when it is on its way."""
+    for turns in range(5):
+        tasks = [asyncio.ensure_future(ask(lanes.redis, "ECHO", n)) for n in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        tasks[2].cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert answers[:2] + answers[3:] == [b"0", b"1", b"3", b"4"]
+        assert isinstance(answers[2], asyncio.CancelledError)
+
+
+async def test_a_lost_connection_is_told_to_all_and_the_next_command_has_another(prefix: str, tmp_path: Any) -> None:
+    """The commands that were under way have failed; nobody waits for ever."""
+    with tcp_server(tmp_path) as port:
+        async with Relay(lambda: f"redis://127.0.0.1:{port}") as relay:
+            lanes = Lanes(relay.url, prefix)
+            assert await ask(lanes.redis, "PING")
+            blocked = [asyncio.ensure_future(ask(lanes.redis, "BLPOP", prefix, 60)) for _ in range(3)]
+            await until(lambda: is_blocked(lanes))
+            relay.cut()
+            errors = await asyncio.gather(*blocked, return_exceptions=True)
+            assert all(isinstance(error, exceptions.ConnectionError) for error in errors)
+            assert await ask(lanes.redis, "PING")
+            await lanes.close()
+
+
+async def is_blocked(lanes: Lanes) -> bool:
+    """Whether a client waits at the server."""
+    return bool((await lanes.stock.info("clients"))["blocked_clients"])
+
+
+async def test_many_jobs_are_made_five_hundred_a_round_trip(lanes: Lanes, sent: list[int]) -> None:
+    """Each name once, also within a call and beside those that wait, run or have a result."""
+    assert JOBS_AT_ONCE == 500
+    names = [lanes.name() for _ in range(1199)]
+    await call(lanes.redis, "enqueue", [lanes.batch], [])
+    [first] = await lanes.redis.enqueue_jobs([NewJob("f", job_id=names[0])], queue_name=lanes.batch)
+    assert first is not None
+    sent.clear()
+    made = await lanes.redis.enqueue_jobs(
+        [*(NewJob("f", (n,), name) for n, name in enumerate(names)), NewJob("f", job_id=names[700])],
+        queue_name=lanes.batch,
+    )
+    assert len(sent) == 3
+    assert [n for n, job in enumerate(made) if job is None] == [0, 1199]
+    assert [job.job_id for job in made if job] == names[1:]
+    assert await lanes.size() == 1199
+    keys = [job_key(name) for name in names]
+    assert await ask(lanes.redis, "EXISTS", *keys) == 1199
+    await ask(lanes.redis, "UNLINK", *keys, lanes.batch)
+
+
+async def test_no_job_is_made_into_what_is_no_queue(lanes: Lanes) -> None:
+    """And nothing of it is left."""
+    await ask(lanes.redis, "SET", lanes.click, "planted")
+    name = lanes.name()
+    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        await lanes.redis.enqueue_job("f", _job_id=name)
+    assert await ask(lanes.redis, "EXISTS", job_key(name)) == 0

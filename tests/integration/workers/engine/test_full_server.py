@@ -1,0 +1,56 @@
+"""A server at its memory limit lets go on what has begun: jobs are claimed, held, settled and given back."""
+
+from typing import Any
+
+import pytest
+from arq import func
+from redis import exceptions
+
+from shared.redis.keys import leases_key
+from shared.redis.scripts import Lease, ask
+from tests.conftest import StartServer
+from tests.lanes import Lanes, until
+from workers.engine.claims import Claims, Place, Settled
+
+
+async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer, prefix: str) -> None:
+    """It refuses new jobs alone; and when there is room again, workers go on by themselves."""
+    lanes = Lanes(fresh_server().url, prefix)
+    keys = lanes.keys
+    claims = Claims(
+        lanes.redis, Place(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead), 60.0
+    )
+    names = [lanes.name() for _ in range(8)]
+    await lanes.put(lanes.click, *names, place=1)
+    await ask(lanes.redis, "CONFIG", "SET", "maxmemory", "1mb")
+    with pytest.raises(exceptions.OutOfMemoryError):
+        await lanes.put(lanes.click, lanes.name())
+
+    assert len((await claims.claim("t", 5, [5, 5], alone=True)).jobs) == 5
+    assert (await claims.claim("u", 0, [0, 0], alone=False)).jobs == []
+    claimed = sorted(names)[:5]
+    leases = [Lease(name, lanes.click, "t", 1, lambda: False) for name in claimed]
+    assert await claims.renew(lanes.click, leases) == []
+    ways = [
+        Settled(claimed[0], "t", "done", 1000, b"a result"),
+        Settled(claimed[1], "t", "back"),
+        Settled(claimed[2], "t", "later", 0, b"1"),
+        Settled(claimed[3], "t", "done", reason="a reason"),
+    ]
+    assert await claims.settle(lanes.click, ways) == 4
+    assert await claims.release("t") == 1
+    await claims.claim("u", 1, [1, 1], alone=False)
+    await ask(lanes.redis, "DEL", leases_key(lanes.click))
+    assert await claims.take_unheld() == 1
+
+    refused = list[int]()
+
+    async def write(ctx: dict[Any, Any]) -> None:
+        refused.append(ctx["job_try"])
+        await ask(ctx["redis"], "SET", f"{prefix}:written", "x" * 100)
+
+    async with lanes.running(lanes.make(func(write, name="work"), lease_s=1.0)):
+        await until(lambda: len(refused) > 5)
+        await ask(lanes.redis, "CONFIG", "SET", "maxmemory", "0")
+        await until(lanes.idle)
+    await lanes.close()

@@ -1,0 +1,458 @@
+"""The engine's workers on a real server: nothing is lost, nobody polls, and no job keeps another from running."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from arq import func
+from redis import exceptions
+
+from shared.redis.keys import job_key, leases_key, paused_key, tries_key, wake_key
+from shared.redis.scripts import ask
+from tests.lanes import Lanes, died, until
+from workers.engine import worker as module
+
+if TYPE_CHECKING:
+    from workers.engine.worker import EngineWorker
+
+Ctx = dict[Any, Any]
+
+
+@pytest.fixture
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are not woken sleep: what happens in this test happens by being woken."""
+    monkeypatch.setattr(module, "LOOK_S", 3600.0)
+
+
+async def work(ctx: Ctx) -> None:
+    """Do nothing."""
+
+
+class Gate:
+    """A function whose jobs begin, and wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.open = asyncio.Event()
+
+    @property
+    def function(self) -> Any:
+        async def wait(ctx: Ctx) -> None:
+            self.begun.append(ctx["job_id"])
+            await self.open.wait()
+
+        return func(wait, name="wait")
+
+
+async def test_a_job_of_a_worker_that_died_is_done_by_another(lanes: Lanes) -> None:
+    """Within about a lease, in its second try, before those that came later; and that is all that is left of it."""
+    gate, tries = Gate(), list[tuple[str, int]]()
+
+    async def note(ctx: Ctx) -> None:
+        tries.append((ctx["job_id"], ctx["job_try"]))
+
+    first, second = lanes.name(), lanes.name()
+    await lanes.put(lanes.batch, first, function="note", place=1)
+    doomed = lanes.make(func(gate.function.coroutine, name="note"), name="doomed", lease_s=1.0)
+    main = asyncio.create_task(doomed.async_run())
+    await until(lambda: gate.begun)
+    await died(doomed, main)
+    await lanes.put(lanes.batch, second, function="note", place=2)
+    await ask(lanes.redis, "SET", paused_key(lanes.batch), 1)
+    started = time.monotonic()
+    async with lanes.running(lanes.make(func(note, name="note"), lease_s=1.0)):
+        await until(lambda: lanes.tries(first))
+        await ask(lanes.redis, "DEL", paused_key(lanes.batch))
+        await until(lanes.idle)
+    assert time.monotonic() - started < 15
+    assert tries == [(first, 2), (second, 1)]
+    assert await lanes.left(first, second) == 0
+
+
+async def test_only_the_job_that_kills_is_given_up(lanes: Lanes) -> None:
+    """Three workers die of it; its neighbours of the first time are done, each in its second try at most."""
+    done: dict[str, int] = {}
+    alone: list[int] = []
+    dying: list[asyncio.Task[Any]] = []
+    killer, neighbours = lanes.name(), [lanes.name() for _ in range(4)]
+    workers: list[EngineWorker] = []
+    mains: list[asyncio.Task[Any]] = []
+
+    async def kill(ctx: Ctx) -> None:
+        await asyncio.sleep(0.05)
+        alone.append(len(workers[-1].tasks))
+        dying.append(asyncio.create_task(died(workers[-1], mains[-1])))
+        await asyncio.sleep(60)
+
+    async def slow(ctx: Ctx) -> None:
+        await asyncio.sleep(0.2)
+        done[ctx["job_id"]] = ctx["job_try"]
+
+    await lanes.put(lanes.batch, killer, function="kill", place=1)
+    await lanes.put(lanes.batch, *neighbours, function="slow", place=2)
+    for _ in range(4):
+        functions = func(kill, name="kill"), func(slow, name="slow")
+        workers.append(lanes.make(*functions, lease_s=0.8, max_tries=3))
+        mains.append(asyncio.create_task(workers[-1].async_run()))
+        deaths = len(dying)
+        await until(lambda deaths=deaths: is_over(lanes, len(dying) > deaths))  # type: ignore[misc]
+        await asyncio.gather(*dying)
+    workers[-1].stop()
+    await mains[-1]
+    await workers[-1].close()
+    assert alone == [5, 1, 1]
+    assert done == dict.fromkeys(neighbours, 2)
+    assert [(letter[b"id"], letter[b"reason"]) for letter in await lanes.dead()] == [
+        (killer.encode(), b"it was tried too often")
+    ]
+    assert await lanes.left(killer, *neighbours) == 0
+
+
+async def is_over(lanes: Lanes, dead: bool) -> bool:
+    """Whether a worker has died, or has nothing left to do."""
+    return dead or await lanes.idle()
+
+
+async def test_an_exception_is_tried_again_later_and_at_last_is_a_dead_letter(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as the function may be tried, each time a while later."""
+    monkeypatch.setattr("workers.engine.outcomes.FIRST_BACKOFF_MS", 100)
+    moments = list[float]()
+
+    async def fail(ctx: Ctx) -> None:
+        moments.append(time.monotonic())
+        raise ValueError("secret")
+
+    job = lanes.name()
+    await lanes.put(lanes.click, job, function="fail")
+    async with lanes.running(lanes.make(func(fail, name="fail", max_tries=3), keep_result=0)):
+        await until(lanes.idle)
+    [letter] = await lanes.dead()
+    assert (letter[b"id"], letter[b"reason"]) == (job.encode(), b"ValueError in try 3")
+    assert len(moments) == 3
+    assert moments[1] - moments[0] >= 0.04
+    assert moments[2] - moments[1] >= 0.09
+    assert await lanes.left(job) == 0
+
+
+async def test_what_runs_is_handed_back_and_that_is_no_try(lanes: Lanes) -> None:
+    """To its place, when the worker is stopped; the next worker does it in its first try."""
+    gate, job = Gate(), lanes.name()
+    await lanes.put(lanes.batch, job, function="wait", place=5)
+    async with lanes.running(lanes.make(gate.function)):
+        await until(lambda: gate.begun)
+    assert [await lanes.score(lanes.batch, job), await lanes.tries(job), await lanes.token(job)] == [5, 0, None]
+    assert await lanes.lease(lanes.batch, job) is None
+
+
+async def test_a_stopped_worker_lets_what_runs_come_to_its_end(lanes: Lanes) -> None:
+    """Within the time that it is given; and it claims nothing more."""
+    gate, first, second = Gate(), lanes.name(), lanes.name()
+    await lanes.put(lanes.batch, first, function="wait")
+    worker = lanes.make(gate.function)
+    main = asyncio.create_task(worker.async_run())
+    await until(lambda: gate.begun)
+    worker.stop(60.0)
+    await lanes.put(lanes.batch, second, function="wait")
+    gate.open.set()
+    await main
+    await worker.close()
+    assert gate.begun == [first]
+    assert await lanes.score(lanes.batch, first) is None
+    assert await lanes.score(lanes.batch, second) is not None
+
+
+async def test_a_job_that_loses_a_cancellation_is_cancelled_again(lanes: Lanes) -> None:
+    """So a worker that is stopped comes to its end."""
+    began = asyncio.Event()
+
+    async def deaf(ctx: Ctx) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(60)
+
+    await lanes.put(lanes.batch, lanes.name(), function="deaf")
+    async with lanes.running(lanes.make(func(deaf, name="deaf"))):
+        await began.wait()
+
+
+async def test_a_job_that_was_taken_away_is_cancelled(lanes: Lanes) -> None:
+    """At the next renewal; its end says nothing of it to anybody."""
+    gate, job = Gate(), lanes.name()
+    await lanes.put(lanes.batch, job, function="wait")
+    worker = lanes.make(gate.function, lease_s=0.9)
+    async with lanes.running(worker):
+        await until(lambda: gate.begun)
+        await ask(lanes.redis, "ZREM", lanes.batch, job)
+        await ask(lanes.redis, "ZREM", leases_key(lanes.batch), job)
+        await ask(lanes.redis, "DEL", job_key(job), f"arq:in-progress:{job}")
+        await until(lambda: not worker.tasks)
+    assert await lanes.left(job) == 0
+
+
+async def test_leases_are_held_while_a_job_runs_for_longer(lanes: Lanes) -> None:
+    """Nobody else starts it, and it counts no try."""
+    starts = list[int]()
+
+    async def slow(ctx: Ctx) -> None:
+        starts.append(ctx["job_try"])
+        await asyncio.sleep(3.0)
+
+    await lanes.put(lanes.batch, lanes.name(), function="slow")
+    async with lanes.running(*(lanes.make(func(slow, name="slow"), name=name, lease_s=1.5) for name in "ab")):
+        await until(lanes.idle)
+    assert starts == [1]
+
+
+async def test_an_answer_that_never_arrived_costs_no_try(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was claimed is given back at once, and done."""
+    done: list[int] = []
+
+    async def note(ctx: Ctx) -> None:
+        done.append(ctx["job_try"])
+
+    worker = lanes.make(func(note, name="note"), lease_s=600.0)
+    claim, lost = worker._claims.claim, list[str]()
+
+    async def deaf(token: str, *arguments: Any, **options: Any) -> Any:
+        answer = await claim(token, *arguments, **options)
+        if answer.jobs and len(lost) < 2:
+            lost.append(token)
+            raise exceptions.ConnectionError("lost")
+        return answer
+
+    monkeypatch.setattr(worker._claims, "claim", deaf)
+    await lanes.put(lanes.click, lanes.name(), function="note")
+    async with lanes.running(worker):
+        await until(lanes.idle)
+    assert (done, len(lost)) == ([1], 2)
+
+
+async def test_a_deferred_job_starts_when_it_is_due(lanes: Lanes, no_looks: None) -> None:
+    """Not before, and soon after, though its worker had gone to sleep meanwhile."""
+    started: dict[str, float] = {}
+
+    async def note(ctx: Ctx) -> None:
+        started[ctx["job_id"]] = time.time()
+
+    async with lanes.running(lanes.make(func(note, name="note"))):
+        due: dict[str, float] = {}
+        for delay_s in (0.6, 0.2, 0.4):
+            name = lanes.name()
+            due[name] = time.time() + delay_s
+            await lanes.redis.enqueue_job("note", _job_id=name, _queue_name=lanes.batch, _defer_by=delay_s)
+        await until(lanes.idle)
+    late = sorted(started[name] - due[name] for name in due)
+    assert -0.005 < late[0] < 0.1
+    assert late[-1] < 2.0
+
+
+async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lanes, no_looks: None) -> None:
+    """The one that knows of it has no room when it is due: the other is told, and takes it."""
+    gate, done = Gate(), asyncio.Event()
+
+    async def note(ctx: Ctx) -> None:
+        done.set()
+
+    functions = gate.function, func(note, name="note")
+    workers = [lanes.make(*functions, name=name, max_jobs=2) for name in "ab"]
+    async with lanes.running(*workers):
+        await lanes.redis.enqueue_job("note", _queue_name=lanes.batch, _defer_by=1.0)
+        await lanes.put(lanes.batch, lanes.name(), function="wait")
+        await asyncio.wait_for(done.wait(), 10)
+        gate.open.set()
+
+
+async def test_two_workers_start_hundreds_of_jobs_without_polling_beside_long_ones(
+    lanes: Lanes, no_looks: None
+) -> None:
+    """One is full of long jobs, and takes no token from the other."""
+    gate, done = Gate(), Counter[str]()
+    names = iter("ab")
+
+    def short(name: str) -> Any:
+        async def note(ctx: Ctx) -> None:
+            done[name] += 1
+
+        return func(note, name="short")
+
+    workers = [lanes.make(gate.function, short(name), name=name, max_jobs=4) for name in names]
+    long = [lanes.name() for _ in range(3)]
+    async with lanes.running(workers[0]):
+        await lanes.put(lanes.batch, *long, function="wait")
+        await until(lambda: len(gate.begun) == 3)
+        async with lanes.running(workers[1]):
+            started = time.monotonic()
+            for _ in range(60):
+                await lanes.put(lanes.batch, *(lanes.name() for _ in range(5)), function="short")
+            await until(lambda: done.total() == 300)
+            took_s = time.monotonic() - started
+        gate.open.set()
+    assert done["b"] == 300
+    # Four a second where a worker takes tokens of a lane that it cannot claim from.
+    assert took_s < 15
+
+
+async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_looks: None) -> None:
+    """It blocked on the lane still when it became full."""
+    gate, done = Gate(), asyncio.Event()
+
+    async def note(ctx: Ctx) -> None:
+        done.set()
+
+    full, other = (lanes.make(gate.function, func(note, name="note"), name=name, max_jobs=2) for name in "ab")
+    async with lanes.running(full):
+        await lanes.put(lanes.batch, lanes.name(), function="wait")
+        await until(lambda: gate.begun)
+        # The first of its two lists to be popped from is that of the other lane, of which it has room.
+        await lanes.put(lanes.click, lanes.name(), function="wait")
+        await until(lambda: len(gate.begun) == 2)
+        await lanes.put(lanes.batch, lanes.name(), function="note")
+        async with lanes.running(other):
+            await asyncio.wait_for(done.wait(), 10)
+        gate.open.set()
+
+
+async def test_workers_that_wait_share_a_few_jobs(lanes: Lanes) -> None:
+    """None takes them all while another has nothing to do."""
+    workers: Counter[str] = Counter()
+
+    def function(name: str) -> Any:
+        async def slow(ctx: Ctx) -> None:
+            workers[name] += 1
+            await asyncio.sleep(0.3)
+
+        return func(slow, name="slow")
+
+    await ask(lanes.redis, "ZADD", lanes.keys.workers, "inf", "a", "inf", "b")
+    async with lanes.running(*(lanes.make(function(name), name=name) for name in "ab")):
+        await lanes.put(lanes.keys.batch, *(lanes.name() for _ in range(8)), function="slow")
+        await until(lambda: workers.total() == 8)
+    assert min(workers["a"], workers["b"]) >= 1
+
+
+async def test_neither_lane_keeps_the_other_from_starting(lanes: Lanes, no_looks: None) -> None:
+    """Of ten slots two are kept for each: a flood of clicks leaves them to batch, and a full batch lane to clicks."""
+    for flood, other in ((lanes.click, lanes.batch), (lanes.batch, lanes.click)):
+        gate, done = Gate(), asyncio.Event()
+
+        async def note(ctx: Ctx, done: asyncio.Event = done) -> None:
+            done.set()
+
+        async with lanes.running(lanes.make(gate.function, func(note, name="note"))):
+            await lanes.put(flood, *(lanes.name() for _ in range(30)), function="wait")
+            await until(lambda gate=gate: len(gate.begun) == 8)  # type: ignore[misc]
+            await lanes.put(other, lanes.name(), function="note")
+            await asyncio.wait_for(done.wait(), 10)
+            assert len(gate.begun) == 8
+            gate.open.set()
+            await until(lanes.idle)
+
+
+async def test_a_suspect_gets_its_turn_amid_a_flood_of_clicks(lanes: Lanes) -> None:
+    """It waits until its worker runs nothing, and then for no click more."""
+    done = asyncio.Event()
+    clicks = Counter[int]()
+
+    async def suspect(ctx: Ctx) -> None:
+        done.set()
+
+    async def click(ctx: Ctx) -> None:
+        clicks[0] += 1
+        if not done.is_set():
+            await lanes.put(lanes.click, lanes.name(), function="click")
+
+    job = lanes.name()
+    await ask(lanes.redis, "SET", tries_key(job), 1, "EX", 60)
+    async with lanes.running(lanes.make(func(suspect, name="suspect"), func(click, name="click"))):
+        await lanes.put(lanes.click, *(lanes.name() for _ in range(20)), function="click")
+        await until(lambda: clicks[0] > 20)
+        await lanes.put(lanes.batch, job, function="suspect")
+        await asyncio.wait_for(done.wait(), 10)
+        await until(lanes.idle)
+
+
+async def test_what_is_planted_in_a_lane_ends_no_worker(lanes: Lanes) -> None:
+    """Ids that are not UTF-8, scores that are no places, bodies that are none or no jobs, lists that are none."""
+    planted = {score: lanes.name() for score in ("-inf", "inf", "2e14", "1e14")}
+    for score, job in planted.items():
+        await lanes.put(lanes.batch, job)
+        await ask(lanes.redis, "ZADD", lanes.batch, score, job)
+    bodiless, strange, unknown = lanes.name(), lanes.name(), lanes.name()
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, b"\xff\xfe", 1, bodiless, 1, strange, 1, "")
+    await ask(lanes.redis, "SET", job_key(strange), b"\x93no job", "EX", 60)
+    await lanes.put(lanes.click, unknown, function="no such function")
+    await ask(lanes.redis, "ZADD", leases_key(lanes.batch), 1, "no job", "inf", "no job either", "-inf", b"\xff")
+    await ask(lanes.redis, "SET", wake_key(lanes.click), "planted")
+    await ask(lanes.redis, "HSET", lanes.keys.mail("a"), "a", "b")
+    await ask(lanes.redis, "SET", lanes.keys.workers, "planted")
+    async with lanes.running(lanes.make(work, lease_s=0.5, keep_result=0)):
+        await until(lanes.idle)
+        await until(lambda: nothing_at(lanes, leases_key(lanes.batch)))
+    reasons = Counter(letter[b"reason"].split(b"'")[0] for letter in await lanes.dead())
+    assert reasons == {
+        b"its id is not UTF-8": 1,
+        b"its body cannot be read": 1,
+        b"there is no function ": 1,
+    }
+    assert await ask(lanes.redis, "HGETALL", lanes.keys.refused) == {b"job": b"3"}
+    assert await lanes.left(*planted.values(), bodiless, strange, unknown) == 0
+
+
+async def nothing_at(lanes: Lanes, key: str) -> bool:
+    """Whether there is no such key."""
+    return not await ask(lanes.redis, "EXISTS", key)
+
+
+@pytest.mark.parametrize("which", ["queue", "leases"])
+async def test_a_lane_that_is_none_is_waited_for(lanes: Lanes, which: str) -> None:
+    """The worker pauses, longer each time, and goes on when it is set aside."""
+    key = lanes.batch if which == "queue" else leases_key(lanes.batch)
+    await ask(lanes.redis, "SET", key, "planted")
+    async with lanes.running(lanes.make(work, lease_s=0.5)):
+        await asyncio.sleep(0.5)
+        await ask(lanes.redis, "DEL", key)
+        await lanes.put(lanes.batch, lanes.name())
+        await until(lanes.idle)
+
+
+async def test_a_paused_lane_is_left_alone_until_it_is_resumed(lanes: Lanes) -> None:
+    """The other lane goes on."""
+    done: list[str] = []
+
+    async def note(ctx: Ctx) -> None:
+        done.append(ctx["job_id"])
+
+    click, batch = lanes.name(), lanes.name()
+    await ask(lanes.redis, "SET", paused_key(lanes.batch), 1)
+    async with lanes.running(lanes.make(func(note, name="note"))):
+        await lanes.put(lanes.batch, batch, function="note")
+        await lanes.put(lanes.click, click, function="note")
+        await until(lambda: done)
+        assert done == [click]
+        await ask(lanes.redis, "DEL", paused_key(lanes.batch))
+        await until(lanes.idle)
+    assert done == [click, batch]
+
+
+async def test_a_worker_that_waits_asks_for_little(lanes: Lanes) -> None:
+    """A look every two seconds; nothing else while there is nothing to do."""
+    worker = lanes.make(work, lease_s=60.0)
+    asked = list[str]()
+    execute = worker.pool.execute_command
+
+    async def count(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments[0])
+        return await execute(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    async with lanes.running(worker):
+        await lanes.put(lanes.click, lanes.name())
+        await until(lanes.idle)
+        worker.pool.execute_command = count  # type: ignore[method-assign]
+        await asyncio.sleep(2.5)
+        assert len(asked) <= 4
