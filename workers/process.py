@@ -5,22 +5,32 @@ import gc
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from arq import Worker
 from redis.exceptions import RedisError
 
+from shared.redis.address import read_address
 from shared.redis.connections import check, is_server_trouble, unavailable
 from shared.redis.embedded import find_redis
+from shared.redis.pools import PatientPool
 from shared.settings import Settings
 from shared.store import open_store
 from workers.engine.worker import EngineWorker
 from workers.settings import build_engine, build_worker, connect_waiting, connect_worker
 from workers.supervisor import DRAINED
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio.connection import ConnectionPool
+
 # How long a stock worker that was told to claim nothing more may still be starting jobs that it has claimed.
 SETTLE_S = 0.1
 LOOK_S = 0.1
+# How often a worker looks where the embedded server is.
+FOLLOW_S = 0.5
 # How long the event loop waits for a thread that runs Python; 5 ms unless set.
 SWITCH_S = 0.001
 
@@ -48,9 +58,13 @@ async def _work(settings: Settings) -> int:
     redis = connect_worker(settings, url)
     await check(redis)
     if settings.engine:
-        worker: Worker = build_engine(settings, redis, connect_waiting(url), store)
+        waiting = connect_waiting(url)
+        worker: Worker = build_engine(settings, redis, waiting, store)
+        pools = [redis.connection_pool, waiting.connection_pool]
     else:
+        pools = []
         worker = build_worker(settings, redis, store)
+    following = asyncio.create_task(_follow(settings, url, pools))
     _hold_nothing_up()
     told, again = asyncio.Event(), asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -73,7 +87,24 @@ async def _work(settings: Settings) -> int:
         if not is_server_trouble(error):
             raise
         raise unavailable(redis, error) from error
+    finally:
+        following.cancel()
     return DRAINED if isinstance(worker, EngineWorker) and worker.drained else 0
+
+
+async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]") -> None:
+    """Go to where the embedded server is: each time it is started it has another socket. (A stock worker just ends.)"""
+    directory = settings.home_path.absolute() / "redis"
+    while pools and not settings.redis_url:
+        await asyncio.sleep(FOLLOW_S)
+        address = read_address(directory)
+        if address is None or address.state != "ready" or address.url == url:
+            continue
+        url = address.url
+        log.info("the embedded server is somewhere else now")
+        for pool in pools:
+            if isinstance(pool, PatientPool):
+                await pool.move(str(address.socket_path))
 
 
 def _hold_nothing_up() -> None:

@@ -170,6 +170,14 @@ class PatientPool(ConnectionPool):
             await connection.disconnect(nowait=True)
         await super().release(connection)
 
+    async def move(self, path: str) -> None:
+        """Go on at another Unix socket: what is connected is disconnected, and connects there when it is used again."""
+        self.connection_kwargs["path"] = path
+        for connection in (*self._available_connections, *self._in_use_connections):
+            if isinstance(connection, SocketConnection):
+                connection.path = path
+        await self.disconnect()
+
     async def aclose(self) -> None:
         """Disconnect, and connect no more: whoever still waits in line would leave a connection behind."""
         self._closed = True

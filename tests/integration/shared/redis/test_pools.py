@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -10,6 +12,9 @@ from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.redis.connections import connect
+from shared.redis.pools import PatientPool
+from shared.redis.scripts import ask
+from tests.conftest import StartServer
 
 
 async def connections(redis: ArqRedis, name: str) -> int:
@@ -51,6 +56,21 @@ async def test_whoever_is_cancelled_leaves_the_connection_to_the_others(redis_ur
     async with asyncio.timeout(5):
         while await connections(redis, name):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def test_a_pool_moves_to_another_server(fresh_server: StartServer, tmp_path: Path) -> None:
+    """What waits for the old one fails, and every connection from then on is to the new one."""
+    old, new = fresh_server(tmp_path / "old"), fresh_server(tmp_path / "new")
+    async with connect(old.url) as redis, connect(new.url) as there:
+        assert isinstance(redis.connection_pool, PatientPool)
+        await asyncio.gather(redis.set("where", "old"), there.set("where", "new"))
+        blocked = asyncio.create_task(ask(redis, "BLPOP", "nothing", 60))
+        while not (await redis.info("clients"))["blocked_clients"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await redis.connection_pool.move(unquote(urlsplit(new.url).path))
+        with pytest.raises(RedisConnectionError):
+            await blocked
+        assert await asyncio.gather(*(redis.get("where") for _ in range(3))) == [b"new"] * 3
 
 
 async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:

@@ -154,7 +154,7 @@ async def test_whoever_has_lost_a_claim_changes_nothing(lanes: Lanes) -> None:
         Settled(job, "stale", "later", 1000, b"5"),
     ]
     assert await claims(lanes).settle(lanes.batch, stale) == 0
-    assert await claims(lanes).release("stale") == 0
+    assert await claims(lanes).release(["stale"]) == 0
     assert await state() == before
     assert await claims(lanes).settle(lanes.batch, [Settled(job, "holder", "done", 1000, b"a result")]) == 1
     assert await ask(lanes.redis, "GET", f"arq:result:{job}") == b"a result"
@@ -192,7 +192,7 @@ async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) ->
     await lanes.put(lanes.click, click, place=3)
     await lanes.put(lanes.batch, batch, place=4)
     await claim(lanes, "unheard")
-    assert await claims(lanes).release("unheard") == 2
+    assert await claims(lanes).release(["unheard"]) == 2
     assert [await lanes.score(lanes.click, click), await lanes.score(lanes.batch, batch)] == [3, 4]
     assert await lanes.tries(click) == 0
     assert await lanes.score(lanes.click, other) == CLAIMED + 1

@@ -38,7 +38,7 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
         Settled(claimed[3], "t", "done", reason="a reason"),
     ]
     assert await claims.settle(lanes.click, ways) == 4
-    assert await claims.release("t") == 1
+    assert await claims.release(["t"]) == 1
     await claims.claim("u", 1, [1, 1], alone=False)
     await ask(lanes.redis, "DEL", leases_key(lanes.click))
     assert await claims.take_unheld() == 1
