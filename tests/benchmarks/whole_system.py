@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 
 from producer.client import Reckoner
+from shared.errors import ReckonerError
 from shared.redis.embedded import EmbeddedServer
 from shared.redis.scripts import ask
 from shared.snapshots import write_snapshot
@@ -26,6 +27,7 @@ from tests.system import System
 TASKS = 4
 # A click comes when the one before it has been over for some milliseconds.
 PAUSE_S = 0.01
+CLICK_WITHIN_S = 30.0
 LOOK_S = 0.002
 ENDED_WITHIN_S = 120.0
 # Blocks in flight, as `reckoner batch` has them.
@@ -64,14 +66,15 @@ class Site(System):
     @contextlib.asynccontextmanager
     async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
         """Worker processes that have a model and have loaded what they need, and a client."""
-        self.start_workers(processes)
+        # They end with this process, however it ends.
+        self.start_workers(processes, ("-m", "workers", "--parent", str(os.getpid())))
         try:
             await self.ready(processes)
             async with self.reckoner() as reckoner:
                 if not await ask(reckoner.redis, "EXISTS", self.keys.current):
                     await self.fit()
                 for user in self.users[:WARM_UP]:
-                    await reckoner.recommend(user, fresh=True)
+                    await click(reckoner, user)
                 yield reckoner
         finally:
             await self.stop_workers()
@@ -140,10 +143,17 @@ async def clicks_beside_a_run(site: Site) -> Figures:
 
 
 async def click(reckoner: Reckoner, user: str) -> float:
-    """How long a client waits for a user's list that the workers compute, in milliseconds."""
+    """How long a client waits for a user's list that the workers compute, in milliseconds.
+
+    Raises:
+        WrongAnswerError: it got none, or another one.
+    """
     await asyncio.sleep(PAUSE_S)
     began = time.perf_counter()
-    answer = await reckoner.recommend(user, fresh=True)
+    try:
+        answer = await reckoner.recommend(user, fresh=True, timeout=CLICK_WITHIN_S)
+    except ReckonerError as error:
+        raise WrongAnswerError(str(error)) from error
     waited = time.perf_counter() - began
     if answer.user != user or not answer.items or answer.source != "cache":
         raise WrongAnswerError(f"user {user} was given the {answer.source} list")
