@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from arq import ArqRedis
 
@@ -14,6 +15,12 @@ from shared.redis.embedded import EmbeddedServer
 from tests.servers import server_program, server_version, start_server
 
 StartServer = Callable[..., EmbeddedServer]
+
+
+def pytest_configure() -> None:
+    """Let no example fail for having taken long: the machine may be busy."""
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_report_header() -> str:

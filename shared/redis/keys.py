@@ -5,7 +5,7 @@
 | key | type | written by | lives |
 | --- | --- | --- | --- |
 | `p:queue:LANE` | sorted set, job by place, + 1e14 when claimed | creators, claim, settle | for ever, empty when idle |
-| `p:queue:LANE:leases` | sorted set, claimed job by deadline | claim, renew, settle | for ever, empty when idle |
+| `p:queue:LANE:leases` | sorted set, job by deadline | claim, renew, settle, unheld | for ever, empty when idle |
 | `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
 | `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |
 | `p:queue` | sorted set, job by place | creators of jobs for stock workers; drain_old | for ever, empty when idle |

@@ -134,7 +134,8 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path)
 @pytest.mark.parametrize(("older_block", "newer_block"), [(1, 60), (60, 1)], ids=["newer first", "older first"])
 async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newer_block: int) -> None:
     """The one that ends first flips, the other is superseded; a worker dies meanwhile."""
-    async with System(tmp_path / "a home", **QUICK) as system:
+    # What the dead worker held comes back before the run of many blocks has passed.
+    async with System(tmp_path / "a home", lease_s=2, **QUICK) as system:
         system.import_pairs(synthetic_pairs())
         workers = system.start_workers(2)
         generations = [await system.fit(neighbours=k) for k in (100, 20, 5)]

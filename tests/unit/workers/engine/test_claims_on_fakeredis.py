@@ -1,0 +1,60 @@
+"""The engine's scripts are plain Lua too: a job goes through all of them on fakeredis."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.redis.scripts import Lease, ask, call
+from workers.engine.claims import Claims, Place, Settled
+
+LANES = "q:click", "q:batch"
+
+
+@pytest.fixture
+def claims(redis: Redis) -> Claims:
+    return Claims(redis, Place(LANES, (False, True), "workers", "mail", "refused", "dead"), 0.05)
+
+
+async def enqueue(redis: Redis, lane: str, *jobs: str) -> list[int]:
+    """Whether each of these jobs was made."""
+    answers: list[int] = await call(
+        redis, "enqueue", [lane], [part for job in jobs for part in (job, "body", "", 1000)]
+    )
+    return answers
+
+
+async def test_a_job_is_made_claimed_held_and_settled(redis: Redis, claims: Claims) -> None:
+    """Clicks first; each name once; and nothing of it is left but the dead letter that one of them has become."""
+    assert await enqueue(redis, LANES[1], "b", "b") == [1, 0]
+    assert await enqueue(redis, LANES[0], "c") == [1]
+    claim = await claims.claim("token", 5, [5, 5], alone=True)
+    assert [(job.lane, job.job_id, job.tries, job.body) for job in claim.jobs] == [
+        (0, b"c", 0, b"body"),
+        (1, b"b", 0, b"body"),
+    ]
+    assert await enqueue(redis, LANES[0], "c") == [0]
+    leases = [Lease("c", LANES[0], name, 0, lambda: False) for name in ("another's", "token")]
+    assert await claims.renew(LANES[0], leases) == [0]
+    assert await claims.settle(LANES[0], [Settled("c", "another's", "done"), Settled("c", "token", "done")]) == 1
+    assert await claims.settle(LANES[1], [Settled("b", "token", "done", reason="why")]) == 1
+    assert sorted(await ask(redis, "KEYS", "*")) == [b"dead", b"refused"]
+
+
+async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims) -> None:
+    """Its lease has lapsed, its claim was never heard of, it is handed back, or held by nobody."""
+    await enqueue(redis, LANES[1], "b")
+    place = await ask(redis, "ZSCORE", LANES[1], "b")
+    await claims.claim("first", 5, [5, 5], alone=True)
+    await asyncio.sleep(0.06)
+    [job] = (await claims.claim("second", 5, [5, 5], alone=True)).jobs
+    assert job.tries == 1
+    assert await claims.release(["second"]) == 1
+    [job] = (await claims.claim("third", 5, [5, 5], alone=True)).jobs
+    assert await claims.settle(LANES[1], [Settled("b", "third", "back")]) == 1
+    await claims.claim("fourth", 5, [5, 5], alone=True)
+    await ask(redis, "DEL", f"{LANES[1]}:leases")
+    assert await claims.take_unheld() == 1
+    await asyncio.sleep(0.002)
+    [job] = (await claims.claim("fifth", 5, [5, 5], alone=True)).jobs
+    assert (job.tries, job.place) == (2, int(place))
