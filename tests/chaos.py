@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Self
@@ -15,13 +16,15 @@ from redis.exceptions import RedisError
 from producer.waiting import patiently
 from shared.cancelling import end
 from shared.redis.connections import connect
-from shared.redis.keys import leases_key
+from shared.redis.keys import leases_key, paused_key
 from shared.redis.scripts import ask
+from shared.wire import Lane
 from tests.fleet import Fleet
 from tests.load import Load, Truths
 from tests.system import System, eventually, synthetic_pairs
 
 WORKERS = 3
+LANES: tuple[Lane, ...] = ("click", "batch")
 FAULTS_BETWEEN_CHECKS = 10
 # For how long a fault looks for something that it can happen to.
 HIT_S = 5.0
@@ -197,11 +200,18 @@ class Chaos:
                 while self._lasting:
                     await asyncio.gather(*self._lasting)
                 began = time.monotonic()
+                await self._resume()
                 await self.load.pause()
                 await self._nothing_left()
                 return time.monotonic() - began
         except TimeoutError:
             raise AssertionError(f"not quiet within {QUIET_S:g} s; {await self._stuck()}") from None
+
+    async def _resume(self) -> None:
+        """Have all lanes claimed from, since it may have been the end of a pause that the server has lost."""
+        operator = self.load.operator
+        for lane in LANES:
+            await operator.insist(partial(operator.reckoner.resume, lane))
 
     async def _nothing_left(self) -> None:
         async def look() -> bool:
@@ -225,6 +235,7 @@ class Chaos:
             f"{self.load.busy} calls wait, {len(self._lasting)} faults go on",
             *(f"live: {member} {state}" for member, state in zip(live, states, strict=True)),
             f"queued: {queued}",
+            f"paused: {[name for name in map(paused_key, self.queues) if await self.ask('EXISTS', name)]}",
             f"of arq: {arq[:20]}",
             f"workers: {[(post.name, post.pid) for post in self.fleet.posts]}, exits {dict(self.fleet.exits)}",
             self.fleet.last_words(),

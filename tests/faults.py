@@ -8,12 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from producer.waiting import patiently
-from shared.flow_state import Flow
-from shared.wire import Lane
-from tests.chaos import Chaos, Fault
+from tests.chaos import LANES, Chaos, Fault
 from tests.fleet import Post
-from tests.losses import deliver_twice, live_flows, lose_bodies, lose_claims, lose_jobs, lose_partials, some
+from tests.losses import deliver_twice, live, lose_bodies, lose_claims, lose_jobs, lose_partials, some
 from tests.proxies import Proxy
 
 # How long a worker is frozen, beside a lease; connections are slow; and they lead nowhere, socket time-outs included.
@@ -22,7 +19,6 @@ SLOW_S = (0.02, 0.3)
 SLOW_FOR_S = (0.5, 2.0)
 NOWHERE_FOR_S = (0.5, 7.0)
 PAUSED_FOR_S = (0.2, 2.0)
-LANES: tuple[Lane, ...] = ("click", "batch")
 FULL_FOR_S = (0.2, 2.0)
 DOWN_S = (0.0, 0.8)
 LOST_S = (0.1, 1.0)
@@ -219,15 +215,23 @@ async def pause(chaos: Chaos, rng: Random) -> str:
 
 
 async def cancel(chaos: Chaos, rng: Random) -> str:
-    """Cancel jobs that are under way, blocks of runs and fits among them."""
-    flows = chaos.system.flows(chaos.redis)
-    chosen = some(rng, await live_flows(chaos))
-    chaos.cancelled.update(chosen)
-    count = 0
-    for flow in await patiently(lambda: flows.load_many(chosen)):
-        if isinstance(flow, Flow):
-            count += await patiently(partial(flows.cancel, flow))
+    """Cancel jobs and runs that are under way, blocks of runs and fits among them."""
+    operator, count = chaos.load.operator, 0
+    for name in some(rng, [name for _, name in await live(chaos)]):
+        chaos.cancelled.add(name)
+        count += bool(await operator.insist(partial(operator.reckoner.cancel, name)))
     return f"{count} jobs" if count else ""
+
+
+async def drain(chaos: Chaos, rng: Random) -> str:
+    """Tell a worker to claim nothing any more and to end."""
+    operator = chaos.load.operator
+    alive = [heard for heard in await operator.insist(operator.reckoner.alive) or () if heard.beat]
+    if not alive:
+        return ""
+    heard = rng.choice(alive)
+    await operator.insist(partial(operator.reckoner.drain, [heard]))
+    return heard.worker
 
 
 def always(chaos: Chaos) -> bool:
@@ -237,6 +241,7 @@ def always(chaos: Chaos) -> bool:
 FAULTS = (
     Fault("a worker is killed", a_worker_runs, signalled(signal.SIGKILL)),
     Fault("a worker is told to stop", a_worker_runs, signalled(signal.SIGTERM)),
+    Fault("a worker is drained", always, drain),
     Fault("a worker is frozen", a_worker_runs, freeze),
     Fault("a worker's clock is set", always, shift),
     Fault("the server is killed", always, kill_server),

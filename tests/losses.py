@@ -49,15 +49,15 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
     return f"{sum(removed)} claims" if sum(removed) else ""
 
 
-async def live_flows(chaos: Chaos) -> list[str]:
-    """The unfinished flows."""
+async def live(chaos: Chaos) -> list[tuple[str, str]]:
+    """The unfinished flows and runs, each behind what it is."""
     members = [member.decode().partition(":") for member in await chaos.ask("ZRANGE", chaos.keys.live, 0, -1)]
-    return [name for kind, _, name in members if kind == "flow"]
+    return [(kind, name) for kind, _, name in members]
 
 
 async def lose_partials(chaos: Chaos, rng: Random) -> str:
     """Delete partials of flows that are under way."""
-    names = [chaos.keys.partials(flow) for flow in await live_flows(chaos)]
+    names = [chaos.keys.partials(name) for kind, name in await live(chaos) if kind == "flow"]
     fields = await chaos.ask_all([("HKEYS", name) for name in names])
     stored = [(name, field) for name, found in zip(names, fields, strict=True) for field in sorted(found)]
     removed = await chaos.ask_all([("HDEL", *pair) for pair in some(rng, stored)])
