@@ -11,6 +11,7 @@ from shared.results import Results
 from shared.wire import (
     REPLY,
     SPEC,
+    UNKNOWN_USER,
     BasketResult,
     BasketSpec,
     ClickSpec,
@@ -18,6 +19,7 @@ from shared.wire import (
     Lane,
     QuestionSpec,
     Reply,
+    Result,
     UserSpec,
 )
 
@@ -53,26 +55,31 @@ class Asking:
     async def _create_one(self, spec: ClickSpec | FitSpec, join: str, lane: Lane) -> str:
         return (await self._flows.create([spec], [join], lane, self._most_queued))[0]
 
-    async def lists(self, users: Sequence[str], generation: str, *, fresh: bool) -> dict[str, Flow | None]:
-        """Ask for users' lists and wait until they are in the cache.
+    async def lists(
+        self, users: Sequence[str], generation: str, *, fresh: bool
+    ) -> tuple[dict[str, Result | None], dict[str, Flow | None]]:
+        """Ask for users' lists, wait until they are in the cache, and read them.
 
         Returns:
-            Those whose job came to another end, with that, None where Redis lost the job.
+            The lists, None for a user who is not in the data; and those users whose job came to another end, with that,
+            None where Redis lost the job.
 
         Raises:
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        users, failed = list(dict.fromkeys(users)), dict[str, Flow | None]()
+        users, found, failed = list(dict.fromkeys(users)), dict[str, Result | None](), dict[str, Flow | None]()
         create = partial(self.create, generation=generation, lane="click")
         jobs = await create(users)
         for left in reversed(range(MOST_ASKS)):
-            users = await self._wait(dict(zip(jobs, users, strict=True)), failed)
-            if not fresh:
-                users = await patiently(partial(self._without_list, users, generation))
+            ends = await self._wait(dict(zip(jobs, users, strict=True)))
+            failed |= {user: flow for user, flow in ends.items() if flow is not None and flow.state != "done"}
+            results = await patiently(partial(self._results.read, generation, users))
+            found |= zip(users, results, strict=True)
+            users = [user for user in users if user not in failed and _is_lost(ends[user], found[user], fresh)]
             if not users or not left:
                 break
             jobs = await patiently(partial(create, users))
-        return failed | dict.fromkeys(users)
+        return found, failed | dict.fromkeys(users)
 
     async def create_basket(self, items: Sequence[str], generation: str, lane: Lane) -> str:
         """Ask for a basket's list; returns the job that works for it."""
@@ -126,19 +133,16 @@ class Asking:
                 job = await patiently(create)
         raise no_good_end(what, None)
 
-    async def _wait(self, users: dict[str, str], failed: dict[str, Flow | None]) -> list[str]:
-        """Wait for the jobs of `users`, and note which failed; returns the users whose job Redis does not know."""
-        lost = []
-        async for job, flow in self._waiting.ends(list(users)):
-            if flow is None:
-                lost.append(users[job])
-            elif flow.state != "done":
-                failed[users[job]] = flow
-        return lost
+    async def _wait(self, users: dict[str, str]) -> dict[str, Flow | None]:
+        """Wait for the jobs of `users`; returns how each user's ended, None for a job that Redis does not know."""
+        return {users[job]: flow async for job, flow in self._waiting.ends(list(users))}
 
-    async def _without_list(self, users: Sequence[str], generation: str) -> list[str]:
-        results = await self._results.read(generation, users)
-        return [user for user, result in zip(users, results, strict=True) if result is None]
+
+def _is_lost(flow: Flow | None, result: Result | None, fresh: bool) -> bool:
+    """Whether Redis has lost what was asked for: the job, or the list that a job which is done has left."""
+    if flow is None:
+        return fresh or result is None
+    return result is None and flow.answer != UNKNOWN_USER
 
 
 def no_good_end(what: str, flow: Flow | None, more: str = "") -> FlowFailedError:

@@ -8,7 +8,6 @@ from producer.asking import no_good_end
 from producer.calls import require_lane, require_text, require_texts, told, within
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
-from producer.waiting import patiently
 from shared.errors import QueueFullError, UsageError
 from shared.flow_state import Flow
 from shared.results import Answer
@@ -112,8 +111,8 @@ class Reckoner(Operations):
         missing = [user for user, result in found.items() if result is None]
         failed: dict[str, Flow | None] = {}
         if missing:
-            failed = await self._asking.lists(missing, record.generation, fresh=fresh)
-            found |= zip(missing, await patiently(lambda: self.results.read(record.generation, missing)), strict=True)
+            computed, failed = await self._asking.lists(missing, record.generation, fresh=fresh)
+            found |= computed
         well = [user for user in users if user not in failed]
         return await self.results.complete(well, [found[user] for user in well], n, record), failed
 

@@ -18,6 +18,8 @@ MOST_ITEMS = 1000
 MOST_BASKET_BYTES = 65_536
 
 REFUSE = "refuse"
+# The answer of a user's flow where the snapshot does not know the user, who then has no list.
+UNKNOWN_USER = b"unknown user"
 
 # Who goes first: what somebody waits for, or all else.
 Lane = Literal["click", "batch"]

@@ -4,6 +4,7 @@ from shared.flow_state import Flow
 from shared.redis.scripts import Lease
 from shared.wire import (
     REPLY,
+    UNKNOWN_USER,
     BasketSpec,
     BlockSpec,
     FitSpec,
@@ -19,8 +20,6 @@ from workers.runtime import Runtime
 from workers.tasks.chunk import histories_of, known_items
 from workers.tasks.fit import plan_fit
 from workers.tasks.question import answer_question
-
-UNKNOWN_USER = b"unknown user"
 
 
 async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease | None) -> None:

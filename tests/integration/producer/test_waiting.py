@@ -16,7 +16,7 @@ from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.results import Answer
 from shared.runs import Manifest
-from shared.wire import RESULT, Options, Record, Result, ScoredItem
+from shared.wire import RESULT, UNKNOWN_USER, Options, Record, Result, ScoredItem
 from tests.conftest import StartServer
 from tests.world import make_known
 
@@ -185,6 +185,24 @@ async def test_what_redis_has_lost_is_asked_for_again(reckoner: Reckoner, worker
         await worker.lose(flow)
     with pytest.raises(FlowFailedError, match=r"^The job for user Grace failed: Redis lost the job, and lost it again"):
         await call
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
+    reckoner: Reckoner, worker: Worker, fresh: bool
+) -> None:
+    """And nobody is taken for one who has none; but who is not in the data has none, and is asked for once."""
+    call = asyncio.create_task(reckoner.recommend("Ada", fresh=fresh))
+    [first] = await worker.asked(1)
+    assert await worker.flows.finish(first)
+    [second] = await worker.asked(1)
+    assert second.id != first.id
+    await worker.do(second)
+    assert for_whom(await call) == "for Ada"
+    call = asyncio.create_task(reckoner.recommend("nobody", fresh=fresh))
+    [flow] = await worker.asked(1)
+    assert await worker.flows.finish(flow, UNKNOWN_USER)
+    assert (await call).source == "popular"
 
 
 async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Worker, looks: list[int]) -> None:
