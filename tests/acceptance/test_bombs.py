@@ -91,7 +91,7 @@ async def test_a_bomb_as_a_job_is_refused(system: System, bomb: bytes) -> None:
 
 
 async def test_a_bomb_as_a_queue_member_is_refused(system: System, bomb: bytes) -> None:
-    """It is not UTF-8, so that the worker ends, and the supervisor starts another."""
+    """It is not UTF-8, and so no job of anybody's: its id is all that there is of it."""
     async with system.reckoner() as reckoner:
         await ask(reckoner.redis, "ZADD", system.keys.click, 1, b"\xff" + bomb)
         await assert_refused_once(reckoner, system, b"\xff" + bomb)

@@ -36,6 +36,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "make": ("tests/acceptance/test_makefile.py", '["make", *arguments]'),
     "pip install": ("tests/acceptance/test_client_alone.py", '"-m", "pip", "install"'),
     "docker compose": ("tests/acceptance/test_compose.py", 'PAGE = "docs/deployment.md"'),
+    "reckoner cancel": ("tests/integration/producer/test_cancelling.py", 'commands.run, "cancel"'),
+    "reckoner drain": ("tests/acceptance/test_graceful_stop.py", '"drain"'),
     "reckoner demo": ("tests/acceptance/test_demo.py", 'run("producer", "demo"'),
 }
 LETTER = re.compile(r"\b\d{13}-\d+\b")

@@ -36,7 +36,7 @@ for i = 1, #ARGV, 6 do
         local body = redis.pcall('GET', JOB .. id)
         redis.call('HINCRBY', KEYS[2], 'job', 1)
         redis.call('XADD', KEYS[3], 'MAXLEN', '1000', '*', 'kind', 'refused', 'id', id, 'of', 'job', 'reason', reason,
-          'data', string.sub(type(body) == 'string' and body or '', 1, 4096))
+          'data', string.sub(type(body) == 'string' and body or id, 1, 4096))
       end
       if data ~= '' then
         redis.call('SET', RESULT .. id, data)
