@@ -131,7 +131,9 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path)
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
 
 
-@pytest.mark.parametrize(("older_block", "newer_block"), [(1, 60), (60, 1)], ids=["newer in one block", "older in one block"])
+@pytest.mark.parametrize(
+    ("older_block", "newer_block"), [(1, 60), (60, 1)], ids=["newer in one block", "older in one block"]
+)
 async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newer_block: int) -> None:
     """The one that ends first flips, the other is superseded; a worker dies meanwhile and holds one up for a lease."""
     async with System(tmp_path / "a home", lease_s=2, **QUICK) as system:
