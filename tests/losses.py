@@ -28,13 +28,17 @@ async def queued(chaos: Chaos) -> list[tuple[str, str]]:
 
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
     """Take jobs out of the queue."""
-    removed = await chaos.ask_all([("ZREM", *pair) for pair in some(rng, await queued(chaos))])
+    chosen = some(rng, await queued(chaos))
+    chaos.robbed.update(job for _, job in chosen)
+    removed = await chaos.ask_all([("ZREM", *pair) for pair in chosen])
     return f"{sum(removed)} jobs" if sum(removed) else ""
 
 
 async def lose_bodies(chaos: Chaos, rng: Random) -> str:
     """Delete the bodies of jobs that are in the queue."""
-    removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in some(rng, await queued(chaos))])
+    chosen = some(rng, await queued(chaos))
+    chaos.robbed.update(job for _, job in chosen)
+    removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in chosen])
     return f"{sum(removed)} bodies" if sum(removed) else ""
 
 
@@ -43,8 +47,10 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
     leases = list(map(leases_key, chaos.queues))
     members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
     jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held]
+    chosen = some(rng, jobs)
+    chaos.robbed.update(job for _, job in chosen)
     removed = await chaos.ask_all([
-        ("ZREM", name, job) if rng.random() < 0.5 else ("DEL", in_progress_key(job)) for name, job in some(rng, jobs)
+        ("ZREM", name, job) if rng.random() < 0.5 else ("DEL", in_progress_key(job)) for name, job in chosen
     ])  # fmt: skip
     return f"{sum(removed)} claims" if sum(removed) else ""
 
