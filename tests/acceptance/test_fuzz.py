@@ -30,7 +30,7 @@ from shared.wire import Chunk, Finish, Night, Reduce, Split, encode_job
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.system import WAIT_S, System, synthetic_pairs
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 # How many inputs of one kind come one after the other.
 AT_ONCE = 25
