@@ -190,7 +190,7 @@ async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: Ar
     assert "of release " in wrong(await examined(settings))["release"]
     await say(redis, settings, "other", late_ms=60_000)
     assert "s apart: keep both right" in wrong(await examined(settings))["workers"]
-    await say(redis, settings, "other")
+    await say(redis, settings, "other", lease_ms=5_000)
     seconds, _ = await ask(redis, "TIME")
     await ask(redis, "ZADD", keys.workers, (int(seconds) - 7) * 1000, "other")
     assert "other has been silent for " in wrong(await examined(settings))["workers"]
