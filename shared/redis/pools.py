@@ -1,9 +1,11 @@
 """The pool that our connections come from: whoever wants one more than it has waits, and no cancellation is lost."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import hiredis
 from redis import exceptions
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -82,6 +84,43 @@ class HeedingConnection(AbstractConnection):
         if task and task.cancelling() > before:
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        """A command as it is sent; hiredis does so in a tenth of the time that redis-py's own loop takes."""
+        # redis-py's methods write some commands as two words, and redis-py refuses types in words of its own.
+        if " " not in words[0]:
+            with contextlib.suppress(TypeError):
+                return [hiredis.pack_command(words)]
+        packed: list[bytes] = super().pack_command(*words)
+        return packed
+
+    async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands together, and return the answer to each; a refusal is an answer, as an error.
+
+        There is one time-out for all of it. redis-py has one for each answer and a task of its own for the sending,
+        which takes as long as all the rest.
+
+        Raises:
+            redis.exceptions.ConnectionError: the connection is lost.
+            redis.exceptions.TimeoutError: not all was answered in time.
+        """
+        await self.check_health()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command(self.pack_commands(commands))
+                answers = [await self._parser.read_response() for _ in commands]  # type: ignore[attr-defined]
+        except BaseException as error:
+            # What is answered now is answered to nobody.
+            await self.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise exceptions.TimeoutError("The server does not answer in time") from error
+            if isinstance(error, OSError):
+                raise exceptions.ConnectionError("The connection is lost") from error
+            raise
+        if self.health_check_interval:
+            self.next_health_check = asyncio.get_running_loop().time() + self.health_check_interval
+        self.overtaken |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
+        return answers
 
 
 class TcpConnection(HeedingConnection, Connection):

@@ -11,6 +11,7 @@ from uuid import uuid4
 from arq import ArqRedis
 from arq.jobs import Job, serialize_job
 
+from shared.redis.pools import HeedingConnection
 from shared.redis.scripts import Value, call
 
 # As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
@@ -60,16 +61,13 @@ class EngineRedis(ArqRedis):
 
     async def _exchange(self, asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]") -> None:
         try:
-            async with self.pipeline(transaction=False) as pipe:
-                for arguments, options, _ in asked:
-                    pipe.execute_command(*arguments, **options)
-                answers = await pipe.execute(raise_on_error=False)
+            answers = await self._answers([arguments for arguments, _, _ in asked])
         except BaseException as error:
             answers = [error] * len(asked)
             if not isinstance(error, Exception):
                 raise
         finally:
-            for (_, _, answer), told in zip(asked, answers, strict=True):
+            for (arguments, options, answer), told in zip(asked, answers, strict=True):
                 if answer.done():
                     continue
                 if isinstance(told, Exception):
@@ -77,7 +75,25 @@ class EngineRedis(ArqRedis):
                 elif isinstance(told, BaseException):
                     answer.cancel()
                 else:
-                    answer.set_result(told)
+                    self._tell(answer, arguments[0], options, told)
+
+    async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        connection = await self.connection_pool.get_connection()
+        try:
+            assert isinstance(connection, HeedingConnection)
+            return await connection.exchange(commands)
+        finally:
+            await self.connection_pool.release(connection)
+
+    def _tell(self, answer: "asyncio.Future[Any]", command: str, options: dict[str, Any], told: Any) -> None:
+        """Give one its answer, as what redis-py makes of it."""
+        # It is for its cache, as redis-py's own clients have it.
+        options.pop("keys", None)
+        make = self.response_callbacks.get(command)
+        try:
+            answer.set_result(make(told, **options) if make else told)
+        except Exception as error:
+            answer.set_exception(error)
 
     async def enqueue_job(
         self,
