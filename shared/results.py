@@ -110,6 +110,11 @@ class Results:
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
         """Put users' encoded results into the cache; doing it again changes nothing but their age."""
+        if len(lists) == 1:
+            # By itself it goes with whatever else an engine has to say at the same moment.
+            [(user, data)] = lists
+            await ask(self._redis, "SET", self.keys.result(generation, user), data, "EX", life_s)
+            return
         for start in range(0, len(lists), SLICE):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for user, data in lists[start : start + SLICE]:

@@ -149,7 +149,7 @@ def _reason(error: Exception) -> str:
 async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:
     flows, lease = delivery.runtime.flows, delivery.lease
     try:
-        flow = await flows.load(task.flow)
+        flow = await _flow_of(delivery, task)
     except DamagedFlowError as damage:
         return await flows.fail_damaged(damage)
     if flow is None or not await _wanted(delivery, flow, task):
@@ -163,6 +163,18 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
         if await to_the_end(flows.fail(flow, reason, index, lease)):
             log.warning("a flow failed", flow=flow.id, reason=reason)
     return None
+
+
+async def _flow_of(delivery: Delivery, task: FlowTask) -> Flow | None:
+    runtime = delivery.runtime
+    # What was tried before is looked at closely; and without a lease nobody is told that a flow has ended.
+    known = runtime.at_hand.get(task) if delivery.lease and delivery.tries == 1 else None
+    if known and delivery.lease and runtime.keys.lane(known.lane) == delivery.lease.queue:
+        return known
+    flow = await runtime.flows.load(task.flow)
+    if flow and flow.state == "run":
+        runtime.at_hand.note(flow)
+    return flow
 
 
 async def _wanted(delivery: Delivery, flow: Flow, task: FlowTask) -> bool:

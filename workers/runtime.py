@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot
 from shared.store import ArtifactKind, Store
 from shared.wire import Lane, Record
+from workers.flows_at_hand import FlowsAtHand
 from workers.kernels.work import ADDITIONS_PER_MS
 from workers.threads import Threads
 from workers.turns import Turns
@@ -34,6 +36,8 @@ R = TypeVar("R")
 OPEN_AT_ONCE = 4
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
+# How long what lies in the store counts as looked at: a worker of clicks asks thousands of times a second.
+LOOK_S = 0.05
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
@@ -78,6 +82,7 @@ class Runtime:
     threads: Threads
     running: dict[str, int] = field(default_factory=dict)
     """The jobs that are being delivered, and since when, in milliseconds since the epoch by this host's clock."""
+    at_hand: FlowsAtHand = field(default_factory=FlowsAtHand)
     # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
     # the garbage collector comes in between ("AST constructor recursion depth mismatch").
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -104,7 +109,10 @@ class Runtime:
             is_current = _watch(directory / MANIFEST_NAME)
             return opener(directory), is_current
 
+        if (kept := shelf.get(artifact_id)) is not None:
+            return kept
         async with self._opening:
+            # It may have been opened by whoever was before.
             if (kept := shelf.get(artifact_id)) is not None:
                 return kept
             try:
@@ -177,5 +185,13 @@ def _watch(manifest: Path) -> Callable[[], bool]:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    first = look()
-    return lambda: look() in (first, None)
+    first, looked_at = look(), time.monotonic()
+    current = True
+
+    def is_current() -> bool:
+        nonlocal current, looked_at
+        if (now := time.monotonic()) - looked_at > LOOK_S:
+            current, looked_at = look() in (first, None), now
+        return current
+
+    return is_current

@@ -1,5 +1,7 @@
 """The split: plans into which chunk tasks a job is cut, and creates them; what needs none it answers itself."""
 
+from dataclasses import replace
+
 from shared.flow_state import Flow
 from shared.redis.scripts import Lease
 from shared.wire import (
@@ -35,8 +37,8 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease | None) 
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
-    else:
-        await runtime.flows.plan(task.flow, plan, lease)
+    elif await runtime.flows.plan(task.flow, plan, lease) and len(plan.bounds) > 1:
+        runtime.at_hand.note(replace(flow, state="run", plan=plan))
 
 
 async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan | None:
