@@ -11,9 +11,6 @@
 local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local LAPSES, LOOK = 100, 2000
 local now = now_ms()
--- Those that are heard of; who is silent for a lease is gone.
-local workers = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), '+inf')
-workers = type(workers) == 'number' and math.max(workers, 1) or 1
 local next_at, lapses, suspects, jobs = math.huge, 0, '', {}
 
 -- Whether the server was away a moment ago, and could not hear of those that hold leases.
@@ -45,6 +42,12 @@ local function lapse(queue)
   end
 end
 
+-- How many workers are heard of; who is silent for a lease is gone.
+local function workers()
+  local heard = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), '+inf')
+  return type(heard) == 'number' and math.max(heard, 1) or 1
+end
+
 local function later(moment)
   next_at = math.min(next_at, tonumber(moment or '') or math.huge)
 end
@@ -52,7 +55,7 @@ end
 -- Of what is due at the head of a queue, what this worker is to have; and whether some of it is left for others.
 local function choose(queue, leases, lane, most, shared)
   local due = redis.call('ZCOUNT', queue, '-inf', number(now))
-  local count = math.min(most, shared and math.ceil(due / workers) or due)
+  local count = math.min(most, shared and due > 0 and math.ceil(due / workers()) or due)
   if count <= 0 then
     return {}, false, due > 0
   end
@@ -81,8 +84,7 @@ local function choose(queue, leases, lane, most, shared)
   return chosen, false, due > #chosen + passed
 end
 
-for lane = 2, #KEYS do
-  local queue = KEYS[lane]
+local function claim_from(lane, queue)
   local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
   -- A removal, of nothing, comes first: a full Redis lets go on what has begun.
   redis.call('ZREM', leases, '')
@@ -123,5 +125,12 @@ for lane = 2, #KEYS do
     redis.call('DEL', queue .. ':wake')
   end
   later(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
+end
+
+for lane = 2, #KEYS do
+  -- Of an empty lane there is nothing to know.
+  if redis.call('EXISTS', KEYS[lane], KEYS[lane] .. ':leases', KEYS[lane] .. ':wake') > 0 then
+    claim_from(lane, KEYS[lane])
+  end
 end
 return { next_at < math.huge and number(math.max(next_at - now, 0)) or '', lapses, suspects, unpack(jobs) }

@@ -11,7 +11,8 @@
 local id, state = ARGV[1], ARGV[2]
 local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'spec', 'kind', 'block', 'planned')
 -- A state that cannot be read can be ended, in order to end as failed.
-if flow[1] == 'done' or flow[1] == 'failed' or flow[1] == 'cancelled' or redis.call('EXISTS', KEYS[1]) == 0 then
+if flow[1] == 'done' or flow[1] == 'failed' or flow[1] == 'cancelled'
+  or not flow[1] and redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
 if (ARGV[3] ~= '' and flow[1] ~= ARGV[3]) or (ARGV[4] ~= '' and flow[2] ~= ARGV[4]) then
@@ -23,8 +24,8 @@ end
 expect(KEYS[6], 'stream')
 local now = now_ms()
 local owns_join = text_at(KEYS[5]) == id
-local lanes = lanes_of(KEYS[7], KEYS[8])
 local run, block = KEYS[9], flow[5] or ''
+local lanes = (run or state ~= 'done') and lanes_of(KEYS[7], KEYS[8])
 if run then
   expect(run, 'hash')
   expect(KEYS[11], 'hash')

@@ -7,15 +7,19 @@ local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place', 
 if flow[1] ~= 'run' or flow[2] ~= ARGV[2] then
   return 'late'
 end
-local lanes = lanes_of(KEYS[5], KEYS[6])
-local index, life = ARGV[3], ARGV[9]
-if index ~= '' and redis.call('HEXISTS', KEYS[2], index) == 0 then
+local index, life, held = ARGV[3], ARGV[9], redis.call('HLEN', KEYS[2])
+local missing = index ~= '' and redis.call('HEXISTS', KEYS[2], index) == 0
+local last = held + (missing and 1 or 0) >= tonumber(flow[3])
+local lanes = last and lanes_of(KEYS[5], KEYS[6])
+if missing then
   redis.call('HSET', KEYS[2], index, ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], life)
+  if held == 0 then
+    redis.call('PEXPIRE', KEYS[2], life)
+  end
   redis.call('HSET', KEYS[3], index, ARGV[5])
   redis.call('PEXPIRE', KEYS[3], life)
 end
-if redis.call('HLEN', KEYS[2]) < tonumber(flow[3]) then
+if not last then
   return 'stored'
 end
 redis.call('HSET', KEYS[1], 'state', 'reduce', 'looks', '0')

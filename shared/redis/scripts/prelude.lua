@@ -70,29 +70,37 @@ local function lane_of(lane, kind)
   return (lane == 'click' or lane == 'batch') and lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
 end
 
--- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease.
+-- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease; and whether it is a member at all.
 local function in_lanes(lanes, id)
   for _, lane in ipairs({ 'click', 'batch' }) do
     local score = redis.call('ZSCORE', lanes[lane], id)
     if score then
-      return tonumber(score) < CLAIMED or redis.call('ZSCORE', lanes[lane] .. ':leases', id) and true
+      return (tonumber(score) < CLAIMED or redis.call('ZSCORE', lanes[lane] .. ':leases', id)) and true, true
     end
   end
-  return false
+  return false, false
 end
 
--- The same, or whether it is in the queue of stock workers: one of them runs it, or it is moved to its lane from there.
+-- Whether a job is in the queue of stock workers: one of them runs it, or it is moved to its lane from there.
+local function in_stock(lanes, id)
+  return lanes.stock and type(redis.pcall('ZSCORE', lanes.stock, id)) == 'string'
+end
+
+-- Whether a job is in a queue in which it will not be overlooked.
 local function queued(lanes, id)
-  return in_lanes(lanes, id) or lanes.stock and type(redis.pcall('ZSCORE', lanes.stock, id)) == 'string'
+  return in_lanes(lanes, id) or in_stock(lanes, id)
 end
 
 -- Makes a job: its body where arq looks for it, and its id in the lane's queue unless it is queued already.
 local function enqueue(lanes, lane, place, job, id, body, life)
   redis.call('SET', job, body, 'PX', life)
-  if not queued(lanes, id) then
-    -- One whose lease is gone is claimed by nobody and would be for ever.
-    redis.call('ZREM', lanes.click, id)
-    redis.call('ZREM', lanes.batch, id)
+  local held, member = in_lanes(lanes, id)
+  if not held and not in_stock(lanes, id) then
+    if member then
+      -- One whose lease is gone is claimed by nobody and would be for ever.
+      redis.call('ZREM', lanes.click, id)
+      redis.call('ZREM', lanes.batch, id)
+    end
     redis.call('ZADD', lanes[lane], place, id)
     if lanes.wakes then
       wake(lanes[lane], 1)
