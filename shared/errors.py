@@ -57,6 +57,10 @@ class NotTimesError(SourceError):
     """A column does not hold times."""
 
 
+class OutputError(ReckonerError):
+    """A file cannot be written."""
+
+
 class StoreError(ReckonerError):
     """The artifact store cannot be used."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DATA_PACKAGES = {"numpy", "pandas", "pyarrow"}
+
 
 def guarded(run: Callable[[], object]) -> int:
     """Call the command line; returns its exit code. What was foreseen is one sentence, and no stack trace."""
@@ -116,6 +118,15 @@ def stopped(sentence: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(sentence)
         raise
+
+
+def without_extra(error: ModuleNotFoundError, what: str) -> Exception:
+    """What to raise when something for which the extra `data` is there, `what`, does not find a module."""
+    from shared.errors import MissingExtraError
+
+    if (error.name or "").partition(".")[0] not in DATA_PACKAGES:
+        return error
+    return MissingExtraError(f"{what} needs {error.name}, which is not installed: pip install 'ready-reckoner[data]'.")
 
 
 def readable(text: str) -> str:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from producer.cli.edge import readable, stopped
+from producer.cli.edge import readable, stopped, without_extra
 from producer.cli.output import counted, print_facts, print_json, progress_bar, say
 from producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from producer.importing import ImportReport, Query
-
-DATA_PACKAGES = {"numpy", "pandas", "pyarrow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +70,7 @@ def import_(
     try:
         from producer.importing import Columns, import_interactions
     except ModuleNotFoundError as error:
-        raise _missing(error) from error
+        raise without_extra(error, "Importing") from error
     found = _find(source, query)
     with stopped("Stopped; nothing was imported."), progress_bar("Reading", "rows") as bar:
         report = import_interactions(found, store, columns=Columns(**chosen), repeats=repeats, progress=bar.update)
@@ -96,16 +94,6 @@ def _find(source: str, query: str | None) -> "Path | Query":
     if query is None:
         raise UsageError('A database needs a query: --query "select customer as user_id, product as item_id from ...".')
     return Query(database, readable(query))
-
-
-def _missing(error: ModuleNotFoundError) -> Exception:
-    from shared.errors import MissingExtraError
-
-    if (error.name or "").partition(".")[0] not in DATA_PACKAGES:
-        return error
-    return MissingExtraError(
-        f"Importing needs {error.name}, which is not installed: pip install 'ready-reckoner[data]'."
-    )
 
 
 def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:

@@ -1,0 +1,92 @@
+"""`reckoner synth`: writes synthetic interactions to a file, for measurements and trials."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from producer.cli.edge import stopped, without_extra
+from producer.cli.output import counted, mebibytes, print_facts, print_json, progress_bar
+from producer.cli.users import AsJson
+
+if TYPE_CHECKING:
+    from producer.synthesis import Size
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(synth)
+
+
+def synth(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, .csv or .parquet.", show_default=False)],
+    like: Annotated[
+        Literal["ml-1m", "ml-20m"] | None, typer.Option(help="The data set of MovieLens that it is to be as large as.")
+    ] = None,
+    users: Annotated[int | None, typer.Option(metavar="U", min=1, help="How many users.")] = None,
+    items: Annotated[int | None, typer.Option(metavar="I", min=1, help="How many items.")] = None,
+    interactions: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many interactions.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed makes other data of the same kind.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Write synthetic interactions, for measurements and trials, to a file that import reads.
+
+    A few items are had by half of the users and most by a few, histories are
+    of very different lengths, users have tastes, and all have their times. The
+    same seed gives the same interactions each time, on every machine.
+
+    Give --like, or all three of --users, --items and --interactions; with
+    --like those change what is given.
+
+    Example: reckoner synth made.parquet --like ml-1m
+    """
+    began = time.monotonic()
+    try:
+        from producer.interaction_files import write_interactions
+        from producer.synthesis import synthesise
+    except ModuleNotFoundError as error:
+        raise without_extra(error, "Making data") from error
+    size = _size(like, {"users": users, "items": items, "interactions": interactions})
+    with stopped("Stopped; nothing was written."), progress_bar("Making", "interactions") as bar:
+        written = write_interactions(file, synthesise(size, seed), lambda done: bar.update(done, size.interactions))
+    _print(file, size, seed, written, time.monotonic() - began, as_json)
+
+
+def _size(like: str | None, given: dict[str, int | None]) -> "Size":
+    """What the options ask for.
+
+    Raises:
+        UsageError: they leave something open, or it is impossible.
+    """
+    from producer.synthesis import LIKE, Size
+    from shared.errors import UsageError
+
+    known = {name: getattr(LIKE[like], name) for name in given} if like else {}
+    wanted = known | {name: count for name, count in given.items() if count is not None}
+    missing = [f"--{name}" for name in given if name not in wanted]
+    if missing:
+        raise UsageError(f"How much is not said: give --like ml-1m or --like ml-20m, or {' and '.join(missing)}.")
+    try:
+        return Size(**wanted)
+    except ValueError as error:
+        raise UsageError(f"That cannot be made: {error}.") from error
+
+
+def _print(file: Path, size: "Size", seed: int, written: int, took_s: float, as_json: bool) -> None:
+    if as_json:
+        counts: dict[str, Any] = {name: getattr(size, name) for name in ("users", "items", "interactions")}
+        print_json({"file": str(file), "bytes": written, **counts, "seed": seed, "duration_s": took_s})
+        return
+    print_facts(
+        [
+            ("file", f"{file}, {mebibytes(written)}"),
+            (
+                "holds",
+                f"{counted(size.interactions, 'interaction')} of {counted(size.users, 'user')} with "
+                f"{counted(size.items, 'item')}",
+            ),
+            ("seed", str(seed)),
+            ("took", f"{took_s:.1f} s"),
+        ]
+    )
