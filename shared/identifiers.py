@@ -1,7 +1,7 @@
 """Identifiers: tables of texts that map an index to a text, and a text to its index, without loading everything."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
 import numpy as np
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 MAX_ID_BYTES = 1024
 PAGE = 10_000
+# A few megabytes of the ids that catalogues have.
+MOST_RECALLED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class TextTable:
 
     offsets: NDArray[np.int64]
     blob: NDArray[np.uint8]
+    _recalled: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -28,6 +31,15 @@ class TextTable:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self._encoded(index).decode()
+
+    def recall(self, index: int) -> str:
+        """The same, for texts that are asked for time and again: some of them are kept at hand."""
+        text = self._recalled.get(index)
+        if text is None:
+            if len(self._recalled) >= MOST_RECALLED:
+                self._recalled.clear()
+            self._recalled[index] = text = self[index]
+        return text
 
     def find(self, text: str) -> int | None:
         """The index of `text`, by bisection; None when the table does not hold it."""

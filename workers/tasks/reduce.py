@@ -170,11 +170,12 @@ def _arrays(partial: Best) -> Partial:
 
 def as_results(best: Partial, snapshot: Snapshot, generation: str) -> Iterator[Result]:
     """The lists of a job's users with the ids that the caller knows, and scores that print as a float32 does."""
-    ids = {item: snapshot.items[item] for item in np.union1d(best.items, best.reasons).tolist()}
+    # The popular ones are in most lists.
+    name = snapshot.items.recall
     places = zip(best.items.tolist(), map(shortest, best.scores), best.reasons.tolist(), strict=True)
     for count in best.counts.tolist():
         own = islice(places, count)
-        yield Result(1, generation, [ScoredItem(ids[item], score, ids[reason]) for item, score, reason in own])
+        yield Result(1, generation, [ScoredItem(name(item), score, name(reason)) for item, score, reason in own])
 
 
 class Churn(NamedTuple):

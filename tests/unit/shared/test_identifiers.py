@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import shared.identifiers
 from shared.identifiers import PAGE, build, missing
 
 # Everything that has UTF-8, with a liking for what breaks formats.
@@ -69,3 +70,15 @@ def test_an_empty_table_holds_nothing() -> None:
     assert table.find("") is None
     assert table.offsets.dtype == np.int64
     assert table.blob.dtype == np.uint8
+
+
+@given(st.lists(texts, min_size=1), st.data())
+def test_a_text_that_is_recalled_is_the_one_at_its_place(given_texts: list[str], data: st.DataObject) -> None:
+    """The first time and every other time, however few are kept."""
+    table = build(given_texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared.identifiers, "MOST_RECALLED", 2)
+        for index in data.draw(st.lists(st.integers(0, len(given_texts) - 1))):
+            assert table.recall(index) == given_texts[index]
+    with pytest.raises(IndexError):
+        table.recall(len(given_texts))
