@@ -186,7 +186,8 @@ class PatientPool(ConnectionPool):
             redis.exceptions.ConnectionError: none was free in time, it does not connect, or the pool is closed.
         """
         try:
-            async with asyncio.timeout(self._patience_s):
+            # None is set for who finds one free: that would take longer than all the rest.
+            async with asyncio.timeout(self._patience_s) if self._free.locked() else contextlib.nullcontext():
                 await self._free.acquire()
         except TimeoutError as error:
             raise exceptions.ConnectionError("No connection became free in time") from error
@@ -201,6 +202,15 @@ class PatientPool(ConnectionPool):
             await self.release(connection)
             raise
         return connection
+
+    async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands together over one connection; see `HeedingConnection.exchange` and `get_connection`."""
+        connection = await self.get_connection()
+        try:
+            assert isinstance(connection, HeedingConnection)
+            return await connection.exchange(commands)
+        finally:
+            await self.release(connection)
 
     async def release(self, connection: AbstractConnection) -> None:
         """Give a connection back; one to a server that has become a replica ends, and the next may find its primary."""

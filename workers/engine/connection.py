@@ -11,7 +11,7 @@ from uuid import uuid4
 from arq import ArqRedis
 from arq.jobs import Job, serialize_job
 
-from shared.redis.pools import HeedingConnection
+from shared.redis.pools import PatientPool
 from shared.redis.scripts import Value, call
 
 # As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
@@ -61,7 +61,9 @@ class EngineRedis(ArqRedis):
 
     async def _exchange(self, asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]") -> None:
         try:
-            answers = await self._answers([arguments for arguments, _, _ in asked])
+            pool = self.connection_pool
+            assert isinstance(pool, PatientPool)
+            answers = await pool.exchange([arguments for arguments, _, _ in asked])
         except BaseException as error:
             answers = [error] * len(asked)
             if not isinstance(error, Exception):
@@ -76,14 +78,6 @@ class EngineRedis(ArqRedis):
                     answer.cancel()
                 else:
                     self._tell(answer, arguments[0], options, told)
-
-    async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection = await self.connection_pool.get_connection()
-        try:
-            assert isinstance(connection, HeedingConnection)
-            return await connection.exchange(commands)
-        finally:
-            await self.connection_pool.release(connection)
 
     def _tell(self, answer: "asyncio.Future[Any]", command: str, options: dict[str, Any], told: Any) -> None:
         """Give one its answer, as what redis-py makes of it."""

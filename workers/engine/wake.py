@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import wake_key
+from shared.redis.pools import PatientPool
 from shared.redis.refusals import is_wrong_type
-from shared.redis.scripts import ask, call
+from shared.redis.scripts import call
 from workers.engine.claims import Place, decode_mail
 
 # How long one wait lasts at the server; a connection that is gone is noticed soon after.
@@ -68,7 +69,12 @@ class Wake:
         self._blocked_on = self._lanes
         try:
             lists = [wake_key(self._place.lanes[lane]) for lane in self._blocked_on]
-            popped = decode_mail(await ask(self._redis, "BLPOP", self._place.mail, *lists, WAIT_S))
+            pool = self._redis.connection_pool
+            assert isinstance(pool, PatientPool)
+            [answer] = await pool.exchange([("BLPOP", self._place.mail, *lists, WAIT_S)])
+            if isinstance(answer, Exception):
+                raise answer
+            popped = decode_mail(answer)
         finally:
             self._blocked_on = None
         if popped is None:
