@@ -26,7 +26,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue docs lock clean
+.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -107,6 +107,9 @@ soak: .venv/dev.installed ## 20,000 jobs through one worker, and the memory that
 
 bench-queue: .venv/dev.installed ## the engine beside stock arq and ArdiQ, in about ten minutes (ROUNDS=5 ONLY=no-op)
 	@.venv/bin/python tests/benchmarks bench_queue $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+bench-kernels: .venv/dev.installed ## the kernels beside implicit, similaripy and sparse_dot_topn, in half an hour (ROUNDS=5 ONLY=build LIKE=ml-1m)
+	@.venv/bin/python tests/benchmarks bench_kernels $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
 
 docs: .venv/dev.installed ## write the tables of commands and settings in docs/ anew
 	@PYTHONPATH=. .venv/bin/python tests/pages.py

@@ -51,6 +51,11 @@ class Workers:
             )
 
     @property
+    def pid(self) -> int:
+        """The process id of the supervisor."""
+        return self._process.pid
+
+    @property
     def pids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return [child.pid for child in psutil.Process(self._process.pid).children()]

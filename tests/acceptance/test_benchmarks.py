@@ -3,21 +3,54 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.processes import environment
 from tests.system import ROOT
 
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
 
-def test_a_part_of_the_benchmark_is_measured_and_not_kept() -> None:
-    """A worker is killed, its job is done once by the other one, and the row says how long that took."""
-    kept = ROOT / "tests" / "benchmarks" / "results" / "queue.json"
-    before = kept.read_bytes() if kept.exists() else None
-    command = [sys.executable, "tests/benchmarks", "bench_queue", "--rounds", "1", "--only", "kill"]
+
+def measured(program: str, *arguments: str) -> str:
+    """What a benchmark prints, of which a part is measured once."""
+    command = [sys.executable, "tests/benchmarks", program, "--rounds", "1", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     # 1 is for a target that was not met.
     assert done.returncode in (0, 1), done.stderr
-    assert "SIGKILL of a worker to its job done elsewhere, 3 s lease" in done.stdout
-    assert "engine, round 1: s " in done.stdout
-    assert "none" not in done.stdout
-    assert (kept.read_bytes() if kept.exists() else None) == before
+    return done.stdout
+
+
+def kept() -> dict[str, bytes]:
+    """The figures that are kept."""
+    return {path.name: path.read_bytes() for path in RESULTS.glob("*")}
+
+
+def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
+    """A worker is killed, its job is done once by the other one, and the row says how long that took."""
+    before = kept()
+    told = measured("bench_queue", "--only", "kill")
+    assert "SIGKILL of a worker to its job done elsewhere, 3 s lease" in told
+    assert "engine, round 1: s " in told
+    assert "none" not in told
+    assert kept() == before
+
+
+@pytest.mark.parametrize(
+    ("group", "row", "figures"),
+    [
+        ("doubled", "growth", ("12,080 users, round 1: s ", "6,040 users, round 1: s ")),
+        ("processes", "two worker processes against", ("one worker process, round 1: s ",)),
+    ],
+)
+def test_a_part_of_the_kernels_benchmark_is_measured_and_not_kept(
+    group: str, row: str, figures: tuple[str, ...]
+) -> None:
+    """On data that are small, without those with whom we are compared."""
+    before = kept()
+    told = measured("bench_kernels", "--like", "ml-1m", "--only", group)
+    for figure in (row, *figures, "synthetic data like ml-1m"):
+        assert figure in told
+    assert "none" not in told
+    assert kept() == before

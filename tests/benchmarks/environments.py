@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 from tests.interpreters import interpreters
@@ -32,6 +33,13 @@ def peer_python(name: str, version: str, *requirements: str) -> Path:
     _uv("pip", "install", "--python", str(python), *requirements)
     stamp.touch()
     return python
+
+
+def installed(python: Path, package: str) -> str:
+    """A package with its version, as it is in a peer's environment."""
+    (places,) = python.parent.parent.glob("lib/python*/site-packages")
+    (found,) = distributions(name=package, path=[str(places)])
+    return f"{package} {found.version}"
 
 
 def _uv(*arguments: str) -> None:

@@ -38,9 +38,14 @@ class Side:
         for figure, value in figures.items():
             self._values.setdefault(figure, []).append(value)
 
+    def values(self, figure: str) -> list[float]:
+        """A figure of each round; empty when the side has none."""
+        return [] if self.trouble else self._values.get(figure, [])
+
     def median(self, figure: str) -> float | None:
         """The median of a figure's rounds, None when the side has none."""
-        return None if self.trouble or not self._values else statistics.median(self._values[figure])
+        values = self.values(figure)
+        return statistics.median(values) if values else None
 
 
 async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[str], None]) -> dict[str, Side]:
@@ -71,7 +76,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     peer: str | None = None
     peer_value: float | None = None
     ratio: float | None = None
-    """Of the value to the peer's, in whichever order makes the better side's larger than 1."""
+    """Of the value to the peer's; of a time that is to be the shorter one, of the peer's to the value."""
     target: str
     met: bool
 
@@ -90,18 +95,34 @@ def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row
 
 def times_faster(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
     """A row whose value, a speed, must be at least so many times the peer's."""
+    ratio = _ratio(side.median(figure), peer.median(figure))
+    met = ratio is not None and ratio >= target
+    return _compared(what, side, peer, figure, unit, ratio, f"at least {target:g} times", met)
+
+
+def times_sooner(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
+    """A row whose value, a time, must go at least so many times into the peer's."""
+    ratio = _ratio(peer.median(figure), side.median(figure))
+    met = ratio is not None and ratio >= target
+    return _compared(what, side, peer, figure, unit, ratio, f"at least {target:g} times faster", met)
+
+
+def at_most_times(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
+    """A row whose value must not be over so many times the peer's."""
+    ratio = _ratio(side.median(figure), peer.median(figure))
+    met = ratio is not None and ratio <= target
+    return _compared(what, side, peer, figure, unit, ratio, f"at most {target:g} times", met)
+
+
+def _ratio(value: float | None, other: float | None) -> float | None:
+    return value / other if value is not None and other else None
+
+
+def _compared(
+    what: str, side: Side, peer: Side, figure: str, unit: str, ratio: float | None, target: str, met: bool
+) -> Row:
     value, other = side.median(figure), peer.median(figure)
-    ratio = value / other if value is not None and other else None
-    return Row(
-        what=what,
-        value=value,
-        unit=unit,
-        peer=peer.name,
-        peer_value=other,
-        ratio=ratio,
-        target=f"at least {target:g} times",
-        met=ratio is not None and ratio >= target,
-    )
+    return Row(what=what, value=value, unit=unit, peer=peer.name, peer_value=other, ratio=ratio, target=target, met=met)
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -14,9 +14,11 @@ from tests.benchmarks.frame import (
     Side,
     WrongAnswerError,
     at_most,
+    at_most_times,
     in_turn,
     machine,
     times_faster,
+    times_sooner,
 )
 
 KEYS = ["what", "value", "unit", "peer", "peer_value", "ratio", "target", "met"]
@@ -69,6 +71,30 @@ def test_a_speed_is_compared_by_the_medians(
     assert (row.ratio, row.met, row.peer, row.target) == (ratio, met, "stock", "at least 10 times")
 
 
+@pytest.mark.parametrize(
+    ("ours", "peers", "ratio", "met"),
+    [((2.0, 1.0, 4.0), (30.0, 7.0, 20.0), 10.0, True), ((2.1,), (20.0,), 20 / 2.1, False), ((), (2.0,), None, False)],
+)
+def test_a_time_is_compared_by_the_medians(
+    ours: tuple[float, ...], peers: tuple[float, ...], ratio: float | None, met: bool
+) -> None:
+    """The shorter it is the larger is the ratio."""
+    row = times_sooner("build", side("ours", *ours), side("theirs", *peers), "jobs/s", "s", 10)
+    assert (row.ratio, row.met, row.peer, row.target) == (ratio, met, "theirs", "at least 10 times faster")
+
+
+@pytest.mark.parametrize(
+    ("ours", "before", "ratio", "met"),
+    [((21.0, 1.0, 30.0), (10.0,), 2.1, True), ((22.0,), (10.0,), 2.2, False), ((22.0,), (), None, False)],
+)
+def test_a_value_may_be_at_most_so_many_times_anothers(
+    ours: tuple[float, ...], before: tuple[float, ...], ratio: float | None, met: bool
+) -> None:
+    """And is over it when there is no other."""
+    row = at_most_times("growth", side("twice", *ours), side("once", *before), "jobs/s", "s", 2.1)
+    assert (row.ratio, row.met, row.peer, row.target) == (ratio, met, "once", "at most 2.1 times")
+
+
 @pytest.mark.parametrize(("values", "met"), [((5.0, 6.0, 9.0), True), ((5.0, 6.1, 9.0), False), ((), False)])
 def test_a_value_may_be_at_most_its_target(values: tuple[float, ...], met: bool) -> None:
     """It is the median that counts, and no value is none that is small enough."""
@@ -78,7 +104,10 @@ def test_a_value_may_be_at_most_its_target(values: tuple[float, ...], met: bool)
 
 def test_a_side_with_trouble_has_no_figures() -> None:
     """Whatever it reached in the rounds before."""
-    assert side("ArdiQ", 1.0, 2.0, trouble="round 3: of 9 jobs 1 were lost").median("jobs/s") is None
+    troubled = side("ArdiQ", 1.0, 2.0, trouble="round 3: of 9 jobs 1 were lost")
+    assert troubled.median("jobs/s") is None
+    assert troubled.values("jobs/s") == []
+    assert side("ArdiQ", 1.0, 2.0).values("jobs/s") == [1.0, 2.0]
 
 
 def test_a_report_is_kept_in_the_form_of_all_benchmarks(tmp_path: Path) -> None:

@@ -1,0 +1,227 @@
+"""`make bench-kernels`: the build of a model and everybody's list, beside implicit, similaripy and sparse_dot_topn.
+
+All are given the same matrix, K = 100 and N = 10, and two threads; preparation is measured with it, from the snapshot's
+arrays to lists. Each call is made in a process of its own (`kernel_calls`), round by round, each side once a round, and
+has a speed only if its answer is that of a scipy product (`sampled_truth`). What needs worker processes is measured on
+whole ones (`kernel_fits`).
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from rich.console import Console
+
+from producer.synthesis import LIKE, Size
+from shared.redis.embedded import EmbeddedServer
+from tests.benchmarks.environments import NoEnvironmentError, installed, peer_python
+from tests.benchmarks.frame import Measure, Report, Row, Side, at_most, at_most_times, in_turn, machine, times_sooner
+from tests.benchmarks.kernel_calls import Call
+from tests.benchmarks.kernel_data import Data, What
+from tests.benchmarks.kernel_fits import Fit
+from tests.benchmarks.pictures import Chart, draw
+from tests.servers import start_server
+
+RESULTS = Path(__file__).absolute().parent / "results" / "kernels.json"
+KEPT = "ml-20m"
+OURS, WITH_REASONS, ALONE = "ours", "ours, with reasons", "implicit, one process"
+# A peer's program, and what is installed for it.
+PEERS: Mapping[str, tuple[str, str]] = {
+    "implicit": ("call_implicit", "implicit==0.7.*"),
+    "similaripy": ("call_similaripy", "similaripy==0.7.*"),
+    "sparse_dot_topn": ("call_sparse_dot_topn", "sparse_dot_topn==1.2.*"),
+}
+TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25"}
+# What bounds the memory of a build, and how it is set where that is shown.
+LESS_MEMORY: Mapping[str, object] = {"build_memory_mb": 256}
+
+BUILD_IMPLICIT = "build, against implicit 0.7 (`CosineRecommender.fit`, 13 to 14 s when the machine is quiet)"
+BUILD_OTHERS = "build, against similaripy 0.7 (10 to 11 s) and sparse_dot_topn 1.2 (9.5 to 10 s)"
+SCORE_IMPLICIT = (
+    "score all users, against implicit's batched `recommend` in two forked processes, the fair form on two cores (8 to "
+    "9 s: its `num_threads` does nothing in `recommend`, which runs on one core in 12 to 17 s; give that figure too, "
+    "named as what it is)"
+)
+SCORE_OTHERS = (
+    "score all users, against similaripy (7 s) and sparse_dot_topn (3 s, without leaving out the history); check that "
+    "each really uses both cores"
+)
+REASONS = "score all users with reasons, against without"
+BUILD_BM25 = "build with BM25 weights (float32 accumulators), against implicit's BM25"
+PROCESSES = "two worker processes against one, build"
+MEMORY = "peak memory of all processes together, shared pages counted once"
+DOUBLED = "build time when interactions double (users doubled): growth"
+
+
+@dataclass
+class Bench:
+    """What the groups share, and what they leave beside their rows: charts, and who took part in which version."""
+
+    server: EmbeddedServer
+    home: Path
+    size: Size
+    rounds: int
+    console: Console
+    charts: list[Chart] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+
+    def tell(self, told: str) -> None:
+        """Print a line."""
+        self.console.print(f"  {told}", highlight=False)
+
+    @cached_property
+    def data(self) -> Data:
+        """The interactions."""
+        return Data(self.home / "data", self.size)
+
+    @cached_property
+    def doubled(self) -> Data:
+        """The same with each user twice."""
+        return Data(self.home / "doubled", self.size, copies=2)
+
+    @cached_property
+    def pythons(self) -> Mapping[str, Path]:
+        """The peers that can be installed here, each with the Python of its environment."""
+        found = {}
+        for name, (_, requirement) in PEERS.items():
+            try:
+                found[name] = peer_python(name, "3.11", requirement)
+                self.versions.append(installed(found[name], name))
+            except NoEnvironmentError as error:
+                self.tell(f"{name} is not measured: {error}")
+        return found
+
+    def ours(self, task: str, data: Data | None = None) -> Call:
+        """A call of our kernels."""
+        truth = TRUTHS.get(task, "scores")
+        return Call(Path(sys.executable), "call_ours", task, data or self.data, truth, means=truth == "scores")
+
+    def peers(self, task: str, *names: str) -> dict[str, Measure]:
+        """The same call of those peers that can be installed."""
+        return {name: self._peer(name, task) for name in names if name in self.pythons}
+
+    def _peer(self, name: str, task: str) -> Call:
+        truth = TRUTHS.get(task, "scores")
+        if (name, truth) == ("sparse_dot_topn", "scores"):
+            truth = "scores of all"
+        return Call(self.pythons[name], PEERS[name][0], task, self.data, truth, holds_itself=truth in TRUTHS.values())
+
+    def fit(self, processes: int, *, memory: bool = False, **settings: object) -> Fit:
+        """A fit by worker processes."""
+        return Fit(self.server, self.home, self.data, processes, memory, settings)
+
+    async def measure(self, title: str, measures: Mapping[str, Measure]) -> dict[str, Side]:
+        """Measure each side once a round; one that cannot be measured has no figures."""
+        sides = await in_turn(self.rounds, measures, self.tell)
+        ours = [name for name in measures if name not in (*PEERS, ALONE)]
+        self.charts.append(Chart(title, "seconds", {name: side.values("s") for name, side in sides.items()}, ours))
+        return {name: Side(name) for name in (*PEERS, ALONE)} | sides
+
+
+async def build(bench: Bench) -> list[Row]:
+    """The cosines of all pairs of items."""
+    sides = await bench.measure("build, cosine", {OURS: bench.ours("build"), **bench.peers("build", *PEERS)})
+    others = [_sooner(BUILD_OTHERS, sides, peer, 2.2) for peer in ("similaripy", "sparse_dot_topn")]
+    return [_sooner(BUILD_IMPLICIT, sides, "implicit", 3.5), *others]
+
+
+async def build_bm25(bench: Bench) -> list[Row]:
+    """The same with weights that are no counts."""
+    peers = bench.peers("build-bm25", "implicit")
+    sides = await bench.measure("build, BM25", {OURS: bench.ours("build-bm25"), **peers})
+    return [_sooner(BUILD_BM25, sides, "implicit", 2.6)]
+
+
+async def score(bench: Bench) -> list[Row]:
+    """Everybody's list, with the model that our build makes."""
+    if not bench.data.model.exists():
+        ptr, items, values = await bench.ours("build").whole(bench.size.items)
+        bench.data.keep_model({"row_ptr": ptr, "row_items": items, "row_values": values})
+    ours = {OURS: bench.ours("score"), WITH_REASONS: bench.ours("score-reasons")}
+    alone = dict(zip([ALONE], bench.peers("score-alone", "implicit").values(), strict=False))
+    sides = await bench.measure("score all users", {**ours, **bench.peers("score", *PEERS), **alone})
+    return [
+        _sooner(SCORE_IMPLICIT, sides, "implicit", 7.5),
+        _sooner(SCORE_IMPLICIT, sides, ALONE, 7.5),
+        _sooner(SCORE_OTHERS, sides, "similaripy", 6),
+        _sooner(SCORE_OTHERS, sides, "sparse_dot_topn", 2.6),
+        at_most_times(REASONS, sides[WITH_REASONS], sides[OURS], "s", "s", 1.15),
+    ]
+
+
+async def processes(bench: Bench) -> list[Row]:
+    """Fits by one worker process and by two."""
+    one, two = "one worker process", "two worker processes"
+    measures = {two: bench.fit(2), one: bench.fit(1)}
+    sides = await bench.measure("fit on workers", measures)
+    return [times_sooner(PROCESSES, sides[two], sides[one], "s", "s", 1.85)]
+
+
+async def memory(bench: Bench) -> list[Row]:
+    """Fits by two worker processes as they come, and with less memory."""
+    less = ", ".join(f"{name}={value}" for name, value in LESS_MEMORY.items())
+    measures = {"as it comes": bench.fit(2, memory=True), less: bench.fit(2, memory=True, **LESS_MEMORY)}
+    sides = await bench.measure("fit on two workers", measures)
+    usual, lesser = sides["as it comes"], sides[less]
+    return [
+        at_most(MEMORY, usual, "GB", "GB", 1.8),
+        at_most(f"{MEMORY}: with {less}", lesser, "GB", "GB", 1.0),
+        at_most_times(f"{MEMORY}: time with {less}", lesser, usual, "s", "s", 1.3),
+    ]
+
+
+async def doubled(bench: Bench) -> list[Row]:
+    """The build of twice as many users' interactions."""
+    once, twice = f"{bench.size.users:,} users", f"{2 * bench.size.users:,} users"
+    measures = {twice: bench.ours("build", bench.doubled), once: bench.ours("build")}
+    sides = await bench.measure("build, of more users", measures)
+    return [at_most_times(DOUBLED, sides[twice], sides[once], "s", "s", 2.1)]
+
+
+def _sooner(what: str, sides: Mapping[str, Side], peer: str, target: float) -> Row:
+    return times_sooner(what, sides[OURS], sides[peer], "s", "s", target)
+
+
+GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
+    "build": build,
+    "bm25": build_bm25,
+    "score": score,
+    "processes": processes,
+    "memory": memory,
+    "doubled": doubled,
+}
+
+
+def main() -> int:
+    """Measure, print the table, and keep it unless only a part was measured; 1 when a target is not met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--like", choices=LIKE, default=KEPT, help="of other data than these nothing is kept")
+    parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")
+    options = parser.parse_args()
+    console = Console(width=140) if not sys.stdout.isatty() else Console()
+    groups = [options.only] if options.only else list(GROUPS)
+    report, charts = asyncio.run(_measure(groups, options.like, options.rounds, console))
+    report.show(console, f"Kernels, medians of {options.rounds} rounds")
+    if groups == list(GROUPS) and options.like == KEPT:
+        report.write(RESULTS)
+        try:
+            draw(charts, report.machine, RESULTS.with_suffix(".svg"))
+        except NoEnvironmentError as error:
+            console.print(f"There is no new picture: {error}", highlight=False)
+    return 0 if all(row.met for row in report.rows) else 1
+
+
+async def _measure(groups: list[str], like: str, rounds: int, console: Console) -> tuple[Report, list[Chart]]:
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, start_server(Path(scratch)) as server:
+        bench = Bench(server, Path(scratch), LIKE[like], rounds, console)
+        for group in groups:
+            console.print(group)
+            found += await GROUPS[group](bench)
+    return Report(machine(f"synthetic data like {like}", *bench.versions), found), bench.charts

@@ -1,0 +1,77 @@
+"""What the kernels' benchmark measures with: a snapshot of synthetic interactions, a model of it, and what is true."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.synthesis import Size, synthesise
+from shared.snapshots import KIND, write_snapshot
+from shared.store import open_store
+from tests.benchmarks.sampled_truth import Truth, true_bm25, true_cosine, true_scores
+from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, Arrays, read
+
+What: TypeAlias = Literal["cosine", "bm25", "scores", "scores of all"]
+"""The neighbours of items by either, and users' lists without what they have had, or with it among the others."""
+
+SEED = 1
+
+
+class Data:
+    """The interactions of a size, of which each user is there `copies` times, as the one snapshot of a store."""
+
+    def __init__(self, home: Path, size: Size, copies: int = 1) -> None:
+        self.store_url = (home / "store").as_uri()
+        self.model = home / "model"
+        self._truths: dict[What, Truth] = {}
+        store = open_store(self.store_url)
+        with store.scratch() as directory:
+            self.snapshot_id = _write(directory, size, copies)
+            store.publish(KIND, self.snapshot_id, directory)
+        store.set_current_snapshot(self.snapshot_id)
+        self.snapshot = store.fetch(KIND, self.snapshot_id)
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The snapshot's, and the model's."""
+        return read(self.snapshot, self.model if self.model.exists() else None)
+
+    def keep_model(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Let this be the model that everybody is given to score with."""
+        self.model.mkdir()
+        for name, array in arrays.items():
+            np.save(self.model / f"{name}.npy", array)
+        self.__dict__.pop("arrays", None)
+
+    def truth(self, of: What) -> Truth:
+        """What answers must be; it is computed when it is first asked for."""
+        if of not in self._truths:
+            self._truths[of] = self._compute(of)
+        return self._truths[of]
+
+    def _compute(self, of: What) -> Truth:
+        if of == "cosine":
+            return true_cosine(self.arrays, NEIGHBOURS)
+        if of == "bm25":
+            return true_bm25(self.arrays, NEIGHBOURS)
+        return true_scores(self.arrays, LENGTH, exclude_history=of == "scores")
+
+
+def _write(directory: Path, size: Size, copies: int) -> str:
+    blocks = [(block.users.astype(np.uint32), block.items.astype(np.uint32)) for block in synthesise(size, SEED)]
+    users, items = (np.concatenate(arrays) - 1 for arrays in zip(*blocks, strict=True))
+    return write_snapshot(
+        directory,
+        user_ids=list(_ids(size.users * copies)),
+        item_ids=list(_ids(size.items)),
+        users=np.concatenate([users + copy * size.users for copy in range(copies)]),
+        items=np.tile(items, copies),
+    )
+
+
+def _ids(count: int) -> Iterator[str]:
+    """Numbers whose order is that of their bytes."""
+    return (f"{number:09d}" for number in range(count))

@@ -1,0 +1,48 @@
+"""How much memory some processes have in use together, a page that several of them share counted once."""
+
+import contextlib
+import threading
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+EVERY_S = 0.05
+BYTES_PER_GB = 1e9
+
+
+class PeakMemory:
+    """The most that a process and its children had at any of the moments at which it was looked at.
+
+    What is summed is the proportional set size (PSS of /proc/PID/smaps): of a page that n processes share each has a
+    n-th. It holds pages of files that are mapped, and so an artifact that is open, too.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.gb = 0.0
+        self._process = psutil.Process(pid)
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._looking.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(EVERY_S):
+            self.gb = max(self.gb, self._now())
+
+    def _now(self) -> float:
+        total = 0
+        # One may end meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in [self._process, *self._process.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += process.memory_full_info().pss
+        return total / BYTES_PER_GB

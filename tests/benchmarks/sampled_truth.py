@@ -1,0 +1,134 @@
+"""What the kernels' answers must be: a scipy product over all interactions, for a sample of rows.
+
+It is computed once, in float64 and without anything of the kernels, and kept in float32. Whose answer is not this has
+no speed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from tests.benchmarks.frame import WrongAnswerError
+from tests.benchmarks.timed_call import Arrays, Lists
+
+SAMPLED = 2_000
+# Of the items that are sampled, so many are the most popular ones, whose rows are the longest sums.
+MOST_POPULAR = 50
+# Rows that are computed at a time.
+SLICE = 100
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of each of the sampled `rows` int64[n] what each item's value is, float32[n, I], and zero where it may not be.
+
+    A value may be off by `absolute`, and by `relative` times itself.
+    """
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
+    length: int
+    absolute: float = 0.0
+    relative: float = 0.0
+
+    def judge(self, answer: Lists, *, holds_itself: bool = False) -> None:
+        """Make sure that the answer has, for each of the rows, the best items with their values.
+
+        `holds_itself`: a row may have itself among its items, in the place of one that is then missing.
+
+        Raises:
+            WrongAnswerError: a row's items are too few, or not the best ones, or have other values.
+        """
+        if answer.ptr.size != self.rows.size + 1:
+            raise WrongAnswerError(f"{answer.ptr.size - 1:,} rows instead of {self.rows.size:,}")
+        for number, (row, values) in enumerate(zip(self.rows.tolist(), self.values, strict=True)):
+            part = slice(answer.ptr[number], answer.ptr[number + 1])
+            items, found = answer.items[part], answer.values[part].astype(np.float64)
+            # Peers fill up with what is no item, or has no value.
+            kept = (items >= 0) & (found > 0) & ((items != row) | (not holds_itself))
+            self._judge(f"row {row}", items[kept], found[kept], values, self.length - holds_itself)
+
+    def _judge(
+        self,
+        where: str,
+        items: NDArray[np.integer],
+        found: NDArray[np.float64],
+        values: NDArray[np.float32],
+        length: int,
+    ) -> None:
+        best = -np.sort(-np.partition(values, values.size - length)[-length:]).astype(np.float64)
+        best = best[best > 0]
+        if np.unique(items).size < items.size or items.size < best.size:
+            raise WrongAnswerError(f"{where} has {np.unique(items).size} different items, and not {best.size}")
+        off = self._off(found, values[items].astype(np.float64))
+        off = max(off, self._off(-np.sort(-found)[: best.size], best))
+        if off > 1:
+            raise WrongAnswerError(f"{where} is off by {off:.3g} times what is allowed")
+
+    def _off(self, found: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+        """The largest difference, in what is allowed."""
+        allowed = self.absolute + self.relative * np.abs(true)
+        return float(np.max(np.abs(found - true) / np.maximum(allowed, np.finfo(np.float64).tiny), initial=0))
+
+
+def sampled_items(arrays: Arrays) -> NDArray[np.int64]:
+    """The most popular items and others, int64[n], ascending."""
+    order = np.argsort(-np.diff(arrays.item_ptr), kind="stable")
+    rest = np.random.default_rng(1).permutation(order[MOST_POPULAR:])
+    return np.sort(np.concatenate((order[:MOST_POPULAR], rest))[:SAMPLED])
+
+
+def sampled_users(arrays: Arrays) -> NDArray[np.int64]:
+    """Some users, int64[n], ascending."""
+    users = np.random.default_rng(1).permutation(arrays.shape[0])
+    return np.sort(users[:SAMPLED])
+
+
+def true_cosine(arrays: Arrays, length: int) -> Truth:
+    """Cosine of items, without the item itself, within 1e-6."""
+    norms = np.sqrt(np.diff(arrays.item_ptr))
+    weights = 1 / norms[arrays.user_items]
+    return Truth(rows := sampled_items(arrays), _between_items(arrays, weights, rows), length, absolute=1e-6)
+
+
+def true_bm25(arrays: Arrays, length: int, k1: float = 1.2, b: float = 0.75) -> Truth:
+    """Dot products of BM25 weights as implicit has them (`bm25_weight`), without the item itself, within 1e-5 of each.
+
+    An item is the document and a user the term: the weight of user u in item i is (k1 + 1) / (k1 * norm_i + 1) * idf_u
+    with norm_i = 1 - b + b * users_i / mean(users_i) and idf_u = log(I) - log(1 + items_u).
+    """
+    of_items, of_users = np.diff(arrays.item_ptr), np.diff(arrays.user_ptr)
+    norms = 1 - b + b * of_items / of_items.mean()
+    rarity = np.log(arrays.shape[1]) - np.log1p(of_users)
+    weights = ((k1 + 1) / (k1 * norms + 1))[arrays.user_items] * np.repeat(rarity, of_users)
+    return Truth(rows := sampled_items(arrays), _between_items(arrays, weights, rows), length, relative=1e-5)
+
+
+def true_scores(arrays: Arrays, length: int, *, exclude_history: bool) -> Truth:
+    """Sums of the similarities to what a user has had, within 1e-5 of each."""
+    items = arrays.shape[1]
+    rows = sampled_users(arrays)
+    model = csr_array((arrays.row_values.astype(np.float64), arrays.row_items, arrays.row_ptr), shape=(items, items))
+    histories = csr_array((np.ones(arrays.user_items.size), arrays.user_items, arrays.user_ptr), shape=arrays.shape)[
+        rows
+    ]
+    values = np.empty((rows.size, items), np.float32)
+    for first in range(0, rows.size, SLICE):
+        part = histories[first : first + SLICE]
+        values[first : first + SLICE] = (part @ model).toarray()
+        if exclude_history:
+            values[first : first + SLICE][part.nonzero()] = 0
+    return Truth(rows, values, length, relative=1e-5)
+
+
+def _between_items(arrays: Arrays, weights: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The dot products of the columns of the matrix with these weights: those of `rows` with all, float32[n, I]."""
+    by_user = csr_array((weights, arrays.user_items, arrays.user_ptr), shape=arrays.shape)
+    by_item = by_user[:, rows].T.tocsr()
+    values = np.empty((rows.size, arrays.shape[1]), np.float32)
+    for first in range(0, rows.size, SLICE):
+        values[first : first + SLICE] = (by_item[first : first + SLICE] @ by_user).toarray()
+    values[np.arange(rows.size), rows] = 0
+    return values

@@ -1,0 +1,96 @@
+"""What a side of the kernels' benchmark does in its process: it reads the arrays, makes one call, and reports.
+
+Nothing but Python's own library and numpy: a peer's process runs in an environment that has nothing of ours.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBOURS = 100
+LENGTH = 10
+THREADS = 2
+
+
+class Arrays(NamedTuple):
+    """A snapshot's matrix of U users and I items, in which each interaction weighs 1, and a model of it.
+
+    `user_ptr` int64[U + 1] and `user_items` int32[nnz] are the rows, `item_ptr` int64[I + 1] and `item_users`
+    int32[nnz] the columns. `row_ptr` int64[I + 1], `row_items` int32 and `row_values` float32 are the neighbours of
+    each item; they are empty where there is no model yet.
+    """
+
+    user_ptr: NDArray[np.int64]
+    user_items: NDArray[np.int32]
+    item_ptr: NDArray[np.int64]
+    item_users: NDArray[np.int32]
+    row_ptr: NDArray[np.int64]
+    row_items: NDArray[np.int32]
+    row_values: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """U and I."""
+        return self.user_ptr.size - 1, self.item_ptr.size - 1
+
+
+class Lists(NamedTuple):
+    """Items with their values, of some rows: those of row r are at ptr[r]..ptr[r + 1]; in any order."""
+
+    ptr: NDArray[np.int64]
+    items: NDArray[Any]
+    values: NDArray[Any]
+
+    def of(self, rows: NDArray[np.int64]) -> "Lists":
+        """Those of the chosen rows alone, one after the other."""
+        sizes = self.ptr[rows + 1] - self.ptr[rows]
+        places = [np.arange(self.ptr[row], self.ptr[row + 1]) for row in rows]
+        at = np.concatenate(places) if places else np.empty(0, np.int64)
+        return Lists(np.concatenate(([0], np.cumsum(sizes))), self.items[at], self.values[at])
+
+
+Task = Callable[[Arrays], Lists]
+
+
+def run(tasks: Mapping[str, Task], arguments: list[str] | None = None) -> int:
+    """Do what the command line asks: one of the tasks, timed, and of its answer the rows that are asked for.
+
+    The times are those of this process and of those that it has started and waited for.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("task", choices=tasks)
+    parser.add_argument("--snapshot", type=Path, required=True, help="the folder of the snapshot's arrays")
+    parser.add_argument("--model", type=Path, help="the folder of the model's arrays")
+    parser.add_argument("--sample", type=Path, required=True, help="the rows whose answers are looked at")
+    parser.add_argument("--report", type=Path, required=True, help="the folder to write to")
+    options = parser.parse_args(arguments)
+    arrays = read(options.snapshot, options.model)
+    before, began = os.times(), time.perf_counter()
+    lists = tasks[options.task](arrays)
+    took_s, after = time.perf_counter() - began, os.times()
+    cpu_s = sum(after[:4]) - sum(before[:4])
+    answer = lists.of(np.load(options.sample))
+    np.savez(options.report / "answer.npz", **answer._asdict())
+    told = {"s": took_s, "cores": cpu_s / took_s}
+    (options.report / "report.json").write_text(json.dumps(told), encoding="utf-8")
+    return 0
+
+
+def read(snapshot: Path, model: Path | None) -> Arrays:
+    """The arrays, all of them in memory; some peers write to what they are given."""
+
+    def load(folder: Path, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(folder / f"{name}.npy")
+        # What peers take; no index is that large.
+        return array.view(np.int32) if array.dtype == np.uint32 else array
+
+    matrix = [load(snapshot, name) for name in ("user_ptr", "user_items", "item_ptr", "item_users")]
+    rows = [np.empty(0)] * 3 if model is None else [load(model, f"row_{name}") for name in ("ptr", "items", "values")]
+    return Arrays(*matrix, *rows)
