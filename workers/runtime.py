@@ -2,12 +2,10 @@
 
 import asyncio
 import math
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from arq import ArqRedis
@@ -26,44 +24,19 @@ from shared.store import ArtifactKind, Store
 from shared.wire import Lane, Record
 from workers.flows_at_hand import FlowsAtHand
 from workers.kernels.work import ADDITIONS_PER_MS
+from workers.shelf import Shelf, Watch
 from workers.threads import Threads
 from workers.turns import Turns
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A generation in use and the one that a run is making, each with a model and a snapshot.
-OPEN_AT_ONCE = 4
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
-# How long what lies in the store counts as looked at: a worker of clicks asks thousands of times a second.
-LOOK_S = 0.05
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
 }
-
-
-class Shelf(Generic[T]):
-    """The last few immutable things that were asked for: a model is opened once, and memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[T, Callable[[], bool]]] = OrderedDict()
-
-    def get(self, name: str) -> T | None:
-        """The thing of that name, if it was put here lately and is current."""
-        if name not in self._kept:
-            return None
-        self._kept.move_to_end(name)
-        thing, is_current = self._kept[name]
-        return thing if is_current() else None
-
-    def put(self, name: str, thing: T, is_current: Callable[[], bool] = lambda: True) -> T:
-        """Keep a thing for as long as it is current, and let go of the one that was not asked for the longest."""
-        self._kept[name] = thing, is_current
-        if len(self._kept) > OPEN_AT_ONCE:
-            self._kept.popitem(last=False)
-        return thing
 
 
 @dataclass(frozen=True)
@@ -99,15 +72,19 @@ class Runtime:
         """
         return await self._open(self._models, "models", model_id, open_model)
 
+    def look_again(self, model_id: str) -> None:
+        """See a model that this worker has just published when it is next asked for; others see it a moment later."""
+        self._models.look_again(model_id)
+
     async def snapshot(self, snapshot_id: str) -> Snapshot:
         """A snapshot, opened once and again after it was imported again; see `model`."""
         return await self._open(self._snapshots, "snapshots", snapshot_id, open_snapshot)
 
     async def _open(self, shelf: Shelf[T], kind: ArtifactKind, artifact_id: str, opener: Callable[[Path], T]) -> T:
-        def open_now() -> tuple[T, Callable[[], bool]]:
+        def open_now() -> tuple[T, Watch]:
             directory = self.store.fetch(kind, artifact_id)
-            is_current = _watch(directory / MANIFEST_NAME)
-            return opener(directory), is_current
+            watch = Watch(directory / MANIFEST_NAME)
+            return opener(directory), watch
 
         if (kept := shelf.get(artifact_id)) is not None:
             return kept
@@ -169,29 +146,3 @@ def _not_stopped(answer: R | None) -> R:
     if answer is None:
         raise RuntimeError("a kernel stopped without being told to")
     return answer
-
-
-def _watch(manifest: Path) -> Callable[[], bool]:
-    """Tell from now on whether an artifact that is opened is the one that lies there.
-
-    One whose bytes were damaged in place is published anew, with a manifest of its own. Where none lies there any more,
-    what was opened is as good as it was. (Not in a thread: it takes microseconds, and the threads may be busy.)
-    """
-
-    def look() -> tuple[int, int, int] | None:
-        try:
-            found = manifest.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    first, looked_at = look(), time.monotonic()
-    current = True
-
-    def is_current() -> bool:
-        nonlocal current, looked_at
-        if (now := time.monotonic()) - looked_at > LOOK_S:
-            current, looked_at = look() in (first, None), now
-        return current
-
-    return is_current

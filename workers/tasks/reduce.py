@@ -11,6 +11,7 @@ import numpy as np
 from shared.errors import FlowFailedError, WireError
 from shared.flow_state import Flow
 from shared.flows import MAX_REWORK
+from shared.model_config import config_of, model_id
 from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
 from shared.wire import (
@@ -53,6 +54,8 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease | None
         if unusable:
             await again(runtime, flow, unusable)
         else:
+            # Who waited for it asks at once for lists.
+            runtime.look_again(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
             await delete_unreferred(runtime)
     elif isinstance(flow.spec, ScoringSpec):

@@ -54,7 +54,10 @@ async def test_a_damaged_model_is_built_again(hand: Hand, own_world: World, how:
 
 
 async def test_a_model_that_was_built_again_is_opened_again(hand: Hand, own_world: World) -> None:
-    """A worker that has the damaged bytes mapped lets go of them; while none lies in the store it keeps what it has."""
+    """A worker that has the damaged bytes mapped lets go of them at once when it has built it itself.
+
+    While none lies in the store it keeps what it has.
+    """
     generation = await hand.adopt(own_world)
     path = own_world.store.root / "models" / generation.record.model / "row_values.npy"
     opened = await hand.runtime.model(generation.record.model)
