@@ -19,7 +19,7 @@ def build(arrays: Arrays) -> Lists:
     """Cosine of all pairs of items; the item itself is one of its neighbours."""
     users, items = arrays.shape
     counts = np.diff(arrays.item_ptr)
-    # In float32 its sums are off by more than 1e-6.
+    # In float32, which is an eighth faster, its sums are off by more than 1e-6.
     norms = 1 / np.sqrt(counts)
     by_item = csr_matrix((np.repeat(norms, counts), arrays.item_users, arrays.item_ptr), shape=(items, users))
     by_user = csr_matrix((norms[arrays.user_items], arrays.user_items, arrays.user_ptr), shape=(users, items))

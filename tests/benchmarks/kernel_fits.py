@@ -6,8 +6,8 @@ How long that takes and how much memory it needs is measured here; the kernels a
 import asyncio
 import os
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from tests.benchmarks.timed_call import NEIGHBOURS, Lists
 from tests.system import System
 
 WITHIN_S = 300.0
-numbers = count()
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Fit:
             WrongAnswerError: it failed, or the model is not true.
         """
         # Each time under a prefix of its own, since a second fit of the same would find the first one's model.
-        name = f"fit-{next(numbers)}"
+        name = f"fit-{uuid4().hex}"
         try:
             system = System(
                 self.home / name,
