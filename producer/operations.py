@@ -17,12 +17,12 @@ from shared.defaults import MAX_QUEUED
 from shared.errors import FlowUnknownError, NothingFittedError, UsageError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
-from shared.model_config import ModelConfig, model_id
+from shared.model_config import ModelConfig, fit_spec, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.results import Results, generation_id
 from shared.runs import Runs
-from shared.wire import FitSpec, Lane, Options, Record, arq_deserializer, arq_serializer
+from shared.wire import Lane, Options, Record, arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
     from arq import ArqRedis
@@ -138,8 +138,7 @@ class Operations:
         """
         model = model_id(snapshot, config)
         generation = generation_id(model, Options(list_length))
-        spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, list_length)
-        return await self._asking.create_fit(spec, generation), model
+        return await self._asking.create_fit(fit_spec(snapshot, config, list_length), generation), model
 
     @told
     async def newest(self) -> Record:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifacts import open_artifact, write_artifact
+from shared.artifacts import JSON, open_artifact, write_artifact
 from shared.balance import balance
 from shared.errors import ArtifactDamagedError
 from shared.model_config import KERNEL_VERSION, ModelConfig, model_id
@@ -87,9 +87,9 @@ def write_model(
         "row_values": row_values.astype(np.float32, copy=False),
         "candidate_ptr": candidate_ptr,
     }
-    facts = {
+    facts: dict[str, JSON] = {
         "snapshot": snapshot_id,
-        "config": msgspec.to_builtins(config),
+        "config": config.facts(),
         "kernel_version": KERNEL_VERSION,
         "items": len(row_ptr) - 1,
         "entries": len(row_items),

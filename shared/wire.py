@@ -154,7 +154,7 @@ class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
     """The generation that was current when the run began, empty when there was none."""
 
 
-class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True):
+class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_defaults=True):
     """What the fit of a model asks for."""
 
     snapshot: Id
@@ -162,6 +162,8 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True):
     neighbours: Annotated[int, Meta(ge=1)]
     shrink: Annotated[float, Meta(ge=0)]
     list_length: Annotated[int, Meta(ge=1)]
+    parameters: dict[str, float] = {}
+    """What else the similarity takes, by the names of a configuration's fields."""
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):

@@ -1,11 +1,20 @@
 """Small interaction matrices for tests, in the two forms that a snapshot holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+Arrays = tuple[
+    NDArray[np.int64],
+    NDArray[np.uint32],
+    NDArray[np.float32] | None,
+    NDArray[np.int64],
+    NDArray[np.uint32],
+    NDArray[np.float32] | None,
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,14 @@ class Interactions:
     @property
     def n_items(self) -> int:
         return self.item_ptr.size - 1
+
+    @property
+    def arrays(self) -> Arrays:
+        """All six, those by item first, as the reference takes them."""
+        return (
+            *(self.item_ptr, self.item_users, self.item_weights),
+            *(self.user_ptr, self.user_items, self.user_weights),
+        )
 
 
 def interactions(
@@ -56,6 +73,20 @@ def from_pairs(
     items = np.array([item for _, item in pairs], np.int64)
     weights = np.array(list(pairs.values()), np.float32) if weighted else None
     return interactions(users, items, weights, n_users=n_users, n_items=n_items)
+
+
+def from_columns(had: Sequence[NDArray[np.int64]], *, n_users: int) -> Interactions:
+    """Of the users who have each item."""
+    users, items = np.concatenate(had), np.repeat(np.arange(len(had)), [mine.size for mine in had])
+    return interactions(users, items, None, n_users=n_users, n_items=len(had))
+
+
+def everything(size: int, *, weighted: bool = False) -> Interactions:
+    """As many users as items, of whom everybody has had everything."""
+    ptr = np.arange(0, size * size + 1, size, dtype=np.int64)
+    indices = np.tile(np.arange(size, dtype=np.uint32), size)
+    weights = np.ones(indices.size, np.float32) if weighted else None
+    return Interactions(ptr, indices, weights, ptr, indices, weights)
 
 
 @st.composite

@@ -1,13 +1,18 @@
 """What the answers are: the arithmetic that the system promises, written plainly over numpy in one process.
 
 It shares no code with the kernels. Results of any chunking, block size, number of workers or fault are compared with
-these bit by bit.
+these bit by bit. So are models of cosine, Jaccard and Dice, whose sums are exact or come in user order and whose rest
+is one operation of IEEE 754 after another. What powers, logarithms or factors of users go into is summed in float64
+here, and compared closely.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 class Entry(NamedTuple):
@@ -27,30 +32,127 @@ def reference_rows(
     user_weights: NDArray[np.float32] | None,
     *,
     neighbours: int,
-    shrink: float = 0.0,
+    similarity: str = "cosine",
+    **parameters: Any,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]:
-    """The cosine model: row_ptr, row_items (ascending in each row) and row_values of each item's best neighbours."""
-    n_items = len(item_ptr) - 1
-    of_user = np.ones(len(user_items)) if user_weights is None else user_weights.astype(np.float64)
-    of_item = np.ones(len(item_users)) if item_weights is None else item_weights.astype(np.float64)
-    squares = [_in_order(of_item[item_ptr[i] : item_ptr[i + 1]] ** 2) for i in range(n_items)]
-    norms = np.array(squares)
+    """The model: row_ptr, row_items (ascending in each row) and row_values of each item's best neighbours."""
     items: list[NDArray[np.uint32]] = []
     values: list[NDArray[np.float32]] = []
+    by_item, by_user = (item_ptr, item_users, item_weights), (user_ptr, user_items, user_weights)
+    for similarities in reference_similarities(*by_item, *by_user, similarity=similarity, **parameters):
+        row = similarities.astype(np.float32)
+        others = np.flatnonzero(row > 0)
+        # Stable: the smaller index first at a tie.
+        best = np.sort(others[np.argsort(-row[others], kind="stable")[:neighbours]])
+        items.append(best.astype(np.uint32))
+        values.append(row[best])
+    row_ptr = np.cumsum([0, *map(len, items)], dtype=np.int64)
+    return row_ptr, np.concatenate([np.empty(0, np.uint32), *items]), np.concatenate([np.empty(0, np.float32), *values])
+
+
+def reference_similarities(
+    item_ptr: NDArray[np.int64],
+    item_users: NDArray[np.uint32],
+    item_weights: NDArray[np.float32] | None,
+    user_ptr: NDArray[np.int64],
+    user_items: NDArray[np.uint32],
+    user_weights: NDArray[np.float32] | None,
+    *,
+    similarity: str,
+    shrink: float = 0.0,
+    power: float = 1.0,
+    **parameters: float,
+) -> Iterator[Floats]:
+    """Each item's similarities to all items, float64[I]; 0 to itself and to those with whom it shares no user."""
+    n_users, n_items = len(user_ptr) - 1, len(item_ptr) - 1
+    users, items = np.repeat(np.arange(n_users), np.diff(user_ptr)), np.repeat(np.arange(n_items), np.diff(item_ptr))
+    of_user = np.ones(len(user_items)) if user_weights is None else user_weights.astype(np.float64)
+    of_item = np.ones(len(item_users)) if item_weights is None else item_weights.astype(np.float64)
+    user_sums = np.bincount(users, of_user, n_users).astype(np.float64)
+    item_sums = np.bincount(items, of_item, n_items).astype(np.float64)
+    if similarity == "rp3beta":
+        # From an item to its users, from a user to its items, against what is popular anyway.
+        of_item = (of_item / item_sums[items]) ** parameters["alpha"]
+        steps = (of_user / user_sums[users]) ** parameters["alpha"]
+        of_user = steps / item_sums[user_items] ** parameters["beta"]
+    else:
+        lengths = np.diff(user_ptr).astype(np.float64)
+        of_item = _weights(similarity, of_item, item_users, items, lengths, item_sums, parameters)
+        of_user = _weights(similarity, of_user, users, user_items, lengths, item_sums, parameters)
+    squares = np.array([_in_order(of_item[item_ptr[i] : item_ptr[i + 1]] ** 2) for i in range(n_items)])
     for i in range(n_items):
         dots = np.zeros(n_items)
         for at in range(item_ptr[i], item_ptr[i + 1]):  # users ascending
             history = slice(user_ptr[item_users[at]], user_ptr[item_users[at] + 1])
             dots[user_items[history]] += of_item[at] * of_user[history]
         dots[i] = 0.0
-        others = np.flatnonzero(dots)
-        row = (dots[others] / (np.sqrt(norms[i] * norms[others]) + shrink)).astype(np.float32)
-        others, row = others[row > 0], row[row > 0]
-        best = np.sort(np.argsort(-row, kind="stable")[:neighbours])  # stable: the smaller index first at a tie
-        items.append(others[best].astype(np.uint32))
-        values.append(row[best])
-    row_ptr = np.cumsum([0, *map(len, items)], dtype=np.int64)
-    return row_ptr, np.concatenate(items), np.concatenate(values)
+        row, others = np.zeros(n_items), np.flatnonzero(dots)
+        found = _formula(similarity, dots[others], squares[i], squares[others], shrink, n_users, parameters)
+        row[others] = found**power
+        yield row
+
+
+def _weights(
+    similarity: str,
+    weights: Floats,
+    users: NDArray[Any],
+    items: NDArray[Any],
+    lengths: Floats,
+    item_sums: Floats,
+    parameters: Mapping[str, float],
+) -> Floats:
+    """What interactions count in a dot product."""
+    found: Floats = weights / lengths[users] ** (parameters.get("user_norm", 0.0) / 2)
+    if similarity == "llr":
+        found = np.ones(len(weights))
+    elif similarity in ("tfidf", "bm25"):
+        scarcity = np.log(float(len(item_sums))) - np.log(1.0 + lengths[users])
+        found = np.sqrt(weights) * scarcity
+        if similarity == "bm25":
+            k1, b = parameters["k1"], parameters["b"]
+            norm = 1 - b + b * item_sums[items] / item_sums.mean()
+            found = weights * (k1 + 1) / (k1 * norm + weights) * scarcity
+    return found
+
+
+def _formula(
+    similarity: str,
+    dots: Floats,
+    x: float,
+    y: Floats,
+    shrink: float,
+    n_users: int,
+    parameters: Mapping[str, float],
+) -> Floats:
+    """Similarities out of dot products, and the items' squares x and y."""
+    found = dots
+    if similarity in ("cosine", "tfidf"):
+        found = dots / (np.sqrt(x * y) + shrink)
+    elif similarity == "jaccard":
+        found = dots / (x + y - dots + shrink)
+    elif similarity == "dice":
+        found = 2 * dots / (x + y + shrink)
+    elif similarity == "asymmetric":
+        found = dots / (x ** parameters["alpha"] * y ** (1 - parameters["alpha"]) + shrink)
+    elif similarity == "llr":
+        found = _likelihood_ratio(dots, x, y, n_users)
+    return found
+
+
+def _likelihood_ratio(both: Floats, x: float, y: Floats, n_users: int) -> Floats:
+    """2 sum k ln(k N / (row total * column total)) over the four cells; 0 where both are met no more than by chance."""
+    found = np.zeros(len(both))
+    for row, column, cell in (
+        (x, y, both),
+        (x, n_users - y, x - both),
+        (n_users - x, y, y - both),
+        (n_users - x, n_users - y, n_users - x - y + both),
+    ):
+        there = np.flatnonzero(cell)
+        expected = (row * column)[there] / n_users
+        found[there] += 2 * cell[there] * np.log(cell[there] / expected)
+    found[both * n_users <= x * y] = 0.0
+    return found.clip(0)
 
 
 def reference_lists(

@@ -23,7 +23,8 @@ from shared.snapshots import Snapshot, open_snapshot
 from shared.store import ArtifactKind, Store
 from shared.wire import Lane, Record
 from workers.flows_at_hand import FlowsAtHand
-from workers.kernels.work import ADDITIONS_PER_MS
+from workers.kernels.score import ADDITIONS_PER_MS
+from workers.layouts import Layouts
 from workers.shelf import Shelf, Watch
 from workers.threads import Threads
 from workers.turns import Turns
@@ -56,6 +57,7 @@ class Runtime:
     running: dict[str, int] = field(default_factory=dict)
     """The jobs that are being delivered, and since when, in milliseconds since the epoch by this host's clock."""
     at_hand: FlowsAtHand = field(default_factory=FlowsAtHand)
+    layouts: Layouts = field(default_factory=Layouts)
     # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
     # the garbage collector comes in between ("AST constructor recursion depth mismatch").
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -258,7 +258,9 @@ def _in_words(spec: "Spec", block: int | None) -> str:
         case BlockSpec():
             return f"block {'?' if block is None else f'{block:,}'} of run {spec.run}"
         case FitSpec():
-            return f"a model: {spec.similarity}, {counted(spec.neighbours, 'neighbour')}, shrink {spec.shrink:g}"
+            parameters = {"shrink": spec.shrink} | spec.parameters
+            told = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
+            return f"a model: {spec.similarity}, {counted(spec.neighbours, 'neighbour')}, {told}"
         case SimilarSpec(other=None):
             return f"the neighbours of item {spec.item}"
         case SimilarSpec():

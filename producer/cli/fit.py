@@ -21,13 +21,39 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    similarity: Annotated[Literal["cosine"], typer.Option(help="The formula by which items are similar.")] = "cosine",
+    similarity: Annotated[
+        Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"],
+        typer.Option(help="The formula by which items are similar."),
+    ] = "cosine",
     neighbours: Annotated[
         int, typer.Option(metavar="K", min=1, help="How many similar items are kept for each item.")
     ] = 100,
     shrink: Annotated[
-        float, typer.Option(metavar="X", min=0, help="Added to the formula's denominator, against chance.")
+        float,
+        typer.Option(
+            metavar="X", min=0, help="Added to the denominator, against chance: not for bm25, llr and rp3beta."
+        ),
     ] = 0.0,
+    power: Annotated[float, typer.Option(metavar="X", help="Raise similarities to this power.")] = 1.0,
+    user_norm: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Let a user of n items count n to the power of -X: cosine, jaccard, dice and asymmetric.",
+        ),
+    ] = 0.0,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0, help="The row's share in asymmetric (0.5: the cosine), or rp3beta's exponent (1)."
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="How much rp3beta takes from popular items (0.6).")
+    ] = None,
+    k1: Annotated[float | None, typer.Option(metavar="X", min=0, help="K1 of bm25 (1.2).")] = None,
+    b: Annotated[float | None, typer.Option(metavar="X", min=0, max=1, help="B of bm25 (0.75).")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job, and do not wait for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,14 +61,22 @@ def fit(
 
     The first model goes live at once. A later one does when a batch has computed everybody's list with it.
 
-    Example: reckoner fit --neighbours 50
+    Example: reckoner fit --similarity bm25 --neighbours 50
     """
     from shared.errors import NothingImportedError
     from shared.settings import load_settings
     from shared.store import open_store
 
     settings = load_settings()
-    config = _configuration(similarity, neighbours, shrink)
+    given = {"alpha": alpha, "beta": beta, "k1": k1, "b": b}
+    config = _configuration(
+        similarity=similarity,
+        neighbours=neighbours,
+        shrink=shrink,
+        power=power,
+        user_norm=user_norm,
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
     async def ask() -> None:
         # Redis first: where it is away that is the sentence to read.
@@ -62,18 +96,18 @@ def fit(
     complete(ask())
 
 
-def _configuration(similarity: str, neighbours: int, shrink: float) -> "ModelConfig":
+def _configuration(**wanted: str | float) -> "ModelConfig":
     import msgspec
 
     from shared.errors import UsageError
     from shared.model_config import ModelConfig
 
-    wanted = {"similarity": similarity, "neighbours": neighbours, "shrink": shrink}
     try:
         return msgspec.convert(wanted, ModelConfig)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
-        raise UsageError(f"--{where.rstrip('`')} cannot be used: {reason}.") from error
+        option = "--" + (where.rstrip("`").replace("_", "-") if where else "similarity")
+        raise UsageError(f"{option} cannot be used: {reason}.") from error
 
 
 async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":

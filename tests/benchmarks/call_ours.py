@@ -4,58 +4,80 @@ The one place of the kernels' benchmark that knows how they are called.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
-from shared.balance import balance
+from shared.model_config import ModelConfig, Similarity
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
-from workers.kernels.build import Rows, build_rows, join_rows
+from workers.building import Counting, Tile, build_tiles, join_tiles, plan_rows
+from workers.kernels.candidates import lay_out
 from workers.kernels.merge import Partial
+from workers.kernels.ranked import rank
 from workers.kernels.score import score_users
-from workers.kernels.work import row_work
+from workers.kernels.similarity import weigh
 
-PARTS = 64
+TILES = 8
+TILE_BYTES = 256_000_000
 BLOCK_USERS = 2_000
 NEVER = np.zeros(1, np.uint8)
 
 
 def main() -> int:
     """Do a task."""
-    return run({"build": build, "score-reasons": score})
+    return run({"build": build, "build-bm25": build_bm25, "score": score, "score-reasons": score_with_reasons})
 
 
 def build(arrays: Arrays) -> Lists:
     """Cosine of all pairs of items."""
-    item_users, user_items = arrays.item_users.view(np.uint32), arrays.user_items.view(np.uint32)
+    return _build(arrays, "cosine")
 
-    def rows(first: int, last: int) -> Rows:
-        rows = build_rows(
-            *(arrays.item_ptr, item_users, None, arrays.user_ptr, user_items, None, first, last),
-            similarity="cosine",
-            neighbours=NEIGHBOURS,
-            shrink=0.0,
-            stop=NEVER,
-        )
-        assert rows is not None
-        return rows
 
-    bounds = balance(row_work(arrays.item_ptr, item_users, arrays.user_ptr), PARTS)
+def build_bm25(arrays: Arrays) -> Lists:
+    """BM25 with the parameters that implicit has."""
+    return _build(arrays, "bm25")
+
+
+def _build(arrays: Arrays, similarity: Similarity) -> Lists:
+    item_users = arrays.item_users.view(np.uint32)
+    config = ModelConfig(similarity=similarity, neighbours=NEIGHBOURS)
+    weighting = weigh(config, arrays.item_ptr, item_users, None, arrays.user_ptr)
+    ranked = rank(arrays.item_ptr, item_users, None, arrays.user_ptr, stop=NEVER)
+    assert ranked is not None
+    counting = Counting(ranked, weighting)
+
+    def tiles(rows: tuple[int, int]) -> Tile:
+        tile = build_tiles(counting, *rows, NEIGHBOURS, TILE_BYTES, NEVER)
+        assert tile is not None
+        return tile
+
+    bounds = plan_rows(counting, TILES, TILES, 1).tolist()
     with ThreadPoolExecutor(THREADS) as threads:
-        parts = list(threads.map(rows, bounds[:-1], bounds[1:]))
-    matrix = join_rows(parts, stop=NEVER)
+        parts = list(threads.map(tiles, pairwise(bounds)))
+    matrix = join_tiles(parts, arrays.shape[1], NEIGHBOURS, stop=NEVER)
     assert matrix is not None
     return Lists(*matrix)
 
 
 def score(arrays: Arrays) -> Lists:
-    """Everybody's list, without what they had, and with reasons."""
+    """Everybody's list, without what they had."""
+    return _score(arrays, with_reasons=False)
+
+
+def score_with_reasons(arrays: Arrays) -> Lists:
+    """The same, and for each item why."""
+    return _score(arrays, with_reasons=True)
+
+
+def _score(arrays: Arrays, *, with_reasons: bool) -> Lists:
     users, items = arrays.shape
-    model = (arrays.row_ptr, arrays.row_items.view(np.uint32), arrays.row_values)
-    user_items = arrays.user_items.view(np.uint32)
+    row_items, user_items = arrays.row_items.view(np.uint32), arrays.user_items.view(np.uint32)
+    candidates = lay_out(arrays.row_ptr, row_items, arrays.row_values, 0, items, stop=NEVER)
+    assert candidates is not None
 
     def block(first: int) -> Partial:
-        histories = (arrays.user_ptr[first : first + BLOCK_USERS + 1], user_items, None)
-        partial = score_users(*model, *histories, 0, items, LENGTH, stop=NEVER)
+        user_ptr = arrays.user_ptr[first : first + BLOCK_USERS + 1]
+        partial = score_users(candidates, user_ptr, user_items, None, LENGTH, with_reasons=with_reasons, stop=NEVER)
         assert partial is not None
         return partial
 

@@ -1,77 +1,76 @@
-"""Scores the candidates of one similarity chunk, or of several neighbouring ones, for a block of users."""
+"""Scores candidates for a block of users: adds up, leaves out what was had, keeps the best, says why; in one pass."""
+
+from typing import Any
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from workers.kernels.candidates import Candidates
 from workers.kernels.compiled import (
     READ_FLOAT32,
+    READ_FLOAT64,
     READ_INT64,
     READ_UINT8,
+    READ_UINT16,
     READ_UINT32,
     WRITE_FLOAT32,
+    WRITE_FLOAT64,
+    WRITE_UINT8,
     WRITE_UINT32,
+    Index,
+    Ranks,
     compiled,
 )
 from workers.kernels.merge import Partial
-from workers.kernels.ranking import KEEP_BEST, KeepBest, keep_best
+from workers.kernels.ranking import keep_best, offer
+
+# How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
+# are paid beside that.
+ADDITIONS_PER_MS = 600_000
+# Sums are looked at in blocks: all those of the head, and of the others those to which something was added.
+BLOCK, BLOCK_SHIFT = np.uint64(64), np.uint64(6)
+HEAD = np.uint64(2048)
+# A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
+SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
 
 
 def score_users(
-    row_ptr: NDArray[np.int64],
-    row_items: NDArray[np.uint32],
-    row_values: NDArray[np.float32],
+    candidates: Candidates,
     user_ptr: NDArray[np.int64],
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32] | None,
-    first_candidate: int,
-    last_candidate: int,
     length: int,
     *,
     exclude_history: bool = True,
+    with_reasons: bool = True,
     stop: NDArray[np.uint8],
 ) -> Partial | None:
-    """Each user's best `length` of the candidates first_candidate..last_candidate-1, or None if `stop` was set.
+    """Each user's best `length` of the candidates, or None if `stop` was set.
 
-    The model is CSR: row_ptr int64[I + 1], row_items uint32 ascending within a row, row_values float32 above zero. So
-    are the histories: user_ptr int64[users + 1] points into user_items (uint32, ascending within a user) and
+    The histories are CSR: user_ptr int64[users + 1] points into user_items (uint32, ascending within a user) and
     user_weights (float32 above zero; None: all 1), and may be a slice of a snapshot's with the whole of the other two.
     `stop` is uint8[1]; another thread sets it.
 
     score(u, j) = sum_i w_ui * S_ij / sum_i w_ui over the history (Deshpande and Karypis 2004, section 4, as a weighted
     mean), summed in float64 in index order, divided in float64, rounded once to float32 and ranked on that: the higher
     first, then the smaller index; only scores above zero. The reason is the history item with the largest
-    w_ui * S_ij in float64, the smaller index where they are equal. What a candidate gets does not depend on the range
-    or on the other users. `exclude_history` leaves out what the user has had.
+    w_ui * S_ij in float64, the smaller index where they are equal. What a candidate gets does not depend on the other
+    ones or on the other users. `exclude_history` leaves out what the user has had. Without reasons, all are 0.
 
-    Raises ValueError for a range outside the items or a length below 1.
+    Raises ValueError for a length below 1.
     """
-    item_count = row_ptr.size - 1
-    if not 0 <= first_candidate <= last_candidate <= item_count:
-        raise ValueError(f"candidates {first_candidate} to {last_candidate} are not among {item_count} items")
     if length < 1:
         raise ValueError(f"a list cannot hold {length} items")
     counts = np.zeros(user_ptr.size - 1, np.uint32)
-    items = np.empty(counts.size * min(length, last_candidate - first_candidate), np.uint32)
+    items = np.empty(counts.size * min(length, candidates.order.size), np.uint32)
     scores = np.empty(items.size, np.float32)
-    reasons = np.empty(items.size, np.uint32)
+    reasons = np.zeros(items.size, np.uint32)
     filled = _score(
-        row_ptr,
-        row_items,
-        row_values,
-        user_ptr,
-        user_items,
-        np.empty(0, np.float32) if user_weights is None else user_weights,
-        first_candidate,
-        last_candidate,
-        keep_best,
-        length,
-        exclude_history,
-        counts,
-        items,
-        scores,
-        reasons,
-        stop,
+        *candidates,
+        *(user_ptr, user_items, np.empty(0, np.float32) if user_weights is None else user_weights),
+        *(min(length, candidates.order.size), exclude_history, with_reasons),
+        *(counts, items, scores, reasons, stop),
     )
     if filled < 0:
         return None
@@ -79,95 +78,165 @@ def score_users(
     return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
 
 
-@compiled(types.int64(READ_UINT32, types.int64, types.int64, types.int64))
-def _bisect(row_items: NDArray[np.uint32], low: int, high: int, candidate: int) -> int:
-    """The first place in low..high whose item is not below the candidate."""
-    while low < high:
-        middle = (low + high) // 2
-        if row_items[middle] < candidate:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _adding(ranks: Any) -> Any:
+    row = (ranks, READ_FLOAT32, types.uint64, types.uint64)
+    return types.void(*row, types.float64, WRITE_FLOAT64, WRITE_UINT8)
 
 
-@compiled(types.float64(READ_FLOAT32, types.int64, types.int64))
-def _total(user_weights: NDArray[np.float32], begin: int, end: int) -> float:
-    """The sum of a history's weights, in index order."""
-    total = 0.0
-    for at in range(begin, end):
-        total += np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
-    return total
+@compiled(_adding(READ_UINT16), later=[_adding(READ_UINT32)])
+def _add_row(
+    row_ranks: Ranks,
+    row_values: NDArray[np.float32],
+    begin: Index,
+    end: Index,
+    weight: float,
+    sums: NDArray[np.float64],
+    touched: NDArray[np.uint8],
+) -> None:
+    """Add a row's values times a weight to the sums of its candidates, and mark the blocks of those behind the head."""
+    at = begin
+    while at < end and np.uint64(row_ranks[at]) < HEAD:
+        # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+        sums[np.uint64(row_ranks[at])] += weight * np.float64(row_values[at])
+        at += np.uint64(1)
+    while at < end:
+        rank = np.uint64(row_ranks[at])
+        sums[rank] += weight * np.float64(row_values[at])
+        touched[rank >> BLOCK_SHIFT] = 1
+        at += np.uint64(1)
 
 
-@compiled(
-    types.int64(
-        *(READ_INT64, READ_UINT32, READ_FLOAT32),
-        *(READ_UINT32, READ_FLOAT32, types.int64, types.int64),
-        *(types.int64, types.int64),
-        *(types.float64[::1], types.float64[::1], WRITE_UINT32, WRITE_UINT32, READ_UINT8),
-    )
-)
-def _add_up(
+@compiled(types.boolean(READ_FLOAT64, types.uint64, types.float64))
+def _reaches(sums: NDArray[np.float64], begin: Index, floor: float) -> bool:
+    """Whether one of a block's sums is above zero and not below the floor."""
+    found = False
+    for k in range(BLOCK):
+        found |= (sums[begin + k] >= floor) & (sums[begin + k] > 0.0)
+    return found
+
+
+@compiled(types.uint32(READ_INT64, READ_UINT32, READ_FLOAT32, types.int64, READ_FLOAT32, types.float64))
+def _reason(
+    column_ptr: NDArray[np.int64],
+    column_items: NDArray[np.uint32],
+    column_values: NDArray[np.float32],
+    rank: int,
+    had: NDArray[np.float32],
+    heaviest: float,
+) -> int:
+    """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
+    largest, reason = 0.0, np.uint32(0)
+    for at in range(column_ptr[rank], column_ptr[rank + 1]):
+        value = np.float64(column_values[at])
+        # Values fall from here on: not even the heaviest item could reach the largest share any more.
+        if heaviest * value < largest:
+            break
+        item = column_items[at]
+        share = np.float64(had[item]) * value
+        if share > largest or (share == largest and share > 0.0 and item < reason):
+            largest, reason = share, item
+    return reason
+
+
+def _history(ranks: Any) -> Any:
+    histories = (READ_UINT32, READ_FLOAT32, types.int64, types.int64)
+    sums = (WRITE_FLOAT64, WRITE_UINT8, WRITE_FLOAT32)
+    return types.UniTuple(types.float64, 2)(READ_INT64, ranks, READ_FLOAT32, *histories, *sums, READ_UINT8)
+
+
+@compiled(_history(READ_UINT16), later=[_history(READ_UINT32)])
+def _add_history(
     row_ptr: NDArray[np.int64],
-    row_items: NDArray[np.uint32],
+    row_ranks: Ranks,
     row_values: NDArray[np.float32],
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32],
-    begin: int,
-    end: int,
-    first: int,
-    last: int,
+    begin: Index,
+    end: Index,
     sums: NDArray[np.float64],
-    largest: NDArray[np.float64],
-    reasons: NDArray[np.uint32],
-    touched: NDArray[np.uint32],
+    touched: NDArray[np.uint8],
+    had: NDArray[np.float32],
     stop: NDArray[np.uint8],
-) -> int:
-    """Add up one user's shares by candidate, list who got any, and return their number, or -1 if stopped."""
-    met = 0
-    for at in range(begin, end):
+) -> tuple[float, float]:
+    """Add up one user's shares by candidate, and put down what was had; the sum of the weights, and the largest.
+
+    The sum is -1 if stopped.
+    """
+    total, heaviest = 0.0, 0.0
+    for at in range(np.uint64(begin), np.uint64(end)):
         if stop[0]:
-            return -1
-        i = user_items[at]
+            return -1.0, 0.0
+        item = np.uint64(user_items[at])
         weight = np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
-        for n in range(_bisect(row_items, row_ptr[i], row_ptr[i + 1], first), row_ptr[i + 1]):
-            if row_items[n] >= last:
-                break
-            candidate = row_items[n] - first
-            # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
-            share = weight * np.float64(row_values[n])
-            if sums[candidate] == 0.0:
-                touched[met] = row_items[n]
-                met += 1
-            sums[candidate] += share
-            if share > largest[candidate]:
-                largest[candidate] = share
-                reasons[candidate] = i
-    return met
+        total += weight
+        heaviest = max(heaviest, weight)
+        row_begin, row_end = np.uint64(row_ptr[item]), np.uint64(row_ptr[item + np.uint64(1)])
+        _add_row(row_ranks, row_values, row_begin, row_end, weight, sums, touched)
+        had[item] = np.float32(weight)
+    return total, heaviest
 
 
 @compiled(
     types.int64(
-        *(READ_INT64, READ_UINT32, READ_FLOAT32),
-        *(READ_INT64, READ_UINT32, READ_FLOAT32),
-        *(types.int64, types.int64),
-        *(types.FunctionType(KEEP_BEST), types.int64, types.boolean),
-        *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
+        *(READ_UINT32, WRITE_FLOAT64, WRITE_UINT8, types.float64, types.int64),
+        *(WRITE_UINT32, WRITE_FLOAT32, types.int64),
     )
 )
+def _take_best(
+    order: NDArray[np.uint32],
+    sums: NDArray[np.float64],
+    touched: NDArray[np.uint8],
+    total: float,
+    length: int,
+    best_items: NDArray[np.uint32],
+    best_scores: NDArray[np.float32],
+    filled: int,
+) -> int:
+    """Put one user's best from `filled` on, best first, and return how many they are; all sums are 0 then."""
+    size, floor = 0, 0.0
+    for block in range(np.uint64(touched.size)):
+        # What is behind the head and was not touched is 0 throughout.
+        if block >= HEAD >> BLOCK_SHIFT and not touched[block]:
+            continue
+        touched[block] = 0
+        base = block * BLOCK
+        if _reaches(sums, base, floor):
+            for k in range(base, base + BLOCK):
+                score = np.float32(sums[k] / total)
+                if sums[k] >= floor and score > np.float32(0.0):
+                    size = offer(best_scores, best_items, filled, size, length, score, order[k])
+                    if size == length:
+                        floor = (np.float64(best_scores[filled]) - STEP) * total * SURELY_BELOW
+        for k in range(base, base + BLOCK):
+            sums[k] = 0.0
+    return keep_best(best_scores, best_items, filled, size, length)
+
+
+def _scoring(ranks: Any) -> Any:
+    return types.int64(
+        *(READ_UINT32, READ_INT64, READ_INT64, ranks, READ_FLOAT32, READ_INT64, READ_UINT32, READ_FLOAT32),
+        *(READ_INT64, READ_UINT32, READ_FLOAT32),
+        *(types.int64, types.boolean, types.boolean),
+        *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
+    )
+
+
+@compiled(_scoring(READ_UINT16), later=[_scoring(READ_UINT32)])
 def _score(
+    order: NDArray[np.uint32],
+    ranks: NDArray[np.int64],
     row_ptr: NDArray[np.int64],
-    row_items: NDArray[np.uint32],
+    row_ranks: Ranks,
     row_values: NDArray[np.float32],
+    column_ptr: NDArray[np.int64],
+    column_items: NDArray[np.uint32],
+    column_values: NDArray[np.float32],
     user_ptr: NDArray[np.int64],
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32],
-    first: int,
-    last: int,
-    keep_best: KeepBest,
     length: int,
     exclude_history: bool,
+    with_reasons: bool,
     counts: NDArray[np.uint32],
     best_items: NDArray[np.uint32],
     best_scores: NDArray[np.float32],
@@ -175,40 +244,27 @@ def _score(
     stop: NDArray[np.uint8],
 ) -> int:
     """Fill the users' lists and return the number of entries, or -1 if stopped."""
-    sums = np.zeros(last - first, np.float64)
-    largest = np.zeros(last - first, np.float64)
-    reasons = np.empty(last - first, np.uint32)
-    candidates = np.empty(last - first, np.uint32)
-    scores = np.empty(last - first, np.float32)
+    blocks = (np.uint64(order.size) + BLOCK - np.uint64(1)) >> BLOCK_SHIFT
+    sums, touched = np.zeros(blocks * BLOCK, np.float64), np.zeros(blocks, np.uint8)
+    had = np.zeros(ranks.size, np.float32)
     filled = 0
     for user in range(counts.size):
         begin, end = user_ptr[user], user_ptr[user + 1]
-        met = _add_up(
-            *(row_ptr, row_items, row_values, user_items, user_weights, begin, end, first, last),
-            *(sums, largest, reasons, candidates, stop),
-        )
-        if met < 0:
+        history = (user_items, user_weights, begin, end)
+        total, heaviest = _add_history(row_ptr, row_ranks, row_values, *history, sums, touched, had, stop)
+        if total < 0.0:
             return -1
         if exclude_history:
             for at in range(begin, end):
-                if first <= user_items[at] < last:
-                    sums[user_items[at] - first] = 0.0
-        total = _total(user_weights, begin, end)
-        size = 0
-        for n in range(met):
-            item = candidates[n]
-            score = np.float32(sums[item - first] / total)
-            sums[item - first] = 0.0
-            largest[item - first] = 0.0
-            if score > 0.0:
-                candidates[size] = item
-                scores[size] = score
-                size += 1
-        kept = keep_best(scores, candidates, size, length)
-        counts[user] = kept
-        for n in range(kept):
-            best_items[filled] = candidates[n]
-            best_scores[filled] = scores[n]
-            best_reasons[filled] = reasons[candidates[n] - first]
-            filled += 1
+                if ranks[user_items[at]] >= 0:
+                    sums[ranks[user_items[at]]] = 0.0
+        size = _take_best(order, sums, touched, total, length, best_items, best_scores, filled)
+        if with_reasons:
+            for n in range(filled, filled + size):
+                rank = ranks[best_items[n]]
+                best_reasons[n] = _reason(column_ptr, column_items, column_values, rank, had, heaviest)
+        for at in range(begin, end):
+            had[user_items[at]] = np.float32(0.0)
+        counts[user] = size
+        filled += size
     return filled

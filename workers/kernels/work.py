@@ -1,17 +1,44 @@
-"""What kernels cost: the rows of a model to build, and lists to score."""
+"""What the rows of a model cost to build, and which of them are counted as bits."""
 
 import numpy as np
+from llvmlite import binding
+from numba import config
 from numpy.typing import NDArray
 
-# How many additions the scoring kernel does in a millisecond, measured with the data of the demonstration; the call and
-# what it writes are paid beside that.
-ADDITIONS_PER_MS = 140_000
+from workers.kernels.ranked import Ranked
+from workers.kernels.similarity import Weighting
+
+# In additions to a counter, each of which takes some 0.7 ns: what it costs to turn a sum into a similarity and to see
+# that it is none of the best.
+PER_PAIR = 4.0
+# And to count one word of bits, with instructions that count those of a whole vector, with one for a word, or with
+# neither. What it is has no say in the result.
+PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.12, "popcnt": 0.5}
+PER_WORD_OTHERWISE = 2.0
 
 
-def row_work(
-    item_ptr: NDArray[np.int64], item_users: NDArray[np.uint32], user_ptr: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """What a row of the model costs to build, int64[I]: the history lengths of the item's users, summed."""
-    done = np.concatenate(([0], np.cumsum(np.diff(user_ptr)[item_users], dtype=np.int64)))
-    work: NDArray[np.int64] = np.diff(done[item_ptr])
+def bit_ranks(ranked: Ranked, weighting: Weighting) -> int:
+    """How many of the most popular items are worth counting as bits, a word for 64 users; none where users weigh."""
+    if weighting.user_factors.size or weighting.item_weights.size:
+        return 0
+    gain = ranked.additions - _as_bits(ranked)
+    return int(np.argmax(np.concatenate((np.zeros(1), np.cumsum(gain)))))
+
+
+def row_work(ranked: Ranked, weighting: Weighting) -> NDArray[np.int64]:
+    """What each rank's row costs to build, in additions, int64[I]."""
+    ranks = np.arange(ranked.order.size)
+    counting = np.where(ranks < bit_ranks(ranked, weighting), _as_bits(ranked), ranked.additions)
+    work: NDArray[np.int64] = (counting + ranks * PER_PAIR).astype(np.int64)
     return work
+
+
+def _as_bits(ranked: Ranked) -> NDArray[np.float64]:
+    """What each rank's row costs as bits, float64[I]."""
+    words = (ranked.user_ptr.size + 62) // 64
+    return np.arange(ranked.order.size, dtype=np.float64) * (words * _per_word())
+
+
+def _per_word() -> float:
+    features = binding.get_host_cpu_features() if vars(config)["CPU_NAME"] is None else {}
+    return next((cost for name, cost in PER_WORD_BY_FEATURE.items() if features.get(name)), PER_WORD_OTHERWISE)

@@ -22,6 +22,7 @@ from shared.wire import (
     Trace,
     UserSpec,
 )
+from workers.kernels.merge import Partial
 from workers.kernels.score import score_users
 from workers.runtime import Runtime
 from workers.tasks.fit import build_part
@@ -84,20 +85,19 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
     histories = histories_of(spec, block, snapshot)
-    best = await runtime.kernel(
-        lane,
-        lambda stop: score_users(
-            model.row_ptr,
-            model.row_items,
-            model.row_values,
-            *histories,
-            first,
-            last,
-            record.options.list_length,
-            exclude_history=record.options.exclude_history,
-            stop=stop,
-        ),
-        # Those of a block are many, and take their time to count.
-        math.inf if isinstance(spec, BlockSpec) else model.additions(histories.held) * model.share(first, last),
-    )
+    additions = math.inf
+    # Those of a block are many, and take their time to count.
+    if not isinstance(spec, BlockSpec) and runtime.layouts.at_hand(model, first, last) is not None:
+        additions = model.additions(histories.held) * model.share(first, last)
+
+    def score(stop: NDArray[np.uint8]) -> Partial | None:
+        candidates = runtime.layouts.candidates(model, first, last, stop)
+        if candidates is None:
+            return None
+        options = record.options
+        return score_users(
+            candidates, *histories, options.list_length, exclude_history=options.exclude_history, stop=stop
+        )
+
+    best = await runtime.kernel(lane, score, additions)
     return Best(*(array.tobytes() for array in best))

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from shared.balance import balance
 from shared.codecs import Codec
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.flow_state import Flow
@@ -18,25 +20,29 @@ from shared.snapshots import Snapshot
 from shared.store import Store
 from shared.wire import FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
-from workers.kernels.build import Matrix, Rows, build_rows, join_rows
-from workers.kernels.work import row_work
 from workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from workers.building import Matrix, Tile
 
 log = structlog.get_logger()
 
-# A fifth of a second of the counting kernel, or three times that where rows are wide: far within a task's deadline, for
-# a batch thread too that stands back while all cores are busy.
-WORK_PER_TASK = 40_000_000
+# Half a second of the build: far within a task's deadline, for a batch thread too that stands back while all cores are
+# busy. Each task has lists for all of its columns, so that many tasks cost more than few.
+WORK_PER_TASK = 600_000_000
 MOST_TASKS = 500
+BYTES_PER_MB = 1_000_000
 
 
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The rows of one block of a model, as they lie in the store between a chunk task and the reduce."""
+    """What one chunk task has found of a model, as it lies in the store until the reduce: a `Tile`."""
 
+    owners: bytes
+    """uint32, whose the lists are."""
     counts: bytes
-    """uint32, one a row."""
+    """uint32, how many each holds."""
     items: bytes
-    """uint32, the rows one after the other, ascending within each."""
+    """uint32, the lists one after the other."""
     values: bytes
     """float32, beside `items`."""
 
@@ -48,33 +54,39 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     """The row ranges of a fit's chunk tasks, of about equal work; none when the model is there already."""
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
         return Plan([0])
-    snapshot = await runtime.snapshot(spec.snapshot)
-    work = await runtime.in_thread(lambda: row_work(snapshot.item_ptr, snapshot.item_users, snapshot.user_ptr))
-    parts = min(max(runtime.settings.tasks_per_job, -(-int(work.sum()) // WORK_PER_TASK)), MOST_TASKS)
-    return Plan(balance(work, parts).tolist())
+    snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
+    await _load_kernels(runtime)
+    from workers.building import plan_rows
+
+    counting = await runtime.kernel("batch", lambda stop: runtime.layouts.counting(snapshot, config, stop))
+    least = runtime.settings.tasks_per_job
+    bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK))
+    return Plan(bounds.tolist())
+
+
+async def _load_kernels(runtime: Runtime) -> None:
+    """Import what builds, beside the loop, since it may have to be compiled."""
+    await runtime.in_thread(lambda: import_module("workers.building"))
 
 
 async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
-    """The rows `first` to before `last` of the model, put into the store."""
+    """What the pairs of the ranks `first` to before `last` with more popular items bring, put into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    rows = await runtime.kernel(
-        "batch",
-        lambda stop: build_rows(
-            snapshot.item_ptr,
-            snapshot.item_users,
-            snapshot.item_weights,
-            snapshot.user_ptr,
-            snapshot.user_items,
-            snapshot.user_weights,
-            first,
-            last,
-            similarity=config.similarity,
-            neighbours=config.neighbours,
-            shrink=config.shrink,
-            stop=stop,
-        ),
-    )
-    body = PART.encode(PartBody(*(array.tobytes() for array in rows)))
+    await _load_kernels(runtime)
+    from workers.building import build_tiles
+
+    def build(stop: NDArray[np.uint8]) -> "Tile | None":
+        counting = runtime.layouts.counting(snapshot, config, stop)
+        if counting is None:
+            return None
+        tile_bytes = runtime.settings.tile_mb * BYTES_PER_MB
+        return build_tiles(counting, first, last, config.neighbours, tile_bytes, stop)
+
+    try:
+        tile = await runtime.kernel("batch", build)
+    finally:
+        runtime.layouts.counted()
+    body = PART.encode(PartBody(*(array.tobytes() for array in tile)))
     return Part(await runtime.in_thread(lambda: runtime.store.put_part(body)))
 
 
@@ -86,14 +98,18 @@ async def join_fit(
     Returns:
         The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation.
     """
+    await _load_kernels(runtime)
+    from workers.building import join_tiles
+
     names = [part.name for part in stored if isinstance(part, Part)]
     parts = await runtime.in_thread(lambda: [_read_part(runtime.store, name) for name in names])
-    rows = [part for part in parts if part is not None]
-    if len(rows) < len(parts):
+    tiles = [part for part in parts if part is not None]
+    if len(tiles) < len(parts):
         return [index for index, part in enumerate(parts) if part is None], b""
     config = config_of(spec)
-    if rows:
-        matrix = await runtime.kernel("batch", lambda stop: join_rows(rows, stop=stop))
+    if tiles:
+        items = (await runtime.snapshot(spec.snapshot)).n_items
+        matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
         await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
     generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config))
     return [], generation.encode()
@@ -120,19 +136,22 @@ def _renew_and_verify(store: Store, model: str) -> None:
     store.verify("models", model)
 
 
-def _read_part(store: Store, name: str) -> Rows | None:
+def _read_part(store: Store, name: str) -> "Tile | None":
+    from workers.building import Tile
+
     try:
         body = PART.decode(store.get_part(name))
     except (ArtifactMissingError, ArtifactDamagedError, WireError):
         return None
-    return Rows(
+    return Tile(
+        np.frombuffer(body.owners, np.uint32),
         np.frombuffer(body.counts, np.uint32),
         np.frombuffer(body.items, np.uint32),
         np.frombuffer(body.values, np.float32),
     )
 
 
-def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: Matrix) -> None:
+def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: "Matrix") -> None:
     with store.scratch() as scratch:
         directory = scratch / "model"
         directory.mkdir()

@@ -64,10 +64,10 @@ def pair(model: Model, snapshot: Snapshot, item: int, other: int, *, stop: NDArr
         snapshot.item_ptr,
         snapshot.item_users,
         snapshot.item_weights,
+        snapshot.user_ptr,
         item,
         other,
-        similarity=model.config.similarity,
-        shrink=model.config.shrink,
+        model.config,
         stop=stop,
     )
     if compared is None:

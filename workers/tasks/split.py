@@ -1,5 +1,6 @@
 """The split: plans into which chunk tasks a job is cut, and creates them; what needs none it answers itself."""
 
+import math
 from dataclasses import replace
 
 from shared.flow_state import Flow
@@ -17,7 +18,7 @@ from shared.wire import (
     Split,
     UserSpec,
 )
-from workers.kernels.work import ADDITIONS_PER_MS
+from workers.kernels.score import ADDITIONS_PER_MS
 from workers.runtime import Runtime
 from workers.tasks.chunk import histories_of, known_items
 from workers.tasks.fit import plan_fit
@@ -64,6 +65,8 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
 def tasks_of_block(additions: int, chunks: int, task_ms: float) -> int:
     """Into how many chunk tasks a block is split, so that each computes for about `task_ms`: one at least.
 
-    More of them would be no gain, since each visits all histories anew.
+    A power of two, as workers keep the ranges of candidates that they score laid out for it. More tasks would be no
+    gain, since each visits all histories anew.
     """
-    return max(1, round(min(additions / (ADDITIONS_PER_MS * task_ms), chunks)))
+    tasks = min(additions / (ADDITIONS_PER_MS * task_ms), chunks)
+    return min(1 << round(math.log2(max(tasks, 1))), chunks)

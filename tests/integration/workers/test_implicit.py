@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from shared.model_config import ModelConfig
+from tests.building import build, score
 from tests.interactions import Interactions
 from tests.movielens import read_movielens
-from workers.kernels.build import Matrix, build_rows, join_rows
-from workers.kernels.score import score_users
+from workers.kernels.join import Matrix
 
 NEIGHBOURS = 100
+CONFIGS = (ModelConfig("cosine"), ModelConfig("bm25"), ModelConfig("tfidf"))
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +29,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Interactions:
 
 @dataclass(frozen=True)
 class Answers:
-    """Our models with all neighbours and with `NEIGHBOURS`; scores and rows of implicit's CosineRecommender."""
+    """Our models, of cosine also with all neighbours; scores and rows of implicit's recommenders."""
 
     whole: Matrix
-    rows: Matrix
+    rows: dict[str, Matrix]
     theirs: Mapping[str, NDArray[Any]]
-
-
-def model_of(data: Interactions, neighbours: int) -> Matrix:
-    rows = build_rows(
-        *(data.item_ptr, data.item_users, None, data.user_ptr, data.user_items, None, 0, data.n_items),
-        similarity="cosine",
-        neighbours=neighbours,
-        shrink=0.0,
-        stop=np.zeros(1, np.uint8),
-    )
-    assert rows is not None
-    matrix = join_rows([rows], stop=np.zeros(1, np.uint8))
-    assert matrix is not None
-    return matrix
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +44,8 @@ def answers(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> Ans
     np.savez(source, user_ptr=data.user_ptr, user_items=data.user_items, n_items=data.n_items, neighbours=NEIGHBOURS)
     script = Path(__file__).with_name("implicit_rival.py")
     with subprocess.Popen([sys.executable, str(script), str(source), str(target)]) as process:
-        whole, rows = model_of(data, data.n_items), model_of(data, NEIGHBOURS)
+        whole = build(data, ModelConfig("cosine", data.n_items))
+        rows = {str(config.similarity): build(data, config) for config in CONFIGS}
     assert process.returncode == 0
     with np.load(target, allow_pickle=False) as theirs:
         return Answers(whole, rows, dict(theirs))
@@ -64,21 +53,22 @@ def answers(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> Ans
 
 def test_with_all_neighbours_everybodys_ten_best_scores_are_implicits(data: Interactions, answers: Answers) -> None:
     """Implicit sums where we take the mean: ours times the weight of the history."""
-    best = score_users(
-        *answers.whole, data.user_ptr, data.user_items, None, 0, data.n_items, 10, stop=np.zeros(1, np.uint8)
-    )
-    assert best is not None
+    best = score(answers.whole, data, length=10)
     assert (best.counts == 10).all()
     ours = best.scores.reshape(data.n_users, 10).astype(np.float64) * np.diff(data.user_ptr)[:, np.newaxis]
     theirs = -np.sort(-answers.theirs["scores"], axis=1)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_each_items_hundred_highest_similarities_are_implicits(data: Interactions, answers: Answers) -> None:
+@pytest.mark.parametrize("similarity", [config.similarity for config in CONFIGS])
+def test_each_items_hundred_highest_similarities_are_implicits(
+    data: Interactions, answers: Answers, similarity: str
+) -> None:
     """Without the item itself, which implicit counts among its neighbours or loses among others at 1."""
-    matrix, rival = answers.rows, answers.theirs
+    matrix, rival = answers.rows[similarity], answers.theirs
+    row_ptr, row_items = rival[f"{similarity}_row_ptr"], rival[f"{similarity}_row_items"]
     for item in range(data.n_items):
         ours = matrix.row_values[matrix.row_ptr[item] : matrix.row_ptr[item + 1]]
-        row = slice(rival["row_ptr"][item], rival["row_ptr"][item + 1])
-        theirs = rival["row_values"][row][rival["row_items"][row] != item]
+        row = slice(row_ptr[item], row_ptr[item + 1])
+        theirs = rival[f"{similarity}_row_values"][row][row_items[row] != item]
         np.testing.assert_allclose(-np.sort(-ours), -np.sort(-theirs)[:NEIGHBOURS], rtol=1e-6)

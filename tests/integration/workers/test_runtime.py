@@ -9,41 +9,46 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.model_config import ModelConfig
+from tests.building import ranked_of, weighting_of
+from tests.interactions import Interactions, everything
 from tests.world import Hand
-from workers.kernels.build import build_rows
+from workers.kernels.build import build_tile
+from workers.kernels.candidates import lay_out
 from workers.kernels.score import score_users
 from workers.runtime import ADDITIONS_ON_LOOP
 
-SIZE = 2000
+SIZE = 2500
 # A kernel looks at its flag every few milliseconds; a machine that is busy is slow. What it is stopped in takes longer.
 SOON_S = 2.0
 
 
-def score(ptr: Any, indices: Any, stop: Any) -> Any:
+def score(data: Interactions, stop: Any) -> Any:
     """Half a minute and more of one user who has had everything time and again."""
-    once_more = np.tile(indices[:SIZE], SIZE)
-    values = np.ones(indices.size, np.float32)
-    return score_users(ptr, indices, values, np.array([0, once_more.size]), once_more, None, 0, SIZE, 9, stop=stop)
+    once_more, values = np.tile(data.user_items[:SIZE], SIZE), np.ones(data.user_items.size, np.float32)
+    candidates = lay_out(data.user_ptr, data.user_items, values, 0, SIZE, stop=stop)
+    if candidates is None:
+        return None
+    return score_users(candidates, np.array([0, once_more.size]), once_more, None, 9, stop=stop)
 
 
-def build(ptr: Any, indices: Any, stop: Any) -> Any:
-    """As long, of items that everybody has had."""
-    interactions = (ptr, indices, None, ptr, indices, None)
-    return build_rows(*interactions, 0, SIZE, similarity="cosine", neighbours=9, shrink=0.0, stop=stop)
+def build(data: Interactions, stop: Any) -> Any:
+    """Half as long, of weighted items that everybody has had."""
+    weighting = weighting_of(data, ModelConfig())
+    return build_tile(ranked_of(data, weighting), weighting, 0, SIZE, 0, SIZE, neighbours=9, stop=stop)
 
 
 @pytest.mark.parametrize("kernel", [score, build])
 async def test_a_kernel_whose_task_is_cancelled_ends_soon_and_frees_its_thread(
-    hand: Hand, kernel: Callable[[Any, Any, Any], Any]
+    hand: Hand, kernel: Callable[[Interactions, Any], Any]
 ) -> None:
     """In the middle of work without end; the next one has the one thread then."""
-    ptr = np.arange(0, SIZE * SIZE + 1, SIZE, dtype=np.int64)
-    indices = np.tile(np.arange(SIZE, dtype=np.uint32), SIZE)
+    data = everything(SIZE, weighted=True)
     began = threading.Event()
 
     def work(stop: Any) -> Any:
         began.set()
-        return kernel(ptr, indices, stop)
+        return kernel(data, stop)
 
     running = asyncio.create_task(hand.runtime.kernel("batch", work))
     await asyncio.to_thread(began.wait)

@@ -1,53 +1,59 @@
-"""Tests of the kernel that builds a model."""
+"""Tests of the kernels that build a model out of tiles."""
 
 from dataclasses import replace
-from itertools import pairwise
-from math import sqrt
+from random import Random
 from threading import Timer
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.interactions import Interactions, from_pairs, random_interactions, small_interactions
+from shared.model_config import ModelConfig
+from tests.building import (
+    CONFIGS,
+    EXACT,
+    build,
+    flag,
+    join,
+    label,
+    ranked_of,
+    same_bytes,
+    tiles_of,
+    weighting_of,
+)
+from tests.interactions import (
+    Interactions,
+    everything,
+    from_columns,
+    from_pairs,
+    random_interactions,
+    small_interactions,
+)
 from tests.reference import reference_rows
-from workers.kernels.build import Matrix, Rows, build_rows, join_rows
+from workers.kernels.build import Tile, build_tile
+from workers.kernels.join import Matrix
+from workers.kernels.work import bit_ranks
+
+CUTS = st.lists(st.integers(0, 10), max_size=4)
 
 
-def rows_of(
-    data: Interactions, first: int, last: int, *, neighbours: int, shrink: float = 0.0, stop: int = 0
-) -> Rows | None:
-    return build_rows(
-        *(data.item_ptr, data.item_users, data.item_weights),
-        *(data.user_ptr, data.user_items, data.user_weights),
-        *(first, last),
-        similarity="cosine",
-        neighbours=neighbours,
-        shrink=shrink,
-        stop=np.array([stop], np.uint8),
-    )
+def limited(config: ModelConfig, neighbours: int) -> ModelConfig:
+    return msgspec.structs.replace(config, neighbours=neighbours)
 
 
-def model_of(data: Interactions, *, neighbours: int, shrink: float = 0.0, cuts: tuple[int, ...] = ()) -> Matrix:
-    bounds = [0, *sorted(cuts), data.n_items]
-    parts = [rows_of(data, first, last, neighbours=neighbours, shrink=shrink) for first, last in pairwise(bounds)]
-    return joined([part for part in parts if part is not None])
+def cosine(neighbours: int, shrink: float = 0.0) -> ModelConfig:
+    return ModelConfig("cosine", neighbours, shrink)
 
 
-def joined(parts: list[Rows]) -> Matrix:
-    matrix = join_rows(parts, stop=np.zeros(1, np.uint8))
-    assert matrix is not None
-    return matrix
+def inside(cuts: list[int], data: Interactions) -> list[int]:
+    return [min(cut, data.n_items) for cut in cuts]
 
 
 def row(model: Matrix, item: int) -> dict[int, float]:
     span = slice(model.row_ptr[item], model.row_ptr[item + 1])
     return dict(zip(model.row_items[span].tolist(), model.row_values[span].tolist(), strict=True))
-
-
-def same_bytes(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
-    return [(a.dtype, a.tobytes()) for a in one] == [(a.dtype, a.tobytes()) for a in other]
 
 
 def checkerboard(size: int) -> Interactions:
@@ -56,156 +62,181 @@ def checkerboard(size: int) -> Interactions:
     return from_pairs(pairs, n_users=size, n_items=size)
 
 
-def dense(size: int) -> Interactions:
-    """Everybody has had everything."""
-    ptr = np.arange(0, size * size + 1, size, dtype=np.int64)
-    indices = np.tile(np.arange(size, dtype=np.uint32), size)
-    return Interactions(ptr, indices, None, ptr, indices, None)
+def tile(data: Interactions, bounds: tuple[int, int, int, int], neighbours: int = 3, stop: int = 0) -> Tile | None:
+    weighting = weighting_of(data, cosine(neighbours))
+    return build_tile(ranked_of(data, weighting), weighting, *bounds, neighbours=neighbours, stop=flag(stop))
+
+
+@pytest.fixture(params=["bit sets", "counters"])
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How users are counted: most ranks as bit sets, which pay for few users, or none."""
+    if request.param == "counters":
+        monkeypatch.setattr("workers.kernels.build.bit_ranks", lambda *_: 0)
+    return str(request.param)
 
 
 def test_a_checkerboard_has_one_similarity_within_a_colour_and_none_across() -> None:
     """Of 8 items each has 3 users and shares 2 with each other of its colour: 2 / 3."""
-    model = model_of(checkerboard(8), neighbours=8)
+    model = build(checkerboard(8), cosine(8))
     for item in range(8):
         others = [other for other in range(item % 2, 8, 2) if other != item]
         assert row(model, item) == dict.fromkeys(others, float(np.float32(2 / 3)))
 
 
-@given(data=small_interactions(), neighbours=st.integers(1, 12), shrink=st.sampled_from([0.0, 0.5, 30.0]))
-def test_a_model_is_the_reference_bit_for_bit(data: Interactions, neighbours: int, shrink: float) -> None:
-    """Neighbours and values, weighted or not."""
-    expected = reference_rows(
-        *(data.item_ptr, data.item_users, data.item_weights),
-        *(data.user_ptr, data.user_items, data.user_weights),
-        neighbours=neighbours,
-        shrink=shrink,
-    )
-    assert same_bytes(model_of(data, neighbours=neighbours, shrink=shrink), expected)
+@given(data=small_interactions(), neighbours=st.integers(1, 12), config=st.sampled_from(EXACT), rows=CUTS, columns=CUTS)
+def test_a_model_is_the_reference_bit_for_bit(
+    data: Interactions, neighbours: int, config: ModelConfig, rows: list[int], columns: list[int]
+) -> None:
+    """Neighbours and values, weighted or not, out of any tiles."""
+    wanted = limited(config, neighbours)
+    expected = reference_rows(*data.arrays, **wanted.facts())
+    assert same_bytes(build(data, wanted, inside(rows, data), inside(columns, data)), expected)
 
 
-@given(data=small_interactions())
-def test_without_weights_values_are_what_sets_of_users_say(data: Interactions) -> None:
-    """The size of the intersection over the root of the product of both sizes."""
-    model = model_of(replace(data, user_weights=None, item_weights=None), neighbours=data.n_items)
-    users = [set(data.item_users[data.item_ptr[i] : data.item_ptr[i + 1]].tolist()) for i in range(data.n_items)]
-    for i, mine in enumerate(users):
-        expected = {
-            j: float(np.float32(len(mine & other) / sqrt(len(mine) * len(other))))
-            for j, other in enumerate(users)
-            if j != i and mine & other
-        }
-        assert row(model, i) == expected
-
-
-@given(data=small_interactions(), cuts=st.lists(st.integers(0, 10), max_size=4))
-def test_rows_built_in_parts_are_the_rows_built_at_once(data: Interactions, cuts: list[int]) -> None:
-    """A build can be split anywhere, also into ranges without a row."""
-    inside = tuple(min(cut, data.n_items) for cut in cuts)
-    assert same_bytes(model_of(data, neighbours=3, cuts=inside), model_of(data, neighbours=3))
+@given(data=small_interactions(), config=st.sampled_from(CONFIGS), rows=CUTS, columns=CUTS, random=st.randoms())
+def test_tiles_cut_anywhere_give_the_same_model_in_any_order(
+    data: Interactions, config: ModelConfig, rows: list[int], columns: list[int], random: Random
+) -> None:
+    """Of every similarity, also tiles without a row or without a column."""
+    wanted = limited(config, 3)
+    tiles = list(tiles_of(data, wanted, inside(rows, data), inside(columns, data)))
+    random.shuffle(tiles)
+    assert same_bytes(join(tiles, data, wanted), build(data, wanted))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_larger_model_is_the_reference_bit_for_bit(weighted: bool) -> None:
-    """Rows longer than K, so that the choice at the K-th place counts."""
-    data = random_interactions(5, n_users=120, n_items=300, n_pairs=4000, weighted=weighted)
-    expected = reference_rows(
-        *(data.item_ptr, data.item_users, data.item_weights),
-        *(data.user_ptr, data.user_items, data.user_weights),
-        neighbours=20,
-        shrink=2.5,
-    )
-    assert same_bytes(model_of(data, neighbours=20, shrink=2.5, cuts=(17, 150)), expected)
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
+@pytest.mark.usefixtures("counting")
+def test_tiles_of_many_items_give_the_same_model(config: ModelConfig, weighted: bool) -> None:
+    """Wider than a block of columns and with longer rows and columns than are kept, as bit sets or not."""
+    data = random_interactions(5, n_users=90, n_items=400, n_pairs=4000, weighted=weighted)
+    wanted = limited(config, 7)
+    whole = build(data, wanted)
+    assert same_bytes(build(data, wanted, (17, 18, 150), (3, 290)), whole)
+    assert same_bytes(build(data, wanted, range(0, 400, 64), ()), whole)
+    assert same_bytes(build(data, wanted, (), range(0, 400, 64)), whole)
 
 
-def test_at_a_tied_last_place_the_smaller_index_stands() -> None:
-    """Four items with the same users, two places."""
-    data = from_pairs({(user, item): 1.0 for user in range(3) for item in range(4)}, n_users=3, n_items=4)
-    model = model_of(data, neighbours=2)
-    assert [list(row(model, item)) for item in range(4)] == [[1, 2], [0, 2], [0, 1], [0, 1]]
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("neighbours", [1, 2, 20, 600])
+def test_a_larger_model_is_the_reference_bit_for_bit(neighbours: int, weighted: bool, counting: str) -> None:
+    """K of one, in the middle, and more than there are items."""
+    data = random_interactions(6, n_users=150, n_items=500, n_pairs=6000, weighted=weighted)
+    wanted = cosine(neighbours, 2.5)
+    ranks = bit_ranks(ranked_of(data, weighting_of(data, wanted)), weighting_of(data, wanted))
+    assert (ranks == 0) if weighted else (10 < ranks < 490), counting
+    assert same_bytes(build(data, wanted, (150,)), reference_rows(*data.arrays, **wanted.facts()))
+
+
+@pytest.mark.usefixtures("counting")
+def test_users_are_counted_beyond_what_sixteen_bits_hold() -> None:
+    """65,536 users of two items: their counter would be at 0 again."""
+    users = 1 << 16
+    had = [np.arange(users), np.arange(users), np.arange(users - 1), np.arange(users - 10, users)]
+    data = from_columns(had, n_users=users)
+    model = build(data, cosine(3), (1, 2))
+    for item, mine in enumerate(had):
+        expected = {
+            other: float(np.float32(np.intersect1d(mine, theirs).size / np.sqrt(mine.size * theirs.size)))
+            for other, theirs in enumerate(had)
+            if other != item
+        }
+        assert row(model, item) == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
+def test_at_a_tied_last_place_the_smaller_index_stands(config: ModelConfig) -> None:
+    """Of 300 items with the same three users, and two places."""
+    pairs = {(user, item): 1.0 for user in range(3) for item in range(300)}
+    data = from_pairs(pairs, n_users=9, n_items=300)
+    model = build(data, limited(config, 2), (100,), (33,))
+    assert [list(row(model, item)) for item in range(300)] == [[1, 2], [0, 2], *[[0, 1]] * 298]
+
+
+def test_ties_are_of_what_is_stored() -> None:
+    """Item 2 is ahead of item 1 by 1e-10 in float64, and that does not count."""
+    pairs = {(0, 0): 1.0, (0, 1): 1.0, (1, 1): 0.001, (0, 2): 1.0, (2, 2): 0.0009999}
+    model = build(from_pairs(pairs, n_users=3, n_items=3, weighted=True), cosine(1))
+    assert row(model, 0) == {1: row(model, 1)[0]}
 
 
 def test_weights_count_in_dot_products_and_squares() -> None:
     """Vectors (3, 4) and (4, 3) have the cosine 24 / 25."""
     data = from_pairs({(0, 0): 3, (1, 0): 4, (0, 1): 4, (1, 1): 3}, n_users=2, n_items=2, weighted=True)
-    model = model_of(data, neighbours=1)
+    model = build(data, cosine(1))
     assert row(model, 0) == {1: float(np.float32(24 / 25))}
     assert row(model, 1) == {0: float(np.float32(24 / 25))}
 
 
-def test_weights_of_one_are_no_weights() -> None:
+@pytest.mark.parametrize("config", EXACT, ids=label)
+def test_weights_of_one_are_no_weights(config: ModelConfig) -> None:
     """Both give the same bytes."""
     data = random_interactions(7, n_users=40, n_items=60, n_pairs=600)
     ones = np.ones(data.user_items.size, np.float32)
     weighted = replace(data, user_weights=ones, item_weights=ones)
-    assert same_bytes(model_of(data, neighbours=9), model_of(weighted, neighbours=9))
+    assert same_bytes(build(data, limited(config, 9)), build(weighted, limited(config, 9)))
 
 
 def test_an_item_without_users_has_an_empty_row() -> None:
     """It is nobody's neighbour either."""
-    model = model_of(from_pairs({(0, 0): 1.0, (0, 2): 1.0}, n_users=1, n_items=3), neighbours=5)
+    model = build(from_pairs({(0, 0): 1.0, (0, 2): 1.0}, n_users=1, n_items=3), cosine(5))
     assert [row(model, item) for item in range(3)] == [{2: 1.0}, {}, {0: 1.0}]
 
 
-def test_no_items_give_an_empty_model() -> None:
-    """Arrays of the right types all the same."""
-    model = model_of(from_pairs({}, n_users=0, n_items=0), neighbours=5)
-    assert same_bytes(model, (np.zeros(1, np.int64), np.empty(0, np.uint32), np.empty(0, np.float32)))
-
-
-def test_read_only_arrays_are_taken() -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_read_only_arrays_are_taken(weighted: bool) -> None:
     """Snapshots are memory-mapped and cannot be written."""
-    data = random_interactions(11, n_users=10, n_items=10, n_pairs=50, weighted=True)
-    expected = model_of(data, neighbours=3)
+    data = random_interactions(11, n_users=10, n_items=10, n_pairs=50, weighted=weighted)
+    expected = build(data, cosine(3))
     for array in vars(data).values():
-        array.flags.writeable = False
-    assert same_bytes(model_of(data, neighbours=3), expected)
+        if array is not None:
+            array.flags.writeable = False
+    assert same_bytes(build(data, cosine(3)), expected)
 
 
-def test_a_build_that_is_stopped_has_no_rows() -> None:
-    """Also one that is stopped before it began, and one that is stopped while its parts are joined."""
-    assert rows_of(checkerboard(8), 0, 8, neighbours=3, stop=1) is None
-    part = rows_of(checkerboard(8), 0, 8, neighbours=3)
-    assert part is not None
-    assert join_rows([part], stop=np.ones(1, np.uint8)) is None
+def test_a_tile_that_is_stopped_before_it_began_is_none() -> None:
+    """It looks at the flag before each row."""
+    assert tile(checkerboard(8), (0, 8, 0, 8), stop=1) is None
 
 
-def test_the_stop_flag_is_read_while_the_build_is_under_way() -> None:
-    """Another thread sets it, in the middle of what would take seconds."""
-    data, stop = dense(2000), np.zeros(1, np.uint8)
-    timer = Timer(0.1, stop.fill, [1])
+@pytest.mark.parametrize(
+    ("config", "weighted"), [(ModelConfig("tfidf"), False), (cosine(10), True), (cosine(10), False)], ids=str
+)
+def test_the_stop_flag_is_read_while_a_tile_is_under_way(
+    config: ModelConfig, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread sets it, in the middle of what would take seconds, whatever is added up."""
+    monkeypatch.setattr("workers.kernels.build.bit_ranks", lambda *_: 0)
+    data = everything(2000, weighted=weighted)
+    weighting = weighting_of(data, config)
+    ranked, stop = ranked_of(data, weighting), flag()
+    timer = Timer(0.05, stop.fill, [1])
     timer.start()
-    rows = build_rows(
-        *(data.item_ptr, data.item_users, None, data.user_ptr, data.user_items, None, 0, 2000),
-        similarity="cosine",
-        neighbours=10,
-        shrink=0.0,
-        stop=stop,
-    )
+    found = build_tile(ranked, weighting, 0, 2000, 0, 2000, neighbours=10, stop=stop)
     timer.join()
-    assert rows is None
+    assert found is None
 
 
-@pytest.mark.parametrize(("first", "last"), [(-1, 2), (2, 1), (0, 9)])
-def test_rows_outside_the_items_are_refused(first: int, last: int) -> None:
+@pytest.mark.parametrize(
+    "bounds", [(-1, 2, 0, 8), (2, 1, 0, 8), (0, 9, 0, 8), (0, 8, -1, 8), (0, 8, 3, 2), (0, 8, 0, 9)]
+)
+def test_ranks_outside_the_items_are_refused(bounds: tuple[int, int, int, int]) -> None:
     """A kernel would read past its arrays."""
     with pytest.raises(ValueError, match="not among 8 items"):
-        rows_of(checkerboard(8), first, last, neighbours=3)
+        tile(checkerboard(8), bounds)
 
 
 def test_a_row_has_room_for_one_neighbour_at_least() -> None:
     """K below 1 is refused."""
     with pytest.raises(ValueError, match="0 neighbours"):
-        rows_of(checkerboard(8), 0, 8, neighbours=0)
+        tile(checkerboard(8), (0, 8, 0, 8), neighbours=0)
 
 
-def test_an_unknown_similarity_is_named() -> None:
-    """The message says which there are."""
-    data = checkerboard(4)
-    with pytest.raises(ValueError, match=r"no similarity jaccard; there are: .*cosine"):
-        build_rows(
-            *(data.item_ptr, data.item_users, None, data.user_ptr, data.user_items, None, 0, 4),
-            similarity="jaccard",
-            neighbours=1,
-            shrink=0.0,
-            stop=np.zeros(1, np.uint8),
-        )
+def test_a_tile_holds_the_best_of_its_own_pairs_only() -> None:
+    """Of rows and of columns, each pair once for both; items with as many users stand by index."""
+    found = tile(checkerboard(8), (4, 8, 0, 3), neighbours=8)
+    assert found is not None
+    assert found.owners.tolist() == [4, 5, 6, 7, 0, 1, 2]
+    ends = np.cumsum(found.counts)
+    lists = [sorted(found.items[end - size : end].tolist()) for end, size in zip(ends, found.counts, strict=True)]
+    assert lists == [[0, 2], [1], [0, 2], [1], [4, 6], [5, 7], [4, 6]]

@@ -8,23 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from shared.balance import balance
-from tests.interactions import Interactions, from_pairs, random_interactions, small_interactions
+from tests.building import Model, flag, same_bytes, score
+from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
 from tests.reference import Entry, reference_lists, reference_rows
+from workers.kernels.candidates import lay_out
 from workers.kernels.merge import Partial, merge
-from workers.kernels.score import score_users
+from workers.kernels.score import HEAD, score_users
 
-Model = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]
+# The smallest number above zero that a score can be.
+TINY = float(np.finfo(np.float32).smallest_subnormal)
 
 
 def model_of(data: Interactions, *, neighbours: int) -> Model:
-    return reference_rows(
-        *(data.item_ptr, data.item_users, data.item_weights),
-        *(data.user_ptr, data.user_items, data.user_weights),
-        neighbours=neighbours,
-    )
+    return reference_rows(*data.arrays, neighbours=neighbours)
 
 
 def model(rows: list[dict[int, float]]) -> Model:
@@ -36,26 +34,18 @@ def model(rows: list[dict[int, float]]) -> Model:
     )
 
 
-def score(
-    rows: Model,
-    data: Interactions,
-    candidates: tuple[int, int] | None = None,
-    *,
-    length: int,
-    users: slice = slice(None),
-    exclude_history: bool = True,
-) -> Partial:
-    first, last = (0, data.n_items) if candidates is None else candidates
-    block = range(data.n_users)[users]
-    partial = score_users(
-        *rows,
-        *(data.user_ptr[block.start : block.stop + 1], data.user_items, data.user_weights),
-        *(first, last, length),
-        exclude_history=exclude_history,
-        stop=np.zeros(1, np.uint8),
-    )
-    assert partial is not None
-    return partial
+def wide_model(seed: int, *, n_items: int, neighbours: int, values: int) -> Model:
+    """Rows of random candidates, the small ones often, with so many different values."""
+    rng = np.random.default_rng(seed)
+    rows = [np.unique((n_items * rng.random(neighbours) ** 2).astype(np.uint32)) for _ in range(n_items)]
+    row_items = np.concatenate(rows)
+    row_values = (rng.integers(1, values + 1, row_items.size) / values).astype(np.float32)
+    return np.cumsum([0, *map(len, rows)], dtype=np.int64), row_items, row_values
+
+
+def expected_lists(rows: Model, data: Interactions, *, length: int, exclude_history: bool = True) -> list[list[Entry]]:
+    histories = data.user_ptr, data.user_items, data.user_weights
+    return reference_lists(*rows, *histories, length=length, exclude_history=exclude_history)
 
 
 def lists_of(partial: Partial) -> list[list[Entry]]:
@@ -64,10 +54,6 @@ def lists_of(partial: Partial) -> list[list[Entry]]:
     ]
     ends = np.cumsum(partial.counts)
     return [flat[end - count : end] for end, count in zip(ends, partial.counts, strict=True)]
-
-
-def same_bytes(one: Partial, other: Partial) -> bool:
-    return [(a.dtype, a.tobytes()) for a in one] == [(a.dtype, a.tobytes()) for a in other]
 
 
 def history(*items: int, n_items: int, weights: tuple[float, ...] = ()) -> Interactions:
@@ -96,9 +82,7 @@ def test_lists_are_the_reference_bit_for_bit(
 ) -> None:
     """Items, scores and reasons, weighted or not, also with lists longer than the catalogue."""
     rows = model_of(data, neighbours=neighbours)
-    expected = reference_lists(
-        *(*rows, data.user_ptr, data.user_items, data.user_weights), length=length, exclude_history=exclude_history
-    )
+    expected = expected_lists(rows, data, length=length, exclude_history=exclude_history)
     assert lists_of(score(rows, data, length=length, exclude_history=exclude_history)) == expected
 
 
@@ -120,8 +104,50 @@ def test_any_number_of_chunks_gives_the_reference(chunks: int, weighted: bool) -
     bounds = balance(np.bincount(rows[1], minlength=300), chunks).tolist()
     partials = [score(rows, data, span, length=20) for span in pairwise(bounds)]
     assert len(partials) == chunks
-    expected = reference_lists(*rows, data.user_ptr, data.user_items, data.user_weights, length=20)
-    assert lists_of(merge(partials, 20)) == expected
+    assert lists_of(merge(partials, 20)) == expected_lists(rows, data, length=20)
+
+
+@pytest.mark.parametrize("exclude_history", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("values", [3, 1 << 20])
+def test_lists_of_thousands_of_candidates_are_the_reference(values: int, weighted: bool, exclude_history: bool) -> None:
+    """More than the head, whose sums are always looked at, holds; with values that are often equal and with others."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=values)
+    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=2000, weighted=weighted)
+    assert np.unique(rows[1]).size > 2 * HEAD
+    found = score(rows, data, length=30, exclude_history=exclude_history)
+    assert lists_of(found) == expected_lists(rows, data, length=30, exclude_history=exclude_history)
+    assert (np.bincount(found.items, minlength=5000)[np.argsort(-np.bincount(rows[1]))][HEAD:] > 0).any()
+
+
+@pytest.mark.parametrize("cuts", [(0, 5000), (0, 2047, 2048, 2049, 5000), (0, 64, 4999, 5000), (0, 2500, 2500, 5000)])
+def test_thousands_of_candidates_may_be_cut_anywhere(cuts: tuple[int, ...]) -> None:
+    """The head is another one in each chunk."""
+    rows = wide_model(3, n_items=5000, neighbours=40, values=5)
+    data = random_interactions(4, n_users=60, n_items=5000, n_pairs=2000)
+    partials = [score(rows, data, span, length=300) for span in pairwise(cuts)]
+    assert lists_of(merge(partials, 300)) == expected_lists(rows, data, length=300)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_without_reasons_a_list_is_the_same_but_for_these(weighted: bool) -> None:
+    """They are 0 then."""
+    rows = wide_model(5, n_items=3000, neighbours=30, values=100)
+    data = random_interactions(6, n_users=60, n_items=3000, n_pairs=2000, weighted=weighted)
+    found, without = score(rows, data, length=20), score(rows, data, length=20, with_reasons=False)
+    assert found.reasons.any()
+    assert same_bytes(without, found._replace(reasons=np.zeros_like(found.reasons)))
+
+
+@pytest.mark.parametrize("weights", [2, 1000])
+@pytest.mark.parametrize("pairs", [300, 4000])
+def test_a_reason_is_the_references_where_shares_are_often_equal(pairs: int, weights: int) -> None:
+    """Few values: the search for the largest share must not end at the first that reaches it."""
+    rows = wide_model(7, n_items=200, neighbours=60, values=4)
+    data = random_interactions(8, n_users=40, n_items=200, n_pairs=pairs)
+    drawn = np.random.default_rng(9).integers(1, weights + 1, data.user_items.size).astype(np.float32)
+    data = replace(data, user_weights=drawn)
+    assert lists_of(score(rows, data, length=50)) == expected_lists(rows, data, length=50)
 
 
 @pytest.mark.parametrize("block", [1, 7, 80])
@@ -155,6 +181,12 @@ def test_of_equal_shares_the_smaller_index_is_the_reason() -> None:
     assert lists_of(score(model([{2: 0.5}, {2: 0.5}, {}]), history(0, 1, n_items=3), length=1))[0][0].reason == 0
 
 
+def test_of_equal_shares_the_smaller_index_is_the_reason_also_with_the_smaller_similarity() -> None:
+    """2 * 0.5 is 1 * 1, and stands behind it in the order of similarities."""
+    rows = model([{2: 0.5}, {2: 1.0}, {}])
+    assert lists_of(score(rows, history(0, 1, n_items=3, weights=(2.0, 1.0)), length=1))[0][0].reason == 0
+
+
 def test_of_equal_scores_the_smaller_index_stands_first() -> None:
     """Judged as float32: item 2 is ahead by 1e-12 in float64, and that does not count."""
     rows = model([{1: 0.5, 2: 0.5, 3: 0.5}, {}, {}, {}, {2: 1e-12}])
@@ -178,8 +210,18 @@ def test_an_empty_history_gives_an_empty_list() -> None:
 
 def test_scores_that_round_to_zero_are_not_returned() -> None:
     """Only positive scores are, as they are stored."""
-    tiny = float(np.finfo(np.float32).smallest_subnormal)
-    assert score(model([{2: tiny}, {}, {}]), history(0, 1, n_items=3), length=2).items.size == 0
+    assert score(model([{2: TINY}, {}, {}]), history(0, 1, n_items=3), length=2).items.size == 0
+
+
+def test_of_scores_that_are_rounded_up_to_the_smallest_number_the_smaller_index_stands_first() -> None:
+    """Item 3, in more rows, is met first with more than item 2 has; both are the smallest number that there is."""
+    rows = model([{3: TINY}, {2: TINY, 3: TINY}, {}, {}, {3: TINY}])
+    data = history(0, 1, 4, n_items=5, weights=(1.0, 3.0, 1.0))
+    assert (
+        lists_of(score(rows, data, length=1))
+        == expected_lists(rows, data, length=1)
+        == [[Entry(2, np.float32(TINY), 1)]]
+    )
 
 
 def test_read_only_arrays_are_taken() -> None:
@@ -195,28 +237,22 @@ def test_read_only_arrays_are_taken() -> None:
 def test_a_block_that_is_stopped_has_no_lists() -> None:
     """Also one that is stopped before it began."""
     one = history(0, n_items=2)
-    stop = np.ones(1, np.uint8)
-    assert score_users(*model([{1: 0.5}, {}]), one.user_ptr, one.user_items, None, 0, 2, 5, stop=stop) is None
+    candidates = lay_out(*model([{1: 0.5}, {}]), 0, 2, stop=flag())
+    assert candidates is not None
+    assert score_users(candidates, one.user_ptr, one.user_items, None, 5, stop=flag(1)) is None
 
 
 def test_the_stop_flag_is_read_while_a_block_is_under_way() -> None:
     """Another thread sets it, in the middle of what would take seconds."""
-    size, stop = 2000, np.zeros(1, np.uint8)
-    ptr = np.arange(0, size * size + 1, size, dtype=np.int64)
-    everything = np.tile(np.arange(size, dtype=np.uint32), size)
+    data, stop = everything(2000), flag()
+    values = np.ones(data.user_items.size, np.float32)
+    candidates = lay_out(data.user_ptr, data.user_items, values, 0, 2000, stop=stop)
+    assert candidates is not None
     timer = Timer(0.1, stop.fill, [1])
     timer.start()
-    values = np.ones(everything.size, np.float32)
-    partial = score_users(ptr, everything, values, ptr, everything, None, 0, size, 10, stop=stop)
+    partial = score_users(candidates, data.user_ptr, data.user_items, None, 10, stop=stop)
     timer.join()
     assert partial is None
-
-
-@pytest.mark.parametrize("candidates", [(-1, 2), (2, 1), (0, 3)])
-def test_candidates_outside_the_items_are_refused(candidates: tuple[int, int]) -> None:
-    """A kernel would read past its arrays."""
-    with pytest.raises(ValueError, match="not among 2 items"):
-        score(model([{}, {}]), history(0, n_items=2), candidates, length=3)
 
 
 def test_a_list_has_room_for_one_item_at_least() -> None:

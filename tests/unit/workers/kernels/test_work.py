@@ -1,18 +1,37 @@
-"""Tests of what rows cost."""
+"""Tests of what rows cost, and of which are counted as bits."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 
-from tests.interactions import Interactions, small_interactions
-from workers.kernels.work import row_work
+from shared.model_config import ModelConfig
+from tests.building import ranked_of, weighting_of
+from tests.interactions import Interactions, everything, random_interactions, small_interactions
+from workers.kernels.work import PER_PAIR, bit_ranks, row_work
 
 
 @given(data=small_interactions())
-def test_the_work_of_a_row_is_what_its_users_have_had(data: Interactions) -> None:
-    """The history lengths of the item's users, summed."""
-    lengths = np.diff(data.user_ptr)
-    expected = [
-        sum(int(lengths[user]) for user in data.item_users[data.item_ptr[i] : data.item_ptr[i + 1]])
-        for i in range(data.n_items)
-    ]
-    assert row_work(data.item_ptr, data.item_users, data.user_ptr).tolist() == expected
+def test_a_row_costs_its_pairs_and_its_additions_where_it_is_not_counted_as_bits(data: Interactions) -> None:
+    """And less where it is."""
+    weighting = weighting_of(data, ModelConfig())
+    ranked = ranked_of(data, weighting)
+    costs = (ranked.additions + np.arange(data.n_items) * PER_PAIR).astype(np.int64)
+    work, bits = row_work(ranked, weighting), bit_ranks(ranked, weighting)
+    assert work[bits:].tolist() == costs[bits:].tolist()
+    assert work.sum() <= costs.sum()
+
+
+@pytest.mark.parametrize(("config", "weighted"), [(ModelConfig("tfidf"), False), (ModelConfig(), True)])
+def test_where_users_weigh_no_row_is_counted_as_bits(config: ModelConfig, weighted: bool) -> None:
+    """A bit is there or not."""
+    data = everything(100, weighted=weighted)
+    weighting = weighting_of(data, config)
+    assert bit_ranks(ranked_of(data, weighting), weighting) == 0
+
+
+def test_items_that_everybody_has_are_counted_as_bits_and_others_are_not() -> None:
+    """On every processor: 100 of 10,000 users' bits are two words, and each of 10,000 items has one user of 10,000."""
+    weighting = weighting_of(everything(100), ModelConfig())
+    assert bit_ranks(ranked_of(everything(100), weighting), weighting) == 100
+    data = random_interactions(1, n_users=10_000, n_items=10_000, n_pairs=10_000)
+    assert bit_ranks(ranked_of(data, weighting_of(data, ModelConfig())), weighting_of(data, ModelConfig())) < 100

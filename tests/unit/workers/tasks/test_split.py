@@ -2,15 +2,16 @@
 
 import pytest
 
-from workers.kernels.work import ADDITIONS_PER_MS
+from workers.kernels.score import ADDITIONS_PER_MS
 from workers.tasks.split import tasks_of_block
 
 
 @pytest.mark.parametrize(
-    ("ms_of_work", "tasks"), [(0, 1), (1, 1), (29, 1), (31, 2), (20 * 32, 32), (20 * 1000, 32), (10**9, 32)]
+    ("ms_of_work", "tasks"),
+    [(0, 1), (1, 1), (28, 1), (29, 2), (56, 2), (57, 4), (20 * 32, 32), (20 * 1000, 32), (10**9, 32)],
 )
 def test_a_task_computes_for_about_as_long_as_it_is_planned(ms_of_work: int, tasks: int) -> None:
-    """One at least, and never more than there are chunks."""
+    """One at least, and never more than there are chunks; the nearest power of two."""
     assert tasks_of_block(ms_of_work * ADDITIONS_PER_MS, chunks=32, task_ms=20.0) == tasks
 
 

@@ -1,0 +1,130 @@
+"""Models and lists out of the kernels, at once or cut as a test likes."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.model_config import ModelConfig
+from tests.interactions import Interactions
+from workers.kernels.build import Tile, build_tile
+from workers.kernels.candidates import lay_out
+from workers.kernels.join import Matrix, join_tiles
+from workers.kernels.merge import Partial
+from workers.kernels.ranked import Ranked, rank
+from workers.kernels.score import score_users
+from workers.kernels.similarity import Weighting, weigh
+
+Model = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]
+
+# One of each similarity, and of each parameter that it takes.
+CONFIGS = (
+    ModelConfig("cosine"),
+    ModelConfig("cosine", shrink=2.5),
+    ModelConfig("cosine", user_norm=0.5),
+    ModelConfig("cosine", power=0.7, shrink=0.5),
+    ModelConfig("jaccard"),
+    ModelConfig("jaccard", shrink=2.5),
+    ModelConfig("jaccard", user_norm=1.0, power=2.0),
+    ModelConfig("dice"),
+    ModelConfig("dice", shrink=2.5),
+    ModelConfig("dice", user_norm=0.5),
+    ModelConfig("asymmetric"),
+    ModelConfig("asymmetric", alpha=0.2, shrink=2.5),
+    ModelConfig("asymmetric", alpha=0.9, user_norm=0.5, power=1.5),
+    ModelConfig("bm25"),
+    ModelConfig("bm25", k1=2.0, b=0.3),
+    ModelConfig("bm25", k1=0.0, power=0.5),
+    ModelConfig("tfidf"),
+    ModelConfig("tfidf", shrink=2.5, power=1.2),
+    ModelConfig("llr"),
+    ModelConfig("llr", power=0.5),
+    ModelConfig("rp3beta"),
+    ModelConfig("rp3beta", alpha=0.6, beta=0.2),
+    ModelConfig("rp3beta", alpha=1.4, beta=0.0, power=0.5),
+)
+EXACT = tuple(
+    config
+    for config in CONFIGS
+    if config.similarity in ("cosine", "jaccard", "dice") and config.user_norm == 0 and config.power == 1
+)
+
+
+def label(config: ModelConfig) -> str:
+    """A configuration in the name of a test."""
+    return " ".join(str(value) for value in config.facts().values())
+
+
+def flag(value: int = 0) -> NDArray[np.uint8]:
+    """A stop flag."""
+    return np.array([value], np.uint8)
+
+
+def weighting_of(data: Interactions, config: ModelConfig) -> Weighting:
+    """How a configuration weighs the data."""
+    return weigh(config, data.item_ptr, data.item_users, data.item_weights, data.user_ptr)
+
+
+def ranked_of(data: Interactions, weighting: Weighting) -> Ranked:
+    """The data laid out for counting as a weighting wants them."""
+    weights = weighting.item_weights if weighting.item_weights.size else None
+    ranked = rank(data.item_ptr, data.item_users, weights, data.user_ptr, stop=flag())
+    assert ranked is not None
+    return ranked
+
+
+def tiles_of(
+    data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()
+) -> Iterator[Tile]:
+    """The tiles of all pairs, with cuts between rows and between columns; some may be empty."""
+    weighting = weighting_of(data, config)
+    ranked = ranked_of(data, weighting)
+    for first, last in pairwise([0, *sorted(rows), data.n_items]):
+        for low, high in pairwise([0, *sorted(columns), data.n_items]):
+            tile = build_tile(ranked, weighting, first, last, low, high, neighbours=config.neighbours, stop=flag())
+            assert tile is not None
+            yield tile
+
+
+def build(data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()) -> Matrix:
+    """The model, out of tiles that are cut so."""
+    return join(list(tiles_of(data, config, rows, columns)), data, config)
+
+
+def join(tiles: Sequence[Tile], data: Interactions, config: ModelConfig) -> Matrix:
+    """The model out of tiles in this order."""
+    matrix = join_tiles(tiles, data.n_items, config.neighbours, stop=flag())
+    assert matrix is not None
+    return matrix
+
+
+def score(
+    rows: Model,
+    data: Interactions,
+    candidates: tuple[int, int] | None = None,
+    *,
+    length: int,
+    users: slice = slice(None),
+    exclude_history: bool = True,
+    with_reasons: bool = True,
+) -> Partial:
+    """The lists of a range of users over a range of candidates."""
+    first, last = (0, data.n_items) if candidates is None else candidates
+    laid_out = lay_out(*rows, first, last, stop=flag())
+    assert laid_out is not None
+    block = range(data.n_users)[users]
+    partial = score_users(
+        laid_out,
+        *(data.user_ptr[block.start : block.stop + 1], data.user_items, data.user_weights, length),
+        exclude_history=exclude_history,
+        with_reasons=with_reasons,
+        stop=flag(),
+    )
+    assert partial is not None
+    return partial
+
+
+def same_bytes(one: tuple[NDArray[np.generic], ...], other: tuple[NDArray[np.generic], ...]) -> bool:
+    """Whether arrays are of the same types and bytes, one after the other."""
+    return [(a.dtype, a.tobytes()) for a in one] == [(a.dtype, a.tobytes()) for a in other]

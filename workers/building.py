@@ -1,0 +1,65 @@
+"""Builds models: lays a snapshot out, and computes tiles, each in one thread.
+
+To compile what it stands on takes seconds where that was never done; so it is imported when the first fit is asked for.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.balance import balance
+from shared.model_config import ModelConfig
+from shared.snapshots import Snapshot
+from workers.kernels.build import Tile, build_tile
+from workers.kernels.join import Matrix, join_tiles
+from workers.kernels.ranked import Ranked, rank
+from workers.kernels.similarity import Weighting, weigh
+from workers.kernels.work import row_work
+
+__all__ = ["Counting", "Matrix", "Tile", "build_tiles", "join_tiles", "lay_out", "plan_rows"]
+
+# What a tile holds of each column: lists of twice K, of 8 bytes each, and beside them sums, values and floors.
+BYTES_PER_PLACE, BYTES_PER_COLUMN = 16, 40
+
+
+class Counting(NamedTuple):
+    """What the tiles of a model are built from."""
+
+    ranked: Ranked
+    weighting: Weighting
+
+
+def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> Counting | None:
+    """A snapshot laid out for the similarity of a configuration; None if `stop`, uint8[1], was set meanwhile."""
+    weighting = weigh(config, snapshot.item_ptr, snapshot.item_users, snapshot.item_weights, snapshot.user_ptr)
+    weights = weighting.item_weights if weighting.item_weights.size else None
+    ranked = rank(snapshot.item_ptr, snapshot.item_users, weights, snapshot.user_ptr, stop=stop)
+    return None if ranked is None else Counting(ranked, weighting)
+
+
+def plan_rows(counting: Counting, least: int, most: int, additions: int) -> NDArray[np.int64]:
+    """The bounds of `least` to `most` ranges of rows, int64[ranges + 1], of about so many additions each."""
+    work = row_work(*counting)
+    return balance(work, min(max(least, -(-int(work.sum()) // additions)), most))
+
+
+def build_tiles(
+    counting: Counting, first: int, last: int, neighbours: int, tile_bytes: int, stop: NDArray[np.uint8]
+) -> Tile | None:
+    """What the pairs of the ranks first..last-1 with more popular items bring; None if `stop` was set meanwhile.
+
+    The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes.
+    """
+    width = max(1, tile_bytes // (BYTES_PER_PLACE * neighbours + BYTES_PER_COLUMN))
+    tiles = []
+    for low, high in pairwise([*range(0, last, width), last]):
+        tile = build_tile(*counting, first, last, low, high, neighbours=neighbours, stop=stop)
+        if tile is None:
+            return None
+        tiles.append(tile)
+    return Tile(*map(np.concatenate, zip(*tiles, strict=True))) if tiles else Tile(*_NOTHING)
+
+
+_NOTHING = (np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32))

@@ -1,0 +1,99 @@
+"""What snapshots and models are laid out as for the kernels: made once, and kept while it is in use."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.model_config import ModelConfig
+from shared.models import Model
+from shared.snapshots import Snapshot
+from workers.kernels.candidates import Candidates, lay_out
+
+if TYPE_CHECKING:
+    from workers.building import Counting
+
+# Of one model: the ranges of clicks are one whole of it, and those of a run's blocks another one, or two.
+WHOLES = 3
+# The generation in use, and the one that a run is making.
+MODELS = 2
+# The chunk tasks of a fit come one after the other. Then its layout, some ten bytes an interaction, is let go.
+FIT_KEPT_S = 20.0
+
+
+class Ranges(NamedTuple):
+    """Ranges of a model's candidates, the one that was asked for last at the end."""
+
+    model: Model
+    kept: OrderedDict[tuple[int, int], Candidates]
+
+
+class Layouts:
+    """The layouts that one worker process keeps; they are asked for, and made, in the threads of kernels."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[str, Ranges] = OrderedDict()
+        self._lock = Lock()
+        self._counting: tuple[str, ModelConfig, Counting] | None = None
+        self._counted_at = 0.0
+        self._making = Lock()
+
+    def at_hand(self, model: Model, first: int, last: int) -> Candidates | None:
+        """The candidates first..last-1 of a model, if they are laid out."""
+        with self._lock:
+            ranges = self._models.get(model.id)
+            # One that was built again, since its files were damaged, is another one.
+            if ranges is None or ranges.model is not model or (first, last) not in ranges.kept:
+                return None
+            self._models.move_to_end(model.id)
+            ranges.kept.move_to_end((first, last))
+            return ranges.kept[first, last]
+
+    def candidates(self, model: Model, first: int, last: int, stop: NDArray[np.uint8]) -> Candidates | None:
+        """The same, laid out now if they are not yet; None if `stop`, uint8[1], was set meanwhile."""
+        found = self.at_hand(model, first, last)
+        if found is None:
+            found = lay_out(model.row_ptr, model.row_items, model.row_values, first, last, stop=stop)
+            if found is not None:
+                self._keep(model, first, last, found)
+        return found
+
+    def _keep(self, model: Model, first: int, last: int, found: Candidates) -> None:
+        with self._lock:
+            if model.id not in self._models or self._models[model.id].model is not model:
+                self._models[model.id] = Ranges(model, OrderedDict())
+            kept = self._models[model.id].kept
+            kept[first, last] = found
+            entries = sum(candidates.row_values.size for candidates in kept.values())
+            while entries > WHOLES * model.row_values.size and len(kept) > 1:
+                entries -= kept.popitem(last=False)[1].row_values.size
+            if len(self._models) > MODELS:
+                self._models.popitem(last=False)
+
+    def counting(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
+        """A snapshot laid out for the fit of a configuration; None if `stop`, uint8[1], was set meanwhile."""
+        from workers import building
+
+        # One thread at a time: the others wait for what they all need.
+        with self._making:
+            if self._counting and self._counting[:2] == (snapshot.id, config):
+                return self._counting[2]
+            # Let go before the next one is made, as there may be no room for both.
+            self._counting = None
+            made = building.lay_out(snapshot, config, stop)
+            if made is not None:
+                self._counting = snapshot.id, config, made
+            return made
+
+    def counted(self) -> None:
+        """A task of a fit has ended; where no other follows soon, the layout is let go. On the event loop."""
+        self._counted_at = time.monotonic()
+        asyncio.get_running_loop().call_later(FIT_KEPT_S, self._let_go)
+
+    def _let_go(self) -> None:
+        if time.monotonic() - self._counted_at >= FIT_KEPT_S:
+            self._counting = None
