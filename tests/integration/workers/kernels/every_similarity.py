@@ -6,6 +6,7 @@ bits or more.
 
 import sys
 from hashlib import sha256
+from itertools import pairwise, product
 from typing import Any, get_args
 
 import numpy as np
@@ -65,9 +66,12 @@ def model_and_lists(arrays: dict[str, NDArray[Any]], config: ModelConfig, *, wei
     ranked = rank(item_ptr, item_users, weights, user_ptr, stop=stop)
     assert ranked is not None
     items = item_ptr.size - 1
-    tile = build_tile(ranked, weighting, 0, items, 0, items, neighbours=config.neighbours, stop=stop)
-    assert tile is not None
-    model = join_tiles([tile], items, config.neighbours, stop=stop)
+    tiles = []
+    for (first, last), (low, high) in product(pairwise((0, 3, 150, items)), pairwise((0, 0, 1, 80, items))):
+        tile = build_tile(ranked, weighting, first, last, low, high, neighbours=config.neighbours, stop=stop)
+        assert tile is not None
+        tiles.append(tile)
+    model = join_tiles(tiles, items, config.neighbours, stop=stop)
     assert model is not None
     candidates = lay_out(*model, 0, items, stop=stop)
     assert candidates is not None
