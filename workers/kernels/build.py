@@ -30,10 +30,9 @@ from workers.kernels.compiled import (
     compiled,
 )
 from workers.kernels.counting import add_factors, add_products, count_bits, count_users, set_bits, take
-from workers.kernels.logarithm import power
 from workers.kernels.ranked import Ranked
 from workers.kernels.ranking import nth_largest, select_best
-from workers.kernels.similarity import FORMULA, Formula, Weighting
+from workers.kernels.similarity import FORMULA, Formula, Weighting, raised
 from workers.kernels.work import bit_ranks
 
 # So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
@@ -110,7 +109,7 @@ def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDAr
     """Round n similarities, raised to a power, to float32 values from `at` on; False if none is above zero."""
     if exponent != 1.0:
         for k in range(n):
-            similar[k] = power(similar[k], exponent) if similar[k] > 0.0 else 0.0
+            similar[k] = raised(similar[k], exponent)
     found = False
     for k in range(n):
         values[at + k] = np.float32(similar[k])

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from shared.model_config import ModelConfig
 from workers.kernels.compiled import READ_FLOAT32, READ_UINT8, READ_UINT32, WRITE_FLOAT64, compiled
-from workers.kernels.logarithm import power
-from workers.kernels.similarity import weigh
+from workers.kernels.similarity import raised, weigh
 
 
 class Comparison(NamedTuple):
@@ -52,7 +51,7 @@ def compare(
     if found[0]:
         x, y, beside = weighting.row_terms[item], weighting.column_terms[other : other + 1], found[1:]
         weighting.formula(beside, 1, x, y, 0, weighting.shrink, weighting.users, similar)
-    value = np.float32(power(similar[0], weighting.power) if similar[0] > 0.0 else 0.0)
+    value = np.float32(raised(similar[0], weighting.power))
     return Comparison(value, users.size, other_users.size, int(found[0]))
 
 

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from shared.model_config import ModelConfig
 from workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, READ_INT64, WRITE_FLOAT64, compiled
-from workers.kernels.logarithm import log, logs, powers
+from workers.kernels.logarithm import log, logs, power, powers
 
 Formula = Callable[[NDArray[np.float64], int, float, NDArray[np.float64], int, float, float, NDArray[np.float64]], None]
 Floats = NDArray[np.float64]
+
+# What a model can hold: a high power of a similarity that is not bounded by 1 would be more.
+MOST = float(np.finfo(np.float32).max)
 
 FORMULA = types.void(
     READ_FLOAT64, types.uint64, types.float64, READ_FLOAT64, types.uint64, types.float64, types.float64, WRITE_FLOAT64
@@ -99,6 +102,16 @@ def likelihood_ratio(
                 _times_log(x - both) + _times_log(y - both),
             )
             values[k] = max(2.0 * ((same + other + all_users) - (row + column)), 0.0)
+
+
+@compiled(types.float64(types.float64, types.float64))
+def raised(similarity: float, exponent: float) -> float:
+    """A similarity to a power, at most the largest float32; 0 where it is not above zero.
+
+    Breese, Heckerman and Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering", UAI 1998,
+    section 2.2.3, call it case amplification.
+    """
+    return min(power(similarity, exponent), MOST) if similarity > 0.0 else 0.0
 
 
 class Weighting(NamedTuple):

@@ -240,3 +240,11 @@ def test_a_tile_holds_the_best_of_its_own_pairs_only() -> None:
     ends = np.cumsum(found.counts)
     lists = [sorted(found.items[end - size : end].tolist()) for end, size in zip(ends, found.counts, strict=True)]
     assert lists == [[0, 2], [1], [0, 2], [1], [4, 6], [5, 7], [4, 6]]
+
+
+def test_no_similarity_is_infinite_however_high_its_power_is() -> None:
+    """A list with such a score could not be written as JSON; the largest float32 is as far as it goes."""
+    data = random_interactions(3, n_users=400, n_items=60, n_pairs=3000)
+    values = build(data, ModelConfig(similarity="bm25", power=100.0)).row_values
+    assert np.isfinite(values).all()
+    assert values.max() == np.finfo(np.float32).max
