@@ -17,12 +17,13 @@ from shared.defaults import MAX_QUEUED
 from shared.errors import FlowUnknownError, NothingFittedError, UsageError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
+from shared.jobs import arq_deserializer, arq_serializer
 from shared.model_config import ModelConfig, fit_spec, model_id
 from shared.redis.connections import check, connect
 from shared.redis.keys import Keys
 from shared.results import Results, generation_id
 from shared.runs import Runs
-from shared.wire import Lane, Options, Record, arq_deserializer, arq_serializer
+from shared.wire import Lane, Options, Record
 
 if TYPE_CHECKING:
     from arq import ArqRedis

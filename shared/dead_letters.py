@@ -11,12 +11,13 @@ from redis.exceptions import ResponseError
 from shared.errors import LetterUnknownError, RetryRefusedError, WireError
 from shared.flow_state import whole_number
 from shared.flows import UNFINISHED_LIFE_MS, Flows, fresh_id
+from shared.jobs import Split, encode_job
 from shared.model_config import config_of, model_id
 from shared.redis.keys import Keys, job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.results import generation_id
-from shared.wire import OUTCOME, SPEC, BasketSpec, BlockSpec, FitSpec, Options, Spec, Split, UserSpec, encode_job
+from shared.wire import OUTCOME, SPEC, BasketSpec, BlockSpec, FitSpec, Options, Spec, UserSpec
 
 LETTERS_AT_ONCE = 100
 

@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from shared.errors import QueueFullError, WireError
 from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, unreadable, whole_number
+from shared.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
 from shared.redis.keys import Keys, job_key, tries_key
 from shared.redis.refusals import Refusals, is_wrong_type
 from shared.redis.scripts import Lease, Value, ask, call
@@ -17,19 +18,13 @@ from shared.wire import (
     PLAN,
     SPEC,
     TRACE,
-    Chunk,
     ClickSpec,
-    Finish,
     FitSpec,
-    FlowTask,
     Lane,
     Outcome,
     Partial,
     Plan,
-    Reduce,
-    Split,
     Trace,
-    encode_job,
     place_of,
 )
 

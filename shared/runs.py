@@ -11,11 +11,12 @@ from redis.exceptions import ResponseError
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED, whole_number
 from shared.flows import CANCELLED, ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_MS, SLICE, UNFINISHED_LIFE_MS, fresh_id
+from shared.jobs import Finish, Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
 from shared.results import UNNAMED_LIFE_MS
-from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Finish, Outcome, Record, Split, encode_job
+from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from shared.flow_state import Flow
 from shared.flows import Flows, fresh_id
+from shared.jobs import Reduce, Split, arq_deserializer
 from shared.model_config import ModelConfig, model_id
 from shared.models import open_model, write_model
 from shared.redis.keys import Keys, job_key, tries_key
@@ -25,20 +26,7 @@ from shared.results import Results, generation_id
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot, write_snapshot
 from shared.store import DirectoryStore
-from shared.wire import (
-    BASKET,
-    RESULT,
-    BasketResult,
-    FitSpec,
-    Options,
-    Plan,
-    Record,
-    Reduce,
-    Result,
-    ScoredItem,
-    Split,
-    arq_deserializer,
-)
+from shared.wire import BASKET, RESULT, BasketResult, FitSpec, Options, Plan, Record, Result, ScoredItem
 from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows
 from workers.settings import build_engine

@@ -10,10 +10,10 @@ from arq.worker import Retry
 
 from shared.errors import ReckonerError
 from shared.flow_state import DamagedFlowError, Flow
+from shared.jobs import Chunk, FlowTask, Reduce, Split
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
 from shared.redis.scripts import Lease
-from shared.wire import Chunk, FlowTask, Reduce, Split
 from workers.engine.outcomes import NotNowError
 from workers.runtime import Runtime
 

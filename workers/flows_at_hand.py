@@ -5,7 +5,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from shared.flow_state import Flow
-from shared.wire import Chunk, FlowTask, Split
+from shared.jobs import Chunk, FlowTask, Split
 
 # A task follows the one before it within milliseconds; what waits for longer is read anew.
 FRESH_S = 1.0

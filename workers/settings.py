@@ -12,13 +12,13 @@ from arq.cron import CronJob
 
 from shared.cancelling import end
 from shared.flows import Flows
+from shared.jobs import Night, arq_deserializer, arq_serializer
 from shared.redis.connections import connect
 from shared.redis.keys import Keys
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.store import Store
-from shared.wire import Night, arq_deserializer, arq_serializer
 from workers.engine.claims import Place
 from workers.engine.connection import EngineRedis
 from workers.engine.wake import WAIT_S

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Sequence
 import structlog
 
 from shared.flow_state import DamagedFlowError, Flow
+from shared.jobs import Finish
 from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
-from shared.wire import Finish
 from workers.old_queue import drain_old
 from workers.runtime import Runtime
 

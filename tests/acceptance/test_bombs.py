@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from producer.client import Reckoner
+from shared.jobs import Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
-from shared.wire import Split, encode_job
 from tests.system import ROOT, System, eventually, synthetic_pairs
 
 FLOW = "0123456789abcdef"

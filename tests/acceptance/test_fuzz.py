@@ -22,11 +22,11 @@ from producer.cli.application import app
 from producer.cli.edge import guarded
 from producer.client import Reckoner
 from shared.errors import ReckonerError, SettingsError
+from shared.jobs import Chunk, Finish, Night, Reduce, Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.settings import Settings, load_settings, variable_of
 from shared.snapshots import open_snapshot
-from shared.wire import Chunk, Finish, Night, Reduce, Split, encode_job
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.system import WAIT_S, System, synthetic_pairs
 

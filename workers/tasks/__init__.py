@@ -2,7 +2,7 @@
 
 from arq.worker import Function, func
 
-from shared.wire import REFUSE, Chunk, Finish, Night, Reduce, Split
+from shared.jobs import REFUSE, Chunk, Finish, Night, Reduce, Split
 from workers.delivery import delivered, refuse
 from workers.tasks.chunk import chunk
 from workers.tasks.finish import finish

@@ -8,20 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.flow_state import Flow
+from shared.jobs import Chunk
 from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
-from shared.wire import (
-    BasketSpec,
-    Best,
-    BlockSpec,
-    Chunk,
-    FitSpec,
-    Lane,
-    Part,
-    ScoringSpec,
-    Trace,
-    UserSpec,
-)
+from shared.wire import BasketSpec, Best, BlockSpec, FitSpec, Lane, Part, ScoringSpec, Trace, UserSpec
 from workers.kernels.merge import Partial
 from workers.kernels.score import score_users
 from workers.runtime import Runtime

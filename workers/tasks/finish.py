@@ -10,9 +10,10 @@ import structlog
 
 from shared.errors import WireError
 from shared.identifiers import missing
+from shared.jobs import Finish
 from shared.redis.connections import is_server_trouble
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
-from shared.wire import OUTCOME, Finish, Outcome
+from shared.wire import OUTCOME, Outcome
 from workers.delivery import SPENT, Delivery, to_the_end
 from workers.retention import delete_unreferred
 from workers.runtime import Runtime

@@ -11,6 +11,7 @@ import numpy as np
 from shared.errors import FlowFailedError, WireError
 from shared.flow_state import Flow
 from shared.flows import MAX_REWORK
+from shared.jobs import Reduce
 from shared.model_config import config_of, model_id
 from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
@@ -26,7 +27,6 @@ from shared.wire import (
     Outcome,
     Part,
     Record,
-    Reduce,
     Result,
     ScoredItem,
     ScoringSpec,

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from shared.flow_state import Flow
+from shared.jobs import Split
 from shared.redis.scripts import Lease
 from shared.wire import (
     REPLY,
@@ -15,7 +16,6 @@ from shared.wire import (
     Plan,
     ScoringSpec,
     SimilarSpec,
-    Split,
     UserSpec,
 )
 from workers.kernels.score import ADDITIONS_PER_MS

@@ -10,9 +10,10 @@ from producer.client import Reckoner
 from shared.errors import FlowCancelledError, FlowUnknownError
 from shared.flow_state import Flow
 from shared.flows import Flows
+from shared.jobs import Chunk
 from shared.redis.keys import job_key, leases_key
 from shared.redis.scripts import Lease, ask
-from shared.wire import Best, Chunk, Trace
+from shared.wire import Best, Trace
 from tests.commands import CommandLine
 from tests.system import eventually
 from tests.world import ITEMS, USERS, Generation, Hand, World

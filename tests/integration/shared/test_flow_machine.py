@@ -29,6 +29,7 @@ from shared.dead_letters import DeadLetter, DeadLetters
 from shared.errors import RetryRefusedError
 from shared.flow_state import ENDED, DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
+from shared.jobs import TASKS, Chunk, FlowTask, Reduce, Split, Task
 from shared.models import open_model
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
@@ -38,20 +39,14 @@ from shared.settings import Settings
 from shared.wire import (
     REPLY,
     SPEC,
-    TASKS,
     BasketSpec,
     BlockSpec,
-    Chunk,
     ClickSpec,
     FitSpec,
-    FlowTask,
     HistorySpec,
     Lane,
     QuestionSpec,
-    Reduce,
     SimilarSpec,
-    Split,
-    Task,
     UserSpec,
 )
 from tests.world import ITEMS, USERS, Generation, Hand, World, basket_bytes, make_world, settle

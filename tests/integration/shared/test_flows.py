@@ -11,6 +11,7 @@ from redis import exceptions
 from shared.dead_letters import DeadLetters
 from shared.flow_state import DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
+from shared.jobs import Chunk, Reduce, Split
 from shared.redis.connections import connect
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
@@ -23,11 +24,8 @@ from shared.wire import (
     SPEC,
     BasketSpec,
     Best,
-    Chunk,
     Part,
     Plan,
-    Reduce,
-    Split,
     Trace,
     UserSpec,
     place_of,

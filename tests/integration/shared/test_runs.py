@@ -9,9 +9,9 @@ from redis.exceptions import ResponseError
 from shared.dead_letters import DeadLetters
 from shared.errors import RetryRefusedError
 from shared.flow_state import Flow
+from shared.jobs import Finish
 from shared.redis.scripts import ask
 from shared.runs import DamagedRunError, Run
-from shared.wire import Finish
 from tests.world import USERS, Generation, Hand, World, settle
 from workers.sweeper import Sweeper
 

@@ -12,9 +12,10 @@ from redis import exceptions
 
 from shared.errors import StoreError
 from shared.flow_state import Flow
+from shared.jobs import Chunk, Reduce, Split
 from shared.redis.keys import job_key, tries_key
 from shared.redis.scripts import ask
-from shared.wire import Chunk, Reduce, Split, UserSpec
+from shared.wire import UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
 from workers.runtime import Runtime

@@ -7,10 +7,11 @@ import pytest
 
 from shared.flow_state import Flow
 from shared.flows import LONGEST_LOOK_MS, Flows
+from shared.jobs import Split
 from shared.redis.keys import job_key, tries_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask
-from shared.wire import BasketSpec, ClickSpec, HistorySpec, SimilarSpec, Split, UserSpec
+from shared.wire import BasketSpec, ClickSpec, HistorySpec, SimilarSpec, UserSpec
 from tests.world import ITEMS, USERS, Generation, Hand, World, settle
 from workers.sweeper import Sweeper
 

@@ -9,10 +9,11 @@ from redis.asyncio import Redis
 from producer import operations
 from producer.client import Reckoner
 from shared.errors import NothingFittedError, UsageError
+from shared.jobs import Split
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.results import Results
-from shared.wire import BASKET, RESULT, BasketResult, Options, Plan, Record, Result, ScoredItem, Split, UserSpec
+from shared.wire import BASKET, RESULT, BasketResult, Options, Plan, Record, Result, ScoredItem, UserSpec
 from tests.world import make_known
 
 RECORD = Record(1, "g", "m", "s", Options(3), 7, 4, ["hit", "old", "new", "odd"])

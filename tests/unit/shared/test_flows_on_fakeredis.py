@@ -9,11 +9,12 @@ from redis.asyncio import Redis
 from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
 from shared.flows import Flows
+from shared.jobs import Chunk, Split
 from shared.redis.keys import Keys, job_key, wake_key
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call, load_script
 from shared.runs import Manifest, Runs
-from shared.wire import Best, Chunk, Options, Plan, Record, Split, Trace, UserSpec
+from shared.wire import Best, Options, Plan, Record, Trace, UserSpec
 from tests.world import make_known
 
 KEYS = Keys("p")

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared import wire
+from shared import jobs, wire
 from shared.codecs import Codec
 from shared.dead_letters import decode_letter
 from shared.flow_state import decode_flow
+from shared.jobs import TASKS, arq_deserializer, encode_job
 from shared.redis.keys import Keys
 from shared.runs import Manifest, decode_run
 from shared.wire import (
@@ -29,7 +30,6 @@ from shared.wire import (
     REPLY,
     RESULT,
     SPEC,
-    TASKS,
     TRACE,
     BasketResult,
     Beat,
@@ -41,8 +41,6 @@ from shared.wire import (
     Result,
     Spec,
     Trace,
-    arq_deserializer,
-    encode_job,
 )
 
 REPOSITORY = Path(__file__).parents[3]
@@ -131,7 +129,7 @@ def test_job_bodies_of_every_release_are_the_tasks_that_they_mean(
     function, arguments = golden.example["value"]["f"], golden.example["value"]["a"]
     read = arq_deserializer(golden.data)
     assert (read["f"], list(read["a"]), read["k"], read["et"]) == (function, arguments, {}, 1_700_000_000_000)
-    monkeypatch.setattr(wire, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(jobs, "time", lambda: 1_700_000_000.0)
     if golden.release == VERSION:
         assert encode_job(msgspec.convert(arguments, TASKS[function])) == golden.data
 

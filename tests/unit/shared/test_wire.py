@@ -1,11 +1,9 @@
 """Every value crosses Redis and comes back the same, and other bytes are refused."""
 
-import math
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.codecs import Codec, SealedCodec
@@ -19,7 +17,6 @@ from shared.wire import (
     PARTIAL,
     PLAN,
     RECORD,
-    REFUSE,
     REPLY,
     RESULT,
     SPEC,
@@ -29,36 +26,28 @@ from shared.wire import (
     Beat,
     Best,
     BlockSpec,
-    Chunk,
-    Finish,
     FitSpec,
     History,
     HistoryItem,
     HistorySpec,
     Neighbours,
-    Night,
     Options,
     Outcome,
     Pair,
     Part,
     Plan,
     Record,
-    Reduce,
     Result,
     Running,
     ScoredItem,
     SimilarItem,
     SimilarSpec,
-    Split,
-    Task,
     Trace,
     Unknown,
     UserSpec,
-    arq_deserializer,
-    arq_serializer,
-    encode_job,
     place_of,
 )
+from tests.odd_bytes import ODD_BYTES
 
 CODECS: dict[str, Codec[Any]] = {
     "SPEC": SPEC,
@@ -165,14 +154,6 @@ values: dict[str, st.SearchStrategy[Any]] = {
         jobs=st.lists(st.builds(Running, job=texts, since_ms=counts), max_size=5),
     ),
 }
-tasks: st.SearchStrategy[Task] = st.one_of(
-    st.builds(Split, flow=ids),
-    st.builds(Chunk, flow=ids, index=counts, round=counts),
-    st.builds(Reduce, flow=ids, round=counts),
-    st.builds(Finish, run=ids, round=counts),
-    st.builds(Night),
-)
-
 SEAT = place_of("f1", 0)
 
 
@@ -191,37 +172,6 @@ def test_every_value_comes_back_the_same(named: tuple[str, Any]) -> None:
     data = encode(name, value)
     assert decode(name, data) == value
     assert encode(name, decode(name, data)) == data
-
-
-@given(tasks)
-def test_every_task_comes_back_the_same(task: Task) -> None:
-    """What is enqueued is what the worker is called with."""
-    body = arq_deserializer(encode_job(task))
-    assert (body["f"], body["a"]) == (task.name, msgspec.structs.astuple(task))
-
-
-PICKLE_BOMB = b"cposix\nsystem\n(S'true'\ntR."
-ODD_BYTES = [
-    b"",
-    PICKLE_BOMB,
-    b"\x80\x05]\x94.",
-    b"\x91" * 100_000,
-    b"[" * 100_000,
-    b"\xdd\xff\xff\xff\xff",
-    b"\xdf\xff\xff\xff\xff",
-    b"\xc6\xff\xff\xff\xff",
-    b"\xc7\x04\xff" + b"\0" * 4,
-    b"\xd6\xff\0\0\0\0",
-    b"\xcf" + b"\xff" * 8,
-    b"\xcb\x7f\xf8\0\0\0\0\0\0",
-    b"NaN",
-    b'{"format":1,"generation":"g","items":[{"item":"a","score":NaN,"because":"b"}]}',
-    b'{"format":1,"generation":"g","items":[{"item":"a","score":1e999,"because":"b"}]}',
-    b'{"format":2,"generation":"g","items":[]}',
-    b'{"format":1,"generation":"\xff","items":[]}',
-    b'{"format":1,"generation":"a b","items":[]}',
-    b"1" * 100_000,
-]
 
 
 @pytest.mark.parametrize("name", list(CODECS))
@@ -277,69 +227,3 @@ def test_a_larger_basket_than_may_be_is_refused() -> None:
     body = {"type": "basket", "items": ["x" * (MOST_BASKET_BYTES + 1)], "generation": "g"}
     with pytest.raises(WireError, match="65,536 bytes"):
         SPEC.decode(SealedCodec[Any](dict).encode(body))
-
-
-WRONG_SHAPES: list[Any] = [
-    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": "7"},
-    {"t": None, "f": ["split"], "a": ["f1"], "k": {}, "et": 7},
-    {"t": "3", "f": "split", "a": ["f1"], "k": {}, "et": 7},
-    {"t": 3, "f": "split", "a": ["f1"], "k": {}, "et": 7},
-    {"t": None, "f": "system", "a": ["f1"], "k": {}, "et": 7},
-    {"t": None, "f": REFUSE, "a": [b"", ""], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": {}, "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": [], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": ["f1", "f2"], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": ["a:b"], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": ["x" * 65], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": [7], "k": {}, "et": 7},
-    {"t": None, "f": "chunk", "a": ["f1", -1, 0], "k": {}, "et": 7},
-    {"t": None, "f": "chunk", "a": ["f1", 2**63, 0], "k": {}, "et": 7},
-    {"t": None, "f": "chunk", "a": ["f1", 0.5, 0], "k": {}, "et": 7},
-    {"t": None, "f": "chunk", "a": ["f1", math.nan, 0], "k": {}, "et": 7},
-    {"t": None, "f": "night", "a": ["f1"], "k": {}, "et": 7},
-    {"t": 1, "f": "night", "a": [], "k": {}, "et": 7},
-    {"t": None, "f": "split", "a": ["f1"], "k": {"flow": "f2"}, "et": 7},
-    {"t": None, "f": "split", "a": ["f1"], "k": [], "et": 7},
-    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": -7},
-    {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": 7, "x": 1},
-    {"t": None, "f": "split", "a": ["f1"], "k": {}},
-    {"t": None, "f": "split", "a": msgspec.msgpack.Ext(5, b"x"), "k": {}, "et": 7},
-    [],
-    None,
-    7,
-]
-
-
-@pytest.mark.parametrize("body", WRONG_SHAPES, ids=range(len(WRONG_SHAPES)))
-def test_a_job_of_another_shape_becomes_a_call_of_refuse(body: Any) -> None:
-    """Stock arq would end, or keep only a log line, where the bytes shall be counted and set aside."""
-    data = msgspec.msgpack.encode(body)
-    refused = arq_deserializer(data)
-    assert refused["f"] == REFUSE
-    assert refused["a"][0] == data
-    assert refused["a"][1]
-
-
-@given(st.binary() | st.binary().map(lambda tail: b"\x85\xa1t\xc0\xa1f\xa5split\xa1a" + tail))
-@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a" + b"\x91" * 100_000 + b"\xa1k\x80\xa2et\x07")
-@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a\xdd\xff\xff\xff\xff\xa1k\x80\xa2et\x07")
-@example(b"\x85\xa1t\xc0\xa1f\xa5split\xa1a\x91\xa2\xff\xfe\xa1k\x80\xa2et\x07")
-def test_the_deserializer_never_raises(data: bytes) -> None:
-    """Whatever the bytes, arq gets a function that there is, with arguments that it takes."""
-    body = arq_deserializer(data)
-    assert body.keys() == {"t", "f", "a", "k", "et"}
-    assert body["f"] in {"split", "chunk", "reduce", "finish", "night", REFUSE}
-    assert isinstance(body["et"], int)
-
-
-@pytest.mark.parametrize("data", ODD_BYTES, ids=range(len(ODD_BYTES)))
-def test_odd_bytes_are_no_job(data: bytes) -> None:
-    """They are handed to refuse as they are."""
-    assert arq_deserializer(data)["a"][0] == data
-
-
-def test_an_exception_crosses_as_the_name_of_its_type() -> None:
-    """Its message may hold what nobody should read, and its class is never rebuilt."""
-    assert msgspec.msgpack.decode(arq_serializer({"r": ValueError("a secret")})) == {"r": "ValueError"}
-    with pytest.raises(TypeError):
-        arq_serializer({"r": object()})

@@ -6,7 +6,8 @@ import pytest
 
 import workers.flows_at_hand
 from shared.flow_state import Flow
-from shared.wire import Chunk, Plan, Reduce, Split, UserSpec
+from shared.jobs import Chunk, Reduce, Split
+from shared.wire import Plan, UserSpec
 from workers.flows_at_hand import MOST, FlowsAtHand
 
 FLOW = Flow(

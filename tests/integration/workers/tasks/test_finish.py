@@ -13,11 +13,12 @@ import pytest
 from shared.codecs import Codec
 from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
+from shared.jobs import Finish
 from shared.redis.scripts import ask
 from shared.results import Results
 from shared.runs import Run
 from shared.snapshots import write_snapshot
-from shared.wire import OUTCOME, Finish, FitSpec, Outcome, Record
+from shared.wire import OUTCOME, FitSpec, Outcome, Record
 from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand, World, calls_on_the_loop
 from workers.retention import GRACE_S
 from workers.tasks.finish import Tally

@@ -2,9 +2,9 @@
 
 import pytest
 
+from shared.jobs import Split
 from shared.models import open_model
 from shared.redis.scripts import ask
-from shared.wire import Split
 from tests.world import Generation, Hand, World
 
 

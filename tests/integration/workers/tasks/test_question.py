@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shared.flow_state import Flow
+from shared.jobs import Split
 from shared.models import Model, open_model
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
@@ -23,7 +24,6 @@ from shared.wire import (
     Reply,
     SimilarItem,
     SimilarSpec,
-    Split,
     Unknown,
 )
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World

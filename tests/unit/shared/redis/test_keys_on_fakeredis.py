@@ -6,13 +6,14 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.flows import Flows
+from shared.jobs import Chunk
 from shared.redis import keys as module
 from shared.redis.keys import Keys
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import ask, call
 from shared.results import Results
 from shared.runs import Manifest, Runs
-from shared.wire import RESULT, BasketSpec, Best, Chunk, Options, Plan, Record, Result, Trace, UserSpec
+from shared.wire import RESULT, BasketSpec, Best, Options, Plan, Record, Result, Trace, UserSpec
 from tests.world import make_known
 
 KEYS = Keys("p")
