@@ -1,7 +1,8 @@
 -- reduce -> reduce: a fit makes its model known: its generation's record, the pointer to the newest and, if there is
 -- none, to the current one.
 -- KEYS  flow, record, current, previous, newest
--- ARGV  round of the reduce, generation, record, prefix of record keys, prefix of titles keys, life of what is not named ms
+-- ARGV  round of the reduce, generation, record, prefix of record keys, prefix of titles keys, life of what is not
+--       named ms
 -- A record that is there stays as it was first made. A flow moves pointers once: when its reduce comes again, another
 -- model may have become the newest. Answers 1, or 0 when the flow is past this round.
 local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'adopted')

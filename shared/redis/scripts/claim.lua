@@ -1,13 +1,14 @@
--- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has lapsed
--- go back to their places before, unless it was the server that was away.
+-- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has
+-- lapsed go back to their places before, unless it was the server that was away.
 -- KEYS  workers (any other key where nobody beats); for each lane: queue
--- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when it
---       is shared
--- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had lapsed;
--- in which lane a suspect waits for a worker that runs nothing, from 1, '' when none does; and for each job: lane from 1, id, place, tries, body.
--- Of a shared lane a worker takes no more than its part of what is due, so that a few jobs are spread over the workers that
--- wait. A job that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty where nothing is
--- due, and else not, so that no worker comes for nothing and none waits beside what is due.
+-- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when
+--       it is shared
+-- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had
+-- lapsed; in which lane a suspect waits for a worker that runs nothing, from 1, '' when none does; and for each job:
+-- lane from 1, id, place, tries, body.
+-- Of a shared lane a worker takes no more than its part of what is due, so that a few jobs are spread over the workers
+-- that wait. A job that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty
+-- where nothing is due, and else not, so that no worker comes for nothing and none waits beside what is due.
 local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local LAPSES, LOOK = 100, 2000
 local now = now_ms()
@@ -93,7 +94,8 @@ local function claim_from(lane, queue)
   local chosen, suspect, left = {}, false, false
   if not paused then
     chosen, suspect, left = choose(queue, leases, lane - 1, most, ARGV[2 * lane + 2] == '1')
-    local soon = redis.call('ZRANGEBYSCORE', queue, '(' .. number(now), '(' .. number(CLAIMED), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    local after, below = '(' .. number(now), '(' .. number(CLAIMED)
+    local soon = redis.call('ZRANGEBYSCORE', queue, after, below, 'WITHSCORES', 'LIMIT', 0, 1)[2]
     later(soon)
     -- Whoever is full does not look when it is due, and those that wait do not know of it.
     left = left or soon and #chosen >= most and tonumber(soon) < now + LOOK

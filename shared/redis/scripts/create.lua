@@ -2,9 +2,9 @@
 -- KEYS  click queue, batch queue, live; for each flow: flow, job, join
 -- ARGV  lane, life ms, first look ms, prefix of flow keys, how many jobs the lane may hold ('' any number);
 --       for each flow: id, kind, spec, job id, job body
--- Who joins from the click lane a flow that is on the batch lane raises it: what of it nobody has claimed changes lanes.
--- Answers how many jobs the lane holds then, and the ids of the flows that now work for each, new or joined: only those before
--- the first new one for which the lane has no room.
+-- Who joins from the click lane a flow on the batch lane raises it: what of it nobody has claimed changes lanes.
+-- Answers how many jobs the lane holds then, and the ids of the flows that now work for each, new or joined: only those
+-- before the first new one for which the lane has no room.
 local lane, life, first_look, flow_prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 expect(KEYS[3], 'zset')
 local lanes = lanes_of(KEYS[1], KEYS[2])

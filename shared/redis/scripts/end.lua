@@ -1,13 +1,13 @@
 -- split | run | reduce -> done | failed | cancelled: the one way a flow ends.
--- KEYS  flow, partials, tasks, live, join (the flow again where it has none), dead, click queue, batch queue; for a block
---       also: run, flight, blocks, next flow, next job, the finish's job
+-- KEYS  flow, partials, tasks, live, join (the flow again where it has none), dead, click queue, batch queue; for a
+--       block also: run, flight, blocks, next flow, next job, the finish's job
 -- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any),
 --       chunk task whose partial must be missing ('' none), reason, answer, life of an ended flow ms, channel, life ms,
 --       first look ms, spec in the place of one that cannot be read ('' none); for a block also: outcome, id of the
 --       next flow, id and body of its job, id and body of the finish, run id
 -- Drops the partials, frees the join, tells who waits. Unless it is done its jobs are dropped, also those that run; a
--- failed flow becomes a dead letter. A block is noted in its run,
--- which goes on with the next block or, with its last block ended, to finish. Answers 1, or 0 when it had ended before.
+-- failed flow becomes a dead letter. A block is noted in its run, which goes on with the next block or, with its last
+-- block ended, to finish. Answers 1, or 0 when it had ended before.
 local id, state = ARGV[1], ARGV[2]
 local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'spec', 'kind', 'block', 'planned')
 -- A state that cannot be read can be ended, in order to end as failed.
@@ -32,7 +32,7 @@ if run then
 end
 local in_run = run and redis.call('HGET', KEYS[10], block) == id
 
--- A removal comes first: a full Redis refuses a script whose first write takes memory, and lets one go on that has begun.
+-- A removal comes first: a full Redis refuses a script whose first write takes memory, and not one that has begun.
 redis.call('ZREM', KEYS[4], 'flow:' .. id)
 redis.call('DEL', KEYS[2])
 if state ~= 'done' then

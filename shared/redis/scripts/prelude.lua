@@ -55,8 +55,8 @@ local function wake(queue, tokens)
   end
 end
 
--- The lanes: two queues of the engine, or one of stock arq workers, which poll it and are not woken. It comes before the
--- first write of a script, which would stop there if one of them were no queue.
+-- The lanes: two queues of the engine, or one of stock arq workers, which poll it and are not woken. It comes before
+-- the first write of a script, which would stop there if one of them were no queue.
 local function lanes_of(click, batch)
   for _, queue in ipairs({ click, batch }) do
     expect(queue, 'zset')
@@ -65,12 +65,12 @@ local function lanes_of(click, batch)
   return { click = click, batch = batch, stock = string.match(batch, '^(.*):batch$'), wakes = click ~= batch }
 end
 
--- The lane of a flow; one that was made before there were lanes has none, and follows its kind, as does what is no lane.
+-- The lane of a flow; one made before there were lanes has none, and follows its kind, as does what is no lane.
 local function lane_of(lane, kind)
   return (lane == 'click' or lane == 'batch') and lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
 end
 
--- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease; and whether it is a member at all.
+-- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease; and whether it is one at all.
 local function in_lanes(lanes, id)
   for _, lane in ipairs({ 'click', 'batch' }) do
     local score = redis.call('ZSCORE', lanes[lane], id)
@@ -123,7 +123,7 @@ local function jobs_of(id, state, round, planned)
   return ids
 end
 
--- A job's place by its score, claimed or not; what no place can be, which is what somebody has planted, is the first one.
+-- A job's place by its score, claimed or not; what no place can be, which somebody has planted, is the first one.
 local function place_of(score)
   local place = tonumber(score) or 0
   if place >= CLAIMED then

@@ -1,8 +1,8 @@
 -- (dead letter) -> split: a flow that failed is asked for again, as a new flow, or joins the one under way.
 -- KEYS  dead, click queue, batch queue, live, flow, job, join; the record of its generation, if it is bound to one
 -- ARGV  dead letter, flow id, lane, kind, spec, job id, job body, life ms, first look ms, prefix of flow keys
--- Answers 'gone' when the letter is there no more, 'forgotten' when the record is, and else 'created' or 'joined' with the
--- flow that works for it now.
+-- Answers 'gone' when the letter is there no more, 'forgotten' when the record is, and else 'created' or 'joined' with
+-- the flow that works for it now.
 expect(KEYS[1], 'stream')
 local lanes = lanes_of(KEYS[2], KEYS[3])
 expect(KEYS[4], 'zset')

@@ -1,4 +1,4 @@
--- One look at an unfinished run: puts back blocks whose flow is gone and a finish that is lost, renews what the run has.
+-- One look at an unfinished run: puts back blocks whose flow is gone and a lost finish, renews what the run has.
 -- KEYS  run, flight, blocks, live, run-of, record, the finish's job, click queue, batch queue; for each block to put
 --       back: flow, job
 -- ARGV  run id, ms to the next look, life ms, first look ms, id and body of the finish, prefix of flow keys, round that
