@@ -1,6 +1,6 @@
 """Models: each item's most similar items, as one matrix that is scored in chunks of candidate items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ class Model:
     row_items: NDArray[np.uint32]
     row_values: NDArray[np.float32]
     candidate_ptr: NDArray[np.int64]
+    _task_bounds: dict[tuple[int, int], NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def n_items(self) -> int:
@@ -57,12 +60,18 @@ class Model:
     def task_bounds(self, n_chunks: int, n_tasks: int) -> NDArray[np.int64]:
         """The bounds of `n_tasks` chunk tasks, int64[tasks + 1]; task t scores candidates [b[t], b[t + 1]).
 
-        A task takes neighbouring chunks whole, so there are at most as many tasks as chunks.
+        A task takes neighbouring chunks whole, so there are at most as many tasks as chunks. The bounds are kept for
+        the next flow, and cannot be written.
         """
-        bounds = self.chunk_bounds(n_chunks)
-        chunks = len(bounds) - 1
-        tasks = min(n_tasks, chunks)
-        return bounds[np.arange(tasks + 1) * chunks // max(tasks, 1)]
+        found = self._task_bounds.get((n_chunks, n_tasks))
+        if found is None:
+            bounds = self.chunk_bounds(n_chunks)
+            chunks = len(bounds) - 1
+            tasks = min(n_tasks, chunks)
+            found = bounds[np.arange(tasks + 1) * chunks // max(tasks, 1)]
+            found.flags.writeable = False
+            self._task_bounds[n_chunks, n_tasks] = found
+        return found
 
 
 def write_model(

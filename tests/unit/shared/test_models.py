@@ -69,6 +69,15 @@ def test_even_entries_make_even_chunks() -> None:
     assert model.task_bounds(4, 2).tolist() == [0, 50, 100]
 
 
+def test_the_bounds_of_tasks_are_computed_once() -> None:
+    """For each number of chunks and tasks; who asks cannot change them for the next one."""
+    model = model_with([3] * 100)
+    bounds = model.task_bounds(4, 2)
+    assert model.task_bounds(4, 2) is bounds
+    assert not bounds.flags.writeable
+    assert [model.task_bounds(*asked).tolist() for asked in ((4, 1), (2, 2))] == [[0, 100], [0, 50, 100]]
+
+
 def test_a_model_is_read_back(tmp_path: Path) -> None:
     """Rows, configuration and snapshot come back, and the entries are counted by candidate."""
     config = ModelConfig(neighbours=7, shrink=1.5)
