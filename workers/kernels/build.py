@@ -32,7 +32,7 @@ from workers.kernels.compiled import (
 from workers.kernels.counting import add_factors, add_products, count_bits, count_users, set_bits, take
 from workers.kernels.ranked import Ranked
 from workers.kernels.ranking import nth_largest, select_best
-from workers.kernels.similarity import FORMULA, Formula, Weighting, raised
+from workers.kernels.similarity import FORMULA, MOST, Formula, Weighting, raised
 from workers.kernels.work import bit_ranks
 
 # So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
@@ -112,7 +112,7 @@ def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDAr
             similar[k] = raised(similar[k], exponent)
     found = False
     for k in range(n):
-        values[at + k] = np.float32(similar[k])
+        values[at + k] = np.float32(min(similar[k], MOST))
         found |= values[at + k] > NONE
     return found
 
@@ -382,12 +382,13 @@ def _build(
         blocks = (top - low + BLOCK - ONE) // BLOCK
         for at in range(ZERO, blocks * BLOCK, BLOCK):
             n = min(BLOCK, top - low - at)
-            found = _take(sums, kind, turn * bit_width + at if kind == BITS else at, n, dots)
-            if found:
+            met, found = _take(sums, kind, turn * bit_width + at if kind == BITS else at, n, dots), False
+            if met:
                 formula(dots, n, row_terms[row], column_terms, low + at, shrink, users, similar)
                 found = _round(similar, n, exponent, row_values, at)
             _put_maxima(row_values, at, n if found else ZERO, maxima)
-            if found:
+            # What is too small for float32 the one way may be large the other way.
+            if found or (met and is_asymmetric):
                 if is_asymmetric:
                     formula(dots, n, column_terms[row], row_terms, low + at, shrink, users, similar)
                 _round(similar, n, exponent if is_asymmetric else 1.0, block, ZERO)

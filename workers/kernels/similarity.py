@@ -23,7 +23,7 @@ from workers.kernels.logarithm import log, logs, power, powers
 Formula = Callable[[NDArray[np.float64], int, float, NDArray[np.float64], int, float, float, NDArray[np.float64]], None]
 Floats = NDArray[np.float64]
 
-# What a model can hold: a high power of a similarity that is not bounded by 1 would be more.
+# What a model can hold: a similarity that is not bounded by 1 may be more, above all to a high power.
 MOST = float(np.finfo(np.float32).max)
 
 FORMULA = types.void(

@@ -34,6 +34,7 @@ from tests.interactions import (
 from tests.reference import reference_rows
 from workers.kernels.build import Tile, build_tile
 from workers.kernels.join import Matrix
+from workers.kernels.pair import compare
 from workers.kernels.work import bit_ranks
 
 CUTS = st.lists(st.integers(0, 10), max_size=4)
@@ -248,3 +249,21 @@ def test_no_similarity_is_infinite_however_high_its_power_is() -> None:
     values = build(data, ModelConfig(similarity="bm25", power=100.0)).row_values
     assert np.isfinite(values).all()
     assert values.max() == np.finfo(np.float32).max
+
+
+def test_no_similarity_of_tiny_weights_is_infinite() -> None:
+    """Those of RP3beta may be as large without a power, and two items alone are compared to the same end."""
+    data = from_pairs(dict.fromkeys([(0, 0), (0, 1), (1, 0)], 1e-6), n_users=2, n_items=2, weighted=True)
+    config = ModelConfig("rp3beta", beta=10.0)
+    found = compare(*data.arrays[:4], 0, 1, config, stop=flag())
+    assert found is not None
+    assert found.similarity == np.finfo(np.float32).max
+    assert row(build(data, config), 0) == {1: float(found.similarity)}
+
+
+def test_what_is_nothing_the_one_way_may_be_something_the_other_way() -> None:
+    """RP3beta divides by the popularity of one of the two, so much here that float32 has no number for it."""
+    data = from_columns([np.arange(1000), np.arange(3)], n_users=1000)
+    model = build(data, ModelConfig("rp3beta", beta=10.0, power=3.0))
+    assert list(row(model, 0)) == [1]
+    assert list(row(model, 1)) == []
