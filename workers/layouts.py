@@ -80,17 +80,19 @@ class Layouts:
 
         # One thread at a time: the others wait for what they all need.
         with self._making:
-            if self._counting and self._counting[:2] == (snapshot.id, config):
-                return self._counting[2]
+            # Read once, as the event loop may let it go at any moment.
+            kept = self._counting
+            if kept and kept[:2] == (snapshot.id, config):
+                return kept[2]
             # Let go before the next one is made, as there may be no room for both.
-            self._counting = None
+            kept = self._counting = None
             made = building.lay_out(snapshot, config, stop)
             if made is not None:
                 self._counting = snapshot.id, config, made
             return made
 
     def counted(self) -> None:
-        """A task of a fit has ended; where no other follows soon, the layout is let go. On the event loop."""
+        """A task of a fit has ended, or its split; where none follows soon the layout is let go. On the event loop."""
         self._counted_at = time.monotonic()
         asyncio.get_running_loop().call_later(FIT_KEPT_S, self._let_go)
 

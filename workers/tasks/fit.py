@@ -58,9 +58,13 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     await _load_kernels(runtime)
     from workers.building import plan_rows
 
-    counting = await runtime.kernel("batch", lambda stop: runtime.layouts.counting(snapshot, config, stop))
     least = runtime.settings.tasks_per_job
-    bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK))
+    try:
+        counting = await runtime.kernel("batch", lambda stop: runtime.layouts.counting(snapshot, config, stop))
+        bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK))
+    finally:
+        # All chunk tasks may go to other workers.
+        runtime.layouts.counted()
     return Plan(bounds.tolist())
 
 

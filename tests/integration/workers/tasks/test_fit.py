@@ -1,7 +1,11 @@
 """The fit: a model that is there is taken, one that is damaged is built again, and what it made known stays so."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
+import workers.building
 from shared.jobs import Split
 from shared.models import open_model
 from shared.redis.scripts import ask
@@ -79,3 +83,26 @@ async def test_titles_are_written_where_they_are_missing(hand: Hand, own_world: 
     await hand.deliver_all()
     titles = await ask(hand.redis, "HGETALL", hand.runtime.keys.titles(own_world.snapshot.id))
     assert {item.decode(): title.decode() for item, title in titles.items()} == own_world.titles
+
+
+async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is let go where none comes soon, also by who has planned it and had none, as other workers were faster."""
+    lay_out, made = workers.building.lay_out, []
+
+    def laid_out(*arguments: Any) -> Any:
+        made.append(lay_out(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(workers.building, "lay_out", laid_out)
+    monkeypatch.setattr("workers.layouts.FIT_KEPT_S", 0.5)
+    flow = await fit(hand, own_world.unfitted)
+    await hand.deliver(Split(flow).job_id)
+    first, second, third = await hand.queued()
+    for job, times in ((first, 2), (second, 3)):
+        await asyncio.sleep(1.0)
+        await hand.deliver(job)
+        assert len(made) == times
+    await hand.deliver(third)
+    assert len(made) == 3
