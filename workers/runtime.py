@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot
 from shared.store import ArtifactKind, Store
 from shared.wire import Lane, Record
+from workers.engine.outcomes import NotNowError
 from workers.flows_at_hand import FlowsAtHand
 from workers.kernels.score import ADDITIONS_PER_MS
 from workers.layouts import Layouts
@@ -64,6 +66,7 @@ class Runtime:
     _models: Shelf[Model] = field(default_factory=Shelf)
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
+    _loading: dict[str, asyncio.Task[object]] = field(default_factory=dict)
 
     async def model(self, model_id: str) -> Model:
         """A model, opened once and again after it was built again.
@@ -121,6 +124,26 @@ class Runtime:
     async def in_thread(self, work: Callable[[], R]) -> R:
         """Do blocking work beside the event loop."""
         return await self.threads.block(work)
+
+    async def load(self, module: str) -> None:
+        """Import a module of kernels beside the loop, once for all who ask.
+
+        Where they have to be compiled that takes seconds, and on a slow machine more than a task may run: it goes on
+        while the task is handed back, and comes again.
+
+        Raises:
+            NotNowError: it takes too long.
+        """
+        if module not in self._loading:
+            self._loading[module] = asyncio.create_task(self.in_thread(lambda: import_module(module)))
+        loading = self._loading[module]
+        await asyncio.wait([loading], timeout=self.turns.patience_s)
+        if not loading.done():
+            raise NotNowError
+        if loading.exception() is not None:
+            # The next one tries anew.
+            self._loading.pop(module, None)
+        loading.result()
 
     async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:
         """Run a kernel in a thread of its lane and in its turn, or right here if it is about to do few `additions`.

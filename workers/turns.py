@@ -13,7 +13,7 @@ class Turns:
 
     def __init__(self, at_once: Mapping[Lane, int], patience_s: float) -> None:
         self._lines = {lane: asyncio.Semaphore(count) for lane, count in at_once.items()}
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._deadlines: dict[asyncio.Task[object] | None, asyncio.Timeout] = {}
 
     @asynccontextmanager
@@ -50,7 +50,7 @@ class Turns:
         if deadline:
             deadline.reschedule(None)
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self.patience_s):
                 await self._lines[lane].acquire()
         except TimeoutError as error:
             raise NotNowError from error

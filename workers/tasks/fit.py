@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,6 +31,8 @@ log = structlog.get_logger()
 WORK_PER_TASK = 600_000_000
 MOST_TASKS = 500
 BYTES_PER_MB = 1_000_000
+# What builds: it may have to be compiled, so it is imported when it is needed.
+BUILDING = "workers.building"
 
 
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await _load_kernels(runtime)
+    await runtime.load(BUILDING)
     from workers.building import plan_rows
 
     least = runtime.settings.tasks_per_job
@@ -68,15 +69,10 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     return Plan(bounds.tolist())
 
 
-async def _load_kernels(runtime: Runtime) -> None:
-    """Import what builds, beside the loop, since it may have to be compiled."""
-    await runtime.in_thread(lambda: import_module("workers.building"))
-
-
 async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
     """What the pairs of the ranks `first` to before `last` with more popular items bring, put into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await _load_kernels(runtime)
+    await runtime.load(BUILDING)
     from workers.building import build_tiles
 
     def build(stop: NDArray[np.uint8]) -> "Tile | None":
@@ -102,7 +98,7 @@ async def join_fit(
     Returns:
         The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation.
     """
-    await _load_kernels(runtime)
+    await runtime.load(BUILDING)
     from workers.building import join_tiles
 
     names = [part.name for part in stored if isinstance(part, Part)]

@@ -4,6 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from shared.model_config import ModelConfig
 from tests.building import ranked_of, weighting_of
 from tests.interactions import Interactions, everything
 from tests.world import Hand
+from workers.engine.outcomes import NotNowError
 from workers.kernels.build import build_tile
 from workers.kernels.candidates import lay_out
 from workers.kernels.score import score_users
 from workers.runtime import ADDITIONS_ON_LOOP
+from workers.turns import Turns
 
 SIZE = 2500
 # A kernel looks at its flag every few milliseconds; a machine that is busy is slow. What it is stopped in takes longer.
@@ -79,3 +83,31 @@ async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
     for additions in (0, ADDITIONS_ON_LOOP):
         with pytest.raises(RuntimeError, match="without being told"):
             await hand.runtime.kernel("click", lambda _: None, additions)
+
+
+async def test_a_module_that_takes_long_to_load_is_waited_for_again(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernels may have to be compiled, on a slow machine for longer than a task may run; that goes on."""
+    (tmp_path / "slow_kernels.py").write_text("import time\ntime.sleep(0.5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1))
+    with pytest.raises(NotNowError):
+        await runtime.load("slow_kernels")
+    await asyncio.sleep(0.6)
+    since = time.monotonic()
+    await runtime.load("slow_kernels")
+    assert time.monotonic() - since < 0.1
+
+
+async def test_a_module_that_could_not_be_loaded_is_tried_again(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have been full."""
+    source = tmp_path / "broken_kernels.py"
+    source.write_text("raise OSError('no space')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OSError, match="no space"):
+        await hand.runtime.load("broken_kernels")
+    source.write_text("")
+    await hand.runtime.load("broken_kernels")
