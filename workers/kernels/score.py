@@ -23,14 +23,19 @@ from workers.kernels.compiled import (
     compiled,
 )
 from workers.kernels.merge import Partial
+from workers.kernels.processor import prefetch
 from workers.kernels.ranking import keep_best, offer
 
 # How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
 # are paid beside that.
 ADDITIONS_PER_MS = 600_000
-# Sums are looked at in blocks: all those of the head, and of the others those to which something was added.
+# Sums are looked at in blocks: all those of the head, and of the tail those to which something was added.
 BLOCK, BLOCK_SHIFT = np.uint64(64), np.uint64(6)
 HEAD = np.uint64(2048)
+# Rows lie far from each other: they are fetched some items ahead, as many lines of the cache as 100 entries fill.
+AHEAD = np.uint64(3)
+RANK_LINES, RANKS_A_LINE = 3, np.uint64(32)
+VALUE_LINES, VALUES_A_LINE = 7, np.uint64(16)
 # A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
 SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
 
@@ -78,8 +83,24 @@ def score_users(
     return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
 
 
+def _bisecting(ranks: Any) -> Any:
+    return types.uint64(ranks, types.uint64, types.uint64)
+
+
+@compiled(_bisecting(READ_UINT16), later=[_bisecting(READ_UINT32)])
+def _tail(row_ranks: Ranks, low: Index, high: Index) -> Index:
+    """The first place of a row, low..high, that is not in the head."""
+    while low < high:
+        middle = (low + high) >> np.uint64(1)
+        if np.uint64(row_ranks[middle]) < HEAD:
+            low = middle + np.uint64(1)
+        else:
+            high = middle
+    return low
+
+
 def _adding(ranks: Any) -> Any:
-    row = (ranks, READ_FLOAT32, types.uint64, types.uint64)
+    row = (ranks, READ_FLOAT32, types.uint64, types.uint64, types.uint64)
     return types.void(*row, types.float64, WRITE_FLOAT64, WRITE_UINT8)
 
 
@@ -88,22 +109,24 @@ def _add_row(
     row_ranks: Ranks,
     row_values: NDArray[np.float32],
     begin: Index,
+    tail: Index,
     end: Index,
     weight: float,
     sums: NDArray[np.float64],
     touched: NDArray[np.uint8],
 ) -> None:
     """Add a row's values times a weight to the sums of its candidates, and mark the blocks of those behind the head."""
-    at = begin
-    while at < end and np.uint64(row_ranks[at]) < HEAD:
-        # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
-        sums[np.uint64(row_ranks[at])] += weight * np.float64(row_values[at])
-        at += np.uint64(1)
-    while at < end:
+    if weight == 1.0:
+        for at in range(begin, tail):
+            sums[np.uint64(row_ranks[at])] += np.float64(row_values[at])
+    else:
+        for at in range(begin, tail):
+            # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+            sums[np.uint64(row_ranks[at])] += weight * np.float64(row_values[at])
+    for at in range(tail, end):
         rank = np.uint64(row_ranks[at])
         sums[rank] += weight * np.float64(row_values[at])
         touched[rank >> BLOCK_SHIFT] = 1
-        at += np.uint64(1)
 
 
 @compiled(types.boolean(READ_FLOAT64, types.uint64, types.float64))
@@ -136,6 +159,19 @@ def _reason(
         if share > largest or (share == largest and share > 0.0 and item < reason):
             largest, reason = share, item
     return reason
+
+
+def _fetching(ranks: Any) -> Any:
+    return types.void(ranks, READ_FLOAT32, types.uint64)
+
+
+@compiled(_fetching(READ_UINT16), later=[_fetching(READ_UINT32)])
+def _fetch_row(row_ranks: Ranks, row_values: NDArray[np.float32], begin: Index) -> None:
+    """Have the beginning of a row brought into the cache, line by line."""
+    for line in range(RANK_LINES):
+        prefetch(row_ranks, begin + np.uint64(line) * RANKS_A_LINE)
+    for line in range(VALUE_LINES):
+        prefetch(row_values, begin + np.uint64(line) * VALUES_A_LINE)
 
 
 def _history(ranks: Any) -> Any:
@@ -171,7 +207,10 @@ def _add_history(
         total += weight
         heaviest = max(heaviest, weight)
         row_begin, row_end = np.uint64(row_ptr[item]), np.uint64(row_ptr[item + np.uint64(1)])
-        _add_row(row_ranks, row_values, row_begin, row_end, weight, sums, touched)
+        if at + AHEAD < np.uint64(end):
+            _fetch_row(row_ranks, row_values, np.uint64(row_ptr[np.uint64(user_items[at + AHEAD])]))
+        tail = _tail(row_ranks, row_begin, row_end)
+        _add_row(row_ranks, row_values, row_begin, tail, row_end, weight, sums, touched)
         had[item] = np.float32(weight)
     return total, heaviest
 
@@ -214,7 +253,8 @@ def _take_best(
 
 def _scoring(ranks: Any) -> Any:
     return types.int64(
-        *(READ_UINT32, READ_INT64, READ_INT64, ranks, READ_FLOAT32, READ_INT64, READ_UINT32, READ_FLOAT32),
+        *(READ_UINT32, READ_INT64, READ_INT64, ranks, READ_FLOAT32),
+        *(READ_INT64, READ_UINT32, READ_FLOAT32),
         *(READ_INT64, READ_UINT32, READ_FLOAT32),
         *(types.int64, types.boolean, types.boolean),
         *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
