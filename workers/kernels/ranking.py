@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from workers.kernels.compiled import WRITE_FLOAT32, WRITE_UINT32, compiled
+from workers.kernels.compiled import WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT32, compiled
 
 Values: TypeAlias = NDArray[np.float32]
 Items: TypeAlias = NDArray[np.uint32]
@@ -67,23 +67,6 @@ def keep_best(values: Values, items: Items, base: int, size: int, length: int) -
     return kept
 
 
-@compiled(types.int64(*ENTRIES, types.int64, types.int64, types.int64, types.float32, types.uint32))
-def offer(values: Values, items: Items, base: int, size: int, length: int, value: float, item: int) -> int:
-    """Put an entry among the best `length`, of which there are `size`, and return how many there are then.
-
-    They are a heap from when they are `length`; the item is not among them yet.
-    """
-    if size < length:
-        values[base + size], items[base + size] = value, item
-        if size + 1 == length:
-            _make_heap(values, items, base, length)
-        return size + 1
-    if value > values[base] or (value == values[base] and item < items[base]):
-        values[base], items[base] = value, item
-        _sift_down(values, items, base, 0, length)
-    return size
-
-
 @compiled(types.int64(*ENTRIES, types.int64, types.int64, types.int64))
 def select_best(values: Values, items: Items, base: int, size: int, length: int) -> int:
     """Bring the best `length` of `size` entries to the front, in no order, and return how many they are.
@@ -114,8 +97,11 @@ def select_best(values: Values, items: Items, base: int, size: int, length: int)
     return length
 
 
-@compiled(types.float32(WRITE_FLOAT32, types.int64, types.int64))
-def nth_largest(values: Values, size: int, n: int) -> float:
+@compiled(
+    types.float32(WRITE_FLOAT32, types.int64, types.int64),
+    types.float64(WRITE_FLOAT64, types.int64, types.int64),
+)
+def nth_largest(values: NDArray[np.float32] | NDArray[np.float64], size: int, n: int) -> float:
     """The n-th largest of `size` numbers, counted from 1; they are reordered. The same algorithm."""
     low, high = 0, size - 1
     while low < high:

@@ -16,6 +16,7 @@ from workers.kernels.compiled import (
     READ_UINT32,
     WRITE_FLOAT32,
     WRITE_FLOAT64,
+    WRITE_INT64,
     WRITE_UINT8,
     WRITE_UINT32,
     Index,
@@ -24,7 +25,7 @@ from workers.kernels.compiled import (
 )
 from workers.kernels.merge import Partial
 from workers.kernels.processor import prefetch
-from workers.kernels.ranking import keep_best, offer
+from workers.kernels.ranking import keep_best, nth_largest
 
 # How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
 # are paid beside that.
@@ -129,12 +130,15 @@ def _add_row(
         touched[rank >> BLOCK_SHIFT] = 1
 
 
-@compiled(types.boolean(READ_FLOAT64, types.uint64, types.float64))
-def _reaches(sums: NDArray[np.float64], begin: Index, floor: float) -> bool:
-    """Whether one of a block's sums is above zero and not below the floor."""
-    found = False
-    for k in range(BLOCK):
-        found |= (sums[begin + k] >= floor) & (sums[begin + k] > 0.0)
+@compiled(types.int64(READ_INT64, types.uint64))
+def _largest(bits: NDArray[np.int64], begin: Index) -> int:
+    """The largest sum of a block, all by their bits: of numbers not below zero these are in the same order.
+
+    Of integers a processor can find the largest of many at once; of floats it may not, since one might be none.
+    """
+    found = np.int64(0)
+    for k in range(begin, begin + BLOCK):
+        found = max(found, bits[k])
     return found
 
 
@@ -215,40 +219,64 @@ def _add_history(
     return total, heaviest
 
 
+@compiled(types.int64(READ_INT64, WRITE_UINT8, WRITE_UINT32, WRITE_INT64))
+def _look(
+    sums: NDArray[np.int64],
+    touched: NDArray[np.uint8],
+    visited: NDArray[np.uint32],
+    maxima: NDArray[np.int64],
+) -> int:
+    """Put down which blocks have sums, and the largest of each, and return how many they are; none is touched then."""
+    count = 0
+    for block in range(np.uint64(touched.size)):
+        # What is behind the head and was not touched is 0 throughout.
+        if block < HEAD >> BLOCK_SHIFT or touched[block]:
+            touched[block] = 0
+            visited[count], maxima[count] = block, _largest(sums, block * BLOCK)
+            count += 1
+    return count
+
+
 @compiled(
     types.int64(
-        *(READ_UINT32, WRITE_FLOAT64, WRITE_UINT8, types.float64, types.int64),
-        *(WRITE_UINT32, WRITE_FLOAT32, types.int64),
+        *(READ_UINT32, WRITE_FLOAT64, types.float64, types.int64),
+        *(READ_UINT32, READ_FLOAT64, WRITE_FLOAT64, types.int64),
+        *(WRITE_UINT32, WRITE_FLOAT32),
     )
 )
 def _take_best(
     order: NDArray[np.uint32],
     sums: NDArray[np.float64],
-    touched: NDArray[np.uint8],
     total: float,
     length: int,
+    visited: NDArray[np.uint32],
+    maxima: NDArray[np.float64],
+    scratch: NDArray[np.float64],
+    count: int,
     best_items: NDArray[np.uint32],
     best_scores: NDArray[np.float32],
-    filled: int,
 ) -> int:
-    """Put one user's best from `filled` on, best first, and return how many they are; all sums are 0 then."""
-    size, floor = 0, 0.0
-    for block in range(np.uint64(touched.size)):
-        # What is behind the head and was not touched is 0 throughout.
-        if block >= HEAD >> BLOCK_SHIFT and not touched[block]:
-            continue
-        touched[block] = 0
-        base = block * BLOCK
-        if _reaches(sums, base, floor):
+    """Gather one user's best, best first, and return how many they are; all sums are 0 then.
+
+    At least `length` candidates have no less than the length-th of the blocks' largest: below that none is looked at.
+    """
+    least = np.float32(0.0)
+    if count >= length:
+        for n in range(count):
+            scratch[n] = maxima[n]
+        least = np.float32(nth_largest(scratch, count, length) / total)
+    floor = (np.float64(least) * SURELY_BELOW - STEP) * total
+    size = 0
+    for n in range(count):
+        base = np.uint64(visited[n]) * BLOCK
+        if maxima[n] > 0.0 and maxima[n] >= floor:
             for k in range(base, base + BLOCK):
-                score = np.float32(sums[k] / total)
-                if sums[k] >= floor and score > np.float32(0.0):
-                    size = offer(best_scores, best_items, filled, size, length, score, order[k])
-                    if size == length:
-                        floor = (np.float64(best_scores[filled]) - STEP) * total * SURELY_BELOW
+                if sums[k] > 0.0 and sums[k] >= floor:
+                    best_items[size], best_scores[size] = order[k], np.float32(sums[k] / total)
+                    size += best_scores[size] > np.float32(0.0)
         for k in range(base, base + BLOCK):
             sums[k] = 0.0
-    return keep_best(best_scores, best_items, filled, size, length)
+    return keep_best(best_scores, best_items, 0, size, length)
 
 
 def _scoring(ranks: Any) -> Any:
@@ -286,6 +314,8 @@ def _score(
     """Fill the users' lists and return the number of entries, or -1 if stopped."""
     blocks = (np.uint64(order.size) + BLOCK - np.uint64(1)) >> BLOCK_SHIFT
     sums, touched = np.zeros(blocks * BLOCK, np.float64), np.zeros(blocks, np.uint8)
+    visited, maxima, scratch = np.empty(blocks, np.uint32), np.empty(blocks, np.float64), np.empty(blocks, np.float64)
+    gathered_items, gathered = np.empty(blocks * BLOCK, np.uint32), np.empty(blocks * BLOCK, np.float32)
     had = np.zeros(ranks.size, np.float32)
     filled = 0
     for user in range(counts.size):
@@ -298,7 +328,10 @@ def _score(
             for at in range(begin, end):
                 if ranks[user_items[at]] >= 0:
                     sums[ranks[user_items[at]]] = 0.0
-        size = _take_best(order, sums, touched, total, length, best_items, best_scores, filled)
+        count = _look(sums.view(np.int64), touched, visited, maxima.view(np.int64))
+        size = _take_best(order, sums, total, length, visited, maxima, scratch, count, gathered_items, gathered)
+        for n in range(size):
+            best_items[filled + n], best_scores[filled + n] = gathered_items[n], gathered[n]
         if with_reasons:
             for n in range(filled, filled + size):
                 rank = ranks[best_items[n]]

@@ -41,9 +41,9 @@ def test_there_are_kernels_in_every_module_of_arithmetic() -> None:
 
 def test_a_call_compiles_nothing() -> None:
     """Other types are refused, in whichever order tests run and whether or not the rest was compiled."""
-    doubles: Any = np.ones(3)
+    integers: Any = np.ones(3, np.int64)
     with pytest.raises(TypeError, match="No matching definition"):
-        nth_largest(doubles, 3, 1)
+        nth_largest(integers, 3, 1)
 
 
 def test_what_comes_later_is_compiled_once() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.kernels.ranking import keep_best, nth_largest, offer, select_best
+from workers.kernels.ranking import keep_best, nth_largest, select_best
 
 VALUES = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.0, 2.0**100, width=32)
 ENTRIES = st.dictionaries(st.integers(0, 2**32 - 1), VALUES)
@@ -48,17 +48,6 @@ def test_the_best_are_selected_whatever_the_order_they_came_in(entries: dict[int
     kept = select_best(values, items, BEFORE, len(entries), length)
     assert sorted(held(values, items, kept)) == sorted(best(entries, length))
     assert sorted(held(values, items, len(entries))) == sorted(entries.items())
-
-
-@given(entries=ENTRIES, length=st.integers(1, 60))
-def test_the_best_of_what_is_offered_are_kept(entries: dict[int, float], length: int) -> None:
-    """One after the other, in whichever order."""
-    values, items = arrays(dict.fromkeys(range(length), 0.0))
-    size = 0
-    for seen, (item, value) in enumerate(entries.items(), 1):
-        size = offer(values, items, BEFORE, size, length, value, item)
-        assert size == min(seen, length)
-    assert sorted(held(values, items, size)) == sorted(best(entries, length))
 
 
 @given(numbers=st.lists(VALUES, min_size=1), place=st.integers(1, 100))
