@@ -88,14 +88,15 @@ class HeedingConnection(AbstractConnection):
     def pack_command(self, *words: Any) -> list[bytes]:
         """A command as it is sent; hiredis does so in a tenth of the time that redis-py's own loop takes."""
         # redis-py's methods write some commands as two words, and redis-py refuses types in words of its own.
-        if " " not in words[0]:
-            with contextlib.suppress(TypeError):
+        with contextlib.suppress(TypeError):
+            if " " not in words[0]:
                 return [hiredis.pack_command(words)]
         packed: list[bytes] = super().pack_command(*words)
         return packed
 
     async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send commands together, and return the answer to each; a refusal is an answer, as an error.
+        """Send commands together, and return the answer to each; a refusal is an answer, as an error, and so is why one
+        was not sent that cannot be.
 
         There is one time-out for all of it. redis-py has one for each answer and a task of its own for the sending,
         which takes as long as all the rest.
@@ -105,10 +106,12 @@ class HeedingConnection(AbstractConnection):
             redis.exceptions.TimeoutError: not all was answered in time.
         """
         await self.check_health()  # type: ignore[no-untyped-call]
+        packed = [self._packed(command) for command in commands]
+        read = self._parser.read_response  # type: ignore[attr-defined]
         try:
             async with asyncio.timeout(self.socket_timeout):
-                await self._send_packed_command(self.pack_commands(commands))
-                answers = [await self._parser.read_response() for _ in commands]  # type: ignore[attr-defined]
+                await self._send_packed_command([b"".join(one for one in packed if isinstance(one, bytes))])
+                answers = [await read() if isinstance(one, bytes) else one for one in packed]
         except BaseException as error:
             # What is answered now is answered to nobody.
             await self.disconnect(nowait=True)
@@ -121,6 +124,13 @@ class HeedingConnection(AbstractConnection):
             self.next_health_check = asyncio.get_running_loop().time() + self.health_check_interval
         self.overtaken |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
         return answers
+
+    def _packed(self, command: Sequence[Any]) -> bytes | Exception:
+        """A command as it is sent, or why it cannot be: that is for its caller alone to know."""
+        try:
+            return b"".join(self.pack_command(*command))
+        except Exception as error:
+            return error
 
 
 class TcpConnection(HeedingConnection, Connection):

@@ -58,6 +58,26 @@ async def test_an_error_reaches_its_own_caller(lanes: Lanes) -> None:
     assert [type(answers[1]), type(answers[3])] == [exceptions.ResponseError] * 2
 
 
+async def test_a_command_that_cannot_be_sent_harms_no_other(lanes: Lanes) -> None:
+    """Its caller is told why; the others have their answers, each its own, and the connection goes on."""
+    key = f"{lanes.keys.prefix}:text"
+    client = await ask(lanes.redis, "CLIENT ID")
+    nothing: Any = None
+    answers = await asyncio.gather(
+        ask(lanes.redis, "SET", key, "a"),
+        ask(lanes.redis, "SET", key, nothing),
+        ask(lanes.redis, "GET", key),
+        ask(lanes.redis, "SET", key, "\ud800"),
+        ask(lanes.redis, "DEL", key),
+        return_exceptions=True,
+    )
+    assert [answers[0], answers[2], answers[4]] == [True, b"a", 1]
+    assert [type(answers[1]), type(answers[3])] == [exceptions.DataError, UnicodeEncodeError]
+    with pytest.raises(exceptions.DataError):
+        await ask(lanes.redis, "SET", key, nothing)
+    assert await ask(lanes.redis, "CLIENT ID") == client
+
+
 async def test_a_caller_that_is_cancelled_harms_no_other(lanes: Lanes) -> None:
     """Neither before its command is sent nor when it is on its way."""
     for turns in range(5):
