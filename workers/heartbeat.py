@@ -1,6 +1,5 @@
 """The heartbeat of one worker process: again and again it says that it is there, and what it is and does."""
 
-import asyncio
 import os
 import resource
 import socket
@@ -15,6 +14,7 @@ from shared.redis.connections import is_server_trouble
 from shared.version import installed_version
 from shared.wire import Beat, Running
 from workers.runtime import Runtime
+from workers.upkeep import again_and_again
 
 # Twice within the shortest lease a beat may be late.
 LONGEST_PAUSE_S = 1.0
@@ -59,13 +59,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat for ever."""
-        while True:
-            await asyncio.sleep(self.pause_s)
-            try:
-                await self.beat()
-            except Exception as error:
-                if not is_server_trouble(error):
-                    log.exception("a beat failed")
+        await again_and_again("a beat", self.pause_s, self.beat)
 
     async def stop(self) -> None:
         """Say no more; a Redis that is away forgets this worker by itself."""

@@ -14,6 +14,7 @@ from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
 from workers.old_queue import drain_old
 from workers.runtime import Runtime
+from workers.upkeep import again_and_again
 
 log = structlog.get_logger()
 
@@ -31,13 +32,7 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep for ever."""
-        while True:
-            await asyncio.sleep(self._period_s)
-            try:
-                await self.sweep()
-            except Exception as error:
-                if not is_server_trouble(error):
-                    log.exception("a sweep failed")
+        await again_and_again("a sweep", self._period_s, self.sweep)
 
     async def sweep(self) -> int:
         """Look at all that is due, if nobody else is; returns how many lost jobs were created again."""

@@ -28,6 +28,7 @@ from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
 from workers.engine.outcomes import backoff_ms
 from workers.engine.running import Running, note_cancelled, run_to_end
 from workers.engine.wake import Wake
+from workers.upkeep import again_and_again
 
 # Between two claims at most, should nobody have been woken.
 LOOK_S = 2.0
@@ -138,12 +139,14 @@ class EngineWorker(Worker):
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
-        always = self._wake.run(), self._keep_leases(), self._keep_order()
-        background = [asyncio.create_task(task) for task in always]
+        # Workers keep order at different times.
+        order = again_and_again("keeping order", self.lease_s * random.uniform(1.0, 3.0), self._keep_order)
+        background = [asyncio.create_task(task) for task in (self._wake.run(), self._keep_leases(), order)]
         if self.cron_jobs:
             background.append(asyncio.create_task(self._keep_cron()))
         if self.allow_abort_jobs:
-            background.append(asyncio.create_task(self._keep_aborting()))
+            aborting = again_and_again("aborting jobs", self.poll_delay_s, self._cancel_aborted_jobs)
+            background.append(asyncio.create_task(aborting))
         for task in background:
             task.add_done_callback(lambda _: self._stir.set())
         try:
@@ -423,28 +426,13 @@ class EngineWorker(Worker):
 
     async def _keep_order(self) -> None:
         """Mend what others have done to the leases: no script leaves a job claimed and without one."""
-        while True:
-            await asyncio.sleep(self.lease_s * random.uniform(1.0, 3.0))
-            try:
-                if count := await self._claims.take_unheld():
-                    log.warning("jobs were claimed and held by nobody", count=count)
-            except Exception as error:
-                if not is_server_trouble(error) and not is_wrong_type(error):
-                    raise
+        if count := await self._claims.take_unheld():
+            log.warning("jobs were claimed and held by nobody", count=count)
 
     async def _keep_cron(self) -> None:
         while True:
             await self.run_cron(datetime.now(tz=self.timezone), CRON_S)
             await asyncio.sleep(CRON_S)
-
-    async def _keep_aborting(self) -> None:
-        while True:
-            await asyncio.sleep(self.poll_delay_s)
-            try:
-                await self._cancel_aborted_jobs()
-            except Exception as error:
-                if not is_server_trouble(error) and not is_wrong_type(error):
-                    raise
 
     async def _cancel_aborted_jobs(self) -> None:
         """Cancel those of this worker's jobs that somebody has asked to end, and forget what nobody has heeded."""

@@ -1,0 +1,32 @@
+"""Upkeep: what a worker does again and again beside its jobs, whatever goes wrong once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from shared.redis.connections import is_server_trouble
+from shared.redis.refusals import is_wrong_type
+
+log = structlog.get_logger()
+
+
+async def again_and_again(what: str, pause_s: float, work: Callable[[], Awaitable[object]]) -> NoReturn:
+    """Do `work` for ever, with a pause before each time.
+
+    What goes wrong is logged as a failure of `what`: once, and again when it went well meanwhile or something else goes
+    wrong. A Redis that is in trouble is not, since the jobs meet it as well.
+    """
+    told: type[Exception] | None = None
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await work()
+        except Exception as error:
+            if not is_server_trouble(error) and type(error) is not told:
+                told = type(error)
+                # What has another type was planted, and where tells nobody anything.
+                log.error(f"{what} failed", error=told.__name__, exc_info=not is_wrong_type(error))
+        else:
+            told = None
