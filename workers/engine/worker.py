@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
+from functools import partial
 from signal import Signals
 from typing import Any
 
@@ -25,8 +25,10 @@ from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Lease, ask
 from workers.engine.claims import Claimed, Claims, Place, Settled
 from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
-from workers.engine.outcomes import backoff_ms
-from workers.engine.running import Running, note_cancelled, run_to_end
+from workers.engine.holding import Holding
+from workers.engine.running import Running
+from workers.engine.slots import Room, Slots
+from workers.engine.trouble import Trouble
 from workers.engine.wake import Wake
 from workers.upkeep import again_and_again
 
@@ -36,12 +38,6 @@ CRON_S = 0.5
 CANCEL_S = 1.0
 # After a day nobody waits any more for the end of a job that was to be aborted.
 FORGET_S = 86_400.0
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 2.0
-# After so long without trouble the next is a new one.
-CALM_S = 2 * LONGEST_PAUSE_S
-# A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
-KEPT_SHARE = 5
 
 log = structlog.get_logger()
 
@@ -68,8 +64,11 @@ class EngineWorker(Worker):
         self._claims = Claims(self._pool, place, lease_s)
         self._wake = Wake(waiting, place, self._on_token, self._on_mail)
         self._stir = asyncio.Event()
-        self._running: dict[asyncio.Task[Any], Running] = {}
+        self._slots = Slots(self.max_jobs, len(place.lanes))
+        # What has ended and is to be settled.
         self._ended: list[Running] = []
+        self._trouble = Trouble()
+        self._holding = Holding(self._claims, self._trouble, lease_s, lambda: [*self._slots.running, *self._ended])
         self._after = set[asyncio.Task[None]]()
         # Tokens of claims whose answer has not arrived.
         self._unanswered: list[str] = []
@@ -78,12 +77,6 @@ class EngineWorker(Worker):
         self._more = True
         self._closing = False
         self._look_at = 0.0
-        # The lane in which a job waits that is to run alone.
-        self._suspect_lane: int | None = None
-        self._backoff_s = 0.0
-        self._pause_until = -math.inf
-        # When Redis last did all that it was asked.
-        self._well_at = time.monotonic()
         self._stopping = False
         self._drained = False
         self._grace_until: float | None = None
@@ -140,8 +133,8 @@ class EngineWorker(Worker):
         if self.on_startup:
             await self.on_startup(self.ctx)
         # Workers keep order at different times.
-        order = again_and_again("keeping order", self.lease_s * random.uniform(1.0, 3.0), self._keep_order)
-        background = [asyncio.create_task(task) for task in (self._wake.run(), self._keep_leases(), order)]
+        order = again_and_again("keeping order", self.lease_s * random.uniform(1.0, 3.0), self._holding.keep_order)
+        background = [asyncio.create_task(task) for task in (self._wake.run(), self._holding.keep_leases(), order)]
         if self.cron_jobs:
             background.append(asyncio.create_task(self._keep_cron()))
         if self.allow_abort_jobs:
@@ -161,7 +154,7 @@ class EngineWorker(Worker):
         """Close the connections of a worker that has stopped; what still runs is handed back first."""
         if not self._pool:
             return
-        if self._running or self._ended or self._unanswered:
+        if self._slots.running or self._ended or self._unanswered:
             self.stop(0.0)
             await self._work([])
         if self.on_shutdown:
@@ -183,16 +176,16 @@ class EngineWorker(Worker):
             for task in background:
                 if task.done():
                     task.result()
-            if (pause_s := self._pause_until - time.monotonic()) > 0:
+            if (pause_s := self._trouble.pause_s) > 0:
                 await asyncio.sleep(pause_s)
             await self._turn()
-            if self._ended or self._unanswered or self._pause_until > time.monotonic():
-                if self._stopping and not self._running and time.monotonic() - self._well_at > self.lease_s:
+            if self._ended or self._unanswered or self._trouble.pause_s > 0:
+                if self._stopping and not self._slots.running and self._trouble.lasts_s > self.lease_s:
                     log.warning("the worker leaves what it has to its leases", jobs=len(self._ended))
                     return
                 continue
-            self._well_at = time.monotonic()
-            idle = not self._running and not self._after
+            self._trouble.is_over()
+            idle = not self._slots.running and not self._after
             if idle and (self._stopping or (self.burst and await self._is_burst_over())):
                 return
             await self._wait()
@@ -216,7 +209,7 @@ class EngineWorker(Worker):
             self._ended = ended + self._ended
             if not isinstance(error, Exception):
                 raise
-            self._back_off(error)
+            self._trouble.back_off(error)
         else:
             self._call_after(ended)
 
@@ -234,9 +227,9 @@ class EngineWorker(Worker):
             if self._unanswered:
                 await self._claims.release(self._unanswered)
             self._unanswered = [token]
-            claim = await self._claims.claim(token, room, lanes, alone=not self._busy)
+            claim = await self._claims.claim(token, room, lanes, alone=not self._slots.busy)
         except Exception as error:
-            self._back_off(error)
+            self._trouble.back_off(error)
             return
         self._unanswered = []
         if claim.lapsed:
@@ -245,74 +238,49 @@ class EngineWorker(Worker):
             self._start(job, token)
         if claim.next_ms is not None:
             self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
-        self._suspect_lane = claim.suspect
+        self._slots.suspect_lane = claim.suspect
         # Where a lane gave all it had and could have given more, whoever makes its next job wakes somebody.
         taken = Counter(job.lane for job in claim.jobs)
         full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))
         self._more = claim.suspect is not None or full
 
-    def _room(self) -> tuple[int, list[int]]:
-        """How many jobs may be claimed now, and how many of each lane."""
-        busy = self._busy
-        if self._stopping or not self.allow_pick_jobs or (busy and self._is_to_run_alone):
-            return 0, [0] * len(self.place.lanes)
-        room = self.max_jobs - len(busy)
+    def _room(self) -> Room:
+        """What may be claimed now."""
+        if self._stopping or not self.allow_pick_jobs:
+            return self._slots.none
+        room = self._slots.room
         if self.burst and self.max_burst_jobs >= 0:
-            room = min(room, self.max_burst_jobs - self._jobs_started())
-        others = len(self.place.lanes) - 1
-        kept = others * max(1, self.max_jobs // KEPT_SHARE) if self.max_jobs > others else 0
-        taken = Counter(running.lane for running in busy)
-        lanes = [max(0, self.max_jobs - kept - taken[lane]) for lane in range(others + 1)]
-        if self._suspect_lane is not None and not busy:
-            # It has waited until nothing runs here, and does not wait for the lanes before its own.
-            lanes = [most if lane == self._suspect_lane else 0 for lane, most in enumerate(lanes)]
-        return room, lanes
-
-    @property
-    def _busy(self) -> list[Running]:
-        """The jobs that take up a slot: those that are not just being ended."""
-        return [running for running in self._running.values() if not running.lease.closing]
-
-    @property
-    def _is_to_run_alone(self) -> bool:
-        """Whether nothing is to begin beside what runs: it is a suspect, or one waits for its end."""
-        return self._suspect_lane is not None or any(running.suspect for running in self._running.values())
+            return room._replace(jobs=min(room.jobs, self.max_burst_jobs - self._jobs_started()))
+        return room
 
     def _start(self, job: Claimed, token: str) -> None:
         queue = self.place.lanes[job.lane]
         try:
             job_id = job.job_id.decode()
         except UnicodeDecodeError:
-            self._refuse(queue, job, token)
+            log.warning("a job was refused whose id is no text", size=len(job.job_id))
+            refused = Running(self, Lease("", queue, token, job.place, self._on_closing), job)
+            refused.refuse("its id is not UTF-8")
+            self._ended.append(refused)
             return
-        lease = Lease(job_id, queue, token, job.place, self._on_closing)
-        running = Running(lease, job.lane, job.tries + 1, job.body, job.tries > 0)
-        task = self.loop.create_task(run_to_end(self, running))
-        self._running[task] = running
+        running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing), job)
+        running.task = task = self.loop.create_task(running.run())
+        self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = task
-        task.add_done_callback(self._on_end)
+        task.add_done_callback(partial(self._on_end, running))
 
-    def _refuse(self, queue: str, job: Claimed, token: str) -> None:
-        log.warning("a job was refused whose id is no text", size=len(job.job_id))
-        lease = Lease("", queue, token, job.place, self._on_closing)
-        refused = Running(lease, job.lane, job.tries + 1, None, job.tries > 0)
-        refused.settled = Settled(job.job_id, token, "done", reason="its id is not UTF-8")
-        self._ended.append(refused)
-
-    def _on_end(self, task: asyncio.Task[Any]) -> None:
-        running = self._running.pop(task)
+    def _on_end(self, running: Running, task: asyncio.Task[None]) -> None:
+        self._slots.running.remove(running)
         job_id = running.lease.job_id
         if self.tasks.get(job_id) is task:
             del self.tasks[job_id], self.job_tasks[job_id]
         if task.cancelled():
-            note_cancelled(self, running, asyncio.CancelledError())
+            running.note_cancelled(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            log.error("the engine failed at a job", job=job_id, exc_info=error)
-            tries = running.tries
-            running.settled = Settled(job_id, running.lease.token, "later", backoff_ms(tries), b"%d" % tries)
+            running.note_failure(error)
         self.aborting_tasks.discard(job_id)
         if running.in_trouble:
-            self._back_off(None)
+            self._trouble.back_off()
         self._ended.append(running)
         self._stir.set()
 
@@ -335,19 +303,6 @@ class EngineWorker(Worker):
     def _on_after(self, task: asyncio.Task[None]) -> None:
         self._after.discard(task)
         self._stir.set()
-
-    def _back_off(self, error: Exception | None) -> None:
-        """Pause, longer each time, since Redis itself is in trouble; an `error` that says otherwise is raised."""
-        if error is not None and not is_server_trouble(error) and not is_wrong_type(error):
-            raise error
-        if (calm_s := time.monotonic() - self._pause_until) < 0:
-            return
-        # A claim that a full Redis lets pass is no sign that it takes what a job has to write.
-        if calm_s > CALM_S:
-            self._backoff_s = 0.0
-            log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__ if error else None)
-        self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)
 
     async def _is_burst_over(self) -> bool:
         if 0 <= self.max_burst_jobs <= self._jobs_started():
@@ -374,18 +329,17 @@ class EngineWorker(Worker):
 
     def _cancel_all(self) -> None:
         """Cancel what runs, upon which it is handed back; again after a while, since a job may lose a cancellation."""
-        late = [(task, running) for task, running in self._running.items() if not running.lease.closed]
+        late = [running for running in self._slots.running if not running.lease.closed]
         self._grace_until = time.monotonic() + CANCEL_S if late else None
-        if new := sum(running.why != "stop" for _, running in late):
+        if new := sum(running.why != "stop" for running in late):
             log.info("jobs are handed back", count=new)
-        for task, running in late:
-            running.why = "stop"
-            task.cancel()
+        for running in late:
+            running.cancel("stop")
 
     def _on_closing(self) -> bool:
         self._closing = True
         self._stir.set()
-        return self._room()[0] > 0
+        return self._room().jobs > 0
 
     def _on_token(self) -> None:
         self._token_taken = True
@@ -394,40 +348,12 @@ class EngineWorker(Worker):
     def _on_mail(self, word: str) -> None:
         if word == "drain":
             if not self._drained:
-                log.info("the worker is drained", running=len(self._running))
+                log.info("the worker is drained", running=len(self._slots.running))
             self._drained = True
             self.stop()
         self._stir.set()
 
     # What goes on beside the loop.
-
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self.lease_s / 3)
-            for queue in self.place.lanes:
-                tasks = {running: task for task, running in self._running.items()}
-                held = [
-                    running
-                    for running in (*tasks, *self._ended)
-                    if running.lease.queue == queue and not running.lease.closing
-                ]
-                if not held:
-                    continue
-                try:
-                    lost = await self._claims.renew(queue, [running.lease for running in held])
-                except Exception as error:
-                    self._back_off(error)
-                    continue
-                for running in (held[number] for number in lost):
-                    task = tasks.get(running)
-                    if task and not task.done() and not running.lease.closing:
-                        running.why = "lost"
-                        task.cancel()
-
-    async def _keep_order(self) -> None:
-        """Mend what others have done to the leases: no script leaves a job claimed and without one."""
-        if count := await self._claims.take_unheld():
-            log.warning("jobs were claimed and held by nobody", count=count)
 
     async def _keep_cron(self) -> None:
         while True:

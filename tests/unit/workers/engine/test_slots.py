@@ -1,0 +1,58 @@
+"""The slots: no lane has all of them, and what may end a worker runs alone."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from shared.redis.scripts import Lease
+from workers.engine.claims import Claimed
+from workers.engine.running import Running
+from workers.engine.slots import Slots
+
+if TYPE_CHECKING:
+    from workers.engine.worker import EngineWorker
+
+# A job that does not run asks nothing of its worker.
+NOBODY = cast("EngineWorker", None)
+
+
+def running(lane: int, tries: int = 0, **lease: Any) -> Running:
+    """A job of that lane under a lease."""
+    held = Lease("a", "queue", "token", 0, lambda: True, **lease)
+    return Running(NOBODY, held, Claimed(lane, b"a", 0, tries, None))
+
+
+def slots_with(*jobs: Running, most: int = 10, lanes: int = 2) -> Slots:
+    slots = Slots(most, lanes)
+    slots.running.update(jobs)
+    return slots
+
+
+@pytest.mark.parametrize(
+    ("most", "lanes", "expected"), [(10, 2, [8, 8]), (10, 1, [10]), (4, 2, [3, 3]), (2, 2, [1, 1]), (1, 2, [1, 1])]
+)
+def test_a_free_worker_keeps_some_slots_for_each_other_lane(most: int, lanes: int, expected: list[int]) -> None:
+    """One in five, and one at least, unless there are no more slots than lanes that it could be kept for."""
+    assert slots_with(most=most, lanes=lanes).room == (most, expected)
+
+
+def test_what_runs_takes_up_a_slot_of_its_lane_until_it_is_just_being_ended() -> None:
+    """Then its slot is as good as free."""
+    slots = slots_with(*(running(1) for _ in range(8)), running(1, closing=True), running(0))
+    assert slots.room == (1, [7, 0])
+    assert len(slots.busy) == 9
+
+
+def test_nothing_begins_beside_a_suspect() -> None:
+    """Also while it is just being ended, if anything else takes up a slot."""
+    assert slots_with(running(0, tries=1)).room == slots_with().none == (0, [0, 0])
+    assert slots_with(running(0, tries=1, closing=True), running(1)).room == (0, [0, 0])
+
+
+def test_a_suspect_that_waits_has_the_worker_when_nothing_else_runs() -> None:
+    """Until then nothing begins, and then nothing of the lanes before its own."""
+    slots = slots_with(running(0))
+    slots.suspect_lane = 1
+    assert slots.room == (0, [0, 0])
+    slots.running.clear()
+    assert slots.room == (10, [0, 8])

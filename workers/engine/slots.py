@@ -1,0 +1,57 @@
+"""The slots of a worker of the engine: what it runs, and how much more it may claim."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from workers.engine.running import Running
+
+# A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
+KEPT_SHARE = 5
+
+
+class Room(NamedTuple):
+    """How many jobs may be claimed now, and how many of each lane."""
+
+    jobs: int
+    lanes: list[int]
+
+
+class Slots:
+    """The `most` slots of a worker that claims from so many `lanes`."""
+
+    def __init__(self, most: int, lanes: int) -> None:
+        self.running = set[Running]()
+        self.suspect_lane: int | None = None
+        """The lane in which a job waits that is to run alone."""
+        self._most = most
+        self._lanes = lanes
+
+    @property
+    def busy(self) -> list[Running]:
+        """The jobs that take up a slot: those that are not just being ended."""
+        return [running for running in self.running if not running.lease.closing]
+
+    @property
+    def none(self) -> Room:
+        """No room at all."""
+        return Room(0, [0] * self._lanes)
+
+    @property
+    def room(self) -> Room:
+        """What is free."""
+        busy = self.busy
+        if busy and self._is_to_run_alone:
+            return self.none
+        others = self._lanes - 1
+        kept = others * max(1, self._most // KEPT_SHARE) if self._most > others else 0
+        taken = Counter(running.lane for running in busy)
+        lanes = [max(0, self._most - kept - taken[lane]) for lane in range(self._lanes)]
+        if self.suspect_lane is not None and not busy:
+            # It has waited until nothing runs here, and does not wait for the lanes before its own.
+            lanes = [most if lane == self.suspect_lane else 0 for lane, most in enumerate(lanes)]
+        return Room(self._most - len(busy), lanes)
+
+    @property
+    def _is_to_run_alone(self) -> bool:
+        """Whether nothing is to begin beside what runs: it is a suspect, or one waits for its end."""
+        return self.suspect_lane is not None or any(running.suspect for running in self.running)
