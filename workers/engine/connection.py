@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from arq import ArqRedis
@@ -30,64 +30,70 @@ class NewJob:
     """When it is to start, in milliseconds since the epoch; None for now."""
 
 
+class _Asked(NamedTuple):
+    """A command with its options for redis-py, and what awaits its answer."""
+
+    command: tuple[Any, ...]
+    options: dict[str, Any]
+    answer: asyncio.Future[Any]
+
+
 class EngineRedis(ArqRedis):
     """An `ArqRedis` that sends the single commands of one turn of the event loop together, and answers each by itself.
 
     A command that blocks would hold up the others, and is for another connection.
     """
 
-    _asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]"
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._asked = []
+        self._asked = list[_Asked]()
         self._sending = set[asyncio.Task[None]]()
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """One command's answer."""
         loop = asyncio.get_running_loop()
-        answer = loop.create_future()
-        self._asked.append((arguments, options, answer))
+        asked = _Asked(arguments, options, loop.create_future())
+        self._asked.append(asked)
         if len(self._asked) == 1:
             # Not in the next turn but after it: who is woken by what asks now may have something to ask as well.
             loop.call_soon(loop.call_soon, self._send)
-        return await answer
+        return await asked.answer
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, []
+        asked, self._asked = self._asked, list[_Asked]()
         task = asyncio.create_task(self._exchange(asked))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _exchange(self, asked: "list[tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]]") -> None:
+    async def _exchange(self, asked: Sequence[_Asked]) -> None:
         try:
             pool = self.connection_pool
             assert isinstance(pool, PatientPool)
-            answers = await pool.exchange([arguments for arguments, _, _ in asked])
+            answers = await pool.exchange([one.command for one in asked])
         except BaseException as error:
             answers = [error] * len(asked)
             if not isinstance(error, Exception):
                 raise
         finally:
-            for (arguments, options, answer), told in zip(asked, answers, strict=True):
-                if answer.done():
+            for one, told in zip(asked, answers, strict=True):
+                if one.answer.done():
                     continue
                 if isinstance(told, Exception):
-                    answer.set_exception(told)
+                    one.answer.set_exception(told)
                 elif isinstance(told, BaseException):
-                    answer.cancel()
+                    one.answer.cancel()
                 else:
-                    self._tell(answer, arguments[0], options, told)
+                    self._tell(one, told)
 
-    def _tell(self, answer: "asyncio.Future[Any]", command: str, options: dict[str, Any], told: Any) -> None:
+    def _tell(self, asked: _Asked, told: Any) -> None:
         """Give one its answer, as what redis-py makes of it."""
         # It is for its cache, as redis-py's own clients have it.
-        options.pop("keys", None)
-        make = self.response_callbacks.get(command)
+        asked.options.pop("keys", None)
+        make = self.response_callbacks.get(asked.command[0])
         try:
-            answer.set_result(make(told, **options) if make else told)
+            asked.answer.set_result(make(told, **asked.options) if make else told)
         except Exception as error:
-            answer.set_exception(error)
+            asked.answer.set_exception(error)
 
     async def enqueue_job(
         self,
