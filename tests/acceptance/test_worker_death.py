@@ -144,8 +144,11 @@ async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newe
             older, newer = [await reckoner.results.record(generation) for generation in generations[1:]]
             assert older is not None
             assert newer is not None
+            # Neither ends before the other has begun, however long that takes.
+            await reckoner.pause("batch")
             slow, _ = await reckoner.runs.start(older, older_block, 1)
             quick, _ = await reckoner.runs.start(newer, newer_block, 1)
+            await reckoner.resume("batch")
             os.kill(workers.pids[0], signal.SIGKILL)
             ended = {run.generation: run.outcome for run in [await system.run_ended(run) for run in (slow, quick)]}
             assert sorted(ended.values()) == ["passed", "superseded"]
