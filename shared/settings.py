@@ -71,7 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tile_mb: Annotated[
         int,
         Meta(
-            description="How many megabytes one tile of a model takes while it is built, at most.", ge=1, le=1_000_000
+            description="How many megabytes a tile's columns take while a model is built, at most, and its bit sets.",
+            ge=1,
+            le=1_000_000,
         ),
     ] = 256
     block_size: Annotated[int, Meta(description="How many users one job of a run computes.", ge=1, le=100_000)] = 500

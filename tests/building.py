@@ -16,6 +16,9 @@ from workers.kernels.ranked import Ranked, rank
 from workers.kernels.score import score_users
 from workers.kernels.similarity import Weighting, weigh
 
+# Room for all bits of the small matrices of tests.
+BIT_BYTES = 10_000_000
+
 Model = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]
 
 # One of each similarity, and of each parameter that it takes.
@@ -82,7 +85,17 @@ def tiles_of(
     ranked = ranked_of(data, weighting)
     for first, last in pairwise([0, *sorted(rows), data.n_items]):
         for low, high in pairwise([0, *sorted(columns), data.n_items]):
-            tile = build_tile(ranked, weighting, first, last, low, high, neighbours=config.neighbours, stop=flag())
+            tile = build_tile(
+                ranked,
+                weighting,
+                first,
+                last,
+                low,
+                high,
+                neighbours=config.neighbours,
+                bit_bytes=BIT_BYTES,
+                stop=flag(),
+            )
             assert tile is not None
             yield tile
 

@@ -3,6 +3,7 @@
 To compile what it stands on takes seconds where that was never done; so it is imported when the first fit is asked for.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -39,9 +40,9 @@ def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) ->
     return None if ranked is None else Counting(ranked, weighting)
 
 
-def plan_rows(counting: Counting, least: int, most: int, additions: int) -> NDArray[np.int64]:
+def plan_rows(counting: Counting, least: int, most: int, additions: int, tile_bytes: int) -> NDArray[np.int64]:
     """The bounds of `least` to `most` ranges of rows, int64[ranges + 1], of about so many additions each."""
-    work = row_work(*counting)
+    work = row_work(*counting, tile_bytes)
     return balance(work, min(max(least, -(-int(work.sum()) // additions)), most))
 
 
@@ -50,16 +51,37 @@ def build_tiles(
 ) -> Tile | None:
     """What the pairs of the ranks first..last-1 with more popular items bring; None if `stop` was set meanwhile.
 
-    The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes.
+    The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes;
+    items that are counted as bits may take as many again.
     """
     width = max(1, tile_bytes // (BYTES_PER_PLACE * neighbours + BYTES_PER_COLUMN))
-    tiles = []
+    found, most = [], tile_bytes
     for low, high in pairwise([*range(0, last, width), last]):
-        tile = build_tile(*counting, first, last, low, high, neighbours=neighbours, stop=stop)
+        tile = build_tile(*counting, first, last, low, high, neighbours=neighbours, bit_bytes=tile_bytes, stop=stop)
         if tile is None:
             return None
-        tiles.append(tile)
-    return Tile(*map(np.concatenate, zip(*tiles, strict=True))) if tiles else Tile(*_NOTHING)
+        found.append(tile)
+        # Each tile has a list for each row: of many only the best are kept, or narrow tiles would need more memory.
+        if len(found) > 1 and (high == last or _bytes(found) > most):
+            best = _best(found, counting.ranked.order.size, neighbours, stop)
+            if best is None:
+                return None
+            found, most = [best], tile_bytes + 2 * _bytes([best])
+    return found[0] if found else Tile(*_NOTHING)
+
+
+def _bytes(tiles: Sequence[Tile]) -> int:
+    return sum(array.nbytes for tile in tiles for array in tile)
+
+
+def _best(tiles: Sequence[Tile], items: int, neighbours: int, stop: NDArray[np.uint8]) -> Tile | None:
+    """One tile with the best of all lists that some tiles have for an item; None if stopped."""
+    matrix = join_tiles(tiles, items, neighbours, stop=stop)
+    if matrix is None:
+        return None
+    counts = np.diff(matrix.row_ptr).astype(np.uint32)
+    owners = np.flatnonzero(counts).astype(np.uint32)
+    return Tile(owners, counts[owners], matrix.row_items, matrix.row_values)
 
 
 _NOTHING = (np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32))

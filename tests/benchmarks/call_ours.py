@@ -51,7 +51,7 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
         assert tile is not None
         return tile
 
-    bounds = plan_rows(counting, TILES, TILES, 1).tolist()
+    bounds = plan_rows(counting, TILES, TILES, 1, TILE_BYTES).tolist()
     with ThreadPoolExecutor(THREADS) as threads:
         parts = list(threads.map(tiles, pairwise(bounds)))
     matrix = join_tiles(parts, arrays.shape[1], NEIGHBOURS, stop=NEVER)

@@ -68,11 +68,13 @@ def build_tile(
     high: Index,
     *,
     neighbours: int,
+    bit_bytes: int,
     stop: NDArray[np.uint8],
 ) -> Tile | None:
     """The best `neighbours` of each item over the pairs of ranks first..last-1 with those of low..high-1 before them.
 
-    None if `stop`, uint8[1], was set before they were done; another thread sets it. The formula runs in float64 and is
+    Items counted as bits take at most `bit_bytes`, which has no say in the result. None if `stop`, uint8[1], was set
+    before they were done; another thread sets it. The formula runs in float64 and is
     rounded once to float32; lists are judged on that: the highest above zero, the smaller index first at a tie. What
     is surely not among an item's best over all tiles may be missing.
 
@@ -94,7 +96,7 @@ def build_tile(
         *ranked[:8],
         *(weighting.formula, weighting.user_factors, rows[order], columns[order], rows is not columns),
         *(weighting.shrink, weighting.power, weighting.users),
-        *(first, last, low, high, min(bit_ranks(ranked, weighting), last), neighbours),
+        *(first, last, low, high, min(bit_ranks(ranked, weighting, bit_bytes), last), neighbours),
         *(starts, counts, items, values, stop),
     )
     if filled < 0:

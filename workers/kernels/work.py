@@ -15,28 +15,37 @@ PER_PAIR = 4.0
 # neither. What it is has no say in the result.
 PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.12, "popcnt": 0.5}
 PER_WORD_OTHERWISE = 2.0
+BYTES_PER_WORD = 8
 
 
-def bit_ranks(ranked: Ranked, weighting: Weighting) -> int:
-    """How many of the most popular items are worth counting as bits, a word for 64 users; none where users weigh."""
+def bit_ranks(ranked: Ranked, weighting: Weighting, bit_bytes: int) -> int:
+    """How many of the most popular items are worth counting as bits, a word for 64 users, and have room in `bit_bytes`.
+
+    None where users weigh.
+    """
     if weighting.user_factors.size or weighting.item_weights.size:
         return 0
     gain = ranked.additions - _as_bits(ranked)
-    return int(np.argmax(np.concatenate((np.zeros(1), np.cumsum(gain)))))
+    worth = int(np.argmax(np.concatenate((np.zeros(1), np.cumsum(gain)))))
+    return min(worth, bit_bytes // max(_words(ranked) * BYTES_PER_WORD, 1))
 
 
-def row_work(ranked: Ranked, weighting: Weighting) -> NDArray[np.int64]:
-    """What each rank's row costs to build, in additions, int64[I]."""
+def row_work(ranked: Ranked, weighting: Weighting, bit_bytes: int) -> NDArray[np.int64]:
+    """What each rank's row costs to build, in additions, int64[I]; `bit_bytes` as for `bit_ranks`."""
     ranks = np.arange(ranked.order.size)
-    counting = np.where(ranks < bit_ranks(ranked, weighting), _as_bits(ranked), ranked.additions)
+    counting = np.where(ranks < bit_ranks(ranked, weighting, bit_bytes), _as_bits(ranked), ranked.additions)
     work: NDArray[np.int64] = (counting + ranks * PER_PAIR).astype(np.int64)
     return work
 
 
 def _as_bits(ranked: Ranked) -> NDArray[np.float64]:
     """What each rank's row costs as bits, float64[I]."""
-    words = (ranked.user_ptr.size + 62) // 64
-    return np.arange(ranked.order.size, dtype=np.float64) * (words * _per_word())
+    return np.arange(ranked.order.size, dtype=np.float64) * (_words(ranked) * _per_word())
+
+
+def _words(ranked: Ranked) -> int:
+    """How many words a bit for each user takes."""
+    return (ranked.user_ptr.size + 62) // 64
 
 
 def _per_word() -> float:

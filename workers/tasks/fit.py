@@ -59,10 +59,10 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     await runtime.load(BUILDING)
     from workers.building import plan_rows
 
-    least = runtime.settings.tasks_per_job
+    least, tile_bytes = runtime.settings.tasks_per_job, runtime.settings.tile_mb * BYTES_PER_MB
     try:
         counting = await runtime.kernel("batch", lambda stop: runtime.layouts.counting(snapshot, config, stop))
-        bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK))
+        bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK, tile_bytes))
     finally:
         # All chunk tasks may go to other workers.
         runtime.layouts.counted()

@@ -68,7 +68,9 @@ def model_and_lists(arrays: dict[str, NDArray[Any]], config: ModelConfig, *, wei
     items = item_ptr.size - 1
     tiles = []
     for (first, last), (low, high) in product(pairwise((0, 3, 150, items)), pairwise((0, 0, 1, 80, items))):
-        tile = build_tile(ranked, weighting, first, last, low, high, neighbours=config.neighbours, stop=stop)
+        tile = build_tile(
+            ranked, weighting, first, last, low, high, neighbours=config.neighbours, bit_bytes=1_000_000, stop=stop
+        )
         assert tile is not None
         tiles.append(tile)
     model = join_tiles(tiles, items, config.neighbours, stop=stop)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.balance import balance
 from shared.model_config import ModelConfig
-from tests.building import build, label, ranked_of, same_bytes, score, weighting_of
+from tests.building import BIT_BYTES, build, label, ranked_of, same_bytes, score, weighting_of
 from tests.interactions import Interactions
 from tests.movielens import read_movielens
 from tests.reference import reference_lists, reference_rows, reference_similarities
@@ -58,8 +58,8 @@ def test_model_and_lists_of_everybody_are_the_reference_bit_for_bit(data: Intera
     config = ModelConfig()
     weighting = weighting_of(data, config)
     ranked = ranked_of(data, weighting)
-    assert 0 < bit_ranks(ranked, weighting) < data.n_items
-    cuts = balance(row_work(ranked, weighting), 7).tolist()
+    assert 0 < bit_ranks(ranked, weighting, BIT_BYTES) < data.n_items
+    cuts = balance(row_work(ranked, weighting, BIT_BYTES), 7).tolist()
     matrix = build(data, config, cuts, (1000, 3000))
     expected = reference_rows(*data.arrays, neighbours=100)
     assert same_bytes(matrix, expected)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.model_config import ModelConfig
 from tests.building import (
+    BIT_BYTES,
     CONFIGS,
     EXACT,
     build,
@@ -65,7 +66,9 @@ def checkerboard(size: int) -> Interactions:
 
 def tile(data: Interactions, bounds: tuple[int, int, int, int], neighbours: int = 3, stop: int = 0) -> Tile | None:
     weighting = weighting_of(data, cosine(neighbours))
-    return build_tile(ranked_of(data, weighting), weighting, *bounds, neighbours=neighbours, stop=flag(stop))
+    return build_tile(
+        ranked_of(data, weighting), weighting, *bounds, neighbours=neighbours, bit_bytes=BIT_BYTES, stop=flag(stop)
+    )
 
 
 @pytest.fixture(params=["bit sets", "counters"])
@@ -124,7 +127,7 @@ def test_a_larger_model_is_the_reference_bit_for_bit(neighbours: int, weighted: 
     """K of one, in the middle, and more than there are items."""
     data = random_interactions(6, n_users=150, n_items=500, n_pairs=6000, weighted=weighted)
     wanted = cosine(neighbours, 2.5)
-    ranks = bit_ranks(ranked_of(data, weighting_of(data, wanted)), weighting_of(data, wanted))
+    ranks = bit_ranks(ranked_of(data, weighting_of(data, wanted)), weighting_of(data, wanted), BIT_BYTES)
     assert (ranks == 0) if weighted else (10 < ranks < 490), counting
     assert same_bytes(build(data, wanted, (150,)), reference_rows(*data.arrays, **wanted.facts()))
 
@@ -213,7 +216,7 @@ def test_the_stop_flag_is_read_while_a_tile_is_under_way(
     ranked, stop = ranked_of(data, weighting), flag()
     timer = Timer(0.05, stop.fill, [1])
     timer.start()
-    found = build_tile(ranked, weighting, 0, 2000, 0, 2000, neighbours=10, stop=stop)
+    found = build_tile(ranked, weighting, 0, 2000, 0, 2000, neighbours=10, bit_bytes=BIT_BYTES, stop=stop)
     timer.join()
     assert found is None
 

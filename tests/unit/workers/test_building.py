@@ -1,0 +1,53 @@
+"""A fit's tasks: rows against all more popular items, in tiles that are as narrow as memory wants."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from shared.model_config import ModelConfig
+from tests.building import build, flag, ranked_of, same_bytes, weighting_of
+from tests.interactions import random_interactions
+from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles, plan_rows
+
+DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
+K = 7
+BYTES = BYTES_PER_PLACE * K + BYTES_PER_COLUMN
+
+
+def counting_of(config: ModelConfig) -> Counting:
+    weighting = weighting_of(DATA, config)
+    return Counting(ranked_of(DATA, weighting), weighting)
+
+
+@pytest.mark.parametrize("columns", [1, 30, 199, 1000])
+@pytest.mark.parametrize("similarity", ["cosine", "rp3beta"])
+def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, columns: int) -> None:
+    """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
+    config = ModelConfig(similarity, K)  # type: ignore[arg-type]
+    counting, tiles = counting_of(config), []
+    bounds = plan_rows(counting, 3, 3, 1, columns * BYTES)
+    assert len(bounds) == 4
+    for first, last in pairwise(bounds.tolist()):
+        tile = build_tiles(counting, first, last, K, columns * BYTES, flag())
+        assert tile is not None
+        assert columns >= last or np.unique(tile.owners).size == tile.owners.size
+        assert columns >= last or tile.counts.max() <= K
+        tiles.append(tile)
+    model = join_tiles(tiles, DATA.n_items, K, stop=flag())
+    assert model is not None
+    assert same_bytes(model, build(DATA, config))
+
+
+def test_a_task_that_is_stopped_brings_nothing() -> None:
+    """Whether its columns are one tile or many."""
+    counting = counting_of(ModelConfig(neighbours=K))
+    for tile_bytes in (1, 1_000_000):
+        assert build_tiles(counting, 0, 200, K, tile_bytes, flag(1)) is None
+
+
+def test_no_rows_bring_nothing() -> None:
+    """As of a catalogue without items."""
+    tile = build_tiles(counting_of(ModelConfig(neighbours=K)), 0, 0, K, 1_000_000, flag())
+    assert tile is not None
+    assert [array.size for array in tile] == [0, 0, 0, 0]
