@@ -58,10 +58,10 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     b: Annotated[float, Meta(description="BM25's B.", ge=0, le=1)] | None = None
 
     def __post_init__(self) -> None:
-        takes = PARAMETERS[self.similarity]
-        for name in ("shrink", "user_norm", "alpha", "beta", "k1", "b"):
-            if getattr(self, name) not in (None, 0.0) and name not in takes:
-                taken = ", ".join(takes) or "none"
+        takes = {"similarity", "neighbours", "power", *PARAMETERS[self.similarity]}
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if name not in takes and getattr(self, name) != default:
+                taken = ", ".join(PARAMETERS[self.similarity]) or "none"
                 raise ValueError(f"{self.similarity} takes no {name}; its parameters: {taken}")
 
     def parameter(self, name: str) -> float:

@@ -106,8 +106,9 @@ def _configuration(**wanted: str | float) -> "ModelConfig":
         return msgspec.convert(wanted, ModelConfig)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
-        option = "--" + (where.rstrip("`").replace("_", "-") if where else "similarity")
-        raise UsageError(f"{option} cannot be used: {reason}.") from error
+        # What is wrong with several together names them itself.
+        option = f"--{where.rstrip('`')} cannot be used: ".replace("_", "-") if where else ""
+        raise UsageError(f"{option}{reason}.") from error
 
 
 async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":

@@ -1,0 +1,25 @@
+"""`reckoner fit`: what it says of options that no model can be built with."""
+
+from typing import Any
+
+import pytest
+
+from producer.cli.fit import fit
+from shared.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"alpha": 0.3}, "cosine takes no alpha; its parameters: shrink, user_norm."),
+        ({"b": 0.0}, "cosine takes no b; its parameters: shrink, user_norm."),
+        ({"similarity": "llr", "shrink": 3.0}, "llr takes no shrink; its parameters: none."),
+        ({"power": 0.0}, "--power cannot be used: Expected `float` > 0.0."),
+        ({"user_norm": 11.0}, "--user-norm cannot be used: Expected `float` <= 10.0."),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(options: dict[str, Any], sentence: str) -> None:
+    """In one sentence, before Redis or the store is asked."""
+    with pytest.raises(UsageError) as refused:
+        fit(**options)
+    assert str(refused.value) == sentence
