@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.balance import balance
 from shared.model_config import ModelConfig
 from shared.snapshots import Snapshot
-from workers.kernels.build import Tile, build_tile
+from workers.kernels.build import SPARE, Tile, build_tile
 from workers.kernels.join import Matrix, join_tiles
 from workers.kernels.ranked import Ranked, rank
 from workers.kernels.similarity import Weighting, weigh
@@ -21,8 +21,8 @@ from workers.kernels.work import row_work
 
 __all__ = ["Counting", "Matrix", "Tile", "build_tiles", "join_tiles", "lay_out", "plan_rows"]
 
-# What a tile holds of each column: lists of twice K, of 8 bytes each, and beside them sums, values and floors.
-BYTES_PER_PLACE, BYTES_PER_COLUMN = 16, 40
+# What a tile holds of each column: a list of an item and a value a place, and beside it sums, values and floors.
+BYTES_PER_PLACE, BYTES_PER_COLUMN = 8, 40
 
 
 class Counting(NamedTuple):
@@ -54,7 +54,8 @@ def build_tiles(
     The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes;
     items that are counted as bits may take as many again.
     """
-    width = max(1, tile_bytes // (BYTES_PER_PLACE * neighbours + BYTES_PER_COLUMN))
+    places = min(SPARE * neighbours, last - first)
+    width = max(1, tile_bytes // (BYTES_PER_PLACE * places + BYTES_PER_COLUMN))
     found, most = [], tile_bytes
     for low, high in pairwise([*range(0, last, width), last]):
         tile = build_tile(*counting, first, last, low, high, neighbours=neighbours, bit_bytes=tile_bytes, stop=stop)

@@ -1,6 +1,7 @@
 """A fit's tasks: rows against all more popular items, in tiles that are as narrow as memory wants."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from shared.model_config import ModelConfig
 from tests.building import build, flag, ranked_of, same_bytes, weighting_of
 from tests.interactions import random_interactions
 from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles, plan_rows
+from workers.kernels.build import SPARE, Tile, build_tile
 
 DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
 K = 7
-BYTES = BYTES_PER_PLACE * K + BYTES_PER_COLUMN
+BYTES = BYTES_PER_PLACE * SPARE * K + BYTES_PER_COLUMN
 
 
 def counting_of(config: ModelConfig) -> Counting:
@@ -51,3 +53,18 @@ def test_no_rows_bring_nothing() -> None:
     tile = build_tiles(counting_of(ModelConfig(neighbours=K)), 0, 0, K, 1_000_000, flag())
     assert tile is not None
     assert [array.size for array in tile] == [0, 0, 0, 0]
+
+
+def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list has no more places than there are rows, however many are wanted."""
+    widths = []
+
+    def tile(*arguments: Any, **options: Any) -> Tile | None:
+        widths.append(arguments[5] - arguments[4])
+        return build_tile(*arguments, **options)
+
+    monkeypatch.setattr("workers.building.build_tile", tile)
+    build_tiles(
+        counting_of(ModelConfig()), 150, 200, 1_000_000_000, 200 * (BYTES_PER_PLACE * 50 + BYTES_PER_COLUMN), flag()
+    )
+    assert widths == [200]
