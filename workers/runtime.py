@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,7 +65,7 @@ class Runtime:
     _models: Shelf[Model] = field(default_factory=Shelf)
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
-    _loading: dict[str, asyncio.Task[object]] = field(default_factory=dict)
+    _loading: dict[Callable[[], object], asyncio.Task[object]] = field(default_factory=dict)
 
     async def model(self, model_id: str) -> Model:
         """A model, opened once and again after it was built again.
@@ -125,24 +124,24 @@ class Runtime:
         """Do blocking work beside the event loop."""
         return await self.threads.block(work)
 
-    async def load(self, module: str) -> None:
-        """Import a module of kernels beside the loop, once for all who ask.
+    async def load(self, kernels: Callable[[], object]) -> None:
+        """Have a function import kernels, and compile them where need be, beside the loop; once for all who ask.
 
-        Where they have to be compiled that takes seconds, and on a slow machine more than a task may run: it goes on
-        while the task is handed back, and comes again.
+        To compile takes seconds, and on a slow machine longer than a task may run: it goes on while the task is handed
+        back, and comes again.
 
         Raises:
             NotNowError: it takes too long.
         """
-        if module not in self._loading:
-            self._loading[module] = asyncio.create_task(self.in_thread(lambda: import_module(module)))
-        loading = self._loading[module]
+        if kernels not in self._loading:
+            self._loading[kernels] = asyncio.create_task(self.in_thread(kernels))
+        loading = self._loading[kernels]
         await asyncio.wait([loading], timeout=self.turns.patience_s)
         if not loading.done():
             raise NotNowError
         if loading.exception() is not None:
             # The next one tries anew.
-            self._loading.pop(module, None)
+            self._loading.pop(kernels, None)
         loading.result()
 
     async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:

@@ -1,7 +1,8 @@
 """The fit: what split, chunk and reduce do for the build of a model."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ from shared.snapshots import Snapshot
 from shared.store import Store
 from shared.wire import FitSpec, Options, Part, Plan, Record
 from shared.wire import Partial as StoredPartial
+from workers.kernels.compiled import NARROW, compile_rest
 from workers.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ log = structlog.get_logger()
 WORK_PER_TASK = 600_000_000
 MOST_TASKS = 500
 BYTES_PER_MB = 1_000_000
-# What builds: it may have to be compiled, so it is imported when it is needed.
-BUILDING = "workers.building"
 
 
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +56,7 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await runtime.load(BUILDING)
+    await runtime.load(_kernels_for(snapshot))
     from workers.building import plan_rows
 
     least, tile_bytes = runtime.settings.tasks_per_job, runtime.settings.tile_mb * BYTES_PER_MB
@@ -69,10 +69,24 @@ async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
     return Plan(bounds.tolist())
 
 
+def _import_kernels() -> None:
+    import_module("workers.building")
+
+
+def _import_all_kernels() -> None:
+    _import_kernels()
+    compile_rest()
+
+
+def _kernels_for(snapshot: Snapshot) -> Callable[[], None]:
+    """What loads the kernels that build models of a snapshot, which are others where ranks are wide."""
+    return _import_kernels if snapshot.n_items <= NARROW else _import_all_kernels
+
+
 async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
     """What the pairs of the ranks `first` to before `last` with more popular items bring, put into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await runtime.load(BUILDING)
+    await runtime.load(_kernels_for(snapshot))
     from workers.building import build_tiles
 
     def build(stop: NDArray[np.uint8]) -> "Tile | None":
@@ -98,7 +112,7 @@ async def join_fit(
     Returns:
         The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation.
     """
-    await runtime.load(BUILDING)
+    await runtime.load(_import_kernels)
     from workers.building import join_tiles
 
     names = [part.name for part in stored if isinstance(part, Part)]

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,29 +86,33 @@ async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
             await hand.runtime.kernel("click", lambda _: None, additions)
 
 
-async def test_a_module_that_takes_long_to_load_is_waited_for_again(
-    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its kernels may have to be compiled, on a slow machine for longer than a task may run; that goes on."""
-    (tmp_path / "slow_kernels.py").write_text("import time\ntime.sleep(0.5)\n")
-    monkeypatch.syspath_prepend(tmp_path)
+async def test_kernels_that_take_long_to_load_are_waited_for_again(hand: Hand) -> None:
+    """They may have to be compiled, on a slow machine longer than a task may run; that is done once all the same."""
     runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1))
+    loaded, end = [], threading.Event()
+
+    def load() -> None:
+        end.wait()
+        loaded.append(threading.current_thread().name)
+
     with pytest.raises(NotNowError):
-        await runtime.load("slow_kernels")
-    await asyncio.sleep(0.6)
-    since = time.monotonic()
-    await runtime.load("slow_kernels")
-    assert time.monotonic() - since < 0.1
+        await runtime.load(load)
+    assert not loaded
+    end.set()
+    for _ in range(2):
+        await runtime.load(load)
+    [thread] = loaded
+    assert thread.startswith("blocking")
 
 
-async def test_a_module_that_could_not_be_loaded_is_tried_again(
-    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kernels_that_could_not_be_loaded_are_tried_again(hand: Hand) -> None:
     """The disk may have been full."""
-    source = tmp_path / "broken_kernels.py"
-    source.write_text("raise OSError('no space')\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    troubles = [OSError("no space")]
+
+    def load() -> None:
+        if troubles:
+            raise troubles.pop()
+
     with pytest.raises(OSError, match="no space"):
-        await hand.runtime.load("broken_kernels")
-    source.write_text("")
-    await hand.runtime.load("broken_kernels")
+        await hand.runtime.load(load)
+    await hand.runtime.load(load)

@@ -1,6 +1,7 @@
 """The fit: a model that is there is taken, one that is damaged is built again, and what it made known stays so."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -106,3 +107,18 @@ async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
         assert len(made) == times
     await hand.deliver(third)
     assert len(made) == 3
+
+
+@pytest.mark.parametrize(("narrow", "loaded"), [(40, 0), (39, 1)])
+async def test_kernels_for_many_items_are_compiled_before_a_task_computes(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, narrow: int, loaded: int
+) -> None:
+    """Where ranks are wide, once, and not within what a kernel has of its task's time."""
+    threads: list[str] = []
+    monkeypatch.setattr("workers.tasks.fit.NARROW", narrow)
+    monkeypatch.setattr("workers.tasks.fit.compile_rest", lambda: threads.append(threading.current_thread().name))
+    flow = await fit(hand, own_world.unfitted)
+    await hand.deliver_all()
+    assert (await answer(hand, flow))[0] == "done"
+    assert len(threads) == loaded
+    assert all(thread.startswith("blocking") for thread in threads)
