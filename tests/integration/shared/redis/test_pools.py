@@ -88,17 +88,37 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
     await pool.aclose()
 
 
+async def test_who_comes_after_a_cancelled_exchange_has_its_own_answers(redis_url: str) -> None:
+    """At whatever step it was cancelled, and over the one connection that there may be."""
+    pool = connect(redis_url, max_connections=1).connection_pool
+    assert isinstance(pool, PatientPool)
+    for steps in range(12):
+        task = asyncio.create_task(pool.exchange([("ECHO", f"late {number}") for number in range(3)]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if task.cancel():
+            await asyncio.wait([task])
+            assert task.cancelled(), steps
+        async with asyncio.timeout(5):
+            assert await pool.exchange([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]
+    await pool.aclose()
+
+
 @pytest.mark.parametrize("timeout_s", [5.0, None])
-async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(redis_url: str, timeout_s: float | None) -> None:
+@pytest.mark.parametrize("ask_it", ["ping", "exchange"])
+async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(
+    redis_url: str, timeout_s: float | None, ask_it: str
+) -> None:
     """At whatever step a command is: it has its answer, or its connection was lost."""
     for steps in range(30):
         pool: Any = connect(redis_url, socket_timeout_s=timeout_s)
-        task = asyncio.create_task(pool.ping())
+        asked = pool.ping() if ask_it == "ping" else pool.connection_pool.exchange([("PING",)] * 3)
+        task = asyncio.create_task(asked)
         for _ in range(steps):
             await asyncio.sleep(0)
         await pool.connection_pool.aclose()
         answer = (await asyncio.gather(task, return_exceptions=True))[0]
-        assert answer is True or isinstance(answer, RedisConnectionError), (steps, answer)
+        assert answer in (True, [b"PONG"] * 3) or isinstance(answer, RedisConnectionError), (steps, answer)
         await pool.connection_pool.aclose()
 
 

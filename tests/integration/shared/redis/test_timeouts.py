@@ -62,6 +62,21 @@ async def test_a_pipeline_into_a_hole_is_given_up(proxy: Proxy) -> None:
             assert await given_up(redis, pipe.echo("1").echo("2").execute()) == "does not answer in time."
 
 
+async def test_an_exchange_that_is_answered_by_half_is_given_up_and_the_pool_goes_on(proxy: Proxy) -> None:
+    """In one time-out for all of it; the half that was answered too late is nobody's answer."""
+    async with connect(proxy.url, socket_timeout_s=TIMEOUT_S, max_connections=1) as redis:
+        pool: Any = redis.connection_pool
+        assert await pool.exchange([("ECHO", "before")]) == [b"before"]
+        half = pool.exchange([("ECHO", "first"), ("BLPOP", "never", 2 * TIMEOUT_S), ("ECHO", "last")])
+        assert await given_up(redis, half) == "does not answer in time."
+        assert await pool.exchange([("ECHO", "next")]) == [b"next"]
+        proxy.hole()
+        for _ in range(2):
+            assert await given_up(redis, pool.exchange([("ECHO", "within")])) == "does not answer in time."
+        proxy.heal()
+        assert await pool.exchange([("ECHO", "after")]) == [b"after"]
+
+
 async def test_a_connection_that_blocks_on_purpose_is_not_made_for_ever(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,21 @@ async def test_the_primary_that_takes_a_replicas_place_is_found(fresh_server: St
         assert proxy.taken == 2
 
 
+async def test_an_exchange_finds_the_primary_too(fresh_server: StartServer, tmp_path: Path) -> None:
+    """The refusal is the answer to what it refuses, and the commands beside it have theirs."""
+    old, new = fresh_server().url, fresh_server(home=tmp_path / "another home").url
+    async with Proxy(old) as proxy, connect(proxy.url) as redis, connect(old) as admin:
+        pool: Any = redis.connection_pool
+        write, read = ("EVAL", WRITE, 1, "key"), ("GET", "key")
+        assert await pool.exchange([("SET", "key", "old"), read]) == [b"OK", b"old"]
+        proxy.target = new
+        await ask(admin, "REPLICAOF", "127.0.0.1", "1")
+        before, refusal, after = await pool.exchange([read, write, read])
+        assert (before, type(refusal), after) == (b"old", exceptions.ReadOnlyError, b"old")
+        assert await pool.exchange([write, read]) == [b"OK", b"1"]
+        assert proxy.taken == 2
+
+
 async def test_too_few_replicas_are_trouble(own: Any, url: str) -> None:
     """NOREPLICAS counts."""
     await own.config_set("min-replicas-to-write", 1)
