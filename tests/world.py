@@ -14,6 +14,7 @@ import numpy as np
 from arq import ArqRedis
 from arq.worker import Retry, Worker
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from shared.flow_state import Flow
 from shared.flows import Flows, fresh_id
@@ -21,7 +22,7 @@ from shared.jobs import Reduce, Split, arq_deserializer
 from shared.model_config import ModelConfig, model_id
 from shared.models import open_model, write_model
 from shared.redis.keys import Keys, job_key, tries_key
-from shared.redis.scripts import ask
+from shared.redis.scripts import Lease, ask
 from shared.results import Results, generation_id
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot, write_snapshot
@@ -173,6 +174,9 @@ class Hand:
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
         self.redis = redis
+        self.leased = False
+        """Whether it delivers as the engine does, under a lease; one that is lost by the time that the job ends."""
+        self._claimed_from: dict[str, str] = {}
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -192,7 +196,16 @@ class Hand:
     async def run(self, name: str, arguments: Any, job_id: str, tries: int = 1) -> None:
         """Run the body of a task, as a worker does that then forgets to finish the job."""
         ctx = {"runtime": self.runtime, "job_id": job_id, "job_try": tries}
+        if self.leased:
+            ctx["lease"] = Lease(job_id, await self._queue_of(job_id), "lost", 0, lambda: False)
         await self.worker.functions[name].coroutine(ctx, *arguments)
+
+    async def _queue_of(self, job_id: str) -> str:
+        """The queue that a job is claimed from, or was when it was there."""
+        for queue in self.runtime.keys.lanes:
+            if await ask(self.redis, "ZSCORE", queue, job_id) is not None:
+                self._claimed_from[job_id] = queue
+        return self._claimed_from.get(job_id, self.runtime.keys.click)
 
     async def deliver(self, job_id: str) -> str:
         """Take a job from the queue as arq does: count its start, run it, and remove it unless it is to be retried.
@@ -211,6 +224,11 @@ class Hand:
             try:
                 await self.run(ran, body["a"], job_id, tries)
             except Retry:
+                return ran
+            except ResponseError:
+                if not self.leased:
+                    raise
+                # The engine tries it again.
                 return ran
         await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id))
         for queue in keys.lanes:
