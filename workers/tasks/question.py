@@ -9,6 +9,7 @@ from shared.wire import (
     History,
     HistoryItem,
     HistorySpec,
+    Lane,
     Neighbours,
     Pair,
     QuestionSpec,
@@ -29,7 +30,10 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
     if isinstance(spec, HistorySpec):
         return await runtime.kernel("click", lambda _: history(snapshot, spec))
     model = await runtime.model(record.model)
-    return await runtime.kernel("click", lambda stop: similar(model, snapshot, spec, stop))
+    # To compare two items some similarities have to know of all others, which takes up to a second of a large snapshot:
+    # no click waits for that.
+    lane: Lane = "click" if spec.other is None else "batch"
+    return await runtime.kernel(lane, lambda stop: similar(model, snapshot, spec, stop))
 
 
 def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec, stop: NDArray[np.uint8]) -> Reply | None:
