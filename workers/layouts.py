@@ -38,7 +38,7 @@ class Layouts:
     def __init__(self) -> None:
         self._models: OrderedDict[str, Ranges] = OrderedDict()
         self._lock = Lock()
-        self._counting: tuple[str, ModelConfig, Counting] | None = None
+        self._counting: tuple[Snapshot, ModelConfig, Counting] | None = None
         self._counted_at = 0.0
         self._making = Lock()
 
@@ -82,13 +82,14 @@ class Layouts:
         with self._making:
             # Read once, as the event loop may let it go at any moment.
             kept = self._counting
-            if kept and kept[:2] == (snapshot.id, config):
+            # A snapshot that was imported again, since its files were damaged, is another one.
+            if kept and kept[0] is snapshot and kept[1] == config:
                 return kept[2]
             # Let go before the next one is made, as there may be no room for both.
             kept = self._counting = None
             made = building.lay_out(snapshot, config, stop)
             if made is not None:
-                self._counting = snapshot.id, config, made
+                self._counting = snapshot, config, made
             return made
 
     def counted(self) -> None:

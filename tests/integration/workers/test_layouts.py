@@ -1,6 +1,7 @@
 """Layouts: made once while they are in use, and no more of them kept than that."""
 
 from shared.models import Model, open_model
+from shared.snapshots import open_snapshot
 from tests.building import flag
 from tests.world import World
 from workers.kernels.candidates import Candidates
@@ -26,6 +27,18 @@ def test_a_range_is_laid_out_once(world: World) -> None:
     assert layouts.at_hand(model, 0, 20) is found
     assert layouts.at_hand(model, 0, 21) is None
     assert layouts.at_hand(opened(world, 0), 0, 20) is None
+
+
+def test_a_snapshot_is_laid_out_once_for_a_fit(world: World) -> None:
+    """For all its tasks; of a snapshot that was opened anew, since its files were damaged, it is another layout."""
+    layouts, config = Layouts(), world.generations[0].config
+    found = layouts.counting(world.snapshot, config, flag())
+    assert found is not None
+    assert layouts.counting(world.snapshot, config, flag()) is found
+    assert layouts.counting(world.snapshot, world.generations[1].config, flag()) is not found
+    found = layouts.counting(world.snapshot, config, flag())
+    again = open_snapshot(world.store.fetch("snapshots", world.snapshot.id))
+    assert layouts.counting(again, config, flag()) is not found
 
 
 def test_what_was_stopped_is_not_kept(world: World) -> None:
