@@ -71,33 +71,46 @@ class Running:
         self._function: Function | CronJob | None = None
         self._started_ms = 0
 
+    def start(self) -> "asyncio.Task[None]":
+        """Run it; the worker is told of its end, when it is noted how it is to be settled."""
+        self.task = self._worker.loop.create_task(self._run())
+        self.task.add_done_callback(self._on_end)
+        return self.task
+
     def cancel(self, why: Why) -> None:
         """End it for this reason, if it runs still."""
         if self.task and not self.task.done():
             self.why = why
             self.task.cancel()
 
-    async def run(self) -> None:
-        """Run it, and note how it is to be settled."""
+    def refuse(self, reason: str) -> None:
+        """Note that it is not run at all, and becomes a dead letter."""
+        self._settle("done", reason=reason)
+
+    def _on_end(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            self._note_cancelled(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            log.error("the engine failed at a job", job=self.lease.job_id, exc_info=error)
+            self._settle_later(backoff_ms(self._tries))
+        self._worker.note_end(self)
+
+    async def _run(self) -> None:
         self._started_ms = _now_ms()
         try:
             self._call = self._read()
             self._function = self._worker.functions.get(self._call.function)
-            result = await self._run()
+            result = await self._call_function()
         except asyncio.CancelledError as error:
-            self.note_cancelled(error)
+            self._note_cancelled(error)
         except Exception as error:
             self._note_error(error)
         else:
             self._worker.jobs_complete += 1
             self._end(result)
 
-    def refuse(self, reason: str) -> None:
-        """Note that it is not run at all, and becomes a dead letter."""
-        self._settle("done", reason=reason)
-
-    def note_cancelled(self, error: asyncio.CancelledError) -> None:
-        """Note how it is to be settled that it was cancelled, be it before it began."""
+    def _note_cancelled(self, error: asyncio.CancelledError) -> None:
+        # It may not have begun.
         job_id = self.lease.job_id
         if job_id in self._worker.aborting_tasks:
             self._worker.aborting_tasks.remove(job_id)
@@ -111,11 +124,6 @@ class Running:
             self._worker.jobs_retried += 1
             self._settle("back")
 
-    def note_failure(self, error: BaseException) -> None:
-        """Note that the engine itself has failed at it: it is tried again."""
-        log.error("the engine failed at a job", job=self.lease.job_id, exc_info=error)
-        self._settle_later(backoff_ms(self._tries))
-
     def _read(self) -> _Call:
         if self._body is None:
             raise _RefusedError("its body is gone")
@@ -127,7 +135,7 @@ class Running:
             raise _RefusedError("its body cannot be read") from error
         return _Call(name, arguments, options, enqueued_ms, first_try)
 
-    async def _run(self) -> Any:
+    async def _call_function(self) -> Any:
         worker, call, function, lease = self._worker, self._call, self._function, self.lease
         if function is None:
             raise _RefusedError(f"there is no function {call.function[:100]!a}")

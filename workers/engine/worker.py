@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
-from functools import partial
 from signal import Signals
 from typing import Any
 
@@ -169,6 +168,18 @@ class EngineWorker(Worker):
         """Whether somebody has asked for the end of a job before it began."""
         return bool(await ask(self.pool, "ZREM", abort_jobs_ss, job_id))
 
+    def note_end(self, running: Running) -> None:
+        """Settle a job that has ended at the next turn."""
+        self._slots.running.remove(running)
+        job_id = running.lease.job_id
+        if self.tasks.get(job_id) is running.task:
+            del self.tasks[job_id], self.job_tasks[job_id]
+        self.aborting_tasks.discard(job_id)
+        if running.in_trouble:
+            self._trouble.back_off()
+        self._ended.append(running)
+        self._stir.set()
+
     # The loop.
 
     async def _work(self, background: Sequence[asyncio.Task[None]]) -> None:
@@ -264,25 +275,8 @@ class EngineWorker(Worker):
             self._ended.append(refused)
             return
         running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing), job)
-        running.task = task = self.loop.create_task(running.run())
         self._slots.running.add(running)
-        self.tasks[job_id] = self.job_tasks[job_id] = task
-        task.add_done_callback(partial(self._on_end, running))
-
-    def _on_end(self, running: Running, task: asyncio.Task[None]) -> None:
-        self._slots.running.remove(running)
-        job_id = running.lease.job_id
-        if self.tasks.get(job_id) is task:
-            del self.tasks[job_id], self.job_tasks[job_id]
-        if task.cancelled():
-            running.note_cancelled(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            running.note_failure(error)
-        self.aborting_tasks.discard(job_id)
-        if running.in_trouble:
-            self._trouble.back_off()
-        self._ended.append(running)
-        self._stir.set()
+        self.tasks[job_id] = self.job_tasks[job_id] = running.start()
 
     def _call_after(self, ended: Sequence[Running]) -> None:
         """Tell who wants to know it of the jobs that have been called and are settled."""
