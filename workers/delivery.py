@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import structlog
@@ -157,7 +158,8 @@ async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None
     if delivery.spent:
         reason: str | None = SPENT
     else:
-        reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease))
+        with delivery.runtime.turns.click() if flow.lane == "click" else nullcontext():
+            reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease))
     if reason:
         index = task.index if isinstance(task, Chunk) else None
         if await to_the_end(flows.fail(flow, reason, index, lease)):

@@ -1,11 +1,14 @@
 """Whose turn it is to compute: a task waits here for the kernels ahead, and its deadline stands still meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from shared.wire import Lane
 from workers.engine.outcomes import NotNowError
+
+# What a block does on the event loop it does in pieces of about a millisecond; before each a click may take this long.
+CLICKS_PASS_S = 0.02
 
 
 class Turns:
@@ -15,6 +18,8 @@ class Turns:
         self._lines = {lane: asyncio.Semaphore(count) for lane, count in at_once.items()}
         self.patience_s = patience_s
         self._deadlines: dict[asyncio.Task[object] | None, asyncio.Timeout] = {}
+        self._clicks = 0
+        self._no_click = asyncio.Event()
 
     @asynccontextmanager
     async def deadline(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
@@ -43,6 +48,25 @@ class Turns:
             yield
         finally:
             self._lines[lane].release()
+
+    @contextmanager
+    def click(self) -> Iterator[None]:
+        """Let it be known that a click's task runs here."""
+        self._clicks += 1
+        self._no_click.clear()
+        try:
+            yield
+        finally:
+            self._clicks -= 1
+            if not self._clicks:
+                self._no_click.set()
+
+    async def let_clicks_pass(self) -> None:
+        """Wait while a click's task runs here, but not for ever, as there may be one click after another."""
+        if self._clicks:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLICKS_PASS_S):
+                    await self._no_click.wait()
 
     async def _wait(self, lane: Lane) -> None:
         deadline, since = self._deadlines.get(asyncio.current_task()), asyncio.get_running_loop().time()

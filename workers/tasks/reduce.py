@@ -126,6 +126,8 @@ async def _publish_lists(
     slices = zip(*(in_slices(_arrays(partial), size) for partial in partials), strict=True)
     empty = places = fresh = 0
     for first, some in zip(range(0, len(users), size), slices, strict=True):
+        if isinstance(spec, BlockSpec):
+            await runtime.turns.let_clicks_pass()
         lists = merged_lists(some, users[first : first + size], snapshot, record)
         new = await _churn(runtime, spec, lists) if isinstance(spec, BlockSpec) else Churn(0, 0)
         await runtime.results.write(record.generation, lists.encoded, runtime.settings.result_ttl_s)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from workers.engine.outcomes import NotNowError
-from workers.turns import Turns
+from workers.turns import CLICKS_PASS_S, Turns
 
 
 async def test_only_so_many_of_a_lane_compute_at_once() -> None:
@@ -77,3 +77,23 @@ async def test_a_deadline_runs_for_who_does_not_wait() -> None:
             await asyncio.sleep(60)
     async with turns.turn("click"):
         pass
+
+
+async def test_what_a_block_does_waits_for_a_click_to_pass() -> None:
+    """For all that run at once, and not a moment where there is none."""
+    turns = Turns({"click": 1, "batch": 1}, 1.0)
+    await asyncio.wait_for(turns.let_clicks_pass(), 0.01)
+    with turns.click():
+        with turns.click():
+            pass
+        waiting = asyncio.create_task(turns.let_clicks_pass())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 0.01)
+
+
+async def test_clicks_without_an_end_hold_a_block_up_for_a_moment_only() -> None:
+    """A night goes on under a flood of them."""
+    turns = Turns({"click": 1, "batch": 1}, 1.0)
+    with turns.click():
+        await asyncio.wait_for(turns.let_clicks_pass(), 10 * CLICKS_PASS_S)
