@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from shared.balance import balance
 from shared.model_config import ModelConfig
 from shared.snapshots import Snapshot
-from workers.kernels.build import SPARE, Tile, build_tile
+from workers.kernels.build import Tile, build_tile
 from workers.kernels.join import Matrix, join_tiles
+from workers.kernels.keep import SPARE
 from workers.kernels.ranked import Ranked, rank
 from workers.kernels.similarity import Weighting, weigh
 from workers.kernels.work import row_work

@@ -10,7 +10,8 @@ from shared.model_config import ModelConfig
 from tests.building import build, flag, ranked_of, same_bytes, weighting_of
 from tests.interactions import random_interactions
 from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles, plan_rows
-from workers.kernels.build import SPARE, Tile, build_tile
+from workers.kernels.build import Tile, build_tile
+from workers.kernels.keep import SPARE
 
 DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
 K = 7

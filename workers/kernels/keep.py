@@ -1,0 +1,148 @@
+"""Keeps the best of a tile: of each row when it is done, of columns as rows go by, and all lists together at last."""
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from workers.kernels.compiled import (
+    READ_FLOAT32,
+    READ_INT64,
+    READ_UINT32,
+    WRITE_FLOAT32,
+    WRITE_UINT32,
+    Index,
+    compiled,
+)
+from workers.kernels.ranking import nth_largest, select_best
+
+# So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
+BLOCK = np.uint64(256)
+# Of each group of so many columns the largest value is known before any of them is looked at.
+GROUP = np.uint64(16)
+ONE, NONE = np.uint64(1), np.float32(0.0)
+# How much is gathered of a column before the best K of it are kept.
+SPARE = 2
+
+
+@compiled(types.void(WRITE_FLOAT32, types.uint64, types.uint64, WRITE_FLOAT32))
+def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray[np.float32]) -> None:
+    """Put down the largest of each group of a block, of which n values from `at` on are there, and zeros then."""
+    for k in range(n, BLOCK):
+        values[at + k] = NONE
+    for group in range(at // GROUP, (at + BLOCK) // GROUP):
+        largest = NONE
+        for k in range(GROUP):
+            largest = max(largest, values[group * GROUP + k])
+        maxima[group] = largest
+
+
+@compiled(types.float32(READ_FLOAT32, types.int64, types.int64))
+def least_of(values: NDArray[np.float32], begin: Index, size: int) -> float:
+    """The least of some values."""
+    least = values[begin]
+    for at in range(begin, begin + size):
+        least = min(least, values[at])
+    return least
+
+
+@compiled(
+    types.void(
+        *(READ_FLOAT32, types.uint64, types.uint64, types.uint32, types.int64, types.uint64),
+        *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT32),
+    )
+)
+def keep_columns(
+    block: NDArray[np.float32],
+    n: Index,
+    at: Index,
+    item: int,
+    neighbours: int,
+    rows: Index,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.uint32],
+    items: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    floors: NDArray[np.float32],
+) -> None:
+    """Offer the item of a row to n columns from `at` on, with the values of a block.
+
+    A column gathers what is not below its floor, its K-th best so far, and keeps the best K now and then: that takes
+    less than a heap does, of which a line of memory would be fetched for each of its levels.
+    """
+    found = False
+    for k in range(n):
+        found |= (block[k] >= floors[at + k]) & (block[k] > NONE)
+    if not found:
+        return
+    for k in range(n):
+        if block[k] >= floors[at + k] and block[k] > NONE:
+            begin, size = starts[rows + at + k], np.int64(counts[rows + at + k])
+            values[begin + size], items[begin + size] = block[k], item
+            size += 1
+            if size == SPARE * neighbours:
+                size = select_best(values, items, begin, size, neighbours)
+                floors[at + k] = least_of(values, begin, size)
+            counts[rows + at + k] = size
+
+
+@compiled(
+    types.int64(
+        *(READ_FLOAT32, READ_FLOAT32, types.int64, READ_UINT32, types.uint64, types.int64),
+        *(WRITE_FLOAT32, WRITE_FLOAT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, types.int64),
+    )
+)
+def keep_row(
+    row_values: NDArray[np.float32],
+    maxima: NDArray[np.float32],
+    groups: int,
+    order: NDArray[np.uint32],
+    low: Index,
+    neighbours: int,
+    scratch: NDArray[np.float32],
+    gathered: NDArray[np.float32],
+    gathered_items: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    items: NDArray[np.uint32],
+    begin: Index,
+) -> int:
+    """Put a row's best K into its list, which begins at `begin`, and return how many they are.
+
+    At least K values are no less than the K-th of the groups' largest: what is below that needs no look.
+    """
+    floor = NONE
+    if groups >= neighbours:
+        for group in range(groups):
+            scratch[group] = maxima[group]
+        floor = nth_largest(scratch, groups, neighbours)
+    size = np.int64(0)
+    for group in range(np.uint64(groups)):
+        if maxima[group] >= floor and maxima[group] > NONE:
+            for k in range(group * GROUP, (group + ONE) * GROUP):
+                if row_values[k] >= floor and row_values[k] > NONE:
+                    gathered[size], gathered_items[size] = row_values[k], order[low + k]
+                    size += 1
+    size = select_best(gathered, gathered_items, 0, size, neighbours)
+    for n in range(size):
+        values[begin + n], items[begin + n] = gathered[n], gathered_items[n]
+    return size
+
+
+@compiled(types.int64(types.int64, READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, types.int64))
+def finish(
+    rows: Index,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.uint32],
+    items: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    neighbours: int,
+) -> int:
+    """Keep the best of the columns, move all lists together, one after the other, and return how much they hold."""
+    filled = 0
+    for owner in range(counts.size):
+        begin = starts[owner]
+        if owner >= rows:
+            counts[owner] = select_best(values, items, begin, counts[owner], neighbours)
+        for at in range(begin, begin + counts[owner]):
+            items[filled], values[filled] = items[at], values[at]
+            filled += 1
+    return filled
