@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.building import flag, same_bytes
 from workers.kernels.build import Tile
-from workers.kernels.join import ROWS_AT_ONCE, join_tiles
+from workers.kernels.join import ITEMS_AT_ONCE, join_tiles
 
 VALUES = st.sampled_from([0.25, 0.5, 1.0]) | st.floats(2.0**-100, 2.0**100, width=32)
 # Some tiles of ten items: whose each list is, and what is in it.
@@ -55,7 +55,7 @@ def test_no_tiles_make_a_model_of_empty_rows(item_count: int) -> None:
 def test_a_join_that_is_stopped_is_none() -> None:
     """With tiles to take, and with rows to finish."""
     assert join_tiles([tile([(0, {1: 0.5})])], 2, 3, stop=flag(1)) is None
-    assert join_tiles([], ROWS_AT_ONCE + 1, 3, stop=flag(1)) is None
+    assert join_tiles([], ITEMS_AT_ONCE + 1, 3, stop=flag(1)) is None
 
 
 @pytest.mark.parametrize("field", ["owners", "counts", "items", "values"])
