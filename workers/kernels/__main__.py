@@ -15,10 +15,11 @@ def main() -> None:
     prepare(os.environ, load_settings())
     from numba.core.dispatcher import Dispatcher
 
-    from workers.kernels.compiled import compile_rest
+    from workers.kernels.compiled import compile_inner, compile_rest
 
     names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name != "__main__"]
     modules = [import_module(f"workers.kernels.{name}") for name in names]
+    compile_inner()
     compile_rest()
     kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
     loaded = sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)

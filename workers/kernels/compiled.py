@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numba import config, njit, types
+from numba.core import event
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ WRITE_FLOAT64 = types.Array(types.float64, 1, "C")
 
 
 _later: list[tuple[Any, object]] = []
+_inner: list[tuple[Any, object]] = []
 _lock = Lock()
 
 
-def compiled(*signatures: object, later: Iterable[object] = ()) -> Callable[[F], F]:
+def compiled(*signatures: object, later: Iterable[object] = (), inner: bool = False) -> Callable[[F], F]:
     """Compile a function for these signatures when its module is imported, or load it from numba's disk cache.
 
-    What few will ever need may come `later`, with `compile_rest`.
+    What few will ever need may come `later`, with `compile_rest`. What only other kernels call is `inner`: those hold
+    its code, and so it takes no time where they are loaded; it is compiled just before one of them is.
 
     The GIL is released, and neither fast-math nor threads inside a kernel are used: the order of additions is part of
     the result, and so is each rounding. Division by zero gives what IEEE 754 says instead of an exception, without
@@ -54,7 +57,10 @@ def compiled(*signatures: object, later: Iterable[object] = ()) -> Callable[[F],
     """
 
     def compile_now(function: F) -> F:
-        kernel = njit(list(signatures), nogil=True, cache=True, error_model="numpy")(function)
+        now = None if inner else list(signatures)
+        kernel = njit(now, nogil=True, cache=True, error_model="numpy")(function)
+        if inner:
+            _inner.extend((kernel, signature) for signature in signatures)
         _later.extend((kernel, signature) for signature in later)
         return cast("F", kernel)
 
@@ -65,11 +71,35 @@ def compile_rest() -> None:
     """Compile, or load, what was put off; once, and for whoever calls it."""
     with _lock:
         while _later:
-            kernel, signature = _later[0]
-            kernel.disable_compile(False)
-            kernel.compile(signature)
-            kernel.disable_compile()
+            _compile(*_later[0])
             del _later[0]
+
+
+def _compile(kernel: Any, signature: object) -> None:
+    kernel.disable_compile(False)
+    kernel.compile(signature)
+    kernel.disable_compile()
+
+
+def compile_inner() -> None:
+    """Compile, or load, what only other kernels call."""
+    waiting = _inner.copy()
+    _inner.clear()
+    for kernel, signature in waiting:
+        _compile(kernel, signature)
+
+
+class _InnerFirst(event.Listener):
+    """Is told by numba of each kernel that is about to be compiled, also of the inner ones themselves."""
+
+    def on_start(self, event: event.Event) -> None:
+        compile_inner()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+event.register("numba:compile", _InnerFirst())  # type: ignore[no-untyped-call]
 
 
 def empty_ranks(count: int, size: int) -> Ranks:

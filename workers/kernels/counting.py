@@ -36,7 +36,7 @@ def _bisecting(ranks: Any) -> Any:
     return types.uint64(ranks, types.uint64, types.uint64, types.uint64)
 
 
-@compiled(_bisecting(NARROW), later=[_bisecting(WIDE)])
+@compiled(_bisecting(NARROW), later=[_bisecting(WIDE)], inner=True)
 def _bisect(user_ranks: Ranks, low: Index, high: Index, wanted: Index) -> int:
     """The first place in low..high whose rank is not below the wanted one."""
     while low < high:
@@ -53,7 +53,7 @@ def _spanning(ranks: Any) -> Any:
     return pair(READ_UINT32, ranks, READ_INT64, ranks, types.uint64, types.uint64, types.uint64)
 
 
-@compiled(_spanning(NARROW), later=[_spanning(WIDE)])
+@compiled(_spanning(NARROW), later=[_spanning(WIDE)], inner=True)
 def _span(
     item_users: NDArray[np.uint32],
     places: Ranks,
@@ -81,6 +81,7 @@ def _summing(ranks: Any, *sums: Any) -> Any:
 @compiled(
     *(_summing(NARROW, counts) for counts in (WRITE_UINT16, WRITE_UINT32)),
     later=[_summing(WIDE, counts) for counts in (WRITE_UINT16, WRITE_UINT32)],
+    inner=True,
 )
 def count_users(
     item_users: NDArray[np.uint32],
@@ -107,7 +108,9 @@ def count_users(
     return True
 
 
-@compiled(_summing(NARROW, READ_FLOAT32, WRITE_FLOAT64), later=[_summing(WIDE, READ_FLOAT32, WRITE_FLOAT64)])
+@compiled(
+    _summing(NARROW, READ_FLOAT32, WRITE_FLOAT64), later=[_summing(WIDE, READ_FLOAT32, WRITE_FLOAT64)], inner=True
+)
 def add_factors(
     item_users: NDArray[np.uint32],
     places: Ranks,
@@ -138,6 +141,7 @@ def add_factors(
 @compiled(
     _summing(NARROW, READ_FLOAT32, READ_FLOAT32, WRITE_FLOAT64),
     later=[_summing(WIDE, READ_FLOAT32, READ_FLOAT32, WRITE_FLOAT64)],
+    inner=True,
 )
 def add_products(
     item_users: NDArray[np.uint32],
@@ -166,7 +170,7 @@ def add_products(
     return True
 
 
-@compiled(types.void(READ_UINT32, READ_INT64, READ_UINT32, types.uint64, types.uint64, WRITE_UINT64))
+@compiled(types.void(READ_UINT32, READ_INT64, READ_UINT32, types.uint64, types.uint64, WRITE_UINT64), inner=True)
 def set_bits(
     order: NDArray[np.uint32],
     item_ptr: NDArray[np.int64],
@@ -183,7 +187,7 @@ def set_bits(
             bits[rank * words + (user >> WORD_SHIFT)] |= ONE << (user & WORD_MASK)
 
 
-@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, WRITE_UINT32))
+@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, WRITE_UINT32), inner=True)
 def count_bits(
     bits: NDArray[np.uint64], words: Index, row: Index, low: Index, high: Index, counts: NDArray[np.uint32]
 ) -> None:
@@ -214,7 +218,8 @@ def count_bits(
     *(
         types.boolean(sums, types.uint64, types.uint64, WRITE_FLOAT64)
         for sums in (WRITE_UINT16, WRITE_UINT32, WRITE_FLOAT64)
-    )
+    ),
+    inner=True,
 )
 def take(sums: NDArray[np.float32], at: Index, n: Index, dots: NDArray[np.float64]) -> bool:
     """Move n sums from `at` on into `dots`, leaving zeros; False where there was nothing but zeros."""
