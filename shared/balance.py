@@ -3,9 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+# So many shares does the first of ranges that taper have.
+TAPER = 1.5
 
-def balance(work: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
-    """Cut positions 0..n-1 into ranges of about equal work.
+
+def balance(work: NDArray[np.int64], parts: int, *, taper: bool = False) -> NDArray[np.int64]:
+    """Cut positions 0..n-1 into ranges of about equal work; with `taper` the first has the most, the last least.
 
     `work` is int64[n], none negative. Returns the bounds of min(parts, n) ranges, int64, from 0 to n: range k is
     bounds[k]..bounds[k + 1] - 1, and none is empty. Raises ValueError if `parts` is below 1.
@@ -15,7 +18,10 @@ def balance(work: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
     parts = min(parts, work.size)
     steps = np.arange(parts + 1, dtype=np.int64)
     done = np.concatenate(([0], np.cumsum(work, dtype=np.int64)))
-    bounds: NDArray[np.int64] = np.searchsorted(done, done[-1] * (steps / max(parts, 1))).astype(np.int64)
+    shares = steps / max(parts, 1)
+    if taper:
+        shares = 1 - (1 - shares) ** TAPER
+    bounds: NDArray[np.int64] = np.searchsorted(done, done[-1] * shares).astype(np.int64)
     # No range is empty: each bound is at least one past the one before, and leaves one position for each after it.
     bounds = np.maximum.accumulate(bounds - steps) + steps
     bounds = np.minimum(bounds, work.size - parts + steps)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.balance import balance
 from shared.model_config import ModelConfig
 from shared.snapshots import Snapshot
 from workers.kernels.build import Tile, build_tile
@@ -18,9 +17,8 @@ from workers.kernels.join import Matrix, join_tiles
 from workers.kernels.keep import SPARE
 from workers.kernels.ranked import Ranked, rank
 from workers.kernels.similarity import Weighting, weigh
-from workers.kernels.work import row_work
 
-__all__ = ["Counting", "Matrix", "Tile", "build_tiles", "join_tiles", "lay_out", "plan_rows"]
+__all__ = ["Counting", "Matrix", "Tile", "build_tiles", "join_tiles", "lay_out"]
 
 # What a tile holds of each column: a list of an item and a value a place, and beside it sums, values and floors.
 BYTES_PER_PLACE, BYTES_PER_COLUMN = 8, 40
@@ -39,12 +37,6 @@ def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) ->
     weights = weighting.item_weights if weighting.item_weights.size else None
     ranked = rank(snapshot.item_ptr, snapshot.item_users, weights, snapshot.user_ptr, stop=stop)
     return None if ranked is None else Counting(ranked, weighting)
-
-
-def plan_rows(counting: Counting, least: int, most: int, additions: int, tile_bytes: int) -> NDArray[np.int64]:
-    """The bounds of `least` to `most` ranges of rows, int64[ranges + 1], of about so many additions each."""
-    work = row_work(*counting, tile_bytes)
-    return balance(work, min(max(least, -(-int(work.sum()) // additions)), most))
 
 
 def build_tiles(

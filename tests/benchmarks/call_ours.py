@@ -10,12 +10,13 @@ import numpy as np
 
 from shared.model_config import ModelConfig, Similarity
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
-from workers.building import Counting, Tile, build_tiles, join_tiles, plan_rows
+from workers.building import Counting, Tile, build_tiles, join_tiles
 from workers.kernels.candidates import lay_out
 from workers.kernels.merge import Partial
 from workers.kernels.ranked import rank
 from workers.kernels.score import score_users
 from workers.kernels.similarity import weigh
+from workers.kernels.work import cost_of, plan_rows
 
 TILES = 8
 TILE_BYTES = 256_000_000
@@ -51,7 +52,7 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
         assert tile is not None
         return tile
 
-    bounds = plan_rows(counting, TILES, TILES, 1, TILE_BYTES).tolist()
+    bounds = plan_rows(cost_of(ranked, weighting), TILES, TILES, 1, TILE_BYTES).tolist()
     with ThreadPoolExecutor(THREADS) as threads:
         parts = list(threads.map(tiles, pairwise(bounds)))
     matrix = join_tiles(parts, arrays.shape[1], NEIGHBOURS, stop=NEVER)

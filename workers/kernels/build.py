@@ -33,7 +33,7 @@ from workers.kernels.counting import add_factors, add_products, count_bits, coun
 from workers.kernels.keep import BLOCK, GROUP, SPARE, finish, keep_columns, keep_row, least_of, put_maxima
 from workers.kernels.ranked import Ranked
 from workers.kernels.similarity import FORMULA, MOST, Formula, Weighting, raised
-from workers.kernels.work import bit_ranks
+from workers.kernels.work import bit_ranks, cost_of
 
 ZERO, ONE, NONE = np.uint64(0), np.uint64(1), np.float32(0.0)
 ROWS_OF_BITS = np.uint64(4)
@@ -90,7 +90,7 @@ def build_tile(
         *ranked[:8],
         *(weighting.formula, weighting.user_factors, rows[order], columns[order], rows is not columns),
         *(weighting.shrink, weighting.power, weighting.users),
-        *(first, last, low, high, min(bit_ranks(ranked, weighting, bit_bytes), last), neighbours),
+        *(first, last, low, high, min(bit_ranks(cost_of(ranked, weighting), bit_bytes), last), neighbours),
         *(starts, counts, items, values, stop),
     )
     if filled < 0:

@@ -1,16 +1,20 @@
 """What the rows of a model cost to build, and which of them are counted as bits."""
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import binding
 from numba import config
 from numpy.typing import NDArray
 
-from workers.kernels.ranked import Ranked
-from workers.kernels.similarity import Weighting
+from shared.balance import balance
+from shared.model_config import ModelConfig
+from workers.kernels.ranked import Ranked, popularity_order
+from workers.kernels.similarity import Weighting, weigh
 
 # In additions to a counter, each of which takes some 0.7 ns: what it costs to turn a sum into a similarity and to see
 # that it is none of the best.
-PER_PAIR = 4.0
+PER_PAIR = 2.5
 # And to count one word of bits, with instructions that count those of a whole vector, with one for a word, or with
 # neither. What it is has no say in the result.
 PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.12, "popcnt": 0.5}
@@ -18,34 +22,88 @@ PER_WORD_OTHERWISE = 2.0
 BYTES_PER_WORD = 8
 
 
-def bit_ranks(ranked: Ranked, weighting: Weighting, bit_bytes: int) -> int:
+# Of so many interactions it is told about how many additions all of them take.
+SAMPLE = 400_000
+
+
+class Cost(NamedTuple):
+    """What tells how long rows take: `additions` float64[I], for each rank how many pairs with more popular items are
+    counted; how many `users` there are; and whether they are counted, or weigh.
+    """
+
+    additions: NDArray[np.float64]
+    users: int
+    are_counted: bool
+
+
+def cost_of(ranked: Ranked, weighting: Weighting) -> Cost:
+    """That of interactions that are laid out."""
+    counted = not (weighting.user_factors.size or weighting.item_weights.size)
+    return Cost(ranked.additions.astype(np.float64), ranked.user_ptr.size - 1, counted)
+
+
+def are_counted(config: ModelConfig, are_weighted: bool) -> bool:
+    """Whether a similarity counts users, each as one; which one interaction shows."""
+    weights, ptr = np.full(1, 2, np.float32) if are_weighted else None, np.arange(2)
+    weighting = weigh(config, ptr, np.zeros(1, np.uint32), weights, ptr)
+    return not (weighting.user_factors.size or weighting.item_weights.size)
+
+
+def estimated_cost(
+    item_ptr: NDArray[np.int64], user_ptr: NDArray[np.int64], user_items: NDArray[np.uint32], are_counted: bool
+) -> Cost:
+    """About that of a snapshot, of which some users are looked at: each n-th, with all of their items."""
+    item_count, user_count = item_ptr.size - 1, user_ptr.size - 1
+    users = np.arange(0, user_count, max(1, user_items.size // SAMPLE))
+    lengths = np.diff(user_ptr)[users]
+    begins = np.cumsum(lengths) - lengths
+    numbers = np.arange(lengths.sum())
+    rank_of = np.empty(item_count, np.int64)
+    rank_of[popularity_order(item_ptr)] = np.arange(item_count)
+    firsts = np.repeat(np.arange(users.size) * item_count, lengths)
+    ranks = np.sort(firsts + rank_of[user_items[numbers + np.repeat(user_ptr[users] - begins, lengths)]]) - firsts
+    places = numbers - np.repeat(begins, lengths)
+    additions = np.bincount(ranks, places.astype(np.float64), minlength=item_count)
+    return Cost(np.multiply(additions, user_count / max(users.size, 1), dtype=np.float64), user_count, are_counted)
+
+
+def bit_ranks(cost: Cost, bit_bytes: int) -> int:
     """How many of the most popular items are worth counting as bits, a word for 64 users, and have room in `bit_bytes`.
 
     None where users weigh.
     """
-    if weighting.user_factors.size or weighting.item_weights.size:
+    if not cost.are_counted:
         return 0
-    gain = ranked.additions - _as_bits(ranked)
+    gain = cost.additions - _as_bits(cost)
     worth = int(np.argmax(np.concatenate((np.zeros(1), np.cumsum(gain)))))
-    return min(worth, bit_bytes // max(_words(ranked) * BYTES_PER_WORD, 1))
+    return min(worth, bit_bytes // max(_words(cost) * BYTES_PER_WORD, 1))
 
 
-def row_work(ranked: Ranked, weighting: Weighting, bit_bytes: int) -> NDArray[np.int64]:
+def row_work(cost: Cost, bit_bytes: int) -> NDArray[np.int64]:
     """What each rank's row costs to build, in additions, int64[I]; `bit_bytes` as for `bit_ranks`."""
-    ranks = np.arange(ranked.order.size)
-    counting = np.where(ranks < bit_ranks(ranked, weighting, bit_bytes), _as_bits(ranked), ranked.additions)
+    ranks = np.arange(cost.additions.size)
+    counting = np.where(ranks < bit_ranks(cost, bit_bytes), _as_bits(cost), cost.additions)
     work: NDArray[np.int64] = (counting + ranks * PER_PAIR).astype(np.int64)
     return work
 
 
-def _as_bits(ranked: Ranked) -> NDArray[np.float64]:
+def plan_rows(cost: Cost, least: int, most: int, additions: int, tile_bytes: int) -> NDArray[np.int64]:
+    """The bounds of `least` to `most` ranges of rows, int64[ranges + 1], of about so many additions each.
+
+    They become smaller, so that workers who take one after the other end at about the same time.
+    """
+    work = row_work(cost, tile_bytes)
+    return balance(work, min(max(least, -(-int(work.sum()) // additions)), most), taper=True)
+
+
+def _as_bits(cost: Cost) -> NDArray[np.float64]:
     """What each rank's row costs as bits, float64[I]."""
-    return np.arange(ranked.order.size, dtype=np.float64) * (_words(ranked) * _per_word())
+    return np.arange(cost.additions.size, dtype=np.float64) * (_words(cost) * _per_word())
 
 
-def _words(ranked: Ranked) -> int:
+def _words(cost: Cost) -> int:
     """How many words a bit for each user takes."""
-    return (ranked.user_ptr.size + 62) // 64
+    return (cost.users + 63) // 64
 
 
 def _per_word() -> float:

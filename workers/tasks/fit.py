@@ -1,7 +1,9 @@
 """The fit: what split, chunk and reduce do for the build of a model."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Half a second of the build: far within a task's deadline, for a batch thread too that stands back while all cores are
-# busy. Each task has lists for all of its columns, so that many tasks cost more than few.
-WORK_PER_TASK = 600_000_000
+# Half a second of the build, in the first tasks more and in the last ones less: far within a task's deadline, for a
+# batch thread too that stands back while all cores are busy. Each task has lists for all of its columns, so that many
+# tasks cost more than few.
+WORK_PER_TASK = 520_000_000
 MOST_TASKS = 500
 BYTES_PER_MB = 1_000_000
 
@@ -52,21 +55,28 @@ PART: Codec[PartBody] = Codec(PartBody)
 
 
 async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
-    """The row ranges of a fit's chunk tasks, of about equal work; none when the model is there already."""
+    """The row ranges of a fit's chunk tasks; none when the model is there already.
+
+    What the rows cost is estimated, as all workers wait for this; each lays out the snapshot when it has a task.
+    """
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await runtime.load(_kernels_for(snapshot))
-    from workers.building import plan_rows
+    await runtime.load(_import_planning)
+    from workers.kernels.work import are_counted, estimated_cost, plan_rows
 
     least, tile_bytes = runtime.settings.tasks_per_job, runtime.settings.tile_mb * BYTES_PER_MB
-    try:
-        counting = await runtime.kernel("batch", lambda stop: runtime.layouts.counting(snapshot, config, stop))
-        bounds = await runtime.in_thread(lambda: plan_rows(counting, least, MOST_TASKS, WORK_PER_TASK, tile_bytes))
-    finally:
-        # All chunk tasks may go to other workers.
-        runtime.layouts.counted()
-    return Plan(bounds.tolist())
+
+    def plan() -> Plan:
+        counted = are_counted(config, snapshot.item_weights is not None)
+        cost = estimated_cost(snapshot.item_ptr, snapshot.user_ptr, snapshot.user_items, counted)
+        return Plan(plan_rows(cost, least, MOST_TASKS, WORK_PER_TASK, tile_bytes).tolist())
+
+    return await runtime.in_thread(plan)
+
+
+def _import_planning() -> None:
+    import_module("workers.kernels.work")
 
 
 def _import_kernels() -> None:
@@ -116,7 +126,8 @@ async def join_fit(
     from workers.building import join_tiles
 
     names = [part.name for part in stored if isinstance(part, Part)]
-    parts = await runtime.in_thread(lambda: [_read_part(runtime.store, name) for name in names])
+    reading = (runtime.in_thread(partial(_read_part, runtime.store, name)) for name in names)
+    parts = await asyncio.gather(*reading)
     tiles = [part for part in parts if part is not None]
     if len(tiles) < len(parts):
         return [index for index, part in enumerate(parts) if part is None], b""

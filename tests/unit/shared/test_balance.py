@@ -35,3 +35,9 @@ def test_no_parts_cannot_be_asked_for() -> None:
     """Less than one part would leave work undone."""
     with pytest.raises(ValueError, match="0 parts"):
         balance(np.ones(3, np.int64), 0)
+
+
+def test_ranges_that_taper_become_smaller() -> None:
+    """From one and a half shares to less than half of one."""
+    assert np.diff(balance(np.ones(100, np.int64), 5, taper=True)).tolist() == [29, 25, 21, 17, 8]
+    assert np.diff(balance(np.ones(3, np.int64), 5, taper=True)).tolist() == [1, 1, 1]

@@ -9,9 +9,10 @@ import pytest
 from shared.model_config import ModelConfig
 from tests.building import build, flag, ranked_of, same_bytes, weighting_of
 from tests.interactions import random_interactions
-from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles, plan_rows
+from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles
 from workers.kernels.build import Tile, build_tile
 from workers.kernels.keep import SPARE
+from workers.kernels.work import cost_of, plan_rows
 
 DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
 K = 7
@@ -29,7 +30,7 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
     """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
     config = ModelConfig(similarity, K)  # type: ignore[arg-type]
     counting, tiles = counting_of(config), []
-    bounds = plan_rows(counting, 3, 3, 1, columns * BYTES)
+    bounds = plan_rows(cost_of(*counting), 3, 3, 1, columns * BYTES)
     assert len(bounds) == 4
     for first, last in pairwise(bounds.tolist()):
         tile = build_tiles(counting, first, last, K, columns * BYTES, flag())

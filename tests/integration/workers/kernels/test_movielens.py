@@ -17,7 +17,7 @@ from tests.movielens import read_movielens
 from tests.reference import reference_lists, reference_rows, reference_similarities
 from workers.kernels.join import Matrix
 from workers.kernels.merge import merge
-from workers.kernels.work import bit_ranks, row_work
+from workers.kernels.work import bit_ranks, cost_of, row_work
 
 # One of each similarity, and those with parameters that no other test has on data of this size.
 CLOSE = (
@@ -58,8 +58,8 @@ def test_model_and_lists_of_everybody_are_the_reference_bit_for_bit(data: Intera
     config = ModelConfig()
     weighting = weighting_of(data, config)
     ranked = ranked_of(data, weighting)
-    assert 0 < bit_ranks(ranked, weighting, BIT_BYTES) < data.n_items
-    cuts = balance(row_work(ranked, weighting, BIT_BYTES), 7).tolist()
+    assert 0 < bit_ranks(cost_of(ranked, weighting), BIT_BYTES) < data.n_items
+    cuts = balance(row_work(cost_of(ranked, weighting), BIT_BYTES), 7).tolist()
     matrix = build(data, config, cuts, (1000, 3000))
     expected = reference_rows(*data.arrays, neighbours=100)
     assert same_bytes(matrix, expected)

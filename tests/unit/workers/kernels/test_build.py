@@ -36,7 +36,7 @@ from tests.reference import reference_rows
 from workers.kernels.build import Tile, build_tile
 from workers.kernels.join import Matrix
 from workers.kernels.pair import compare
-from workers.kernels.work import bit_ranks
+from workers.kernels.work import bit_ranks, cost_of
 
 CUTS = st.lists(st.integers(0, 10), max_size=4)
 
@@ -127,7 +127,7 @@ def test_a_larger_model_is_the_reference_bit_for_bit(neighbours: int, weighted: 
     """K of one, in the middle, and more than there are items."""
     data = random_interactions(6, n_users=150, n_items=500, n_pairs=6000, weighted=weighted)
     wanted = cosine(neighbours, 2.5)
-    ranks = bit_ranks(ranked_of(data, weighting_of(data, wanted)), weighting_of(data, wanted), BIT_BYTES)
+    ranks = bit_ranks(cost_of(ranked_of(data, weighting_of(data, wanted)), weighting_of(data, wanted)), BIT_BYTES)
     assert (ranks == 0) if weighted else (10 < ranks < 490), counting
     assert same_bytes(build(data, wanted, (150,)), reference_rows(*data.arrays, **wanted.facts()))
 
