@@ -77,17 +77,26 @@ def ranked_of(data: Interactions, weighting: Weighting) -> Ranked:
     return ranked
 
 
+def no_floors(data: Interactions) -> NDArray[np.float32]:
+    """What is known of the items before there is a tile."""
+    return np.zeros(data.n_items, np.float32)
+
+
 def tiles_of(
     data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()
 ) -> Iterator[Tile]:
-    """The tiles of all pairs, with cuts between rows and between columns; some may be empty."""
+    """The tiles of all pairs, with cuts between rows and between columns; some may be empty.
+
+    Each knows what those before it have found.
+    """
     weighting = weighting_of(data, config)
-    ranked = ranked_of(data, weighting)
+    ranked, floors = ranked_of(data, weighting), no_floors(data)
     for first, last in pairwise([0, *sorted(rows), data.n_items]):
         for low, high in pairwise([0, *sorted(columns), data.n_items]):
             tile = build_tile(
                 ranked,
                 weighting,
+                floors,
                 first,
                 last,
                 low,

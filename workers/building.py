@@ -25,10 +25,15 @@ BYTES_PER_PLACE, BYTES_PER_COLUMN = 8, 40
 
 
 class Counting(NamedTuple):
-    """What the tiles of a model are built from."""
+    """What the tiles of a model are built from, and what is learned on the way.
+
+    `floors` float32[I] has for each rank what a similarity must have at least to be among the item's best: the K-th
+    best that any tile has brought. What is below that on no account needs to be brought, whoever brings those K.
+    """
 
     ranked: Ranked
     weighting: Weighting
+    floors: NDArray[np.float32]
 
 
 def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> Counting | None:
@@ -36,7 +41,7 @@ def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) ->
     weighting = weigh(config, snapshot.item_ptr, snapshot.item_users, snapshot.item_weights, snapshot.user_ptr)
     weights = weighting.item_weights if weighting.item_weights.size else None
     ranked = rank(snapshot.item_ptr, snapshot.item_users, weights, snapshot.user_ptr, stop=stop)
-    return None if ranked is None else Counting(ranked, weighting)
+    return None if ranked is None else Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32))
 
 
 def build_tiles(

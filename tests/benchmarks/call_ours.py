@@ -45,7 +45,7 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
     weighting = weigh(config, arrays.item_ptr, item_users, None, arrays.user_ptr)
     ranked = rank(arrays.item_ptr, item_users, None, arrays.user_ptr, stop=NEVER)
     assert ranked is not None
-    counting = Counting(ranked, weighting)
+    counting = Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32))
 
     def tiles(rows: tuple[int, int]) -> Tile:
         tile = build_tiles(counting, *rows, NEIGHBOURS, TILE_BYTES, NEVER)

@@ -56,6 +56,7 @@ class Tile(NamedTuple):
 def build_tile(
     ranked: Ranked,
     weighting: Weighting,
+    floors: NDArray[np.float32],
     first: Index,
     last: Index,
     low: Index,
@@ -67,10 +68,12 @@ def build_tile(
 ) -> Tile | None:
     """The best `neighbours` of each item over the pairs of ranks first..last-1 with those of low..high-1 before them.
 
-    Items counted as bits take at most `bit_bytes`, which has no say in the result. None if `stop`, uint8[1], was set
-    before they were done; another thread sets it. The formula runs in float64 and is
-    rounded once to float32; lists are judged on that: the highest above zero, the smaller index first at a tie. What
-    is surely not among an item's best over all tiles may be missing.
+    `floors` float32[I] has for each rank what none of its item's best over all tiles is below, zeros where nothing is
+    known; what this tile tells of that is put there. Items counted as bits take at most `bit_bytes`, which has no say
+    in the result. None if `stop`, uint8[1], was set before they were done; another thread sets it.
+
+    The formula runs in float64 and is rounded once to float32; lists are judged on that: the highest above zero, the
+    smaller index first at a tie. What is surely not among an item's best over all tiles may be missing.
 
     Raises ValueError for ranks outside the items, or fewer than 1 neighbours.
     """
@@ -85,22 +88,24 @@ def build_tile(
     starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.concatenate((row_room, column_room)))))
     counts = np.zeros(starts.size - 1, np.uint32)
     items, values = np.empty(starts[-1], np.uint32), np.empty(starts[-1], np.float32)
+    column_floors = floors[low:high].copy()
     order, rows, columns = ranked.order, weighting.row_terms, weighting.column_terms
     filled = _build(
         *ranked[:8],
         *(weighting.formula, weighting.user_factors, rows[order], columns[order], rows is not columns),
         *(weighting.shrink, weighting.power, weighting.users),
         *(first, last, low, high, min(bit_ranks(cost_of(ranked, weighting), bit_bytes), last), neighbours),
-        *(starts, counts, items, values, stop),
+        *(starts, counts, items, values, column_floors, stop),
     )
     if filled < 0:
         return None
+    np.maximum(floors[low:high], column_floors, out=floors[low:high])
     owners = np.concatenate((order[first:last], order[low:high]))
     # Copies, so that the unused rest of the arrays is not kept alive.
     return Tile(owners, counts, items[:filled].copy(), values[:filled].copy())
 
 
-@compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64))
+@compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64), inner=True)
 def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDArray[np.float32], at: Index) -> bool:
     """Round n similarities, raised to a power, to float32 values from `at` on; False if none is above zero."""
     if exponent != 1.0:
@@ -130,7 +135,7 @@ SUMS = types.NamedTuple([WRITE_UINT16, WRITE_UINT32, WRITE_FLOAT64, WRITE_UINT32
 BITS, NARROW, WIDE, WEIGHED = range(4)
 
 
-@compiled(types.int64(SUMS, types.boolean, types.uint64))
+@compiled(types.int64(SUMS, types.boolean, types.uint64), inner=True)
 def _kind(sums: Sums, is_bits: bool, users: Index) -> int:
     """Which of the sums those of a row are, whose item has so many users."""
     if sums.weighed.size > 0:
@@ -140,7 +145,7 @@ def _kind(sums: Sums, is_bits: bool, users: Index) -> int:
     return WIDE if users > MOST_16_BITS else NARROW
 
 
-@compiled(types.boolean(SUMS, types.int64, types.uint64, types.uint64, WRITE_FLOAT64))
+@compiled(types.boolean(SUMS, types.int64, types.uint64, types.uint64, WRITE_FLOAT64), inner=True)
 def _take(sums: Sums, kind: int, at: Index, n: Index, dots: NDArray[np.float64]) -> bool:
     """Move n sums from `at` on into `dots`; False where there is nothing but zeros."""
     if kind == BITS:
@@ -155,7 +160,7 @@ def _summing(ranks: Any) -> Any:
     return types.boolean(SUMS, types.int64, *row, READ_FLOAT32, READ_FLOAT32, READ_FLOAT32, READ_UINT8)
 
 
-@compiled(_summing(READ_UINT16), later=[_summing(READ_UINT32)])
+@compiled(_summing(READ_UINT16), later=[_summing(READ_UINT32)], inner=True)
 def _add_up(
     sums: Sums,
     kind: int,
@@ -189,7 +194,7 @@ def _building(ranks: Any) -> Any:
         *(types.FunctionType(FORMULA), READ_FLOAT32, READ_FLOAT64, READ_FLOAT64, types.boolean),
         *(types.float64, types.float64, types.float64),
         *(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64, types.int64),
-        *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, READ_UINT8),
+        *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT32, READ_UINT8),
     )
 
 
@@ -221,6 +226,7 @@ def _build(
     counts: NDArray[np.uint32],
     items: NDArray[np.uint32],
     values: NDArray[np.float32],
+    floors: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> int:
     """Fill the lists of rows and columns, which begin at `starts`, and return how much they hold; -1 if stopped."""
@@ -237,7 +243,7 @@ def _build(
     bits = np.zeros(bit_rows * words, np.uint64)
     set_bits(order, item_ptr, item_users, min(bit_ranks, bit_rows), words, bits)
     dots, similar, block = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float32)
-    row_values, floors = np.empty(width + BLOCK, np.float32), np.zeros(width, np.float32)
+    row_values = np.empty(width + BLOCK, np.float32)
     maxima, scratch = np.empty((width + BLOCK) // GROUP, np.float32), np.empty((width + BLOCK) // GROUP, np.float32)
     gathered, gathered_items = np.empty(width + BLOCK, np.float32), np.empty(width + BLOCK, np.uint32)
     for row in range(first, last):
@@ -273,5 +279,5 @@ def _build(
         counts[row - first] = kept
         if kept == neighbours and low <= row < high:
             # Whatever a less popular item brings to this one as a column has these K to compete with.
-            floors[row - low] = least_of(values, list_begin, kept)
-    return finish(rows, starts, counts, items, values, neighbours)
+            floors[row - low] = max(floors[row - low], least_of(values, list_begin, kept))
+    return finish(first, rows, low, starts, counts, items, values, neighbours, floors)

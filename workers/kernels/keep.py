@@ -24,7 +24,7 @@ ONE, NONE = np.uint64(1), np.float32(0.0)
 SPARE = 2
 
 
-@compiled(types.void(WRITE_FLOAT32, types.uint64, types.uint64, WRITE_FLOAT32))
+@compiled(types.void(WRITE_FLOAT32, types.uint64, types.uint64, WRITE_FLOAT32), inner=True)
 def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray[np.float32]) -> None:
     """Put down the largest of each group of a block, of which n values from `at` on are there, and zeros then."""
     for k in range(n, BLOCK):
@@ -36,7 +36,7 @@ def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray
         maxima[group] = largest
 
 
-@compiled(types.float32(READ_FLOAT32, types.int64, types.int64))
+@compiled(types.float32(READ_FLOAT32, types.int64, types.int64), inner=True)
 def least_of(values: NDArray[np.float32], begin: Index, size: int) -> float:
     """The least of some values."""
     least = values[begin]
@@ -49,7 +49,8 @@ def least_of(values: NDArray[np.float32], begin: Index, size: int) -> float:
     types.void(
         *(READ_FLOAT32, types.uint64, types.uint64, types.uint32, types.int64, types.uint64),
         *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT32),
-    )
+    ),
+    inner=True,
 )
 def keep_columns(
     block: NDArray[np.float32],
@@ -89,7 +90,8 @@ def keep_columns(
     types.int64(
         *(READ_FLOAT32, READ_FLOAT32, types.int64, READ_UINT32, types.uint64, types.int64),
         *(WRITE_FLOAT32, WRITE_FLOAT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, types.int64),
-    )
+    ),
+    inner=True,
 )
 def keep_row(
     row_values: NDArray[np.float32],
@@ -127,22 +129,64 @@ def keep_row(
     return size
 
 
-@compiled(types.int64(types.int64, READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, types.int64))
-def finish(
+LISTS = (READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, types.int64, WRITE_FLOAT32)
+
+
+@compiled(types.void(types.uint64, types.uint64, types.uint64, *LISTS), inner=True)
+def _raise_floors(
+    first: Index,
     rows: Index,
+    low: Index,
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
     items: NDArray[np.uint32],
     values: NDArray[np.float32],
     neighbours: int,
+    floors: NDArray[np.float32],
+) -> None:
+    """Keep the best K of each column, and raise its floor to the K-th best of those and of its own row's."""
+    columns = np.uint64(floors.size)
+    # A row has no more places than there are columns, and a column no more than there are rows.
+    best = np.empty(rows + columns, np.float32)
+    for column in range(columns):
+        begin = starts[rows + column]
+        size = select_best(values, items, begin, counts[rows + column], neighbours)
+        counts[rows + column] = size
+        for n in range(size):
+            best[n] = values[begin + n]
+        if first <= low + column < first + rows:
+            begin = starts[low + column - first]
+            for n in range(counts[low + column - first]):
+                best[size] = values[begin + n]
+                size += 1
+        if size >= neighbours:
+            floors[column] = max(floors[column], nth_largest(best, size, neighbours))
+
+
+@compiled(types.int64(types.uint64, types.uint64, types.uint64, *LISTS), inner=True)
+def finish(
+    first: Index,
+    rows: Index,
+    low: Index,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.uint32],
+    items: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    neighbours: int,
+    floors: NDArray[np.float32],
 ) -> int:
-    """Keep the best of the columns, move all lists together, one after the other, and return how much they hold."""
-    filled = 0
-    for owner in range(counts.size):
-        begin = starts[owner]
+    """Move what is not below the floors together, list after list, and return how much that is."""
+    _raise_floors(first, rows, low, starts, counts, items, values, neighbours, floors)
+    filled, columns = 0, np.uint64(floors.size)
+    for owner in range(rows + columns):
+        begin, kept, floor = starts[owner], filled, NONE
         if owner >= rows:
-            counts[owner] = select_best(values, items, begin, counts[owner], neighbours)
+            floor = floors[owner - rows]
+        elif low <= first + owner < low + columns:
+            floor = floors[first + owner - low]
         for at in range(begin, begin + counts[owner]):
-            items[filled], values[filled] = items[at], values[at]
-            filled += 1
+            if values[at] >= floor:
+                items[filled], values[filled] = items[at], values[at]
+                filled += 1
+        counts[owner] = filled - kept
     return filled

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shared.model_config import ModelConfig
-from tests.building import BIT_BYTES, ranked_of, weighting_of
+from tests.building import BIT_BYTES, no_floors, ranked_of, weighting_of
 from tests.interactions import Interactions, everything
 from tests.world import Hand
 from workers.engine.outcomes import NotNowError
@@ -39,7 +39,10 @@ def build(data: Interactions, stop: Any) -> Any:
     """Half as long, of weighted items that everybody has had."""
     weighting = weighting_of(data, ModelConfig())
     return build_tile(
-        ranked_of(data, weighting), weighting, 0, SIZE, 0, SIZE, neighbours=9, bit_bytes=BIT_BYTES, stop=stop
+        *(ranked_of(data, weighting), weighting, no_floors(data), 0, SIZE, 0, SIZE),
+        neighbours=9,
+        bit_bytes=BIT_BYTES,
+        stop=stop,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.model_config import ModelConfig
-from tests.building import build, flag, ranked_of, same_bytes, weighting_of
+from tests.building import build, flag, no_floors, ranked_of, same_bytes, weighting_of
 from tests.interactions import random_interactions
 from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles
 from workers.kernels.build import Tile, build_tile
@@ -21,7 +21,7 @@ BYTES = BYTES_PER_PLACE * SPARE * K + BYTES_PER_COLUMN
 
 def counting_of(config: ModelConfig) -> Counting:
     weighting = weighting_of(DATA, config)
-    return Counting(ranked_of(DATA, weighting), weighting)
+    return Counting(ranked_of(DATA, weighting), weighting, no_floors(DATA))
 
 
 @pytest.mark.parametrize("columns", [1, 30, 199, 1000])
@@ -30,7 +30,7 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
     """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
     config = ModelConfig(similarity, K)  # type: ignore[arg-type]
     counting, tiles = counting_of(config), []
-    bounds = plan_rows(cost_of(*counting), 3, 3, 1, columns * BYTES)
+    bounds = plan_rows(cost_of(counting.ranked, counting.weighting), 3, 3, 1, columns * BYTES)
     assert len(bounds) == 4
     for first, last in pairwise(bounds.tolist()):
         tile = build_tiles(counting, first, last, K, columns * BYTES, flag())
@@ -62,7 +62,7 @@ def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch
     widths = []
 
     def tile(*arguments: Any, **options: Any) -> Tile | None:
-        widths.append(arguments[5] - arguments[4])
+        widths.append(arguments[6] - arguments[5])
         return build_tile(*arguments, **options)
 
     monkeypatch.setattr("workers.building.build_tile", tile)

@@ -66,10 +66,19 @@ def model_and_lists(arrays: dict[str, NDArray[Any]], config: ModelConfig, *, wei
     ranked = rank(item_ptr, item_users, weights, user_ptr, stop=stop)
     assert ranked is not None
     items = item_ptr.size - 1
-    tiles = []
+    tiles, floors = [], np.zeros(items, np.float32)
     for (first, last), (low, high) in product(pairwise((0, 3, 150, items)), pairwise((0, 0, 1, 80, items))):
         tile = build_tile(
-            ranked, weighting, first, last, low, high, neighbours=config.neighbours, bit_bytes=1_000_000, stop=stop
+            ranked,
+            weighting,
+            floors,
+            first,
+            last,
+            low,
+            high,
+            neighbours=config.neighbours,
+            bit_bytes=1_000_000,
+            stop=stop,
         )
         assert tile is not None
         tiles.append(tile)

@@ -1,6 +1,7 @@
 """Tests of the kernels that build a model out of tiles."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from threading import Timer
 
@@ -19,6 +20,7 @@ from tests.building import (
     flag,
     join,
     label,
+    no_floors,
     ranked_of,
     same_bytes,
     tiles_of,
@@ -67,7 +69,10 @@ def checkerboard(size: int) -> Interactions:
 def tile(data: Interactions, bounds: tuple[int, int, int, int], neighbours: int = 3, stop: int = 0) -> Tile | None:
     weighting = weighting_of(data, cosine(neighbours))
     return build_tile(
-        ranked_of(data, weighting), weighting, *bounds, neighbours=neighbours, bit_bytes=BIT_BYTES, stop=flag(stop)
+        *(ranked_of(data, weighting), weighting, no_floors(data), *bounds),
+        neighbours=neighbours,
+        bit_bytes=BIT_BYTES,
+        stop=flag(stop),
     )
 
 
@@ -106,6 +111,41 @@ def test_tiles_cut_anywhere_give_the_same_model_in_any_order(
     tiles = list(tiles_of(data, wanted, inside(rows, data), inside(columns, data)))
     random.shuffle(tiles)
     assert same_bytes(join(tiles, data, wanted), build(data, wanted))
+
+
+@given(
+    data=small_interactions(),
+    config=st.sampled_from(CONFIGS),
+    rows=CUTS,
+    knowing=st.lists(st.integers(0, 2)),
+    random=st.randoms(),
+)
+def test_what_tiles_know_of_others_changes_no_model(
+    data: Interactions, config: ModelConfig, rows: list[int], knowing: list[int], random: Random
+) -> None:
+    """Processes build them in any order, and some anew when another one has learned from what is lost."""
+    wanted = limited(config, 3)
+    weighting = weighting_of(data, wanted)
+    ranked, known = ranked_of(data, weighting), [no_floors(data) for _ in range(3)]
+    spans = list(pairwise([0, *sorted(inside(rows, data)), data.n_items]))
+    random.shuffle(spans)
+    found = {}
+    for number, (first, last) in enumerate(spans + spans[:2]):
+        floors = known[knowing[number] if number < len(knowing) else 0]
+        found[first, last] = build_tile(
+            *(ranked, weighting, floors, first, last, 0, data.n_items), neighbours=3, bit_bytes=BIT_BYTES, stop=flag()
+        )
+    tiles = [tile for tile in found.values() if tile is not None]
+    assert same_bytes(join(tiles, data, wanted), build(data, wanted))
+
+
+def test_a_tile_brings_nothing_that_others_have_shown_to_be_too_little() -> None:
+    """One that comes after others is smaller than it would be alone."""
+    data = random_interactions(6, n_users=150, n_items=500, n_pairs=20_000)
+    sizes = [tile.items.size for tile in tiles_of(data, cosine(5), (200,))]
+    alone = tile(data, (200, 500, 0, 500), neighbours=5)
+    assert alone is not None
+    assert sizes[1] < alone.items.size
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -216,7 +256,9 @@ def test_the_stop_flag_is_read_while_a_tile_is_under_way(
     ranked, stop = ranked_of(data, weighting), flag()
     timer = Timer(0.05, stop.fill, [1])
     timer.start()
-    found = build_tile(ranked, weighting, 0, 2000, 0, 2000, neighbours=10, bit_bytes=BIT_BYTES, stop=stop)
+    found = build_tile(
+        ranked, weighting, no_floors(data), 0, 2000, 0, 2000, neighbours=10, bit_bytes=BIT_BYTES, stop=stop
+    )
     timer.join()
     assert found is None
 
