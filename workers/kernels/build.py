@@ -198,7 +198,7 @@ def _building(ranks: Any) -> Any:
     )
 
 
-@compiled(_building(READ_UINT16), later=[_building(READ_UINT32)])
+@compiled(_building(READ_UINT16), later=[_building(READ_UINT32)], allocates=True)
 def _build(
     order: NDArray[np.uint32],
     item_ptr: NDArray[np.int64],

@@ -45,7 +45,9 @@ _inner: list[tuple[Any, object]] = []
 _lock = Lock()
 
 
-def compiled(*signatures: object, later: Iterable[object] = (), inner: bool = False) -> Callable[[F], F]:
+def compiled(
+    *signatures: object, later: Iterable[object] = (), inner: bool = False, allocates: bool = False
+) -> Callable[[F], F]:
     """Compile a function for these signatures when its module is imported, or load it from numba's disk cache.
 
     What few will ever need may come `later`, with `compile_rest`. What only other kernels call is `inner`: those hold
@@ -53,12 +55,14 @@ def compiled(*signatures: object, later: Iterable[object] = (), inner: bool = Fa
 
     The GIL is released, and neither fast-math nor threads inside a kernel are used: the order of additions is part of
     the result, and so is each rounding. Division by zero gives what IEEE 754 says instead of an exception, without
-    which no loop that divides could use vectors.
+    which no loop that divides could use vectors. References to arrays are not counted, which a call in an inner loop
+    would pay for each time; so a kernel that makes arrays has to say that it `allocates`.
     """
 
     def compile_now(function: F) -> F:
-        now = None if inner else list(signatures)
-        kernel = njit(now, nogil=True, cache=True, error_model="numpy")(function)
+        # A mapping, as type checkers are not told of `_nrt`, numba's option for the counting of references.
+        options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": allocates}
+        kernel = njit(None if inner else list(signatures), **options)(function)
         if inner:
             _inner.extend((kernel, signature) for signature in signatures)
         _later.extend((kernel, signature) for signature in later)

@@ -69,7 +69,7 @@ def power(x: float, exponent: float) -> float:
     return x if exponent == 1.0 else exp(exponent * log(x))
 
 
-@compiled(types.float64[::1](READ_FLOAT64))
+@compiled(types.float64[::1](READ_FLOAT64), allocates=True)
 def logs(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """The natural logarithms of numbers above zero, float64[n]."""
     found = np.empty(numbers.size, np.float64)
@@ -78,7 +78,7 @@ def logs(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-@compiled(types.float64[::1](READ_FLOAT64, types.float64))
+@compiled(types.float64[::1](READ_FLOAT64, types.float64), allocates=True)
 def powers(numbers: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     """Numbers to the power of an exponent, float64[n]; 0 stays 0."""
     found = np.zeros(numbers.size, np.float64)

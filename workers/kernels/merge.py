@@ -74,7 +74,8 @@ def merge(partials: Sequence[Partial], length: int) -> Partial:
     types.int64(
         *(READ_UINT32, READ_UINT32, READ_FLOAT32, READ_UINT32, types.int64[::1], types.int64),
         *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32),
-    )
+    ),
+    allocates=True,
 )
 def _merge(
     counts: NDArray[np.uint32],

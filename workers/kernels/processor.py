@@ -36,5 +36,24 @@ def _prefetch(_typing: Any, array: Any, at: Any) -> Any:
     return types.void(array, at), generate
 
 
+def _keep_larger(_typing: Any, kept: Any, at: Any, array: Any, begin: Any) -> Any:
+    """Let each of kept[at : at + 8], float64, be the larger one of itself and the one beside it in array[begin:]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        eight = ir.VectorType(ir.DoubleType(), 8)
+
+        def eight_from(number: int) -> Any:
+            data = context.make_array(signature.args[number])(context, builder, arguments[number]).data
+            return builder.bitcast(builder.gep(data, [arguments[number + 1]]), eight.as_pointer())
+
+        place = eight_from(0)
+        old, new = builder.load(place, align=8), builder.load(eight_from(2), align=8)
+        builder.store(builder.select(builder.fcmp_ordered(">", new, old), new, old), place, align=8)
+        return context.get_dummy_value()
+
+    return types.void(kept, at, array, begin), generate
+
+
 popcount: Any = intrinsic(_popcount)
 prefetch: Any = intrinsic(_prefetch)
+keep_larger: Any = intrinsic(_keep_larger)

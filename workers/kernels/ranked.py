@@ -86,7 +86,7 @@ def _ranking(ranks: Any) -> Any:
     )
 
 
-@compiled(_ranking(WRITE_UINT16), later=[_ranking(WRITE_UINT32)])
+@compiled(_ranking(WRITE_UINT16), later=[_ranking(WRITE_UINT32)], allocates=True)
 def _rank(
     order: NDArray[np.uint32],
     item_ptr: NDArray[np.int64],

@@ -1,42 +1,42 @@
 """Scores candidates for a block of users: adds up, leaves out what was had, keeps the best, says why; in one pass."""
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from workers.kernels import candidates as layout
 from workers.kernels.candidates import Candidates
 from workers.kernels.compiled import (
     READ_FLOAT32,
-    READ_FLOAT64,
     READ_INT64,
     READ_UINT8,
-    READ_UINT16,
     READ_UINT32,
     WRITE_FLOAT32,
     WRITE_FLOAT64,
     WRITE_INT64,
-    WRITE_UINT8,
     WRITE_UINT32,
+    WRITE_UINT64,
     Index,
-    Ranks,
     compiled,
 )
 from workers.kernels.merge import Partial
-from workers.kernels.processor import prefetch
+from workers.kernels.processor import keep_larger, prefetch
 from workers.kernels.ranking import keep_best, nth_largest
 
 # How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
 # are paid beside that.
 ADDITIONS_PER_MS = 600_000
-# Sums are looked at in blocks: all those of the head, and of the tail those to which something was added.
-BLOCK, BLOCK_SHIFT = np.uint64(64), np.uint64(6)
-HEAD = np.uint64(2048)
-# Rows lie far from each other: they are fetched some items ahead, as many lines of the cache as 100 entries fill.
-AHEAD = np.uint64(3)
-RANK_LINES, RANKS_A_LINE = 3, np.uint64(32)
-VALUE_LINES, VALUES_A_LINE = 7, np.uint64(16)
+# The sums of the head are looked at in lanes, of which a processor takes some at a time.
+HEAD, LANES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
+GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
+ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+RANK_BITS, RANK, LOWER_HALF = layout.RANK_BITS, np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
+# Rows lie far from each other: some items ahead they are fetched, as many lines of the cache as 100 entries take, and
+# still further ahead where they lie.
+AHEAD, FAR_AHEAD = np.uint64(6), np.uint64(12)
+LINES, WORDS_A_LINE = 11, np.uint64(8)
 # A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
 SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
 
@@ -73,7 +73,7 @@ def score_users(
     scores = np.empty(items.size, np.float32)
     reasons = np.zeros(items.size, np.uint32)
     filled = _score(
-        *candidates,
+        *(candidates, candidates.words.view(np.float32), _scratch(candidates)),
         *(user_ptr, user_items, np.empty(0, np.float32) if user_weights is None else user_weights),
         *(min(length, candidates.order.size), exclude_history, with_reasons),
         *(counts, items, scores, reasons, stop),
@@ -84,221 +84,170 @@ def score_users(
     return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
 
 
-def _bisecting(ranks: Any) -> Any:
-    return types.uint64(ranks, types.uint64, types.uint64)
+class Scratch(NamedTuple):
+    """What users are scored with, one after the other.
 
-
-@compiled(_bisecting(READ_UINT16), later=[_bisecting(READ_UINT32)])
-def _tail(row_ranks: Ranks, low: Index, high: Index) -> Index:
-    """The first place of a row, low..high, that is not in the head."""
-    while low < high:
-        middle = (low + high) >> np.uint64(1)
-        if np.uint64(row_ranks[middle]) < HEAD:
-            low = middle + np.uint64(1)
-        else:
-            high = middle
-    return low
-
-
-def _adding(ranks: Any) -> Any:
-    row = (ranks, READ_FLOAT32, types.uint64, types.uint64, types.uint64)
-    return types.void(*row, types.float64, WRITE_FLOAT64, WRITE_UINT8)
-
-
-@compiled(_adding(READ_UINT16), later=[_adding(READ_UINT32)])
-def _add_row(
-    row_ranks: Ranks,
-    row_values: NDArray[np.float32],
-    begin: Index,
-    tail: Index,
-    end: Index,
-    weight: float,
-    sums: NDArray[np.float64],
-    touched: NDArray[np.uint8],
-) -> None:
-    """Add a row's values times a weight to the sums of its candidates, and mark the blocks of those behind the head."""
-    if weight == 1.0:
-        for at in range(begin, tail):
-            sums[np.uint64(row_ranks[at])] += np.float64(row_values[at])
-    else:
-        for at in range(begin, tail):
-            # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
-            sums[np.uint64(row_ranks[at])] += weight * np.float64(row_values[at])
-    for at in range(tail, end):
-        rank = np.uint64(row_ranks[at])
-        sums[rank] += weight * np.float64(row_values[at])
-        touched[rank >> BLOCK_SHIFT] = 1
-
-
-@compiled(types.int64(READ_INT64, types.uint64))
-def _largest(bits: NDArray[np.int64], begin: Index) -> int:
-    """The largest sum of a block, all by their bits: of numbers not below zero these are in the same order.
-
-    Of integers a processor can find the largest of many at once; of floats it may not, since one might be none.
+    Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
+    tail to which something was added; `had` float32[I] the weights of the history. All of these are 0 between users.
+    `maxima` and `ordered` float64[LANES], `items` uint32 and `scores` float32 are written anew.
     """
-    found = np.int64(0)
-    for k in range(begin, begin + BLOCK):
-        found = max(found, bits[k])
-    return found
+
+    sums: NDArray[np.float64]
+    met: NDArray[np.uint32]
+    had: NDArray[np.float32]
+    maxima: NDArray[np.float64]
+    ordered: NDArray[np.float64]
+    items: NDArray[np.uint32]
+    scores: NDArray[np.float32]
 
 
-@compiled(types.uint32(READ_INT64, READ_UINT32, READ_FLOAT32, types.int64, READ_FLOAT32, types.float64))
-def _reason(
-    column_ptr: NDArray[np.int64],
-    column_items: NDArray[np.uint32],
-    column_values: NDArray[np.float32],
-    rank: int,
-    had: NDArray[np.float32],
-    heaviest: float,
-) -> int:
-    """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
-    largest, reason = 0.0, np.uint32(0)
-    for at in range(column_ptr[rank], column_ptr[rank + 1]):
-        value = np.float64(column_values[at])
-        # Values fall from here on: not even the heaviest item could reach the largest share any more.
-        if heaviest * value < largest:
-            break
-        item = column_items[at]
-        share = np.float64(had[item]) * value
-        if share > largest or (share == largest and share > 0.0 and item < reason):
-            largest, reason = share, item
-    return reason
+def _scratch(candidates: Candidates) -> Scratch:
+    size = max(candidates.order.size, layout.HEAD)
+    return Scratch(
+        np.zeros(size, np.float64),
+        # One more, as it is written to before it is known whether another one was met.
+        np.empty(size - layout.HEAD + 1, np.uint32),
+        np.zeros(candidates.ranks.size, np.float32),
+        np.empty(int(LANES), np.float64),
+        np.empty(int(LANES), np.float64),
+        np.empty(size, np.uint32),
+        np.empty(size, np.float32),
+    )
 
 
-def _fetching(ranks: Any) -> Any:
-    return types.void(ranks, READ_FLOAT32, types.uint64)
+CANDIDATES = types.NamedTuple(
+    [WRITE_UINT32, WRITE_INT64, WRITE_INT64, WRITE_UINT64, WRITE_INT64, WRITE_UINT32, WRITE_FLOAT32], Candidates
+)
+SCRATCH = types.NamedTuple(
+    [WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32], Scratch
+)
+HISTORIES = (READ_UINT32, READ_FLOAT32)
 
 
-@compiled(_fetching(READ_UINT16), later=[_fetching(READ_UINT32)])
-def _fetch_row(row_ranks: Ranks, row_values: NDArray[np.float32], begin: Index) -> None:
-    """Have the beginning of a row brought into the cache, line by line."""
-    for line in range(RANK_LINES):
-        prefetch(row_ranks, begin + np.uint64(line) * RANKS_A_LINE)
-    for line in range(VALUE_LINES):
-        prefetch(row_values, begin + np.uint64(line) * VALUES_A_LINE)
-
-
-def _history(ranks: Any) -> Any:
-    histories = (READ_UINT32, READ_FLOAT32, types.int64, types.int64)
-    sums = (WRITE_FLOAT64, WRITE_UINT8, WRITE_FLOAT32)
-    return types.UniTuple(types.float64, 2)(READ_INT64, ranks, READ_FLOAT32, *histories, *sums, READ_UINT8)
-
-
-@compiled(_history(READ_UINT16), later=[_history(READ_UINT32)])
+@compiled(
+    types.Tuple((types.float64, types.float64, types.uint64))(
+        *(CANDIDATES, READ_FLOAT32, SCRATCH, *HISTORIES, types.uint64, types.uint64, READ_UINT8)
+    )
+)
 def _add_history(
-    row_ptr: NDArray[np.int64],
-    row_ranks: Ranks,
-    row_values: NDArray[np.float32],
+    candidates: Candidates,
+    halves: NDArray[np.float32],
+    scratch: Scratch,
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32],
     begin: Index,
     end: Index,
-    sums: NDArray[np.float64],
-    touched: NDArray[np.uint8],
-    had: NDArray[np.float32],
     stop: NDArray[np.uint8],
-) -> tuple[float, float]:
-    """Add up one user's shares by candidate, and put down what was had; the sum of the weights, and the largest.
+) -> tuple[float, float, Index]:
+    """Add up one user's shares by candidate, and put down what was had and who of the tail was met.
 
-    The sum is -1 if stopped.
+    `halves` are those of the words of the candidates. Returns the sum of the weights, -1 if stopped, the largest of
+    them, and how many were met.
     """
-    total, heaviest = 0.0, 0.0
-    for at in range(np.uint64(begin), np.uint64(end)):
+    bounds, words = candidates.bounds, candidates.words
+    sums, met, had = scratch.sums, scratch.met, scratch.had
+    total, heaviest, count = 0.0, 0.0, ZERO
+    for at in range(begin, end):
         if stop[0]:
-            return -1.0, 0.0
+            return -1.0, 0.0, count
+        if at + FAR_AHEAD < end:
+            prefetch(bounds, TWO * np.uint64(user_items[at + FAR_AHEAD]))
+        if at + AHEAD < end:
+            later = np.uint64(bounds[TWO * np.uint64(user_items[at + AHEAD])])
+            for line in range(LINES):
+                prefetch(words, later + np.uint64(line) * WORDS_A_LINE)
         item = np.uint64(user_items[at])
         weight = np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
         total += weight
         heaviest = max(heaviest, weight)
-        row_begin, row_end = np.uint64(row_ptr[item]), np.uint64(row_ptr[item + np.uint64(1)])
-        if at + AHEAD < np.uint64(end):
-            _fetch_row(row_ranks, row_values, np.uint64(row_ptr[np.uint64(user_items[at + AHEAD])]))
-        tail = _tail(row_ranks, row_begin, row_end)
-        _add_row(row_ranks, row_values, row_begin, tail, row_end, weight, sums, touched)
         had[item] = np.float32(weight)
-    return total, heaviest
+        head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
+        # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+        for k in range(head, tail, GROUP_WORDS):
+            ranks, value = words[k], TWO * (k + ONE)
+            sums[ranks & RANK] += weight * np.float64(halves[value])
+            sums[ranks >> RANK_BITS & RANK] += weight * np.float64(halves[value + ONE])
+            sums[ranks >> TWO * RANK_BITS & RANK] += weight * np.float64(halves[value + TWO])
+            sums[ranks >> THREE * RANK_BITS] += weight * np.float64(halves[value + THREE])
+        for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
+            rank = words[k] & LOWER_HALF
+            met[count] = rank
+            count += np.uint64(sums[rank] == 0.0)
+            sums[rank] += weight * np.float64(halves[TWO * k + ONE])
+    return total, heaviest, count
 
 
-@compiled(types.int64(READ_INT64, WRITE_UINT8, WRITE_UINT32, WRITE_INT64))
-def _look(
-    sums: NDArray[np.int64],
-    touched: NDArray[np.uint8],
-    visited: NDArray[np.uint32],
-    maxima: NDArray[np.int64],
-) -> int:
-    """Put down which blocks have sums, and the largest of each, and return how many they are; none is touched then."""
-    count = 0
-    for block in range(np.uint64(touched.size)):
-        # What is behind the head and was not touched is 0 throughout.
-        if block < HEAD >> BLOCK_SHIFT or touched[block]:
-            touched[block] = 0
-            visited[count], maxima[count] = block, _largest(sums, block * BLOCK)
-            count += 1
-    return count
+@compiled(types.float64(SCRATCH, types.uint64))
+def _find_maxima(scratch: Scratch, length: Index) -> float:
+    """Find the largest sum of each lane of the head, lane k being every LANES-th candidate from the k-th on.
+
+    Returns the length-th largest of them, 0 where there are not as many: no fewer candidates have as much.
+    """
+    sums, maxima, ordered = scratch.sums, scratch.maxima, scratch.ordered
+    for k in range(LANES):
+        maxima[k] = sums[k]
+    for row in range(LANES, HEAD, LANES):
+        for k in range(ZERO, LANES, AT_A_TIME):
+            keep_larger(maxima, k, sums, row + k)
+    if length > LANES:
+        return 0.0
+    for k in range(LANES):
+        ordered[k] = maxima[k]
+    return nth_largest(ordered, LANES, length)
+
+
+@compiled(types.int64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64))
+def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
+    """Gather one user's best, best first, and return how many they are; all sums are 0 then."""
+    order, sums, met, maxima = candidates.order, scratch.sums, scratch.met, scratch.maxima
+    items, scores = scratch.items, scratch.scores
+    least = np.float32(_find_maxima(scratch, length) / total)
+    floor = (np.float64(least) * SURELY_BELOW - STEP) * total
+    size = 0
+    for lane in range(LANES):
+        if maxima[lane] > 0.0 and maxima[lane] >= floor:
+            for rank in range(lane, HEAD, LANES):
+                if sums[rank] > 0.0 and sums[rank] >= floor:
+                    items[size], scores[size] = order[rank], np.float32(sums[rank] / total)
+                    size += scores[size] > np.float32(0.0)
+    for rank in range(HEAD):
+        sums[rank] = 0.0
+    for n in range(count):
+        rank = np.uint64(met[n])
+        if sums[rank] > 0.0 and sums[rank] >= floor:
+            items[size], scores[size] = order[rank], np.float32(sums[rank] / total)
+            size += scores[size] > np.float32(0.0)
+        sums[rank] = 0.0
+    return keep_best(scores, items, 0, size, length)
+
+
+@compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64))
+def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heaviest: float) -> int:
+    """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
+    rank = np.uint64(candidates.ranks[item])
+    largest, reason = 0.0, np.uint32(0)
+    for at in range(np.uint64(candidates.column_ptr[rank]), np.uint64(candidates.column_ptr[rank + ONE])):
+        value = np.float64(candidates.column_values[at])
+        # Values fall from here on: not even the heaviest item could reach the largest share any more.
+        if heaviest * value < largest:
+            break
+        source = candidates.column_items[at]
+        share = np.float64(had[source]) * value
+        if share > largest or (share == largest and share > 0.0 and source < reason):
+            largest, reason = share, source
+    return reason
 
 
 @compiled(
     types.int64(
-        *(READ_UINT32, WRITE_FLOAT64, types.float64, types.int64),
-        *(READ_UINT32, READ_FLOAT64, WRITE_FLOAT64, types.int64),
-        *(WRITE_UINT32, WRITE_FLOAT32),
-    )
-)
-def _take_best(
-    order: NDArray[np.uint32],
-    sums: NDArray[np.float64],
-    total: float,
-    length: int,
-    visited: NDArray[np.uint32],
-    maxima: NDArray[np.float64],
-    scratch: NDArray[np.float64],
-    count: int,
-    best_items: NDArray[np.uint32],
-    best_scores: NDArray[np.float32],
-) -> int:
-    """Gather one user's best, best first, and return how many they are; all sums are 0 then.
-
-    At least `length` candidates have no less than the length-th of the blocks' largest: below that none is looked at.
-    """
-    least = np.float32(0.0)
-    if count >= length:
-        for n in range(count):
-            scratch[n] = maxima[n]
-        least = np.float32(nth_largest(scratch, count, length) / total)
-    floor = (np.float64(least) * SURELY_BELOW - STEP) * total
-    size = 0
-    for n in range(count):
-        base = np.uint64(visited[n]) * BLOCK
-        if maxima[n] > 0.0 and maxima[n] >= floor:
-            for k in range(base, base + BLOCK):
-                if sums[k] > 0.0 and sums[k] >= floor:
-                    best_items[size], best_scores[size] = order[k], np.float32(sums[k] / total)
-                    size += best_scores[size] > np.float32(0.0)
-        for k in range(base, base + BLOCK):
-            sums[k] = 0.0
-    return keep_best(best_scores, best_items, 0, size, length)
-
-
-def _scoring(ranks: Any) -> Any:
-    return types.int64(
-        *(READ_UINT32, READ_INT64, READ_INT64, ranks, READ_FLOAT32),
-        *(READ_INT64, READ_UINT32, READ_FLOAT32),
-        *(READ_INT64, READ_UINT32, READ_FLOAT32),
-        *(types.int64, types.boolean, types.boolean),
+        *(CANDIDATES, READ_FLOAT32, SCRATCH, READ_INT64, *HISTORIES, types.int64, types.boolean, types.boolean),
         *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
     )
-
-
-@compiled(_scoring(READ_UINT16), later=[_scoring(READ_UINT32)])
+)
 def _score(
-    order: NDArray[np.uint32],
-    ranks: NDArray[np.int64],
-    row_ptr: NDArray[np.int64],
-    row_ranks: Ranks,
-    row_values: NDArray[np.float32],
-    column_ptr: NDArray[np.int64],
-    column_items: NDArray[np.uint32],
-    column_values: NDArray[np.float32],
+    candidates: Candidates,
+    halves: NDArray[np.float32],
+    scratch: Scratch,
     user_ptr: NDArray[np.int64],
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32],
@@ -312,32 +261,24 @@ def _score(
     stop: NDArray[np.uint8],
 ) -> int:
     """Fill the users' lists and return the number of entries, or -1 if stopped."""
-    blocks = (np.uint64(order.size) + BLOCK - np.uint64(1)) >> BLOCK_SHIFT
-    sums, touched = np.zeros(blocks * BLOCK, np.float64), np.zeros(blocks, np.uint8)
-    visited, maxima, scratch = np.empty(blocks, np.uint32), np.empty(blocks, np.float64), np.empty(blocks, np.float64)
-    gathered_items, gathered = np.empty(blocks * BLOCK, np.uint32), np.empty(blocks * BLOCK, np.float32)
-    had = np.zeros(ranks.size, np.float32)
     filled = 0
     for user in range(counts.size):
-        begin, end = user_ptr[user], user_ptr[user + 1]
-        history = (user_items, user_weights, begin, end)
-        total, heaviest = _add_history(row_ptr, row_ranks, row_values, *history, sums, touched, had, stop)
+        begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
+        total, heaviest, count = _add_history(candidates, halves, scratch, user_items, user_weights, begin, end, stop)
         if total < 0.0:
             return -1
         if exclude_history:
             for at in range(begin, end):
-                if ranks[user_items[at]] >= 0:
-                    sums[ranks[user_items[at]]] = 0.0
-        count = _look(sums.view(np.int64), touched, visited, maxima.view(np.int64))
-        size = _take_best(order, sums, total, length, visited, maxima, scratch, count, gathered_items, gathered)
+                rank = candidates.ranks[user_items[at]]
+                if rank >= 0:
+                    scratch.sums[rank] = 0.0
+        size = _take_best(candidates, scratch, total, count, np.uint64(length))
         for n in range(size):
-            best_items[filled + n], best_scores[filled + n] = gathered_items[n], gathered[n]
-        if with_reasons:
-            for n in range(filled, filled + size):
-                rank = ranks[best_items[n]]
-                best_reasons[n] = _reason(column_ptr, column_items, column_values, rank, had, heaviest)
+            best_items[filled + n], best_scores[filled + n] = scratch.items[n], scratch.scores[n]
+            if with_reasons:
+                best_reasons[filled + n] = _reason(candidates, scratch.had, scratch.items[n], heaviest)
         for at in range(begin, end):
-            had[user_items[at]] = np.float32(0.0)
+            scratch.had[user_items[at]] = np.float32(0.0)
         counts[user] = size
         filled += size
     return filled

@@ -285,7 +285,7 @@ def _squares(columns: Columns, user: Floats | None, entries: Floats | NDArray[np
     return _sums(columns.ptr, factors[columns.users]) if factors.size else columns.counts
 
 
-@compiled(types.float64[::1](READ_INT64, READ_FLOAT32))
+@compiled(types.float64[::1](READ_INT64, READ_FLOAT32), allocates=True)
 def _sums(ptr: NDArray[np.int64], weights: NDArray[np.float32]) -> Floats:
     """Each item's sum of weights, in float64 and in user order."""
     found = np.zeros(ptr.size - 1, np.float64)
@@ -295,7 +295,7 @@ def _sums(ptr: NDArray[np.int64], weights: NDArray[np.float32]) -> Floats:
     return found
 
 
-@compiled(types.float64[::1](READ_INT64, READ_FLOAT32))
+@compiled(types.float64[::1](READ_INT64, READ_FLOAT32), allocates=True)
 def _sums_of_squares(ptr: NDArray[np.int64], weights: NDArray[np.float32]) -> Floats:
     """Each item's sum of squared weights, in float64 and in user order."""
     found = np.zeros(ptr.size - 1, np.float64)

@@ -1,12 +1,14 @@
 """Tests of the layout of candidates for scoring."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.building import Model, flag
-from workers.kernels.candidates import Candidates, lay_out
+from workers.kernels.candidates import GROUP_WORDS, HEAD, Candidates, lay_out
 
 VALUES = st.sampled_from([0.25, 0.5, 1.0]) | st.floats(2.0**-149, 2.0**100, width=32)
 
@@ -34,12 +36,29 @@ def laid_out(rows: list[dict[int, float]], first: int, last: int) -> Candidates:
     return candidates
 
 
-def spans(ptr: np.ndarray, *columns: np.ndarray) -> list[list[tuple[float, ...]]]:
-    """What lies between pointers, entry by entry."""
+def columns_of(found: Candidates) -> list[list[tuple[int, float]]]:
+    """The items and values of each column."""
+    spans = pairwise(found.column_ptr.tolist())
     return [
-        list(zip(*(column[a:b].tolist() for column in columns), strict=True))
-        for a, b in zip(ptr.tolist(), ptr.tolist()[1:], strict=False)
+        list(zip(found.column_items[a:b].tolist(), found.column_values[a:b].tolist(), strict=True)) for a, b in spans
     ]
+
+
+def rows_of(found: Candidates) -> list[list[tuple[int, float]]]:
+    """The ranks and values of each row, without what makes up its last group."""
+    return [head_of(found, i) + tail_of(found, i) for i in range(found.ranks.size)]
+
+
+def head_of(found: Candidates, i: int) -> list[tuple[int, float]]:
+    groups = found.words[found.bounds[2 * i] : found.bounds[2 * i + 1]].reshape(-1, GROUP_WORDS)
+    ranks, values = groups[:, :1].copy().view(np.uint16), groups[:, 1:].copy().view(np.float32)
+    return [(rank, value) for rank, value in zip(ranks.ravel().tolist(), values.ravel().tolist(), strict=True) if value]
+
+
+def tail_of(found: Candidates, i: int) -> list[tuple[int, float]]:
+    entries = found.words[found.bounds[2 * i + 1] : found.bounds[2 * i + 2]].copy()
+    ranks, values = entries.view(np.uint32)[::2], entries.view(np.float32)[1::2]
+    return list(zip(ranks.tolist(), values.tolist(), strict=True))
 
 
 @given(rows=models(), bounds=st.tuples(st.integers(0, 9), st.integers(0, 9)))
@@ -53,17 +72,33 @@ def test_rows_and_columns_hold_what_the_model_has_of_the_range(
     order = sorted(stands, key=lambda item: (-stands[item], item))
     assert found.order.tolist() == order
     assert found.ranks.tolist() == [order.index(item) if item in stands else -1 for item in range(len(rows))]
-    expected = [sorted((order.index(item), value) for item, value in row.items() if item in stands) for row in rows]
-    assert spans(found.row_ptr, found.row_ranks, found.row_values) == expected
+    assert rows_of(found) == [
+        [(order.index(item), value) for item, value in sorted(row.items()) if item in stands] for row in rows
+    ]
     columns = [[(item, row[candidate]) for item, row in enumerate(rows) if candidate in row] for candidate in order]
     falling = [sorted(column, key=lambda entry: (-entry[1], entry[0])) for column in columns]
-    assert spans(found.column_ptr, found.column_items, found.column_values) == falling
+    assert columns_of(found) == falling
 
 
-def test_values_of_every_size_fall_in_a_column() -> None:
-    """All bits of the numbers count in their order."""
+def test_the_tail_comes_after_the_head_of_each_row() -> None:
+    """Each by index; and ranks of the tail may need more than 16 bits."""
+    size = HEAD + 70_000
+    rows = [dict.fromkeys(range(size), 0.5), dict.fromkeys(range(0, size, 7), 0.25)]
+    found = laid_out(rows + [{}] * (size - 2), 0, size)
+    ranks = {item: rank for rank, item in enumerate(found.order.tolist())}
+    for i, row in enumerate(rows):
+        expected = [(ranks[item], value) for item, value in sorted(row.items())]
+        assert head_of(found, i) == [entry for entry in expected if entry[0] < HEAD]
+        assert tail_of(found, i) == [entry for entry in expected if entry[0] >= HEAD]
+    assert max(rank for rank, _ in tail_of(found, 0)) > np.iinfo(np.uint16).max
+
+
+@pytest.mark.parametrize("size", [2, 48, 49, 3000])
+def test_values_of_every_size_fall_in_a_column(size: int) -> None:
+    """All bits of the numbers count in their order, and equal ones keep theirs."""
     rng = np.random.default_rng(1)
-    values = np.exp2(rng.uniform(-140, 120, 3000)).astype(np.float32)
+    values = np.exp2(rng.uniform(-140, 120, size)).astype(np.float32)
+    values[rng.integers(size, size=size // 2)] = 0.5
     ptr = np.arange(values.size + 1, dtype=np.int64)
     found = lay_out(ptr, np.zeros(values.size, np.uint32), values, 0, 1, stop=flag())
     assert found is not None
