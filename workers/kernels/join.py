@@ -127,7 +127,8 @@ def _put_by_row(
     types.void(
         *(READ_INT64, types.int64, types.int64, types.int64, READ_UINT32, READ_FLOAT32),
         *(WRITE_INT64, WRITE_UINT32, WRITE_FLOAT32),
-    )
+    ),
+    allocates=True,
 )
 def _keep_best(
     row_ends: NDArray[np.int64],

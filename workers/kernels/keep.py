@@ -132,7 +132,7 @@ def keep_row(
 LISTS = (READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, types.int64, WRITE_FLOAT32)
 
 
-@compiled(types.void(types.uint64, types.uint64, types.uint64, *LISTS), inner=True)
+@compiled(types.void(types.uint64, types.uint64, types.uint64, *LISTS), inner=True, allocates=True)
 def _raise_floors(
     first: Index,
     rows: Index,
