@@ -23,7 +23,7 @@ from workers.kernels.compiled import (
 )
 from workers.kernels.merge import Partial
 from workers.kernels.processor import keep_larger, prefetch
-from workers.kernels.ranking import keep_best, nth_largest
+from workers.kernels.ranking import keep_best
 
 # How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
 # are paid beside that.
@@ -191,9 +191,17 @@ def _find_maxima(scratch: Scratch, length: Index) -> float:
             keep_larger(maxima, k, sums, row + k)
     if length > LANES:
         return 0.0
+    for n in range(length):
+        ordered[n] = 0.0
+    last = length - ONE
     for k in range(LANES):
-        ordered[k] = maxima[k]
-    return nth_largest(ordered, LANES, length)
+        value, to = maxima[k], last
+        if value > ordered[last]:
+            while to > ZERO and value > ordered[to - ONE]:
+                ordered[to] = ordered[to - ONE]
+                to -= ONE
+            ordered[to] = value
+    return float(ordered[last])
 
 
 @compiled(types.int64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64))
