@@ -62,19 +62,24 @@ async def call(
     if lease is None:
         return await _run(redis, load_script(name), keys, arguments)
     lease.closing = True
-    claims_next = lease.on_closing()
+    script = load_script(name, closing=True)
     try:
-        answer = await _run(
-            redis,
-            load_script(name, closing=True),
-            [lease.queue, *keys],
-            [lease.job_id, lease.token, int(claims_next), *arguments],
-        )
+        try:
+            answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, keys, arguments))
+        except NoScriptError:
+            # The claim that was sent along came before anything has changed: there is to be another one.
+            answer = await ask(redis, "EVAL", script.text, *_closing(lease, keys, arguments))
     except BaseException:
         lease.closing = False
         raise
     lease.closed = True
     return answer
+
+
+def _closing(lease: Lease, keys: Sequence[str], arguments: Sequence[Value]) -> list[Value]:
+    """What a script is given that ends the job under a lease, at the moment at which it is sent."""
+    claims_next = lease.on_closing()
+    return [len(keys) + 1, lease.queue, *keys, lease.job_id, lease.token, int(claims_next), *arguments]
 
 
 async def _run(redis: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Value]) -> Any:

@@ -9,8 +9,10 @@ import pytest
 from arq import func
 from redis import exceptions
 
+from shared.flows import Flows
 from shared.redis.keys import job_key, leases_key, paused_key, tries_key, wake_key
-from shared.redis.scripts import ask
+from shared.redis.scripts import ask, load_script
+from shared.wire import Plan, UserSpec
 from tests.lanes import Lanes, died, until
 from workers.engine import worker as module
 
@@ -250,6 +252,26 @@ async def test_a_deferred_job_starts_when_it_is_due(lanes: Lanes, no_looks: None
     late = sorted(started[name] - due[name] for name in due)
     assert -0.005 < late[0] < 0.1
     assert late[-1] < 2.0
+
+
+async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_did_not_know_it(
+    lanes: Lanes, no_looks: None
+) -> None:
+    """After a restart each script is new once: the claim that was sent along came before anything was made."""
+    flows, chunked = Flows(lanes.redis, lanes.keys, first_look_s=60.0), asyncio.Event()
+
+    async def split(ctx: Ctx, flow: str) -> None:
+        await ask(lanes.redis, "SCRIPT FLUSH")
+        await ask(lanes.redis, "SCRIPT LOAD", load_script("claim").text)
+        await flows.plan(flow, Plan([0, 1]), ctx["lease"])
+
+    async def chunk(ctx: Ctx, *_: Any) -> None:
+        chunked.set()
+
+    async with lanes.running(lanes.make(func(split, name="split"), func(chunk, name="chunk"), lease_s=600.0)):
+        await flows.create([UserSpec("anna", "0" * 16)], ["anna"])
+        async with asyncio.timeout(5.0):
+            await chunked.wait()
 
 
 async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lanes, no_looks: None) -> None:
