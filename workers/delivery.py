@@ -148,6 +148,14 @@ def _reason(error: Exception) -> str:
 
 
 async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:
+    turns, lane = delivery.runtime.turns, delivery.runtime.keys.batch
+    # What a chunk task loads and opens before it computes can take a while.
+    computes = isinstance(task, Chunk) and delivery.lease and delivery.lease.queue == lane
+    with turns.coming("batch") if computes else nullcontext():
+        await _run_wanted(delivery, task, body)
+
+
+async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
     flows, lease = delivery.runtime.flows, delivery.lease
     try:
         flow = await _flow_of(delivery, task)

@@ -154,6 +154,7 @@ class Runtime:
         """
         stop = np.zeros(1, np.uint8)
         if additions < ADDITIONS_ON_LOOP:
+            self.turns.skip(lane)
             return _not_stopped(work(stop))
         async with self.turns.turn(lane):
             running = self.threads.compute(lane, lambda: work(stop))

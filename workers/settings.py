@@ -77,7 +77,14 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
     keys = runtime.keys
     # A click's tasks take less time than another worker needs to come for some of them.
     place = Place(keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
-    worker = EngineWorker(place=place, waiting=waiting, lease_s=settings.lease_s, **_options(runtime))
+    worker = EngineWorker(
+        place=place,
+        waiting=waiting,
+        lease_s=settings.lease_s,
+        wants=lambda lane: runtime.turns.room("batch") if place.shared[lane] else MAX_JOBS,
+        **_options(runtime),
+    )
+    runtime.turns.on_room = worker.look_again
     worker.ctx["is_draining"] = lambda: worker.stopping
     return worker
 

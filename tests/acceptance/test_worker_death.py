@@ -159,8 +159,9 @@ async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newe
 
 
 async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
-    """Five workers in a row are stopped in the middle of a job's tasks; the sixth does it."""
-    async with System(tmp_path / "a home", first_look_s=0.2) as system:
+    """Five workers in a row are stopped while tasks compute and others wait for their turn; the sixth does them."""
+    # Threads enough for a worker to take as many tasks as it has slots.
+    async with System(tmp_path / "a home", first_look_s=0.2, threads=4) as system:
         pairs = synthetic_pairs()
         system.import_pairs(pairs)
         system.start_workers()

@@ -1,6 +1,8 @@
 """The slots of a worker of the engine: what it runs, and how much more it may claim."""
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from workers.engine.running import Running
@@ -16,15 +18,21 @@ class Room(NamedTuple):
     lanes: list[int]
 
 
-class Slots:
-    """The `most` slots of a worker that claims from so many `lanes`."""
+def any_number(lane: int) -> int:
+    """What is wanted of a lane by a worker whose jobs do not wait for each other."""
+    return sys.maxsize
 
-    def __init__(self, most: int, lanes: int) -> None:
+
+class Slots:
+    """The `most` slots of a worker that claims from so many `lanes`, of each no more than it `wants`."""
+
+    def __init__(self, most: int, lanes: int, wants: Callable[[int], int] = any_number) -> None:
         self.running = set[Running]()
         self.suspect_lane: int | None = None
         """The lane in which a job waits that is to run alone."""
         self._most = most
         self._lanes = lanes
+        self._wants = wants
 
     @property
     def busy(self) -> list[Running]:
@@ -45,7 +53,8 @@ class Slots:
         others = self._lanes - 1
         kept = others * max(1, self._most // KEPT_SHARE) if self._most > others else 0
         taken = Counter(running.lane for running in busy)
-        lanes = [max(0, self._most - kept - taken[lane]) for lane in range(self._lanes)]
+        free = [max(0, self._most - kept - taken[lane]) for lane in range(self._lanes)]
+        lanes = [min(most, self._wants(lane)) for lane, most in enumerate(free)]
         if self.suspect_lane is not None and not busy:
             # It has waited until nothing runs here, and does not wait for the lanes before its own.
             lanes = [most if lane == self.suspect_lane else 0 for lane, most in enumerate(lanes)]

@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from signal import Signals
 from typing import Any
@@ -26,7 +26,7 @@ from workers.engine.claims import Claimed, Claims, Place, Settled
 from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
 from workers.engine.holding import Holding
 from workers.engine.running import Running
-from workers.engine.slots import Room, Slots
+from workers.engine.slots import Room, Slots, any_number
 from workers.engine.trouble import Trouble
 from workers.engine.wake import Wake
 from workers.upkeep import again_and_again
@@ -46,11 +46,20 @@ class EngineWorker(Worker):
 
     It takes what `arq.Worker` takes, a pool that is an `EngineRedis`, and: `place`, where its jobs are; `waiting`, a
     connection of its own on which it may block; `lease_s`, after how many seconds without a sign of this worker others
-    take over its jobs. `poll_delay`, `queue_read_limit` and the settings of the health check have no effect.
+    take over its jobs; `wants`, which tells how many more jobs of a lane would not only wait here, and whose giver
+    calls `look_again` when they are some again. `poll_delay`, `queue_read_limit` and the settings of the health check
+    have no effect.
     """
 
     def __init__(
-        self, functions: Sequence[Any], *, place: Place, waiting: Redis, lease_s: float = 5.0, **options: Any
+        self,
+        functions: Sequence[Any],
+        *,
+        place: Place,
+        waiting: Redis,
+        lease_s: float = 5.0,
+        wants: Callable[[int], int] = any_number,
+        **options: Any,
     ) -> None:
         super().__init__(functions, queue_name=place.lanes[0], **options)
         if not isinstance(self._pool, EngineRedis):
@@ -63,7 +72,7 @@ class EngineWorker(Worker):
         self._claims = Claims(self._pool, place, lease_s)
         self._wake = Wake(waiting, place, self._on_token, self._on_mail)
         self._stir = asyncio.Event()
-        self._slots = Slots(self.max_jobs, len(place.lanes))
+        self._slots = Slots(self.max_jobs, len(place.lanes), wants)
         # What has ended and is to be settled.
         self._ended: list[Running] = []
         self._trouble = Trouble()
@@ -72,7 +81,8 @@ class EngineWorker(Worker):
         # Tokens of claims whose answer has not arrived.
         self._unanswered: list[str] = []
         self._token_taken = False
-        # Whether a claim may bring something: the last one was full, or a job is being ended that may have made others.
+        # Whether a claim may bring something: the last one was full, there is room where there was none, or a job is
+        # being ended that may have made others.
         self._more = True
         self._closing = False
         self._look_at = 0.0
@@ -101,6 +111,11 @@ class EngineWorker(Worker):
     def drained(self) -> bool:
         """Whether it was told by its mail to end when it has done what it runs."""
         return self._drained
+
+    def look_again(self) -> None:
+        """Claim at the next turn, since a lane has room that had none."""
+        self._more = True
+        self._stir.set()
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop and hand back what runs."""
@@ -254,6 +269,9 @@ class EngineWorker(Worker):
         taken = Counter(job.lane for job in claim.jobs)
         full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))
         self._more = claim.suspect is not None or full
+        if claim.jobs:
+            # They begin before it is asked whether there is enough of them.
+            await asyncio.sleep(0)
 
     def _room(self) -> Room:
         """What may be claimed now."""

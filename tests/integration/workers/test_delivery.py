@@ -14,8 +14,8 @@ from shared.errors import StoreError
 from shared.flow_state import Flow
 from shared.jobs import Chunk, Reduce, Split
 from shared.redis.keys import job_key, tries_key
-from shared.redis.scripts import ask
-from shared.wire import UserSpec
+from shared.redis.scripts import Lease, ask
+from shared.wire import Lane, UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
 from workers.runtime import Runtime
@@ -121,6 +121,23 @@ async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_i
             await call_of(runtime, lambda: runtime.kernel("click", lambda _: 1))(flow_id)
     assert await tries(hand, job) is None
     assert job in await hand.queued()
+
+
+@pytest.mark.parametrize(("lane", "room"), [("batch", 1), ("click", 2)])
+async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
+    hand: Hand, flow_id: str, lane: Lane, room: int
+) -> None:
+    """What it has to load can take long, in which its worker is not to claim what would only wait for it."""
+    await hand.deliver(Split(flow_id).job_id)
+    job, rooms = Chunk(flow_id, 0, 0), list[int]()
+
+    async def body(runtime: Runtime, *_: Any) -> None:
+        rooms.append(runtime.turns.room("batch"))
+
+    lease = Lease(job.job_id, hand.runtime.keys.lane(lane), "token", 0, lambda: False)
+    await delivered(Chunk, body)({"runtime": hand.runtime, "job_try": 1, "lease": lease}, flow_id, 0, 0)
+    assert rooms == [room]
+    assert hand.runtime.turns.room("batch") == 2
 
 
 async def test_a_sigterm_is_no_try(hand: Hand, flow_id: str) -> None:

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from shared.store import DirectoryStore
 from shared.wire import UserSpec
 from tests.world import Hand, World
+from workers.engine.worker import EngineWorker
 from workers.settings import build_worker
 
 
@@ -21,6 +22,22 @@ async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(red
     assert worker.ctx["runtime"].settings.task_deadline_s == 15
     assert worker.job_timeout_s == 20
     assert worker.in_progress_timeout_s == 30
+
+
+async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(hand: Hand) -> None:
+    """And any number of clicks; it looks again as soon as there is a turn."""
+    worker, turns = hand.worker, hand.runtime.turns
+    assert isinstance(worker, EngineWorker)
+    assert worker._slots.room.lanes == [8, 2]
+    worker._stir.clear()
+    async with turns.turn("click"), turns.turn("batch"):
+        assert worker._slots.room.lanes == [8, 1]
+        waiting = asyncio.create_task(hand.runtime.kernel("batch", lambda _: 1))
+        await asyncio.sleep(0)
+        assert worker._slots.room.lanes == [8, 0]
+        assert not worker._stir.is_set()
+    assert worker._stir.is_set()
+    await waiting
 
 
 # arq's own.

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from workers.engine.outcomes import NotNowError
-from workers.turns import CLICKS_PASS_S, Turns
+from workers.turns import AHEAD_S, CLICKS_PASS_S, REMEMBERED, Turns
 
 
 async def test_only_so_many_of_a_lane_compute_at_once() -> None:
@@ -97,3 +97,54 @@ async def test_clicks_without_an_end_hold_a_block_up_for_a_moment_only() -> None
     turns = Turns({"click": 1, "batch": 1}, 1.0)
     with turns.click():
         await asyncio.wait_for(turns.let_clicks_pass(), 10 * CLICKS_PASS_S)
+
+
+async def test_there_is_room_for_one_that_computes_and_one_that_waits_in_each_thread() -> None:
+    """Who will ask for a turn takes up room from the start, and gives it back with its turn; each lane has its own."""
+    turns = Turns({"click": 1, "batch": 2}, patience_s=5.0)
+    assert turns.room("batch") == 4
+    with turns.coming("batch"):
+        assert turns.room("batch") == 3
+        async with turns.turn("batch"):
+            assert turns.room("batch") == 3
+            waiting = asyncio.gather(*(take(turns, asyncio.Event()) for _ in range(4)))
+            await asyncio.sleep(0)
+            assert turns.room("batch") == 0
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        assert turns.room("batch") == 4
+    assert turns.room("click") == 2
+
+
+async def take(turns: Turns, end: asyncio.Event) -> None:
+    """Hold a turn of the batch lane until its end."""
+    async with turns.turn("batch"):
+        await end.wait()
+
+
+async def test_it_is_told_when_there_is_room_that_was_not() -> None:
+    """As soon as a turn ends, and not again for the next one."""
+    turns, told, ends = (
+        Turns({"click": 1, "batch": 1}, patience_s=5.0),
+        list[int](),
+        [asyncio.Event() for _ in range(3)],
+    )
+    turns.on_room = lambda: told.append(turns.room("batch"))
+    tasks = [asyncio.create_task(take(turns, end)) for end in ends]
+    await asyncio.sleep(0)
+    assert turns.room("batch") == 0
+    for end, task, expected in zip(ends, tasks, ([], [1], [1]), strict=True):
+        end.set()
+        await task
+        assert told == expected
+
+
+async def test_there_is_room_for_more_where_a_turn_is_short() -> None:
+    """A thread would be idle before more has come; and for as many as before where they are long again."""
+    turns = Turns({"click": 1, "batch": 1}, patience_s=5.0)
+    for _ in range(4 * REMEMBERED):
+        turns.skip("batch")
+    assert turns.room("batch") > 10
+    async with turns.turn("batch"):
+        await asyncio.sleep(AHEAD_S * REMEMBERED)
+    assert turns.room("batch") == 2

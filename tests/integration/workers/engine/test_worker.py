@@ -340,6 +340,66 @@ async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_look
         gate.open.set()
 
 
+async def test_a_worker_takes_no_more_of_a_lane_than_it_wants_and_another_does(lanes: Lanes, no_looks: None) -> None:
+    """Though jobs are due and it has slots, of which those of the other lane are taken up."""
+    gate, other, done = Gate(), Gate(), asyncio.Event()
+
+    async def note(ctx: Ctx) -> None:
+        done.set()
+
+    functions = func(note, name="note")
+    busy = lanes.make(gate.function, functions, name="a", wants=lambda lane: 2 - len(gate.begun) if lane else 9)
+    jobs = [lanes.name() for _ in range(4)]
+    async with lanes.running(busy):
+        await lanes.put(lanes.batch, *jobs, function="wait")
+        await until(lambda: len(gate.begun) == 2)
+        await lanes.put(lanes.click, lanes.name(), function="note")
+        await asyncio.wait_for(done.wait(), 10)
+        assert len(gate.begun) == 2
+        async with lanes.running(lanes.make(other.function, functions, name="b")):
+            await until(lambda: len(other.begun) == 2)
+            assert sorted(gate.begun + other.begun) == sorted(jobs)
+            gate.open.set()
+            other.open.set()
+            await until(lanes.idle)
+
+
+async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes, no_looks: None) -> None:
+    """When it is told so, without a look or a token."""
+    gate, wanted = Gate(), 1
+    worker = lanes.make(gate.function, wants=lambda lane: wanted - len(gate.begun))
+    async with lanes.running(worker):
+        await lanes.put(lanes.batch, *(lanes.name() for _ in range(3)), function="wait")
+        await until(lambda: gate.begun)
+        await asyncio.sleep(0.2)
+        assert len(gate.begun) == 1
+        wanted = 2
+        worker.look_again()
+        await until(lambda: len(gate.begun) == 2, within_s=5)
+        gate.open.set()
+
+
+async def test_a_worker_that_wants_no_more_asks_for_little(lanes: Lanes, no_looks: None) -> None:
+    """A token that it may have taken is given back, and it takes no other, though there is something to do."""
+    gate, claims = Gate(), list[int]()
+    worker = lanes.make(gate.function, wants=lambda lane: 1 - len(gate.begun) if lane else 9)
+    claim = worker._claims.claim
+
+    async def count(token: str, room: int, wanted: Any, **options: Any) -> Any:
+        claims.append(wanted[1])
+        return await claim(token, room, wanted, **options)
+
+    worker._claims.claim = count  # type: ignore[method-assign, assignment]
+    async with lanes.running(worker):
+        for _ in range(5):
+            await lanes.put(lanes.batch, *(lanes.name() for _ in range(5)), function="wait")
+            await asyncio.sleep(0.1)
+        gate.open.set()
+    assert len(gate.begun) == 1
+    assert claims.count(0) <= 2
+    assert len(claims) <= 6
+
+
 async def test_workers_that_wait_share_a_few_jobs(lanes: Lanes) -> None:
     """None takes them all while another has nothing to do."""
     workers: Counter[str] = Counter()

@@ -36,6 +36,14 @@ def test_a_free_worker_keeps_some_slots_for_each_other_lane(most: int, lanes: in
     assert slots_with(most=most, lanes=lanes).room == (most, expected)
 
 
+def test_of_a_lane_there_is_no_more_room_than_it_is_wanted() -> None:
+    """And no more slots than there are."""
+    slots = Slots(10, 2, wants=lambda lane: (99, 2)[lane])
+    assert slots.room == (10, [8, 2])
+    slots.running.update(running(1) for _ in range(7))
+    assert slots.room == (3, [8, 1])
+
+
 def test_what_runs_takes_up_a_slot_of_its_lane_until_it_is_just_being_ended() -> None:
     """Then its slot is as good as free."""
     slots = slots_with(*(running(1) for _ in range(8)), running(1, closing=True), running(0))
