@@ -28,8 +28,8 @@ from workers.kernels.ranking import keep_best
 # How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
 # are paid beside that.
 ADDITIONS_PER_MS = 600_000
-# The sums of the head are looked at in lanes, of which a processor takes some at a time.
-HEAD, LANES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
+# The sums of the head are looked at in stripes, of which a processor takes some at a time.
+HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
 GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
 ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 RANK_BITS, RANK, LOWER_HALF = layout.RANK_BITS, np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
@@ -89,7 +89,7 @@ class Scratch(NamedTuple):
 
     Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
     tail to which something was added; `had` float32[I] the weights of the history. All of these are 0 between users.
-    `maxima` and `ordered` float64[LANES], `items` uint32 and `scores` float32 are written anew.
+    `maxima` and `ordered` float64[STRIPES], `items` uint32 and `scores` float32 are written anew.
     """
 
     sums: NDArray[np.float64]
@@ -108,8 +108,8 @@ def _scratch(candidates: Candidates) -> Scratch:
         # One more, as it is written to before it is known whether another one was met.
         np.empty(size - layout.HEAD + 1, np.uint32),
         np.zeros(candidates.ranks.size, np.float32),
-        np.empty(int(LANES), np.float64),
-        np.empty(int(LANES), np.float64),
+        np.empty(int(STRIPES), np.float64),
+        np.empty(int(STRIPES), np.float64),
         np.empty(size, np.uint32),
         np.empty(size, np.float32),
     )
@@ -179,22 +179,22 @@ def _add_history(
 
 @compiled(types.float64(SCRATCH, types.uint64))
 def _find_maxima(scratch: Scratch, length: Index) -> float:
-    """Find the largest sum of each lane of the head, lane k being every LANES-th candidate from the k-th on.
+    """Find the largest sum of each stripe of the head, stripe k being every STRIPES-th candidate from the k-th on.
 
     Returns the length-th largest of them, 0 where there are not as many: no fewer candidates have as much.
     """
     sums, maxima, ordered = scratch.sums, scratch.maxima, scratch.ordered
-    for k in range(LANES):
+    for k in range(STRIPES):
         maxima[k] = sums[k]
-    for row in range(LANES, HEAD, LANES):
-        for k in range(ZERO, LANES, AT_A_TIME):
+    for row in range(STRIPES, HEAD, STRIPES):
+        for k in range(ZERO, STRIPES, AT_A_TIME):
             keep_larger(maxima, k, sums, row + k)
-    if length > LANES:
+    if length > STRIPES:
         return 0.0
     for n in range(length):
         ordered[n] = 0.0
     last = length - ONE
-    for k in range(LANES):
+    for k in range(STRIPES):
         value, to = maxima[k], last
         if value > ordered[last]:
             while to > ZERO and value > ordered[to - ONE]:
@@ -212,9 +212,9 @@ def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: In
     least = np.float32(_find_maxima(scratch, length) / total)
     floor = (np.float64(least) * SURELY_BELOW - STEP) * total
     size = 0
-    for lane in range(LANES):
-        if maxima[lane] > 0.0 and maxima[lane] >= floor:
-            for rank in range(lane, HEAD, LANES):
+    for stripe in range(STRIPES):
+        if maxima[stripe] > 0.0 and maxima[stripe] >= floor:
+            for rank in range(stripe, HEAD, STRIPES):
                 if sums[rank] > 0.0 and sums[rank] >= floor:
                     items[size], scores[size] = order[rank], np.float32(sums[rank] / total)
                     size += scores[size] > np.float32(0.0)
