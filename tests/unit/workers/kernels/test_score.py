@@ -15,7 +15,7 @@ from tests.interactions import Interactions, everything, from_pairs, random_inte
 from tests.reference import Entry, reference_lists, reference_rows
 from workers.kernels.candidates import lay_out
 from workers.kernels.merge import Partial, merge
-from workers.kernels.score import HEAD, score_users
+from workers.kernels.score import HEAD, STRIPES, score_users
 
 # The smallest number above zero that a score can be.
 TINY = float(np.finfo(np.float32).smallest_subnormal)
@@ -118,6 +118,14 @@ def test_lists_of_thousands_of_candidates_are_the_reference(values: int, weighte
     found = score(rows, data, length=30, exclude_history=exclude_history)
     assert lists_of(found) == expected_lists(rows, data, length=30, exclude_history=exclude_history)
     assert (np.bincount(found.items, minlength=5000)[np.argsort(-np.bincount(rows[1]))][HEAD:] > 0).any()
+
+
+@pytest.mark.parametrize("length", [1, *(int(STRIPES) + more for more in (-1, 0, 1))])
+def test_lists_of_any_length_are_the_reference(length: int) -> None:
+    """As many as there are stripes, in which the head is looked at, or more; scores are often equal."""
+    rows = wide_model(10, n_items=4000, neighbours=200, values=4)
+    data = random_interactions(11, n_users=40, n_items=4000, n_pairs=3000)
+    assert lists_of(score(rows, data, length=length)) == expected_lists(rows, data, length=length)
 
 
 @pytest.mark.parametrize("cuts", [(0, 5000), (0, 2047, 2048, 2049, 5000), (0, 64, 4999, 5000), (0, 2500, 2500, 5000)])
