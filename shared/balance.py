@@ -1,4 +1,4 @@
-"""Contiguous ranges of about equal work: of rows to build, and of candidates to score."""
+"""Contiguous ranges of about equal or of falling work: of rows to build, and of candidates to score."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -28,7 +28,7 @@ class Counting(NamedTuple):
     """What the tiles of a model are built from, and what is learned on the way.
 
     `floors` float32[I] has for each rank what a similarity must have at least to be among the item's best: the K-th
-    best that any tile has brought. What is below that on no account needs to be brought, whoever brings those K.
+    best of one of the tiles that were built from this. What is below that cannot be among the best of all tiles.
     """
 
     ranked: Ranked

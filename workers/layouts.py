@@ -93,7 +93,7 @@ class Layouts:
             return made
 
     def counted(self) -> None:
-        """A task of a fit has ended, or its split; where none follows soon the layout is let go. On the event loop."""
+        """A task of a fit has ended; where none follows soon the layout is let go. On the event loop."""
         self._counted_at = time.monotonic()
         asyncio.get_running_loop().call_later(FIT_KEPT_S, self._let_go)
 

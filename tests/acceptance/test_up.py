@@ -46,19 +46,26 @@ def the_one(processes: list[psutil.Process], word: str) -> psutil.Process:
     return found
 
 
+def slowness() -> float:
+    """How many times as long as on a quick machine Python takes here for a million additions."""
+    began = time.perf_counter()
+    sum(number * number for number in range(1_000_000))
+    return (time.perf_counter() - began) / 0.045
+
+
 def test_it_is_ready_within_eight_seconds_with_nothing_compiled(
     environ: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
     """Ready means that Redis and all workers answer; other commands find it in the home.
 
-    The seconds are those of a machine that does nothing else; what keeps its processors busy besides is allowed for.
+    The seconds are those of a quick machine that does nothing else; a slower one, and one that is busy, is allowed for.
     """
     cold = environ | {"NUMBA_CACHE_DIR": str(tmp_path / "nothing compiled")}
     began = time.monotonic()
     with started("producer", "up", "--workers", "2", environ=cold, log=tmp_path / "log") as process:
         ready(process)
         took_s = time.monotonic() - began
-        assert took_s < 8 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert took_s < 8 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) * max(1.0, slowness())
         url = find_embedded(home)
         assert url is not None
         with redis.Redis.from_url(url) as connection:

@@ -43,7 +43,7 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
         held = tile.counts.sum(dtype=np.int64)
         if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == held:
             raise ValueError("a tile does not hold as much as it counts")
-        if max(tile.owners.max(initial=0), tile.items.max(initial=0)) >= max(item_count, 1):
+        if any((named >= item_count).any() for named in (tile.owners, tile.items)):
             raise ValueError(f"a tile is not of these {item_count} items")
         _count(tile.owners, tile.counts, tile.items, row_ends, item_ends)
     np.cumsum(row_ends, out=row_ends)

@@ -64,7 +64,10 @@ def estimated_cost(
     ranks = np.sort(firsts + rank_of[user_items[numbers + np.repeat(user_ptr[users] - begins, lengths)]]) - firsts
     places = numbers - np.repeat(begins, lengths)
     additions = np.bincount(ranks, places.astype(np.float64), minlength=item_count)
-    return Cost(np.multiply(additions, user_count / max(users.size, 1), dtype=np.float64), user_count, are_counted)
+    # How many they are for all users is known; a few users may bring most of them.
+    all_lengths = np.diff(user_ptr)
+    scale = int((all_lengths * (all_lengths - 1) // 2).sum()) / max(float(additions.sum()), 1.0)
+    return Cost(np.multiply(additions, scale, dtype=np.float64), user_count, are_counted)
 
 
 def bit_ranks(cost: Cost, bit_bytes: int) -> int:

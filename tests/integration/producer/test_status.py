@@ -117,7 +117,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     numbers = [part for name in names for part in (name, "9" * 400)]
     await ask(redis, "HSET", keys.run("b"), "state", "ended", "generation", "g", "since", "", *numbers)
     seconds, _ = await ask(redis, "TIME")
-    await ask(redis, "ZADD", keys.workers, int(seconds) * 1000, "tomorrow")
+    await ask(redis, "ZADD", keys.workers, (int(seconds) + 86_400) * 1000, "tomorrow")
     await ask(redis, "SET", keys.beat("tomorrow"), b'{"format":2}', "EX", 60)
     (told,) = commands.run("status", "--json").objects
     assert told["generation"] == "\ufffd\ufffd"

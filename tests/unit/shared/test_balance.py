@@ -12,10 +12,10 @@ from shared.balance import balance
 WORK = st.lists(st.integers(0, 1000), max_size=50)
 
 
-@given(work=WORK, parts=st.integers(1, 60))
-def test_ranges_cover_everything_and_none_is_empty(work: list[int], parts: int) -> None:
+@given(work=WORK, parts=st.integers(1, 60), taper=st.booleans())
+def test_ranges_cover_everything_and_none_is_empty(work: list[int], parts: int, taper: bool) -> None:
     """There are as many as were asked for, or one for each position where those are fewer."""
-    bounds = balance(np.array(work, np.int64), parts)
+    bounds = balance(np.array(work, np.int64), parts, taper=taper)
     assert bounds.dtype == np.int64
     assert len(bounds) == min(parts, len(work)) + 1
     assert bounds[0] == 0
@@ -38,6 +38,6 @@ def test_no_parts_cannot_be_asked_for() -> None:
 
 
 def test_ranges_that_taper_become_smaller() -> None:
-    """From one and a half shares to less than half of one."""
+    """From one and a quarter shares to two thirds of one."""
     assert np.diff(balance(np.ones(100, np.int64), 5, taper=True)).tolist() == [25, 23, 21, 18, 13]
     assert np.diff(balance(np.ones(3, np.int64), 5, taper=True)).tolist() == [1, 1, 1]

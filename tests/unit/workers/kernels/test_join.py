@@ -72,3 +72,9 @@ def test_a_tile_of_other_items_is_refused(wrong: Tile) -> None:
     """Nothing is written beside the model."""
     with pytest.raises(ValueError, match="not of these 3 items"):
         join_tiles([wrong], 3, 5, stop=flag())
+
+
+def test_a_tile_of_any_item_is_refused_where_there_is_none() -> None:
+    """As nothing could be written."""
+    with pytest.raises(ValueError, match="not of these 0 items"):
+        join_tiles([tile([(0, {0: 0.5})])], 0, 5, stop=flag())

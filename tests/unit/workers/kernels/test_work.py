@@ -6,7 +6,7 @@ from hypothesis import given
 
 from shared.model_config import ModelConfig
 from tests.building import BIT_BYTES, CONFIGS, label, ranked_of, weighting_of
-from tests.interactions import Interactions, everything, random_interactions, small_interactions
+from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
 from workers.kernels.work import PER_PAIR, Cost, are_counted, bit_ranks, cost_of, estimated_cost, plan_rows, row_work
 
 
@@ -70,6 +70,20 @@ def test_what_many_interactions_cost_is_known_from_some_users(monkeypatch: pytes
     assert estimated.additions.reshape(10, 30).sum(axis=1) == pytest.approx(exact, rel=0.15, abs=0.02 * exact.sum())
 
 
+def test_what_all_rows_cost_is_known_where_few_users_bring_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has had everything, and is none of those who are looked at."""
+    some = random_interactions(5, n_users=2000, n_items=300, n_pairs=10_000)
+    pairs = {
+        (int(user), int(item)): 1.0
+        for user in range(2000)
+        for item in some.user_items[slice(*some.user_ptr[user : user + 2])]
+    }
+    data = from_pairs(pairs | {(1, item): 1.0 for item in range(300)}, n_users=2000, n_items=300)
+    monkeypatch.setattr("workers.kernels.work.SAMPLE", 1000)
+    estimated = estimated_cost(data.item_ptr, data.user_ptr, data.user_items, are_counted=True)
+    assert estimated.additions.sum() == pytest.approx(cost(data).additions.sum())
+
+
 def test_there_are_as_many_ranges_as_the_work_wants_and_they_become_smaller() -> None:
     """No fewer and no more than was asked for; nobody waits long for the last one."""
     found = cost(random_interactions(4, n_users=200, n_items=1000, n_pairs=20_000))
@@ -79,4 +93,4 @@ def test_there_are_as_many_ranges_as_the_work_wants_and_they_become_smaller() ->
         sizes = np.add.reduceat(work, bounds[:-1])
         assert bounds.size == ranges + 1
         assert sizes[0] > sizes[ranges // 2] > sizes[-1]
-        assert sizes[-1] < work.sum() / ranges / 2
+        assert sizes[-1] < 0.8 * work.sum() / ranges
