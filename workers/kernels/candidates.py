@@ -25,7 +25,7 @@ from workers.kernels.compiled import (
 HEAD = 2048
 # Four entries of the head are a group of three words: four ranks of 16 bits in the first one, and the values.
 GROUP, GROUP_WORDS, RANK_BITS = 4, 3, np.uint64(16)
-# After so many rows or columns it is looked at the stop flag: some milliseconds.
+# After so many rows it is looked at the stop flag: some milliseconds.
 AT_ONCE = 1000
 # Columns of no more entries are sorted by insertion; longer ones by their bits, so many at a time.
 FEW = 48
@@ -265,7 +265,7 @@ def _sort_columns(
 ) -> bool:
     """Sort each column by its keys, and write its items and the bits of its values; False if stopped."""
     for rank in range(column_ptr.size - 1):
-        if rank % AT_ONCE == 0 and stop[0]:
+        if stop[0]:
             return False
         begin, end = column_ptr[rank], column_ptr[rank + 1]
         if end - begin > FEW:

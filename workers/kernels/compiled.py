@@ -56,7 +56,7 @@ def compiled(
     The GIL is released, and neither fast-math nor threads inside a kernel are used: the order of additions is part of
     the result, and so is each rounding. Division by zero gives what IEEE 754 says instead of an exception, without
     which no loop that divides could use vectors. References to arrays are not counted, which a call in an inner loop
-    would pay for each time; so a kernel that makes arrays has to say that it `allocates`.
+    would pay for each time; so a kernel that makes or returns arrays has to say that it `allocates`.
     """
 
     def compile_now(function: F) -> F:

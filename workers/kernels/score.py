@@ -55,7 +55,8 @@ def score_users(
     """Each user's best `length` of the candidates, or None if `stop` was set.
 
     The histories are CSR: user_ptr int64[users + 1] points into user_items (uint32, ascending within a user) and
-    user_weights (float32 above zero; None: all 1), and may be a slice of a snapshot's with the whole of the other two.
+    user_weights (float32, finite and above zero, which is not looked at here; None: all 1), and may be a slice of a
+    snapshot's with the whole of the other two.
     `stop` is uint8[1]; another thread sets it.
 
     score(u, j) = sum_i w_ui * S_ij / sum_i w_ui over the history (Deshpande and Karypis 2004, section 4, as a weighted
@@ -88,7 +89,8 @@ class Scratch(NamedTuple):
     """What users are scored with, one after the other.
 
     Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
-    tail to which something was added; `had` float32[I] the weights of the history. All of these are 0 between users.
+    tail to which something was added; `had` float32[I] the weights of the history. Between users sums and weights are
+    0.
     `maxima` and `ordered` float64[STRIPES], `items` uint32 and `scores` float32 are written anew.
     """
 
@@ -189,7 +191,7 @@ def _find_maxima(scratch: Scratch, length: Index) -> float:
     for row in range(STRIPES, HEAD, STRIPES):
         for k in range(ZERO, STRIPES, AT_A_TIME):
             keep_larger(maxima, k, sums, row + k)
-    if length > STRIPES:
+    if length == ZERO or length > STRIPES:
         return 0.0
     for n in range(length):
         ordered[n] = 0.0
