@@ -68,9 +68,9 @@ class Layouts:
                 self._models[model.id] = Ranges(model, OrderedDict())
             kept = self._models[model.id].kept
             kept[first, last] = found
-            entries = sum(candidates.column_values.size for candidates in kept.values())
+            entries = sum(candidates.columns.size for candidates in kept.values())
             while entries > WHOLES * model.row_values.size and len(kept) > 1:
-                entries -= kept.popitem(last=False)[1].column_values.size
+                entries -= kept.popitem(last=False)[1].columns.size
             if len(self._models) > MODELS:
                 self._models.popitem(last=False)
 

@@ -4,6 +4,7 @@ The one place of the kernels' benchmark that knows how they are called.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from shared.model_config import ModelConfig, Similarity
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
 from workers.building import Counting, Tile, build_tiles, join_tiles
-from workers.kernels.candidates import lay_out
+from workers.kernels.candidates import Candidates, lay_out
 from workers.kernels.merge import Partial
 from workers.kernels.ranked import rank
 from workers.kernels.score import score_users
@@ -73,16 +74,16 @@ def score_with_reasons(arrays: Arrays) -> Lists:
 def _score(arrays: Arrays, *, with_reasons: bool) -> Lists:
     users, items = arrays.shape
     row_items, user_items = arrays.row_items.view(np.uint32), arrays.user_items.view(np.uint32)
-    candidates = lay_out(arrays.row_ptr, row_items, arrays.row_values, 0, items, stop=NEVER)
-    assert candidates is not None
 
-    def block(first: int) -> Partial:
+    def block(candidates: Candidates, first: int) -> Partial:
         user_ptr = arrays.user_ptr[first : first + BLOCK_USERS + 1]
-        partial = score_users(candidates, user_ptr, user_items, None, LENGTH, with_reasons=with_reasons, stop=NEVER)
-        assert partial is not None
-        return partial
+        best = score_users(candidates, user_ptr, user_items, None, LENGTH, with_reasons=with_reasons, stop=NEVER)
+        assert best is not None
+        return best
 
     with ThreadPoolExecutor(THREADS) as threads:
-        parts = list(threads.map(block, range(0, users, BLOCK_USERS)))
+        candidates = lay_out(arrays.row_ptr, row_items, arrays.row_values, 0, items, threads=threads, stop=NEVER)
+        assert candidates is not None
+        parts = list(threads.map(partial(block, candidates), range(0, users, BLOCK_USERS)))
     counts, best, scores, _ = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Lists(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), best, scores)

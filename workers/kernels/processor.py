@@ -21,6 +21,15 @@ def _popcount(_typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _trailing_zeros(_typing: Any, word: Any) -> Any:
+    """How many bits of a uint64 are below the lowest one that is set; one of them has to be."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.uint64(types.uint64), generate
+
+
 def _prefetch(_typing: Any, array: Any, at: Any) -> Any:
     """Have the element `at` of an array brought into the cache; it may lie outside, since nothing is read."""
 
@@ -54,6 +63,51 @@ def _keep_larger(_typing: Any, kept: Any, at: Any, array: Any, begin: Any) -> An
     return types.void(kept, at, array, begin), generate
 
 
+def _at_least(_typing: Any, array: Any, at: Any, bound: Any) -> Any:
+    """Which of array[at : at + 64], float64, are no less than a bound: a bit of a uint64 each."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.DoubleType(), 64)
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
+        bounds = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        bounds = builder.shuffle_vector(bounds, ir.Constant(vector, ir.Undefined), zeros)
+        found = builder.fcmp_ordered(">=", builder.load(place, align=8), bounds)
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.uint64(array, at, types.float64), generate
+
+
+def _add_four(_typing: Any, sums: Any, ranks: Any, weight: Any, values: Any, at: Any) -> Any:
+    """Add weight * values[at + k] to sums[ranks[k]], float64, for each of four ranks, in 16 bits of a uint64 each."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        four = ir.VectorType(ir.FloatType(), 4)
+        doubles = ir.VectorType(ir.DoubleType(), 4)
+
+        def data(number: int) -> Any:
+            return context.make_array(signature.args[number])(context, builder, arguments[number]).data
+
+        place = builder.bitcast(builder.gep(data(3), [arguments[4]]), four.as_pointer())
+        read = builder.fpext(builder.load(place, align=4), doubles)
+        weights = ir.Constant(doubles, ir.Undefined)
+        for k in range(4):
+            weights = builder.insert_element(weights, arguments[2], ir.IntType(32)(k))
+        shares = builder.fmul(read, weights)
+        word = ir.IntType(64)
+        for k in range(4):
+            rank = builder.and_(builder.lshr(arguments[1], word(16 * k)), word(0xFFFF))
+            to = builder.gep(data(0), [rank])
+            builder.store(builder.fadd(builder.load(to), builder.extract_element(shares, ir.IntType(32)(k))), to)
+        return context.get_dummy_value()
+
+    return types.void(sums, ranks, weight, values, at), generate
+
+
 popcount: Any = intrinsic(_popcount)
+trailing_zeros: Any = intrinsic(_trailing_zeros)
 prefetch: Any = intrinsic(_prefetch)
 keep_larger: Any = intrinsic(_keep_larger)
+at_least: Any = intrinsic(_at_least)
+add_four: Any = intrinsic(_add_four)

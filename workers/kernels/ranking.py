@@ -1,7 +1,8 @@
 """The one total order of candidates: the higher float32 first, the smaller index first where they are equal.
 
-Entries lie in two arrays, `values` float32 and `items` uint32, from `base` on. A heap has its lowest ranked entry at
-its root, which is the one that a better entry replaces (Knuth, "The Art of Computer Programming", vol. 3, 5.2.3).
+An entry is a key, uint64: the upper half has the bits of its value, inverted, and the lower half its item. The bits of
+numbers that are not negative are in the order of the numbers, so the best entry has the smallest key. Where a build
+gathers entries they lie in two arrays, `values` float32 and `items` uint32, from `base` on.
 """
 
 from typing import TypeAlias
@@ -10,60 +11,78 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from workers.kernels.compiled import WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT32, compiled
+from workers.kernels.compiled import (
+    WRITE_FLOAT32,
+    WRITE_FLOAT64,
+    WRITE_UINT32,
+    WRITE_UINT64,
+    Index,
+    compiled,
+)
 
 Values: TypeAlias = NDArray[np.float32]
 Items: TypeAlias = NDArray[np.uint32]
 ENTRIES = (WRITE_FLOAT32, WRITE_UINT32)
+HALF, ONE, TWO = np.uint64(32), np.uint64(1), np.uint64(2)
+# So many entries, and no more, are sorted by insertion.
+FEW = np.uint64(32)
 
 
-@compiled(types.boolean(*ENTRIES, types.int64, types.int64))
-def _ranks_below(values: Values, items: Items, a: int, b: int) -> bool:
-    """Whether the entry at `a` comes after the one at `b`."""
-    return bool(values[a] < values[b] or (values[a] == values[b] and items[a] > items[b]))
+@compiled(types.uint64(types.float32, types.uint32))
+def key_of(value: np.float32, item: int) -> Index:
+    """The key of an entry whose value is not below zero."""
+    return np.uint64(~np.float32(value).view(np.uint32)) << HALF | np.uint64(item)
 
 
-@compiled(types.void(*ENTRIES, types.int64, types.int64))
-def _swap(values: Values, items: Items, a: int, b: int) -> None:
-    values[a], values[b] = values[b], values[a]
-    items[a], items[b] = items[b], items[a]
+@compiled(types.float32(types.uint64))
+def value_of(key: Index) -> np.float32:
+    """The value of a key's entry."""
+    return np.uint32(~(key >> HALF)).view(np.float32)
 
 
-@compiled(types.void(*ENTRIES, types.int64, types.int64, types.int64))
-def _sift_down(values: Values, items: Items, base: int, at: int, size: int) -> None:
-    """Let the entry at `at` sink in the heap of `size` entries."""
-    while 2 * at + 1 < size:
-        lowest = 2 * at + 1
-        if lowest + 1 < size and _ranks_below(values, items, base + lowest + 1, base + lowest):
-            lowest += 1
-        if not _ranks_below(values, items, base + lowest, base + at):
-            return
-        _swap(values, items, base + at, base + lowest)
-        at = lowest
+@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64))
+def sort_few(keys: NDArray[np.uint64], begin: Index, end: Index) -> None:
+    """Sort the keys from `begin` to before `end`, by insertion."""
+    for at in range(begin + ONE, end):
+        key, to = keys[at], np.uint64(at)
+        while to > begin and keys[to - ONE] > key:
+            keys[to] = keys[to - ONE]
+            to -= ONE
+        keys[to] = key
 
 
-@compiled(types.void(*ENTRIES, types.int64, types.int64))
-def _make_heap(values: Values, items: Items, base: int, size: int) -> None:
-    for at in range(size // 2 - 1, -1, -1):
-        _sift_down(values, items, base, at, size)
+@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64))
+def _sift_down(keys: NDArray[np.uint64], at: Index, size: Index) -> None:
+    """Let the key at `at` sink in a heap of `size`, which has the largest one at its root (Knuth, vol. 3, 5.2.3)."""
+    key = keys[at]
+    while TWO * at + ONE < size:
+        largest = TWO * at + ONE
+        if largest + ONE < size and keys[largest + ONE] > keys[largest]:
+            largest += ONE
+        if keys[largest] <= key:
+            break
+        keys[at] = keys[largest]
+        at = largest
+    keys[at] = key
 
 
-@compiled(types.int64(*ENTRIES, types.int64, types.int64, types.int64))
-def keep_best(values: Values, items: Items, base: int, size: int, length: int) -> int:
-    """Bring the best `length` of `size` entries to the front, best first, and return how many they are.
-
-    Values and items (distinct) are reordered together, in place. The order is total, so what comes out does not depend
-    on how the entries stood before.
-    """
+@compiled(types.uint64(WRITE_UINT64, types.uint64, types.uint64))
+def keep_best(keys: NDArray[np.uint64], size: Index, length: Index) -> Index:
+    """Bring the best `length`, which is not 0, of `size` keys to the front, best first; return how many they are."""
+    if size <= FEW:
+        sort_few(keys, np.uint64(0), size)
+        return min(size, length)
     kept = min(size, length)
-    _make_heap(values, items, base, kept)
-    for entry in range(kept, size):
-        if _ranks_below(values, items, base, base + entry):
-            _swap(values, items, base, base + entry)
-            _sift_down(values, items, base, 0, kept)
-    for last in range(kept - 1, 0, -1):
-        _swap(values, items, base, base + last)
-        _sift_down(values, items, base, 0, last)
+    for n in range(kept // TWO):
+        _sift_down(keys, kept // TWO - ONE - n, kept)
+    for at in range(kept, size):
+        if keys[at] < keys[0]:
+            keys[at], keys[0] = keys[0], keys[at]
+            _sift_down(keys, np.uint64(0), kept)
+    for n in range(kept - ONE):
+        last = kept - ONE - n
+        keys[0], keys[last] = keys[last], keys[0]
+        _sift_down(keys, np.uint64(0), last)
     return kept
 
 
@@ -86,7 +105,8 @@ def select_best(values: Values, items: Items, base: int, size: int, length: int)
             while values[down] < value or (values[down] == value and items[down] > item):
                 down -= 1
             if up <= down:
-                _swap(values, items, up, down)
+                values[up], values[down] = values[down], values[up]
+                items[up], items[down] = items[down], items[up]
                 up, down = up + 1, down - 1
         if base + length - 1 <= down:
             high = down

@@ -22,23 +22,27 @@ from workers.kernels.compiled import (
     compiled,
 )
 from workers.kernels.merge import Partial
-from workers.kernels.processor import keep_larger, prefetch
-from workers.kernels.ranking import keep_best
+from workers.kernels.processor import add_four, at_least, keep_larger, prefetch, trailing_zeros
+from workers.kernels.ranking import keep_best, key_of, value_of
 
-# How many additions are done in a millisecond, measured with the data of the demonstration; the call and what it writes
-# are paid beside that.
-ADDITIONS_PER_MS = 600_000
-# The sums of the head are looked at in stripes, of which a processor takes some at a time.
+# How many additions a slow processor does in a millisecond, a quick one more than twice as many; the call and what it
+# writes are paid beside that.
+ADDITIONS_PER_MS = 1_000_000
+# The sums of the head are looked at in stripes, of which a processor takes some at a time, and what is too small is
+# found by halving; then as many at a time as a word has bits.
 HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
+BITS, HALVINGS = np.uint64(64), 8
 GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
-ZERO, ONE, TWO, THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
-RANK_BITS, RANK, LOWER_HALF = layout.RANK_BITS, np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
+ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
+LOWER_HALF = np.uint64(0xFFFFFFFF)
 # Rows lie far from each other: some items ahead they are fetched, as many lines of the cache as 100 entries take, and
 # still further ahead where they lie.
-AHEAD, FAR_AHEAD = np.uint64(6), np.uint64(12)
-LINES, WORDS_A_LINE = 11, np.uint64(8)
+AHEAD, FAR_AHEAD = np.uint64(4), np.uint64(10)
+LINES, WORDS_A_LINE = 12, np.uint64(8)
 # A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
 SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
+# The smallest float64 that is one.
+ABOVE_ZERO = 2.0**-1074
 
 
 def score_users(
@@ -91,16 +95,14 @@ class Scratch(NamedTuple):
     Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
     tail to which something was added; `had` float32[I] the weights of the history. Between users sums and weights are
     0.
-    `maxima` and `ordered` float64[STRIPES], `items` uint32 and `scores` float32 are written anew.
+    `maxima` float64[STRIPES] and `keys` uint64, those of `ranking`, are written anew.
     """
 
     sums: NDArray[np.float64]
     met: NDArray[np.uint32]
     had: NDArray[np.float32]
     maxima: NDArray[np.float64]
-    ordered: NDArray[np.float64]
-    items: NDArray[np.uint32]
-    scores: NDArray[np.float32]
+    keys: NDArray[np.uint64]
 
 
 def _scratch(candidates: Candidates) -> Scratch:
@@ -111,18 +113,14 @@ def _scratch(candidates: Candidates) -> Scratch:
         np.empty(size - layout.HEAD + 1, np.uint32),
         np.zeros(candidates.ranks.size, np.float32),
         np.empty(int(STRIPES), np.float64),
-        np.empty(int(STRIPES), np.float64),
-        np.empty(size, np.uint32),
-        np.empty(size, np.float32),
+        np.empty(size, np.uint64),
     )
 
 
 CANDIDATES = types.NamedTuple(
-    [WRITE_UINT32, WRITE_INT64, WRITE_INT64, WRITE_UINT64, WRITE_INT64, WRITE_UINT32, WRITE_FLOAT32], Candidates
+    [WRITE_UINT32, WRITE_INT64, WRITE_INT64, WRITE_UINT64, WRITE_INT64, WRITE_UINT64], Candidates
 )
-SCRATCH = types.NamedTuple(
-    [WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32], Scratch
-)
+SCRATCH = types.NamedTuple([WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64], Scratch)
 HISTORIES = (READ_UINT32, READ_FLOAT32)
 
 
@@ -166,11 +164,7 @@ def _add_history(
         head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
         # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
         for k in range(head, tail, GROUP_WORDS):
-            ranks, value = words[k], TWO * (k + ONE)
-            sums[ranks & RANK] += weight * np.float64(halves[value])
-            sums[ranks >> RANK_BITS & RANK] += weight * np.float64(halves[value + ONE])
-            sums[ranks >> TWO * RANK_BITS & RANK] += weight * np.float64(halves[value + TWO])
-            sums[ranks >> THREE * RANK_BITS] += weight * np.float64(halves[value + THREE])
+            add_four(sums, words[k], weight, halves, TWO * (k + ONE))
         for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
             rank = words[k] & LOWER_HALF
             met[count] = rank
@@ -180,55 +174,57 @@ def _add_history(
 
 
 @compiled(types.float64(SCRATCH, types.uint64))
-def _find_maxima(scratch: Scratch, length: Index) -> float:
-    """Find the largest sum of each stripe of the head, stripe k being every STRIPES-th candidate from the k-th on.
+def _find_floor(scratch: Scratch, length: Index) -> float:
+    """A sum that no fewer than `length` candidates of the head have at least; near the largest one that is so.
 
-    Returns the length-th largest of them, 0 where there are not as many: no fewer candidates have as much.
+    Halves time and again where it lies, and looks at the largest of each stripe, stripe k being every STRIPES-th
+    candidate from the k-th on.
     """
-    sums, maxima, ordered = scratch.sums, scratch.maxima, scratch.ordered
+    sums, maxima = scratch.sums, scratch.maxima
     for k in range(STRIPES):
         maxima[k] = sums[k]
     for row in range(STRIPES, HEAD, STRIPES):
         for k in range(ZERO, STRIPES, AT_A_TIME):
             keep_larger(maxima, k, sums, row + k)
-    if length == ZERO or length > STRIPES:
-        return 0.0
-    for n in range(length):
-        ordered[n] = 0.0
-    last = length - ONE
+    low, high = 0.0, 0.0
     for k in range(STRIPES):
-        value, to = maxima[k], last
-        if value > ordered[last]:
-            while to > ZERO and value > ordered[to - ONE]:
-                ordered[to] = ordered[to - ONE]
-                to -= ONE
-            ordered[to] = value
-    return float(ordered[last])
+        high = max(high, maxima[k])
+    for _ in range(HALVINGS):
+        middle, found = 0.5 * (low + high), ZERO
+        for k in range(STRIPES):
+            found += np.uint64(maxima[k] >= middle)
+        if found >= length:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
-@compiled(types.int64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64))
+@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64))
 def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
     """Gather one user's best, best first, and return how many they are; all sums are 0 then."""
-    order, sums, met, maxima = candidates.order, scratch.sums, scratch.met, scratch.maxima
-    items, scores = scratch.items, scratch.scores
-    least = np.float32(_find_maxima(scratch, length) / total)
-    floor = (np.float64(least) * SURELY_BELOW - STEP) * total
-    size = 0
-    for stripe in range(STRIPES):
-        if maxima[stripe] > 0.0 and maxima[stripe] >= floor:
-            for rank in range(stripe, HEAD, STRIPES):
-                if sums[rank] > 0.0 and sums[rank] >= floor:
-                    items[size], scores[size] = order[rank], np.float32(sums[rank] / total)
-                    size += scores[size] > np.float32(0.0)
+    order, sums, met = candidates.order, scratch.sums, scratch.met
+    keys, size = scratch.keys, ZERO
+    least = np.float32(_find_floor(scratch, length) / total)
+    floor = max((np.float64(least) * SURELY_BELOW - STEP) * total, ABOVE_ZERO)
+    for begin in range(ZERO, HEAD, BITS):
+        found = at_least(sums, begin, floor)
+        while found != ZERO:
+            rank = begin + trailing_zeros(found)
+            found &= found - ONE
+            score = np.float32(sums[rank] / total)
+            keys[size] = key_of(score, order[rank])
+            size += np.uint64(score > np.float32(0.0))
     for rank in range(HEAD):
         sums[rank] = 0.0
     for n in range(count):
         rank = np.uint64(met[n])
-        if sums[rank] > 0.0 and sums[rank] >= floor:
-            items[size], scores[size] = order[rank], np.float32(sums[rank] / total)
-            size += scores[size] > np.float32(0.0)
+        if sums[rank] >= floor:
+            score = np.float32(sums[rank] / total)
+            keys[size] = key_of(score, order[rank])
+            size += np.uint64(score > np.float32(0.0))
         sums[rank] = 0.0
-    return keep_best(scores, items, 0, size, length)
+    return keep_best(keys, size, length)
 
 
 @compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64))
@@ -237,14 +233,14 @@ def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heavi
     rank = np.uint64(candidates.ranks[item])
     largest, reason = 0.0, np.uint32(0)
     for at in range(np.uint64(candidates.column_ptr[rank]), np.uint64(candidates.column_ptr[rank + ONE])):
-        value = np.float64(candidates.column_values[at])
+        key = candidates.columns[at]
+        value, source = np.float64(value_of(key)), key & LOWER_HALF
         # Values fall from here on: not even the heaviest item could reach the largest share any more.
         if heaviest * value < largest:
             break
-        source = candidates.column_items[at]
         share = np.float64(had[source]) * value
         if share > largest or (share == largest and share > 0.0 and source < reason):
-            largest, reason = share, source
+            largest, reason = share, np.uint32(source)
     return reason
 
 
@@ -284,9 +280,10 @@ def _score(
                     scratch.sums[rank] = 0.0
         size = _take_best(candidates, scratch, total, count, np.uint64(length))
         for n in range(size):
-            best_items[filled + n], best_scores[filled + n] = scratch.items[n], scratch.scores[n]
+            item = scratch.keys[n] & LOWER_HALF
+            best_items[filled + n], best_scores[filled + n] = item, value_of(scratch.keys[n])
             if with_reasons:
-                best_reasons[filled + n] = _reason(candidates, scratch.had, scratch.items[n], heaviest)
+                best_reasons[filled + n] = _reason(candidates, scratch.had, item, heaviest)
         for at in range(begin, end):
             scratch.had[user_items[at]] = np.float32(0.0)
         counts[user] = size

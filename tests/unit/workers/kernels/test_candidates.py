@@ -1,5 +1,6 @@
 """Tests of the layout of candidates for scoring."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.building import Model, flag
+from workers.kernels import candidates
 from workers.kernels.candidates import GROUP_WORDS, HEAD, Candidates, lay_out
+from workers.kernels.ranking import value_of
 
 VALUES = st.sampled_from([0.25, 0.5, 1.0]) | st.floats(2.0**-149, 2.0**100, width=32)
 
@@ -31,17 +34,15 @@ def arrays(rows: list[dict[int, float]]) -> Model:
 
 
 def laid_out(rows: list[dict[int, float]], first: int, last: int) -> Candidates:
-    candidates = lay_out(*arrays(rows), first, last, stop=flag())
-    assert candidates is not None
-    return candidates
+    found = lay_out(*arrays(rows), first, last, stop=flag())
+    assert found is not None
+    return found
 
 
 def columns_of(found: Candidates) -> list[list[tuple[int, float]]]:
     """The items and values of each column."""
     spans = pairwise(found.column_ptr.tolist())
-    return [
-        list(zip(found.column_items[a:b].tolist(), found.column_values[a:b].tolist(), strict=True)) for a, b in spans
-    ]
+    return [[(key & 0xFFFFFFFF, float(value_of(key))) for key in found.columns[a:b].tolist()] for a, b in spans]
 
 
 def rows_of(found: Candidates) -> list[list[tuple[int, float]]]:
@@ -93,7 +94,7 @@ def test_the_tail_comes_after_the_head_of_each_row() -> None:
     assert max(rank for rank, _ in tail_of(found, 0)) > np.iinfo(np.uint16).max
 
 
-@pytest.mark.parametrize("size", [2, 48, 49, 3000])
+@pytest.mark.parametrize("size", [2, 32, 33, 3000])
 def test_values_of_every_size_fall_in_a_column(size: int) -> None:
     """All bits of the numbers count in their order, and equal ones keep theirs."""
     rng = np.random.default_rng(1)
@@ -103,20 +104,32 @@ def test_values_of_every_size_fall_in_a_column(size: int) -> None:
     found = lay_out(ptr, np.zeros(values.size, np.uint32), values, 0, 1, stop=flag())
     assert found is not None
     order = np.argsort(-values, kind="stable")
-    assert found.column_items.tolist() == order.tolist()
-    assert found.column_values.tolist() == values[order].tolist()
+    assert columns_of(found)[0] == list(zip(order.tolist(), values[order].tolist(), strict=True))
 
 
-@pytest.mark.parametrize("candidates", [(-1, 2), (2, 1), (0, 3)])
-def test_candidates_outside_the_items_are_refused(candidates: tuple[int, int]) -> None:
+@pytest.mark.parametrize("span", [(-1, 2), (2, 1), (0, 3)])
+def test_candidates_outside_the_items_are_refused(span: tuple[int, int]) -> None:
     """A kernel would read past its arrays."""
     with pytest.raises(ValueError, match="not among 2 items"):
-        laid_out([{}, {}], *candidates)
+        laid_out([{}, {}], *span)
 
 
-def test_a_layout_that_is_stopped_is_none() -> None:
-    """It looks at the flag every thousand entries."""
+@pytest.mark.parametrize("parts", [{}, {"_columns": None}, {"_rows": None}])
+def test_a_layout_that_is_stopped_is_none(parts: dict[str, None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both rows and columns look at the flag."""
+    for part in parts:
+        monkeypatch.setattr(candidates, part, lambda *_: (np.empty(0, np.int64), np.empty(0, np.uint64)))
     assert lay_out(*arrays([{1: 0.5}, {}]), 0, 2, stop=flag(1)) is None
+
+
+def test_rows_and_columns_may_be_made_side_by_side() -> None:
+    """In threads of the caller's, and are the same."""
+    rows = [{1: 0.5, 2: 0.25}, {0: 0.5}, {0: 0.25, 1: 0.125}]
+    with ThreadPoolExecutor(2) as threads:
+        found = lay_out(*arrays(rows), 0, 3, threads=threads, stop=flag())
+    assert found is not None
+    for array, expected in zip(found, laid_out(rows, 0, 3), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def test_read_only_arrays_are_taken() -> None:

@@ -15,7 +15,7 @@ from tests.interactions import Interactions, everything, from_pairs, random_inte
 from tests.reference import Entry, reference_lists, reference_rows
 from workers.kernels.candidates import lay_out
 from workers.kernels.merge import Partial, merge
-from workers.kernels.score import HEAD, STRIPES, _find_maxima, _scratch, score_users
+from workers.kernels.score import HEAD, STRIPES, score_users
 
 # The smallest number above zero that a score can be.
 TINY = float(np.finfo(np.float32).smallest_subnormal)
@@ -128,15 +128,14 @@ def test_lists_of_any_length_are_the_reference(length: int) -> None:
     assert lists_of(score(rows, data, length=length)) == expected_lists(rows, data, length=length)
 
 
-def test_a_range_without_candidates_touches_nothing_beside_its_arrays() -> None:
-    """No stripe is the best of none, whatever stands before the array in memory."""
-    rows = wide_model(12, n_items=50, neighbours=10, values=4)
-    candidates = lay_out(*rows, 7, 7, stop=flag())
-    assert candidates is not None
-    before = np.full(2 * int(STRIPES), -1.0)
-    scratch = _scratch(candidates)._replace(ordered=before[int(STRIPES) :])
-    assert _find_maxima(scratch, 0) == 0.0
-    assert (before == -1.0).all()
+@pytest.mark.parametrize("length", [1, 20])
+def test_a_range_without_candidates_has_empty_lists(length: int) -> None:
+    """Wherever it lies."""
+    data = random_interactions(12, n_users=30, n_items=50, n_pairs=300)
+    rows = model_of(data, neighbours=10)
+    for at in (0, 7, 50):
+        found = score(rows, data, (at, at), length=length)
+        assert (found.counts.tolist(), found.items.size) == ([0] * 30, 0)
 
 
 @pytest.mark.parametrize("cuts", [(0, 5000), (0, 2047, 2048, 2049, 5000), (0, 64, 4999, 5000), (0, 2500, 2500, 5000)])
