@@ -25,6 +25,7 @@ from workers.kernels.compiled import (
     WRITE_FLOAT64,
     WRITE_UINT16,
     WRITE_UINT32,
+    WRITE_UINT64,
     Index,
     Ranks,
     compiled,
@@ -32,6 +33,7 @@ from workers.kernels.compiled import (
 from workers.kernels.counting import add_factors, add_products, count_bits, count_users, set_bits, take
 from workers.kernels.keep import BLOCK, GROUP, SPARE, finish, keep_columns, keep_row, least_of, put_maxima
 from workers.kernels.ranked import Ranked
+from workers.kernels.ranking import entries_of
 from workers.kernels.similarity import FORMULA, MOST, Formula, Weighting, raised
 from workers.kernels.work import bit_ranks, cost_of
 
@@ -86,8 +88,7 @@ def build_tile(
     row_room = np.minimum(np.clip(np.arange(first, last) - low, 0, high - low), neighbours)
     column_room = np.minimum(np.clip(last - 1 - np.arange(low, high), 0, last - first), SPARE * neighbours)
     starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.concatenate((row_room, column_room)))))
-    counts = np.zeros(starts.size - 1, np.uint32)
-    items, values = np.empty(starts[-1], np.uint32), np.empty(starts[-1], np.float32)
+    counts, keys = np.zeros(starts.size - 1, np.uint32), np.empty(starts[-1], np.uint64)
     column_floors = floors[low:high].copy()
     order, rows, columns = ranked.order, weighting.row_terms, weighting.column_terms
     filled = _build(
@@ -95,14 +96,13 @@ def build_tile(
         *(weighting.formula, weighting.user_factors, rows[order], columns[order], rows is not columns),
         *(weighting.shrink, weighting.power, weighting.users),
         *(first, last, low, high, min(bit_ranks(cost_of(ranked, weighting), bit_bytes), last), neighbours),
-        *(starts, counts, items, values, column_floors, stop),
+        *(starts, counts, keys, column_floors, stop),
     )
     if filled < 0:
         return None
     np.maximum(floors[low:high], column_floors, out=floors[low:high])
     owners = np.concatenate((order[first:last], order[low:high]))
-    # Copies, so that the unused rest of the arrays is not kept alive.
-    return Tile(owners, counts, items[:filled].copy(), values[:filled].copy())
+    return Tile(owners, counts, *entries_of(keys[:filled]))
 
 
 @compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64), inner=True)
@@ -193,8 +193,8 @@ def _building(ranks: Any) -> Any:
         *(READ_UINT32, READ_INT64, READ_UINT32, READ_FLOAT32, ranks, READ_INT64, ranks, READ_FLOAT32),
         *(types.FunctionType(FORMULA), READ_FLOAT32, READ_FLOAT64, READ_FLOAT64, types.boolean),
         *(types.float64, types.float64, types.float64),
-        *(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64, types.int64),
-        *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT32, READ_UINT8),
+        *(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64, types.uint64),
+        *(READ_INT64, WRITE_UINT32, WRITE_UINT64, WRITE_FLOAT32, READ_UINT8),
     )
 
 
@@ -221,11 +221,10 @@ def _build(
     low: Index,
     high: Index,
     bit_ranks: Index,
-    neighbours: int,
+    neighbours: Index,
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
-    items: NDArray[np.uint32],
-    values: NDArray[np.float32],
+    keys: NDArray[np.uint64],
     floors: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> int:
@@ -245,7 +244,7 @@ def _build(
     dots, similar, block = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float32)
     row_values = np.empty(width + BLOCK, np.float32)
     maxima, scratch = np.empty((width + BLOCK) // GROUP, np.float32), np.empty((width + BLOCK) // GROUP, np.float32)
-    gathered, gathered_items = np.empty(width + BLOCK, np.float32), np.empty(width + BLOCK, np.uint32)
+    gathered = np.empty(width + BLOCK, np.uint64)
     for row in range(first, last):
         top, turn = max(min(high, row), low), (row - first) % ROWS_OF_BITS
         if row < bit_ranks and turn == ZERO:
@@ -270,14 +269,11 @@ def _build(
                 if is_asymmetric:
                     formula(dots, n, column_terms[row], row_terms, low + at, shrink, users, similar)
                 _round(similar, n, exponent if is_asymmetric else 1.0, block, ZERO)
-                keep_columns(block, n, at, order[row], neighbours, rows, starts, counts, items, values, floors)
-        groups, list_begin = np.int64(blocks * (BLOCK // GROUP)), starts[row - first]
-        kept = keep_row(
-            *(row_values, maxima, groups, order, low, neighbours, scratch, gathered, gathered_items),
-            *(values, items, list_begin),
-        )
+                keep_columns(block, n, at, order[row], rows, starts, counts, keys, neighbours, floors)
+        groups, list_begin = np.int64(blocks * (BLOCK // GROUP)), np.uint64(starts[row - first])
+        kept = keep_row(row_values, maxima, groups, order, low, neighbours, scratch, gathered, keys, list_begin)
         counts[row - first] = kept
         if kept == neighbours and low <= row < high:
             # Whatever a less popular item brings to this one as a column has these K to compete with.
-            floors[row - low] = max(floors[row - low], least_of(values, list_begin, kept))
-    return finish(first, rows, low, starts, counts, items, values, neighbours, floors)
+            floors[row - low] = max(floors[row - low], least_of(keys, list_begin, kept))
+    return np.int64(finish(first, rows, low, starts, counts, keys, neighbours, floors))

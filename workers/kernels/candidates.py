@@ -22,15 +22,13 @@ from workers.kernels.compiled import (
     WRITE_UINT64,
     compiled,
 )
-from workers.kernels.ranking import FEW, HALF, key_of, sort_few
+from workers.kernels.ranking import DIGITS, FEW, HALF, key_of, sort_by_digits, sort_few
 
 HEAD = 2048
 # Four entries of the head are a group of three words: four ranks of 16 bits in the first one, and the values.
 GROUP, GROUP_WORDS, RANK_BITS = 4, 3, np.uint64(16)
 # After so many rows it is looked at the stop flag: some milliseconds.
 AT_ONCE = 1000
-# Columns that are not short are sorted by the bits of their values, so many at a time.
-DIGIT_BITS, DIGITS = np.uint64(8), 256
 WORD = np.uint64(64)
 # The entries of a range: where they begin and end in each row, the model's items and values, and the ranks of items.
 ENTRIES = (READ_INT64, READ_INT64, READ_UINT32, READ_FLOAT32, READ_INT64)
@@ -226,27 +224,6 @@ def _fill_columns(
     return True
 
 
-@compiled(types.void(WRITE_UINT64, types.int64, types.int64, WRITE_UINT64, WRITE_INT64))
-def _sort_by_digits(
-    keys: NDArray[np.uint64], begin: int, end: int, scratch: NDArray[np.uint64], counts: NDArray[np.int64]
-) -> None:
-    """Sort keys whose lower halves ascend already: a radix sort of the upper ones (Knuth, vol. 3, 5.2.5)."""
-    for shift in range(HALF, WORD, DIGIT_BITS):
-        for digit in range(DIGITS):
-            counts[digit] = 0
-        for at in range(begin, end):
-            counts[keys[at] >> shift & np.uint64(DIGITS - 1)] += 1
-        total = 0
-        for digit in range(DIGITS):
-            total, counts[digit] = total + counts[digit], total
-        for at in range(begin, end):
-            digit = keys[at] >> shift & np.uint64(DIGITS - 1)
-            scratch[counts[digit]] = keys[at]
-            counts[digit] += 1
-        for n in range(end - begin):
-            keys[begin + n] = scratch[n]
-
-
 @compiled(types.boolean(READ_INT64, WRITE_UINT64, WRITE_UINT64, WRITE_INT64, READ_UINT8))
 def _sort_columns(
     column_ptr: NDArray[np.int64],
@@ -255,13 +232,13 @@ def _sort_columns(
     counts: NDArray[np.int64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Sort the keys of each column; False if stopped."""
+    """Sort the keys of each column, whose items ascend already; False if stopped."""
     for rank in range(column_ptr.size - 1):
         if stop[0]:
             return False
         begin, end = column_ptr[rank], column_ptr[rank + 1]
         if end - begin > FEW:
-            _sort_by_digits(keys, begin, end, scratch, counts)
+            sort_by_digits(keys, begin, end, HALF, WORD, scratch, counts)
         else:
             sort_few(keys, begin, end)
     return True

@@ -28,6 +28,7 @@ Ranks: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
 READ_UINT8 = types.Array(types.uint8, 1, "C", readonly=True)
 READ_UINT16 = types.Array(types.uint16, 1, "C", readonly=True)
 READ_UINT32 = types.Array(types.uint32, 1, "C", readonly=True)
+READ_UINT64 = types.Array(types.uint64, 1, "C", readonly=True)
 READ_INT64 = types.Array(types.int64, 1, "C", readonly=True)
 READ_FLOAT32 = types.Array(types.float32, 1, "C", readonly=True)
 READ_FLOAT64 = types.Array(types.float64, 1, "C", readonly=True)

@@ -8,18 +8,20 @@ from workers.kernels.compiled import (
     READ_FLOAT32,
     READ_INT64,
     READ_UINT32,
+    READ_UINT64,
     WRITE_FLOAT32,
     WRITE_UINT32,
+    WRITE_UINT64,
     Index,
     compiled,
 )
-from workers.kernels.ranking import nth_largest, select_best
+from workers.kernels.ranking import key_of, nth_largest, select_best, value_of
 
 # So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
 BLOCK = np.uint64(256)
 # Of each group of so many columns the largest value is known before any of them is looked at.
 GROUP = np.uint64(16)
-ONE, NONE = np.uint64(1), np.float32(0.0)
+ZERO, ONE, NONE = np.uint64(0), np.uint64(1), np.float32(0.0)
 # How much is gathered of a column before the best K of it are kept.
 SPARE = 2
 
@@ -36,33 +38,29 @@ def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray
         maxima[group] = largest
 
 
-@compiled(types.float32(READ_FLOAT32, types.int64, types.int64), inner=True)
-def least_of(values: NDArray[np.float32], begin: Index, size: int) -> float:
-    """The least of some values."""
-    least = values[begin]
+@compiled(types.float32(READ_UINT64, types.uint64, types.uint64), inner=True)
+def least_of(keys: NDArray[np.uint64], begin: Index, size: Index) -> float:
+    """The least value of some keys."""
+    worst = keys[begin]
     for at in range(begin, begin + size):
-        least = min(least, values[at])
-    return least
+        worst = max(worst, keys[at])
+    return float(value_of(worst))
 
 
-@compiled(
-    types.void(
-        *(READ_FLOAT32, types.uint64, types.uint64, types.uint32, types.int64, types.uint64),
-        *(READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT32),
-    ),
-    inner=True,
-)
+LISTS = (READ_INT64, WRITE_UINT32, WRITE_UINT64, types.uint64, WRITE_FLOAT32)
+
+
+@compiled(types.void(READ_FLOAT32, types.uint64, types.uint64, types.uint32, types.uint64, *LISTS), inner=True)
 def keep_columns(
     block: NDArray[np.float32],
     n: Index,
     at: Index,
     item: int,
-    neighbours: int,
     rows: Index,
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
-    items: NDArray[np.uint32],
-    values: NDArray[np.float32],
+    keys: NDArray[np.uint64],
+    neighbours: Index,
     floors: NDArray[np.float32],
 ) -> None:
     """Offer the item of a row to n columns from `at` on, with the values of a block.
@@ -77,19 +75,19 @@ def keep_columns(
         return
     for k in range(n):
         if block[k] >= floors[at + k] and block[k] > NONE:
-            begin, size = starts[rows + at + k], np.int64(counts[rows + at + k])
-            values[begin + size], items[begin + size] = block[k], item
-            size += 1
-            if size == SPARE * neighbours:
-                size = select_best(values, items, begin, size, neighbours)
-                floors[at + k] = least_of(values, begin, size)
+            begin, size = np.uint64(starts[rows + at + k]), np.uint64(counts[rows + at + k])
+            keys[begin + size] = key_of(block[k], item)
+            size += ONE
+            if size == np.uint64(SPARE) * neighbours:
+                size = select_best(keys, begin, size, neighbours)
+                floors[at + k] = least_of(keys, begin, size)
             counts[rows + at + k] = size
 
 
 @compiled(
-    types.int64(
-        *(READ_FLOAT32, READ_FLOAT32, types.int64, READ_UINT32, types.uint64, types.int64),
-        *(WRITE_FLOAT32, WRITE_FLOAT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, types.int64),
+    types.uint64(
+        *(READ_FLOAT32, READ_FLOAT32, types.int64, READ_UINT32, types.uint64, types.uint64),
+        *(WRITE_FLOAT32, WRITE_UINT64, WRITE_UINT64, types.uint64),
     ),
     inner=True,
 )
@@ -99,37 +97,32 @@ def keep_row(
     groups: int,
     order: NDArray[np.uint32],
     low: Index,
-    neighbours: int,
+    neighbours: Index,
     scratch: NDArray[np.float32],
-    gathered: NDArray[np.float32],
-    gathered_items: NDArray[np.uint32],
-    values: NDArray[np.float32],
-    items: NDArray[np.uint32],
+    gathered: NDArray[np.uint64],
+    keys: NDArray[np.uint64],
     begin: Index,
-) -> int:
+) -> Index:
     """Put a row's best K into its list, which begins at `begin`, and return how many they are.
 
     At least K values are no less than the K-th of the groups' largest: what is below that needs no look.
     """
     floor = NONE
-    if groups >= neighbours:
+    if np.uint64(groups) >= neighbours:
         for group in range(groups):
             scratch[group] = maxima[group]
-        floor = nth_largest(scratch, groups, neighbours)
-    size = np.int64(0)
+        floor = nth_largest(scratch, groups, np.int64(neighbours))
+    size = ZERO
     for group in range(np.uint64(groups)):
         if maxima[group] >= floor and maxima[group] > NONE:
             for k in range(group * GROUP, (group + ONE) * GROUP):
                 if row_values[k] >= floor and row_values[k] > NONE:
-                    gathered[size], gathered_items[size] = row_values[k], order[low + k]
-                    size += 1
-    size = select_best(gathered, gathered_items, 0, size, neighbours)
+                    gathered[size] = key_of(row_values[k], order[low + k])
+                    size += ONE
+    size = select_best(gathered, ZERO, size, neighbours)
     for n in range(size):
-        values[begin + n], items[begin + n] = gathered[n], gathered_items[n]
+        keys[begin + n] = gathered[n]
     return size
-
-
-LISTS = (READ_INT64, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, types.int64, WRITE_FLOAT32)
 
 
 @compiled(types.void(types.uint64, types.uint64, types.uint64, *LISTS), inner=True, allocates=True)
@@ -139,9 +132,8 @@ def _raise_floors(
     low: Index,
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
-    items: NDArray[np.uint32],
-    values: NDArray[np.float32],
-    neighbours: int,
+    keys: NDArray[np.uint64],
+    neighbours: Index,
     floors: NDArray[np.float32],
 ) -> None:
     """Keep the best K of each column, and raise its floor to the K-th best of those and of its own row's."""
@@ -149,44 +141,43 @@ def _raise_floors(
     # A row has no more places than there are columns, and a column no more than there are rows.
     best = np.empty(rows + columns, np.float32)
     for column in range(columns):
-        begin = starts[rows + column]
-        size = select_best(values, items, begin, counts[rows + column], neighbours)
+        begin = np.uint64(starts[rows + column])
+        size = select_best(keys, begin, np.uint64(counts[rows + column]), neighbours)
         counts[rows + column] = size
         for n in range(size):
-            best[n] = values[begin + n]
+            best[n] = value_of(keys[begin + n])
         if first <= low + column < first + rows:
-            begin = starts[low + column - first]
-            for n in range(counts[low + column - first]):
-                best[size] = values[begin + n]
-                size += 1
+            begin = np.uint64(starts[low + column - first])
+            for n in range(np.uint64(counts[low + column - first])):
+                best[size] = value_of(keys[begin + n])
+                size += ONE
         if size >= neighbours:
-            floors[column] = max(floors[column], nth_largest(best, size, neighbours))
+            floors[column] = max(floors[column], nth_largest(best, np.int64(size), np.int64(neighbours)))
 
 
-@compiled(types.int64(types.uint64, types.uint64, types.uint64, *LISTS), inner=True)
+@compiled(types.uint64(types.uint64, types.uint64, types.uint64, *LISTS), inner=True)
 def finish(
     first: Index,
     rows: Index,
     low: Index,
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
-    items: NDArray[np.uint32],
-    values: NDArray[np.float32],
-    neighbours: int,
+    keys: NDArray[np.uint64],
+    neighbours: Index,
     floors: NDArray[np.float32],
-) -> int:
+) -> Index:
     """Move what is not below the floors together, list after list, and return how much that is."""
-    _raise_floors(first, rows, low, starts, counts, items, values, neighbours, floors)
-    filled, columns = 0, np.uint64(floors.size)
+    _raise_floors(first, rows, low, starts, counts, keys, neighbours, floors)
+    filled, columns = ZERO, np.uint64(floors.size)
     for owner in range(rows + columns):
-        begin, kept, floor = starts[owner], filled, NONE
+        begin, kept, floor = np.uint64(starts[owner]), filled, NONE
         if owner >= rows:
             floor = floors[owner - rows]
         elif low <= first + owner < low + columns:
             floor = floors[first + owner - low]
-        for at in range(begin, begin + counts[owner]):
-            if values[at] >= floor:
-                items[filled], values[filled] = items[at], values[at]
-                filled += 1
+        for at in range(begin, begin + np.uint64(counts[owner])):
+            if value_of(keys[at]) >= floor:
+                keys[filled] = keys[at]
+                filled += ONE
         counts[owner] = filled - kept
     return filled

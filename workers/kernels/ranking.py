@@ -1,11 +1,8 @@
 """The one total order of candidates: the higher float32 first, the smaller index first where they are equal.
 
 An entry is a key, uint64: the upper half has the bits of its value, inverted, and the lower half its item. The bits of
-numbers that are not negative are in the order of the numbers, so the best entry has the smallest key. Where a build
-gathers entries they lie in two arrays, `values` float32 and `items` uint32, from `base` on.
+numbers that are not negative are in the order of the numbers, so the best entry has the smallest key.
 """
-
-from typing import TypeAlias
 
 import numpy as np
 from numba import types
@@ -13,16 +10,14 @@ from numpy.typing import NDArray
 
 from workers.kernels.compiled import (
     WRITE_FLOAT32,
-    WRITE_FLOAT64,
-    WRITE_UINT32,
+    WRITE_INT64,
     WRITE_UINT64,
     Index,
     compiled,
 )
 
-Values: TypeAlias = NDArray[np.float32]
-Items: TypeAlias = NDArray[np.uint32]
-ENTRIES = (WRITE_FLOAT32, WRITE_UINT32)
+# Keys are sorted by so many of their bits at a time.
+DIGIT_BITS, DIGITS = np.uint64(8), 256
 HALF, ONE, TWO = np.uint64(32), np.uint64(1), np.uint64(2)
 # So many entries, and no more, are sorted by insertion.
 FEW = np.uint64(32)
@@ -38,6 +33,12 @@ def key_of(value: np.float32, item: int) -> Index:
 def value_of(key: Index) -> np.float32:
     """The value of a key's entry."""
     return np.uint32(~(key >> HALF)).view(np.float32)
+
+
+def entries_of(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """The items and values of keys, in arrays of their own."""
+    halves = keys.view(np.uint32)
+    return halves[::2].copy(), (~halves[1::2]).view(np.float32)
 
 
 @compiled(types.void(WRITE_UINT64, types.uint64, types.uint64))
@@ -86,43 +87,69 @@ def keep_best(keys: NDArray[np.uint64], size: Index, length: Index) -> Index:
     return kept
 
 
-@compiled(types.int64(*ENTRIES, types.int64, types.int64, types.int64))
-def select_best(values: Values, items: Items, base: int, size: int, length: int) -> int:
-    """Bring the best `length` of `size` entries to the front, in no order, and return how many they are.
+@compiled(types.uint64(WRITE_UINT64, types.uint64, types.uint64, types.uint64))
+def select_best(keys: NDArray[np.uint64], begin: Index, size: Index, length: Index) -> Index:
+    """Bring the best `length` of `size` keys, from `begin` on, to their front, in no order; return how many they are.
 
     Hoare, "Algorithm 65: Find", Communications of the ACM 4(7), 1961.
     """
     if size <= length:
         return size
-    low, high = base, base + size - 1
-    while low < high:
-        middle = (low + high) // 2
-        value, item = values[middle], items[middle]
+    low, high, wanted = begin, begin + size, begin + length - ONE
+    while low + ONE < high:
+        key = keys[(low + high - ONE) // TWO]
         up, down = low, high
-        while up <= down:
-            while values[up] > value or (values[up] == value and items[up] < item):
-                up += 1
-            while values[down] < value or (values[down] == value and items[down] > item):
-                down -= 1
-            if up <= down:
-                values[up], values[down] = values[down], values[up]
-                items[up], items[down] = items[down], items[up]
-                up, down = up + 1, down - 1
-        if base + length - 1 <= down:
+        while up < down:
+            while keys[up] < key:
+                up += ONE
+            while keys[down - ONE] > key:
+                down -= ONE
+            if up < down:
+                keys[up], keys[down - ONE] = keys[down - ONE], keys[up]
+                up, down = up + ONE, down - ONE
+        if wanted < down:
             high = down
-        elif base + length - 1 >= up:
+        elif wanted >= up:
             low = up
         else:
             break
     return length
 
 
-@compiled(
-    types.float32(WRITE_FLOAT32, types.int64, types.int64),
-    types.float64(WRITE_FLOAT64, types.int64, types.int64),
-)
-def nth_largest(values: NDArray[np.float32] | NDArray[np.float64], size: int, n: int) -> float:
-    """The n-th largest of `size` numbers, counted from 1; they are reordered. The same algorithm."""
+@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, WRITE_UINT64, WRITE_INT64))
+def sort_by_digits(
+    keys: NDArray[np.uint64],
+    begin: Index,
+    end: Index,
+    low: Index,
+    high: Index,
+    scratch: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Sort the keys from `begin` to before `end` by their bits `low` to before `high`; equal ones stay as they stand.
+
+    A radix sort (Knuth, "The Art of Computer Programming", vol. 3, 5.2.5). `scratch` has room for these keys, and
+    `counts` for DIGITS.
+    """
+    for shift in range(low, high, DIGIT_BITS):
+        for digit in range(DIGITS):
+            counts[digit] = 0
+        for at in range(begin, end):
+            counts[keys[at] >> shift & np.uint64(DIGITS - 1)] += 1
+        total = 0
+        for digit in range(DIGITS):
+            total, counts[digit] = total + counts[digit], total
+        for at in range(begin, end):
+            digit = keys[at] >> shift & np.uint64(DIGITS - 1)
+            scratch[counts[digit]] = keys[at]
+            counts[digit] += 1
+        for n in range(end - begin):
+            keys[begin + n] = scratch[n]
+
+
+@compiled(types.float32(WRITE_FLOAT32, types.int64, types.int64))
+def nth_largest(values: NDArray[np.float32], size: int, n: int) -> float:
+    """The n-th largest of `size` numbers, counted from 1; they are reordered. The same algorithm as `select_best`."""
     low, high = 0, size - 1
     while low < high:
         value = values[(low + high) // 2]

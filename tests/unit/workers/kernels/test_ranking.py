@@ -5,30 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.kernels.ranking import FEW, keep_best, key_of, nth_largest, select_best, value_of
+from workers.kernels.ranking import (
+    DIGITS,
+    FEW,
+    entries_of,
+    keep_best,
+    key_of,
+    nth_largest,
+    select_best,
+    sort_by_digits,
+    value_of,
+)
 
 VALUES = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.0, 2.0**100, width=32)
 ITEMS = st.integers(0, 2**32 - 1)
 ENTRIES = st.dictionaries(ITEMS, VALUES)
-BEFORE = 3
-
-
-def arrays(entries: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Values and items in longer arrays, with others before and behind that no function may look at."""
-    values = [9.0] * BEFORE + list(entries.values()) + [9.0]
-    items = [7] * BEFORE + list(entries) + [7]
-    return np.array(values, np.float32), np.array(items, np.uint32)
 
 
 def best(entries: dict[int, float], length: int) -> list[tuple[int, float]]:
     return sorted(entries.items(), key=lambda entry: (-entry[1], entry[0]))[:length]
-
-
-def held(values: np.ndarray, items: np.ndarray, size: int) -> list[tuple[int, float]]:
-    span = slice(BEFORE, BEFORE + size)
-    assert (values[:BEFORE].tolist(), items[:BEFORE].tolist()) == ([9.0] * BEFORE, [7] * BEFORE)
-    assert (values[-1], items[-1]) == (9.0, 7)
-    return list(zip(items[span].tolist(), values[span].tolist(), strict=True))
 
 
 def keys_of(entries: dict[int, float]) -> np.ndarray:
@@ -37,7 +32,7 @@ def keys_of(entries: dict[int, float]) -> np.ndarray:
     return np.array([*keys, 0, 2**64 - 1], np.uint64)
 
 
-def entries_of(keys: np.ndarray) -> list[tuple[int, float]]:
+def entries_in(keys: np.ndarray) -> list[tuple[int, float]]:
     return [(key & 0xFFFFFFFF, float(value_of(key))) for key in keys.tolist()]
 
 
@@ -46,7 +41,11 @@ def test_keys_are_in_the_order_of_their_entries(item: int, value: float, other_i
     """And each tells its entry."""
     key, other_key = key_of(np.float32(value), item), key_of(np.float32(other_value), other_item)
     assert (key < other_key) == ((-value, item) < (-other_value, other_item))
-    assert entries_of(np.array([key], np.uint64)) == [(item, value)]
+    assert entries_in(np.array([key], np.uint64)) == [(item, value)]
+    assert [array.tolist() for array in entries_of(np.array([key, other_key], np.uint64))] == [
+        [item, other_item],
+        [value, other_value],
+    ]
 
 
 @given(entries=ENTRIES, length=st.integers(1, 60))
@@ -54,8 +53,8 @@ def test_the_best_come_first_whatever_the_order_they_came_in(entries: dict[int, 
     """The higher value first, the smaller index first where values are equal."""
     keys = keys_of(entries)
     kept = keep_best(keys, len(entries), length)
-    assert entries_of(keys[:kept]) == best(entries, length)
-    assert sorted(entries_of(keys[: len(entries)])) == sorted(entries.items())
+    assert entries_in(keys[:kept]) == best(entries, length)
+    assert sorted(entries_in(keys[: len(entries)])) == sorted(entries.items())
     assert keys[len(entries) :].tolist() == [0, 2**64 - 1]
 
 
@@ -71,11 +70,27 @@ def test_the_best_of_more_than_a_few_come_first(size: int, length: int) -> None:
 
 @given(entries=ENTRIES, length=st.integers(1, 60))
 def test_the_best_are_selected_whatever_the_order_they_came_in(entries: dict[int, float], length: int) -> None:
-    """The same ones, in no order, and the others behind them."""
-    values, items = arrays(entries)
-    kept = select_best(values, items, BEFORE, len(entries), length)
-    assert sorted(held(values, items, kept)) == sorted(best(entries, length))
-    assert sorted(held(values, items, len(entries))) == sorted(entries.items())
+    """The same ones, in no order, and the others behind them; what lies beside them is not looked at."""
+    before, keys = np.array([2**64 - 1, 5, 0], np.uint64), keys_of(entries)
+    around = np.concatenate((before, keys))
+    kept = select_best(around, before.size, len(entries), length)
+    span = around[before.size : -2]
+    assert sorted(entries_in(span[:kept])) == sorted(best(entries, length))
+    assert sorted(entries_in(span)) == sorted(entries.items())
+    assert around[: before.size].tolist() == before.tolist()
+    assert around[-2:].tolist() == keys[-2:].tolist()
+
+
+@given(entries=ENTRIES, bits=st.sampled_from([(0, 32), (32, 64), (0, 15), (0, 17), (8, 8)]))
+def test_keys_are_sorted_by_some_of_their_bits(entries: dict[int, float], bits: tuple[int, int]) -> None:
+    """Whole bytes from the first of the bits on; keys that are equal in these stay as they stand."""
+    low, high = bits
+    keys = keys_of(entries)
+    mask = 2 ** (low + -(-(high - low) // 8) * 8) - 2**low
+    expected = keys.tolist()
+    expected[1:-2] = sorted(expected[1:-2], key=lambda key: key & mask)
+    sort_by_digits(keys, min(1, len(entries)), len(entries), *bits, np.empty_like(keys), np.empty(DIGITS, np.int64))
+    assert keys.tolist() == expected
 
 
 @given(numbers=st.lists(VALUES, min_size=1), place=st.integers(1, 100))
@@ -87,9 +102,9 @@ def test_the_nth_largest_is_that_of_the_sorted_numbers(numbers: list[float], pla
 
 @pytest.mark.parametrize("step", [1, -1])
 def test_many_entries_that_are_sorted_already_are_no_trap(step: int) -> None:
-    """Nor are many that are equal."""
-    for value in (np.arange(5000, dtype=np.float32)[::step], np.ones(5000, np.float32)):
-        values, items = value.copy(), np.arange(5000, dtype=np.uint32)[::step].copy()
-        expected = sorted(zip((-values).tolist(), items.tolist(), strict=True))[:50]
-        kept = select_best(values, items, 0, 5000, 50)
-        assert sorted(zip((-values[:kept]).tolist(), items[:kept].tolist(), strict=True)) == expected
+    """Nor are many whose values are equal."""
+    for values in (np.arange(5000, dtype=np.float32)[::step], np.ones(5000, np.float32)):
+        entries = dict(zip(range(5000)[::step], values.tolist(), strict=True))
+        keys = keys_of(entries)
+        kept = select_best(keys, 0, 5000, 50)
+        assert sorted(entries_in(keys[:kept])) == sorted(best(entries, 50))
