@@ -37,8 +37,9 @@ from workers.kernels.ranking import entries_of
 from workers.kernels.similarity import FORMULA, MOST, Formula, Weighting, raised
 from workers.kernels.work import bit_ranks, cost_of
 
-ZERO, ONE, NONE = np.uint64(0), np.uint64(1), np.float32(0.0)
-ROWS_OF_BITS = np.uint64(4)
+ZERO, ONE, TWO, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(4), np.float32(0.0)
+# So many rows at a time are counted as bits, for which there are a few rows of zeros behind the last one.
+ROWS_AT_ONCE, ZEROS = np.uint64(64), np.uint64(4)
 MOST_16_BITS = 65_535
 
 
@@ -122,7 +123,7 @@ class Sums(NamedTuple):
     """The sums of one row over the columns, of which one array is used, and is all zeros again after each row.
 
     Counts of 16 bits, counts of 32 bits where more users may be met, sums of factors or products; and the counts of
-    four rows at a time that were counted as bits, which are written anew.
+    ROWS_AT_ONCE rows that were counted as bits, which are written anew.
     """
 
     narrow: NDArray[np.uint16]
@@ -198,6 +199,12 @@ def _building(ranks: Any) -> Any:
     )
 
 
+@compiled(types.uint64(types.uint64, types.uint64), inner=True)
+def _multiple(number: Index, of: Index) -> Index:
+    """The smallest multiple that is not below a number."""
+    return (number + of - ONE) // of * of
+
+
 @compiled(_building(READ_UINT16), later=[_building(READ_UINT32)], allocates=True)
 def _build(
     order: NDArray[np.uint32],
@@ -231,12 +238,12 @@ def _build(
     """Fill the lists of rows and columns, which begin at `starts`, and return how much they hold; -1 if stopped."""
     width, rows = high - low, last - first
     counted = width if user_factors.size == 0 and item_weights.size == 0 else ZERO
-    bit_rows = bit_ranks + ROWS_OF_BITS if first < bit_ranks else ZERO
+    bit_rows = bit_ranks + ZEROS if first < bit_ranks else ZERO
     sums = Sums(
         np.zeros(counted, np.uint16),
         np.zeros(counted, np.uint32),
         np.zeros(width - counted, np.float64),
-        np.zeros(bit_rows * ROWS_OF_BITS, np.uint32),
+        np.zeros(bit_rows * ROWS_AT_ONCE, np.uint32),
     )
     words, bit_width = np.uint64((user_ptr.size + 62) // 64), ZERO
     bits = np.zeros(bit_rows * words, np.uint64)
@@ -246,10 +253,12 @@ def _build(
     maxima, scratch = np.empty((width + BLOCK) // GROUP, np.float32), np.empty((width + BLOCK) // GROUP, np.float32)
     gathered = np.empty(width + BLOCK, np.uint64)
     for row in range(first, last):
-        top, turn = max(min(high, row), low), (row - first) % ROWS_OF_BITS
+        top, turn = max(min(high, row), low), (row - first) % ROWS_AT_ONCE
         if row < bit_ranks and turn == ZERO:
-            bit_width = max(min(high, row + ROWS_OF_BITS - ONE), low) - low
-            count_bits(bits, words, row, low, low + bit_width, sums.bit_counts)
+            together = min(ROWS_AT_ONCE, _multiple(bit_ranks - row, FOUR))
+            bit_width = _multiple(max(min(high, row + together - ONE), low) - low, TWO)
+            if not count_bits(bits, words, row, together, low, bit_width, sums.bit_counts, stop):
+                return -1
         begin, end = np.uint64(item_ptr[np.uint64(order[row])]), np.uint64(item_ptr[np.uint64(order[row]) + ONE])
         # Where the row has no columns nothing is added up; a cut of 0 would mean all of them.
         kind = _kind(sums, row < bit_ranks, end - begin) if top > low else BITS

@@ -12,6 +12,7 @@ from workers.kernels.compiled import (
     READ_UINT8,
     READ_UINT16,
     READ_UINT32,
+    READ_UINT64,
     WRITE_FLOAT64,
     WRITE_UINT16,
     WRITE_UINT32,
@@ -23,11 +24,12 @@ from workers.kernels.compiled import (
 from workers.kernels.processor import popcount, prefetch
 
 AHEAD = np.uint64(12)
-WORD_SHIFT, WORD_MASK, ONE = np.uint64(6), np.uint64(63), np.uint64(1)
+WORD_SHIFT, WORD_MASK = np.uint64(6), np.uint64(63)
+ZERO, ONE, TWO, THREE, FOUR = (np.uint64(number) for number in range(5))
 # After so many users of one item it is looked at the stop flag: some milliseconds.
 USERS_AT_ONCE = np.uint64(4096)
-# Of one row of bits, so that those of some rows stay in the first cache.
-WORDS_AT_ONCE = np.uint64(256)
+# Of rows and columns of bits.
+WORDS_AT_ONCE, COLUMNS_AT_ONCE = np.uint64(512), np.uint64(64)
 
 NARROW, WIDE = READ_UINT16, READ_UINT32
 
@@ -187,31 +189,61 @@ def set_bits(
             bits[rank * words + (user >> WORD_SHIFT)] |= ONE << (user & WORD_MASK)
 
 
-@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, WRITE_UINT32), inner=True)
+@compiled(
+    types.boolean(
+        *(READ_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, types.uint64),
+        *(WRITE_UINT32, READ_UINT8),
+    ),
+    inner=True,
+)
 def count_bits(
-    bits: NDArray[np.uint64], words: Index, row: Index, low: Index, high: Index, counts: NDArray[np.uint32]
-) -> None:
-    """The users that each of the rows row..row+3 shares with the ranks low..high-1: uint32[4 * (high - low)]."""
-    width = high - low
-    for column in range(np.uint64(4) * width):
-        counts[column] = 0
-    r0, r1 = row * words, (row + np.uint64(1)) * words
-    r2, r3 = (row + np.uint64(2)) * words, (row + np.uint64(3)) * words
-    for start in range(np.uint64(0), words, WORDS_AT_ONCE):
+    bits: NDArray[np.uint64],
+    words: Index,
+    row: Index,
+    rows: Index,
+    low: Index,
+    width: Index,
+    counts: NDArray[np.uint32],
+    stop: NDArray[np.uint8],
+) -> bool:
+    """The users that each of some rows of bits shares with those from `low` on, uint32[rows * width]; False if stopped.
+
+    Rows are taken by fours and columns by twos, so that a word is used as often as it can be once it is in a register;
+    `rows` and `width` are such numbers. Of some columns some words at a time stay in the second cache.
+    """
+    for at in range(rows * width):
+        counts[at] = 0
+    for start in range(ZERO, words, WORDS_AT_ONCE):
         end = min(start + WORDS_AT_ONCE, words)
-        for column in range(width):
-            other = (low + column) * words
-            n0 = n1 = n2 = n3 = np.uint64(0)
-            for word in range(start, end):
-                theirs = bits[other + word]
-                n0 += popcount(bits[r0 + word] & theirs)
-                n1 += popcount(bits[r1 + word] & theirs)
-                n2 += popcount(bits[r2 + word] & theirs)
-                n3 += popcount(bits[r3 + word] & theirs)
-            counts[column] += n0
-            counts[width + column] += n1
-            counts[np.uint64(2) * width + column] += n2
-            counts[np.uint64(3) * width + column] += n3
+        for left in range(ZERO, width, COLUMNS_AT_ONCE):
+            if stop[0]:
+                return False
+            for four in range(ZERO, rows, FOUR):
+                r0 = (row + four) * words
+                r1, r2, r3 = r0 + words, r0 + TWO * words, r0 + THREE * words
+                for column in range(left, min(left + COLUMNS_AT_ONCE, width), TWO):
+                    c0 = (low + column) * words
+                    c1 = c0 + words
+                    n00 = n01 = n10 = n11 = n20 = n21 = n30 = n31 = ZERO
+                    for word in range(start, end):
+                        b0, b1 = bits[c0 + word], bits[c1 + word]
+                        n00 += popcount(bits[r0 + word] & b0)
+                        n01 += popcount(bits[r0 + word] & b1)
+                        n10 += popcount(bits[r1 + word] & b0)
+                        n11 += popcount(bits[r1 + word] & b1)
+                        n20 += popcount(bits[r2 + word] & b0)
+                        n21 += popcount(bits[r2 + word] & b1)
+                        n30 += popcount(bits[r3 + word] & b0)
+                        n31 += popcount(bits[r3 + word] & b1)
+                    at = four * width + column
+                    counts[at], counts[at + ONE] = counts[at] + n00, counts[at + ONE] + n01
+                    at += width
+                    counts[at], counts[at + ONE] = counts[at] + n10, counts[at + ONE] + n11
+                    at += width
+                    counts[at], counts[at + ONE] = counts[at] + n20, counts[at + ONE] + n21
+                    at += width
+                    counts[at], counts[at + ONE] = counts[at] + n30, counts[at + ONE] + n31
+    return True
 
 
 @compiled(

@@ -1,5 +1,7 @@
 """Tests of what rows cost, of which are counted as bits, and of the ranges in which they are built."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,17 @@ from hypothesis import given
 from shared.model_config import ModelConfig
 from tests.building import BIT_BYTES, CONFIGS, label, ranked_of, weighting_of
 from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
-from workers.kernels.work import PER_PAIR, Cost, are_counted, bit_ranks, cost_of, estimated_cost, plan_rows, row_work
+from workers.kernels.work import (
+    PER_MET,
+    PER_PAIR,
+    Cost,
+    are_counted,
+    bit_ranks,
+    cost_of,
+    estimated_cost,
+    plan_rows,
+    row_work,
+)
 
 
 def cost(data: Interactions, config: ModelConfig | None = None) -> Cost:
@@ -17,9 +29,10 @@ def cost(data: Interactions, config: ModelConfig | None = None) -> Cost:
 
 @given(data=small_interactions())
 def test_a_row_costs_its_pairs_and_its_additions_where_it_is_not_counted_as_bits(data: Interactions) -> None:
-    """And less where it is."""
+    """And less where it is; a pair that is met costs more, and how many are is what chance would have."""
     found = cost(data)
-    costs = (found.additions + np.arange(data.n_items) * PER_PAIR).astype(np.int64)
+    met = [rank * (1 - math.exp(-added / max(rank, 1))) for rank, added in enumerate(found.additions.tolist())]
+    costs = (found.additions + np.arange(data.n_items) * PER_PAIR + np.array(met) * PER_MET).astype(np.int64)
     work, bits = row_work(found, BIT_BYTES), bit_ranks(found, BIT_BYTES)
     assert work[bits:].tolist() == costs[bits:].tolist()
     assert work.sum() <= costs.sum()
@@ -42,7 +55,7 @@ def test_no_more_items_are_counted_as_bits_than_have_room() -> None:
     """Two words for the 100 users of each; those for whom there is none cost their additions."""
     found = cost(everything(100))
     assert bit_ranks(found, 30 * 16 + 15) == 30
-    assert row_work(found, 30 * 16)[30:].tolist() == [int(rank * (100 + PER_PAIR)) for rank in range(30, 100)]
+    assert row_work(found, 30 * 16)[30:].tolist() == [int(rank * (100 + PER_PAIR + PER_MET)) for rank in range(30, 100)]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
