@@ -18,7 +18,7 @@ from workers.kernels.keep import SPARE
 from workers.kernels.ranked import Ranked, rank
 from workers.kernels.similarity import Weighting, weigh
 
-__all__ = ["Counting", "Matrix", "Tile", "build_tiles", "join_tiles", "lay_out"]
+__all__ = ["Counting", "Matrix", "Tile", "build_tiles", "counting_of", "join_tiles", "lay_out"]
 
 # What a tile holds of each column: a list of an item and a value a place, and beside it sums, values and floors.
 BYTES_PER_PLACE, BYTES_PER_COLUMN = 8, 40
@@ -28,12 +28,14 @@ class Counting(NamedTuple):
     """What the tiles of a model are built from, and what is learned on the way.
 
     `floors` float32[I] has for each rank what a similarity must have at least to be among the item's best: the K-th
-    best of one of the tiles that were built from this. What is below that cannot be among the best of all tiles.
+    best of one of the tiles that were built from this. What is below that cannot be among the best of all tiles. They
+    are those of one K, `neighbours`.
     """
 
     ranked: Ranked
     weighting: Weighting
     floors: NDArray[np.float32]
+    neighbours: int
 
 
 def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> Counting | None:
@@ -41,28 +43,33 @@ def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) ->
     weighting = weigh(config, snapshot.item_ptr, snapshot.item_users, snapshot.item_weights, snapshot.user_ptr)
     weights = weighting.item_weights if weighting.item_weights.size else None
     ranked = rank(snapshot.item_ptr, snapshot.item_users, weights, snapshot.user_ptr, stop=stop)
-    return None if ranked is None else Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32))
+    return None if ranked is None else counting_of(ranked, weighting, config.neighbours)
 
 
-def build_tiles(
-    counting: Counting, first: int, last: int, neighbours: int, tile_bytes: int, stop: NDArray[np.uint8]
-) -> Tile | None:
+def counting_of(ranked: Ranked, weighting: Weighting, neighbours: int) -> Counting:
+    """What is laid out, and nothing learned yet."""
+    return Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32), neighbours)
+
+
+def build_tiles(counting: Counting, first: int, last: int, tile_bytes: int, stop: NDArray[np.uint8]) -> Tile | None:
     """What the pairs of the ranks first..last-1 with more popular items bring; None if `stop` was set meanwhile.
 
     The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes;
     items that are counted as bits may take as many again.
     """
+    ranked, weighting, floors, neighbours = counting
     places = min(SPARE * neighbours, last - first)
     width = max(1, tile_bytes // (BYTES_PER_PLACE * places + BYTES_PER_COLUMN))
     found, most = [], tile_bytes
     for low, high in pairwise([*range(0, last, width), last]):
-        tile = build_tile(*counting, first, last, low, high, neighbours=neighbours, bit_bytes=tile_bytes, stop=stop)
+        span = first, last, low, high
+        tile = build_tile(ranked, weighting, floors, *span, neighbours=neighbours, bit_bytes=tile_bytes, stop=stop)
         if tile is None:
             return None
         found.append(tile)
         # Each tile has a list for each row: of many only the best are kept, or narrow tiles would need more memory.
         if len(found) > 1 and (high == last or _bytes(found) > most):
-            best = _best(found, counting.ranked.order.size, neighbours, stop)
+            best = _best(found, ranked.order.size, neighbours, stop)
             if best is None:
                 return None
             found, most = [best], tile_bytes + 2 * _bytes([best])

@@ -2,17 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from arq import ArqRedis
 
+from shared.cancelling import end
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from shared.flows import Flows
 from shared.manifests import MANIFEST_NAME
+from shared.model_config import ModelConfig
 from shared.models import Model, open_model
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
@@ -29,6 +31,9 @@ from workers.layouts import Layouts
 from workers.shelf import Shelf, Watch
 from workers.threads import Threads
 from workers.turns import Turns
+
+if TYPE_CHECKING:
+    from workers.building import Counting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,7 +70,7 @@ class Runtime:
     _models: Shelf[Model] = field(default_factory=Shelf)
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
-    _loading: dict[Callable[[], object], asyncio.Task[object]] = field(default_factory=dict)
+    _making: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def model(self, model_id: str) -> Model:
         """A model, opened once and again after it was built again.
@@ -127,22 +132,52 @@ class Runtime:
     async def load(self, kernels: Callable[[], object]) -> None:
         """Have a function import kernels, and compile them where need be, beside the loop; once for all who ask.
 
-        To compile takes seconds, and on a slow machine longer than a task may run: it goes on while the task is handed
-        back, and comes again.
+        To compile takes seconds, and on a slow machine longer than a task may run.
 
         Raises:
             NotNowError: it takes too long.
         """
-        if kernels not in self._loading:
-            self._loading[kernels] = asyncio.create_task(self.in_thread(kernels))
-        loading = self._loading[kernels]
-        await asyncio.wait([loading], timeout=self.turns.patience_s)
-        if not loading.done():
+        await self._make(kernels, lambda: self.in_thread(kernels))
+
+    async def counting(self, snapshot: Snapshot, config: ModelConfig) -> "Counting":
+        """A snapshot laid out for the fit of a configuration, in a batch thread; once for all who ask.
+
+        Raises:
+            NotNowError: it takes too long.
+        """
+        # A snapshot that was imported again, since its files were damaged, is another one.
+        key = id(snapshot), config
+
+        async def lay_out() -> "Counting":
+            try:
+                return await self.kernel("batch", lambda stop: self.layouts.counting(snapshot, config, stop))
+            finally:
+                # It is kept with the layouts, and let go there.
+                self._making.pop(key, None)
+                self.layouts.counted()
+
+        return await self._make(key, lay_out)
+
+    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """What all who ask for a key are given; it goes on being made while a task that waits is handed back.
+
+        Raises:
+            NotNowError: it takes too long; the task comes again.
+        """
+        if key not in self._making:
+            self._making[key] = asyncio.create_task(make())
+        making = self._making[key]
+        await asyncio.wait([making], timeout=self.turns.patience_s)
+        if not making.done():
             raise NotNowError
-        if loading.exception() is not None:
+        if making.cancelled() or making.exception() is not None:
             # The next one tries anew.
-            self._loading.pop(kernels, None)
-        loading.result()
+            self._making.pop(key, None)
+        return cast("R", making.result())
+
+    async def stop_making(self) -> None:
+        """End what is made for tasks that will not come again here."""
+        await end(*self._making.values())
 
     async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:
         """Run a kernel in a thread of its lane and in its turn, or right here if it is about to do few `additions`.

@@ -146,6 +146,7 @@ async def _stop_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     background = ctx.pop("background", [])
     await end(*background)
+    await runtime.stop_making()
     runtime.threads.shutdown(wait=False)
     if heartbeat := ctx.pop("heartbeat", None):
         await heartbeat.stop()

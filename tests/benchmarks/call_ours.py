@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.model_config import ModelConfig, Similarity
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
-from workers.building import Counting, Tile, build_tiles, join_tiles
+from workers.building import Tile, build_tiles, counting_of, join_tiles
 from workers.kernels.candidates import Candidates, lay_out
 from workers.kernels.merge import Partial
 from workers.kernels.ranked import rank
@@ -46,10 +46,10 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
     weighting = weigh(config, arrays.item_ptr, item_users, None, arrays.user_ptr)
     ranked = rank(arrays.item_ptr, item_users, None, arrays.user_ptr, stop=NEVER)
     assert ranked is not None
-    counting = Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32))
+    counting = counting_of(ranked, weighting, NEIGHBOURS)
 
     def tiles(rows: tuple[int, int]) -> Tile:
-        tile = build_tiles(counting, *rows, NEIGHBOURS, TILE_BYTES, NEVER)
+        tile = build_tiles(counting, *rows, TILE_BYTES, NEVER)
         assert tile is not None
         return tile
 

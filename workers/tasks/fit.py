@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from shared.codecs import Codec
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
@@ -99,15 +98,9 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     await runtime.load(_kernels_for(snapshot))
     from workers.building import build_tiles
 
-    def build(stop: NDArray[np.uint8]) -> "Tile | None":
-        counting = runtime.layouts.counting(snapshot, config, stop)
-        if counting is None:
-            return None
-        tile_bytes = runtime.settings.tile_mb * BYTES_PER_MB
-        return build_tiles(counting, first, last, config.neighbours, tile_bytes, stop)
-
+    counting, tile_bytes = await runtime.counting(snapshot, config), runtime.settings.tile_mb * BYTES_PER_MB
     try:
-        tile = await runtime.kernel("batch", build)
+        tile = await runtime.kernel("batch", lambda stop: build_tiles(counting, first, last, tile_bytes, stop))
     finally:
         runtime.layouts.counted()
     body = PART.encode(PartBody(*(array.tobytes() for array in tile)))

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from shared.model_config import ModelConfig
+from shared.snapshots import Snapshot
 from tests.building import BIT_BYTES, no_floors, ranked_of, weighting_of
 from tests.interactions import Interactions, everything
-from tests.world import Hand
+from tests.world import Hand, World
 from workers.engine.outcomes import NotNowError
 from workers.kernels.build import build_tile
 from workers.kernels.candidates import lay_out
 from workers.kernels.score import score_users
+from workers.layouts import Layouts
 from workers.runtime import ADDITIONS_ON_LOOP
 from workers.turns import Turns
 
@@ -119,3 +121,63 @@ async def test_kernels_that_could_not_be_loaded_are_tried_again(hand: Hand) -> N
     with pytest.raises(OSError, match="no space"):
         await hand.runtime.load(load)
     await hand.runtime.load(load)
+
+
+class SlowLayouts(Layouts):
+    """Layouts that take as long as a test wants, or until they are told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+        self.stopped = False
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+        self.threads.append(threading.current_thread().name)
+        self.begun.set()
+        while not self.end.wait(0.01):
+            if stop[0]:
+                self.stopped = True
+                return None
+        return super().counting(snapshot, config, stop)
+
+
+async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
+    """It goes on while who waits is handed back, in the batch lane, and is made once for all who ask meanwhile."""
+    layouts, config = SlowLayouts(), world.generations[0].config
+    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
+    waiting = [runtime.counting(world.snapshot, config) for _ in range(2)]
+    assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
+    layouts.end.set()
+    first, second = await asyncio.gather(*(runtime.counting(world.snapshot, config) for _ in range(2)))
+    assert first is second
+    [thread] = layouts.threads
+    assert thread.startswith("batch")
+
+
+async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand, world: World) -> None:
+    """As of a worker that ends; who waits for it is told."""
+    layouts = SlowLayouts()
+    runtime = replace(hand.runtime, layouts=layouts)
+    waiting = asyncio.create_task(runtime.counting(world.snapshot, world.generations[0].config))
+    await asyncio.to_thread(layouts.begun.wait)
+    await runtime.stop_making()
+    assert layouts.stopped
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_layout_that_failed_is_made_anew(hand: Hand, world: World) -> None:
+    """There may have been no room for it."""
+    troubles: list[Exception] = [MemoryError()]
+
+    class Full(Layouts):
+        def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return super().counting(snapshot, config, stop)
+
+    runtime = replace(hand.runtime, layouts=Full())
+    with pytest.raises(MemoryError):
+        await runtime.counting(world.snapshot, world.generations[0].config)
+    assert await runtime.counting(world.snapshot, world.generations[0].config)

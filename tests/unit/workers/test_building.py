@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shared.model_config import ModelConfig
-from tests.building import build, flag, no_floors, ranked_of, same_bytes, weighting_of
+from tests.building import build, flag, ranked_of, same_bytes, weighting_of
 from tests.interactions import random_interactions
-from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, join_tiles
+from workers.building import BYTES_PER_COLUMN, BYTES_PER_PLACE, Counting, build_tiles, counting_of, join_tiles
 from workers.kernels.build import Tile, build_tile
 from workers.kernels.keep import SPARE
 from workers.kernels.work import cost_of, plan_rows
@@ -19,9 +19,9 @@ K = 7
 BYTES = BYTES_PER_PLACE * SPARE * K + BYTES_PER_COLUMN
 
 
-def counting_of(config: ModelConfig) -> Counting:
+def counting(config: ModelConfig) -> Counting:
     weighting = weighting_of(DATA, config)
-    return Counting(ranked_of(DATA, weighting), weighting, no_floors(DATA))
+    return counting_of(ranked_of(DATA, weighting), weighting, config.neighbours)
 
 
 @pytest.mark.parametrize("columns", [1, 30, 199, 1000])
@@ -29,11 +29,11 @@ def counting_of(config: ModelConfig) -> Counting:
 def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, columns: int) -> None:
     """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
     config = ModelConfig(similarity, K)  # type: ignore[arg-type]
-    counting, tiles = counting_of(config), []
-    bounds = plan_rows(cost_of(counting.ranked, counting.weighting), 3, 3, 1, columns * BYTES)
+    found, tiles = counting(config), []
+    bounds = plan_rows(cost_of(found.ranked, found.weighting), 3, 3, 1, columns * BYTES)
     assert len(bounds) == 4
     for first, last in pairwise(bounds.tolist()):
-        tile = build_tiles(counting, first, last, K, columns * BYTES, flag())
+        tile = build_tiles(found, first, last, columns * BYTES, flag())
         assert tile is not None
         assert columns >= last or np.unique(tile.owners).size == tile.owners.size
         assert columns >= last or tile.counts.max() <= K
@@ -45,14 +45,14 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
 
 def test_a_task_that_is_stopped_brings_nothing() -> None:
     """Whether its columns are one tile or many."""
-    counting = counting_of(ModelConfig(neighbours=K))
+    found = counting(ModelConfig(neighbours=K))
     for tile_bytes in (1, 1_000_000):
-        assert build_tiles(counting, 0, 200, K, tile_bytes, flag(1)) is None
+        assert build_tiles(found, 0, 200, tile_bytes, flag(1)) is None
 
 
 def test_no_rows_bring_nothing() -> None:
     """As of a catalogue without items."""
-    tile = build_tiles(counting_of(ModelConfig(neighbours=K)), 0, 0, K, 1_000_000, flag())
+    tile = build_tiles(counting(ModelConfig(neighbours=K)), 0, 0, 1_000_000, flag())
     assert tile is not None
     assert [array.size for array in tile] == [0, 0, 0, 0]
 
@@ -66,7 +66,6 @@ def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch
         return build_tile(*arguments, **options)
 
     monkeypatch.setattr("workers.building.build_tile", tile)
-    build_tiles(
-        counting_of(ModelConfig()), 150, 200, 1_000_000_000, 200 * (BYTES_PER_PLACE * 50 + BYTES_PER_COLUMN), flag()
-    )
+    wanted = ModelConfig(neighbours=1_000_000_000)
+    build_tiles(counting(wanted), 150, 200, 200 * (BYTES_PER_PLACE * 50 + BYTES_PER_COLUMN), flag())
     assert widths == [200]
