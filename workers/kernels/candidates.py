@@ -87,7 +87,7 @@ def lay_out(
     return None if rows is None or columns is None else Candidates(order, ranks, *rows, *columns)
 
 
-@compiled(types.int64(READ_UINT32, types.int64, types.int64, types.int64))
+@compiled(types.int64(READ_UINT32, types.int64, types.int64, types.int64), inner=True)
 def _bisect(row_items: NDArray[np.uint32], low: int, high: int, candidate: int) -> int:
     """The first place in low..high whose item is not below the candidate."""
     while low < high:

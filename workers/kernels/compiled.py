@@ -47,12 +47,17 @@ _lock = Lock()
 
 
 def compiled(
-    *signatures: object, later: Iterable[object] = (), inner: bool = False, allocates: bool = False
+    *signatures: object,
+    later: Iterable[object] = (),
+    inner: bool = False,
+    argument: bool = False,
+    allocates: bool = False,
 ) -> Callable[[F], F]:
     """Compile a function for these signatures when its module is imported, or load it from numba's disk cache.
 
     What few will ever need may come `later`, with `compile_rest`. What only other kernels call is `inner`: those hold
-    its code, and so it takes no time where they are loaded; it is compiled just before one of them is.
+    its code, and so it takes no time where they are loaded; it is compiled just before one of them is, and cannot be
+    called from Python. What is handed to kernels as an `argument` has to say so.
 
     The GIL is released, and neither fast-math nor threads inside a kernel are used: the order of additions is part of
     the result, and so is each rounding. Division by zero gives what IEEE 754 says instead of an exception, without
@@ -63,6 +68,7 @@ def compiled(
     def compile_now(function: F) -> F:
         # A mapping, as type checkers are not told of `_nrt`, numba's option for the counting of references.
         options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": allocates}
+        options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": not argument}
         kernel = njit(None if inner else list(signatures), **options)(function)
         if inner:
             _inner.extend((kernel, signature) for signature in signatures)
@@ -87,11 +93,16 @@ def _compile(kernel: Any, signature: object) -> None:
 
 
 def compile_inner() -> None:
-    """Compile, or load, what only other kernels call."""
+    """Compile, or load, what only other kernels call; what could not be is tried again the next time."""
+    # In the order in which they were declared, which is that in which they call each other.
     waiting = _inner.copy()
     _inner.clear()
-    for kernel, signature in waiting:
-        _compile(kernel, signature)
+    try:
+        while waiting:
+            _compile(*waiting[0])
+            del waiting[0]
+    finally:
+        _inner[:0] = waiting
 
 
 class _InnerFirst(event.Listener):

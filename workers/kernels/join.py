@@ -19,7 +19,8 @@ from workers.kernels.compiled import (
     Index,
     compiled,
 )
-from workers.kernels.ranking import DIGITS, key_of, select_best, sort_by_digits, value_of
+from workers.kernels.ranking import DIGITS, key_of, sort_by_digits, value_of
+from workers.kernels.selection import select_best
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 # After so many items it is looked at the stop flag: some milliseconds.

@@ -15,7 +15,8 @@ from workers.kernels.compiled import (
     Index,
     compiled,
 )
-from workers.kernels.ranking import key_of, nth_largest, select_best, value_of
+from workers.kernels.ranking import key_of, value_of
+from workers.kernels.selection import nth_largest, select_best
 
 # So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
 BLOCK = np.uint64(256)

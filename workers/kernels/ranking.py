@@ -9,7 +9,6 @@ from numba import types
 from numpy.typing import NDArray
 
 from workers.kernels.compiled import (
-    WRITE_FLOAT32,
     WRITE_INT64,
     WRITE_UINT64,
     Index,
@@ -52,7 +51,7 @@ def sort_few(keys: NDArray[np.uint64], begin: Index, end: Index) -> None:
         keys[to] = key
 
 
-@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64))
+@compiled(types.void(WRITE_UINT64, types.uint64, types.uint64), inner=True)
 def _sift_down(keys: NDArray[np.uint64], at: Index, size: Index) -> None:
     """Let the key at `at` sink in a heap of `size`, which has the largest one at its root (Knuth, vol. 3, 5.2.3)."""
     key = keys[at]
@@ -87,35 +86,6 @@ def keep_best(keys: NDArray[np.uint64], size: Index, length: Index) -> Index:
     return kept
 
 
-@compiled(types.uint64(WRITE_UINT64, types.uint64, types.uint64, types.uint64))
-def select_best(keys: NDArray[np.uint64], begin: Index, size: Index, length: Index) -> Index:
-    """Bring the best `length` of `size` keys, from `begin` on, to their front, in no order; return how many they are.
-
-    Hoare, "Algorithm 65: Find", Communications of the ACM 4(7), 1961.
-    """
-    if size <= length:
-        return size
-    low, high, wanted = begin, begin + size, begin + length - ONE
-    while low + ONE < high:
-        key = keys[(low + high - ONE) // TWO]
-        up, down = low, high
-        while up < down:
-            while keys[up] < key:
-                up += ONE
-            while keys[down - ONE] > key:
-                down -= ONE
-            if up < down:
-                keys[up], keys[down - ONE] = keys[down - ONE], keys[up]
-                up, down = up + ONE, down - ONE
-        if wanted < down:
-            high = down
-        elif wanted >= up:
-            low = up
-        else:
-            break
-    return length
-
-
 @compiled(types.void(WRITE_UINT64, types.uint64, types.uint64, types.uint64, types.uint64, WRITE_UINT64, WRITE_INT64))
 def sort_by_digits(
     keys: NDArray[np.uint64],
@@ -145,27 +115,3 @@ def sort_by_digits(
             counts[digit] += 1
         for n in range(end - begin):
             keys[begin + n] = scratch[n]
-
-
-@compiled(types.float32(WRITE_FLOAT32, types.int64, types.int64))
-def nth_largest(values: NDArray[np.float32], size: int, n: int) -> float:
-    """The n-th largest of `size` numbers, counted from 1; they are reordered. The same algorithm as `select_best`."""
-    low, high = 0, size - 1
-    while low < high:
-        value = values[(low + high) // 2]
-        up, down = low, high
-        while up <= down:
-            while values[up] > value:
-                up += 1
-            while values[down] < value:
-                down -= 1
-            if up <= down:
-                values[up], values[down] = values[down], values[up]
-                up, down = up + 1, down - 1
-        if n - 1 <= down:
-            high = down
-        elif n - 1 >= up:
-            low = up
-        else:
-            break
-    return float(values[n - 1])

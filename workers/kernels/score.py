@@ -127,7 +127,8 @@ HISTORIES = (READ_UINT32, READ_FLOAT32)
 @compiled(
     types.Tuple((types.float64, types.float64, types.uint64))(
         *(CANDIDATES, READ_FLOAT32, SCRATCH, *HISTORIES, types.uint64, types.uint64, READ_UINT8)
-    )
+    ),
+    inner=True,
 )
 def _add_history(
     candidates: Candidates,
@@ -173,7 +174,7 @@ def _add_history(
     return total, heaviest, count
 
 
-@compiled(types.float64(SCRATCH, types.uint64))
+@compiled(types.float64(SCRATCH, types.uint64), inner=True)
 def _find_floor(scratch: Scratch, length: Index) -> float:
     """A sum that no fewer than `length` candidates of the head have at least; near the largest one that is so.
 
@@ -200,7 +201,7 @@ def _find_floor(scratch: Scratch, length: Index) -> float:
     return low
 
 
-@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64))
+@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
 def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
     """Gather one user's best, best first, and return how many they are; all sums are 0 then."""
     order, sums, met = candidates.order, scratch.sums, scratch.met
@@ -227,7 +228,7 @@ def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: In
     return keep_best(keys, size, length)
 
 
-@compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64))
+@compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64), inner=True)
 def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heaviest: float) -> int:
     """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
     rank = np.uint64(candidates.ranks[item])

@@ -31,7 +31,7 @@ FORMULA = types.void(
 )
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def cosine(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
     """dot / (sqrt(x * y) + shrink), where x and y are the items' dot products with themselves.
 
@@ -43,7 +43,7 @@ def cosine(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, u
         values[k] = dots[k] / (sqrt(x * ys[at + k]) + shrink)
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def jaccard(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
     """dot / (x + y - dot + shrink): users of both out of users of either; for weights, Tanimoto's form of it.
 
@@ -53,7 +53,7 @@ def jaccard(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, 
         values[k] = dots[k] / (x + ys[at + k] - dots[k] + shrink)
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def dice(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
     """2 dot / (x + y + shrink).
 
@@ -63,14 +63,14 @@ def dice(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, use
         values[k] = 2.0 * dots[k] / (x + ys[at + k] + shrink)
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def quotient(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
     """dot / (x * y + shrink)."""
     for k in range(n):
         values[k] = dots[k] / (x * ys[at + k] + shrink)
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def product(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
     """dot * x * y."""
     for k in range(n):
@@ -82,7 +82,7 @@ def _times_log(x: float) -> float:
     return x * log(x) if x > 0.0 else 0.0
 
 
-@compiled(FORMULA)
+@compiled(FORMULA, argument=True)
 def likelihood_ratio(
     dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats
 ) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import types
 from numba.core.dispatcher import Dispatcher
 
 from workers import kernels
-from workers.kernels.compiled import compile_inner, compile_rest
-from workers.kernels.ranking import nth_largest
+from workers.kernels.compiled import compile_inner, compile_rest, compiled
+from workers.kernels.selection import nth_largest
 
 MODULES = [module.name for module in pkgutil.iter_modules(kernels.__path__) if module.name != "__main__"]
 KERNELS = {
@@ -35,6 +36,52 @@ def test_a_kernel_is_compiled_when_its_module_is_imported_and_kept_on_disk(name:
     assert not options.get("fastmath")
     assert not options.get("parallel")
     assert sum(kernel.stats.cache_hits.values()) + sum(kernel.stats.cache_misses.values()) == len(kernel.signatures)
+
+
+@pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if not kernel.targetoptions["_nrt"]])
+def test_a_kernel_that_does_not_say_that_it_allocates_returns_no_arrays(name: str) -> None:
+    """Nobody would count the references to them."""
+    compile_inner()
+    versions: list[Any] = list(KERNELS[name].overloads.values())
+    returned = [version.signature.return_type for version in versions]
+    assert not any(isinstance(part, types.Array) for kind in returned for part in (kind, *getattr(kind, "types", ())))
+
+
+def test_what_only_kernels_call_is_compiled_for_its_own_types_and_not_for_those_of_a_call() -> None:
+    """Before one that calls it is, whether or not anything else was; with others a count would not be one any more."""
+
+    def one_more(number: Any) -> Any:
+        return number + np.uint64(1)
+
+    next_one: Any = compiled(types.uint64(types.uint64), inner=True)(one_more)
+    assert not next_one.signatures
+
+    @compiled(types.uint64(types.int32))
+    def after_next(number: Any) -> Any:
+        return next_one(next_one(number))
+
+    assert next_one.signatures == [(types.uint64,)]
+    assert after_next(2) == 4
+
+
+def test_what_could_not_be_compiled_is_tried_again_with_what_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may have been full."""
+    compile_inner()
+    waiting: list[tuple[object, object]] = []
+    tried = []
+    monkeypatch.setattr("workers.kernels.compiled._inner", waiting)
+
+    def compile_now(kernel: object, signature: object) -> None:
+        tried.append((kernel, signature))
+        if len(tried) == 1:
+            raise OSError("no space")
+
+    monkeypatch.setattr("workers.kernels.compiled._compile", compile_now)
+    waiting += [("one", 1), ("two", 2)]
+    with pytest.raises(OSError, match="no space"):
+        compile_inner()
+    compile_inner()
+    assert tried == [("one", 1), ("one", 1), ("two", 2)]
 
 
 def test_there_are_kernels_in_every_module_of_arithmetic() -> None:

@@ -5,35 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.kernels.ranking import (
-    DIGITS,
-    FEW,
-    entries_of,
-    keep_best,
-    key_of,
-    nth_largest,
-    select_best,
-    sort_by_digits,
-    value_of,
-)
-
-VALUES = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.0, 2.0**100, width=32)
-ITEMS = st.integers(0, 2**32 - 1)
-ENTRIES = st.dictionaries(ITEMS, VALUES)
-
-
-def best(entries: dict[int, float], length: int) -> list[tuple[int, float]]:
-    return sorted(entries.items(), key=lambda entry: (-entry[1], entry[0]))[:length]
-
-
-def keys_of(entries: dict[int, float]) -> np.ndarray:
-    """Keys, and others behind that no function may look at."""
-    keys = [key_of(np.float32(value), item) for item, value in entries.items()]
-    return np.array([*keys, 0, 2**64 - 1], np.uint64)
-
-
-def entries_in(keys: np.ndarray) -> list[tuple[int, float]]:
-    return [(key & 0xFFFFFFFF, float(value_of(key))) for key in keys.tolist()]
+from tests.entries import ENTRIES, ITEMS, VALUES, best, entries_in, keys_of
+from workers.kernels.ranking import DIGITS, FEW, entries_of, keep_best, key_of, sort_by_digits
 
 
 @given(item=ITEMS, value=VALUES, other_item=ITEMS, other_value=VALUES)
@@ -68,19 +41,6 @@ def test_the_best_of_more_than_a_few_come_first(size: int, length: int) -> None:
         assert given_keys[:kept].tolist() == list(range(min(size, length)))
 
 
-@given(entries=ENTRIES, length=st.integers(1, 60))
-def test_the_best_are_selected_whatever_the_order_they_came_in(entries: dict[int, float], length: int) -> None:
-    """The same ones, in no order, and the others behind them; what lies beside them is not looked at."""
-    before, keys = np.array([2**64 - 1, 5, 0], np.uint64), keys_of(entries)
-    around = np.concatenate((before, keys))
-    kept = select_best(around, before.size, len(entries), length)
-    span = around[before.size : -2]
-    assert sorted(entries_in(span[:kept])) == sorted(best(entries, length))
-    assert sorted(entries_in(span)) == sorted(entries.items())
-    assert around[: before.size].tolist() == before.tolist()
-    assert around[-2:].tolist() == keys[-2:].tolist()
-
-
 @given(entries=ENTRIES, bits=st.sampled_from([(0, 32), (32, 64), (0, 15), (0, 17), (8, 8)]))
 def test_keys_are_sorted_by_some_of_their_bits(entries: dict[int, float], bits: tuple[int, int]) -> None:
     """Whole bytes from the first of the bits on; keys that are equal in these stay as they stand."""
@@ -91,20 +51,3 @@ def test_keys_are_sorted_by_some_of_their_bits(entries: dict[int, float], bits: 
     expected[1:-2] = sorted(expected[1:-2], key=lambda key: key & mask)
     sort_by_digits(keys, min(1, len(entries)), len(entries), *bits, np.empty_like(keys), np.empty(DIGITS, np.int64))
     assert keys.tolist() == expected
-
-
-@given(numbers=st.lists(VALUES, min_size=1), place=st.integers(1, 100))
-def test_the_nth_largest_is_that_of_the_sorted_numbers(numbers: list[float], place: int) -> None:
-    """Counted from 1; equal ones count each."""
-    n = min(place, len(numbers))
-    assert nth_largest(np.array(numbers, np.float32), len(numbers), n) == sorted(numbers, reverse=True)[n - 1]
-
-
-@pytest.mark.parametrize("step", [1, -1])
-def test_many_entries_that_are_sorted_already_are_no_trap(step: int) -> None:
-    """Nor are many whose values are equal."""
-    for values in (np.arange(5000, dtype=np.float32)[::step], np.ones(5000, np.float32)):
-        entries = dict(zip(range(5000)[::step], values.tolist(), strict=True))
-        keys = keys_of(entries)
-        kept = select_best(keys, 0, 5000, 50)
-        assert sorted(entries_in(keys[:kept])) == sorted(best(entries, 50))
