@@ -18,7 +18,8 @@ pip := .venv/bin/python -m pip
 hashed := --require-hashes --only-binary :all:
 editable := --quiet --no-deps --no-build-isolation --editable .
 # Tests choose their settings themselves.
-pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
+# What is compiled of Python is kept, as tests start hundreds of processes.
+pytest := env -u PYTHONDONTWRITEBYTECODE $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
 # Many tests wait for a process, and another one may use the processor meanwhile. What a file shares is made once, and the
 # files with the longest tests, which are the first ones, begin first.
 side_by_side := --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -40,13 +40,13 @@ BYTES_PER_MB = 1_000_000
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What one chunk task has found of a model, as it lies in the store until the reduce: a `Tile`."""
 
-    owners: bytes
+    owners: memoryview
     """uint32, whose the lists are."""
-    counts: bytes
+    counts: memoryview
     """uint32, how many each holds."""
-    items: bytes
+    items: memoryview
     """uint32, the lists one after the other."""
-    values: bytes
+    values: memoryview
     """float32, beside `items`."""
 
 
@@ -103,8 +103,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
         tile = await runtime.kernel("batch", lambda stop: build_tiles(counting, first, last, tile_bytes, stop))
     finally:
         runtime.layouts.counted()
-    body = PART.encode(PartBody(*(array.tobytes() for array in tile)))
-    return Part(await runtime.in_thread(lambda: runtime.store.put_part(body)))
+    return Part(await runtime.in_thread(lambda: runtime.store.put_part(_body(tile))))
 
 
 async def join_fit(
@@ -152,6 +151,10 @@ def _renew_and_verify(store: Store, model: str) -> None:
     # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
     store.renew("models", model)
     store.verify("models", model)
+
+
+def _body(tile: "Tile") -> bytes:
+    return PART.encode(PartBody(*(array.data for array in tile)))
 
 
 def _read_part(store: Store, name: str) -> "Tile | None":
