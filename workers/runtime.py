@@ -166,6 +166,8 @@ class Runtime:
         """
         if key not in self._making:
             self._making[key] = asyncio.create_task(make())
+            # There may be nobody left whom a failure could be told.
+            self._making[key].add_done_callback(lambda made: made.cancelled() or made.exception())
         making = self._making[key]
         await asyncio.wait([making], timeout=self.turns.patience_s)
         if not making.done():
