@@ -12,14 +12,15 @@ unexport VIRTUAL_ENV CONDA_PREFIX $(filter PYTHON%,$(.VARIABLES)) $(redirecting)
 # Copies work on every filesystem, and nothing that happens in .venv reaches the cache of another project.
 export UV_LINK_MODE := copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes: what is compiled of Python is kept for the next one.
+unexport PYTHONDONTWRITEBYTECODE
 
 uv := .venv/bin/uv
 pip := .venv/bin/python -m pip
 hashed := --require-hashes --only-binary :all:
 editable := --quiet --no-deps --no-build-isolation --editable .
 # Tests choose their settings themselves.
-# What is compiled of Python is kept, as tests start hundreds of processes.
-pytest := env -u PYTHONDONTWRITEBYTECODE $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
+pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
 # Many tests wait for a process, and another one may use the processor meanwhile. What a file shares is made once, and the
 # files with the longest tests, which are the first ones, begin first.
 side_by_side := --numprocesses 2 --dist loadfile --no-loadscope-reorder
