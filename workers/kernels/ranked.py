@@ -20,13 +20,15 @@ from workers.kernels.compiled import (
     WRITE_INT64,
     WRITE_UINT16,
     WRITE_UINT32,
+    Index,
     Ranks,
     compiled,
     empty_ranks,
 )
-from workers.kernels.processor import prefetch
 
-AHEAD = np.uint64(16)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+# The rows of so many users are filled at a time, with the items of which so many of them have each on average.
+USERS_AT_ONCE, MANY = np.uint64(2048), np.uint64(8)
 
 
 class Ranked(NamedTuple):
@@ -79,6 +81,46 @@ def rank(
     return Ranked(order, item_ptr, item_users, weights, places, user_ptr, user_ranks, user_weights, additions)
 
 
+def _appending(ranks: Any) -> Any:
+    pair: Any = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]
+    return pair(
+        *(types.uint64, types.uint64, types.uint64, types.uint64, READ_UINT32, READ_FLOAT32, READ_INT64),
+        *(ranks, ranks, WRITE_FLOAT32, WRITE_UINT32),
+    )
+
+
+@compiled(_appending(WRITE_UINT16), later=[_appending(WRITE_UINT32)], inner=True)
+def _append(
+    ranked: Index,
+    at: Index,
+    end: Index,
+    users: Index,
+    item_users: NDArray[np.uint32],
+    item_weights: NDArray[np.float32],
+    user_ptr: NDArray[np.int64],
+    places: Ranks,
+    user_ranks: Ranks,
+    user_weights: NDArray[np.float32],
+    filled: NDArray[np.uint32],
+) -> tuple[Index, Index]:
+    """Append an item to the rows of its users at at..end-1 below `users`; where it ended, and the sum of the places."""
+    met = ZERO
+    while at < end:
+        user = np.uint64(item_users[at])
+        if user >= users:
+            break
+        place = np.uint64(filled[user])
+        places[at] = place
+        met += place
+        to = np.uint64(user_ptr[user]) + place
+        user_ranks[to] = ranked
+        if item_weights.size > 0:
+            user_weights[to] = item_weights[at]
+        filled[user] = place + ONE
+        at += ONE
+    return at, met
+
+
 def _ranking(ranks: Any) -> Any:
     return types.boolean(
         *(READ_UINT32, READ_INT64, READ_UINT32, READ_FLOAT32, READ_INT64),
@@ -99,26 +141,25 @@ def _rank(
     additions: NDArray[np.int64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Append each item to the rows of its users, the most popular first; False if stopped."""
-    filled = np.zeros(user_ptr.size - 1, np.uint32)
-    for ranked in range(order.size):
-        if stop[0]:
-            return False
-        item = order[ranked]
-        end = np.uint64(item_ptr[item + 1])
-        met = 0
-        for at in range(np.uint64(item_ptr[item]), end):
-            if at + AHEAD < end:
-                later = np.uint64(item_users[at + AHEAD])
-                prefetch(user_ranks, np.uint64(user_ptr[later]) + np.uint64(filled[later]))
-            user = np.uint64(item_users[at])
-            place = filled[user]
-            places[at] = place
-            met += place
-            to = np.uint64(user_ptr[user]) + np.uint64(place)
-            user_ranks[to] = ranked
-            if item_weights.size > 0:
-                user_weights[to] = item_weights[at]
-            filled[user] = place + np.uint32(1)
-        additions[ranked] = met
+    """Append each item to the rows of its users, the most popular first; False if stopped.
+
+    Popular items are appended to the rows of some users at a time, which stay in the second cache meanwhile; of others
+    there are too few users among those.
+    """
+    items, users = np.uint64(order.size), np.uint64(user_ptr.size - 1)
+    filled, reached = np.zeros(users, np.uint32), np.empty(items, np.uint64)
+    popular = ZERO
+    for ranked in range(items):
+        reached[ranked], additions[ranked] = item_ptr[order[ranked]], 0
+        if np.uint64(item_ptr[order[ranked] + ONE]) - reached[ranked] >= (users // USERS_AT_ONCE + ONE) * MANY:
+            popular = ranked + ONE
+    for below in range(USERS_AT_ONCE, users + USERS_AT_ONCE, USERS_AT_ONCE):
+        is_last = below >= users
+        for ranked in range(items if is_last else popular):
+            if stop[0]:
+                return False
+            end = np.uint64(item_ptr[order[ranked] + ONE])
+            rows = (item_users, item_weights, user_ptr, places, user_ranks, user_weights, filled)
+            reached[ranked], met = _append(ranked, reached[ranked], end, min(below, users), *rows)
+            additions[ranked] += np.int64(met)
     return True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from tests.interactions import Interactions, random_interactions, small_interactions
-from workers.kernels.ranked import Ranked, popularity_order, rank
+from workers.kernels.ranked import MANY, USERS_AT_ONCE, Ranked, popularity_order, rank
 
 
 def ranked(data: Interactions, stop: int = 0) -> Ranked | None:
@@ -37,6 +37,27 @@ def test_items_stand_by_popularity_and_users_rows_begin_with_the_popular_ones(da
         places = [rows[user].index(order.index(item)) for user in data.item_users[span]]
         assert found.places[span].tolist() == places
         assert found.additions[order.index(item)] == sum(places)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_of_many_users_are_filled_some_at_a_time(weighted: bool) -> None:
+    """With popular items, those of others being appended at last; and the outcome is what sorting has."""
+    users = 2 * int(USERS_AT_ONCE) + 100
+    data = random_interactions(3, n_users=users, n_items=2000, n_pairs=30_000, weighted=weighted)
+    counts = np.diff(data.item_ptr)
+    assert counts.min() < 3 * MANY < counts.max()
+    found = ranked(data)
+    assert found is not None
+    rank_of = np.argsort(found.order)
+    owners = np.repeat(np.arange(users), np.diff(data.user_ptr))
+    by_rank = np.lexsort((rank_of[data.user_items], owners))
+    assert found.user_ranks.tolist() == rank_of[data.user_items][by_rank].tolist()
+    if data.user_weights is not None:
+        assert found.user_weights.tolist() == data.user_weights[by_rank].tolist()
+    items = np.repeat(np.arange(data.n_items), counts)
+    at = data.user_ptr[data.item_users] + found.places
+    assert found.user_ranks[at].tolist() == rank_of[items].tolist()
+    assert found.additions.tolist() == np.bincount(rank_of[items], found.places).tolist()
 
 
 def test_a_layout_that_is_stopped_is_none() -> None:
