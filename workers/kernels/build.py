@@ -92,11 +92,14 @@ def build_tile(
     counts, keys = np.zeros(starts.size - 1, np.uint32), np.empty(starts[-1], np.uint64)
     column_floors = floors[low:high].copy()
     order, rows, columns = ranked.order, weighting.row_terms, weighting.column_terms
+    bit_rows = bit_ranks(cost_of(ranked, weighting), bit_bytes, first, last)
+    words = (ranked.user_ptr.size + 62) // 64
+    bits = np.zeros((bit_rows + ZEROS) * words if bit_rows else 0, np.uint64)
     filled = _build(
         *ranked[:8],
         *(weighting.formula, weighting.user_factors, rows[order], columns[order], rows is not columns),
         *(weighting.shrink, weighting.power, weighting.users),
-        *(first, last, low, high, min(bit_ranks(cost_of(ranked, weighting), bit_bytes), last), neighbours),
+        *(first, last, low, high, bit_rows, neighbours, bits),
         *(starts, counts, keys, column_floors, stop),
     )
     if filled < 0:
@@ -195,7 +198,7 @@ def _building(ranks: Any) -> Any:
         *(types.FunctionType(FORMULA), READ_FLOAT32, READ_FLOAT64, READ_FLOAT64, types.boolean),
         *(types.float64, types.float64, types.float64),
         *(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64, types.uint64),
-        *(READ_INT64, WRITE_UINT32, WRITE_UINT64, WRITE_FLOAT32, READ_UINT8),
+        *(WRITE_UINT64, READ_INT64, WRITE_UINT32, WRITE_UINT64, WRITE_FLOAT32, READ_UINT8),
     )
 
 
@@ -229,25 +232,27 @@ def _build(
     high: Index,
     bit_ranks: Index,
     neighbours: Index,
+    bits: NDArray[np.uint64],
     starts: NDArray[np.int64],
     counts: NDArray[np.uint32],
     keys: NDArray[np.uint64],
     floors: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> int:
-    """Fill the lists of rows and columns, which begin at `starts`, and return how much they hold; -1 if stopped."""
+    """Fill the lists of rows and columns, which begin at `starts`, and return how much they hold; -1 if stopped.
+
+    `bits` are zeros: a row of words for each of the first `bit_ranks` ranks, and a few behind them.
+    """
     width, rows = high - low, last - first
     counted = width if user_factors.size == 0 and item_weights.size == 0 else ZERO
-    bit_rows = bit_ranks + ZEROS if first < bit_ranks else ZERO
     sums = Sums(
         np.zeros(counted, np.uint16),
         np.zeros(counted, np.uint32),
         np.zeros(width - counted, np.float64),
-        np.zeros(bit_rows * ROWS_AT_ONCE, np.uint32),
+        np.zeros((bit_ranks + ZEROS) * ROWS_AT_ONCE, np.uint32),
     )
     words, bit_width = np.uint64((user_ptr.size + 62) // 64), ZERO
-    bits = np.zeros(bit_rows * words, np.uint64)
-    set_bits(order, item_ptr, item_users, min(bit_ranks, bit_rows), words, bits)
+    set_bits(order, item_ptr, item_users, bit_ranks, words, bits)
     dots, similar, block = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float32)
     row_values = np.empty(width + BLOCK, np.float32)
     maxima, scratch = np.empty((width + BLOCK) // GROUP, np.float32), np.empty((width + BLOCK) // GROUP, np.float32)

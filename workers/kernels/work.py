@@ -20,16 +20,20 @@ PER_PAIR, PER_MET = 3.0, 4.5
 PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.11, "avx2": 0.45, "popcnt": 0.7}
 PER_WORD_OTHERWISE = 1.4
 BYTES_PER_WORD = 8
+# To set one bit.
+PER_BIT = 2.0
 # Of so many interactions it is told about how many additions all of them take.
 SAMPLE = 400_000
 
 
 class Cost(NamedTuple):
     """What tells how long rows take: `additions` float64[I], for each rank how many pairs with more popular items are
-    counted; how many `users` there are; and whether they are counted, or weigh.
+    counted; `holders` int64[I], how many users have it; how many `users` there are; and whether they are counted, or
+    weigh.
     """
 
     additions: NDArray[np.float64]
+    holders: NDArray[np.int64]
     users: int
     are_counted: bool
 
@@ -37,7 +41,8 @@ class Cost(NamedTuple):
 def cost_of(ranked: Ranked, weighting: Weighting) -> Cost:
     """That of interactions that are laid out."""
     counted = not (weighting.user_factors.size or weighting.item_weights.size)
-    return Cost(ranked.additions.astype(np.float64), ranked.user_ptr.size - 1, counted)
+    holders = np.diff(ranked.item_ptr)[ranked.order]
+    return Cost(ranked.additions.astype(np.float64), holders, ranked.user_ptr.size - 1, counted)
 
 
 def are_counted(config: ModelConfig, are_weighted: bool) -> bool:
@@ -56,8 +61,8 @@ def estimated_cost(
     lengths = np.diff(user_ptr)[users]
     begins = np.cumsum(lengths) - lengths
     numbers = np.arange(lengths.sum())
-    rank_of = np.empty(item_count, np.int64)
-    rank_of[popularity_order(item_ptr)] = np.arange(item_count)
+    order, rank_of = popularity_order(item_ptr), np.empty(item_count, np.int64)
+    rank_of[order] = np.arange(item_count)
     firsts = np.repeat(np.arange(users.size) * item_count, lengths)
     ranks = np.sort(firsts + rank_of[user_items[numbers + np.repeat(user_ptr[users] - begins, lengths)]]) - firsts
     places = numbers - np.repeat(begins, lengths)
@@ -65,19 +70,23 @@ def estimated_cost(
     # How many they are for all users is known; a few users may bring most of them.
     all_lengths = np.diff(user_ptr)
     scale = int((all_lengths * (all_lengths - 1) // 2).sum()) / max(float(additions.sum()), 1.0)
-    return Cost(np.multiply(additions, scale, dtype=np.float64), user_count, are_counted)
+    holders = np.diff(item_ptr)[order]
+    return Cost(np.multiply(additions, scale, dtype=np.float64), holders, user_count, are_counted)
 
 
-def bit_ranks(cost: Cost, bit_bytes: int) -> int:
+def bit_ranks(cost: Cost, bit_bytes: int, first: int = 0, last: int | None = None) -> int:
     """How many of the most popular items are worth counting as bits, a word for 64 users, and have room in `bit_bytes`.
 
-    None where users weigh.
+    Where only the rows first..last-1 are built, those have to be worth the bits of all that are more popular, too. None
+    where users weigh.
     """
     if not cost.are_counted:
         return 0
     gain = cost.additions - _as_bits(cost)
-    worth = int(np.argmax(np.concatenate((np.zeros(1), np.cumsum(gain)))))
-    return min(worth, bit_bytes // max(_words(cost) * BYTES_PER_WORD, 1))
+    gain[:first] = 0
+    gains = np.cumsum(gain - cost.holders * PER_BIT)
+    room = bit_bytes // max(_words(cost) * BYTES_PER_WORD, 1)
+    return int(np.argmax(np.concatenate((np.zeros(1), gains[:last][:room]))))
 
 
 def row_work(cost: Cost, bit_bytes: int) -> NDArray[np.int64]:

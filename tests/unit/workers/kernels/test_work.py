@@ -58,6 +58,16 @@ def test_no_more_items_are_counted_as_bits_than_have_room() -> None:
     assert row_work(found, 30 * 16)[30:].tolist() == [int(rank * (100 + PER_PAIR + PER_MET)) for rank in range(30, 100)]
 
 
+def test_no_bits_are_set_for_rows_that_gain_less_by_them() -> None:
+    """The last rows that are worth it are not worth the bits of all those before them."""
+    found = cost(random_interactions(6, n_users=500, n_items=500, n_pairs=50_000))
+    ranks = bit_ranks(found, BIT_BYTES)
+    assert bit_ranks(found, BIT_BYTES, 0, 500) == ranks > 100
+    assert bit_ranks(found, BIT_BYTES, 0, 100) == 100
+    assert bit_ranks(found, BIT_BYTES, 100, 500) == ranks
+    assert bit_ranks(found, BIT_BYTES, ranks - 1, 500) == bit_ranks(found, BIT_BYTES, ranks, 500) == 0
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
 def test_one_interaction_shows_whether_users_are_counted(config: ModelConfig, weighted: bool) -> None:
@@ -71,6 +81,7 @@ def test_what_few_interactions_cost_is_known_without_a_layout(data: Interactions
     """Exactly, as all users are looked at."""
     estimated, found = estimated_cost(data.item_ptr, data.user_ptr, data.user_items, are_counted=True), cost(data)
     assert estimated.additions.tolist() == found.additions.tolist()
+    assert estimated.holders.tolist() == found.holders.tolist() == sorted(np.diff(data.item_ptr).tolist())[::-1]
     assert estimated.users == found.users
 
 
