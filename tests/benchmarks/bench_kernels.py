@@ -38,7 +38,7 @@ PEERS: Mapping[str, tuple[str, str]] = {
 }
 TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25"}
 # What bounds the memory of a build, and how it is set where that is shown.
-LESS_MEMORY: Mapping[str, object] = {"tile_mb": 20}
+LESS_MEMORY: Mapping[str, object] = {"tile_mb": 40}
 
 BUILD_IMPLICIT = "build, against implicit 0.7 (`CosineRecommender.fit`, 13 to 14 s when the machine is quiet)"
 BUILD_OTHERS = "build, against similaripy 0.7 (10 to 11 s) and sparse_dot_topn 1.2 (9.5 to 10 s)"
