@@ -23,7 +23,8 @@ from workers.kernels.compiled import (
 )
 from workers.kernels.processor import popcount, prefetch
 
-AHEAD = np.uint64(12)
+# So many users ahead rows are fetched, by the lines of memory.
+AHEAD, LINE_BYTES = np.uint64(12), np.uint64(64)
 WORD_SHIFT, WORD_MASK = np.uint64(6), np.uint64(63)
 ZERO, ONE, TWO, THREE, FOUR = (np.uint64(number) for number in range(5))
 # After so many users of one item it is looked at the stop flag: some milliseconds.
@@ -75,6 +76,26 @@ def _span(
     return begin, end
 
 
+def _fetching(ranks: Any) -> Any:
+    return types.void(READ_UINT32, ranks, READ_INT64, ranks, types.uint64, types.uint64)
+
+
+@compiled(_fetching(NARROW), later=[_fetching(WIDE)], inner=True)
+def _fetch(
+    item_users: NDArray[np.uint32],
+    places: Ranks,
+    user_ptr: NDArray[np.int64],
+    user_ranks: Ranks,
+    at: Index,
+    low: Index,
+) -> None:
+    """Have what `_span` will find brought into the cache; a part of a row from `low` on is looked for first."""
+    begin = np.uint64(user_ptr[np.uint64(item_users[at])])
+    end = begin + (ONE if low > ZERO else np.uint64(places[at]))
+    for line in range(begin, end, LINE_BYTES // np.uint64(user_ranks.itemsize)):
+        prefetch(user_ranks, line)
+
+
 def _summing(ranks: Any, *sums: Any) -> Any:
     spans = (READ_UINT32, ranks, types.uint64, types.uint64, READ_INT64, ranks, types.uint64, types.uint64)
     return types.boolean(*spans, *sums, READ_UINT8)
@@ -103,7 +124,7 @@ def count_users(
             return False
         for at in range(start, min(start + USERS_AT_ONCE, last)):
             if at + AHEAD < last:
-                prefetch(user_ranks, np.uint64(user_ptr[np.uint64(item_users[at + AHEAD])]))
+                _fetch(item_users, places, user_ptr, user_ranks, at + AHEAD, low)
             begin, end = _span(item_users, places, user_ptr, user_ranks, at, low, cut)
             for n in range(begin, end):
                 counts[np.uint64(user_ranks[n]) - low] += 1
@@ -132,7 +153,7 @@ def add_factors(
             return False
         for at in range(start, min(start + USERS_AT_ONCE, last)):
             if at + AHEAD < last:
-                prefetch(user_ranks, np.uint64(user_ptr[np.uint64(item_users[at + AHEAD])]))
+                _fetch(item_users, places, user_ptr, user_ranks, at + AHEAD, low)
             factor = np.float64(user_factors[np.uint64(item_users[at])])
             begin, end = _span(item_users, places, user_ptr, user_ranks, at, low, cut)
             for n in range(begin, end):
@@ -164,6 +185,8 @@ def add_products(
         if stop[0]:
             return False
         for at in range(start, min(start + USERS_AT_ONCE, last)):
+            if at + AHEAD < last:
+                _fetch(item_users, places, user_ptr, user_ranks, at + AHEAD, low)
             weight = np.float64(item_weights[at])
             begin, end = _span(item_users, places, user_ptr, user_ranks, at, low, cut)
             for n in range(begin, end):
