@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
+from concurrent.futures import Executor
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,9 +34,13 @@ class Ranges(NamedTuple):
 
 
 class Layouts:
-    """The layouts that one worker process keeps; they are asked for, and made, in the threads of kernels."""
+    """The layouts that one worker process keeps; they are asked for, and made, in the threads of kernels.
 
-    def __init__(self) -> None:
+    With `threads` a model's are made by two of these, while the thread of a kernel waits.
+    """
+
+    def __init__(self, threads: Executor | None = None) -> None:
+        self._threads = threads
         self._models: OrderedDict[str, Ranges] = OrderedDict()
         self._lock = Lock()
         self._counting: tuple[Snapshot, ModelConfig, Counting] | None = None
@@ -57,7 +62,8 @@ class Layouts:
         """The same, laid out now if they are not yet; None if `stop`, uint8[1], was set meanwhile."""
         found = self.at_hand(model, first, last)
         if found is None:
-            found = lay_out(model.row_ptr, model.row_items, model.row_values, first, last, stop=stop)
+            rows = model.row_ptr, model.row_items, model.row_values
+            found = lay_out(*rows, first, last, threads=self._threads, stop=stop)
             if found is not None:
                 self._keep(model, first, last, found)
         return found
@@ -74,23 +80,26 @@ class Layouts:
             if len(self._models) > MODELS:
                 self._models.popitem(last=False)
 
+    def counting_at_hand(self, snapshot: Snapshot, config: ModelConfig) -> "Counting | None":
+        """A snapshot laid out for the fit of a configuration, if it is."""
+        # Read once, as the event loop may let it go at any moment.
+        kept = self._counting
+        # A snapshot that was imported again, since its files were damaged, is another one.
+        return kept[2] if kept and kept[0] is snapshot and kept[1] == config else None
+
     def counting(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
-        """A snapshot laid out for the fit of a configuration; None if `stop`, uint8[1], was set meanwhile."""
+        """The same, laid out now if it is not yet; None if `stop`, uint8[1], was set meanwhile."""
         from workers import building
 
-        # One thread at a time: the others wait for what they all need.
+        # One thread at a time, as there may be no room for two of them: so the last one is let go first, too.
         with self._making:
-            # Read once, as the event loop may let it go at any moment.
-            kept = self._counting
-            # A snapshot that was imported again, since its files were damaged, is another one.
-            if kept and kept[0] is snapshot and kept[1] == config:
-                return kept[2]
-            # Let go before the next one is made, as there may be no room for both.
-            kept = self._counting = None
-            made = building.lay_out(snapshot, config, stop)
-            if made is not None:
-                self._counting = snapshot, config, made
-            return made
+            found = self.counting_at_hand(snapshot, config)
+            if found is None:
+                self._counting = None
+                found = building.lay_out(snapshot, config, stop)
+                if found is not None:
+                    self._counting = snapshot, config, found
+            return found
 
     def counted(self) -> None:
         """A task of a fit has ended; where none follows soon the layout is let go. On the event loop."""

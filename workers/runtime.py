@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from arq import ArqRedis
@@ -31,9 +31,6 @@ from workers.layouts import Layouts
 from workers.shelf import Shelf, Watch
 from workers.threads import Threads
 from workers.turns import Turns
-
-if TYPE_CHECKING:
-    from workers.building import Counting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -139,8 +136,8 @@ class Runtime:
         """
         await self._make(kernels, lambda: self.in_thread(kernels))
 
-    async def counting(self, snapshot: Snapshot, config: ModelConfig) -> "Counting":
-        """A snapshot laid out for the fit of a configuration, in a batch thread; once for all who ask.
+    async def lay_out(self, snapshot: Snapshot, config: ModelConfig) -> None:
+        """Have a snapshot laid out for the fit of a configuration, in a batch thread; once for all who ask.
 
         Raises:
             NotNowError: it takes too long.
@@ -148,18 +145,19 @@ class Runtime:
         # A snapshot that was imported again, since its files were damaged, is another one.
         key = id(snapshot), config
 
-        async def lay_out() -> "Counting":
+        async def make() -> None:
             try:
-                return await self.kernel("batch", lambda stop: self.layouts.counting(snapshot, config, stop))
+                await self.kernel("batch", lambda stop: self.layouts.counting(snapshot, config, stop))
             finally:
                 # It is kept with the layouts, and let go there.
                 self._making.pop(key, None)
                 self.layouts.counted()
 
-        return await self._make(key, lay_out)
+        if self.layouts.counting_at_hand(snapshot, config) is None:
+            await self._make(key, make)
 
-    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """What all who ask for a key are given; it goes on being made while a task that waits is handed back.
+    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Have something made, once for all who ask; it goes on being made while a task that waits is handed back.
 
         Raises:
             NotNowError: it takes too long; the task comes again.
@@ -172,10 +170,10 @@ class Runtime:
         await asyncio.wait([making], timeout=self.turns.patience_s)
         if not making.done():
             raise NotNowError
-        if making.cancelled() or making.exception() is not None:
+        if (making.cancelled() or making.exception() is not None) and self._making.get(key) is making:
             # The next one tries anew.
-            self._making.pop(key, None)
-        return cast("R", making.result())
+            del self._making[key]
+        making.result()
 
     async def stop_making(self) -> None:
         """End what is made for tasks that will not come again here."""

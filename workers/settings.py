@@ -24,6 +24,7 @@ from workers.engine.connection import EngineRedis
 from workers.engine.wake import WAIT_S
 from workers.engine.worker import EngineWorker
 from workers.heartbeat import Heartbeat
+from workers.layouts import Layouts
 from workers.old_queue import drain_old
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
@@ -103,6 +104,7 @@ def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
         threads=threads,
+        layouts=Layouts(threads.blocking),
     )
 
 

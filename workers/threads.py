@@ -34,7 +34,8 @@ class Threads:
                 "batch": ThreadPoolExecutor(batch, "batch", initializer=_stand_back),
             }
         )
-        self._blocking = ThreadPoolExecutor(BLOCKING_THREADS, "blocking")
+        self.blocking = ThreadPoolExecutor(BLOCKING_THREADS, "blocking")
+        """For work that waits, and for what a kernel has done beside it."""
 
     def compute(self, lane: Lane, work: Callable[[], R]) -> "asyncio.Future[R]":
         """Run a kernel in a thread of its lane."""
@@ -42,11 +43,11 @@ class Threads:
 
     async def block(self, work: Callable[[], R]) -> R:
         """Do work that waits, for a disk above all."""
-        return await asyncio.get_running_loop().run_in_executor(self._blocking, work)
+        return await asyncio.get_running_loop().run_in_executor(self.blocking, work)
 
     def shutdown(self, wait: bool = True) -> None:
         """Take no more work, and `wait` for what runs."""
-        for pool in (*self._lanes.values(), self._blocking):
+        for pool in (*self._lanes.values(), self.blocking):
             pool.shutdown(wait)
 
 

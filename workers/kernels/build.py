@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from workers.kernels import work
 from workers.kernels.compiled import (
     READ_FLOAT32,
     READ_FLOAT64,
@@ -35,11 +36,11 @@ from workers.kernels.keep import BLOCK, GROUP, SPARE, finish, keep_columns, keep
 from workers.kernels.ranked import Ranked
 from workers.kernels.ranking import entries_of
 from workers.kernels.similarity import FORMULA, MOST, Formula, Weighting, raised
-from workers.kernels.work import bit_ranks, cost_of
+from workers.kernels.work import bit_ranks, bit_words, cost_of
 
 ZERO, ONE, TWO, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(4), np.float32(0.0)
 # So many rows at a time are counted as bits, for which there are a few rows of zeros behind the last one.
-ROWS_AT_ONCE, ZEROS = np.uint64(64), np.uint64(4)
+ROWS_AT_ONCE, ZEROS = np.uint64(work.ROWS_AT_ONCE), np.uint64(4)
 MOST_16_BITS = 65_535
 
 
@@ -93,7 +94,7 @@ def build_tile(
     column_floors = floors[low:high].copy()
     order, rows, columns = ranked.order, weighting.row_terms, weighting.column_terms
     bit_rows = bit_ranks(cost_of(ranked, weighting), bit_bytes, first, last)
-    words = (ranked.user_ptr.size + 62) // 64
+    words = bit_words(ranked.user_ptr.size - 1)
     bits = np.zeros((bit_rows + ZEROS) * words if bit_rows else 0, np.uint64)
     filled = _build(
         *ranked[:8],

@@ -41,27 +41,30 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
     Raises ValueError for a tile that does not hold as much as it counts, or is of other items.
     """
     held, lists = np.zeros(item_count, np.int64), []
+    firsts = np.arange(0, item_count, ITEMS_AT_ONCE)
     for tile in tiles:
+        if stop[0]:
+            return None
         entries = tile.counts.sum(dtype=np.int64)
         if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:
             raise ValueError("a tile does not hold as much as it counts")
         if any((named >= item_count).any() for named in (tile.owners, tile.items)):
             raise ValueError(f"a tile is not of these {item_count} items")
         order = np.argsort(tile.owners, kind="stable")
-        begins = np.cumsum(tile.counts, dtype=np.int64) - tile.counts
-        lists.append((tile.owners[order], begins[order], tile.counts[order], tile.items, tile.values))
+        owners, begins = tile.owners[order], np.cumsum(tile.counts, dtype=np.int64) - tile.counts
+        bounds = [*np.searchsorted(owners, firsts).tolist(), owners.size]
+        lists.append((bounds, (owners, begins[order], tile.counts[order], tile.items, tile.values)))
         held += np.bincount(tile.owners, tile.counts, item_count).astype(np.int64)
     row_ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.minimum(held, neighbours))))
     items, values = np.empty(row_ptr[-1], np.uint32), np.empty(row_ptr[-1], np.float32)
-    for first in range(0, item_count, ITEMS_AT_ONCE):
+    for n, first in enumerate(firsts.tolist()):
         if stop[0]:
             return None
         last = min(first + ITEMS_AT_ONCE, item_count)
         ends = np.cumsum(held[first:last])
         keys, filled = np.empty(ends[-1], np.uint64), ends - held[first:last]
-        for of_tile in lists:
-            begin, end = np.searchsorted(of_tile[0], (first, last))
-            _gather(*of_tile, begin, end, first, filled, keys)
+        for bounds, of_tile in lists:
+            _gather(*of_tile, bounds[n], bounds[n + 1], first, filled, keys)
         _keep_best(keys, filled, held, first, neighbours, item_count, row_ptr, items, values)
     return Matrix(row_ptr, items, values)
 

@@ -19,7 +19,8 @@ PER_PAIR, PER_MET = 3.0, 4.5
 # for a word, or with none. What it is has no say in the result.
 PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.11, "avx2": 0.45, "popcnt": 0.7}
 PER_WORD_OTHERWISE = 1.4
-BYTES_PER_WORD = 8
+# What an item that is counted as bits takes: its words, and a count of each of so many rows at a time.
+BYTES_PER_WORD, BYTES_PER_COUNT, ROWS_AT_ONCE = 8, 4, 64
 # To set one bit.
 PER_BIT = 2.0
 # Of so many interactions it is told about how many additions all of them take.
@@ -85,12 +86,15 @@ def bit_ranks(cost: Cost, bit_bytes: int, first: int = 0, last: int | None = Non
     gain = cost.additions - _as_bits(cost)
     gain[:first] = 0
     gains = np.cumsum(gain - cost.holders * PER_BIT)
-    room = bit_bytes // max(_words(cost) * BYTES_PER_WORD, 1)
+    room = bit_bytes // (bit_words(cost.users) * BYTES_PER_WORD + ROWS_AT_ONCE * BYTES_PER_COUNT)
     return int(np.argmax(np.concatenate((np.zeros(1), gains[:last][:room]))))
 
 
 def row_work(cost: Cost, bit_bytes: int) -> NDArray[np.int64]:
-    """What each rank's row costs to build, in additions, int64[I]; `bit_bytes` as for `bit_ranks`."""
+    """What each rank's row costs to build, in additions, int64[I]; `bit_bytes` as for `bit_ranks`.
+
+    What it takes to set bits, which each task does anew or not at all, is left out.
+    """
     ranks = np.arange(cost.additions.size)
     counting = np.where(ranks < bit_ranks(cost, bit_bytes), _as_bits(cost), cost.additions)
     # As many as if additions fell on pairs by chance.
@@ -110,12 +114,12 @@ def plan_rows(cost: Cost, least: int, most: int, additions: int, tile_bytes: int
 
 def _as_bits(cost: Cost) -> NDArray[np.float64]:
     """What each rank's row costs as bits, float64[I]."""
-    return np.arange(cost.additions.size, dtype=np.float64) * (_words(cost) * _per_word())
+    return np.arange(cost.additions.size, dtype=np.float64) * (bit_words(cost.users) * _per_word())
 
 
-def _words(cost: Cost) -> int:
+def bit_words(users: int) -> int:
     """How many words a bit for each user takes."""
-    return (cost.users + 63) // 64
+    return (users + 63) // 64
 
 
 def _per_word() -> float:

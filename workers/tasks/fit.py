@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from shared.codecs import Codec
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
@@ -40,13 +41,13 @@ BYTES_PER_MB = 1_000_000
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What one chunk task has found of a model, as it lies in the store until the reduce: a `Tile`."""
 
-    owners: memoryview
+    owners: bytes
     """uint32, whose the lists are."""
-    counts: memoryview
+    counts: bytes
     """uint32, how many each holds."""
-    items: memoryview
+    items: bytes
     """uint32, the lists one after the other."""
-    values: memoryview
+    values: bytes
     """float32, beside `items`."""
 
 
@@ -98,9 +99,17 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     await runtime.load(_kernels_for(snapshot))
     from workers.building import build_tiles
 
-    counting, tile_bytes = await runtime.counting(snapshot, config), runtime.settings.tile_mb * BYTES_PER_MB
+    await runtime.lay_out(snapshot, config)
+
+    # Held by nobody who waits for a turn: of another fit's there may be no room for it.
+    def build(stop: NDArray[np.uint8]) -> "Tile | None":
+        counting = runtime.layouts.counting(snapshot, config, stop)
+        if counting is None:
+            return None
+        return build_tiles(counting, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
+
     try:
-        tile = await runtime.kernel("batch", lambda stop: build_tiles(counting, first, last, tile_bytes, stop))
+        tile = await runtime.kernel("batch", build)
     finally:
         runtime.layouts.counted()
     return Part(await runtime.in_thread(lambda: runtime.store.put_part(_body(tile))))
@@ -154,7 +163,7 @@ def _renew_and_verify(store: Store, model: str) -> None:
 
 
 def _body(tile: "Tile") -> bytes:
-    return PART.encode(PartBody(*(array.data for array in tile)))
+    return PART.encode(PartBody(*(array.tobytes() for array in tile)))
 
 
 def _read_part(store: Store, name: str) -> "Tile | None":

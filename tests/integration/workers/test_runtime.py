@@ -146,11 +146,12 @@ async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: W
     """It goes on while who waits is handed back, in the batch lane, and is made once for all who ask meanwhile."""
     layouts, config = SlowLayouts(), world.generations[0].config
     runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
-    waiting = [runtime.counting(world.snapshot, config) for _ in range(2)]
+    waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
     assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
     layouts.end.set()
-    first, second = await asyncio.gather(*(runtime.counting(world.snapshot, config) for _ in range(2)))
-    assert first is second
+    await asyncio.gather(*(runtime.lay_out(world.snapshot, config) for _ in range(2)))
+    await runtime.lay_out(world.snapshot, config)
+    assert layouts.counting_at_hand(world.snapshot, config) is not None
     [thread] = layouts.threads
     assert thread.startswith("batch")
 
@@ -159,7 +160,7 @@ async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand
     """As of a worker that ends; who waits for it is told."""
     layouts = SlowLayouts()
     runtime = replace(hand.runtime, layouts=layouts)
-    waiting = asyncio.create_task(runtime.counting(world.snapshot, world.generations[0].config))
+    waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
     await asyncio.to_thread(layouts.begun.wait)
     await runtime.stop_making()
     assert layouts.stopped
@@ -168,16 +169,24 @@ async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand
 
 
 async def test_a_layout_that_failed_is_made_anew(hand: Hand, world: World) -> None:
-    """There may have been no room for it."""
-    troubles: list[Exception] = [MemoryError()]
+    """There may have been no room for it; once for all who ask again."""
+    troubles, made = [MemoryError()], 0
 
     class Full(Layouts):
         def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+            nonlocal made
             if troubles:
                 raise troubles.pop()
+            made += 1
             return super().counting(snapshot, config, stop)
 
-    runtime = replace(hand.runtime, layouts=Full())
-    with pytest.raises(MemoryError):
-        await runtime.counting(world.snapshot, world.generations[0].config)
-    assert await runtime.counting(world.snapshot, world.generations[0].config)
+    runtime, config = replace(hand.runtime, layouts=Full()), world.generations[0].config
+
+    async def ask_again() -> None:
+        with pytest.raises(MemoryError):
+            await runtime.lay_out(world.snapshot, config)
+        await runtime.lay_out(world.snapshot, config)
+
+    await asyncio.gather(*(ask_again() for _ in range(3)))
+    assert made == 1
+    assert runtime.layouts.counting_at_hand(world.snapshot, config) is not None

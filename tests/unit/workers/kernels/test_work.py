@@ -52,10 +52,12 @@ def test_items_that_everybody_has_are_counted_as_bits_and_others_are_not() -> No
 
 
 def test_no_more_items_are_counted_as_bits_than_have_room() -> None:
-    """Two words for the 100 users of each; those for whom there is none cost their additions."""
-    found = cost(everything(100))
-    assert bit_ranks(found, 30 * 16 + 15) == 30
-    assert row_work(found, 30 * 16)[30:].tolist() == [int(rank * (100 + PER_PAIR + PER_MET)) for rank in range(30, 100)]
+    """Two words for the 100 users of each, and 64 counts; those for whom there is none cost their additions."""
+    found, each = cost(everything(100)), 2 * 8 + 64 * 4
+    assert bit_ranks(found, 31 * each - 1) == 30
+    assert row_work(found, 30 * each)[30:].tolist() == [
+        int(rank * (100 + PER_PAIR + PER_MET)) for rank in range(30, 100)
+    ]
 
 
 def test_no_bits_are_set_for_rows_that_gain_less_by_them() -> None:
