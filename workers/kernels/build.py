@@ -256,8 +256,7 @@ def _build(
     set_bits(order, item_ptr, item_users, bit_ranks, words, bits)
     dots, similar, block = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float32)
     row_values = np.empty(width + BLOCK, np.float32)
-    maxima, scratch = np.empty((width + BLOCK) // GROUP, np.float32), np.empty((width + BLOCK) // GROUP, np.float32)
-    gathered = np.empty(width + BLOCK, np.uint64)
+    maxima, gathered = np.empty((width + BLOCK) // GROUP, np.float32), np.empty(width + BLOCK, np.uint64)
     for row in range(first, last):
         top, turn = max(min(high, row), low), (row - first) % ROWS_AT_ONCE
         if row < bit_ranks and turn == ZERO:
@@ -285,8 +284,8 @@ def _build(
                     formula(dots, n, column_terms[row], row_terms, low + at, shrink, users, similar)
                 _round(similar, n, exponent if is_asymmetric else 1.0, block, ZERO)
                 keep_columns(block, n, at, order[row], rows, starts, counts, keys, neighbours, floors)
-        groups, list_begin = np.int64(blocks * (BLOCK // GROUP)), np.uint64(starts[row - first])
-        kept = keep_row(row_values, maxima, groups, order, low, neighbours, scratch, gathered, keys, list_begin)
+        groups, list_begin = blocks * (BLOCK // GROUP), np.uint64(starts[row - first])
+        kept = keep_row(row_values, maxima, groups, order, low, neighbours, gathered, keys, list_begin)
         counts[row - first] = kept
         if kept == neighbours and low <= row < high:
             # Whatever a less popular item brings to this one as a column has these K to compete with.

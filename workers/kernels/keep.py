@@ -25,6 +25,8 @@ GROUP = np.uint64(16)
 ZERO, ONE, NONE = np.uint64(0), np.uint64(1), np.float32(0.0)
 # How much is gathered of a column before the best K of it are kept.
 SPARE = 2
+# How often it is halved to find what K of the groups' largest reach, unless so many of K more do at most.
+HALVINGS, MORE = 12, np.uint64(4)
 
 
 @compiled(types.void(WRITE_FLOAT32, types.uint64, types.uint64, WRITE_FLOAT32), inner=True)
@@ -85,36 +87,52 @@ def keep_columns(
             counts[rows + at + k] = size
 
 
+@compiled(types.float32(READ_FLOAT32, types.uint64, types.uint64), inner=True)
+def _bound(values: NDArray[np.float32], n: Index, wanted: Index) -> float:
+    """What `wanted` of n values reach, and few more do; 0 where they are fewer, or far apart.
+
+    To halve one's way there takes no branch that depends on a value, and so a tenth of the time of a selection.
+    """
+    low, high = NONE, NONE
+    for k in range(n):
+        high = values[k] if values[k] > high else high
+    for _ in range(HALVINGS):
+        middle, reached = np.float32(0.5) * (low + high), np.uint32(0)
+        for k in range(n):
+            reached += np.uint32(values[k] >= middle)
+        if reached < wanted:
+            high = middle
+        else:
+            low = middle
+            if reached <= wanted + wanted // MORE:
+                break
+    return float(low)
+
+
 @compiled(
     types.uint64(
-        *(READ_FLOAT32, READ_FLOAT32, types.int64, READ_UINT32, types.uint64, types.uint64),
-        *(WRITE_FLOAT32, WRITE_UINT64, WRITE_UINT64, types.uint64),
+        *(READ_FLOAT32, READ_FLOAT32, types.uint64, READ_UINT32, types.uint64, types.uint64),
+        *(WRITE_UINT64, WRITE_UINT64, types.uint64),
     ),
     inner=True,
 )
 def keep_row(
     row_values: NDArray[np.float32],
     maxima: NDArray[np.float32],
-    groups: int,
+    groups: Index,
     order: NDArray[np.uint32],
     low: Index,
     neighbours: Index,
-    scratch: NDArray[np.float32],
     gathered: NDArray[np.uint64],
     keys: NDArray[np.uint64],
     begin: Index,
 ) -> Index:
     """Put a row's best K into its list, which begins at `begin`, and return how many they are.
 
-    At least K values are no less than the K-th of the groups' largest: what is below that needs no look.
+    What is below a value that K of the groups' largest reach needs no look.
     """
-    floor = NONE
-    if np.uint64(groups) >= neighbours:
-        for group in range(groups):
-            scratch[group] = maxima[group]
-        floor = nth_largest(scratch, groups, np.int64(neighbours))
-    size = ZERO
-    for group in range(np.uint64(groups)):
+    floor, size = _bound(maxima, groups, neighbours), ZERO
+    for group in range(groups):
         if maxima[group] >= floor and maxima[group] > NONE:
             for k in range(group * GROUP, (group + ONE) * GROUP):
                 if row_values[k] >= floor and row_values[k] > NONE:

@@ -197,6 +197,17 @@ def test_at_a_tied_last_place_the_smaller_index_stands(config: ModelConfig) -> N
     assert [list(row(model, item)) for item in range(300)] == [[1, 2], [0, 2], *[[0, 1]] * 298]
 
 
+def test_one_that_is_far_above_all_others_hides_none_of_them() -> None:
+    """Three of 400 items share a user, others have one each; and all have one who counts for next to nothing."""
+    pairs = {(0, item): 0.001 for item in range(400)} | {(max(item, 2), item): 1.0 for item in range(400)}
+    data = from_pairs(pairs, n_users=400, n_items=400, weighted=True)
+    wanted = cosine(3)
+    rows = reference_rows(*data.arrays, **wanted.facts())
+    assert rows[2].max() > 100_000 * rows[2].min() > 0
+    assert same_bytes(build(data, wanted), rows)
+    assert same_bytes(build(data, wanted, (100,), (50,)), rows)
+
+
 def test_ties_are_of_what_is_stored() -> None:
     """Item 2 is ahead of item 1 by 1e-10 in float64, and that does not count."""
     pairs = {(0, 0): 1.0, (0, 1): 1.0, (1, 1): 0.001, (0, 2): 1.0, (2, 2): 0.0009999}
