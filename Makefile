@@ -12,8 +12,6 @@ unexport VIRTUAL_ENV CONDA_PREFIX $(filter PYTHON%,$(.VARIABLES)) $(redirecting)
 # Copies work on every filesystem, and nothing that happens in .venv reaches the cache of another project.
 export UV_LINK_MODE := copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Tests start hundreds of processes: what is compiled of Python is kept for the next one.
-unexport PYTHONDONTWRITEBYTECODE
 
 uv := .venv/bin/uv
 pip := .venv/bin/python -m pip

@@ -252,7 +252,7 @@ def _build(
         np.zeros(width - counted, np.float64),
         np.zeros((bit_ranks + ZEROS) * ROWS_AT_ONCE, np.uint32),
     )
-    words, bit_width = np.uint64((user_ptr.size + 62) // 64), ZERO
+    words, bit_width = np.uint64(bits.size) // (bit_ranks + ZEROS), ZERO
     set_bits(order, item_ptr, item_users, bit_ranks, words, bits)
     dots, similar, block = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float32)
     row_values = np.empty(width + BLOCK, np.float32)
