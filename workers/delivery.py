@@ -109,16 +109,20 @@ class Delivery:
                 return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
             if isinstance(error, asyncio.CancelledError) or self._comes_again:
                 raise
-            return _reason(error)
+            return self._failed(error)
         except Exception as error:
             if is_server_trouble(error) or isinstance(error, NotNowError):
                 raise
-            foreseen = isinstance(error, ReckonerError)
-            if self._comes_again and not foreseen:
+            if self._comes_again and not isinstance(error, ReckonerError):
                 raise
-            log.error("a task failed", job=self.job_id, exc_info=not foreseen)
-            return _reason(error)
+            return self._failed(error)
         return None
+
+    def _failed(self, error: Exception) -> str:
+        """Log why the task failed for good; returns the reason."""
+        reason = _reason(error)
+        log.error("a task failed", job=self.job_id, reason=reason, exc_info=not isinstance(error, ReckonerError))
+        return reason
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

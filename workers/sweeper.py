@@ -85,7 +85,8 @@ class Sweeper:
         except Exception as error:
             if is_server_trouble(error):
                 raise
-            log.error("a look failed", member=member.decode(), exc_info=not is_wrong_type(error))
+            told = {"member": member.decode(), "error": type(error).__name__}
+            log.error("a look failed", **told, exc_info=not is_wrong_type(error))
             redis, keys = self._runtime.redis, self._runtime.keys
             later = await self._runtime.now_ms() + 2 * self._runtime.flows.first_look_ms
             await ask(redis, "ZADD", keys.live, "XX", later, member)
@@ -128,7 +129,7 @@ class Sweeper:
         try:
             run = await runs.load(run_id)
         except DamagedRunError as damage:
-            log.error("a run cannot be read and ends as failed", run=run_id)
+            log.error("a run cannot be read and ends as failed", run=run_id, reason=str(damage))
             await runs.fail_damaged(damage)
             return 0
         if run is None:

@@ -60,8 +60,8 @@ class Running:
         self.why: Why | None = None
         self.settled: Settled | None = None
         """How it ended; None while it runs, and when there is nothing left to say of it."""
-        self.in_trouble = False
-        """Whether Redis itself ended it."""
+        self.trouble: Exception | None = None
+        """The error by which Redis itself ended it; None where it did not."""
         self._worker = worker
         self._job_id = job.job_id
         self._body = job.body
@@ -91,7 +91,7 @@ class Running:
         if task.cancelled():
             self._note_cancelled(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            log.error("the engine failed at a job", job=self.lease.job_id, exc_info=error)
+            log.error("the engine failed at a job", job=self.lease.job_id, error=type(error).__name__, exc_info=error)
             self._settle_later(backoff_ms(self._tries))
         self._worker.note_end(self)
 
@@ -170,7 +170,7 @@ class Running:
 
     def _note_error(self, error: Exception) -> None:
         if is_server_trouble(error):
-            self.in_trouble = True
+            self.trouble = error
             self._settle("back")
             return
         refused = isinstance(error, _RefusedError)

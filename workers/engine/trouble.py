@@ -39,15 +39,15 @@ class Trouble:
         """Note that Redis has done all that it was asked."""
         self._well_at = time.monotonic()
 
-    def back_off(self, error: Exception | None = None) -> None:
+    def back_off(self, error: Exception) -> None:
         """Pause from now, if that is not so already: Redis is in trouble. An `error` that says otherwise is raised."""
-        if error is not None and not is_server_trouble(error) and not is_wrong_type(error):
+        if not is_server_trouble(error) and not is_wrong_type(error):
             raise error
         if (calm_s := -self.pause_s) < 0:
             return
         # A claim that a full Redis lets pass is no sign that it takes what a job has to write.
         if calm_s > CALM_S:
             self._backoff_s = 0.0
-            log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__ if error else None)
+            log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__)
         self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)

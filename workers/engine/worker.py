@@ -190,8 +190,8 @@ class EngineWorker(Worker):
         if self.tasks.get(job_id) is running.task:
             del self.tasks[job_id], self.job_tasks[job_id]
         self.aborting_tasks.discard(job_id)
-        if running.in_trouble:
-            self._trouble.back_off()
+        if running.trouble is not None:
+            self._trouble.back_off(running.trouble)
         self._ended.append(running)
         self._stir.set()
 

@@ -141,7 +141,7 @@ async def _forget_gone_users(runtime: Runtime, run: Run) -> None:
         # The run has passed, whatever happens here.
         if is_server_trouble(error):
             raise
-        log.warning("results of users who left could not all be dropped", run=run.id, reason=repr(error))
+        log.warning("results of users who left could not all be dropped", run=run.id, error=type(error).__name__)
 
 
 async def _gone_users(runtime: Runtime, run: Run) -> Iterator[list[str]]:

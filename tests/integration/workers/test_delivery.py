@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from arq.worker import Retry
 from redis import exceptions
+from structlog.testing import capture_logs
 
 from shared.errors import StoreError
 from shared.flow_state import Flow
@@ -206,13 +207,16 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
     ],
 )
 async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str, error: Exception, reason: str) -> None:
-    """Only our own errors are known to be sentences; of others the type is told."""
+    """Only our own errors are known to be sentences; of others the type is told. The log has the same."""
 
     async def body() -> None:
         raise error
 
-    await call_of(hand.runtime, body)(flow_id)
+    with capture_logs() as lines:
+        await call_of(hand.runtime, body)(flow_id)
     assert (await load(hand, flow_id)).reason == reason
+    told = {line["event"]: line.get("reason") for line in lines}
+    assert told == {"a task failed": reason, "a flow failed": reason}
 
 
 async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from arq import func
 from redis import exceptions
+from structlog.testing import capture_logs
 
 from shared.redis.keys import leases_key
 from shared.redis.scripts import Lease, ask
@@ -49,8 +50,11 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
         refused.append(ctx["job_try"])
         await ask(ctx["redis"], "SET", f"{prefix}:written", "x" * 100)
 
-    async with lanes.running(lanes.make(func(write, name="work"), lease_s=1.0)):
-        await until(lambda: len(refused) > 5)
-        await ask(lanes.redis, "CONFIG", "SET", "maxmemory", "0")
-        await until(lanes.idle)
+    with capture_logs() as lines:
+        async with lanes.running(lanes.make(func(write, name="work"), lease_s=1.0)):
+            await until(lambda: len(refused) > 5)
+            await ask(lanes.redis, "CONFIG", "SET", "maxmemory", "0")
+            await until(lanes.idle)
+    troubles = {line["error"] for line in lines if line["event"] == "redis is in trouble, and the worker pauses"}
+    assert troubles == {"OutOfMemoryError"}
     await lanes.close()

@@ -18,7 +18,7 @@ def test_a_worker_pauses_at_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trouble.pause_s <= 0
     trouble.back_off(exceptions.ConnectionError("lost"))
     assert 0 < (first_s := trouble.pause_s) <= 90
-    trouble.back_off()
+    trouble.back_off(exceptions.ConnectionError("lost again"))
     assert trouble.pause_s <= first_s
 
 
