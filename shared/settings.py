@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +19,14 @@ VARIABLE_PREFIX = "RECKONER_"
 FILE_NAME = "reckoner.toml"
 FILE_VARIABLE = "RECKONER_CONFIG"
 DEFAULT = "default"
+
+# What Kubernetes sets in every pod beside a service called `reckoner` or `reckoner-...`. A port that is a number alone
+# comes from somebody who thinks that it is a setting.
+SERVICE_VARIABLE = re.compile(
+    r"RECKONER_(\w+_)?"
+    r"(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)",
+    re.ASCII,
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,12 +144,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @dataclass(frozen=True)
 class Reading:
     """The settings as they were read, the file that was read, and where each field came from: `default`, the name of
-    its variable, or the path of the file.
+    its variable, or the path of the file. `passed_over` are the variables that Kubernetes set.
     """
 
     settings: Settings
     file: Path | None
     origins: Mapping[str, str]
+    passed_over: Sequence[str] = ()
 
 
 def variable_of(field: str) -> str:
@@ -158,6 +167,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Reading:
     """Read the settings: variables in `environ` before the file before the defaults. What is empty is not set.
 
     The file is the one that `RECKONER_CONFIG` names, or `reckoner.toml` in the working directory if it is there.
+    The variables that Kubernetes sets for a service, as RECKONER_REDIS_SERVICE_HOST, are passed over.
 
     Raises:
         SettingsError: a variable starts with `RECKONER_` and is no setting, or the file has such a key; a value is not
@@ -167,19 +177,20 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Reading:
     fields = {variable_of(field): field for field in Settings.__struct_fields__}
     variables = {name: value for name, value in environ.items() if name.startswith(VARIABLE_PREFIX) and value}
     named = variables.pop(FILE_VARIABLE, "")
-    unknown = sorted({name for name in environ if name.startswith(VARIABLE_PREFIX)} - fields.keys() - {FILE_VARIABLE})
-    if unknown:
+    others = sorted({name for name in environ if name.startswith(VARIABLE_PREFIX)} - fields.keys() - {FILE_VARIABLE})
+    passed_over = [name for name in others if SERVICE_VARIABLE.match(f"{name}={environ[name]}")]
+    if unknown := [name for name in others if name not in passed_over]:
         known = ", ".join(sorted([*fields, FILE_VARIABLE]))
         raise SettingsError(f"{unknown[0]} is not a setting; the settings are: {known}.")
     file, in_file = _read_file(named)
     # Both are looked at whole: what a variable covers today has to be right on the day it is taken away.
     _convert(in_file, lambda field: f"{field} in {file}", strict=True)
-    in_variables = {fields[name]: value for name, value in variables.items()}
+    in_variables = {fields[name]: value for name, value in variables.items() if name in fields}
     given = _convert(in_variables, variable_of, strict=False)
     changed = {field: getattr(given, field) for field in in_variables}
     settings = _convert(in_file | changed, lambda field: field, strict=True)
     origins = dict.fromkeys(Settings.__struct_fields__, DEFAULT) | dict.fromkeys(in_file, str(file))
-    return Reading(settings, file, origins | {field: variable_of(field) for field in in_variables})
+    return Reading(settings, file, origins | {field: variable_of(field) for field in in_variables}, passed_over)
 
 
 def _absolute(path: str) -> Path:

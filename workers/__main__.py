@@ -46,7 +46,7 @@ def _read_arguments() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     from shared.logs import configure_logs
-    from shared.settings import load_settings, variable_of
+    from shared.settings import read_settings, variable_of
     from shared.stopping import starter_patience_s, worker_patience_s
     from workers.environment import prepare, require_packages
     from workers.parent import end_with
@@ -54,8 +54,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.threads is not None:
         # The children of a supervisor read it there too.
         os.environ[variable_of("threads")] = str(options.threads)
-    settings = load_settings()
+    reading = read_settings()
+    settings = reading.settings
     configure_logs(settings.log_level)
+    if reading.passed_over and not options.child:
+        # Not at the top, as all else that takes its time.
+        import structlog
+
+        structlog.get_logger().debug("variables of Kubernetes services passed over", variables=reading.passed_over)
     if options.heard:
         from workers.heard import require_worker
 

@@ -79,6 +79,49 @@ def test_an_unknown_name_is_an_error_that_names_it() -> None:
     assert "secret" not in str(caught.value)
 
 
+SERVICES = {
+    "RECKONER_SERVICE_HOST": "10.0.0.11",
+    "RECKONER_SERVICE_PORT": "6379",
+    "RECKONER_PORT": "tcp://10.0.0.11:6379",
+    "RECKONER_PORT_6379_TCP": "tcp://10.0.0.11:6379",
+    "RECKONER_REDIS_SERVICE_HOST": "10.0.0.11",
+    "RECKONER_REDIS_SERVICE_PORT": "6379",
+    "RECKONER_REDIS_SERVICE_PORT_CLIENT_TLS": "6379",
+    "RECKONER_REDIS_PORT": "tcp://10.0.0.11:6379",
+    "RECKONER_REDIS_PORT_6379_TCP": "tcp://10.0.0.11:6379",
+    "RECKONER_REDIS_PORT_6379_TCP_PROTO": "tcp",
+    "RECKONER_REDIS_PORT_6379_TCP_PORT": "6379",
+    "RECKONER_REDIS_PORT_6379_TCP_ADDR": "10.0.0.11",
+    "RECKONER_DNS_2_PORT": "udp://10.0.0.12:53",
+    "RECKONER_DNS_2_PORT_53_UDP_ADDR": "10.0.0.12",
+}
+
+
+def test_the_variables_of_a_kubernetes_service_are_passed_over() -> None:
+    """They are in every pod beside a service called `reckoner` or `reckoner-...`; other settings count as ever."""
+    reading = read_settings(SERVICES | {"RECKONER_CHUNKS": "7"})
+    assert reading.settings == Settings(chunks=7)
+    assert reading.passed_over == sorted(SERVICES)
+    assert not {variable_of(field) for field in Settings.__struct_fields__} & SERVICES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECKONER_REDIS_PORT", "6379"),
+        ("RECKONER_PORT", ""),
+        ("RECKONER_REDIS_HOST", "10.0.0.11"),
+        ("RECKONER_SERVICE_HOSTS", "10.0.0.11"),
+        ("RECKONER_PORT_TCP", "6379"),
+        ("RECKONER_REDIS_PORT_6379", "tcp://10.0.0.11:6379"),
+        ("RECKONER_PORTS", "tcp://10.0.0.11:6379"),
+    ],
+)
+def test_what_only_looks_like_a_variable_of_a_service_is_refused(name: str, value: str) -> None:
+    """A port as a number is what somebody sets who thinks that it is a setting."""
+    assert refusal(SERVICES | {name: value}).startswith(f"{name} is not a setting; the settings are: ")
+
+
 @pytest.mark.parametrize("name", list(WRONG))
 def test_a_wrong_value_is_named_and_not_shown(name: str) -> None:
     """The message says which variable, and what it may be; neither it nor its causes hold the value."""
