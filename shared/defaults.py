@@ -6,3 +6,7 @@ IN_FLIGHT = 8
 MAX_QUEUED = 1_000_000
 # The most batch threads of one worker process.
 MOST_THREADS = 64
+# The longest list that can be cached, the most users of a block, and the most neighbours of an item.
+MOST_PLACES = 1000
+MOST_BLOCK_USERS = 100_000
+MOST_NEIGHBOURS = 1_000_000_000

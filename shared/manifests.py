@@ -14,7 +14,7 @@ ID_LENGTH = 16
 MANIFEST_NAME = "manifest.json"
 
 # Names become file names, so they are kept to what no file system can misread.
-ArrayName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
+ArrayName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 
 
 class ArrayFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from shared.defaults import MOST_NEIGHBOURS
 from shared.errors import WireError
 from shared.manifests import short_hash
 from shared.wire import FitSpec
@@ -40,7 +41,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     similarity: Annotated[Similarity, Meta(description="The formula.")] = "cosine"
     neighbours: Annotated[
-        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=1_000_000_000)
+        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=MOST_NEIGHBOURS)
     ] = 100
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0

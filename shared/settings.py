@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.defaults import MAX_QUEUED, MOST_THREADS
+from shared.defaults import MAX_QUEUED, MOST_BLOCK_USERS, MOST_PLACES, MOST_THREADS
 from shared.errors import SettingsError
 from shared.nightly import parse_nightly
 
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prefix: Annotated[
         str, Meta(description="What every key in Redis starts with."), Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")
     ] = "reckoner"
-    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=1000)] = 20
+    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=MOST_PLACES)] = 20
     result_ttl_s: Annotated[
         int, Meta(description="How long a cached list lives, in seconds.", ge=1, le=10 * 365 * 86_400)
     ] = 8 * 86_400
@@ -84,7 +84,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=1_000_000,
         ),
     ] = 256
-    block_size: Annotated[int, Meta(description="How many users one job of a run computes.", ge=1, le=100_000)] = 500
+    block_size: Annotated[
+        int, Meta(description="How many users one job of a run computes.", ge=1, le=MOST_BLOCK_USERS)
+    ] = 500
     engine: Annotated[
         bool,
         Meta(description="Whether the engine takes jobs from queues of its own; if not, stock arq workers from one."),

@@ -5,14 +5,19 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from shared.codecs import Codec, SealedCodec
+from shared.defaults import MOST_BLOCK_USERS, MOST_NEIGHBOURS, MOST_PLACES
 
-Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+# Not `$`, before which a new line may stand.
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 # The most items that one basket, and the most places that the answer to one question, can have.
 MOST_ITEMS = 1000
 # The most bytes that the ids of one basket can have in sum: its job is kept whole with the dead letters when it fails.
 MOST_BASKET_BYTES = 65_536
+
+# What a similarity takes besides is fewer.
+MOST_PARAMETERS = 20
 
 # The answer of a user's flow where the snapshot does not know the user, who then has no list.
 UNKNOWN_USER = b"unknown user"
@@ -33,8 +38,8 @@ class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
 
     run: Id
     generation: Id
-    block_size: Annotated[int, Meta(ge=1)]
-    since: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{0,64}$")]
+    block_size: Annotated[int, Meta(ge=1, le=MOST_BLOCK_USERS)]
+    since: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
     """The generation that was current when the run began, empty when there was none."""
 
 
@@ -42,11 +47,11 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     """What the fit of a model asks for."""
 
     snapshot: Id
-    similarity: str
-    neighbours: Annotated[int, Meta(ge=1)]
+    similarity: Annotated[str, Meta(max_length=64)]
+    neighbours: Annotated[int, Meta(ge=1, le=MOST_NEIGHBOURS)]
     shrink: Annotated[float, Meta(ge=0)]
-    list_length: Annotated[int, Meta(ge=1)]
-    parameters: dict[str, float] = {}
+    list_length: Annotated[int, Meta(ge=1, le=MOST_PLACES)]
+    parameters: Annotated[dict[str, float], Meta(max_length=MOST_PARAMETERS)] = {}
     """What else the similarity takes, by the names of a configuration's fields."""
 
 
@@ -108,7 +113,7 @@ class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fiel
 class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fields=True):
     """The partial of a fit task: the name (which is the hash) of the object in the store that holds its rows."""
 
-    name: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    name: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 Partial = Best | Part
@@ -220,7 +225,7 @@ Reply = Neighbours | Pair | History | Unknown
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What a generation fixes beside its model; closed, since who does not know an option computes other lists."""
 
-    list_length: Annotated[int, Meta(ge=1)]
+    list_length: Annotated[int, Meta(ge=1, le=MOST_PLACES)]
     exclude_history: bool = True
 
 
@@ -234,7 +239,7 @@ class Record(Struct, frozen=True):
     options: Options
     made_ms: Count
     users: Count
-    popular: list[str]
+    popular: Annotated[list[str], Meta(max_length=MOST_PLACES)]
 
 
 Name = Annotated[str, Meta(max_length=300)]

@@ -9,7 +9,7 @@ from producer.cli.output import print_facts, print_json, print_line, progress_ba
 from producer.cli.runs import as_facts, as_object, verdict
 from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
-from shared.defaults import IN_FLIGHT
+from shared.defaults import IN_FLIGHT, MOST_BLOCK_USERS
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
@@ -25,7 +25,11 @@ def batch(
     block: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=100_000, show_default="RECKONER_BLOCK_SIZE", help="How many users one job computes."
+            metavar="N",
+            min=1,
+            max=MOST_BLOCK_USERS,
+            show_default="RECKONER_BLOCK_SIZE",
+            help="How many users one job computes.",
         ),
     ] = None,
     in_flight: Annotated[

@@ -192,7 +192,7 @@ def _without_numbers(names: Sequence[str]) -> list[str]:
     """The names as the query has them: in SQLite, the second `user` of a query inside another is `user:1`."""
     known: dict[str, str] = {}
     for name in names:
-        given = re.sub(r":\d+$", "", name).casefold()
+        given = re.sub(r":\d+\Z", "", name).casefold()
         known[name] = known.get(given, name)
         known.setdefault(name.casefold(), name)
     return [known[name] for name in names]

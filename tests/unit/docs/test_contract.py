@@ -69,7 +69,8 @@ def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
     """Field by field: types, patterns, bounds, which have to be there, and whether there may be others."""
     names = {shape.__name__: name for name, shape in SHAPES.items()}
     _, generated = msgspec.json.schema_components(SHAPES.values(), ref_template="#/$defs/{name}")
-    expected = json.dumps(bare(generated[SHAPES[name].__name__]))
+    # Where JSON Schema's `$` is the end, Python's may stand before a new line.
+    expected = json.dumps(bare(generated[SHAPES[name].__name__])).replace(r"\\Z", "$")
     for shape, here in names.items():
         expected = expected.replace(f"#/$defs/{shape}", f"#/$defs/{here}")
     assert bare(CONTRACT["$defs"][name]) == json.loads(expected)

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.codecs import Codec, SealedCodec
+from shared.defaults import MOST_BLOCK_USERS, MOST_NEIGHBOURS, MOST_PLACES
 from shared.errors import WireError
 from shared.wire import (
     BASKET,
@@ -71,12 +73,14 @@ places = st.lists(st.builds(ScoredItem, item=texts, score=numbers, because=texts
 values: dict[str, st.SearchStrategy[Any]] = {
     "SPEC": st.one_of(
         st.builds(UserSpec, user=texts, generation=ids),
-        st.builds(BlockSpec, run=ids, generation=ids, block_size=st.integers(1, 2**40), since=ids | st.just("")),
+        st.builds(
+            BlockSpec, run=ids, generation=ids, block_size=st.integers(1, MOST_BLOCK_USERS), since=ids | st.just("")
+        ),
         st.builds(
             FitSpec,
             snapshot=ids,
-            similarity=texts,
-            neighbours=st.integers(1, 2**40),
+            similarity=st.text(max_size=64),
+            neighbours=st.integers(1, MOST_NEIGHBOURS),
             shrink=numbers.filter(lambda number: number >= 0),
             list_length=st.integers(1, 1000),
         ),
@@ -227,3 +231,42 @@ def test_a_larger_basket_than_may_be_is_refused() -> None:
     body = {"type": "basket", "items": ["x" * (MOST_BASKET_BYTES + 1)], "generation": "g"}
     with pytest.raises(WireError, match="65,536 bytes"):
         SPEC.decode(SealedCodec[Any](dict).encode(body))
+
+
+RIGHT_RECORD = Record(1, "g", "m", "s", Options(1), 0, 0, [])
+RIGHT_FIT = FitSpec("s", "cosine", 1, 0.0, 1)
+RIGHT_BLOCK = BlockSpec("r", "g", 1, "")
+
+
+@pytest.mark.parametrize(
+    ("codec", "value"),
+    [
+        (RECORD, replace(RIGHT_RECORD, options=Options(MOST_PLACES + 1))),
+        (RECORD, replace(RIGHT_RECORD, popular=["i"] * (MOST_PLACES + 1))),
+        (SPEC, replace(RIGHT_FIT, list_length=MOST_PLACES + 1)),
+        (SPEC, replace(RIGHT_FIT, neighbours=MOST_NEIGHBOURS + 1)),
+        (SPEC, replace(RIGHT_FIT, similarity="c" * 65)),
+        (SPEC, replace(RIGHT_FIT, parameters={f"p{number}": 1.0 for number in range(21)})),
+        (SPEC, replace(RIGHT_BLOCK, block_size=MOST_BLOCK_USERS + 1)),
+    ],
+)
+def test_what_takes_memory_is_bounded(codec: Codec[Any], value: Any) -> None:
+    """By what settings and commands take at most: a worker makes arrays of such lengths."""
+    with pytest.raises(WireError):
+        codec.decode(codec.encode(value))
+
+
+@pytest.mark.parametrize(
+    ("codec", "value"),
+    [
+        (RECORD, replace(RIGHT_RECORD, generation="g\n")),
+        (RECORD, replace(RIGHT_RECORD, model="m\n")),
+        (SPEC, replace(RIGHT_BLOCK, since="g\n")),
+        (SPEC, UserSpec("u", "g\n")),
+        (PARTIAL, Part("0" * 64 + "\n")),
+    ],
+)
+def test_an_id_does_not_end_with_a_new_line(codec: Codec[Any], value: Any) -> None:
+    """A `$` in a pattern would let it pass."""
+    with pytest.raises(WireError):
+        codec.decode(codec.encode(value))
