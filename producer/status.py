@@ -11,6 +11,7 @@ from producer.answers import RunReport
 from shared.errors import WireError
 from shared.flow_state import UNFINISHED
 from shared.heartbeats import Heard, Heartbeats
+from shared.redis.connections import greet, is_withheld
 from shared.redis.keys import paused_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask
@@ -68,13 +69,13 @@ class Status:
     """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind.
 
     `server` is `redis` or `valkey`, or what else a server calls itself; `redis_memory_max_bytes` is None where it has
-    no limit. `records` has what the generations were made with that pointers name, None where that is gone, and
-    `results` how many lists of each generation are held.
+    no limit, and what the server does not let this user know is None too. `records` has what the generations were made
+    with that pointers name, None where that is gone, and `results` how many lists of each generation are held.
     """
 
     server: str
-    server_version: str
-    redis_memory_bytes: int
+    server_version: str | None
+    redis_memory_bytes: int | None
     redis_memory_max_bytes: int | None
     workers: list[Heard]
     """Those that have been heard of within their lease."""
@@ -107,16 +108,14 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
     The results held are counted in one pass over all keys of the server, in steps that do not hold it up; `tell` hears
     how far that is.
     """
-    info, heard = await redis.info(), await Heartbeats(redis, keys).heard()
-    server = str(info.get("server_name", "redis"))
+    server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
     live = [member async for page in _pages(redis, keys.live) for member in page]
     pointers = [await results.pointer(key) for key in keys.pointers]
     return Status(
-        server=server,
-        # What others answer under Redis' name is the version that they are compatible with.
-        server_version=str(info.get(f"{server}_version", info["redis_version"])),
-        redis_memory_bytes=int(info["used_memory"]),
-        redis_memory_max_bytes=int(info["maxmemory"]) or None,
+        server=server.name or "redis",
+        server_version=server.version or None,
+        redis_memory_bytes=memory.get("used_memory"),
+        redis_memory_max_bytes=memory.get("maxmemory") or None,
         workers=[each for each in heard if not each.silent],
         silent=[each for each in heard if each.silent],
         queues=await read_queues(redis, keys),
@@ -130,6 +129,15 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),
     )
+
+
+async def _memory(redis: "Redis") -> dict[str, int]:
+    try:
+        return dict(await redis.info("memory"))
+    except ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return {}
 
 
 async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:

@@ -7,10 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from shared.codecs import Codec
 from shared.errors import NothingFittedError, WireError
 from shared.flows import SLICE
+from shared.redis.connections import is_forbidden
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import Value, ask, call
 from shared.wire import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result
@@ -148,7 +150,12 @@ class Results:
         try:
             return codec.decode(data)
         except WireError as error:
-            await self._refusals.string(kind, what, key, data, str(error))
+            try:
+                await self._refusals.string(kind, what, key, data, str(error))
+            except ResponseError as refusal:
+                # Whoever may only read leaves it to those who write.
+                if not isinstance(refusal, ReadOnlyError) and not is_forbidden(refusal):
+                    raise
             return None
 
     async def drop(self, generation: str, users: Sequence[str]) -> None:

@@ -134,7 +134,8 @@ def _run_as_object(now: "RunNow") -> dict[str, Any]:
 
 def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     limit = f" of {mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
-    yield "server", f"{now.server} {now.server_version}, {mebibytes(now.redis_memory_bytes)}{limit} in use"
+    memory = "" if now.redis_memory_bytes is None else f", {mebibytes(now.redis_memory_bytes)}{limit} in use"
+    yield "server", f"{now.server} {now.server_version or ''}".rstrip() + memory
     yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
     for each in now.silent:
         yield "silent", f"{each.worker}, for {lasting(each.age_ms)}"

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
 from producer.doctor.findings import Finding, finding, findings, judge
 from producer.doctor.server import SERVER_CHECKS, Site
 from producer.doctor.storage import STORE_CHECKS, Storage, Tell, artifacts, open_storage
 from producer.doctor.system import SYSTEM_CHECKS
-from shared.errors import ReckonerError, RedisUnavailableError
+from shared.errors import ReckonerError
 from shared.redis.connections import check, connect, describe
 from shared.redis.embedded import find_redis
 from shared.settings import VARIABLE_PREFIX, Reading
@@ -42,11 +42,10 @@ class Examination:
         try:
             await check(pool)
         except ReckonerError as error:
-            # A user who may not ask for INFO may do the rest.
-            if not (isinstance(error, RedisUnavailableError) and isinstance(error.__cause__, NoPermissionError)):
-                await pool.aclose()
-                yield judge("redis", error)
-                return
+            # No worker starts that is told so.
+            await pool.aclose()
+            yield judge("redis", error)
+            return
         async for line in findings(SERVER_CHECKS | SYSTEM_CHECKS, site):
             yield line
         try:

@@ -9,8 +9,9 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 
 from producer.doctor.findings import Check, NotSeenError, WrongError, refused
 from shared.flows import fresh_id
+from shared.redis.connections import greet, is_forbidden, is_withheld
 from shared.redis.keys import Keys, in_progress_key
-from shared.redis.scripts import ask
+from shared.redis.scripts import ask, commands_of_scripts
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
@@ -25,7 +26,23 @@ MOST_SKEW_S = 5.0
 MOST_MEMORY = 0.9
 PROBE_LIFE_MS = 10_000
 HEAR_WITHIN_S = 2.0
+# What workers and clients ask outside scripts.
+ASKED = (
+    "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
+    "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "SET", "TIME", "TTL", "UNLINK", "XDEL", "XLEN", "XRANGE",
+    "ZADD", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCAN",
+)  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
+# Which of some commands this user may not give on a key; a server that cannot tell is taken to let it.
+FORBIDDEN = """
+local forbidden = {}
+for _, command in ipairs(redis.acl_check_cmd and ARGV or {}) do
+  if not redis.acl_check_cmd(command, KEYS[1]) then
+    forbidden[#forbidden + 1] = command
+  end
+end
+return forbidden
+"""
 
 
 @dataclass(frozen=True)
@@ -62,8 +79,7 @@ async def look(site: Site, *command: str) -> Any:
     try:
         return await ask(site.redis, *command)
     except ResponseError as error:
-        # A hosted Redis may not even know CONFIG.
-        if isinstance(error, NoPermissionError) or "unknown" in str(error):
+        if is_withheld(error):
             asked = " ".join(command)
             raise NotSeenError(f"Not looked at: the server does not let this user ask for {asked}.") from error
         raise
@@ -71,9 +87,10 @@ async def look(site: Site, *command: str) -> Any:
 
 async def version(site: Site) -> str:
     """Redis answers; whether it is new enough and no cluster was looked at when the connection was made."""
-    info = await look(site, "INFO", "server")
-    name = str(info.get("server_name", "redis"))
-    return f"{name} {info.get(f'{name}_version', info.get('redis_version', '?'))} at {site.where}."
+    server = await greet(site.redis)
+    if not server.version:
+        raise NotSeenError(f"The server at {site.where} does not let this user know its version.")
+    return f"{server.name} {server.version} at {site.where}."
 
 
 async def eviction(site: Site) -> str:
@@ -137,13 +154,19 @@ async def writing(site: Site) -> str:
             if await ask(site.redis, "EVAL", READ_BACK, 1, name) != probe.encode():
                 raise WrongError(f"What was written to {name} was not read back: does something else delete keys?")
             await ask(site.redis, "DEL", name)
+        # PUBLISH is about a channel, and the next check's.
+        commands = sorted({*ASKED, *commands_of_scripts()} - {"PUBLISH"})
+        forbidden = await ask(site.redis, "EVAL", FORBIDDEN, 1, names[0], *commands)
     except RedisError as error:
         raise WrongError(_cannot_write(site, error)) from error
+    if forbidden:
+        told = " and ".join(command.decode() for command in forbidden)
+        raise WrongError(f"This user may not use {told}, and no worker goes on without: give it {site.keys.rights}.")
     return "A key of ours and one of arq's were written, read by a script, and removed."
 
 
 def _cannot_write(site: Site, error: RedisError) -> str:
-    if isinstance(error, NoPermissionError) or "ACL failure" in str(error):
+    if is_forbidden(error):
         return f"This user may not write, or not by scripts: give it {site.keys.rights}."
     if isinstance(error, ReadOnlyError):
         return "The server is a replica that takes no writes: set RECKONER_REDIS_URL to the primary."

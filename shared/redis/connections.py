@@ -5,16 +5,18 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from arq import ArqRedis
 from arq.constants import default_queue_name
 from redis import exceptions
+from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 from shared.errors import RedisUnavailableError, SettingsError, WireError
 from shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
+from shared.redis.scripts import ask
 from shared.redis.tls import tls_trouble
 
 OLDEST_REDIS = (7, 0)
@@ -152,8 +154,58 @@ def describe(url: str) -> str:
     return _name(options.get("connection_class", Connection), options)
 
 
+class Server(NamedTuple):
+    """What a server says of itself; the texts are empty where it says nothing."""
+
+    name: str
+    """`redis` or `valkey`, or what else it calls itself."""
+    version: str
+    mode: str
+    """`standalone`, `cluster` or `sentinel`."""
+
+
+async def greet(redis: Redis) -> Server:
+    """What the server says of itself: to HELLO, which every user may ask, or to INFO, which many may not.
+
+    Raises:
+        redis.exceptions.RedisError: it does not answer.
+    """
+    try:
+        said = await ask(redis, "HELLO")
+        pairs = zip(said[::2], said[1::2], strict=True) if isinstance(said, list) else ()
+        told = {key: value.decode() for key, value in pairs if isinstance(value, bytes)}
+        return Server(*(told.get(key, "") for key in (b"server", b"version", b"mode")))
+    except exceptions.ResponseError as error:
+        if not is_withheld(error):
+            raise
+    try:
+        info = await redis.info("server")
+    except exceptions.ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return Server("", "", "")
+    name = str(info.get("server_name", "redis"))
+    # What others answer under Redis' name is the version that they are compatible with.
+    version = info.get(f"{name}_version", info["redis_version"])
+    return Server(name, str(version), str(info.get("redis_mode", info.get("server_mode", ""))))
+
+
+def is_withheld(error: BaseException) -> bool:
+    """Whether the server does not let this user give a command, or does not know it, as a hosted one may not."""
+    return isinstance(error, exceptions.NoPermissionError) or (
+        isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("unknown command")
+    )
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether this user may not do what was asked, by a command or in a script."""
+    return isinstance(error, exceptions.NoPermissionError) or (
+        isinstance(error, exceptions.ResponseError) and "ACL failure" in str(error)
+    )
+
+
 async def check(redis: ArqRedis) -> None:
-    """Make sure that `redis` answers and is one to work with.
+    """Make sure that `redis` answers and is one to work with, as far as it lets this user know.
 
     Raises:
         RedisUnavailableError: it cannot be reached, refuses the password, is still loading, or refuses commands.
@@ -162,13 +214,12 @@ async def check(redis: ArqRedis) -> None:
     where = _whereabouts(redis)
     try:
         await _answers(redis)
-        server, cluster = await redis.info("server"), await redis.info("cluster")
+        server = await greet(redis)
     except exceptions.RedisError as error:
         raise unavailable(redis, error) from error
-    version = str(server["redis_version"])
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
-        raise SettingsError(f"Redis at {where} is version {version}, and 7.0 or newer is needed.", redis=where)
-    if cluster["cluster_enabled"]:
+    if server.version and tuple(int(part) for part in re.findall(r"\d+", server.version)[:2]) < OLDEST_REDIS:
+        raise SettingsError(f"Redis at {where} is version {server.version}, and 7.0 or newer is needed.", redis=where)
+    if server.mode == "cluster":
         raise SettingsError(
             f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used.", redis=where
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from arq import Worker
-from arq.connections import log_redis_info
 from arq.constants import abort_jobs_ss
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -142,7 +141,6 @@ class EngineWorker(Worker):
 
     async def main(self) -> None:
         """Work until it is told to stop, or as a burst until nothing is left."""
-        await log_redis_info(self.pool, log.debug)
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)

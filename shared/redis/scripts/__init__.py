@@ -1,5 +1,6 @@
 """The Lua scripts of this package, one file for each change of state, and the one way to call them."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 Value = str | bytes | int | float
+CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 
 
 @dataclass
@@ -45,6 +47,13 @@ def load_script(name: str, closing: bool = False) -> Script:
         text = f"local function change(KEYS, ARGV)\n{text}\nend\n{(folder / 'closing.lua').read_text()}"
     text = f"{prelude}\n{text}"
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def commands_of_scripts() -> tuple[str, ...]:
+    """The commands that scripts call; INFO, which they bear with being refused, is not among them."""
+    texts = [path.read_text() for path in (files("shared.redis") / "scripts").iterdir() if path.name.endswith(".lua")]
+    return tuple(sorted({command for text in texts for command in CALLED.findall(text)} - {"INFO"}))
 
 
 async def ask(redis: Redis, *command: Value) -> Any:

@@ -18,12 +18,13 @@ from workers.settings import connect_worker
 from workers.sweeper import Sweeper
 
 
-@pytest.fixture
-async def shop(fresh_server: StartServer, prefix: str) -> AsyncIterator[ArqRedis]:
-    """A worker's connection of a user who has these rights only."""
+@pytest.fixture(params=["", "-info"])
+async def shop(request: pytest.FixtureRequest, fresh_server: StartServer, prefix: str) -> AsyncIterator[ArqRedis]:
+    """A worker's connection of a user who has these rights only, with INFO and without."""
     server = fresh_server()
     owner = connect(server.url)
-    await ask(owner, "ACL SETUSER", "shop", "on", ">tiger", *Keys(prefix).rights.split())
+    rights = [*Keys(prefix).rights.split(), *request.param.split()]
+    await ask(owner, "ACL SETUSER", "shop", "on", ">tiger", *rights)
     await ask(owner, "SET", "somebody:else", "1")
     await owner.aclose()
     redis = connect_worker(Settings(), server.url.replace("unix://", "unix://shop:tiger@"))

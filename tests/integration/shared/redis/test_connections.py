@@ -17,7 +17,7 @@ from arq.jobs import SerializationError
 from redis import exceptions
 
 from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
-from shared.redis.connections import check, connect, describe, is_server_trouble
+from shared.redis.connections import check, connect, describe, greet, is_server_trouble
 from shared.redis.embedded import EmbeddedServer
 from tests.servers import free_port, tcp_server
 
@@ -200,6 +200,22 @@ async def test_a_user_who_may_not_ask_is_told_of(fresh_server: StartServer) -> N
     assert " has no permissions to run the '" in str(error)
 
 
+@pytest.mark.parametrize(("renamed", "rights"), [("", ""), ("HELLO", "+info"), ("HELLO", "")])
+async def test_a_server_says_who_it_is_as_far_as_the_user_may_know(tmp_path: Path, renamed: str, rights: str) -> None:
+    """By HELLO, which nobody is refused, or by INFO; where neither is to be had nothing is known, which is no fault."""
+    with tcp_server(tmp_path, *(["--rename-command", renamed, ""] if renamed else [])) as port:
+        owner: Any = connect(f"redis://127.0.0.1:{port}")
+        await owner.execute_command("ACL", "SETUSER", "limited", "on", ">hunter2", "+@connection", *rights.split())
+        info = await owner.info("server")
+        await owner.aclose()
+        limited: Any = connect(f"redis://limited:hunter2@127.0.0.1:{port}")
+        await check(limited)
+        name = info.get("server_name", "redis")
+        known = (name, info[f"{name}_version"], "standalone")
+        assert await greet(limited) == (("", "", "") if renamed and not rights else known)
+        await limited.aclose()
+
+
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
     """Redis Cluster is refused at start, in one sentence."""
     with tcp_server(tmp_path, "--cluster-enabled", "yes", "--requirepass", SECRET) as port:
@@ -212,15 +228,18 @@ async def test_a_cluster_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "good"), [("6.2.14", False), ("7.0.0", True), ("7.0.15", True), ("10.1-rc1", True)]
 )
-async def test_an_old_redis_is_refused(version: str, good: bool) -> None:
-    """Redis 7.0 is the oldest; versions are compared as numbers."""
-    info = f"# Server\r\nredis_version:{version}\r\n# Cluster\r\ncluster_enabled:0\r\n"
+@pytest.mark.parametrize("by_hello", [True, False])
+async def test_an_old_redis_is_refused(version: str, good: bool, by_hello: bool) -> None:
+    """Redis 7.0 is the oldest; versions are compared as numbers, whether HELLO tells them or INFO."""
+    info = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"
+    told = f"*4\r\n+server\r\n+redis\r\n+version\r\n+{version}\r\n"
+    answers = {b"INFO": b"$%d\r\n%s\r\n" % (len(info), info.encode())}
+    answers[b"HELLO"] = told.encode() if by_hello else b"-ERR unknown command 'HELLO', with args beginning with:\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while sent := await reader.read(1000):
             for command in sent.split(b"*")[1:]:
-                is_info = b"\r\nINFO\r\n" in command
-                writer.write(b"$%d\r\n%s\r\n" % (len(info), info.encode()) if is_info else b"+OK\r\n")
+                writer.write(answers.get(command.split(b"\r\n")[2], b"+OK\r\n"))
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:

@@ -1,0 +1,23 @@
+"""The doctor looks whether the user may give every command that the code gives."""
+
+import re
+from pathlib import Path
+
+from producer.doctor.server import ASKED
+from shared.redis.scripts import commands_of_scripts
+
+ROOT = Path(__file__).parents[4]
+# What it looks at by doing it, and what whoever asks bears with being refused.
+DONE, BORNE = {"EVAL", "EVALSHA", "PUBLISH"}, {"DBSIZE", "HELLO"}
+PIPED = r"\bpipe\.(hgetall|hget|hset|incr|expire|pexpire|set)\(|redis\.(hscan|zscan|scan|get|set)\("
+
+
+def test_all_that_is_asked_of_redis_is_looked_at() -> None:
+    """By `ask`, by a method of redis-py or by a script."""
+    texts = [p.read_text() for part in ("shared", "workers", "producer") for p in (ROOT / part).rglob("*.py")]
+    asked = {command for text in texts for command in re.findall(r"ask\([\w.]+, \"([A-Z]+)\"", text)}
+    asked |= {(one or other).upper() for text in texts for one, other in re.findall(PIPED, text)}
+    assert len(asked) > 20
+    assert asked - DONE - BORNE - {"SCAN"} <= {*ASKED}
+    assert {"ZADD", "TIME", "HMGET"} <= {*commands_of_scripts()}
+    assert "INFO" not in commands_of_scripts()
