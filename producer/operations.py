@@ -14,7 +14,7 @@ from producer.questions import Questions
 from producer.status import Status, Tell, read_status, read_workers, untold
 from producer.waiting import Waiting, patiently
 from shared.defaults import MAX_QUEUED
-from shared.errors import FlowUnknownError, NothingFittedError, UsageError
+from shared.errors import FlowUnknownError, UsageError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
 from shared.jobs import arq_deserializer, arq_serializer
@@ -92,10 +92,13 @@ class Operations:
         Raises:
             NothingFittedError: there is none yet.
         """
-        current = await self.results.current()
-        if current is None:
-            raise NothingFittedError
-        return current
+        return (await self._current()).generation
+
+    async def _current(self) -> Record:
+        record = self._record
+        if record is None or record.generation != await self.results.pointer(self.keys.current):
+            record = self._record = (await self.results.follow(self.keys.current)).require()
+        return record
 
     @told
     async def reach(self, n: int | None = None) -> tuple[Record, int]:
@@ -105,13 +108,7 @@ class Operations:
             NothingFittedError: there is no generation yet, or its record is gone.
             UsageError: its lists have fewer than `n` places.
         """
-        generation, record = await self.generation(), self._record
-        if record is None or record.generation != generation:
-            record = self._record = await self.results.record(generation)
-        if record is None:
-            raise NothingFittedError(
-                f"The record of the current generation, {generation}, is gone: build a model with `reckoner fit`."
-            )
+        record = await self._current()
         length = record.options.list_length
         if n is not None and not 1 <= n <= length:
             raise UsageError(
@@ -148,10 +145,7 @@ class Operations:
         Raises:
             NothingFittedError: no model was fitted yet.
         """
-        record = await self.results.newest()
-        if record is None:
-            raise NothingFittedError
-        return record
+        return (await self.results.follow(self.keys.newest)).require()
 
     @told
     async def start_run(self, block_size: int, window: int) -> tuple[str, bool]:

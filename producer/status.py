@@ -87,6 +87,8 @@ class Status:
     generation: str | None
     previous: str | None
     newest: str | None
+    damage: list[str]
+    """What is wrong with pointers that lead to no generation."""
     records: dict[str, "Record | None"]
     results: dict[str, int]
     dead: int
@@ -110,7 +112,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
     """
     server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
     live = [member async for page in _pages(redis, keys.live) for member in page]
-    pointers = [await results.pointer(key) for key in keys.pointers]
+    pointed = {key: await results.follow(key) for key in keys.pointers}
     return Status(
         server=server.name or "redis",
         server_version=server.version or None,
@@ -121,10 +123,11 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         queues=await read_queues(redis, keys),
         flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
         runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
-        generation=pointers[0],
-        previous=pointers[1],
-        newest=pointers[2],
-        records={name: await results.record(name) for name in pointers if name},
+        generation=pointed[keys.current].generation,
+        previous=pointed[keys.previous].generation,
+        newest=pointed[keys.newest].generation,
+        damage=[each.damage for each in pointed.values() if each.damage],
+        records={each.generation: each.record for each in pointed.values() if each.generation},
         results=await count_results(redis, keys, tell),
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),

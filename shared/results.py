@@ -15,7 +15,7 @@ from shared.flows import SLICE
 from shared.redis.connections import is_forbidden
 from shared.redis.refusals import Refusals
 from shared.redis.scripts import Value, ask, call
-from shared.wire import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result
+from shared.wire import BASKET, RECORD, RESULT, BasketResult, Id, Options, Record, Result
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,6 +31,35 @@ BASKET_LIFE_S = 3_600
 def generation_id(model: str, options: Options) -> str:
     """The id of the generation that a model makes under a set of options: the same two give the same."""
     return sha256(model.encode() + b"\n" + msgspec.json.encode(options)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """What a pointer leads to."""
+
+    value: bytes
+    """What it holds, empty where there is none."""
+    generation: str | None = None
+    """The generation that it names; None where it holds no id."""
+    record: Record | None = None
+    """What that was made with; None where that is gone or cannot be read, so that the pointer counts as none."""
+    damage: str = ""
+    """Why there is no record though the pointer is there: the first half of a sentence."""
+
+    @property
+    def named(self) -> str | None:
+        """The generation, where it has its record."""
+        return self.generation if self.record else None
+
+    def require(self) -> Record:
+        """The record.
+
+        Raises:
+            NothingFittedError: there is none.
+        """
+        if self.record is None:
+            raise NothingFittedError(f"{self.damage}: build a model with `reckoner fit`." if self.damage else None)
+        return self.record
 
 
 Source = Literal["cache", "popular"]
@@ -65,24 +94,46 @@ class Results:
         self.keys = keys
         self._refusals = Refusals(redis, keys)
 
+    async def follow(self, key: str) -> Pointed:
+        """What a pointer leads to. This alone says what counts as none: a value that is no id, a record that is gone,
+        and one that cannot be read, which is set aside, so that scripts find none either.
+        """
+        value = await self._get(key)
+        if not value:
+            return Pointed(b"")
+        generation = _as_id(value)
+        if generation is None:
+            return Pointed(value, damage=f"What {key} holds is no generation")
+        record = await self.record(generation)
+        damage = "" if record else f"The record of generation {generation}, which {key} names, is gone"
+        return Pointed(value, generation, record, damage)
+
     async def pointer(self, key: str) -> str | None:
-        """The generation that a pointer names."""
-        value = await ask(self._redis, "GET", key)
-        return value.decode(errors="replace") if value else None
+        """The generation that a pointer names, whether or not it has its record."""
+        return _as_id(await self._get(key) or b"")
 
     async def current(self) -> str | None:
         """The generation that readers follow."""
-        return await self.pointer(self.keys.current)
+        return (await self.follow(self.keys.current)).named
 
     async def newest(self) -> Record | None:
         """What the generation of the model that was fitted last was made with; None where no such record is there."""
-        newest = await self.pointer(self.keys.newest)
-        return await self.record(newest) if newest else None
+        return (await self.follow(self.keys.newest)).record
 
     async def record(self, generation: str) -> Record | None:
         """What a generation was made with; None also when its record could not be read, which then is set aside."""
         key = self.keys.record(generation)
-        return await self._decode(RECORD, "record", generation, key, await ask(self._redis, "GET", key))
+        data = await self._get(key)
+        record = await self._decode(RECORD, "record", generation, key, data)
+        if record and data and record.generation != generation:
+            await self._refusals.string("record", generation, key, data, "the record of another generation")
+            return None
+        return record
+
+    async def _get(self, key: str) -> bytes | None:
+        # For MGET a key of another type is none.
+        [data] = await ask(self._redis, "MGET", key)
+        return data if isinstance(data, bytes) else None
 
     async def adopt(self, flow_id: str, round_: int, record: Record) -> bool:
         """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
@@ -92,6 +143,9 @@ class Results:
         Returns:
             Whether the fit is in the reduce of that round; if not, nothing was changed.
         """
+        for key in self.keys.pointers:
+            await self.follow(key)
+        await self.record(record.generation)
         names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
         arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
@@ -140,9 +194,7 @@ class Results:
     async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
         """A basket's cached result; one that could not be read is set aside and counts as a miss."""
         name = self.keys.basket(generation, items)
-        # For MGET a key of another type is a miss, as it is for `read`.
-        [data] = await ask(self._redis, "MGET", name)
-        return await self._decode(BASKET, "basket", name, name, data)
+        return await self._decode(BASKET, "basket", name, name, await self._get(name))
 
     async def _decode(self, codec: Codec[T], kind: str, what: str, key: str, data: bytes | None) -> T | None:
         if data is None:
@@ -172,10 +224,7 @@ class Results:
             NothingFittedError: there is no generation yet.
         """
         if record is None:
-            current = await self.current()
-            record = await self.record(current) if current else None
-        if record is None:
-            raise NothingFittedError
+            record = (await self.follow(self.keys.current)).require()
         return await self.complete(users, await self.read(record.generation, users), n, record)
 
     async def complete(
@@ -214,3 +263,11 @@ class Results:
             values = await ask(self._redis, "HMGET", self.keys.titles(snapshot), *some)
             found |= {item: v.decode(errors="replace") for item, v in zip(some, values, strict=True) if v is not None}
         return found
+
+
+def _as_id(value: bytes) -> str | None:
+    """The id that bytes are, if they are one."""
+    try:
+        return msgspec.convert(value.decode(), Id)
+    except (UnicodeDecodeError, msgspec.ValidationError):
+        return None

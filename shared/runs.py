@@ -15,7 +15,7 @@ from shared.jobs import Finish, Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import Value, ask, call
-from shared.results import UNNAMED_LIFE_MS
+from shared.results import UNNAMED_LIFE_MS, Results
 from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Runs:
 
     def __init__(self, redis: "Redis", keys: "Keys", first_look_s: float) -> None:
         self._redis = redis
+        self._results = Results(redis, keys)
         self.keys = keys
         self.first_look_ms = int(first_look_s * 1000)
 
@@ -99,13 +100,14 @@ class Runs:
         keys, run_id = self.keys, fresh_id()
         blocks = -(-record.users // block_size)
         while True:
-            since = await ask(self._redis, "GET", keys.current)
-            spec = BlockSpec(run_id, record.generation, block_size, since.decode() if since else "")
+            current = await self._results.follow(keys.current)
+            since = current.named or ""
+            spec = BlockSpec(run_id, record.generation, block_size, since)
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live]
             names += [keys.record(record.generation), keys.current, night, *keys.lanes]
-            arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, since or b""]
+            arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, current.value]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
-            arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000]
+            arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000, since]
             for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
@@ -162,12 +164,15 @@ class Runs:
             cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
             yield page
 
-    async def flip(self, run: Run) -> Literal["flipped", "superseded", "late"]:
+    async def flip(self, run: Run) -> Literal["flipped", "superseded", "late", "lost"]:
         """Make the run's generation the current one, unless the pointer has moved since the run began.
 
         Returns:
-            `"late"` when the run has gone on from the state or round in which it was read.
+            `"late"` when the run has gone on from the state or round in which it was read, `"lost"` when the record of
+            its generation is gone or cannot be read.
         """
+        await self._results.record(run.generation)
+        await self._results.current()
         names = [self.keys.run(run.id), *self.keys.pointers]
         arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
         arguments.append(run.round)

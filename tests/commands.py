@@ -1,5 +1,6 @@
 """`reckoner` as a user calls it: a process of its own, with settings of its own."""
 
+import io
 import json
 import os
 import subprocess
@@ -26,6 +27,31 @@ class Ended:
     def objects(self) -> list[Any]:
         """What it printed with `--json`."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it did what it should or said why not, without a stack trace. (`doctor` prints what is wrong.)"""
+        said = self.err.strip() or any(line.startswith(("wrong", '{"check"')) for line in self.out.splitlines())
+        return self.code in {0, 1, 2} and "Traceback" not in self.err and (self.code == 0 or bool(said))
+
+
+def call_here(*arguments: str, given: bytes = b"") -> Ended:
+    """Call the command line in this process, as a process does, under the settings of its environment."""
+    from producer.cli.application import app
+    from producer.cli.edge import guarded
+
+    streams = sys.stdin, sys.stdout, sys.stderr
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    for stream in (out, err):
+        stream.reconfigure(errors="backslashreplace")
+    sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given), "utf-8"), out, err
+    try:
+        code = guarded(lambda: app(list(arguments), prog_name="reckoner", standalone_mode=False))
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = streams
+        for stream in (out, err):
+            stream.seek(0)
+    return Ended(code, out.read(), err.read())
 
 
 class CommandLine:

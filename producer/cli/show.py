@@ -74,15 +74,15 @@ async def _look(reckoner: "Reckoner", user: str, n: int | None) -> Shown:
     results = reckoner.results
     now = await results.read(record.generation, [user])
     [(source, items)] = await results.lists(now, places, record)
-    previous = await results.pointer(reckoner.keys.previous)
+    pointed = await results.follow(reckoner.keys.previous)
+    previous = pointed.generation
     before = left = None
     if previous is not None:
         before = next((r for r in await results.read(previous, [user]) if r), None)
     items_before = None if before is None else [place.item for place in before.items]
     has = {place.item for result in now if result for place in result.items}
     left = [(rank, item) for rank, item in enumerate((items_before or [])[:places], 1) if item not in has]
-    before_record = await results.record(previous) if previous and left else None
-    titles = await results.titles((before_record or record).snapshot, [item for _, item in left])
+    titles = await results.titles((pointed.record or record).snapshot, [item for _, item in left])
     gone = [(rank, item, titles.get(item)) for rank, item in left]
     return Shown(history, source, items, previous, items_before, gone)
 

@@ -88,6 +88,7 @@ def _as_object(now: "Status") -> dict[str, Any]:
         "generation": now.generation,
         "previous": now.previous,
         "newest": now.newest,
+        "damage": now.damage,
         "generations": {
             name: record
             and {
@@ -162,6 +163,8 @@ def _queue(queue: "Queue") -> str:
 
 def _generations(now: "Status") -> Iterator[tuple[str, str]]:
     yield "generation", _generation(now, now.generation) if now.generation else "none yet; `reckoner fit` makes one"
+    for damage in now.damage:
+        yield "damage", damage
     if now.previous:
         yield "previous", _generation(now, now.previous)
     if now.newest and now.newest != now.generation:

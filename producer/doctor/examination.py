@@ -80,7 +80,6 @@ async def _named(site: Site) -> list[tuple[ArtifactKind, str]]:
     """The artifacts of the generations that the pointers name."""
     named = list[tuple[ArtifactKind, str]]()
     for key in site.keys.pointers:
-        generation = await site.results.pointer(key)
-        if generation and (record := await site.results.record(generation)):
+        if record := (await site.results.follow(key)).record:
             named += [("snapshots", record.snapshot), ("models", record.model)]
     return named

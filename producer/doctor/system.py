@@ -76,13 +76,12 @@ async def queue(site: Site) -> str:
 
 
 async def generation(site: Site) -> str:
-    """There is one to read, and its record."""
-    current = await site.results.current()
-    if current is None:
-        raise WrongError("There is no model yet: build one with `reckoner fit`.")
-    if await site.results.record(current) is None:
-        raise WrongError(f"The record of the current generation {current} is gone: fit again with `reckoner fit`.")
-    return f"{current} is current."
+    """There is one to read, and one for the next run."""
+    current = (await site.results.follow(site.keys.current)).require()
+    newest = await site.results.follow(site.keys.newest)
+    if newest.record is None:
+        raise WrongError(f"{newest.damage or f'There is no {site.keys.newest}'}: build a model with `reckoner fit`.")
+    return f"{current.generation} is current."
 
 
 async def night(site: Site) -> str:

@@ -4,9 +4,7 @@
 """
 
 import asyncio
-import io
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,8 +16,6 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from producer.cli.application import app
-from producer.cli.edge import guarded
 from producer.client import Reckoner
 from shared.errors import ReckonerError, SettingsError
 from shared.jobs import Chunk, Finish, Night, Reduce, Split, encode_job
@@ -27,6 +23,7 @@ from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.settings import Settings, load_settings, variable_of
 from shared.snapshots import open_snapshot
+from tests.commands import call_here
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.system import WAIT_S, System, synthetic_pairs
 
@@ -34,7 +31,6 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 # How many inputs of one kind come one after the other.
 AT_ONCE = 25
-EXIT_CODES = {0, 1, 2}
 FLOW_FIELDS = (
     "state",
     "round",
@@ -76,23 +72,9 @@ class Scene:
 
     def call(self, *arguments: str, given: bytes = b"") -> int:
         """Call the command line as a process does; returns the exit code, having looked at what was said."""
-        streams = sys.stdin, sys.stdout, sys.stderr
-        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
-        for stream in (out, err):
-            stream.reconfigure(errors="backslashreplace")
-        sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given), "utf-8"), out, err
-        try:
-            code = guarded(lambda: app(list(arguments), prog_name="reckoner", standalone_mode=False))
-        finally:
-            sys.stdin, sys.stdout, sys.stderr = streams
-            for stream in (out, err):
-                stream.seek(0)
-            printed, said = out.read(), err.read()
-        assert code in EXIT_CODES, (arguments, code)
-        assert "Traceback" not in said, said
-        # What is wrong is what doctor is asked for, so it prints that.
-        assert code == 0 or said.strip() or (arguments[0] == "doctor" and "wrong" in printed), arguments
-        return code
+        ended = call_here(*arguments, given=given)
+        assert ended.is_defined, (arguments, ended)
+        return ended.code
 
 
 def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:

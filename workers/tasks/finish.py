@@ -54,7 +54,14 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
     if passes(manifest):
-        outcome = "passed" if await runtime.runs.flip(run) == "flipped" else "superseded"
+        match await runtime.runs.flip(run):
+            case "flipped":
+                outcome = "passed"
+            case "lost":
+                outcome = "failed"
+                manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
+            case _:
+                outcome = "superseded"
     if outcome == "passed":
         await _forget_gone_users(runtime, run)
     await runtime.runs.close(run, outcome, manifest)

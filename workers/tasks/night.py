@@ -34,10 +34,10 @@ async def _start_what_is_due(runtime: Runtime) -> None:
     date = last_due(now, nightly).date.isoformat()
     if await runtime.runs.night(date) is not None:
         return
-    record = await runtime.results.newest()
-    if record is None:
-        log.info("the night's run waits for a model", date=date)
+    newest = await runtime.results.follow(runtime.keys.newest)
+    if newest.record is None:
+        log.info("the night's run waits for a model", date=date, reason=newest.damage or "none was fitted")
         return
-    run_id, beginning = await runtime.runs.start_night(date, record, runtime.settings.block_size, IN_FLIGHT)
+    run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
     if beginning != "known":
         log.info(f"the night's run was {beginning}", date=date, run=run_id)

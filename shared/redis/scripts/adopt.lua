@@ -1,9 +1,9 @@
--- reduce -> reduce: a fit makes its model known: its generation's record, the pointer to the newest and, if there is
+-- reduce -> reduce: a fit makes its model known: its generation's record, the pointer to the newest and, if that names
 -- none, to the current one.
 -- KEYS  flow, record, current, previous, newest
 -- ARGV  round of the reduce, generation, record, prefix of record keys, prefix of titles keys, life of what is not
 --       named ms
--- A record that is there stays as it was first made. A flow moves pointers once: when its reduce comes again, another
+-- A record that can be read stays as it was first made. A flow moves pointers once: when its reduce comes again, another
 -- model may have become the newest. Answers 1, or 0 when the flow is past this round.
 local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'adopted')
 if flow[1] ~= 'reduce' or flow[2] ~= ARGV[1] then
@@ -12,9 +12,9 @@ end
 local current, newest = '', ''
 if not flow[3] then
   newest = ARGV[2]
-  current = redis.call('EXISTS', KEYS[3]) == 0 and newest or ''
+  current = not generation_at(KEYS[3], ARGV[4]) and newest or ''
 end
-redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[6])
+keep_record(KEYS[2], ARGV[3], ARGV[6])
 repoint({ KEYS[3], KEYS[4], KEYS[5] }, { current, '', newest }, ARGV[4], ARGV[5], ARGV[6])
 redis.call('HSET', KEYS[1], 'adopted', '1')
 return 1

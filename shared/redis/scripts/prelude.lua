@@ -200,14 +200,26 @@ local function renew_record(key, life)
   end
 end
 
--- The snapshot that a generation's record names, or false.
-local function snapshot_of(record_prefix, generation)
-  local record = redis.call('GET', record_prefix .. generation)
-  if not record then
-    return false
+-- The snapshot that the record of a generation names, or false where no record is at its key.
+local function snapshot_of(record_key)
+  local record = text_at(record_key)
+  local whole, value = pcall(cjson.decode, record or '')
+  local snapshot = whole and type(value) == 'table' and value.snapshot
+  return type(snapshot) == 'string' and snapshot
+end
+
+-- Writes the record of a generation that has none; one that is there stays as it was first made.
+local function keep_record(key, record, life)
+  if not snapshot_of(key) then
+    redis.call('SET', key, record, 'PX', life)
   end
-  local whole, value = pcall(cjson.decode, record)
-  return whole and type(value) == 'table' and value.snapshot or false
+end
+
+-- The generation that a pointer names, or false: what is no id counts as none, and so does one whose record is gone.
+-- Python says which records can be read, and sets the others aside before it calls: see `Results.follow`.
+local function generation_at(key, record_prefix)
+  local name = text_at(key)
+  return name and #name <= 64 and string.find(name, '^[%w_-]+$') and snapshot_of(record_prefix .. name) and name
 end
 
 -- Sets the pointers `keys` to `values` ('' leaves one as it is). What pointers name loses its expiry; what they have
@@ -215,14 +227,14 @@ end
 local function repoint(keys, values, record_prefix, titles_prefix, life)
   local named, kept, dropped = {}, {}, {}
   for i, key in ipairs(keys) do
-    local before = redis.call('GET', key)
+    local before = generation_at(key, record_prefix)
     local after = values[i] ~= '' and values[i] or before
     if after then
-      named[after] = snapshot_of(record_prefix, after)
+      named[after] = snapshot_of(record_prefix .. after)
       kept[named[after] or ''] = true
     end
     if before then
-      dropped[before] = snapshot_of(record_prefix, before)
+      dropped[before] = snapshot_of(record_prefix .. before)
     end
   end
   for i, key in ipairs(keys) do

@@ -2,9 +2,10 @@
 -- night of a date does so once: it has one run.
 -- KEYS  run-of, run, flight, live, record, current, night (run-of for a run of no night), click queue, batch queue; for
 --       each block of the window: flow, job
--- ARGV  run id, generation, record, its life ms, the current generation that was seen, spec of the blocks, number of
---       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms; for each
---       block: flow id, job id, job body
+-- ARGV  run id, generation, record, its life ms, what the current pointer was seen to hold, spec of the blocks, number of
+--       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms, the
+--       generation that the pointer named ('' for none, as where it holds no id); for each block: flow id, job id, job
+--       body
 -- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
 -- has moved since it was seen.
 -- No empty name stands for none: a user with a pattern of keys may not name it.
@@ -25,7 +26,7 @@ if under_way then
     return { under_way, 'joined' }
   end
 end
-if (redis.call('GET', KEYS[6]) or '') ~= ARGV[5] then
+if (text_at(KEYS[6]) or '') ~= ARGV[5] then
   return false
 end
 local now, life = now_ms(), ARGV[10]
@@ -33,14 +34,14 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', life)
 if night then
   redis.call('SET', night, ARGV[1], 'PX', ARGV[13])
 end
-redis.call('SET', KEYS[5], ARGV[3], 'PX', ARGV[4], 'NX')
-redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[5], 'spec', ARGV[6], 'next', '0',
+keep_record(KEYS[5], ARGV[3], ARGV[4])
+redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[14], 'spec', ARGV[6], 'next', '0',
   'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
   'window', number((#KEYS - 9) / 2))
 redis.call('PEXPIRE', KEYS[2], life)
 redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
 for i = 10, #KEYS, 2 do
-  local at = 14 + 3 * (i - 10) / 2
+  local at = 15 + 3 * (i - 10) / 2
   create_block({ flow = KEYS[i], live = KEYS[4], lanes = lanes, job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
     id = ARGV[at], job_id = ARGV[at + 1], job_body = ARGV[at + 2], run = ARGV[1], now = now,
     first_look = tonumber(ARGV[11]), life = life,

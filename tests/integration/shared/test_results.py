@@ -7,6 +7,7 @@ from shared.errors import NothingFittedError
 from shared.redis.scripts import ask
 from shared.results import UNNAMED_LIFE_MS
 from shared.wire import RESULT, Result, ScoredItem
+from tests.damages import DAMAGES, Damage
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World, begin_reduce, make_known
 from workers.sweeper import Sweeper
 
@@ -76,6 +77,41 @@ async def test_a_record_stays_as_it_was_first_made(hand: Hand, world: World) -> 
     later = replace(generation.record, made_ms=1_800_000_000_000)
     await make_known(hand.redis, hand.runtime.keys, later, world.titles)
     assert await hand.runtime.results.record(generation.id) == generation.record
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("pointer", ["current", "newest"])
+async def test_a_pointer_that_names_nothing_counts_as_none(
+    hand: Hand, world: World, pointer: str, damage: Damage
+) -> None:
+    """Its value is no id, or its generation's record is gone, cannot be read, or is another's: readers find none."""
+    generation, results = await hand.adopt(world), hand.runtime.results
+    key = getattr(hand.runtime.keys, pointer)
+    await damage(hand.redis, hand.runtime.keys, key, generation.id)
+    pointed = await results.follow(key)
+    assert (pointed.named, pointed.record) == (None, None)
+    with pytest.raises(NothingFittedError, match=r"model.* `reckoner fit`\.$"):
+        pointed.require()
+    if pointer == "current":
+        assert await results.current() is None
+        with pytest.raises(NothingFittedError):
+            await results.answer(["Ada"], 3)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("pointer", ["current", "newest"])
+async def test_a_fit_takes_the_place_of_a_pointer_that_names_nothing(
+    hand: Hand, world: World, pointer: str, damage: Damage, number: int
+) -> None:
+    """That of the same model, whose record is written anew, and that of another one."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    await damage(hand.redis, keys, getattr(keys, pointer), generation.id)
+    fitted = await hand.adopt(world, number)
+    assert await hand.runtime.results.record(fitted.id) == fitted.record
+    assert await life(hand, keys.record(fitted.id)) == "for ever"
+    named = await hand.runtime.results.follow(getattr(keys, pointer))
+    assert named.named == fitted.id
 
 
 async def test_the_first_model_is_current_and_a_later_one_the_newest(hand: Hand, world: World) -> None:

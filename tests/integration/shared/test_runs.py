@@ -12,6 +12,7 @@ from shared.flow_state import Flow
 from shared.jobs import Finish
 from shared.redis.scripts import ask
 from shared.runs import DamagedRunError, Run
+from tests.damages import DAMAGES, Damage
 from tests.world import USERS, Generation, Hand, World, settle
 from workers.sweeper import Sweeper
 
@@ -173,20 +174,45 @@ async def test_a_block_ends_whole_or_not_at_all(hand: Hand, world: World, key: s
     assert await hand.dump() == before
 
 
-async def test_a_flip_that_was_stopped_is_not_taken_for_done(hand: Hand, world: World) -> None:
-    """What stands in the place of a record stops it; once that is mended it passes."""
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_pointer_that_comes_to_name_nothing_does_not_supersede(
+    hand: Hand, world: World, damage: Damage
+) -> None:
+    """Whatever the pointer or the record has become since the run began: the run takes its place."""
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
-    run_id, record = await start(hand, second), hand.runtime.keys.record(first.id)
+    run_id = await start(hand, second)
     await hand.deliver_all(but=is_finish)
+    await damage(hand.redis, hand.runtime.keys, hand.runtime.keys.current, first.id)
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert await hand.runtime.results.current() == second.id
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_run_takes_the_place_of_a_pointer_that_names_nothing(hand: Hand, world: World, damage: Damage) -> None:
+    """It begins as if there were no generation yet, and nothing is named as the one before."""
+    first, second, keys = await hand.adopt(world), await hand.adopt(world, 1), hand.runtime.keys
+    await damage(hand.redis, keys, keys.current, first.id)
+    run_id = await start(hand, second)
+    assert (await load(hand, run_id)).since == ""
+    await hand.deliver_all()
+    assert (await load(hand, run_id)).outcome == "passed"
+    assert await hand.runtime.results.current() == second.id
+    assert await hand.runtime.results.pointer(keys.previous) is None
+
+
+async def test_a_run_whose_own_record_is_lost_does_not_go_live(hand: Hand, world: World) -> None:
+    """Readers would find no generation, where they have one now; the reason says what to do."""
+    first, second = await hand.adopt(world), await hand.adopt(world, 1)
+    run_id = await start(hand, second)
+    await hand.deliver_all(but=is_finish)
+    await ask(hand.redis, "SET", hand.runtime.keys.record(second.id), b"\x80bomb")
+    await hand.deliver_all()
     run = await load(hand, run_id)
-    kept = await ask(hand.redis, "GET", record)
-    await ask(hand.redis, "DEL", record)
-    await ask(hand.redis, "HSET", record, "planted", "planted")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await hand.runtime.runs.flip(run)
-    assert not await hand.runtime.runs.has_flipped(run_id)
-    await ask(hand.redis, "SET", record, kept)
-    assert await hand.runtime.runs.flip(run) == "flipped"
+    assert run.manifest is not None
+    assert (run.outcome, len(run.manifest.reasons)) == ("failed", 1)
+    assert "is gone; fit a model again" in run.manifest.reasons[0]
+    assert await hand.runtime.results.current() == first.id
 
 
 @pytest.mark.parametrize("lost", ["flight", "blocks", "flow", "finish"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
+from producer.client import Reckoner
 from producer.doctor.examination import Examination
 from producer.doctor.findings import Finding
 from shared.flows import Flows
@@ -22,7 +23,8 @@ from shared.settings import Reading, Settings
 from shared.version import installed_version
 from shared.wire import Beat, Running, UserSpec
 from tests.commands import CommandLine
-from tests.world import World, make_known, make_world
+from tests.damages import DAMAGES, Damage
+from tests.world import LIST_LENGTH, Hand, World, make_known, make_world
 
 StartServer = Callable[..., EmbeddedServer]
 SECRET = "hunter2 @:/"
@@ -233,15 +235,35 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.click)
     found = wrong(await examined(settings))
     assert "`reckoner dead list`" in found["dead letters"]
-    assert "is gone: fit again" in found["generation"]
+    assert "is gone: build a model with `reckoner fit`." in found["generation"]
     await ask(redis, "SET", keys.current, b"\xff", "EX", 60)
-    assert "is gone: fit again" in wrong(await examined(settings))["generation"]
+    assert "holds is no generation: build a model" in wrong(await examined(settings))["generation"]
     await ask(redis, "DEL", keys.dead)
     await ask(redis, "SET", keys.dead, "no stream", "EX", 60)
     await ask(redis, "SET", keys.click, "no queue", "EX", 60)
     found = wrong(await examined(settings))
     assert "holds another type" in found["dead letters"]
     assert "holds another type" in found["queue"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("pointer", ["current", "newest"])
+async def test_what_the_doctor_says_of_a_pointer_helps(
+    hand: Hand, world: World, redis_url: str, prefix: str, tmp_path: Path, pointer: str, damage: Damage
+) -> None:
+    """It says `reckoner fit`: after a fit of the same model the line is ok, and a run over everybody passes."""
+    store = world.store.root.as_uri()
+    settings = Settings(home=str(tmp_path), prefix=prefix, redis_url=redis_url, store_url=store)
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    await damage(hand.redis, keys, getattr(keys, pointer), generation.id)
+    assert wrong(await examined(settings))["generation"].endswith("with `reckoner fit`.")
+    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+        await reckoner.fit(world.snapshot.id, generation.config, LIST_LENGTH)
+        await hand.deliver_all()
+        assert (await examined(settings))["generation"].state == "ok"
+        run_id, _ = await reckoner.start_run(2, 2)
+        await hand.deliver_all()
+        assert (await reckoner.run(run_id)).run.outcome == "passed"
 
 
 async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:

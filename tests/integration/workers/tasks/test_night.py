@@ -120,23 +120,23 @@ async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
     night: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The script writes nothing for a pointer that is not the one that was seen, and is asked again."""
-    current, newest = await night.adopt(own_world), await night.adopt(own_world, 1)
+    current, third, newest = [await night.adopt(own_world, number) for number in (0, 2, 1)]
     keys, looks = night.runtime.keys, []
 
     async def look(redis: object, *command: str) -> object:
         seen = await ask(night.redis, *command)
-        if command == ("GET", keys.current):
-            looks.append(seen)
-            await ask(night.redis, "SET", keys.current, own_world.generations[2].id)
+        if command == ("MGET", keys.current):
+            looks.append(seen[0])
+            await ask(night.redis, "SET", keys.current, third.id)
         return seen
 
-    monkeypatch.setattr("shared.runs.ask", look)
+    monkeypatch.setattr("shared.results.ask", look)
     await tick(night)
-    assert looks == [current.id.encode(), own_world.generations[2].id.encode()]
+    assert looks == [current.id.encode(), third.id.encode()]
     [run_id] = await runs(night)
     assert await ask(night.redis, "GET", keys.night(await due(night))) == run_id.encode()
     run = await load(night, run_id)
-    assert (run.generation, run.since) == (newest.id, own_world.generations[2].id)
+    assert (run.generation, run.since) == (newest.id, third.id)
 
 
 async def test_without_a_model_nothing_is_written(night: Hand, own_world: World) -> None:
