@@ -73,6 +73,10 @@ class ArtifactDamagedError(StoreError):
     """An artifact in the store does not match its hash."""
 
 
+class ForeignFormatError(ArtifactDamagedError):
+    """An artifact in the store was made by another release, or is damaged."""
+
+
 class NothingImportedError(ReckonerError):
     """There is no snapshot yet: import interactions first, with `reckoner import PATH`."""
 

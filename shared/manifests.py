@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFormatError, StoreError
 
 FORMAT_VERSION = 1
 ID_LENGTH = 16
@@ -56,23 +56,37 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def open_error(path: Path, error: OSError) -> StoreError:
+    """What an error means that a file of an artifact gave when it was opened or read.
+
+    A file that is gone is damage, and any other trouble is the store's: the file may be whole.
+    """
+    what = f"{path.name} of artifact {path.parent.name}"
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
+        return ArtifactDamagedError(f"{what} is missing.", path=path)
+    return StoreError(f"{what} cannot be read: {reason(error)}.", path=path)
+
+
 def read_manifest(directory: Path) -> tuple[str, Manifest]:
     """The id and the manifest of the artifact in `directory`.
 
     Raises:
         ArtifactMissingError: there is no manifest, so nothing was published here.
-        ArtifactDamagedError: the manifest cannot be read.
-        StoreError: the manifest has a format that this release does not read.
+        ArtifactDamagedError: the manifest is none, or has a format that this release does not read.
+        StoreError: the file cannot be read for now.
     """
     try:
         encoded = (directory / MANIFEST_NAME).read_bytes()
         manifest = msgspec.json.decode(encoded, type=Manifest)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactMissingError(f"There is no artifact {directory.name}: it has no {MANIFEST_NAME}.") from error
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise open_error(directory / MANIFEST_NAME, error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {directory.name} cannot be read.") from error
     if manifest.format != FORMAT_VERSION:
-        raise StoreError(
-            f"Artifact {directory.name} has format {manifest.format}, and this release reads format {FORMAT_VERSION}."
+        raise ForeignFormatError(
+            f"{MANIFEST_NAME} of artifact {directory.name} has format {manifest.format}, and this release reads format "
+            f"{FORMAT_VERSION}: it was made by another release, or is damaged."
         )
     return manifest.id or short_hash(encoded), manifest

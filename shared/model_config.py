@@ -106,6 +106,6 @@ def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int) -> FitSpec
     return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside)
 
 
-def model_id(snapshot_id: str, config: ModelConfig) -> str:
-    """The id of the model that these kernels build from that snapshot with this configuration."""
-    return short_hash(msgspec.json.encode([snapshot_id, config.facts(), KERNEL_VERSION], order="sorted"))
+def model_id(snapshot_id: str, config: ModelConfig, kernel_version: int = KERNEL_VERSION) -> str:
+    """The id of the model that these kernels, or others, build from that snapshot with this configuration."""
+    return short_hash(msgspec.json.encode([snapshot_id, config.facts(), kernel_version], order="sorted"))

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifacts import JSON, open_artifact, write_artifact
+from shared.artifacts import JSON, Artifact, open_artifact, write_artifact
 from shared.balance import balance
-from shared.errors import ArtifactDamagedError
 from shared.model_config import KERNEL_VERSION, ModelConfig, model_id
+from shared.soundness import check_counts, check_pointers, check_rows, check_values
 
 KIND: Final = "models"
 
@@ -107,25 +107,49 @@ def write_model(
 
 
 def open_model(directory: Path, *, verify: bool = False) -> Model:
-    """Open the model in `directory`; with `verify` the hashes of all files are checked too.
+    """Open the model in `directory`; with `verify` the hashes of all files are checked too, and what they mean.
 
     Raises:
         ArtifactMissingError: there is none.
-        ArtifactDamagedError: a file is not what the manifest says, or the manifest's facts are not a model's.
+        ArtifactDamagedError: a file is not what the manifest says or what a model has, or the manifest's facts are not
+            a model's.
+        StoreError: a file cannot be read for now.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
-    try:
-        snapshot_id = msgspec.convert(artifact.facts["snapshot"], str)
-        config = msgspec.convert(artifact.facts["config"], ModelConfig)
-    except (KeyError, msgspec.ValidationError) as error:
-        raise ArtifactDamagedError(f"The manifest of model {artifact.id} does not describe a model.") from error
-    arrays = artifact.arrays
-    return Model(
+    snapshot_id, config = _facts(artifact)
+    row_ptr = artifact.array("row_ptr", np.int64)
+    if not row_ptr.size:
+        raise artifact.damage("row_ptr", "is empty")
+    items, entries = row_ptr.size - 1, int(row_ptr[-1])
+    if (artifact.facts.get("items"), artifact.facts.get("entries")) != (items, entries):
+        raise artifact.damage("row_ptr", "does not count the items and entries that the manifest names")
+    model = Model(
         id=artifact.id,
         snapshot_id=snapshot_id,
         config=config,
-        row_ptr=arrays["row_ptr"],
-        row_items=arrays["row_items"],
-        row_values=arrays["row_values"],
-        candidate_ptr=arrays["candidate_ptr"],
+        row_ptr=row_ptr,
+        row_items=artifact.array("row_items", np.uint32, entries),
+        row_values=artifact.array("row_values", np.float32, entries),
+        candidate_ptr=artifact.array("candidate_ptr", np.int64, row_ptr.size),
     )
+    if verify:
+        check_pointers(artifact, "row_ptr", entries)
+        if int(np.diff(row_ptr).max(initial=0)) > config.neighbours:
+            raise artifact.damage("row_ptr", f"has a row of more than {config.neighbours} neighbours")
+        check_rows(artifact, "row_items", "row_ptr", items)
+        check_counts(artifact, "candidate_ptr", "row_items")
+        check_values(artifact, "row_values")
+    return model
+
+
+def _facts(artifact: Artifact) -> tuple[str, ModelConfig]:
+    """The snapshot and the configuration that a model was built from, which name it."""
+    try:
+        snapshot_id = msgspec.convert(artifact.facts["snapshot"], str)
+        config = msgspec.convert(artifact.facts["config"], ModelConfig)
+        version = msgspec.convert(artifact.facts["kernel_version"], int)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise artifact.fact_damage("does not describe a model") from error
+    if model_id(snapshot_id, config, version) != artifact.id:
+        raise artifact.fact_damage("describes another model")
+    return snapshot_id, config

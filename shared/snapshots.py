@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifacts import open_artifact, write_artifact
+from shared.artifacts import Artifact, open_artifact, write_artifact
 from shared.identifiers import TextTable, build
+from shared.soundness import check_counts, check_pointers, check_rows, check_texts, check_values
 
 KIND: Final = "snapshots"
 
@@ -113,24 +114,48 @@ def _pointers(codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
 
 
 def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
-    """Open the snapshot in `directory`; with `verify` the hashes of all files are checked too.
+    """Open the snapshot in `directory`; with `verify` the hashes of all files are checked too, and what they mean.
 
     Raises:
         ArtifactMissingError: there is none.
-        ArtifactDamagedError: a file is not what the manifest says.
+        ArtifactDamagedError: a file is not what the manifest says, or what a snapshot has.
+        StoreError: a file cannot be read for now.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
-    arrays = artifact.arrays
-    return Snapshot(
+    if artifact.facts.keys() != {"users", "items", "interactions"}:
+        raise artifact.fact_damage("does not describe a snapshot")
+    users, items, interactions = (artifact.facts[name] for name in ("users", "items", "interactions"))
+    if not all(isinstance(count, int) and count >= 0 for count in (users, items, interactions)):
+        raise artifact.fact_damage("does not describe a snapshot")
+    weights = ("user_weights", "item_weights")
+    has_weights = any(name in artifact.arrays for name in weights)
+    snapshot = Snapshot(
         id=artifact.id,
-        users=TextTable(arrays["user_ids_offsets"], arrays["user_ids_blob"]),
-        items=TextTable(arrays["item_ids_offsets"], arrays["item_ids_blob"]),
-        titles=TextTable(arrays["titles_offsets"], arrays["titles_blob"]) if "titles_blob" in arrays else None,
-        user_ptr=arrays["user_ptr"],
-        user_items=arrays["user_items"],
-        user_weights=arrays.get("user_weights"),
-        user_times=arrays.get("user_times"),
-        item_ptr=arrays["item_ptr"],
-        item_users=arrays["item_users"],
-        item_weights=arrays.get("item_weights"),
+        users=_table(artifact, "user_ids", users),
+        items=_table(artifact, "item_ids", items),
+        titles=_table(artifact, "titles", items) if "titles_blob" in artifact.arrays else None,
+        user_ptr=artifact.array("user_ptr", np.int64, users + 1),
+        user_items=artifact.array("user_items", np.uint32, interactions),
+        user_weights=artifact.array("user_weights", np.float32, interactions) if has_weights else None,
+        user_times=artifact.array("user_times", np.int64, interactions) if "user_times" in artifact.arrays else None,
+        item_ptr=artifact.array("item_ptr", np.int64, items + 1),
+        item_users=artifact.array("item_users", np.uint32, interactions),
+        item_weights=artifact.array("item_weights", np.float32, interactions) if has_weights else None,
     )
+    if verify:
+        for side, other in (("user", "item"), ("item", "user")):
+            check_texts(artifact, f"{side}_ids", are_ids=True)
+            check_pointers(artifact, f"{side}_ptr", interactions)
+            check_rows(artifact, f"{side}_{other}s", f"{side}_ptr", items if other == "item" else users)
+        check_counts(artifact, "user_ptr", "item_users")
+        check_counts(artifact, "item_ptr", "user_items")
+        for name in weights if has_weights else ():
+            check_values(artifact, name)
+        if snapshot.titles is not None:
+            check_texts(artifact, "titles", are_ids=False)
+    return snapshot
+
+
+def _table(artifact: Artifact, name: str, count: int) -> TextTable:
+    offsets = artifact.array(f"{name}_offsets", np.int64, count + 1)
+    return TextTable(offsets, artifact.array(f"{name}_blob", np.uint8))
