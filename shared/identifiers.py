@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,32 +54,15 @@ class TextTable:
                 high = middle
         return low if low < len(self) and self._encoded(low) == wanted else None
 
-    def pages(self) -> Iterator[list[bytes]]:
-        """The UTF-8 of all texts in their order, some thousands at a time."""
-        for start in range(0, len(self), PAGE):
+    def pages(self, skipped: int = 0) -> Iterator[list[bytes]]:
+        """The UTF-8 of all texts but the first `skipped` in their order, some thousands at a time."""
+        for start in range(skipped, len(self), PAGE):
             offsets = self.offsets[start : start + PAGE + 1].tolist()
             blob = self.blob[offsets[0] : offsets[-1]].tobytes()
             yield [blob[first - offsets[0] : last - offsets[0]] for first, last in pairwise(offsets)]
 
     def _encoded(self, index: int) -> bytes:
         return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes()
-
-
-def missing(table: TextTable, other: TextTable) -> Iterator[list[str]]:
-    """The texts of `table` that `other` does not hold, in their order; both are sorted by their bytes.
-
-    It yields after each page of `table`, also when nothing of that is missing, so that whoever goes on can stop there.
-    """
-    others = chain.from_iterable(other.pages())
-    candidate = next(others, None)
-    for page in table.pages():
-        found = list[str]()
-        for text in page:
-            while candidate is not None and candidate < text:
-                candidate = next(others, None)
-            if candidate != text:
-                found.append(text.decode())
-        yield found
 
 
 def build(texts: Sequence[str]) -> TextTable:

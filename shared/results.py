@@ -1,5 +1,6 @@
 """The cached lists, the generations they belong to, and how a reader finds one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -86,6 +87,25 @@ class Answer:
     items: list[Entry]
 
 
+@dataclass(frozen=True)
+class Holding:
+    """What is known of a generation's lists: the snapshot that names their users; the first `gone` have none."""
+
+    snapshot: str
+    gone: int | None = None
+    """None until the generation is old and begins to go."""
+
+    def encode(self) -> str:
+        """As it is written beside the generation."""
+        return self.snapshot if self.gone is None else f"{self.snapshot} {self.gone}"
+
+
+def decode_holding(data: bytes) -> Holding:
+    """What is written beside a generation; of what is no such thing no snapshot is known."""
+    found = re.fullmatch(rb"([A-Za-z0-9_-]{1,64})(?: ([0-9]{1,15}))?", data)
+    return Holding(found[1].decode(), int(found[2]) if found[2] else None) if found else Holding("")
+
+
 class Results:
     """The results, records, pointers and titles under one prefix."""
 
@@ -147,8 +167,10 @@ class Results:
             await self.follow(key)
         await self.record(record.generation)
         names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
+        names.append(self.keys.generations)
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
         arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
+        arguments.append(record.snapshot)
         return bool(await call(self._redis, "adopt", names, arguments))
 
     async def has_titles(self, snapshot: str) -> bool:
@@ -210,11 +232,24 @@ class Results:
                     raise
             return None
 
-    async def drop(self, generation: str, users: Sequence[str]) -> None:
-        """Remove users' results from the cache."""
-        for start in range(0, len(users), SLICE):
-            names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
-            await ask(self._redis, "UNLINK", *names)
+    async def holdings(self) -> dict[bytes, bytes]:
+        """The generations that may hold lists, each with its encoded `Holding`."""
+        held: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.generations)
+        return held
+
+    async def forget(
+        self, generation: bytes, seen: bytes | str, left: Holding | None = None, users: Sequence[str] = ()
+    ) -> bool:
+        """Take the lists of some users of an old generation away, and its record; all are gone when nothing is `left`.
+
+        Returns:
+            Whether it was done: not if a pointer or a run names the generation, or it is not `seen` as it is.
+        """
+        keys, name = self.keys, generation.decode(errors="replace")
+        names = [keys.generations, *keys.pointers, keys.run_of(name), keys.record(name)]
+        names += [keys.result(name, user) for user in users]
+        arguments: list[Value] = [generation, seen, left.encode() if left else "", keys.run("")]
+        return bool(await call(self._redis, "forget", names, arguments))
 
     async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:
         """The first `n` places for each user, of the popular list for those who have none; in the current generation

@@ -104,10 +104,11 @@ class Runs:
             since = current.named or ""
             spec = BlockSpec(run_id, record.generation, block_size, since)
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live]
-            names += [keys.record(record.generation), keys.current, night, *keys.lanes]
+            names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, current.value]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
             arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000, since]
+            arguments.append(record.snapshot)
             for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]

@@ -257,7 +257,8 @@ class System:
     async def forget_lists(self, generation: str) -> None:
         """Remove all users' lists from the cache."""
         async with self.reckoner() as reckoner:
-            await reckoner.results.drop(generation, list(await self.lists(generation)))
+            names = [self.keys.result(generation, user) for user in await self.lists(generation)]
+            await ask(reckoner.redis, "UNLINK", *names)
 
     async def idle(self) -> None:
         """Wait until nothing is under way: no job queued, nothing live, nothing of arq's left."""
@@ -280,7 +281,7 @@ class System:
     async def keys_that_may_stay(self) -> set[str]:
         """The keys that the design gives no expiry when nothing is under way."""
         keys = self.keys
-        named = {*keys.pointers, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
+        named = {*keys.pointers, keys.generations, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:
                 generation = await reckoner.results.pointer(pointer)

@@ -2,7 +2,7 @@
 
 What refers to an artifact is read where it stands: the generations of the pointers, and of the flows and runs among the
 live ones, lead to their records, and a record names a model and a snapshot. A record that nothing of these names is no
-reference, though it lives on for a while.
+reference, though it lives on for a while. A generation that may hold lists needs its snapshot until they are deleted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from shared.errors import WireError
 from shared.flows import SLICE
 from shared.model_config import config_of, model_id
 from shared.redis.refusals import is_wrong_type
+from shared.results import decode_holding
 from shared.store import EntryKind, Store
 from shared.wire import RECORD, SPEC, BlockSpec, FitSpec
 from workers.runtime import Runtime
@@ -58,20 +59,33 @@ async def _referred(runtime: Runtime) -> set[str]:
         WireError: a reference cannot be read, or leads nowhere.
     """
     current = await runtime.in_thread(runtime.store.current_snapshot)
-    referred, generations = {current} if current else set[str](), set[str]()
     # The live first and the pointers then: what a run or fit names that ends meanwhile is named by a pointer by then.
-    cursor = -1
-    while cursor:
-        cursor, members = await runtime.redis.zscan(runtime.keys.live, max(cursor, 0), count=SLICE)
-        bound, artifacts = await _named_by(runtime, [member for member, _ in members])
-        generations |= bound
-        referred |= artifacts
+    generations, referred = await live_references(runtime)
+    referred |= {current} if current else set()
+    referred |= {decode_holding(data).snapshot for data in (await runtime.results.holdings()).values()}
     pointers = await _read(runtime, [("GET", pointer) for pointer in runtime.keys.pointers])
     generations |= {value.decode(errors="replace") for value in pointers if value}
     for data in await _read(runtime, [("GET", runtime.keys.record(name)) for name in sorted(generations)]):
         record = RECORD.decode(data or b"")
         referred |= {record.model, record.snapshot}
     return referred
+
+
+async def live_references(runtime: Runtime) -> tuple[set[str], set[str]]:
+    """The generations and the artifacts that unfinished flows and runs name.
+
+    Raises:
+        WireError: what one of them names cannot be read.
+    """
+    generations, artifacts = set[str](), set[str]()
+    cursor = -1
+    while cursor:
+        cursor, members = await runtime.redis.zscan(runtime.keys.live, max(cursor, 0), count=SLICE)
+        for found, named in zip(
+            (generations, artifacts), await _named_by(runtime, [m for m, _ in members]), strict=True
+        ):
+            found |= named
+    return generations, artifacts
 
 
 async def _named_by(runtime: Runtime, live: Sequence[bytes]) -> tuple[set[str], set[str]]:

@@ -23,6 +23,7 @@ from workers.engine.claims import Place
 from workers.engine.connection import EngineRedis
 from workers.engine.wake import WAIT_S
 from workers.engine.worker import EngineWorker
+from workers.forgetting import Forgetting
 from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
 from workers.old_queue import drain_old
@@ -140,7 +141,8 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         await drain_old(runtime.redis, runtime.keys)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx.get("is_draining", lambda: False))
     await heartbeat.beat()
-    ctx["background"] = [asyncio.create_task(heartbeat.run()), asyncio.create_task(Sweeper(runtime).run())]
+    upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run()
+    ctx["background"] = [asyncio.create_task(work) for work in upkeep]
     log.info("worker ready", worker=runtime.worker_id)
 
 

@@ -19,9 +19,10 @@
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
 | `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create, retry, end | unfinished |
 | `p:join:GENERATION:basket:HASH`, `p:join:GENERATION:question:HASH` | string, flow id | the same | unfinished |
-| `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S` |
+| `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S`, or until forget |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
+| `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
 | `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended |
@@ -36,6 +37,7 @@
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
+| `p:forgetting` | string, token of who looks at what holds a generation back | forgetting | ten seconds |
 | `p:events:ID` | channel | end, close | - |
 """
 
@@ -190,6 +192,16 @@ class Keys:
         """The three pointers, in the order in which the scripts take them."""
         return self.current, self.previous, self.newest
 
+    @property
+    def generations(self) -> str:
+        """The generations that may hold lists."""
+        return self._name("generations")
+
+    @property
+    def forgetting(self) -> str:
+        """The lock of who looks at what holds old generations back."""
+        return self._name("forgetting")
+
     def flow(self, flow_id: str) -> str:
         """A flow's state."""
         return self._name("flow", flow_id)
@@ -270,8 +282,8 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.stock, self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        strings = (*map(paused_key, self.lanes), self.sweeper, *self.pointers)
-        return zsets | lists | dict.fromkeys(strings, "string")
+        strings = (*map(paused_key, self.lanes), self.sweeper, self.forgetting, *self.pointers)
+        return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
         """The types of a flow's keys, and of those that arq has of its jobs."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.redis.scripts import ask
 from tests.interpreters import RUNNING, VERSIONS, interpreters
 from tests.processes import environment
 from tests.system import ROOT, System, synthetic_pairs
@@ -73,7 +74,7 @@ async def try_client(system: System, installed: Installation) -> None:
     typed = {path.parent.name for path in installed.place.glob("lib/python3*/site-packages/*/py.typed")}
     assert {"producer", "shared"} <= typed
     async with system.reckoner() as reckoner:
-        await reckoner.results.drop(await reckoner.generation(), [USER])
+        await ask(reckoner.redis, "DEL", system.keys.result(await reckoner.generation(), USER))
     assert installed.call(system, "get", USER)["source"] == "popular"
     waited = installed.call(system, "enqueue", USER, "--wait")
     assert (waited["user"], waited["source"]) == (USER, "cache")

@@ -1,17 +1,14 @@
 """The finish: judges a run that has ended, moves the pointer, cleans up, and closes it."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 
 from shared.errors import WireError
-from shared.identifiers import missing
 from shared.jobs import Finish
-from shared.redis.connections import is_server_trouble
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
 from shared.wire import OUTCOME, Outcome
 from workers.delivery import SPENT, Delivery, to_the_end
@@ -21,8 +18,6 @@ from workers.runtime import Runtime
 log = structlog.get_logger()
 
 MOST_REASONS = 5
-# The share of a task's time that may go into a clean-up which is not needed: what it removes expires by itself.
-CLEAN_UP_SHARE = 0.4
 
 
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
@@ -62,8 +57,6 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
             case _:
                 outcome = "superseded"
-    if outcome == "passed":
-        await _forget_gone_users(runtime, run)
     await runtime.runs.close(run, outcome, manifest)
     await delete_unreferred(runtime)
 
@@ -134,28 +127,3 @@ def _decode(data: bytes) -> Outcome:
         return OUTCOME.decode(data)
     except WireError:
         return Outcome(reason="how a block ended could not be read")
-
-
-async def _forget_gone_users(runtime: Runtime, run: Run) -> None:
-    """Drop what the generation before holds for users who are no longer in the data, as far as there is time."""
-    try:
-        async with asyncio.timeout(runtime.settings.task_deadline_s * CLEAN_UP_SHARE):
-            gone = await _gone_users(runtime, run)
-            # A page at a time, so that no thread goes on after the time is up.
-            while (users := await runtime.in_thread(lambda: next(gone, None))) is not None:
-                await runtime.results.drop(run.since, users)
-    except Exception as error:
-        # The run has passed, whatever happens here.
-        if is_server_trouble(error):
-            raise
-        log.warning("results of users who left could not all be dropped", run=run.id, error=type(error).__name__)
-
-
-async def _gone_users(runtime: Runtime, run: Run) -> Iterator[list[str]]:
-    if not run.since or run.since == run.generation:
-        return iter(())
-    before, after = await runtime.record(run.since), await runtime.record(run.generation)
-    if before.snapshot == after.snapshot:
-        return iter(())
-    snapshots = await runtime.snapshot(before.snapshot), await runtime.snapshot(after.snapshot)
-    return missing(snapshots[0].users, snapshots[1].users)

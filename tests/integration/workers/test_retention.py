@@ -69,7 +69,7 @@ async def test_a_fit_under_way_keeps_what_it_works_on(old_world: World, hand: Ha
 
 
 async def test_a_record_that_nothing_names_is_no_reference(old_world: World, hand: Hand) -> None:
-    """Whether it can be read or not; it lives eight days after the last pointer has left it."""
+    """Whether it can be read or not; it may live on after the last pointer has left it."""
     generation, other = await hand.adopt(old_world), old_world.generations[1].record
     await ask(hand.redis, "SET", hand.runtime.keys.record(other.generation), RECORD.encode(other), "EX", 100)
     await ask(hand.redis, "SET", hand.runtime.keys.record("planted"), b"\x80bomb", "EX", 100)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shared.identifiers
-from shared.identifiers import PAGE, build, missing
+from shared.identifiers import PAGE, build
 
 # Everything that has UTF-8, with a liking for what breaks formats.
 texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\t\"',é😀")), max_size=12)
@@ -35,19 +35,13 @@ def test_the_order_is_that_of_the_bytes(members: set[str]) -> None:
     assert [text.encode() for text in sorted(members)] == sorted(text.encode() for text in members)
 
 
-@given(st.sets(texts), st.sets(texts))
-def test_what_is_missing_is_what_sets_would_tell(members: set[str], others: set[str]) -> None:
-    """In the order of the table."""
-    table, other = build(sorted(members)), build(sorted(others))
-    assert list(chain.from_iterable(missing(table, other))) == sorted(members - others)
-
-
-def test_large_tables_are_compared_page_by_page() -> None:
-    """Each page of the table gives one of its own, so that the comparison can be left in between."""
+def test_large_tables_are_read_page_by_page() -> None:
+    """From any text on."""
     texts = [f"{number:05}é" for number in range(2 * PAGE + 1)]
-    pages = list(missing(build(texts), build(["", *texts[1:PAGE], *texts[PAGE + 1 : -1], "z"])))
-    assert pages == [[texts[0]], [texts[PAGE]], [texts[-1]]]
-    assert list(missing(build(texts), build([]))) == [texts[:PAGE], texts[PAGE : 2 * PAGE], texts[2 * PAGE :]]
+    for skipped in (0, 1, PAGE, len(texts) - 1, len(texts), len(texts) + 1):
+        pages = list(build(texts).pages(skipped))
+        assert [text.decode() for text in chain.from_iterable(pages)] == texts[skipped:]
+        assert all(len(page) <= PAGE for page in pages)
 
 
 def test_a_text_without_utf8_is_not_found() -> None:

@@ -1,9 +1,5 @@
 """The finish: it keeps its deadline and the event loop, and a run that flipped has passed whatever comes after."""
 
-import asyncio
-import os
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -15,22 +11,13 @@ from shared.dead_letters import DeadLetters
 from shared.flow_state import Flow
 from shared.jobs import Finish
 from shared.redis.scripts import ask
-from shared.results import Results
 from shared.runs import Run
 from shared.snapshots import write_snapshot
 from shared.wire import OUTCOME, FitSpec, Outcome, Record
 from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand, World, calls_on_the_loop
-from workers.retention import GRACE_S
 from workers.tasks.finish import Tally
 
 STAYED, NEW = USERS[1:4], "who is new"
-
-
-class EndlessResults(Results):
-    """Results that cannot be dropped in time."""
-
-    async def drop(self, generation: str, users: Sequence[str]) -> None:
-        await asyncio.sleep(3600)
 
 
 async def fit_without_some(hand: Hand, world: World) -> Record:
@@ -71,33 +58,15 @@ async def first(hand: Hand, own_world: World) -> Generation:
     return generation
 
 
-async def test_lists_of_users_who_left_are_dropped(hand: Hand, own_world: World, first: Generation) -> None:
-    """Those of the generation before; whoever stayed keeps his there too."""
+async def test_users_who_left_keep_their_lists_in_the_previous_generation(
+    hand: Hand, own_world: World, first: Generation
+) -> None:
+    """It stays whole, so that going back is one write."""
     run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
     await hand.deliver_all()
     assert (await ended(hand, run_id)).outcome == "passed"
-    left = await hand.runtime.results.read(first.id, USERS)
-    assert [user for user, result in zip(USERS, left, strict=True) if result] == STAYED
-
-
-async def test_a_clean_up_without_end_stops_neither_the_run_nor_what_follows(
-    hand: Hand, own_world: World, first: Generation
-) -> None:
-    """It is left in time: the run has passed, and what nothing refers to is deleted."""
-    run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
-    hand.runtime = replace(
-        hand.runtime,
-        settings=msgspec.structs.replace(hand.runtime.settings, task_deadline_s=1.0),
-        results=EndlessResults(hand.redis, hand.runtime.keys),
-    )
-    unreferred = own_world.generations[2].record.model
-    for path in (own_world.store.root / "models" / unreferred).iterdir():
-        os.utime(path, (time.time() - 2 * GRACE_S,) * 2)
-    await hand.deliver(Finish(run_id, 0).job_id)
-    run = await ended(hand, run_id)
-    assert run.manifest is not None
-    assert (run.outcome, run.manifest.reasons) == ("passed", [])
-    assert unreferred not in {entry.id for entry in own_world.store.entries("models")}
+    assert await hand.runtime.results.pointer(hand.runtime.keys.previous) == first.id
+    assert all(await hand.runtime.results.read(first.id, USERS))
 
 
 async def plant_outcomes(hand: Hand, run_id: str, count: int) -> None:
