@@ -1,7 +1,7 @@
 """The system as it is now: who works on what, what waits, which generations there are, what was refused."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from shared.results import Results
     from shared.wire import Record
 
-AT_ONCE = 500
+# What there is more of is estimated from so many, drawn by chance: nothing that is read grows with keys or jobs.
+FEW = 300
 # What the score of a claimed job is beyond its place.
 CLAIMED = 100_000_000_000_000
-
-# Is told how many keys were looked at, and how many there are.
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ class Status:
     `server` is `redis` or `valkey`, or what else a server calls itself; `redis_memory_max_bytes` is None where it has
     no limit, and what the server does not let this user know is None too. `records` has what the generations were made
     with that pointers name, None where that is gone, and `results` how many lists of each generation are held.
+    `estimated` names those of `flows` and `results` of which there are too many to be counted.
     """
 
     server: str
@@ -91,6 +90,7 @@ class Status:
     """What is wrong with pointers that lead to no generation."""
     records: dict[str, "Record | None"]
     results: dict[str, int]
+    estimated: list[str]
     dead: int
     refused: dict[str, int]
 
@@ -100,18 +100,10 @@ class Status:
         return sum(queue.jobs for queue in self.queues.values())
 
 
-def untold(seen: int, total: int) -> None:
-    """Tell nobody."""
-
-
-async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs, tell: Tell = untold) -> Status:
-    """Look at everything.
-
-    The results held are counted in one pass over all keys of the server, in steps that do not hold it up; `tell` hears
-    how far that is.
-    """
+async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
+    """Look at everything, in a time that does not grow with what there is."""
     server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
-    live = [member async for page in _pages(redis, keys.live) for member in page]
+    flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
     pointed = {key: await results.follow(key) for key in keys.pointers}
     return Status(
         server=server.name or "redis",
@@ -121,14 +113,15 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         workers=[each for each in heard if not each.silent],
         silent=[each for each in heard if each.silent],
         queues=await read_queues(redis, keys),
-        flows=await _flow_states(redis, keys, [m.removeprefix("flow:") for m in live if m.startswith("flow:")]),
-        runs=await _runs(redis, runs, [m.removeprefix("run:") for m in live if m.startswith("run:")]),
+        flows=flows.counts,
+        runs=await _runs(redis, runs, [each.generation for each in pointed.values() if each.generation]),
         generation=pointed[keys.current].generation,
         previous=pointed[keys.previous].generation,
         newest=pointed[keys.newest].generation,
         damage=[each.damage for each in pointed.values() if each.damage],
         records={each.generation: each.record for each in pointed.values() if each.generation},
-        results=await count_results(redis, keys, tell),
+        results=lists.counts,
+        estimated=[name for name, found in (("flows", flows), ("results", lists)) if found.is_estimate],
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),
     )
@@ -195,52 +188,65 @@ async def now_ms(redis: "Redis") -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def count_results(redis: "Redis", keys: "Keys", tell: Tell) -> dict[str, int]:
-    """How many results of each generation there are; one pass over all keys, each step of which is short."""
-    total, seen, cursor = int(await ask(redis, "DBSIZE")), 0, -1
-    start = keys.result("", "")[:-1].encode()
-    counts: Counter[str] = Counter()
-    while cursor:
-        cursor, page = await redis.scan(max(cursor, 0), match=start.decode() + "*", count=AT_ONCE)
-        counts.update(name[len(start) :].partition(b":")[0].decode(errors="replace") for name in page)
-        seen += AT_ONCE
-        tell(min(seen, total), total)
-    return dict(sorted(counts.items()))
+@dataclass(frozen=True)
+class Counts:
+    """How many there are of each kind."""
+
+    counts: dict[str, int]
+    is_estimate: bool
 
 
-async def _pages(redis: "Redis", key: str) -> AsyncIterator[list[str]]:
-    """The members of a sorted set in pages: one of many thousands would hold up the server."""
-    cursor, known = -1, set[bytes]()
-    while cursor:
-        cursor, page = await redis.zscan(key, max(cursor, 0), count=AT_ONCE)
-        # While the set shrinks a member may be met twice.
-        fresh = {member for member, _ in page} - known
-        known |= fresh
-        yield [member.decode(errors="replace") for member in fresh]
+def _counts(kinds: Iterable[str | None], drawn: int, total: int) -> Counts:
+    """What the kinds of those that were drawn, None for what is none of ours, say of all `total`."""
+    found = Counter(kind for kind in kinds if kind is not None)
+    is_estimate = total > drawn
+    share = total / max(drawn, 1) if is_estimate else 1.0
+    return Counts({kind: round(count * share) for kind, count in sorted(found.items())}, is_estimate)
 
 
-async def _flow_states(redis: "Redis", keys: "Keys", flow_ids: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = dict.fromkeys(UNFINISHED, 0)
-    for start in range(0, len(flow_ids), AT_ONCE):
+async def count_results(redis: "Redis", keys: "Keys") -> Counts:
+    """How many results of each generation there are: counted among few keys, estimated among many."""
+    start, total = keys.result("", "")[:-1].encode(), int(await ask(redis, "DBSIZE"))
+    if total <= FEW:
+        # While keys come and go a name may be met twice.
+        names = list({name async for name in redis.scan_iter(match=start.decode() + "*", count=FEW)})
+    else:
         async with redis.pipeline(transaction=False) as pipe:
-            for flow_id in flow_ids[start : start + AT_ONCE]:
-                pipe.hget(keys.flow(flow_id), "state")
-            states = await pipe.execute(raise_on_error=False)
-        for state in states:
-            # A key of another type answers with an error; the sweeper sets it aside.
-            name = state.decode(errors="replace") if isinstance(state, bytes) else ""
-            if name in counts:
-                counts[name] += 1
-    return counts
+            for _ in range(FEW):
+                pipe.randomkey()
+            names = await pipe.execute()
+    return _counts((_generation_of(name or b"", start) for name in names), min(total, FEW), total)
 
 
-async def _runs(redis: "Redis", runs: Runs, run_ids: Sequence[str]) -> list[RunNow]:
-    found, now = [], await now_ms(redis)
-    for run_id in sorted(run_ids):
+def _generation_of(name: bytes, start: bytes) -> str | None:
+    """The generation of a result, None for another key."""
+    return name[len(start) :].partition(b":")[0].decode(errors="replace") if name.startswith(start) else None
+
+
+async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
+    """How many unfinished flows there are in each state: counted where they are few, estimated where they are many."""
+    total = int(await ask(redis, "ZCARD", keys.live))
+    which = ("ZRANGE", keys.live, 0, -1) if total <= FEW else ("ZRANDMEMBER", keys.live, FEW)
+    members = [member.decode(errors="replace") for member in await ask(redis, *which)]
+    async with redis.pipeline(transaction=False) as pipe:
+        for member in members:
+            pipe.hget(keys.flow(member.removeprefix("flow:")), "state")
+        states = await pipe.execute(raise_on_error=False)
+    # A key of another type answers with an error; the sweeper sets it aside.
+    named = [state.decode(errors="replace") if isinstance(state, bytes) else "" for state in states]
+    found = _counts([name if name in UNFINISHED else None for name in named], len(members), total)
+    return Counts(dict.fromkeys(UNFINISHED, 0) | found.counts, found.is_estimate)
+
+
+async def _runs(redis: "Redis", runs: Runs, generations: Sequence[str]) -> list[RunNow]:
+    """The runs under way for generations."""
+    run_ids, now = await runs.under_way(generations), await now_ms(redis)
+    found = []
+    for run_id in run_ids:
         try:
             run = await runs.load(run_id)
         except WireError:
             continue
-        if run is not None:
+        if run is not None and run.state != "ended":
             found.append(RunNow(run, await runs.progress(run_id), max(0, now - run.started_ms)))
     return found

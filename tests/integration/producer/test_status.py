@@ -1,6 +1,6 @@
 """`reckoner status` shows what there is, for people at eighty columns and as one object; whatever Redis holds."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,23 @@ import pytest
 from arq import ArqRedis
 
 from producer.client import Reckoner
-from producer.status import AT_ONCE
+from producer.status import FEW
 from shared.heartbeats import Heartbeats
+from shared.redis.keys import Keys
 from shared.redis.scripts import ask
+from shared.runs import Manifest
 from shared.wire import Beat, Options, Record, Running
 from tests.commands import CommandLine
+from tests.conftest import StartServer
+from tests.servers import start_server
 from tests.world import make_known
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of this module's own: where others have many keys those of a test are estimated."""
+    with start_server(tmp_path_factory.mktemp("a home")) as running:
+        yield running.url
 
 
 @pytest.fixture
@@ -135,20 +146,61 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     await ask(redis, "DEL", keys.flow("b"), keys.run("b"))
 
 
-async def test_counting_tells_how_far_it_is(reckoner: Reckoner) -> None:
-    """All keys are looked at in steps; flows of which there are more than one step has are all counted."""
-    keys, redis, many = reckoner.keys, reckoner.redis, 3 * AT_ONCE + 1
-    await reckoner.results.write("g", [(str(number), b"{}") for number in range(many)], 60)
-    async with redis.pipeline(transaction=False) as pipe:
-        for number in range(many):
-            pipe.hset(keys.flow(str(number)), "state", "run")
-            pipe.expire(keys.flow(str(number)), 60)
-            pipe.zadd(keys.live, {f"flow:{number}": number})
-        pipe.expire(keys.live, 60)
-        await pipe.execute()
-    told: list[tuple[int, int]] = []
-    status = await reckoner.status(lambda seen, total: told.append((seen, total)))
-    assert status.results == {"g": many}
-    assert status.flows == {"split": 0, "run": many, "reduce": 0}
-    assert len(told) >= 4
-    assert told[-1][0] <= told[-1][1]
+async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
+    """So many lists of a generation, and so many flows of which a job waits."""
+    script = """
+        for i = ARGV[1], ARGV[2] do
+            redis.call('SET', KEYS[1] .. i, '{}')
+            redis.call('HSET', KEYS[2] .. i, 'state', 'split')
+            redis.call('ZADD', KEYS[3], i, 'flow:' .. i)
+            redis.call('ZADD', KEYS[4], i, 'split:' .. i)
+        end
+    """
+    for start in range(0, many, 10_000):
+        names = [keys.result("g", ""), keys.flow(""), keys.live, keys.batch]
+        await ask(redis, "EVAL", script, 4, *names, start, min(start + 10_000, many) - 1)
+
+
+async def test_few_are_counted_and_many_are_estimated(fresh_server: StartServer, prefix: str) -> None:
+    """Within two fifths here, seven times what chance makes likely; which of them are estimates is said."""
+    async with Reckoner(fresh_server().url, prefix=prefix) as client:
+        await fill(client.redis, client.keys, FEW // 3)
+        status = await client.status()
+        assert (status.results, status.flows["split"]) == ({"g": FEW // 3}, FEW // 3)
+        assert status.estimated == []
+        await fill(client.redis, client.keys, 20 * FEW)
+        status = await client.status()
+        assert status.results["g"] == pytest.approx(20 * FEW, rel=0.4)
+        assert status.flows == {"split": 20 * FEW, "run": 0, "reduce": 0}
+        assert (status.queued, status.estimated) == (20 * FEW, ["flows", "results"])
+
+
+async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, prefix: str) -> None:
+    """No more commands and no more bytes for thirty times as many lists, flows and jobs."""
+    async with Reckoner(fresh_server().url, prefix=prefix) as client:
+
+        async def costs() -> tuple[int, int]:
+            await client.redis.config_resetstat()
+            await client.status()
+            told = await client.redis.info("stats")
+            return told["total_commands_processed"], told["total_net_output_bytes"]
+
+        await client.status()
+        await fill(client.redis, client.keys, 2 * FEW)
+        commands, size = await costs()
+        await fill(client.redis, client.keys, 60 * FEW)
+        commands_of_many, size_of_many = await costs()
+        assert commands_of_many == commands
+        # A name and a number take a digit more or two.
+        assert size_of_many == pytest.approx(size, rel=0.1)
+
+
+async def test_a_run_is_found_among_many_flows(reckoner: Reckoner, redis: ArqRedis) -> None:
+    """By the generation that it is for, without a look at all that is unfinished; one that has ended is not told."""
+    record = Record(1, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
+    await make_known(redis, reckoner.keys, record, {})
+    run_id, _ = await reckoner.start_run(5, 1)
+    assert [(now.run.id, now.blocks_done) for now in (await reckoner.status()).runs] == [(run_id, 0)]
+    run = (await reckoner.run(run_id)).run
+    await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, None, []))
+    assert (await reckoner.status()).runs == []
