@@ -16,7 +16,7 @@ from producer.asking import no_good_end
 from producer.client import Reckoner
 from producer.local import LocalSystem
 from shared.defaults import IN_FLIGHT
-from shared.errors import FlowFailedError, MissingExtraError, SourceError, WorkersUnavailableError
+from shared.errors import FlowFailedError, MissingExtraError, SourceError
 from shared.interpreter import module_command
 from shared.model_config import ModelConfig
 from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
@@ -42,6 +42,9 @@ class Stage(Protocol):
     def update(self, done: int, total: int | None) -> None:
         """Show that `done` of `total` are done; a total of None is not known yet."""
 
+    def show(self, what: str, unit: str, done: int, total: int | None) -> None:
+        """Show something else that is done first, under another name and in another unit."""
+
     def tell(self, sentence: str) -> None:
         """Say what the stage did, when it has ended."""
 
@@ -65,15 +68,16 @@ class Demo:
     """The processes of a demonstration: one that writes the data, a server, and workers, all started at once.
 
     Everything is under `home`, and what somebody has set for a system of their own is not heeded. Leaving it ends them.
-    Entering it raises MissingExtraError without the server's package, and EmbeddedServerError when the server does not
-    start.
+    `look` is called again and again while the server starts; what it raises ends the start. Entering it raises
+    MissingExtraError without the server's package, and EmbeddedServerError when the server does not start.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, look: Callable[[], object]) -> None:
         self._settings = Settings(home=str(home))
         self._home = home
         self._csv = home / "movielens.csv"
         self._log = home / "workers.log"
+        self._look = look
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Demo":
@@ -82,7 +86,7 @@ class Demo:
         with contextlib.ExitStack() as stack:
             self._data = stack.enter_context(_writing(self._csv, environ))
             log = stack.enter_context(self._log.open("wb"))
-            self._system = stack.enter_context(LocalSystem(self._home, WORKERS, environ, log))
+            self._system = stack.enter_context(LocalSystem(self._home, WORKERS, environ, log, lambda _: self._look()))
             self._stack = stack.pop_all()
         return self
 
@@ -95,18 +99,14 @@ class Demo:
         Raises:
             ReckonerError: something failed.
         """
-        try:
-            return await self._system.guard(self._run(stages))
-        except WorkersUnavailableError as error:
-            lines = self._log.read_text(errors="replace").splitlines()
-            raise WorkersUnavailableError(f"{error} Their log ends with: {lines[-1] if lines else ''}") from error
+        return await self._system.guard(self._run(stages))
 
     async def _run(self, stages: Stages) -> Demonstration:
         with stages("Importing the ratings", "rows") as stage:
             report = await self._import(stage)
             stage.tell(f"imported {report.interactions:,} ratings of {report.items:,} films by {report.users:,} people")
         with stages("Starting the workers", "workers") as stage:
-            await self._system.ready(self._settings.prefix)
+            await self._system.ready(self._settings.prefix, stage.show)
             stage.tell(f"an embedded Valkey and {WORKERS} worker processes are ready")
         watched = await asyncio.to_thread(self._watched, report.snapshot_id)
         settings = self._settings

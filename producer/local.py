@@ -2,59 +2,108 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 from producer.client import Reckoner
-from producer.operations import wait_for_workers
 from shared.cancelling import end
 from shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
 from shared.interpreter import module_command
+from shared.movement import STILL_S, Movement
 from shared.redis.embedded import EmbeddedServer
 from shared.settings import load_settings
+from shared.starting import Listener, News
 from shared.stopping import starter_patience_s
 
 T = TypeVar("T")
 
-READY_WITHIN_S = 30.0
 LOOK_S = 0.05
+LAST_LINES = 3
+# As a worker names itself.
+WORKER = re.compile(r".*-(\d+)-[0-9a-f]+")
+
+# Is told again and again what is being done, the unit that it is counted in, how much of it is done, and of how much,
+# None where nobody knows.
+Show = Callable[[str, str, int, int | None], object]
+
+
+class _Starting:
+    """What is known of workers that start."""
+
+    def __init__(self) -> None:
+        self.started = set[int]()
+        self.ended = dict[int, int]()
+        self.ready = set[int]()
+        self.kernels = 0
+
+    def hear(self, news: News) -> None:
+        """Note what a worker or the supervisor has told."""
+        if news.what == "started":
+            self.started.add(news.pid)
+        elif news.what == "ended":
+            self.ended[news.pid] = news.number
+        else:
+            self.kernels = max(self.kernels, news.number)
+
+    def heard_of(self, workers: Sequence[str]) -> None:
+        """Note the names of workers that beat."""
+        self.ready |= {int(named[1]) for named in map(WORKER.fullmatch, workers) if named}
 
 
 class LocalSystem:
     """A running server and a supervisor of `processes` workers; leaving it stops the workers first, then the server.
 
     Enter it in the main thread, which the server ends with. `environ` is the workers' environment, which has to name
-    the same home; their log goes to `log`, or to standard error.
+    the same home; their log goes to `log`, or to standard error. Starting may take as long as it needs, but not stand
+    still for `still_s` seconds. `look` is called again and again while the server starts, with whether it loads its
+    data; what it raises ends the start.
     """
 
-    def __init__(self, home: Path, processes: int, environ: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        processes: int,
+        environ: Mapping[str, str],
+        log: IO[bytes] | None = None,
+        look: Callable[[bool], object] = bool,
+        still_s: float = STILL_S,
+    ) -> None:
         self._home = home
         self._processes = processes
         self._environ = environ
         self._log = log
+        self._look = look
+        self._still_s = still_s
         self._stop_s = load_settings(environ).stop_s
 
     def __enter__(self) -> Self:
-        self._server = EmbeddedServer.start(self._home)
+        self._server = EmbeddedServer.start(self._home, still_s=self._still_s, look=self._look)
+        self._listener = Listener()
         try:
             # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
             self._since_ms = time.time_ns() // 1_000_000
             # What earlier workers have left, stock ones too, is taken over: they ended before this server started.
+            teller = self._listener.others_end
             options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--drain-old"]
+            options += ["--tell", str(teller)]
             self._supervisor = subprocess.Popen(
                 module_command("workers", *options),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
+                pass_fds=[teller],
                 # A session of its own: Ctrl-C reaches this process alone, which then stops everything in order.
                 start_new_session=True,
             )
+            self._listener.handed_over()
         except BaseException:
+            self._listener.close()
             self._server.stop()
             raise
         return self
@@ -70,6 +119,7 @@ class LocalSystem:
             self._supervisor.kill()
             self._supervisor.wait()
         finally:
+            self._listener.close()
             self._server.stop()
 
     def hurry(self) -> None:
@@ -93,7 +143,7 @@ class LocalSystem:
             raise EmbeddedServerError("The embedded server has ended, and the workers with it; its data are kept.")
         code = self._supervisor.poll()
         if code is not None:
-            raise WorkersUnavailableError(f"The workers have ended (exit code {code}).", code=code)
+            raise WorkersUnavailableError(f"The workers have ended ({_end(code)}).{self._last_words()}", code=code)
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` as long as both run; see `check`."""
@@ -108,17 +158,58 @@ class LocalSystem:
             if not task.cancelled():
                 task.exception()  # looked at, so that nobody is told that it never was
 
-    async def ready(self, prefix: str, within_s: float = READY_WITHIN_S) -> None:
-        """Wait until all workers answer; `prefix` is that of their keys.
+    async def ready(self, prefix: str, show: Show) -> None:
+        """Wait until all workers answer; `prefix` is that of their keys. `show` is told how far they are.
 
         Raises:
-            EmbeddedServerError: the server has ended, or does not answer.
-            WorkersUnavailableError: the workers have ended, or were not ready in time.
+            EmbeddedServerError: the server has ended.
+            WorkersUnavailableError: the workers have ended, or one of them before it was ready, or they stand still.
         """
-        try:
-            async with Reckoner(self.url, prefix=prefix) as reckoner:
-                in_time = await self.guard(wait_for_workers(reckoner, self._processes, self._since_ms, within_s))
-        except RedisUnavailableError as error:
-            raise EmbeddedServerError("The embedded server does not answer any more; its data are kept.") from error
-        if not in_time:
-            raise WorkersUnavailableError(f"The workers were not ready within {within_s:g} s.")
+        async with Reckoner(self.url, prefix=prefix) as reckoner:
+            await self.guard(self._ready(reckoner, show))
+        # Whoever tells more finds that nobody listens.
+        self._listener.close()
+
+    async def _ready(self, reckoner: Reckoner, show: Show) -> None:
+        movement, starting = Movement(self._still_s), _Starting()
+        while True:
+            for news in self._listener.news():
+                movement.moved()
+                starting.hear(news)
+            try:
+                heard = await reckoner.workers(self._since_ms)
+            except RedisUnavailableError:
+                # It runs, and a busy machine may have kept it from answering.
+                heard = []
+            starting.heard_of(heard)
+            # One that was ready had a job that killed it, and is started again.
+            for worker in starting.ended.keys() - starting.ready:
+                end = _end(starting.ended[worker])
+                raise WorkersUnavailableError(
+                    f"A worker (process {worker}) ended before it was ready ({end}).{self._last_words()}"
+                )
+            if len(heard) >= self._processes:
+                return
+            if starting.kernels and not heard:
+                show("Compiling kernels, once", "kernels", starting.kernels, None)
+            else:
+                show("Starting the workers", "workers", len(heard), self._processes)
+            if movement.stands_still(starting.started - starting.ready or {self._supervisor.pid}):
+                raise WorkersUnavailableError(
+                    f"{len(heard)} of {self._processes} workers are ready, and nothing else has used the processor for "
+                    f"{self._still_s:g} s.{self._last_words()}"
+                )
+            await asyncio.sleep(LOOK_S)
+
+    def _last_words(self) -> str:
+        """How the workers' log ends, as a sentence, where it does not go to standard error."""
+        if self._log is None:
+            return ""
+        lines = Path(self._log.name).read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
+        return f" Their log ends with: {' / '.join(lines)}" if lines else " Their log is empty."
+
+
+def _end(code: int) -> str:
+    """How a process has ended, by its return code."""
+    named = -code in list(signal.Signals)
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name if named else f"signal {-code}"

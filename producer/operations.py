@@ -1,7 +1,5 @@
 """The connections of a client, and what is asked about the system as a whole: generations, fits, runs, status."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -248,13 +246,3 @@ class Operations:
     async def workers(self, since_ms: int = 0) -> list[str]:
         """The workers that have been heard of within their lease, and since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)
-
-
-async def wait_for_workers(operations: Operations, count: int, since_ms: int, timeout_s: float) -> bool:
-    """Wait until `count` workers have been heard of since a moment; False when they were not in time."""
-    until = time.monotonic() + timeout_s
-    while len(await operations.workers(since_ms)) < count:
-        if time.monotonic() >= until:
-            return False
-        await asyncio.sleep(0.05)
-    return True

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -87,6 +88,13 @@ def still_there(processes: list[psutil.Process]) -> list[str]:
         for process in processes
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     ]
+
+
+def without_progress(told: str) -> str:
+    """What was told on standard error but for the lines that a slow machine makes a command say while it starts."""
+    return re.sub(
+        r"^(Starting the workers|Compiling kernels, once|Redis is loading its data).*\n", "", told, flags=re.M
+    )
 
 
 def wait_until(holds: Callable[[], object], within_s: float) -> None:

@@ -36,6 +36,7 @@ def _read_arguments() -> argparse.Namespace:
         "--drain-old", action="store_true", help="start beside stock arq workers, as those of 0.1.0, and take over"
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tell", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.processes < 1:
         parser.error("--processes must be at least 1")
@@ -47,6 +48,7 @@ def _read_arguments() -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     from shared.logs import configure_logs
     from shared.settings import read_settings, variable_of
+    from shared.starting import Teller
     from shared.stopping import starter_patience_s, worker_patience_s
     from workers.environment import prepare, require_packages
     from workers.parent import end_with
@@ -72,13 +74,17 @@ def _run(options: argparse.Namespace) -> int:
     if options.parent is not None:
         patience_s = worker_patience_s if options.child else starter_patience_s
         end_with(options.parent, patience_s(settings.stop_s))
+    teller = Teller(options.tell)
     if options.child:
+        from workers.compiling import Compiling
+
+        Compiling(teller).watch()
         from workers.process import work
 
         return work(settings)
     from workers.supervisor import Supervisor
 
-    Supervisor(settings, options.processes, drain_old=options.drain_old).run()
+    Supervisor(settings, options.processes, drain_old=options.drain_old, teller=teller).run()
     return 0
 
 

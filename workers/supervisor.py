@@ -15,6 +15,7 @@ from shared.redis.connections import check, connect
 from shared.redis.embedded import find_redis
 from shared.redis.keys import Keys
 from shared.settings import Settings
+from shared.starting import Teller
 from shared.stopping import supervisor_patience_s
 from shared.store import open_store
 from workers.old_queue import require_no_stock_workers
@@ -48,11 +49,20 @@ class Supervisor:
     """
 
     def __init__(
-        self, settings: Settings, processes: int, command: Sequence[str] | None = None, drain_old: bool = False
+        self,
+        settings: Settings,
+        processes: int,
+        command: Sequence[str] | None = None,
+        drain_old: bool = False,
+        teller: Teller | None = None,
     ) -> None:
         self._settings = settings
         self._drain_old = drain_old
-        self._command = command or module_command("workers", "--child", "--parent", str(os.getpid()))
+        self._teller = teller or Teller(None)
+        self._command = [*(command or module_command("workers", "--child", "--parent", str(os.getpid())))]
+        self._passed = [] if self._teller.descriptor is None else [self._teller.descriptor]
+        for descriptor in self._passed:
+            self._command += ["--tell", str(descriptor)]
         self._children = [Child() for _ in range(processes)]
         self._stopping = False
 
@@ -96,6 +106,7 @@ class Supervisor:
         for child in self._children:
             if child.process is None or child.process.poll() is None:
                 continue
+            self._teller.tell("ended", child.process.pid, child.process.returncode)
             if child.process.returncode == DRAINED:
                 log.info("a worker was drained", pid=child.process.pid)
                 child.process, child.drained = None, True
@@ -114,10 +125,11 @@ class Supervisor:
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
+                self._teller.tell("started", child.process.pid)
 
     def _start_worker(self) -> "subprocess.Popen[bytes]":
         # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
-        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, pass_fds=self._passed, start_new_session=True)
 
     def _stop_children(self) -> None:
         self._tell(signal.SIGTERM)

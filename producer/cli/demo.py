@@ -53,7 +53,7 @@ def demo() -> None:
         try:
             with (
                 TemporaryDirectory(prefix="reckoner-demo-", ignore_cleanup_errors=True) as home,
-                Demo(Path(home)) as running,
+                Demo(Path(home), interruption.check) as running,
             ):
                 _print(interruption.run(running.run(lambda what, unit: _stage(began, what, unit))))
             interruption.check()
@@ -67,6 +67,7 @@ class _Stage:
 
     def __init__(self, bar: Bar) -> None:
         self.update = bar.update
+        self.show = bar.show
         self.told = ""
 
     def tell(self, sentence: str) -> None:

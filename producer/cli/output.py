@@ -6,6 +6,7 @@ what a person has to know besides.
 
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # A table that goes into a file or a pipe is as wide as its contents.
 WIDEST = 100_000
+# After how many seconds a line says how far something is, and after how many more the next one does.
+FIRST_LINE_S, LINES_EVERY_S = 1.0, 10.0
 
 
 def plain(text: str) -> str:
@@ -110,17 +113,47 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
         print_line(f"{name:<{width}}  {value}")
 
 
+class Lines:
+    """How far something is, said by lines: when it has gone on for a moment, and then now and again."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._say_at = 0.0
+
+    def show(self, what: str, unit: str, done: int, total: int | None) -> None:
+        """Say that `done` of `total` are done where it is time to; a total of None is not known."""
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._say_at = what, now + FIRST_LINE_S
+        elif now >= self._say_at:
+            self._say_at = now + LINES_EVERY_S
+            of = "so far" if total is None else f"of {total:,} {unit}"
+            say(f"{what}: {done:,} {of}" if unit else what)
+
+
 class Bar:
     """How far something is; shows nothing where standard error is no terminal."""
 
-    def __init__(self, progress: "Progress | None", task: "TaskID | None") -> None:
+    def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None) -> None:
         self._progress = progress
         self._task = task
+        self._lines = Lines()
 
     def update(self, done: int, total: int | None) -> None:
         """Show that `done` of `total` are done; a total of None is not known yet."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
+
+    def show(self, what: str, unit: str, done: int, total: int | None) -> None:
+        """Show how far something else is, with which this begins; where there is no bar, by lines now and then."""
+        if self._progress is None or self._task is None:
+            self._lines.show(what, unit, done, total)
+        else:
+            if self._progress.tasks[0].description != what:
+                # Not updated: a total that is known cannot be unknown again.
+                self._progress.remove_task(self._task)
+                self._task = self._progress.add_task(what, total=None, unit=unit)
+            self.update(done, total)
 
     def say(self, sentence: str) -> None:
         """Print a line on standard error, above the bar."""
@@ -134,13 +167,14 @@ class Bar:
 def progress_bar(what: str, unit: str) -> Iterator[Bar]:
     """Show a bar for `what`, counted in `unit`, until the block ends; then it is gone. Print by its `say` only."""
     if not sys.stderr.isatty():
-        yield Bar(None, None)
+        yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    words = TextColumn("{task.description}"), TextColumn("{task.fields[unit]}")
+    columns = (words[0], BarColumn(), MofNCompleteColumn(), words[1], TimeElapsedColumn())
     console = Console(stderr=True, highlight=False)
     # Left alone, it would send what is printed on standard output to its own console.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        yield Bar(progress, progress.add_task(what, total=None))
+        yield Bar(progress, progress.add_task(what, total=None, unit=unit))

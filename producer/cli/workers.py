@@ -62,7 +62,7 @@ def up(
 
     Example: reckoner up --workers 2
     """
-    from producer.cli.output import say
+    from producer.cli.output import Lines, say
     from producer.interruption import Interrupted, Interruption
     from producer.local import LocalSystem
     from shared.errors import UsageError, WorkersUnavailableError
@@ -74,11 +74,19 @@ def up(
     if settings.redis_url:
         name = origin if origin == variable_of("redis_url") else f"redis_url in {origin}"
         raise UsageError(f"{name} is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`.")
+    # Not a bar: the workers' log is on the same terminal.
+    lines = Lines()
     with Interruption() as interruption:
+
+        def look(loads: bool) -> None:
+            interruption.check()
+            if loads:
+                lines.show("Redis is loading its data", "", 0, None)
+
         try:
-            with LocalSystem(settings.home_path, workers, environ) as system:
+            with LocalSystem(settings.home_path, workers, environ, look=look) as system:
                 interruption.again = system.hurry
-                interruption.run(system.ready(settings.prefix))
+                interruption.run(system.ready(settings.prefix, lines.show))
                 print("ready", flush=True)
                 while True:
                     interruption.check()

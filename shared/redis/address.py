@@ -18,15 +18,16 @@ from shared.errors import EmbeddedServerError
 # What fits into the address of a Unix socket beside its closing zero byte.
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 SOCKET_NAME = "valkey.sock"
-# How long another holder of the lock may take to let go: a server whose launcher was killed needs a moment to end, and
-# who looks for a server holds the lock for an instant.
+# How long another holder of the lock may take to let go: who looks for a server holds it for an instant.
 LOCK_WAIT_S = 2.0
+# A server that is being stopped, or whose launcher was killed, needs a moment to end, and longer on a busy machine.
+ENDING_WAIT_S = 60.0
 POLL_S = 0.005
 
 
 class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a home says of its server: the URL for redis-py, its process (0 until it is ready), the process that it ends
-    with, and how far it is.
+    """What a home says of its server: the URL for redis-py, its process (0 until that is started), the process that it
+    ends with, and how far it is.
     """
 
     url: str
@@ -97,15 +98,16 @@ def unlocked(directory: Path) -> Iterator[bool]:
 def take_lock(directory: Path) -> int:
     """Lock `directory` for one server and return the open file that holds the lock."""
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_S
+    since = time.monotonic()
     try:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return lock
             except BlockingIOError:
-                if time.monotonic() > deadline:
-                    address = read_address(directory)
+                address = read_address(directory)
+                runs = address is not None and _is_there(address.launcher)
+                if time.monotonic() - since > (LOCK_WAIT_S if runs else ENDING_WAIT_S):
                     who = f"process {address.launcher}" if address else "another process"
                     raise EmbeddedServerError(
                         f"The embedded server in {directory} is already run by {who}, and every command finds it "
@@ -115,3 +117,13 @@ def take_lock(directory: Path) -> int:
     except BaseException:
         os.close(lock)
         raise
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

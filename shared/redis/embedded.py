@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from shared.errors import EmbeddedServerError, MissingExtraError, NoRedisError
+from shared.movement import STILL_S, Movement
 from shared.redis.address import (
     Address,
     address_path,
@@ -32,6 +33,8 @@ from shared.settings import Settings
 
 # A guardian that ends its server waits ten seconds before it uses SIGKILL.
 STOP_WAIT_S = 12.0
+# How long a command that looks for a server which is starting waits without seeing that it gets on.
+STARTING_STILL_S = 30.0
 POLL_S = 0.005
 LOG_LINES = 3
 # The process, role, time and level that the server puts before each line.
@@ -64,18 +67,21 @@ class EmbeddedServer:
         appendfsync: Fsync = "everysec",
         maxmemory: int | None = None,
         guard: Guard = DEFAULT_GUARD,
-        ready_within_s: float = 30.0,
+        still_s: float = STILL_S,
         binary: str | None = None,
+        look: Callable[[bool], object] = bool,
     ) -> Self:
         """Start the server of `home`, whose data are in `home/redis`, and return when it answers.
 
+        It may take as long as it needs, but not stand still for `still_s` seconds. `look` is called again and again
+        meanwhile, with whether the server says that it loads its data; what it raises ends the start.
         `maxmemory` is in bytes; `binary` is the program of another server than the installed Valkey. The server runs
         until it is stopped or this process ends. With the guard `signal` that is when the thread that calls this ends,
         therefore it has to be the main one.
 
         Raises:
             MissingExtraError: the server's package is not installed.
-            EmbeddedServerError: this home's server runs already, or it did not become ready.
+            EmbeddedServerError: this home's server runs already, it ended while it started, or it stands still.
         """
         binary = binary or _find_binary()
         if guard == "signal" and threading.current_thread() is not threading.main_thread():
@@ -85,7 +91,9 @@ class EmbeddedServer:
             server._prepare()
             server._publish("starting")
             server._launch([binary, *_options(server._socket_path, appendfsync, maxmemory)], guard)
-            server._wait_until_ready(ready_within_s)
+            # Now with its process, by which others see whether it gets on.
+            server._publish("starting")
+            server._wait_until_ready(Movement(still_s), look)
             server._publish("ready")
         except OSError as error:
             server.kill()
@@ -182,17 +190,18 @@ class EmbeddedServer:
         else:
             self.pid = self._process.pid
 
-    def _wait_until_ready(self, within_s: float) -> None:
-        deadline = time.monotonic() + within_s
-        while not _answers(self._socket_path):
+    def _wait_until_ready(self, movement: Movement, look: Callable[[bool], object]) -> None:
+        while not (answer := _answer(self._socket_path)).startswith(b"+PONG"):
+            look(answer.startswith(b"-LOADING"))
             if not self.is_running:
                 raise EmbeddedServerError(
                     f"The embedded server ended while it started; its log says: {self._last_words()}",
                     log=str(self._log_path),
                 )
-            if time.monotonic() > deadline:
+            if movement.stands_still([self.pid]):
                 raise EmbeddedServerError(
-                    f"The embedded server was not ready after {within_s:g} s; its log says: {self._last_words()}",
+                    f"The embedded server is not ready, and has not used the processor for {movement.still_s:g} s; "
+                    f"its log says: {self._last_words()}",
                     log=str(self._log_path),
                 )
             time.sleep(POLL_S)
@@ -217,14 +226,14 @@ class EmbeddedServer:
             address_path(self._directory).unlink(missing_ok=True)
 
 
-def find_embedded(home: Path, *, wait_s: float = 10.0) -> str | None:
+def find_embedded(home: Path, *, still_s: float = STARTING_STILL_S) -> str | None:
     """Return the URL of the server that runs in `home`, waiting while it starts; None when none runs there.
 
     Raises:
-        EmbeddedServerError: it is still starting after `wait_s` seconds.
+        EmbeddedServerError: it is still starting, and has stood still for `still_s` seconds.
     """
     directory = home.absolute() / "redis"
-    deadline = time.monotonic() + wait_s
+    movement = Movement(still_s)
     while (address := read_address(directory)) is not None:
         with unlocked(directory) as is_stale:
             if is_stale:
@@ -232,9 +241,11 @@ def find_embedded(home: Path, *, wait_s: float = 10.0) -> str | None:
                 return None
         if address.state == "ready":
             return address.url
-        if time.monotonic() > deadline:
+        if movement.stands_still([address.pid or address.launcher]):
             raise EmbeddedServerError(
-                f"The embedded server in {home}, run by process {address.launcher}, is still starting.", pid=address.pid
+                f"The embedded server in {home}, run by process {address.launcher}, is still starting, and has not "
+                f"used the processor for {still_s:g} s.",
+                pid=address.pid,
             )
         time.sleep(POLL_S)
     return None
@@ -293,13 +304,13 @@ def _options(socket_path: Path, appendfsync: Fsync, maxmemory: int | None) -> It
         yield value
 
 
-def _answers(socket_path: Path) -> bool:
-    """Whether the server answers a PING; while it loads its file it says LOADING instead."""
+def _answer(socket_path: Path) -> bytes:
+    """What the server answers to a PING, nothing when it does not; while it loads its file it says LOADING."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:
             connection.connect(str(socket_path))
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64)
         except OSError:
-            return False
+            return b""

