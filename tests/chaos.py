@@ -21,6 +21,7 @@ from shared.redis.scripts import ask
 from shared.wire import Lane
 from tests.fleet import Fleet
 from tests.load import Load, Truths
+from tests.patience import slowness
 from tests.system import System, eventually, synthetic_pairs
 
 WORKERS = 3
@@ -197,8 +198,9 @@ class Chaos:
         Raises:
             AssertionError: it does not; the message says what is stuck.
         """
+        quiet_s = QUIET_S * slowness()
         try:
-            async with asyncio.timeout(QUIET_S):
+            async with asyncio.timeout(quiet_s):
                 while self._lasting:
                     await asyncio.gather(*self._lasting)
                 began = time.monotonic()
@@ -207,7 +209,7 @@ class Chaos:
                 await self._nothing_left()
                 return time.monotonic() - began
         except TimeoutError:
-            raise AssertionError(f"not quiet within {QUIET_S:g} s; {await self._stuck()}") from None
+            raise AssertionError(f"not quiet within {quiet_s:g} s; {await self._stuck()}") from None
 
     async def _resume(self) -> None:
         """Have all lanes claimed from, since it may have been the end of a pause that the server has lost."""
@@ -220,12 +222,12 @@ class Chaos:
             self.load.look()
             return not await self.ask("EXISTS", *self.queues, *map(leases_key, self.queues), self.keys.live)
 
-        await eventually(look, QUIET_S)
+        await eventually(look)
 
         async def look_at_arq() -> bool:
             return all([self.excused(key.decode()) async for key in self.redis.scan_iter(match="arq:*", count=10_000)])
 
-        await eventually(look_at_arq, QUIET_S, every_s=0.1)
+        await eventually(look_at_arq, every_s=0.1)
 
     def excused(self, name: str) -> bool:
         """Whether a key is of a job that was robbed twice, of its claim and then of its place: whoever ran it did not

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).absolute().parent.parent
-# A command ends within this, or never.
-END_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class CommandLine:
             env=self.environ | dict(environ or {}),
             input=given,
             capture_output=True,
-            timeout=END_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -104,7 +104,7 @@ class CommandLine:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=END_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         *said, modules = done.stderr.splitlines()

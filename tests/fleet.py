@@ -12,9 +12,10 @@ from contextlib import AsyncExitStack
 from subprocess import DEVNULL
 from typing import Self
 
+from tests.patience import PATIENCE_S
 from tests.proxies import Proxy
 from tests.shifted import write_shift
-from tests.system import ROOT, WAIT_S, System
+from tests.system import ROOT, System
 
 LOOK_S = 0.05
 PAUSE_S = 0.3
@@ -74,7 +75,7 @@ class Post:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
         try:
-            await asyncio.to_thread(self._process.wait, WAIT_S)
+            await asyncio.to_thread(self._process.wait, PATIENCE_S)
         finally:
             self._process.kill()
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 VERSIONS = tuple(f"3.{minor}" for minor in range(11, 15))
 RUNNING = f"3.{sys.version_info.minor}"
-ANSWER_S = 60.0
 
 
 def interpreters() -> dict[str, str]:
@@ -19,7 +20,7 @@ def interpreters() -> dict[str, str]:
         for python in _candidates(version):
             # A shim on the path may be there without a Python behind it.
             command = [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            seen = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+            seen = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
             if seen.stdout.strip() == version:
                 found.setdefault(version, python)
     return found

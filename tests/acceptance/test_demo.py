@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.processes import descendants, environment, run, started, still_there, wait_until, without_progress
 
 STAGES = {
@@ -73,10 +74,10 @@ def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_
             if STAGES[stage] in line:
                 break
         if stage == "while the server starts":
-            wait_until(lambda: descendants(process.pid), 10)
+            wait_until(lambda: descendants(process.pid))
         processes = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE_S) == 130
         assert still_there(processes) == []
     assert without_progress(log.read_text()) == "Stopped; nothing is left behind.\n"
     assert list(place.iterdir()) == []
@@ -97,7 +98,7 @@ def test_a_signal_and_more_of_them_leave_nothing_behind(
         for _ in range(3):
             time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == code
+        assert process.wait(PATIENCE_S) == code
         assert still_there(processes) == []
     assert list(place.iterdir()) == []
 
@@ -110,7 +111,7 @@ def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_pa
             pass
         processes = descendants(process.pid)
         process.kill()
-        wait_until(lambda: not still_there(processes), 10)
+        wait_until(lambda: not still_there(processes))
 
 
 def test_workers_that_end_are_told_of_with_their_last_words(environ: dict[str, str], tmp_path: Path) -> None:
@@ -122,8 +123,8 @@ def test_workers_that_end_are_told_of_with_their_last_words(environ: dict[str, s
         processes = descendants(process.pid)
         (supervisor,) = [p for p in processes if "--processes" in p.cmdline()]
         supervisor.kill()
-        assert process.wait(20) == 1
-        wait_until(lambda: not still_there(processes), 10)
+        assert process.wait(PATIENCE_S) == 1
+        wait_until(lambda: not still_there(processes))
     told = without_progress((tmp_path / "log").read_text())
     assert told.startswith("The workers have ended (SIGKILL). Their log ends with: ")
     assert told.count("\n") == 1

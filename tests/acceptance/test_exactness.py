@@ -36,7 +36,7 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
         running = (tasks, workers)
         await system.ready(workers)
         await system.forget_lists(generation)
-        run = await system.run(block, window=8, within_s=600)
+        run = await system.run(block, window=8)
         assert run.outcome == "passed", (tasks, block, workers, run.manifest)
         assert await system.lists(generation) == expected, (tasks, block, workers)
 

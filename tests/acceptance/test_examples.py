@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from shared.redis.connections import connect
+from tests.patience import PATIENCE_S, slowness
 from tests.processes import environment, started, wait_until
 from tests.system import System, synthetic_pairs
 
@@ -28,18 +29,18 @@ def served(application: str, url: str, log: Path) -> Iterator[str]:
         socket = Path(directory) / "s"
         arguments = (application, "--uds", str(socket), "--no-access-log")
         with started("uvicorn", *arguments, environ=environment(RECKONER_REDIS_URL=url), log=log) as process:
-            wait_until(lambda: socket.exists() or process.poll() is not None, 60)
+            wait_until(lambda: socket.exists() or process.poll() is not None)
             assert process.poll() is None, log.read_text()
             yield str(socket)
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_S)
 
 
 @asynccontextmanager
 async def visiting(socket: str) -> AsyncIterator[httpx.AsyncClient]:
     """A browser, for many pages at a time."""
     transport = httpx.AsyncHTTPTransport(uds=socket)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -90,7 +91,7 @@ async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, applic
                 began = time.monotonic()
                 pages = await asyncio.gather(*(page(client, f"üser {user:03d}") for user in range(10, 10 + VISITORS)))
                 # One after the other they would wait for the sum of it.
-                assert time.monotonic() - began < 0.3 * VISITORS / 2
+                assert time.monotonic() - began < 0.3 * VISITORS / 2 * slowness()
                 assert [shown["source"] for shown in pages] == ["popular"] * VISITORS
                 assert await reckoners(system) == {"reckoner": 1, "reckoner-listening": 1}
 
@@ -107,5 +108,5 @@ def test_an_example_does_not_start_without_redis(tmp_path: Path, application: st
     log = tmp_path / "application.log"
     environ = environment(RECKONER_REDIS_URL=f"unix://{tmp_path}/nothing")
     with started("uvicorn", application, "--uds", f"{tmp_path}/s", environ=environ, log=log) as process:
-        assert process.wait(60) != 0
+        assert process.wait(PATIENCE_S) != 0
     assert "cannot be reached" in log.read_text()

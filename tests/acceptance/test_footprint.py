@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.patience import slowness
 from tests.system import System
 
 MOST_MB = 250.0
@@ -50,7 +51,10 @@ def python(tmp_path: Path) -> str:
 
 
 async def test_a_worker_alone_is_small_and_ready_at_once(tmp_path: Path, python: str) -> None:
-    """On the model of MovieLens, after it has computed the lists of all users."""
+    """On the model of MovieLens, after it has computed the lists of all users.
+
+    The seconds are those of a quick machine that does nothing else.
+    """
     async with System(tmp_path / "a home") as system:
         system.import_movielens()
         system.python = python
@@ -65,5 +69,5 @@ async def test_a_worker_alone_is_small_and_ready_at_once(tmp_path: Path, python:
         assert (await system.run(block_size=500)).outcome == "passed"
         (resident_mb,) = workers.resident_mb
     print(f"ready after {ready_s:.1f} s, {resident_mb:.0f} MB resident")
-    assert ready_s < READY_WITHIN_S
+    assert ready_s < READY_WITHIN_S * slowness()
     assert resident_mb < MOST_MB

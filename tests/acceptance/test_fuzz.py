@@ -25,7 +25,8 @@ from shared.settings import Settings, load_settings, variable_of
 from shared.snapshots import open_snapshot
 from tests.commands import call_here
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
-from tests.system import WAIT_S, System, synthetic_pairs
+from tests.patience import PATIENCE_S
+from tests.system import System, synthetic_pairs
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -66,7 +67,7 @@ class Scene:
 
     async def all_end(self) -> None:
         """Wait until every flow has ended that was damaged."""
-        async for _, flow in self.reckoner.wait(self.flows, timeout=WAIT_S):
+        async for _, flow in self.reckoner.wait(self.flows, timeout=PATIENCE_S):
             assert flow is not None
             assert flow.state in ("done", "failed")
 
@@ -160,12 +161,12 @@ def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
 
     def attempt(ids: list[str]) -> None:
         async def ask_all() -> None:
-            calls = [scene.reckoner.recommend(user, timeout=30) for user in ids]
+            calls = [scene.reckoner.recommend(user, timeout=PATIENCE_S) for user in ids]
             calls += [scene.reckoner.get(user) for user in ids]
-            others: list[Coroutine[Any, Any, Any]] = [scene.reckoner.recommend_for(ids, timeout=30)]
-            others += [scene.reckoner.similar(item, timeout=30) for item in ids[:2]]
-            others += [scene.reckoner.similar(item, other=ids[0], timeout=30) for item in ids[2:]]
-            others += [scene.reckoner.history(user, timeout=30) for user in ids[:2]]
+            others: list[Coroutine[Any, Any, Any]] = [scene.reckoner.recommend_for(ids, timeout=PATIENCE_S)]
+            others += [scene.reckoner.similar(item, timeout=PATIENCE_S) for item in ids[:2]]
+            others += [scene.reckoner.similar(item, other=ids[0], timeout=PATIENCE_S) for item in ids[2:]]
+            others += [scene.reckoner.history(user, timeout=PATIENCE_S) for user in ids[:2]]
             for answer in await asyncio.gather(*calls, *others, return_exceptions=True):
                 if isinstance(answer, BaseException):
                     assert isinstance(answer, ReckonerError), repr(answer)

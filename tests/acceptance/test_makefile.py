@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "installer.lock.txt", "producer", "shared", "workers")
 # What the build backend needs: enough to show every step of an installation, small enough to do it several times.
@@ -54,7 +56,7 @@ def make(where: Path, *arguments: str, environ: Mapping[str, str] | None = None)
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
 

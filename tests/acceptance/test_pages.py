@@ -22,12 +22,12 @@ from redis import Redis
 from producer.client import Reckoner
 from shared.redis.embedded import find_embedded
 from tests.pages import PAGES, ROOT, commands, shown_commands
+from tests.patience import PATIENCE_S
 from tests.processes import environment, started, wait_until
 
 # Each user has had eleven of the items, which have the numbers that the pages use.
 USERS = [15, 42, 43, *range(100, 130), 601]
 ITEMS = ["260", "1196", "48516", "55820", *map(str, range(500, 530))]
-END_S = 60.0
 
 # What runs until it is told to stop, with what it logs when it is ready.
 LASTING = {"reckoner up": "worker ready", "reckoner worker": "worker ready"}
@@ -70,7 +70,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=END_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
@@ -104,9 +104,9 @@ class Reader:
         # One home has one server.
         own = {"RECKONER_HOME": str(self.place / "another home")} if arguments[0] == "up" else {}
         with started("producer", *arguments, environ=self.environ | own, log=log, cwd=self.place) as process:
-            wait_until(lambda: ready in log.read_text(), END_S)
+            wait_until(lambda: ready in log.read_text(), process)
             process.send_signal(signal.SIGINT)
-            assert process.wait(END_S) in (0, 130), log.read_text()
+            assert process.wait(PATIENCE_S) in (0, 130), log.read_text()
 
     def ask(self, line: str) -> None:
         """Send a line to Redis, as its own command line does."""
@@ -167,7 +167,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         found.run("reckoner fit")
         yield found
         up.send_signal(signal.SIGINT)
-        up.wait(END_S)
+        up.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])

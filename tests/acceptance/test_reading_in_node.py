@@ -11,6 +11,7 @@ import pytest
 
 from producer.importing import import_interactions
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.system import ROOT, System
 
 EXAMPLE = ROOT / "docs" / "examples" / "read.mjs"
@@ -70,7 +71,7 @@ async def test_the_example_for_node_prints_what_get_prints(tmp_path: Path) -> No
 def printed(example: Path, commands: CommandLine, *arguments: str) -> list[str]:
     """The lines that the example prints under the command line's settings."""
     command, environ = ["node", str(example), *arguments], commands.environ
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return done.stdout.splitlines()
 
 

@@ -86,7 +86,7 @@ def test_a_password_in_a_file_is_shown_by_no_process(tmp_path: Path, fresh_serve
         redis.Redis.from_url(server.url, password=SECRET) as connection,
         started("producer", "worker", environ=HERE, log=log, cwd=tmp_path) as process,
     ):
-        wait_until(lambda: connection.zcard("reckoner:workers"), 20)
+        wait_until(lambda: connection.zcard("reckoner:workers"))
         shown = [
             str((each.cmdline(), each.environ())) for each in [psutil.Process(process.pid), *descendants(process.pid)]
         ]

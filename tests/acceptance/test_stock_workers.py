@@ -8,6 +8,7 @@ import pytest
 
 from shared.redis.scripts import ask
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
 
 BASKET = ("item:01", "item:07", "nothing")
@@ -27,13 +28,13 @@ async def test_a_list_a_basket_and_everybody_pass_on_the_engine_and_on_stock_wor
         expected, keys = system.reference_lists(generation), system.keys
         async with system.reckoner() as reckoner:
             redis = reckoner.redis
-            [known, _, popular] = await reckoner.recommend_many(USERS, timeout=30)
+            [known, _, popular] = await reckoner.recommend_many(USERS, timeout=PATIENCE_S)
             assert (known.source, popular.source) == ("cache", "popular")
             assert await system.lists(generation) == {user: expected[user] for user in USERS[:2]}
-            assert (await reckoner.recommend_for(BASKET, timeout=30)).source == "cache"
+            assert (await reckoner.recommend_for(BASKET, timeout=PATIENCE_S)).source == "cache"
             basket = await ask(redis, "GET", keys.basket(generation, BASKET))
             assert basket == system.truth().basket(generation, BASKET)
-            similar = await reckoner.similar("item:02", 5, timeout=30)
+            similar = await reckoner.similar("item:02", 5, timeout=PATIENCE_S)
             assert [(n.item, n.similarity) for n in similar.items] == system.truth().neighbours("item:02")[:5]
             [job] = await system.enqueue(USERS[:1])
             assert (await system.ended(job)).state == "done"

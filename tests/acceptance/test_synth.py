@@ -1,7 +1,6 @@
 """`reckoner synth` as a user calls it: what it makes is imported, and is the same again on a lesser processor."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,10 @@ def commands(tmp_path: Path) -> CommandLine:
 
 
 def test_what_is_made_is_imported(commands: CommandLine, tmp_path: Path) -> None:
-    """As many users, items and interactions as were asked for, without a bad row and in seconds."""
-    began = time.monotonic()
+    """As many users, items and interactions as were asked for, without a bad row."""
     made = commands.run("synth", str(tmp_path / "made.parquet"), "--like", "ml-1m")
     assert (made.code, made.err) == (0, "")
     assert "1,000,209 interactions of 6,040 users with 3,706 items" in made.out
-    assert time.monotonic() - began < 30
     imported = commands.run("import", str(tmp_path / "made.parquet"), "--json")
     assert (imported.code, imported.err) == (0, "")
     (told,) = imported.objects

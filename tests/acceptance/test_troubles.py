@@ -14,6 +14,7 @@ import pytest
 from shared.interpreter import module_command
 from shared.redis.scripts import ask
 from tests.commands import CommandLine, Ended
+from tests.patience import PATIENCE_S
 from tests.servers import start_server
 from tests.system import System, Workers, eventually, synthetic_pairs
 
@@ -153,7 +154,7 @@ def test_what_cannot_be_had_is_one_sentence(
 def test_two_fits_at_once_are_one(shop: CommandLine) -> None:
     """Both wait for the same job, and both have its model."""
     with started(shop, [("fit", "--neighbours", "7", "--json")] * 2) as processes:
-        ends = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+        ends = [(*process.communicate(timeout=PATIENCE_S), process.returncode) for process in processes]
     assert [code for *_, code in ends] == [0, 0], ends
     assert len({Ended(code, out, err).objects[0]["model"] for out, err, code in ends}) == 1
 
@@ -250,7 +251,7 @@ async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
             assert [process.poll() for process in waiting] == [None] * 3
             await end(system, redis)
             for process in waiting:
-                out, err = process.communicate(timeout=60)
+                out, err = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 0, (out, err)
         assert commands.run("enqueue", "nobody", "--wait").code == 0
         await system.idle()

@@ -14,6 +14,7 @@ import redis
 from producer.local import LocalSystem
 from shared.errors import EmbeddedServerError, WorkersUnavailableError
 from shared.redis.embedded import find_embedded
+from tests.patience import PATIENCE_S
 from tests.processes import (
     command_of,
     descendants,
@@ -81,7 +82,7 @@ def test_ctrl_c_ends_the_workers_first_and_keeps_the_data(environ: dict[str, str
             with redis.Redis.from_url(url) as connection:
                 assert connection.getset("kept", told) == {"first": None, "second": b"first"}[told]
             os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(15) == 0
+            assert process.wait(PATIENCE_S) == 0
         assert still_there(processes) == []
         log = (tmp_path / "log").read_text()
         # A worker that had lost its Redis would have said so.
@@ -125,8 +126,8 @@ def test_when_one_half_dies_the_other_is_stopped(
     with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
         processes = ready(process)
         the_one(processes, victim).kill()
-        assert process.wait(20) == 1
-        wait_until(lambda: not still_there(processes), 10)
+        assert process.wait(PATIENCE_S) == 1
+        wait_until(lambda: not still_there(processes))
     assert sentence in (tmp_path / "log").read_text().splitlines()
 
 
@@ -135,7 +136,7 @@ def test_nothing_outlives_one_that_was_killed(environ: dict[str, str], home: Pat
     with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
         processes = ready(process)
         process.kill()
-        wait_until(lambda: not still_there(processes), 10)
+        wait_until(lambda: not still_there(processes))
     assert find_embedded(home) is None
 
 

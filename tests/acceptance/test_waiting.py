@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from producer.client import Reckoner
 from shared.redis.connections import connect
 from shared.redis.scripts import ask
+from tests.patience import PATIENCE_S
 from tests.system import System, eventually, synthetic_pairs
 
 CALLS = 200
@@ -92,7 +93,7 @@ async def test_two_hundred_waits_take_two_connections_and_outlive_what_redis_los
                 assert not asked & again
                 assert await watcher.connections() == dict.fromkeys(NAMES, 1)
                 system.start_workers(1)
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE_S):
                     answers = await asyncio.gather(*calls)
                 assert await watcher.connections() == dict.fromkeys(NAMES, 1)
                 assert await watcher.flows() - before == again

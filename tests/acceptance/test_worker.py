@@ -5,7 +5,6 @@ import signal
 import site
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import redis
 
 from shared.redis.embedded import EmbeddedServer
 from shared.redis.keys import Keys
+from tests.patience import PATIENCE_S
 from tests.processes import command_of, descendants, environment, run, started, still_there, wait_until
 
 StartServer = Callable[..., EmbeddedServer]
@@ -44,11 +44,11 @@ def test_one_signal_stops_all(
 ) -> None:
     """The supervisor waits for its workers and ends with 0, be it Ctrl-C on a terminal or a stop."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
-        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
-        wait_until(lambda: beating(redis_url, prefix, children), 20)
+        wait_until(lambda: beating(redis_url, prefix, children), supervisor)
         os.killpg(supervisor.pid, signum)
-        assert supervisor.wait(10) == 0
+        assert supervisor.wait(PATIENCE_S) == 0
     assert still_there(children) == []
     log = (tmp_path / "log").read_text()
     assert log.count("worker stopped") == 2
@@ -58,10 +58,10 @@ def test_one_signal_stops_all(
 def test_a_signal_stops_workers_that_have_not_begun(environ: dict[str, str], tmp_path: Path) -> None:
     """A worker that still imports its kernels has nothing to hand back, and ends at once."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
-        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
         supervisor.send_signal(signal.SIGINT)
-        assert supervisor.wait(10) == 0
+        assert supervisor.wait(PATIENCE_S) == 0
     assert still_there(children) == []
     assert "Traceback" not in (tmp_path / "log").read_text()
 
@@ -71,11 +71,11 @@ def test_a_worker_that_crashes_is_started_again(
 ) -> None:
     """Its neighbour goes on meanwhile, and the log says how it ended."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
-        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         crashed, neighbour = children_of(supervisor)
         crashed.kill()
-        wait_until(lambda: len({crashed, *children_of(supervisor)}) == 3, 10)
-        wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+        wait_until(lambda: len({crashed, *children_of(supervisor)}) == 3, supervisor)
+        wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), supervisor)
         assert neighbour in children_of(supervisor)
     assert '"code": -9' in (tmp_path / "log").read_text()
 
@@ -83,13 +83,13 @@ def test_a_worker_that_crashes_is_started_again(
 def test_workers_end_when_their_supervisor_was_killed(
     environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    """Nobody would stop them any more, so they stop themselves, in good order, within a few seconds."""
+    """Nobody would stop them any more, so they stop themselves, in good order."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
-        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
-        wait_until(lambda: beating(redis_url, prefix, children), 20)
+        wait_until(lambda: beating(redis_url, prefix, children), supervisor)
         supervisor.kill()
-        wait_until(lambda: not still_there(children), 5)
+        wait_until(lambda: not still_there(children))
     assert (tmp_path / "log").read_text().count("worker stopped") == 2
 
 
@@ -98,10 +98,10 @@ def test_workers_that_have_not_begun_end_when_their_supervisor_was_killed(
 ) -> None:
     """A worker that never saw its supervisor alive ends too."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
-        wait_until(lambda: len(children_of(supervisor)) == 2, 10)
+        wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
         supervisor.kill()
-        wait_until(lambda: not still_there(children), 8)
+        wait_until(lambda: not still_there(children))
 
 
 def test_members_that_no_job_can_have_stop_no_worker(
@@ -112,7 +112,7 @@ def test_members_that_no_job_can_have_stop_no_worker(
     with redis.Redis.from_url(redis_url) as connection:
         connection.zadd(keys.click, {b"\xff\xfe": 1, b"\x80": 2})
         with started("producer", "worker", environ=environ, log=tmp_path / "log") as supervisor:
-            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), supervisor)
             assert connection.zcard(keys.click) == 0
         assert connection.hgetall(keys.refused) == {b"member": b"2"}
     assert "a worker ended" not in (tmp_path / "log").read_text()
@@ -145,12 +145,10 @@ def test_what_cannot_start_says_so_and_ends(
     environ: dict[str, str], variable: str, value: str, code: int, sentence: str
 ) -> None:
     """One sentence and the exit code, and no worker that is started again and again."""
-    began = time.monotonic()
     told = run("producer", "worker", "--processes", "2", environ=environ | {variable: value})
     assert (told.returncode, told.stdout) == (code, "")
     assert sentence in told.stderr
     assert told.stderr.count("\n") == 1
-    assert time.monotonic() - began < 30
 
 
 def test_beside_stock_workers_the_engine_starts_when_it_is_told_to(
@@ -165,7 +163,7 @@ def test_beside_stock_workers_the_engine_starts_when_it_is_told_to(
     for arguments, settings in ((["--drain-old"], {}), ([], {"RECKONER_ENGINE": "false"})):
         log = tmp_path / "log"
         with started("producer", "worker", *arguments, environ=environ | settings, log=log) as supervisor:
-            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), 20)
+            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), supervisor)
 
 
 def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:
@@ -197,7 +195,7 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert told.stderr == "What workers compute with is not installed: pip install 'ready-reckoner[worker]'.\n"

@@ -15,6 +15,7 @@ from shared.redis.keys import job_key, leases_key
 from shared.redis.scripts import Lease, ask
 from shared.wire import Best, Trace
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.system import eventually
 from tests.world import ITEMS, USERS, Generation, Hand, World
 from workers.engine.claims import Claims, Settled
@@ -30,7 +31,7 @@ async def made(hand: Hand, world: World) -> Generation:
 
 @pytest.fixture
 async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(60):
+    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
@@ -242,7 +243,7 @@ async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: 
         ended = await asyncio.to_thread(commands.run, "cancel", "nope", job)
         assert (ended.code, ended.out) == (1, f"Job {job} is cancelled.\n")
         assert ended.err == "There is no job nope: it never was, or it ended so long ago that it is forgotten.\n"
-        _, said = await asyncio.to_thread(waiting.communicate, timeout=30)
+        _, said = await asyncio.to_thread(waiting.communicate, timeout=PATIENCE_S)
         assert (waiting.returncode, said.splitlines()[-1]) == (1, f"The job for user {USERS[0]} was cancelled.")
     finally:
         waiting.kill()
@@ -268,7 +269,7 @@ async def test_commands_cancel_a_run_and_its_blocks(reckoner: Reckoner, commands
         again = await asyncio.to_thread(commands.run, "cancel", flow.run, "--json")
         assert (again.code, again.objects) == (1, [{"run": flow.run, "cancelled": False, "state": "finish"}])
         await hand.deliver_all()
-        _, said = await asyncio.to_thread(waiting.communicate, timeout=30)
+        _, said = await asyncio.to_thread(waiting.communicate, timeout=PATIENCE_S)
         assert (waiting.returncode, said.splitlines()[-1].partition(":")[0]) == (1, "Refused")
     finally:
         waiting.kill()

@@ -13,6 +13,7 @@ from producer.client import Reckoner
 from shared.redis.scripts import ask
 from shared.wire import FitSpec, Options, Record, UserSpec
 from tests.commands import ROOT, CommandLine, Ended
+from tests.patience import PATIENCE_S
 from tests.world import make_known
 
 EVIL = "a\nb\x1b[2J"
@@ -70,7 +71,7 @@ def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subp
     command = [sys.executable, "-m", "producer", *arguments]
     try:
         return subprocess.run(
-            command, cwd=ROOT, env=commands.environ, stdin=theirs, capture_output=True, timeout=60, check=False
+            command, cwd=ROOT, env=commands.environ, stdin=theirs, capture_output=True, timeout=PATIENCE_S, check=False
         )
     finally:
         os.close(ours)

@@ -26,6 +26,7 @@ from shared.wire import (
 )
 from tests.commands import CommandLine
 from tests.conftest import StartServer
+from tests.patience import PATIENCE_S
 from tests.world import make_known
 
 ITEMS = [f"item {i:02d}" for i in range(20)]
@@ -61,7 +62,7 @@ def interrupted(process: Popen[str], after: str) -> tuple[int, str]:
     try:
         assert after in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     return process.returncode, err
@@ -69,7 +70,7 @@ def interrupted(process: Popen[str], after: str) -> tuple[int, str]:
 
 async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
     """Look until it is enough."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not enough(seen := await look()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return seen
@@ -173,7 +174,7 @@ def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Pa
         server.kill()
         assert "Redis does not answer" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert (process.returncode, err) == (130, "Stopped waiting; the jobs go on.\n")
@@ -217,7 +218,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
         run = (await eventually(reckoner.status, lambda status: status.runs != [])).runs[0].run
         manifest = Manifest(12, 11, 1, 0, 1.0, 11.0, None, ["its worker died 3 times"])
         assert await reckoner.runs.close(run, outcome, manifest)  # type: ignore[arg-type]
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 1
@@ -235,7 +236,7 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
         flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))
         assert flow is not None
         assert await reckoner.flows.fail(flow, "its worker died 3 times")
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 1
@@ -262,7 +263,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
             flow = await reckoner.flows.load(member.decode().removeprefix("flow:"))
             assert flow is not None
             assert await reckoner.flows.fail(flow, "its worker died 3 times")
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 1
@@ -385,7 +386,7 @@ def test_who_stops_reading_gets_no_trace(commands: CommandLine, generation: str)
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        process.wait(30)
+        process.wait(PATIENCE_S)
     finally:
         process.kill()
         process.stderr.close()

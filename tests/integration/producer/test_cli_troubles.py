@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, CommandLine
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def shell(commands: CommandLine, line: str, full: Path) -> "subprocess.Completed
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -84,7 +85,7 @@ def test_ctrl_c_while_it_is_loaded_is_no_trace(commands: CommandLine) -> None:
         env=commands.environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -15,6 +15,7 @@ from shared.errors import QueueFullError, UsageError
 from shared.model_config import ModelConfig
 from shared.redis.scripts import ask
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.system import eventually
 from tests.world import ITEMS, USERS, Generation, Hand, World
 from workers.engine.claims import Claims
@@ -31,7 +32,7 @@ async def made(hand: Hand, world: World) -> Generation:
 @pytest.fixture
 async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
     """A client whose lanes hold three jobs."""
-    async with Reckoner(redis_url, prefix=prefix, max_queued=MOST) as client, asyncio.timeout(60):
+    async with Reckoner(redis_url, prefix=prefix, max_queued=MOST) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 

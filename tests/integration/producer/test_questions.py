@@ -17,12 +17,13 @@ from shared.errors import (
 )
 from shared.redis.scripts import ask
 from shared.wire import MOST_BASKET_BYTES, RECORD
+from tests.patience import PATIENCE_S
 from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
 
 
 @pytest.fixture
 async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(30):
+    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
@@ -149,7 +150,7 @@ async def test_an_answer_that_was_tampered_with_is_set_aside(
     await hand.adopt(world, 0)
     for planted, said in ((b"\x80\x04.", "was set aside"), (b'{"type":"unknown","ids":["x"]}', "do not have")):
         call = asyncio.create_task(reckoner.similar(ITEMS[0]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not (members := await ask(redis, "ZRANGE", reckoner.keys.live, 0, -1)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))

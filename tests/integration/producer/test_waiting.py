@@ -18,6 +18,7 @@ from shared.results import Answer
 from shared.runs import Manifest
 from shared.wire import RESULT, UNKNOWN_USER, Options, Record, Result, ScoredItem
 from tests.conftest import StartServer
+from tests.patience import PATIENCE_S
 from tests.world import make_known
 
 ITEMS = [f"item {i:02d}" for i in range(5)]
@@ -75,7 +76,7 @@ class Worker:
 
 
 async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not enough(seen := await look()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return seen
@@ -130,7 +131,7 @@ async def test_one_that_is_cancelled_disturbs_no_other(reckoner: Reckoner, worke
     own.cancel()
     await asyncio.wait([same[0], own])
     await worker.do(flows["Ada"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert [for_whom(answer) for answer in await asyncio.gather(*same[1:])] == ["for Ada"] * 2
     await worker.do(flows["Grace"])
 
@@ -164,7 +165,7 @@ async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: Reckoner, work
                 await redis.client_kill_filter(_id=client["id"])
         await worker.do(flow)
         await asyncio.sleep(0.3)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*calls)
     assert [key async for key in redis.scan_iter(f"{worker.keys.flow('')}*")] != []
     assert len([key async for key in redis.scan_iter(f"{worker.keys.flow('')}*")]) == 3

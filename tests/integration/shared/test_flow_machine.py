@@ -52,6 +52,7 @@ from shared.wire import (
     SimilarSpec,
     UserSpec,
 )
+from tests.patience import PATIENCE_S
 from tests.world import ITEMS, USERS, Generation, Hand, World, basket_bytes, make_world, settle
 from workers.delivery import MAX_TRIES
 from workers.settings import connect_worker
@@ -535,9 +536,9 @@ class FlowMachine(RuleBasedStateMachine):
         ended = isinstance(flow, Flow) and flow.ended
         async with self.stage.redis.pubsub() as listener:
             await listener.subscribe(self.runtime.keys.events(flow_id))
-            await listener.get_message(timeout=5)
+            await listener.get_message(timeout=PATIENCE_S)
             assert await self.runtime.flows.cancel(flow) == (not ended)
-            told = await listener.get_message(timeout=0 if ended else 5)
+            told = await listener.get_message(timeout=0 if ended else PATIENCE_S)
         assert (told and told["data"]) == (None if ended else b"cancelled"), "who waits is told"
         if not ended:
             self.cancelled |= {flow_id, flow.run}

@@ -158,13 +158,17 @@ async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand,
     """Behind a blocked loop arq's own time-out comes with ours: the flow fails, and is not done again for ever."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
 
+    began = asyncio.Event()
+
     async def block() -> None:
+        began.set()
         await asyncio.sleep(0.01)
         time.sleep(0.8)  # noqa: ASYNC251 - the event loop is what is blocked here
         await asyncio.sleep(60)
 
-    delivery = call_of(replace(hand.runtime, settings=settings), block)(flow_id)
-    await asyncio.wait_for(asyncio.create_task(delivery), 0.7)
+    delivery = asyncio.create_task(call_of(replace(hand.runtime, settings=settings), block)(flow_id))
+    await began.wait()
+    await asyncio.wait_for(delivery, 0.6)
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
 

@@ -11,6 +11,7 @@ from shared.redis.scripts import ask
 from shared.settings import Settings
 from shared.store import DirectoryStore
 from shared.wire import UserSpec
+from tests.patience import PATIENCE_S
 from tests.world import Hand, World
 from workers.engine.worker import EngineWorker
 from workers.settings import build_worker
@@ -56,7 +57,7 @@ async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: Wo
     [flow_id] = await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [join])
     running = asyncio.create_task(hand.worker.async_run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await ask(redis, "EXISTS", keys.click):
                 assert not running.done()
                 await asyncio.sleep(0.02)

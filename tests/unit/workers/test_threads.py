@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.patience import PATIENCE_S
 from workers.threads import BATCH_NICENESS, Threads
 
 
@@ -33,7 +34,7 @@ async def test_a_click_and_what_blocks_wait_for_no_batch_kernel() -> None:
 
 async def test_as_many_batch_kernels_run_at_once_as_there_are_threads() -> None:
     """Three meet where three have to."""
-    meeting = threading.Barrier(3, timeout=60)
+    meeting = threading.Barrier(3, timeout=PATIENCE_S)
     with threads_of(3) as threads:
         await asyncio.gather(*(threads.compute("batch", meeting.wait) for _ in range(3)))
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from workers.engine.outcomes import NotNowError
-from workers.turns import AHEAD_S, CLICKS_PASS_S, REMEMBERED, Turns
+from workers.turns import AHEAD_S, REMEMBERED, Turns
 
 
 async def test_only_so_many_of_a_lane_compute_at_once() -> None:
@@ -96,7 +97,7 @@ async def test_clicks_without_an_end_hold_a_block_up_for_a_moment_only() -> None
     """A night goes on under a flood of them."""
     turns = Turns({"click": 1, "batch": 1}, 1.0)
     with turns.click():
-        await asyncio.wait_for(turns.let_clicks_pass(), 10 * CLICKS_PASS_S)
+        await asyncio.wait_for(turns.let_clicks_pass(), PATIENCE_S)
 
 
 async def test_there_is_room_for_one_that_computes_and_one_that_waits_in_each_thread() -> None:

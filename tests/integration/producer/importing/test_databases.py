@@ -18,6 +18,7 @@ from producer.importing.databases import QueryTable
 from shared.errors import SourceError
 from shared.store import Store, open_store
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, USER, PostgresServer, started
 from tests.processes import wait_until
 from tests.snapshots import current, interactions, titles
@@ -441,13 +442,13 @@ def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: Command
     asked = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
     process = commands.start("import", postgres.url, "--query", "select pg_sleep(600)::text as user_id, 1 as item_id")
     try:
-        wait_until(lambda: postgres.run(asked) == [(1,)], 30)
+        wait_until(lambda: postgres.run(asked) == [(1,)])
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert (process.returncode, err) == (130, "Stopped; nothing was imported.\n")
-    wait_until(lambda: postgres.run(asked) == [(0,)], 30)
+    wait_until(lambda: postgres.run(asked) == [(0,)])
 
 
 @pytest.mark.postgres

@@ -14,6 +14,7 @@ from producer.importing import import_interactions
 from shared.errors import SourceError
 from shared.store import open_store
 from tests.commands import ROOT, CommandLine
+from tests.patience import PATIENCE_S
 from tests.snapshots import current, interactions
 
 # Root may read and write everything, unless this is taken from it.
@@ -41,7 +42,7 @@ def run(commands: CommandLine, *arguments: object, before: str = "") -> "subproc
     """Run `reckoner` behind the lines of a shell, as somebody who may not do everything."""
     command = [*AS_ANYBODY, "sh", "-c", f'{before}exec "$0" -m producer "$@"', sys.executable, *map(str, arguments)]
     return subprocess.run(
-        command, cwd=ROOT, env=commands.environ, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, env=commands.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 
@@ -98,7 +99,7 @@ def test_two_imports_at_once_leave_one_of_both(commands: CommandLine, home: Path
         path.write_text("\n".join(["user,item", *map(",".join, pairs)]))
         processes.append(commands.start("import", str(path), "--json"))
     for process in processes:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, err) == (0, ""), err
         assert '"interactions":2500' in out
     store = open_store((home / "store").as_uri())

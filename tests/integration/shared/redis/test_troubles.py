@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -109,10 +108,11 @@ async def test_a_server_that_cannot_write_its_files_is_trouble(own: Any, url: st
         await own.save()
     with contextlib.suppress(exceptions.ResponseError):
         await own.bgsave()
-    deadline = time.monotonic() + 5
-    while (await own.info("persistence"))["rdb_last_bgsave_status"] == "ok":
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+
+    async def has_failed() -> bool:
+        return bool((await own.info("persistence"))["rdb_last_bgsave_status"] != "ok")
+
+    await eventually(has_failed)
     assert await mistaken(own) == []
     await check(own)
     assert await told(url) == UNSAVED

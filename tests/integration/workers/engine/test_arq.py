@@ -13,6 +13,7 @@ from arq.worker import FailedJobs, Retry
 from shared.redis.keys import in_progress_key
 from shared.redis.scripts import ask
 from tests.lanes import CLAIMED, Lanes, decode, until
+from tests.patience import PATIENCE_S
 
 Ctx = dict[Any, Any]
 
@@ -55,7 +56,7 @@ async def test_a_job_of_arq_is_in_progress_and_then_complete_with_its_result(lan
         assert info is not None
         assert [info.function, info.args, info.kwargs] == ["slow", [2], {"right": 3}]
         goes_on.set()
-        assert await job.result(timeout=20, poll_delay=0.01) == 5
+        assert await job.result(timeout=PATIENCE_S, poll_delay=0.01) == 5
         assert await job.status() == JobStatus.complete
         result = await job.result_info()
     assert result is not None
@@ -70,7 +71,7 @@ async def test_an_exception_is_raised_to_who_waits_for_the_result(lanes: Lanes) 
     assert job is not None
     async with lanes.running(lanes.make(fail, max_tries=1)):
         with pytest.raises(ValueError, match="no such thing"):
-            await job.result(timeout=20, poll_delay=0.01)
+            await job.result(timeout=PATIENCE_S, poll_delay=0.01)
 
 
 async def test_results_are_kept_for_as_long_as_is_said(lanes: Lanes) -> None:
@@ -126,7 +127,7 @@ async def test_a_running_job_is_aborted_by_arqs_own_client(lanes: Lanes) -> None
         await ask(lanes.redis, "ZADD", lanes.click, 1, job.job_id)
         await lanes.redis.enqueue_job("slow", _job_id=lanes.name(), _defer_by=1000)
         await until(lambda: is_claimed(lanes, job.job_id))
-        assert await job.abort(timeout=20, poll_delay=0.01)
+        assert await job.abort(timeout=PATIENCE_S, poll_delay=0.01)
         await until(lambda: not any(worker.tasks for worker in workers))
     assert starts == [1]
     assert not any(worker.aborting_tasks for worker in workers)
@@ -147,7 +148,7 @@ async def test_a_job_is_aborted_before_it_began(lanes: Lanes) -> None:
     job = await lanes.redis.enqueue_job("note", _defer_by=1000)
     assert job is not None
     async with lanes.running(lanes.make(func(note, name="note"), allow_abort_jobs=True, poll_delay=0.05)):
-        assert await job_of(lanes, job.job_id).abort(timeout=20, poll_delay=0.01)
+        assert await job_of(lanes, job.job_id).abort(timeout=PATIENCE_S, poll_delay=0.01)
     assert ran == []
 
 
@@ -227,7 +228,7 @@ async def test_a_retry_comes_again_when_it_says(lanes: Lanes) -> None:
     job = await lanes.redis.enqueue_job("again")
     assert job is not None
     async with lanes.running(lanes.make(func(again, name="again", keep_result=60))):
-        assert await job_of(lanes, job.job_id).result(timeout=20, poll_delay=0.01) == 2
+        assert await job_of(lanes, job.job_id).result(timeout=PATIENCE_S, poll_delay=0.01) == 2
     assert moments[1] - moments[0] >= 0.29
 
 
@@ -356,4 +357,4 @@ async def test_nobody_waits_for_a_result_that_is_not_kept(lanes: Lanes) -> None:
     assert job is not None
     async with lanes.running(lanes.make(func(add, name="add", keep_result=0))):
         with pytest.raises(ResultNotFound):
-            await job.result(timeout=20, poll_delay=0.01)
+            await job.result(timeout=PATIENCE_S, poll_delay=0.01)

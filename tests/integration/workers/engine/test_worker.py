@@ -14,6 +14,7 @@ from shared.redis.keys import job_key, leases_key, paused_key, tries_key, wake_k
 from shared.redis.scripts import ask, load_script
 from shared.wire import Plan, UserSpec
 from tests.lanes import Lanes, died, until
+from tests.patience import PATIENCE_S, slowness
 from workers.engine import worker as module
 
 if TYPE_CHECKING:
@@ -63,12 +64,10 @@ async def test_a_job_of_a_worker_that_died_is_done_by_another(lanes: Lanes) -> N
     await died(doomed, main)
     await lanes.put(lanes.batch, second, function="note", place=2)
     await ask(lanes.redis, "SET", paused_key(lanes.batch), 1)
-    started = time.monotonic()
     async with lanes.running(lanes.make(func(note, name="note"), lease_s=1.0)):
         await until(lambda: lanes.tries(first))
         await ask(lanes.redis, "DEL", paused_key(lanes.batch))
         await until(lanes.idle)
-    assert time.monotonic() - started < 15
     assert tries == [(first, 2), (second, 1)]
     assert await lanes.left(first, second) == 0
 
@@ -270,7 +269,7 @@ async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_
 
     async with lanes.running(lanes.make(func(split, name="split"), func(chunk, name="chunk"), lease_s=600.0)):
         await flows.create([UserSpec("anna", "0" * 16)], ["anna"])
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(5.0 * slowness()):
             await chunked.wait()
 
 
@@ -286,7 +285,7 @@ async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lane
     async with lanes.running(*workers):
         await lanes.redis.enqueue_job("note", _queue_name=lanes.batch, _defer_by=1.0)
         await lanes.put(lanes.batch, lanes.name(), function="wait")
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), PATIENCE_S)
         gate.open.set()
 
 
@@ -317,7 +316,7 @@ async def test_two_workers_start_hundreds_of_jobs_without_polling_beside_long_on
         gate.open.set()
     assert done["b"] == 300
     # Four a second where a worker takes tokens of a lane that it cannot claim from.
-    assert took_s < 15
+    assert took_s < 15 * slowness()
 
 
 async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_looks: None) -> None:
@@ -336,7 +335,7 @@ async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_look
         await until(lambda: len(gate.begun) == 2)
         await lanes.put(lanes.batch, lanes.name(), function="note")
         async with lanes.running(other):
-            await asyncio.wait_for(done.wait(), 10)
+            await asyncio.wait_for(done.wait(), PATIENCE_S)
         gate.open.set()
 
 
@@ -354,7 +353,7 @@ async def test_a_worker_takes_no_more_of_a_lane_than_it_wants_and_another_does(l
         await lanes.put(lanes.batch, *jobs, function="wait")
         await until(lambda: len(gate.begun) == 2)
         await lanes.put(lanes.click, lanes.name(), function="note")
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), PATIENCE_S)
         assert len(gate.begun) == 2
         async with lanes.running(lanes.make(other.function, functions, name="b")):
             await until(lambda: len(other.begun) == 2)
@@ -375,7 +374,9 @@ async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes,
         assert len(gate.begun) == 1
         wanted = 2
         worker.look_again()
-        await until(lambda: len(gate.begun) == 2, within_s=5)
+        await until(
+            lambda: len(gate.begun) == 2,
+        )
         gate.open.set()
 
 
@@ -430,7 +431,7 @@ async def test_neither_lane_keeps_the_other_from_starting(lanes: Lanes, no_looks
             await lanes.put(flood, *(lanes.name() for _ in range(30)), function="wait")
             await until(lambda gate=gate: len(gate.begun) == 8)  # type: ignore[misc]
             await lanes.put(other, lanes.name(), function="note")
-            await asyncio.wait_for(done.wait(), 10)
+            await asyncio.wait_for(done.wait(), PATIENCE_S)
             assert len(gate.begun) == 8
             gate.open.set()
             await until(lanes.idle)
@@ -455,7 +456,7 @@ async def test_a_suspect_gets_its_turn_amid_a_flood_of_clicks(lanes: Lanes) -> N
         await lanes.put(lanes.click, *(lanes.name() for _ in range(20)), function="click")
         await until(lambda: clicks[0] > 20)
         await lanes.put(lanes.batch, job, function="suspect")
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), PATIENCE_S)
         await until(lanes.idle)
 
 
