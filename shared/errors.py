@@ -65,6 +65,10 @@ class StoreError(ReckonerError):
     """The artifact store cannot be used."""
 
 
+class ForeignStoreError(ReckonerError):
+    """The artifact store belongs to another prefix or another Redis."""
+
+
 class ArtifactMissingError(StoreError):
     """The store does not hold that artifact."""
 

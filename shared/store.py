@@ -106,6 +106,27 @@ class Store(Protocol):
         Whoever has it open reads on.
         """
 
+    def mark(self, name: str) -> bytes | None:
+        """What is marked in the store under a name; None when nothing is.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+
+    def set_mark(self, name: str, data: bytes, *, replace: bool = False) -> bytes:
+        """Mark something unless there is a mark of that name, or in its place; returns what is marked then.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+
+    def remove_mark(self, name: str) -> None:
+        """Remove a mark that may be there.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory to write an artifact in before it is published; gone afterwards."""
 
@@ -238,6 +259,33 @@ class DirectoryStore:
         self.fetch("snapshots", snapshot_id)
         with self._writing(), self._new_file(snapshot_id.encode() + b"\n") as file:
             file.replace(self.root / CURRENT_SNAPSHOT_NAME)
+            _flush(self.root)
+
+    def mark(self, name: str) -> bytes | None:
+        """See `Store.mark`."""
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{name} of the store {self.root} cannot be read: {reason(error)}.") from error
+
+    def set_mark(self, name: str, data: bytes, *, replace: bool = False) -> bytes:
+        """See `Store.set_mark`."""
+        with self._writing(), self._new_file(data) as file:
+            if replace:
+                file.replace(self.root / name)
+            else:
+                # Whoever is first has marked it.
+                with contextlib.suppress(FileExistsError):
+                    os.link(file, self.root / name)
+            _flush(self.root)
+        return self.mark(name) or b""
+
+    def remove_mark(self, name: str) -> None:
+        """See `Store.remove_mark`."""
+        with self._writing():
+            (self.root / name).unlink(missing_ok=True)
             _flush(self.root)
 
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:

@@ -287,7 +287,7 @@ class System:
     async def keys_that_may_stay(self) -> set[str]:
         """The keys that the design gives no expiry when nothing is under way."""
         keys = self.keys
-        named = {*keys.pointers, keys.generations, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
+        named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:
                 generation = await reckoner.results.pointer(pointer)

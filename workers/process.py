@@ -11,6 +11,7 @@ import structlog
 from arq import Worker
 from redis.exceptions import RedisError
 
+from shared.ownership import own
 from shared.redis.address import read_address
 from shared.redis.connections import check, is_server_trouble, unavailable
 from shared.redis.embedded import find_redis
@@ -57,6 +58,7 @@ async def _work(settings: Settings) -> int:
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
+    await own(redis, settings, store)
     if settings.engine:
         waiting = connect_waiting(url)
         worker: Worker = build_engine(settings, redis, waiting, store)

@@ -10,9 +10,10 @@ from functools import partial
 
 import structlog
 
-from shared.errors import WireError
+from shared.errors import ForeignStoreError, WireError
 from shared.flows import SLICE
 from shared.model_config import config_of, model_id
+from shared.ownership import own
 from shared.redis.refusals import is_wrong_type
 from shared.results import decode_holding
 from shared.store import EntryKind, Store
@@ -35,7 +36,11 @@ async def delete_unreferred(runtime: Runtime) -> None:
     if not old:
         return
     try:
+        await own(runtime.redis, runtime.settings, runtime.store)
         referred = await _referred(runtime)
+    except ForeignStoreError as error:
+        log.warning("nothing was deleted: the store is another's", reason=str(error))
+        return
     except WireError as error:
         log.warning("nothing was deleted: what refers to artifacts cannot be read", reason=str(error))
         return

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import structlog
 
 from shared.interpreter import module_command
+from shared.ownership import own
 from shared.redis.connections import check, connect
 from shared.redis.embedded import find_redis
 from shared.redis.keys import Keys
 from shared.settings import Settings
 from shared.starting import Teller
 from shared.stopping import supervisor_patience_s
-from shared.store import open_store
+from shared.store import Store, open_store
 from workers.old_queue import require_no_stock_workers
 
 log = structlog.get_logger()
@@ -72,8 +73,8 @@ class Supervisor:
         Raises:
             ReckonerError: Redis or the store cannot be used, or stock workers run there; no worker was started then.
         """
-        open_store(self._settings.store_location)
-        asyncio.run(self._check())
+        store = open_store(self._settings.store_location)
+        asyncio.run(self._check(store))
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
@@ -84,9 +85,10 @@ class Supervisor:
         finally:
             self._stop_children()
 
-    async def _check(self) -> None:
+    async def _check(self, store: Store) -> None:
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
+            await own(redis, self._settings, store)
             if self._settings.engine and not self._drain_old:
                 await require_no_stock_workers(redis, Keys(self._settings.prefix))
 

@@ -23,6 +23,7 @@ from producer.cli import (
     show,
     similar,
     status,
+    store,
     synth,
     version,
     workers,
@@ -40,7 +41,7 @@ app = typer.Typer(
 # In the order in which somebody meets them.
 for noun in (
     importing, everybody, fit, enqueue, get, show, similar, batch, job, cancel, status, lanes, drain, dead, doctor,
-    config, workers, demo, synth, version,
+    store, config, workers, demo, synth, version,
 ):  # fmt: skip
     noun.register(app)
 

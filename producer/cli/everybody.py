@@ -21,10 +21,13 @@ def users(as_json: AsJson = False) -> None:
     Example: reckoner users | head -n 3
     """
     from shared.errors import MissingExtraError, NothingImportedError
+    from shared.ownership import require_prefix
     from shared.settings import load_settings
     from shared.store import open_store
 
-    store = open_store(load_settings().store_location)
+    settings = load_settings()
+    store = open_store(settings.store_location)
+    require_prefix(settings, store)
     snapshot_id = store.current_snapshot()
     if snapshot_id is None:
         raise NothingImportedError

@@ -64,6 +64,7 @@ def fit(
     Example: reckoner fit --similarity bm25 --neighbours 50
     """
     from shared.errors import NothingImportedError
+    from shared.ownership import own
     from shared.settings import load_settings
     from shared.store import open_store
 
@@ -81,7 +82,9 @@ def fit(
     async def ask() -> None:
         # Redis first: where it is away that is the sentence to read.
         async with connect(settings) as reckoner:
-            snapshot = open_store(settings.store_location).current_snapshot()
+            store = open_store(settings.store_location)
+            await own(reckoner.redis, settings, store)
+            snapshot = store.current_snapshot()
             if snapshot is None:
                 raise NothingImportedError
             job, model = await reckoner.fit(snapshot, config, settings.list_length)

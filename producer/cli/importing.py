@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from producer.cli.edge import readable, stopped, without_extra
+from producer.cli.edge import complete, readable, stopped, without_extra
 from producer.cli.output import counted, print_facts, print_json, progress_bar, say
 from producer.cli.users import AsJson
 
@@ -60,6 +60,7 @@ def import_(
 
     Example: reckoner import purchases.csv --user customer --item product
     """
+    from shared.ownership import own_where_redis_is
     from shared.settings import load_settings
     from shared.store import open_store
 
@@ -67,6 +68,7 @@ def import_(
     chosen = {name: readable(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
     store = open_store(settings.store_location)
+    complete(own_where_redis_is(settings, store))
     try:
         from producer.importing import Columns, import_interactions
     except ModuleNotFoundError as error:

@@ -5,15 +5,17 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from producer.doctor.findings import Finding, finding, findings, judge
+from producer.doctor.findings import Finding, NotSeenError, finding, findings, judge
 from producer.doctor.server import SERVER_CHECKS, Site
 from producer.doctor.storage import STORE_CHECKS, Storage, Tell, artifacts, open_storage
 from producer.doctor.system import SYSTEM_CHECKS
 from shared.errors import ReckonerError
+from shared.ownership import require_prefix, require_server, server_of
 from shared.redis.connections import check, connect, describe
 from shared.redis.embedded import find_redis
+from shared.redis.scripts import ask
 from shared.settings import VARIABLE_PREFIX, Reading
-from shared.store import ArtifactKind
+from shared.store import ArtifactKind, open_store
 
 
 class Examination:
@@ -23,6 +25,7 @@ class Examination:
         self._reading = reading
         self._settings = reading.settings
         self._named: list[tuple[ArtifactKind, str]] | None = None
+        self._token: bytes | None = None
 
     def settings(self) -> Finding:
         """That they could be read is known by now; it says from where."""
@@ -49,6 +52,7 @@ class Examination:
         async for line in findings(SERVER_CHECKS | SYSTEM_CHECKS, site):
             yield line
         try:
+            self._token = await ask(site.redis, "GET", site.keys.store)
             self._named = await _named(site)
         except RedisError:
             # Whoever may not look has been told.
@@ -64,9 +68,24 @@ class Examination:
             yield judge("store", error)
             return
         yield Finding("store", "ok", f"{storage.directory}: written, read, and tidied again.")
+        yield finding("owner", self._owner)
         for name, look in STORE_CHECKS.items():
             yield finding(name, partial(look, storage))
         yield self._artifacts(storage, tell)
+
+    def _owner(self) -> str:
+        """The store is that of this prefix and this Redis, or nobody's."""
+        settings = self._settings
+        store = open_store(settings.store_location)
+        if not require_prefix(settings, store):
+            return "The store is nobody's yet: it belongs to the prefix and the Redis with which it is first used."
+        server, whose = server_of(settings, store), f"The store belongs to prefix {settings.prefix}"
+        if self._named is None:
+            raise NotSeenError(f"{whose}; whether of this Redis could not be looked at.")
+        if server is None:
+            return f"{whose}, and to the Redis with which it is first used."
+        require_server(settings, server, self._token)
+        return f"{whose} of this Redis."
 
     def _artifacts(self, storage: Storage, tell: Tell) -> Finding:
         found = finding("artifacts", partial(artifacts, storage, tell))

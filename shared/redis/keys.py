@@ -23,6 +23,7 @@
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
+| `p:store` | string, token that is in the store too | whoever first uses both; `store take` | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
 | `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended |
@@ -198,6 +199,11 @@ class Keys:
         return self._name("generations")
 
     @property
+    def store(self) -> str:
+        """The token by which a store is known to be this prefix's."""
+        return self._name("store")
+
+    @property
     def forgetting(self) -> str:
         """The lock of who looks at what holds old generations back."""
         return self._name("forgetting")
@@ -282,7 +288,7 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.stock, self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        strings = (*map(paused_key, self.lanes), self.sweeper, self.forgetting, *self.pointers)
+        strings = (*map(paused_key, self.lanes), self.sweeper, self.forgetting, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:

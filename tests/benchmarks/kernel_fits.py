@@ -15,6 +15,7 @@ from producer.client import Reckoner
 from shared.errors import ReckonerError
 from shared.model_config import ModelConfig
 from shared.models import KIND, open_model
+from shared.ownership import take_store
 from shared.redis.embedded import EmbeddedServer
 from shared.store import open_store
 from tests.benchmarks.frame import Figures, WrongAnswerError
@@ -54,6 +55,8 @@ class Fit:
                 log_level="ERROR",
                 **self.settings,
             )
+            # The store has been another prefix's the time before.
+            await take_store(system.settings, open_store(self.data.store_url))
             return await self._measured(system)
         except ReckonerError as error:
             raise WrongAnswerError(str(error)) from error

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio.connection import AbstractConnection as Connection
+from structlog.testing import capture_logs
 
+from shared.ownership import own
 from shared.redis.scripts import ask
 from shared.settings import Settings
 from shared.wire import RECORD, UserSpec
@@ -119,6 +121,26 @@ async def test_where_a_reference_cannot_be_read_nothing_is_deleted(old_world: Wo
         await ask(redis, "EXPIRE", key, 100)
     await delete_unreferred(hand.runtime)
     assert models(old_world) == before
+
+
+@pytest.mark.parametrize("change", ["prefix", "database"])
+async def test_nothing_is_deleted_in_a_store_that_is_another_s(
+    old_world: World, hand: Hand, redis_url: str, prefix: str, change: str
+) -> None:
+    """Of a second prefix or a second database: what the first one serves is referred to by nothing there."""
+    generation, before = await hand.adopt(old_world), models(old_world)
+    await own(hand.redis, Settings(prefix=prefix, redis_url=redis_url), old_world.store)
+    url = redis_url + ("?db=1" if change == "database" else "")
+    redis = connect_worker(Settings(), url)
+    other = Hand(old_world, redis, prefix + "-b" if change == "prefix" else prefix, redis_url=url)
+    with capture_logs() as logs:
+        await delete_unreferred(other.runtime)
+    assert models(old_world) == before
+    assert [log["event"] for log in logs] == ["nothing was deleted: the store is another's"]
+    other.close()
+    await redis.aclose()
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {generation.record.model}
 
 
 async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from arq import ArqRedis
 
@@ -14,12 +15,14 @@ from producer.doctor.examination import Examination
 from producer.doctor.findings import Finding
 from shared.flows import Flows
 from shared.heartbeats import Heartbeats
+from shared.ownership import own as own_store
 from shared.redis.connections import connect
 from shared.redis.embedded import EmbeddedServer
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
 from shared.runs import Manifest, Runs
 from shared.settings import Reading, Settings
+from shared.store import open_store
 from shared.version import installed_version
 from shared.wire import Beat, Running, UserSpec
 from tests.commands import CommandLine
@@ -107,7 +110,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     assert [line["check"] for line in told] == [
         *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "telling"),
         *("workers", "release", "queue", "generation", "night", "dead letters"),
-        *("store", "space", "snapshot", "artifacts"),
+        *("store", "owner", "space", "snapshot", "artifacts"),
     ]
     assert {line["state"] for line in told} == {"ok"}
     assert told[-1]["told"].startswith("2 that are named, ")
@@ -187,7 +190,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
     """One line says so; what Redis would name cannot be looked at."""
     for url, told in ((f"unix://{tmp_path}/nothing", "cannot be reached"), ("", "RECKONER_REDIS_URL"), ("x", "scheme")):
         lines = await examined(replace_url(settings, url))
-        assert list(lines) == ["settings", "redis", "store", "space", "snapshot", "artifacts"]
+        assert list(lines) == ["settings", "redis", "store", "owner", "space", "snapshot", "artifacts"]
         assert set(wrong(lines)) == {"redis"}
         assert told in lines["redis"].told or "has to start with" in lines["redis"].told
         assert unknown(lines) == {"artifacts"}
@@ -313,6 +316,24 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     assert "holds no snapshot 0123456789abcdef; " in wrong(await examined(settings))["artifacts"]
     (store / "current-snapshot").unlink()
     assert "`reckoner import PATH`" in wrong(await examined(settings))["snapshot"]
+
+
+async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
+    """Of another prefix or another Redis; it says whose it is, and nothing is claimed by a look."""
+    assert (await examined(settings))["owner"].told.startswith("The store is nobody's yet")
+    await own_store(redis, settings, open_store(settings.store_location))
+    belongs = f"The store belongs to prefix {settings.prefix}"
+    assert (await examined(settings))["owner"] == Finding("owner", "ok", f"{belongs} of this Redis.")
+    away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
+    assert (await examined(away))["owner"] == Finding(
+        "owner", "unknown", f"{belongs}; whether of this Redis could not be looked at."
+    )
+    other = msgspec.structs.replace(settings, prefix="shop-b")
+    assert f"belongs to prefix {settings.prefix}: set RECKONER_STORE_URL" in wrong(await examined(other))["owner"]
+    await ask(redis, "DEL", Keys(settings.prefix).store)
+    told = wrong(await examined(settings))["owner"]
+    assert "of another Redis, or of this one before it was emptied" in told
+    assert "`reckoner store take`" in told
 
 
 async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: ArqRedis, tmp_path: Path) -> None:

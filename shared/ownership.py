@@ -1,0 +1,176 @@
+"""Whose an artifact store is: it belongs to one prefix of one Redis, as two marks in it and a token in Redis say.
+
+Each mark is made once, whoever is first, and only `take_store` puts another in its place: the first one names the
+prefix, which an import knows without a Redis, and the second holds the token of the Redis. Of two prefixes on one store
+either would delete what the other one serves, and each would make its own snapshot current.
+"""
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import ForeignStoreError, ReckonerError
+from shared.redis.connections import check, connect, describe, is_server_trouble, unavailable
+from shared.redis.embedded import find_redis
+from shared.redis.keys import Keys
+from shared.redis.scripts import ask
+from shared.settings import Settings, variable_of
+from shared.store import Store, store_directory
+
+if TYPE_CHECKING:
+    from arq import ArqRedis
+
+OWNER_MARK = "owner.json"
+SERVER_MARK = "owner-server.json"
+
+M = TypeVar("M", "Owner", "Server")
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The first mark: the prefix that a store belongs to."""
+
+    format: Literal[1]
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The second mark: which Redis it belongs to."""
+
+    format: Literal[1]
+    token: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    embedded: bool
+    """Whether that is the embedded one of the home in which the store lies: there is no other, emptied or not."""
+
+
+def require_prefix(settings: Settings, store: Store) -> bool:
+    """Make sure that a store is that of the prefix, or nobody's; False when it is nobody's.
+
+    Raises:
+        ForeignStoreError: it belongs to another prefix.
+    """
+    owner = _read(settings, store.mark(OWNER_MARK), Owner)
+    if owner is not None and owner.prefix != settings.prefix:
+        raise _foreign(settings, f"prefix {owner.prefix}", f"prefix {settings.prefix}")
+    return owner is not None
+
+
+def own_prefix(settings: Settings, store: Store) -> None:
+    """Make a store that is nobody's that of the prefix; see `require_prefix`."""
+    if store.mark(OWNER_MARK) is None:
+        # Another one may be first.
+        store.set_mark(OWNER_MARK, msgspec.json.encode(Owner(1, settings.prefix)))
+    require_prefix(settings, store)
+
+
+def server_of(settings: Settings, store: Store) -> Server | None:
+    """The Redis that a store of the prefix belongs to; None when that is still open.
+
+    Raises:
+        ForeignStoreError: the mark cannot be read.
+    """
+    return _read(settings, store.mark(SERVER_MARK), Server)
+
+
+def require_server(settings: Settings, server: Server, token: bytes | None) -> None:
+    """Make sure that a store belongs to the Redis that holds `token`, or to the embedded one that was emptied.
+
+    Raises:
+        ForeignStoreError: it belongs to another one, or to this one before it was emptied.
+    """
+    emptied = token is None and server.embedded and _is_embedded(settings)
+    if not emptied and token != server.token.encode():
+        where = describe(settings.redis_url) if settings.redis_url else "the embedded Redis"
+        owner = f"prefix {settings.prefix} of another Redis, or of this one before it was emptied"
+        raise _foreign(settings, owner, where)
+
+
+async def own(redis: "ArqRedis", settings: Settings, store: Store) -> None:
+    """Make sure that a store is that of the prefix and the Redis; one that is nobody's is from now on.
+
+    Raises:
+        ForeignStoreError: it belongs to another prefix or another Redis.
+        RedisUnavailableError: Redis is in trouble.
+    """
+    own_prefix(settings, store)
+    server, key = server_of(settings, store), Keys(settings.prefix).store
+    try:
+        token = await ask(redis, "GET", key)
+        if server is None:
+            # Redis first: who begins at the same moment under this Redis then marks the same.
+            token = token or await _claim(redis, key, secrets.token_hex(16))
+            mark = Server(1, token.decode(errors="replace"), _is_embedded(settings))
+            server = _read(settings, store.set_mark(SERVER_MARK, msgspec.json.encode(mark)), Server)
+            assert server is not None
+        require_server(settings, server, token)
+        if token is None:
+            require_server(settings, server, await _claim(redis, key, server.token))
+    except Exception as error:
+        from redis.exceptions import RedisError
+
+        if isinstance(error, RedisError) and is_server_trouble(error):
+            raise unavailable(redis, error) from error
+        raise
+
+
+async def own_where_redis_is(settings: Settings, store: Store) -> None:
+    """Make sure that a store is that of the prefix, and where a Redis can be reached, of that; see `own`."""
+    own_prefix(settings, store)
+    try:
+        async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
+            await check(redis)
+            await own(redis, settings, store)
+    except ForeignStoreError:
+        raise
+    except ReckonerError:
+        # Whoever comes with a Redis looks again.
+        return
+
+
+async def take_store(settings: Settings, store: Store) -> bool:
+    """Make a store that of the prefix and the Redis, whoever has had it.
+
+    Returns:
+        Whether a Redis could be reached; if not, the store belongs to the first of that prefix that comes.
+    """
+    owner = msgspec.json.encode(Owner(1, settings.prefix))
+    store.remove_mark(SERVER_MARK)
+    try:
+        async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
+            await check(redis)
+            mark = Server(1, secrets.token_hex(16), _is_embedded(settings))
+            await ask(redis, "SET", Keys(settings.prefix).store, mark.token)
+            store.set_mark(SERVER_MARK, msgspec.json.encode(mark), replace=True)
+    except ReckonerError:
+        store.set_mark(OWNER_MARK, owner, replace=True)
+        return False
+    store.set_mark(OWNER_MARK, owner, replace=True)
+    return True
+
+
+async def _claim(redis: "ArqRedis", key: str, token: str) -> bytes:
+    """The token that Redis holds, which is `token` if it held none."""
+    await ask(redis, "SET", key, token, "NX")
+    held: bytes = await ask(redis, "GET", key)
+    return held
+
+
+def _is_embedded(settings: Settings) -> bool:
+    """Whether Redis and store are those of one home."""
+    place = store_directory(settings.store_location).resolve()
+    return not settings.redis_url and place.is_relative_to(settings.home_path.resolve())
+
+
+def _read(settings: Settings, data: bytes | None, kind: type[M]) -> M | None:
+    try:
+        return None if data is None else msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _foreign(settings, "nobody that can be told, since its marks are damaged", "this one") from error
+
+
+def _foreign(settings: Settings, owner: str, ours: str) -> ForeignStoreError:
+    return ForeignStoreError(
+        f"The store {store_directory(settings.store_location)} belongs to {owner}: set {variable_of('store_url')} to "
+        f"another store for {ours}, or, where nobody else needs this one, take it over with `reckoner store take`."
+    )
