@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, get
 from redis.exceptions import RedisError
 
 from shared.errors import ClientClosedError, UsageError, WaitTimeoutError
+from shared.ids import require_id, shown
 from shared.redis.connections import unavailable
 from shared.wire import Lane
 
@@ -64,32 +65,16 @@ async def within(timeout: float | None) -> AsyncIterator[None]:
         raise WaitTimeoutError from error
 
 
-def require_text(kind: str, text: object) -> None:
-    """Make sure that a text can be the id of a `kind`.
-
-    Raises:
-        UsageError: it is no text, or cannot be written as UTF-8.
-    """
-    if not isinstance(text, str):
-        raise UsageError(f"The {kind} {text!a} is no text, and ids are texts: give it as a str.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"The {kind} {text!a} has half of a surrogate pair, so it is no text that can be an id."
-        ) from error
-
-
-def require_texts(kind: str, texts: Sequence[str]) -> None:
-    """Make sure that these can be ids.
+def require_ids(kind: str, texts: Sequence[str]) -> None:
+    """Make sure that these can be ids; see `require_id`.
 
     Raises:
         UsageError: one of them cannot be, or it is one text and not several, and would be taken letter by letter.
     """
     if isinstance(texts, str):
-        raise UsageError(f"Several {kind}s are needed here, and {texts!a} is one text: put it into a list.")
+        raise UsageError(f"Several {kind}s are needed here, and {shown(texts)} is one text: put it into a list.")
     for text in texts:
-        require_text(kind, text)
+        require_id(kind, text)
 
 
 def require_lane(lane: str) -> None:

@@ -5,11 +5,12 @@ from typing import overload
 
 from producer.answers import BasketAnswer, Compared, Enqueued, EnqueuedBasket, JobReport, Similar, UserHistory
 from producer.asking import no_good_end
-from producer.calls import require_lane, require_text, require_texts, told, within
+from producer.calls import require_ids, require_lane, told, within
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
 from shared.errors import QueueFullError, UsageError
 from shared.flow_state import Flow
+from shared.ids import require_id
 from shared.results import Answer
 from shared.wire import Lane, Record
 
@@ -44,12 +45,12 @@ class Reckoner(Operations):
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: a user's id cannot be written as UTF-8, or there is no such lane.
+            UsageError: a user's id is refused (`require_id`), or there is no such lane.
             QueueFullError: the lane takes no more; `taken` has what became of the users before the first whom it would
                 not take, and the others can be asked for later.
         """
         require_lane(lane)
-        require_texts("user", users)
+        require_ids("user", users)
         generation = generation or await self.generation()
         cached = [None] * len(users) if fresh else await self.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
@@ -72,7 +73,7 @@ class Reckoner(Operations):
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places, or the user's id cannot be written as UTF-8.
+            UsageError: the cached lists have fewer than `n` places, or the user's id is refused (`require_id`).
             FlowFailedError: the job failed; the sentence says why.
             FlowCancelledError: somebody has cancelled it.
             QueueFullError: the click lane takes no more.
@@ -89,7 +90,6 @@ class Reckoner(Operations):
             FlowFailedError: a job failed; for the rest see `recommend`.
             FlowCancelledError: one was cancelled.
         """
-        require_texts("user", users)
         async with within(timeout):
             answers, failed = await self.computed(users, n, fresh=fresh)
         for user, flow in failed.items():
@@ -104,6 +104,7 @@ class Reckoner(Operations):
 
         Where Redis lost the job that is None. It reads the generation of `record`, or the current one.
         """
+        require_ids("user", users)
         if record is None or n is None:
             record, n = await self.reach(n)
         results = [None] * len(users) if fresh else await self.results.read(record.generation, users)
@@ -160,12 +161,12 @@ class Reckoner(Operations):
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: `n` is below 1 or over 1,000, or an id cannot be written as UTF-8.
+            UsageError: `n` is below 1 or over 1,000, or an id is refused (`require_id`).
             ItemUnknownError: an item is not in the data.
             FlowFailedError: the question could not be answered, or was cancelled; the sentence says why.
             WaitTimeoutError: the answer was not there in time.
         """
-        require_texts("item", [item] if other is None else [item, other])
+        require_ids("item", [item] if other is None else [item, other])
         require_places(n)
         async with within(timeout):
             return await (self._neighbours(item, n) if other is None else self._compared(item, other))
@@ -187,7 +188,7 @@ class Reckoner(Operations):
         Raises:
             UserUnknownError: the user is not in the data; for the rest see `similar`.
         """
-        require_text("user", user)
+        require_id("user", user)
         require_places(n)
         async with within(timeout):
             record, _ = await self.reach()
@@ -201,9 +202,9 @@ class Reckoner(Operations):
         Raises:
             WaitTimeoutError: some had not ended in time.
             RedisUnavailableError: Redis was away for longer than a minute.
-            UsageError: they are one text and not several.
+            UsageError: they are one text and not several, or an id is refused (`require_id`).
         """
-        require_texts("job", jobs)
+        require_ids("job", jobs)
         async for ended in self._waiting.ends(jobs, timeout):
             yield ended
 
@@ -217,9 +218,9 @@ class Reckoner(Operations):
 
         Raises:
             NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places, or a user's id cannot be written as UTF-8.
+            UsageError: the cached lists have fewer than `n` places, or a user's id is refused (`require_id`).
         """
-        require_texts("user", users)
+        require_ids("user", users)
         record, n = await self.reach(n)
         return await self.results.answer(users, n, record)
 
@@ -229,8 +230,9 @@ class Reckoner(Operations):
 
         Raises:
             FlowUnknownError: there is no such job, or it is forgotten.
+            UsageError: the job's id is refused (`require_id`).
         """
-        return await self._report(job)
+        return await self._report(require_id("job", job))
 
     @told
     async def cancel(self, job: str) -> bool:
@@ -245,7 +247,7 @@ class Reckoner(Operations):
         Raises:
             FlowUnknownError: there is no such job or run, or it is forgotten.
         """
-        require_text("job", job)
+        require_id("job", job)
         [flow] = await self.flows.load_many([job])
         return await (self.flows.cancel(flow) if flow else self._cancel_run(job))
 

@@ -15,6 +15,7 @@ from shared.defaults import MAX_QUEUED
 from shared.errors import FlowUnknownError, UsageError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
+from shared.ids import require_id
 from shared.jobs import arq_deserializer, arq_serializer
 from shared.model_config import ModelConfig, fit_spec, model_id
 from shared.redis.connections import check, connect
@@ -160,8 +161,9 @@ class Operations:
 
         Raises:
             FlowUnknownError: there is no such run, or it is forgotten.
+            UsageError: the run's id is refused (`require_id`).
         """
-        return await self._run(run_id)
+        return await self._run(require_id("run", run_id))
 
     async def _run(self, run_id: str) -> RunReport:
         run = await self.runs.load(run_id)
@@ -175,8 +177,9 @@ class Operations:
         Raises:
             FlowUnknownError: there is no such job (any more).
             RedisUnavailableError: Redis was away for longer than a minute.
+            UsageError: the job's id is refused (`require_id`).
         """
-        async with self._waiting.hearing(job) as hear:
+        async with self._waiting.hearing(require_id("job", job)) as hear:
             while True:
                 await hear()
                 report = await patiently(lambda: self._report(job))
@@ -186,7 +189,7 @@ class Operations:
 
     async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
         """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
-        async with self._waiting.hearing(run_id) as hear:
+        async with self._waiting.hearing(require_id("run", run_id)) as hear:
             while True:
                 await hear()
                 report = await patiently(lambda: self._run(run_id))

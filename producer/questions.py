@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from producer.answers import BasketAnswer, Compared, Had, Neighbour, Similar, UserHistory
 from producer.asking import Asking
-from producer.calls import require_texts
+from producer.calls import require_ids
 from shared.errors import FlowFailedError, ItemUnknownError, UsageError, UserUnknownError
 from shared.results import Results
 from shared.wire import (
@@ -28,7 +28,7 @@ def as_basket(items: Sequence[str]) -> list[str]:
     Raises:
         UsageError: they are one text and not several, are too many or too long, or one of them cannot be an id.
     """
-    require_texts("item", items)
+    require_ids("item", items)
     # By their code points, which is by their bytes.
     basket = sorted(set(items))
     if len(basket) > MOST_ITEMS:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ID_BYTES = 1024
 PAGE = 10_000
 # A few megabytes of the ids that catalogues have.
 MOST_RECALLED = 50_000

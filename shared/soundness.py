@@ -9,7 +9,8 @@ from itertools import chain, pairwise
 import numpy as np
 
 from shared.artifacts import Artifact
-from shared.identifiers import MAX_ID_BYTES, TextTable
+from shared.identifiers import TextTable
+from shared.ids import MAX_ID_BYTES
 
 # Some megabytes of an array.
 AT_ONCE = 1 << 20

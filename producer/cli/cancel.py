@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, readable
+from producer.cli.edge import complete, connect, identifier
 from producer.cli.output import print_json, print_line, say
 from producer.cli.users import AsJson
 
@@ -32,7 +32,7 @@ def cancel(
     """
     from shared.settings import load_settings
 
-    settings, wanted = load_settings(), [readable(job) for job in ids]
+    settings, wanted = load_settings(), [identifier("job", job) for job in ids]
 
     async def each() -> bool:
         async with connect(settings) as reckoner:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from producer.cli.edge import complete, connect, readable
+from producer.cli.edge import complete, connect, identifier
 from producer.cli.output import counted, moment, print_facts, print_json, print_line, print_table, say
 from producer.cli.users import AsJson
 
@@ -60,7 +60,7 @@ def show(
 
     Example: reckoner dead show 1764000000000-0
     """
-    wanted = readable(letter)
+    wanted = identifier("dead letter", letter)
 
     async def look(letters: "DeadLetters") -> None:
         found = await letters.find(wanted)
@@ -145,7 +145,7 @@ def _wanted(ids: list[str] | None, everything: bool) -> list[str]:
 
     if bool(ids) == everything:
         raise UsageError("Name dead letters by their ids, or give --all, and not both.")
-    return [readable(letter) for letter in ids or []]
+    return [identifier("dead letter", letter) for letter in ids or []]
 
 
 def _confirm() -> None:

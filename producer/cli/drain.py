@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, going_on
+from producer.cli.edge import complete, connect, going_on, identifier
 from producer.cli.output import print_json, print_line
 from producer.cli.users import AsJson
 
@@ -42,11 +42,13 @@ def drain(
 
     if (worker is not None) + (host is not None) + everybody != 1:
         raise UsageError("Name a worker, or give --host or --all: one of them.")
+    wanted = None if worker is None else identifier("worker", worker)
+    where = None if host is None else identifier("host", host)
     settings = load_settings()
 
     async def end() -> None:
         async with connect(settings) as reckoner:
-            await _drain(reckoner, _chosen(await reckoner.alive(), worker, host), not no_wait, as_json)
+            await _drain(reckoner, _chosen(await reckoner.alive(), wanted, where), not no_wait, as_json)
 
     complete(end())
 

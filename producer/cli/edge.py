@@ -10,7 +10,8 @@ import typer
 
 from producer.cli import INTERRUPTED
 from producer.cli.output import plain, say
-from shared.errors import ReckonerError
+from shared.errors import ReckonerError, UsageError
+from shared.ids import require_id
 
 if TYPE_CHECKING:
     from producer.client import Reckoner
@@ -129,14 +130,21 @@ def without_extra(error: ModuleNotFoundError, what: str) -> Exception:
     return MissingExtraError(f"{what} needs {error.name}, which is not installed: pip install 'ready-reckoner[data]'.")
 
 
+def identifier(kind: str, argument: str) -> str:
+    """An argument as it was given, which is the id of a `kind`.
+
+    Raises:
+        UsageError: no id can be like that.
+    """
+    return require_id(kind, readable(argument))
+
+
 def readable(text: str) -> str:
     """An argument as it was given.
 
     Raises:
-        UsageError: its bytes were not UTF-8, so no id in the data is the same.
+        UsageError: its bytes were not UTF-8, so nothing in the data is the same.
     """
-    from shared.errors import UsageError
-
     try:
         text.encode()
     except UnicodeEncodeError as error:

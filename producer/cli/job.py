@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, readable
+from producer.cli.edge import complete, connect, identifier
 from producer.cli.output import counted, moment, print_facts, print_json, print_line
 from producer.cli.runs import as_facts, as_object
 from producer.cli.tasks import print_shares, print_tasks
@@ -33,7 +33,7 @@ def job(
     from shared.errors import FlowUnknownError
     from shared.settings import load_settings
 
-    settings, wanted = load_settings(), readable(job_id)
+    settings, wanted = load_settings(), identifier("job", job_id)
 
     async def look() -> None:
         async with connect(settings) as reckoner:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, readable
+from producer.cli.edge import complete, connect, identifier
 from producer.cli.output import counted, print_filled, print_json, print_line, say
 from producer.cli.users import AsJson, Places
 from producer.cli.work import minding_workers
@@ -55,7 +55,7 @@ def show(
     """
     from shared.settings import load_settings
 
-    settings, wanted = load_settings(), readable(user)
+    settings, wanted = load_settings(), identifier("user", user)
 
     async def look() -> Shown:
         async with connect(settings) as reckoner, minding_workers(reckoner, say):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, readable
+from producer.cli.edge import complete, connect, identifier
 from producer.cli.output import counted, print_facts, print_filled, print_json, print_line, say
 from producer.cli.users import AsJson
 from producer.cli.work import minding_workers
@@ -33,8 +33,8 @@ def similar(
     """
     from shared.settings import load_settings
 
-    settings, wanted = load_settings(), readable(item)
-    compared = None if other is None else readable(other)
+    settings, wanted = load_settings(), identifier("item", item)
+    compared = None if other is None else identifier("item", other)
 
     async def look() -> "Similar | Compared":
         async with connect(settings) as reckoner, minding_workers(reckoner, say):

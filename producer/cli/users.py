@@ -2,12 +2,18 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import IO, Annotated, TypeAlias
 
 import typer
 
-from producer.cli.edge import readable
+from producer.cli.edge import identifier, readable
+from shared.ids import MAX_ID_BYTES, require_id
+
+MARK = b"\xef\xbb\xbf"
+# An id with a mark of the byte order before it, the end of the line behind it, and a byte that is too many.
+LONGEST_LINE = len(MARK) + MAX_ID_BYTES + len(b"\r\n") + 1
 
 Users: TypeAlias = Annotated[
     list[str] | None,
@@ -37,7 +43,7 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
     """All users that were named, in the order in which they were.
 
     Raises:
-        UsageError: none was.
+        UsageError: none was, or the id of one can be that of nobody (`require_id`).
         SourceError: the file is not there, or what was read is not UTF-8 text.
     """
     from shared.errors import SourceError, UsageError
@@ -46,10 +52,11 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
         raise UsageError("Name a user, or give --users-file, or - for standard input.")
     users: list[str] = []
     for user in given or []:
-        users += _lines(_read_input(), "Standard input") if user == "-" else [readable(user)]
+        users += _lines(_open_input(), "Standard input") if user == "-" else [identifier("user", user)]
     if file is not None:
         try:
-            users += _lines(file.read_bytes(), f"The file {file}")
+            with file.open("rb") as lines:
+                users += _lines(lines, f"The file {file}")
         except OSError as error:
             raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
     return users
@@ -59,7 +66,7 @@ def read_basket(given: list[str]) -> list[str]:
     """The items that `--history` names, those of all its lines of CSV.
 
     Raises:
-        UsageError: it names none, or a line is no CSV.
+        UsageError: it names none, or one that cannot be an id (`require_id`), or a line is no CSV.
     """
     import csv
 
@@ -75,25 +82,29 @@ def read_basket(given: list[str]) -> list[str]:
     items = [item for row in rows for item in row if item]
     if not items:
         raise UsageError("--history names no item.")
-    return items
+    return [require_id("item", item) for item in items]
 
 
-def _read_input() -> bytes:
+def _open_input() -> IO[bytes]:
     from shared.errors import SourceError
 
     if sys.stdin is None:
         raise SourceError("Standard input is closed, and - reads users from it.")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer
 
 
-def _lines(data: bytes, where: str) -> Iterator[str]:
-    """The lines that are not empty."""
+def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
+    """The lines that are not empty, each of which is a user's id."""
     from shared.errors import SourceError
 
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    # Of a line without an end no more is read than shows that it is too long.
+    for number, line in enumerate(iter(partial(lines.readline, LONGEST_LINE), b""), 1):
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            line = line.removeprefix(MARK)
         try:
-            user = line.removesuffix(b"\r").decode()
+            user = line.decode(errors="strict" if len(line) <= MAX_ID_BYTES else "replace")
         except UnicodeDecodeError as error:
             raise SourceError(f"{where} is not UTF-8 text in line {number}.") from error
         if user:
-            yield user
+            yield require_id(f"user in line {number}", user)

@@ -11,7 +11,7 @@ from producer.importing.columns import ChosenColumns
 from producer.importing.tables import Batch
 from producer.importing.values import as_milliseconds, as_numbers, as_texts
 from shared.errors import NotTimesError
-from shared.identifiers import MAX_ID_BYTES
+from shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
 
 MAX_EXAMPLES = 20
 SHOWN_CHARACTERS = 40
@@ -62,8 +62,8 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
     users, items = as_texts(batch.columns[chosen.user]), as_texts(batch.columns[chosen.item])
     verdict.demand(~(_is_empty(users) & _is_empty(items)), "it has neither user nor item")
     for role, ids in (("user", users), ("item", items)):
-        verdict.demand(~_is_empty(ids), f"the {role} is empty")
-        verdict.demand(_booleans(pc.less_equal(pc.binary_length(ids), MAX_ID_BYTES)), f"the {role} is over 1,024 bytes")
+        verdict.demand(~_is_empty(ids), f"the {role} {EMPTY}")
+        verdict.demand(_booleans(pc.less_equal(pc.binary_length(ids), MAX_ID_BYTES)), f"the {role} {TOO_LONG}")
     weights, times = np.ones(len(users)), None
     if chosen.weight is not None:
         weights = as_numbers(batch.columns[chosen.weight])

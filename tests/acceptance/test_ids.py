@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from producer.importing import import_interactions
+from shared.errors import UsageError
 from tests.system import System
 
 IDS = [
@@ -31,7 +33,7 @@ TOO_LONG = ["z" * 2000, "é" * 513]
 
 
 async def test_any_id_goes_through_import_fit_run_and_get(tmp_path: Path) -> None:
-    """Users and items alike; ids over 1,024 bytes are bad rows."""
+    """Users and items alike; ids over 1,024 bytes are bad rows, and nobody can ask for them."""
     pairs = [(user, item) for u, user in enumerate(IDS) for i, item in enumerate(IDS) if (u + i) % 3 or u == i]
     pairs += [(long, "*") for long in TOO_LONG] + [("*", long) for long in TOO_LONG]
     source = tmp_path / "pairs.parquet"
@@ -49,7 +51,9 @@ async def test_any_id_goes_through_import_fit_run_and_get(tmp_path: Path) -> Non
         assert (await system.run()).outcome == "passed"
         assert await system.lists(generation) == expected
         async with system.reckoner() as reckoner:
-            answers = await reckoner.get_many([*IDS, *TOO_LONG], 3)
-        assert [answer.user for answer in answers] == [*IDS, *TOO_LONG]
-        assert {answer.source for answer in answers[: len(IDS)]} == {"cache"}
-        assert {answer.source for answer in answers[len(IDS) :]} == {"popular"}
+            answers = await reckoner.get_many(IDS, 3)
+            for user in TOO_LONG:
+                with pytest.raises(UsageError, match=r"is over 1,024 bytes\.$"):
+                    await reckoner.get(user)
+        assert [answer.user for answer in answers] == IDS
+        assert {answer.source for answer in answers} == {"cache"}

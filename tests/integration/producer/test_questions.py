@@ -16,7 +16,7 @@ from shared.errors import (
     WaitTimeoutError,
 )
 from shared.redis.scripts import ask
-from shared.wire import MOST_BASKET_BYTES, RECORD
+from shared.wire import RECORD
 from tests.patience import PATIENCE_S
 from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
 
@@ -69,7 +69,8 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
     [
         ("item 01", "'item 01' is one text: put it into a list"),
         ([str(i) for i in range(1001)], "at most 1,000 items, and this one has 1,001"),
-        (["x" * (MOST_BASKET_BYTES + 1)], "at most 65,536 bytes in sum, and these 65,537"),
+        ([f"{i:01024}" for i in range(65)], "at most 65,536 bytes in sum, and these 66,560"),
+        (["x" * 1025], "is over 1,024 bytes"),
         (["\udc80"], "half of a surrogate pair"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.identifiers import MAX_ID_BYTES
+from shared.ids import MAX_ID_BYTES
 from shared.snapshots import Snapshot, open_snapshot, write_snapshot
 
 pairs = st.dictionaries(

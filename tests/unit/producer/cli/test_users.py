@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,40 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path, monkeypatch: pytest.Mo
         read_users(["-"], None)
     with pytest.raises(UsageError, match=r"The argument \\udcff is not UTF-8 text"):
         read_users(["\udcff"], None)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n2\n"])
+def test_a_line_that_is_no_id_is_named(tmp_path: Path, end: bytes) -> None:
+    """With 1,024 bytes it is one, behind a byte order mark too."""
+    file = tmp_path / "users"
+    file.write_bytes(b"\xef\xbb\xbf" + "é".encode() * 512 + end)
+    assert read_users(None, file)[0] == "é" * 512
+    file.write_bytes(b"1\n\n" + "é".encode() * 512 + b"x" + end)
+    with pytest.raises(UsageError, match=r"^The user in line 3 '(\\xe9){40}'\.\.\. is over 1,024 bytes\.$"):
+        read_users(None, file)
+    with pytest.raises(UsageError, match=r"^The user 'x{40}'\.\.\. is over 1,024 bytes\.$"):
+        read_users(["x" * 1025], None)
+
+
+class Endless(io.RawIOBase):
+    """A line without an end; whoever reads megabytes of it has not looked."""
+
+    read_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.read_bytes += len(buffer)
+        assert self.read_bytes < 2**20
+        buffer[:] = b"x" * len(buffer)
+        return len(buffer)
+
+
+def test_of_a_line_without_an_end_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from standard input need not end at all."""
+    given = Input(b"")
+    monkeypatch.setattr(given, "buffer", io.BufferedReader(Endless()))
+    monkeypatch.setattr("sys.stdin", given)
+    with pytest.raises(UsageError, match="is over 1,024 bytes"):
+        read_users(["-"], None)

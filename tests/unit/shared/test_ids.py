@@ -1,0 +1,30 @@
+"""One rule says what can be an id."""
+
+import pytest
+
+from shared.errors import UsageError
+from shared.ids import MAX_ID_BYTES, require_id
+
+
+@pytest.mark.parametrize("text", ["7", " ", "a\0b", "\n", "x" * MAX_ID_BYTES, "é" * (MAX_ID_BYTES // 2)])
+def test_any_text_of_1_to_1024_bytes_can_be_an_id(text: str) -> None:
+    """Whatever it is made of; it is handed back as it is."""
+    assert require_id("user", text) is text
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("", "The user '' is empty."),
+        ("x" * 1025, f"The user '{'x' * 40}'... is over 1,024 bytes."),
+        ("é" * 513, "The user '" + r"\xe9" * 40 + "'... is over 1,024 bytes."),
+        ("a\udc80", r"The user 'a\udc80' has half of a surrogate pair, so it is no text that can be an id."),
+        (7, "The user 7 is no text, and ids are texts: give it as a str."),
+        (b"x" * 5000, f"The user b'{'x' * 40}'... is no text, and ids are texts: give it as a str."),
+    ],
+)
+def test_what_cannot_be_an_id_is_one_sentence(given: object, sentence: str) -> None:
+    """It shows the beginning, and on any terminal only what stays in its place."""
+    with pytest.raises(UsageError) as caught:
+        require_id("user", given)
+    assert str(caught.value) == sentence
