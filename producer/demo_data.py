@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import MissingExtraError, ReckonerError, SourceError, UsageError
+from shared.terminal import plain
 
 
 def movielens() -> Any:
@@ -56,10 +57,10 @@ def main(arguments: list[str]) -> int:
             raise UsageError("Say where to write to: python -m producer.demo_data OUT.csv")
         print(f"{write(Path(arguments[0]))} interactions")
     except ReckonerError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"The demonstration's data cannot be written: {error}", file=sys.stderr)
+        print(plain(f"The demonstration's data cannot be written: {error}"), file=sys.stderr)
         return 1
     return 0
 

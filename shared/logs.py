@@ -2,8 +2,15 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
+
+from shared.terminal import plain, plain_lines
+
+# What of an event is a text of several lines.
+TRACES = {"exception", "stack"}
 
 
 def configure_logs(level: str) -> None:
@@ -14,12 +21,12 @@ def configure_logs(level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not for_people),
     ]
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    # Not as structlog does it for people, which shows what local variables hold: the URL of Redis is one.
+    shared.append(structlog.processors.format_exc_info)
+    # JSON has escapes for all that is not ASCII.
+    rendering: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if for_people:
-        # Not the one that structlog takes by itself, which shows what local variables hold: the URL of Redis is one.
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    else:
-        shared.append(structlog.processors.format_exc_info)
+        rendering = [_plain_event, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -29,9 +36,29 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+            foreign_pre_chain=shared,
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # arq logs each job with its arguments; what we log has ids and sizes.
     logging.getLogger("arq").setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _plain_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What happened, in which no value can move the cursor: the renderer's own colours come after this."""
+    return {name: plain_lines(value) if name in TRACES else _plain_value(value) for name, value in event.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case str():
+            return plain(value)
+        case Mapping():
+            return {_plain_value(key): _plain_value(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain_value(each) for each in value]
+        case None | bool() | int() | float() | bytes():
+            return value
+        case _:
+            return plain(str(value))

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from shared.defaults import MOST_THREADS
 
@@ -16,18 +17,29 @@ def main() -> int:
     try:
         options = _read_arguments()
         from shared.errors import ReckonerError
+        from shared.terminal import plain, show_trace
 
+        sys.excepthook = show_trace
         try:
             return _run(options)
         except ReckonerError as error:
-            print(error, file=sys.stderr)
+            print(plain(str(error)), file=sys.stderr)
             return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an argument, which may hold anything."""
+
+    def error(self, message: str) -> NoReturn:
+        from shared.terminal import plain
+
+        super().error(plain(message))
+
+
 def _read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser = _Parser(prog="python -m workers", description=__doc__)
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many worker processes")
     parser.add_argument("--threads", type=int, metavar="N", help="how many batch kernels a process runs at a time")
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")

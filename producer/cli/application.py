@@ -30,6 +30,7 @@ from producer.cli import (
 )
 from producer.cli.edge import guarded
 from producer.cli.output import say
+from shared.terminal import show_trace
 
 app = typer.Typer(
     name="reckoner",
@@ -48,6 +49,7 @@ for noun in (
 
 def run() -> int:
     """Run the command that was called; returns the exit code."""
+    sys.excepthook = show_trace
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as this process lives
     if sys.stdout is None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from producer.cli import INTERRUPTED
-from producer.cli.output import plain, say
+from producer.cli.output import say
 from shared.errors import ReckonerError, UsageError
 from shared.ids import require_id
+from shared.terminal import plain
 
 if TYPE_CHECKING:
     from producer.client import Reckoner

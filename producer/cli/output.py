@@ -1,30 +1,24 @@
-"""What a command prints: JSON a line, or tables and sentences in which no id can move the cursor.
+"""What a command prints: JSON a line, or tables and sentences, all made plain by `shared.terminal`.
 
 Results go to standard output. Standard error has the progress, as a bar on a terminal and not at all otherwise, and
 what a person has to know besides.
 """
 
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shared.terminal import plain, plain_json
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-# Control characters, what ends a line, what turns the direction of writing, and lone surrogates.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # A table that goes into a file or a pipe is as wide as its contents.
 WIDEST = 100_000
 # After how many seconds a line says how far something is, and after how many more the next one does.
 FIRST_LINE_S, LINES_EVERY_S = 1.0, 10.0
-
-
-def plain(text: str) -> str:
-    """The text with escapes in place of what would not stay in its place on a terminal."""
-    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def say(sentence: str) -> None:
@@ -70,10 +64,17 @@ def print_line(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON object on a line, in UTF-8 whatever the locale is."""
+    import json
+
     import msgspec
 
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        # A path need not be UTF-8.
+        text = json.dumps(value)
     sys.stdout.flush()
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.write(plain_json(text).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -160,7 +161,7 @@ class Bar:
         if self._progress is None:
             say(sentence)
         else:
-            self._progress.console.print(plain(sentence), markup=False, soft_wrap=True)
+            self._progress.console.print(plain(sentence), markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager

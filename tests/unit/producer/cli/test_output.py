@@ -1,34 +1,31 @@
 """What is printed stays in its place, whatever the ids are."""
 
 import io
+import json
 import re
-import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from producer.cli.output import lasting, mebibytes, moment, plain, print_facts, print_filled, print_table, progress_bar
-
-
-@given(st.text())
-def test_no_text_can_move_the_cursor(text: str) -> None:
-    """What comes out has no control character, no end of a line and no lone surrogate."""
-    shown = plain(text)
-    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
-    shown.encode()
-
-
-@given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
-def test_what_people_read_is_left_as_it_is(text: str) -> None:
-    """Letters of all scripts, marks, digits, signs and spaces are printed as they are."""
-    assert plain(text) == text
+from producer.cli.output import (
+    lasting,
+    mebibytes,
+    moment,
+    print_facts,
+    print_filled,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from tests.terminals import SWEEP, moving
 
 
-def test_a_joined_emoji_stays_one_and_a_turned_direction_does_not() -> None:
-    """What joins characters is kept; what would turn the rest of the line around is shown by its number."""
-    assert plain("👨‍👩‍👧") == "👨‍👩‍👧"
-    assert plain("a\u202eb\x1b[2J\n") == "a\\u202eb\\x1b[2J\\n"
+def test_json_holds_what_it_was_given_and_nothing_that_moves_a_cursor(capfd: pytest.CaptureFixture[str]) -> None:
+    """A terminal shows it as it comes; a path that is not UTF-8 is no reason to stop."""
+    for value in ({"title": SWEEP, "n": 0.1}, {"path": "a\udcff"}):
+        print_json(value)
+        shown = capfd.readouterr().out
+        assert json.loads(shown) == value
+        assert moving(shown) == []
 
 
 def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
