@@ -19,6 +19,8 @@ VARIABLE_PREFIX = "RECKONER_"
 FILE_NAME = "reckoner.toml"
 FILE_VARIABLE = "RECKONER_CONFIG"
 DEFAULT = "default"
+# It has some twenty lines, and is read whole.
+MOST_FILE_BYTES = 1 << 20
 
 # What Kubernetes sets in every pod beside a service called `reckoner` or `reckoner-...`. A port that is a number alone
 # comes from somebody who thinks that it is a setting.
@@ -232,12 +234,15 @@ def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:
     """The file of settings and what it sets, (None, {}) when there is none."""
     try:
         path = _absolute(named or FILE_NAME)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and not named:
             return None, {}
         why = (error.strerror if isinstance(error, OSError) else None) or "this is no path"
         raise SettingsError(f"The settings file {named or FILE_NAME} cannot be read: {why}.") from error
+    if len(data) > MOST_FILE_BYTES:
+        raise SettingsError(f"The settings file {path} has over {MOST_FILE_BYTES:,} bytes, so it is none of settings.")
     values = _parse(path, data)
     if unknown := sorted(values.keys() - set(Settings.__struct_fields__)):
         raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting; the nearest one is {_nearest(unknown[0])}.")

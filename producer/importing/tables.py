@@ -1,5 +1,6 @@
 """Tables: what lies in a CSV or Parquet file, batch by batch, with the number of each row's line."""
 
+import codecs
 import csv
 import io
 import zipfile
@@ -20,6 +21,10 @@ from shared.errors import SourceError
 
 BATCH_ROWS = 131_072
 BLOCK_BYTES = 8 << 20
+# What names the columns is read into memory whole, be it of a file or of a zip of a thousandth of its size.
+MOST_HEADER_BYTES = 1 << 20
+MOST_FOOTER_BYTES = 64 << 20
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +65,21 @@ class CsvTable:
         self.name = name
         self._open_file = open_file
         with sentences(name), open_file() as file:
-            text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+            start = file.read(MOST_HEADER_BYTES + 1)
+            is_whole = len(start) <= MOST_HEADER_BYTES
+            decoder = codecs.getincrementaldecoder("utf-8-sig")()
+            text = io.StringIO(decoder.decode(start, final=is_whole), newline="")
             header = next(csv.reader(text), None)
             self._has_rows = text.read(1) != ""
+        if not (is_whole or self._has_rows):
+            raise SourceError(
+                f"The first line of {name} has over {MOST_HEADER_BYTES:,} bytes; it must name the columns, and end."
+            )
         if header is None:
             raise SourceError(f"{name} is empty.")
         if not header:
             raise SourceError(f"The first line of {name} is empty; it must name the columns.")
+        require_columns(name, len(header))
         self.columns: Sequence[str] = header
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
@@ -116,9 +129,24 @@ class ParquetTable:
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self._path = path
+        self._require_footer()
         with sentences(self.name), pyarrow.parquet.ParquetFile(path) as file:
+            require_columns(self.name, file.metadata.num_columns)
             self.columns: Sequence[str] = file.schema_arrow.names
             self.n_rows: int | None = file.metadata.num_rows
+
+    def _require_footer(self) -> None:
+        """See to it that what the file says of its columns is not too long; the last eight bytes tell how long it is.
+
+        Raises:
+            SourceError: it is.
+        """
+        with sentences(self.name), self._path.open("rb") as file:
+            file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
+            size = int.from_bytes(file.read(4), "little")
+            size = min(size, file.seek(0, io.SEEK_END))
+        if size > MOST_FOOTER_BYTES:
+            raise SourceError(f"What {self.name} says of its columns has over {MOST_FOOTER_BYTES:,} bytes.")
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
         """See `Table.batches`."""
@@ -129,6 +157,16 @@ class ParquetTable:
                 lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                 done += batch.num_rows
                 yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+
+def require_columns(name: str, count: int) -> None:
+    """Make sure that a file has no more columns than can be looked through.
+
+    Raises:
+        SourceError: it has.
+    """
+    if count > MOST_COLUMNS:
+        raise SourceError(f"{name} has {count:,} columns, and at most {MOST_COLUMNS:,} can be read.")
 
 
 @contextmanager

@@ -171,6 +171,12 @@ def test_a_variable_names_another_file(write: Write, tmp_path: Path, monkeypatch
     assert load_settings({FILE_VARIABLE: "/dev/null"}) == Settings()
 
 
+def test_a_file_without_an_end_is_none_of_settings() -> None:
+    """No more of it is read than shows that."""
+    said = "The settings file /dev/zero has over 1,048,576 bytes, so it is none of settings."
+    assert refusal({FILE_VARIABLE: "/dev/zero"}) == said
+
+
 def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
     """A slip of the pen, a table, the name of a variable."""
     environ = write('redis_urll = "hunter2"')

@@ -1,0 +1,104 @@
+"""A file that has no end where one has to be is refused before it takes memory, whatever its size in a zip is."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from producer.importing import import_interactions
+from shared.errors import SourceError
+from shared.store import open_store
+from tests.commands import ROOT, CommandLine
+
+SIZE = 512 << 20
+# What importing takes with all its libraries, and far less than what the files below would.
+MOST_MB = 600
+# Runs a command to its end, and says how much memory it had at its peak.
+MEASURED = """
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[1:], stderr=subprocess.PIPE, text=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(ended.returncode, peak >> (20 if sys.platform == "darwin" else 10))
+print(ended.stderr, end="")
+"""
+
+
+def zipped(path: Path, start: bytes, filling: bytes, size: int = SIZE) -> Path:
+    """A zip with ratings that begin with `start` and go on with `filling`; it has a thousandth of their size."""
+    part = filling * ((1 << 20) // len(filling))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("ratings.csv", "w") as member:
+        member.write(start)
+        for _ in range(size >> 20):
+            member.write(part)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("start", "filling", "said"),
+    [
+        (b"user", b"x,", "has over 1,048,576 bytes; it must name the columns, and end."),
+        (b"user", b",", "has over 1,048,576 bytes; it must name the columns, and end."),
+        (b"user", b"x", "cannot be read: field larger than field limit (131072)."),
+        (b'"user', b"\n", "cannot be read: field larger than field limit (131072)."),
+    ],
+    ids=["a header", "its columns", "a name", "a name in quotes"],
+)
+def test_what_has_no_end_is_refused_in_little_memory(tmp_path: Path, start: bytes, filling: bytes, said: str) -> None:
+    """Half a gigabyte of it, in a zip of half a megabyte."""
+    path = zipped(tmp_path / "ratings.zip", start, filling)
+    assert path.stat().st_size < 8 << 20
+    command = [sys.executable, "-m", "producer", "import", str(path)]
+    environ = CommandLine(home=tmp_path / "home").environ
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURED, *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    figures, sentence = measured.stdout.splitlines()
+    code, peak_mb = map(int, figures.split())
+    assert code == 1
+    assert said in sentence
+    assert peak_mb < MOST_MB
+
+
+def refusal(path: Path, tmp_path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        import_interactions(path, open_store((tmp_path / "store").as_uri()))
+    return str(caught.value)
+
+
+def test_ten_thousand_columns_are_read_and_one_more_is_not(tmp_path: Path) -> None:
+    """In a CSV file and in a Parquet file."""
+    csv, parquet = tmp_path / "wide.csv", tmp_path / "wide.parquet"
+    names = ["user", "item", *(f"c{number}" for number in range(9_998))]
+    for more in ([], ["one more"]):
+        csv.write_text(",".join(names + more) + "\n" + ",".join(["1"] * len(names + more)) + "\n")
+        pq.write_table(pa.table({name: ["1"] for name in names + more}), parquet)
+        for path in (csv, parquet):
+            if more:
+                said = f"{path.name} has 10,001 columns, and at most 10,000 can be read."
+                assert refusal(path, tmp_path) == said
+            else:
+                assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
+
+
+def test_a_parquet_file_with_a_long_footer_is_not_opened(tmp_path: Path) -> None:
+    """Its last bytes say how much it says of its columns."""
+    path = tmp_path / "long.parquet"
+    with path.open("wb") as file:
+        file.write(b"PAR1")
+        file.truncate(100 << 20)
+        file.seek(0, 2)
+        file.write((99 << 20).to_bytes(4, "little") + b"PAR1")
+    assert refusal(path, tmp_path) == "What long.parquet says of its columns has over 67,108,864 bytes."
+
+
+def test_a_header_of_a_megabyte_is_read(tmp_path: Path) -> None:
+    """With a character of several bytes where the first megabyte ends."""
+    path = tmp_path / "header.csv"
+    for before in range(4):
+        header = f"user,item,{'x' * (100_000 + before)}," + ",".join("é" * 50_000 for _ in range(9))
+        path.write_text(f"{header}\n" + ",".join(["1"] * 12) + "\n", encoding="utf-8-sig")
+        assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
