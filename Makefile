@@ -84,12 +84,12 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 test-postgres: .venv/dev.installed ## the tests with a server from Debian's PostgreSQL, which is fetched where it is not installed
 	@$(pytest) -m postgres
 
-# The last commit with the workers and the queue of release 0.1.0.
-released := 39d2261
-test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1; that of 0.1.0)
-	$(section) "Beside revision $(or $(REV),$(released))"
-	@if git cat-file -e "$(or $(REV),$(released))^{commit}" 2>/dev/null; then \
-		UPGRADE_REVISION="$(or $(REV),$(released))" $(pytest) -m upgrade tests/acceptance; \
+# The commit with which the current wire formats began: a change of a format moves it.
+formats := HEAD
+test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1; the one with which the formats began)
+	$(section) "Beside revision $(or $(REV),$(formats))"
+	@if git cat-file -e "$(or $(REV),$(formats))^{commit}" 2>/dev/null; then \
+		UPGRADE_REVISION="$(or $(REV),$(formats))" $(pytest) -m upgrade tests/acceptance; \
 	elif [ -n "$(REV)" ]; then \
 		echo "There is no revision $(REV) here." >&2; exit 1; \
 	else \

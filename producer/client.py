@@ -25,8 +25,7 @@ class Reckoner(Operations):
 
     What a call waits for takes the click lane, and goes before all that is on the batch lane, where `enqueue` and its
     like put their jobs; a call that waits for a job which is there raises it. A lane that holds `max_queued` jobs takes
-    no more, and whoever asks for one gets a QueueFullError; None is for no such limit. `engine` is the setting of the
-    workers.
+    no more, and whoever asks for one gets a QueueFullError; None is for no such limit.
 
     Every call raises RedisUnavailableError when Redis goes away while it asks, and bears with that for a minute while
     it waits; a call that is given a `timeout`, in seconds, raises WaitTimeoutError when that is over, and what it asked

@@ -110,7 +110,7 @@ class Demo:
             stage.tell(f"an embedded Valkey and {WORKERS} worker processes are ready")
         watched = await asyncio.to_thread(self._watched, report.snapshot_id)
         settings = self._settings
-        async with Reckoner(self._system.url, prefix=settings.prefix, engine=settings.engine) as reckoner:
+        async with Reckoner(self._system.url, prefix=settings.prefix) as reckoner:
             with stages("Building the model", "chunk tasks") as stage:
                 await self._fit(reckoner, report.snapshot_id, stage)
             with stages(f"The list of user {USER}", "chunk tasks") as stage:

@@ -88,10 +88,8 @@ class LocalSystem:
         try:
             # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
             self._since_ms = time.time_ns() // 1_000_000
-            # What earlier workers have left, stock ones too, is taken over: they ended before this server started.
             teller = self._listener.others_end
-            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--drain-old"]
-            options += ["--tell", str(teller)]
+            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(teller)]
             self._supervisor = subprocess.Popen(
                 module_command("workers", *options),
                 env=self._environ,

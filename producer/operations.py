@@ -40,9 +40,8 @@ class Operations:
         prefix: str = "reckoner",
         first_look_s: float = 10.0,
         max_queued: int | None = MAX_QUEUED,
-        engine: bool = True,
     ) -> None:
-        self.keys = Keys(prefix, engine)
+        self.keys = Keys(prefix)
         self.redis: ArqRedis = connect(
             url,
             queue_name=self.keys.batch,
@@ -210,7 +209,7 @@ class Operations:
             Since when it is paused, in milliseconds since the epoch by the server's clock.
 
         Raises:
-            UsageError: there is no such lane, or the workers are stock workers.
+            UsageError: there is no such lane.
         """
         require_lane(lane)
         return await steering.pause(self.redis, self.keys, lane)
@@ -232,7 +231,7 @@ class Operations:
         no others in their places.
 
         Raises:
-            DrainRefusedError: one of them is a stock worker; none was told then.
+            DrainRefusedError: what one of them says of itself cannot be read; none was told then.
         """
         await steering.drain(self.redis, self.keys, workers)
 

@@ -36,7 +36,7 @@ class Queue:
     """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and for how
     long the lane has been paused, None when it is not.
 
-    A job is as old as the flow that it belongs to. What runs on a stock worker counts as waiting.
+    A job is as old as the flow that it belongs to.
     """
 
     waiting: int
@@ -148,8 +148,8 @@ async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
 
 
 async def read_queues(redis: "Redis", keys: "Keys") -> dict[Lane, Queue]:
-    """The lanes as they are now; stock workers have one queue, which counts as that of the batch lane."""
-    lanes: tuple[Lane, ...] = get_args(Lane) if keys.engine else ("batch",)
+    """The lanes as they are now."""
+    lanes: tuple[Lane, ...] = get_args(Lane)
     return {lane: await _read_queue(redis, keys.lane(lane)) for lane in lanes}
 
 

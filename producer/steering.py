@@ -24,18 +24,13 @@ MOST_NAMES = 5
 
 async def pause(redis: "Redis", keys: "Keys", lane: "Lane") -> int:
     """Have nothing more claimed from a lane; returns since when, in milliseconds since the epoch."""
-    return int(await call(redis, "pause", [_paused(keys, lane)]))
+    return int(await call(redis, "pause", [paused_key(keys.lane(lane))]))
 
 
 async def resume(redis: "Redis", keys: "Keys", lane: "Lane") -> bool:
     """Have a lane's jobs claimed again; False when it was not paused."""
-    return await call(redis, "resume", [keys.lane(lane), _paused(keys, lane)]) is not None
-
-
-def _paused(keys: "Keys", lane: "Lane") -> str:
-    if not keys.engine:
-        raise UsageError("RECKONER_ENGINE is false, and stock workers have no lanes that could be paused.")
-    return paused_key(keys.lane(lane))
+    queue = keys.lane(lane)
+    return await call(redis, "resume", [queue, paused_key(queue)]) is not None
 
 
 def find_worker(alive: Sequence[Heard], part: str) -> Heard:
@@ -58,13 +53,13 @@ async def drain(redis: "Redis", keys: "Keys", workers: Sequence[Heard]) -> None:
     """Tell workers to claim nothing any more, and to end when they have done what they run.
 
     Raises:
-        DrainRefusedError: one of them is no worker of the engine; none was told then.
+        DrainRefusedError: what one of them says of itself cannot be read; none was told then.
     """
     for heard in workers:
-        if heard.beat is None or not heard.beat.lease_ms:
+        if heard.beat is None:
             raise DrainRefusedError(
-                f"{heard.worker} is a stock worker or one of another release, and cannot be drained: stop its process "
-                "with SIGTERM, upon which it hands back what it does."
+                f"{heard.worker} is a worker of another release, and cannot be drained: stop its process with SIGTERM, "
+                "and it hands its jobs back."
             )
     await _tell(redis, keys, [heard.worker for heard in workers])
 

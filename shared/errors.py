@@ -45,10 +45,6 @@ class WorkersUnavailableError(ReckonerError):
     """The workers did not start, or have ended."""
 
 
-class StockWorkersError(ReckonerError):
-    """Stock arq workers (release 0.1.0) run here or crashed in the last hour: stop them, or start with --drain-old."""
-
-
 class SourceError(ReckonerError):
     """A file cannot be read, or does not hold what it should."""
 
@@ -142,7 +138,7 @@ class WorkerUnknownError(ReckonerError):
 
 
 class DrainRefusedError(ReckonerError):
-    """This worker cannot be drained: stop its process with SIGTERM, upon which it hands back what it does."""
+    """This worker cannot be drained: stop its process with SIGTERM, and it hands its jobs back."""
 
 
 class ItemUnknownError(ReckonerError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.errors import WireError
-from shared.wire import PLAN, SPEC, BlockSpec, FitSpec, Lane, Plan, QuestionSpec, Spec, UserSpec
+from shared.wire import PLAN, SPEC, BlockSpec, Lane, Plan, QuestionSpec, Spec, UserSpec
 
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("split", "run", "reduce")
@@ -62,9 +62,7 @@ class DamagedFlowError(WireError):
         self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
 
 
-def _lane(lane: str, spec: Spec) -> Lane:
-    # A flow that was made before there were lanes has none; the scripts see it in the same way.
-    lane = lane or ("batch" if isinstance(spec, BlockSpec | FitSpec) else "click")
+def _lane(lane: str) -> Lane:
     match lane:
         case "click" | "batch":
             return lane
@@ -121,7 +119,7 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
             join=field("join").decode(),
             run=field("run").decode(),
             block=whole_number(field("block")) if isinstance(spec, BlockSpec) else None,
-            lane=_lane(field("lane").decode(), spec),
+            lane=_lane(field("lane").decode()),
             created_ms=whole_number(field("created")),
             ended_ms=whole_number(field("ended")) if b"ended" in fields else None,
             reason=field("reason").decode(),

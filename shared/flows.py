@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from shared.errors import QueueFullError, WireError
 from shared.flow_state import UNREADABLE, DamagedFlowError, Flow, State, decode_flow, unreadable, whole_number
 from shared.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
-from shared.redis.keys import Keys, job_key, tries_key
+from shared.redis.keys import Keys, job_key
 from shared.redis.refusals import Refusals, is_wrong_type
 from shared.redis.scripts import Lease, Value, ask, call
 from shared.wire import (
@@ -32,7 +32,6 @@ UNFINISHED_LIFE_MS = 7 * 86_400_000
 ENDED_LIFE_MS = 3_600_000
 LONGEST_LOOK_MS = 600_000
 MAX_REWORK = 5
-TRIES_LIFE_S = 88_400
 SLICE = 500
 # A script that creates more flows than this would hold up the server for longer than some 5 ms.
 FLOWS_AT_ONCE = 150
@@ -189,7 +188,9 @@ class Flows:
         answer: bytes = await call(self._redis, "partial", names, arguments, lease)
         return answer.decode()
 
-    async def rework(self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int]) -> str:
+    async def rework(
+        self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int], lease: Lease | None = None
+    ) -> str:
         """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
 
         Returns:
@@ -202,7 +203,7 @@ class Flows:
             task = Chunk(flow.id, index, flow.round + 1)
             names.append(job_key(task.job_id))
             arguments += [index, task.job_id, encode_job(task)]
-        answer: bytes = await call(self._redis, "rework", names, arguments)
+        answer: bytes = await call(self._redis, "rework", names, arguments, lease, ends_job=False)
         return answer.decode()
 
     async def finish(
@@ -269,10 +270,10 @@ class Flows:
                 raise
             return 0
 
-    async def fail_damaged(self, damage: DamagedFlowError) -> None:
+    async def fail_damaged(self, damage: DamagedFlowError, lease: Lease | None = None) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
         flow = await self._set_aside(damage)
-        await self._end(flow, "failed", ("", ""), flow.reason)
+        await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
 
     async def _set_aside(self, damage: DamagedFlowError) -> Flow:
         """Set the bytes aside that cannot be read, before an end overwrites some of them; returns what is to end."""
@@ -308,14 +309,3 @@ class Flows:
         else:
             for index in range(flow.tasks):
                 yield Chunk(flow.id, index, flow.round), str(index)
-
-    async def hand_back(self, job_id: str) -> None:
-        """Take one start of a job back: it ended for no fault of the job's."""
-        await call(self._redis, "hand_back", [tries_key(job_id)])
-
-    async def take_again(self, job_id: str) -> None:
-        """Count a start that was taken back, as arq counts one."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.incr(tries_key(job_id))
-            pipe.expire(tries_key(job_id), TRIES_LIFE_S)
-            await pipe.execute()

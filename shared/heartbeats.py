@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from shared.redis.keys import Keys
 
-# How long a worker without leases may be silent, which is a stock worker or one of release 0.1.0.
+# How long a worker may be silent whose beat cannot be read.
 PATIENCE_MS = 5_000
 # What a worker has said is kept for so much longer than it may be silent.
 KEPT_MS = 10_000
@@ -32,7 +32,7 @@ class Heard:
     @property
     def patience_ms(self) -> int:
         """How long it may be silent: as long as its leases last."""
-        return (self.beat.lease_ms if self.beat else 0) or PATIENCE_MS
+        return self.beat.lease_ms if self.beat else PATIENCE_MS
 
     @property
     def silent(self) -> bool:
@@ -71,9 +71,7 @@ class Heartbeats:
     async def say(self, beat: Beat) -> None:
         """Write a worker's beat."""
         names = [self._keys.workers, self._keys.beat(beat.worker)]
-        await call(
-            self._redis, "beat", names, [beat.worker, BEAT.encode(beat), (beat.lease_ms or PATIENCE_MS) + KEPT_MS]
-        )
+        await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat), beat.lease_ms + KEPT_MS])
 
     async def stop(self, worker: str) -> None:
         """Take a worker away that has ended in good order."""

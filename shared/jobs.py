@@ -115,7 +115,7 @@ def arq_serializer(value: dict[str, Any]) -> bytes:
 def arq_deserializer(data: bytes) -> dict[str, Any]:
     """What arq calls instead of unpickling: a known task, or a call of `refuse` with the bytes and the reason.
 
-    It never raises, since stock arq keeps a job whose body raises only as a log line.
+    It never raises, since arq keeps a job whose body raises only as a log line.
     """
     try:
         body = _job_decoder.decode(data)

@@ -15,7 +15,7 @@ from shared.errors import NothingFittedError, WireError
 from shared.flows import SLICE
 from shared.redis.connections import is_forbidden
 from shared.redis.refusals import Refusals
-from shared.redis.scripts import Value, ask, call
+from shared.redis.scripts import Lease, Value, ask, call
 from shared.wire import BASKET, RECORD, RESULT, BasketResult, Id, Options, Record, Result
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Results:
         [data] = await ask(self._redis, "MGET", key)
         return data if isinstance(data, bytes) else None
 
-    async def adopt(self, flow_id: str, round_: int, record: Record) -> bool:
+    async def adopt(self, flow_id: str, round_: int, record: Record, lease: Lease | None = None) -> bool:
         """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
 
         A fit moves pointers once, however often its reduce is delivered. Its titles are written before.
@@ -171,7 +171,7 @@ class Results:
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
         arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
         arguments.append(record.snapshot)
-        return bool(await call(self._redis, "adopt", names, arguments))
+        return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
     async def has_titles(self, snapshot: str) -> bool:
         """Whether a snapshot's titles are there and whole: they are once a pointer names their snapshot."""

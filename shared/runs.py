@@ -14,7 +14,7 @@ from shared.flows import CANCELLED, ENDED_LIFE_MS, FLOWS_AT_ONCE, LONGEST_LOOK_M
 from shared.jobs import Finish, Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.refusals import is_wrong_type
-from shared.redis.scripts import Value, ask, call
+from shared.redis.scripts import Lease, Value, ask, call
 from shared.results import UNNAMED_LIFE_MS, Results
 from shared.wire import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
 
@@ -171,7 +171,7 @@ class Runs:
             cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
             yield page
 
-    async def flip(self, run: Run) -> Literal["flipped", "superseded", "late", "lost"]:
+    async def flip(self, run: Run, lease: Lease | None = None) -> Literal["flipped", "superseded", "late", "lost"]:
         """Make the run's generation the current one, unless the pointer has moved since the run began.
 
         Returns:
@@ -183,21 +183,27 @@ class Runs:
         names = [self.keys.run(run.id), *self.keys.pointers]
         arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
         arguments.append(run.round)
-        answer: bytes = await call(self._redis, "flip", names, arguments)
+        answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 
-    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest) -> bool:
+    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease | None = None) -> bool:
         """End a run, from the state and round in which it was read. False when it had gone on."""
-        return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest)
+        return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest, lease)
 
     async def _close(
-        self, run_id: str, generation: str, expected: tuple[str, str], outcome: RunOutcome, manifest: Manifest
+        self,
+        run_id: str,
+        generation: str,
+        expected: tuple[str, str],
+        outcome: RunOutcome,
+        manifest: Manifest,
+        lease: Lease | None,
     ) -> bool:
         keys = self.keys
         names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live]
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
         arguments += [ENDED_LIFE_MS, keys.events(run_id), generation]
-        return bool(await call(self._redis, "close", names, arguments))
+        return bool(await call(self._redis, "close", names, arguments, lease))
 
     async def curtail(self, run: Run) -> tuple[bool, list[str]]:
         """Let a run begin no more blocks, so that it is judged when those under way have ended, and does not pass.
@@ -215,10 +221,10 @@ class Runs:
         """Whether the run has made its generation the current one."""
         return bool(await ask(self._redis, "HEXISTS", self.keys.run(run_id), "flipped"))
 
-    async def fail_damaged(self, damage: DamagedRunError) -> None:
+    async def fail_damaged(self, damage: DamagedRunError, lease: Lease | None = None) -> None:
         """End a run whose state cannot be read, or the next run of its generation would join it."""
         manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
-        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest)
+        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, lease)
 
     async def tend(self, run: Run) -> int:
         """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.

@@ -89,10 +89,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     block_size: Annotated[
         int, Meta(description="How many users one job of a run computes.", ge=1, le=MOST_BLOCK_USERS)
     ] = 500
-    engine: Annotated[
-        bool,
-        Meta(description="Whether the engine takes jobs from queues of its own; if not, stock arq workers from one."),
-    ] = True
     lease_s: Annotated[
         float,
         Meta(

@@ -267,10 +267,8 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     memory_bytes: Count
     """What its process holds in memory: resident now, or the most it ever was where only that can be known."""
     jobs: Annotated[list[Running], Meta(max_length=1000)]
-    lease_ms: Count = 0
-    """After how long without a sign of it others take over what it runs; 0 where there are no leases, as on a stock
-    worker.
-    """
+    lease_ms: Annotated[int, Meta(ge=1, le=2**53)]
+    """After how long without a sign of it others take over what it runs."""
     draining: bool = False
     """Whether it claims nothing any more, and ends when it has done what it runs."""
 

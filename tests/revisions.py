@@ -26,18 +26,13 @@ def check_out(revision: str, directory: Path) -> Path:
 class Side:
     """The workers and the command line of one revision."""
 
-    def __init__(self, system: System, root: Path, *options: str) -> None:
-        self._system, self._root, self._options = system, root, options
+    def __init__(self, system: System, root: Path) -> None:
+        self._system, self._root = system, root
         self.commands = CommandLine(root, redis_url=system.server.url, home=system.home, first_look_s=0.2)
-
-    @property
-    def has_engine(self) -> bool:
-        """Whether its workers are those of the engine."""
-        return (self._root / "workers" / "engine").is_dir()
 
     def start(self) -> Workers:
         """Start one worker."""
-        return self._system.start_workers(program=("-m", "workers", *self._options), root=self._root)
+        return self._system.start_workers(root=self._root)
 
     async def say(self, *arguments: str) -> list[Any]:
         """What a command prints, which has to succeed and to have nothing to complain of."""

@@ -103,7 +103,7 @@ class System:
         self._inherited["PYTHONPATH"] = str(ROOT)
         self._given = {"home": home, **settings}
         self.settings: Settings = load_settings(self.environ())
-        self.keys = Keys(self.settings.prefix, self.settings.engine)
+        self.keys = Keys(self.settings.prefix)
         self.store = open_store(self.settings.store_location)
         self.log = home / "workers.log"
         self._workers: list[Workers] = []
@@ -152,10 +152,7 @@ class System:
     async def reckoner(self) -> AsyncIterator[Reckoner]:
         """A client."""
         settings = self.settings
-        client = Reckoner(
-            self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s, engine=settings.engine
-        )
-        async with client:
+        async with Reckoner(self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s) as client:
             yield client
 
     def flows(self, redis: ArqRedis) -> Flows:

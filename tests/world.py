@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 from arq import ArqRedis
-from arq.worker import Retry, Worker
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -21,7 +20,7 @@ from shared.flows import Flows, fresh_id
 from shared.jobs import Reduce, Split, arq_deserializer
 from shared.model_config import ModelConfig, model_id
 from shared.models import open_model, write_model
-from shared.redis.keys import Keys, job_key, tries_key
+from shared.redis.keys import Keys, in_progress_key, job_key, tries_key
 from shared.redis.scripts import Lease, ask
 from shared.results import Results, generation_id
 from shared.settings import Settings
@@ -30,9 +29,12 @@ from shared.store import DirectoryStore
 from shared.wire import BASKET, RESULT, BasketResult, FitSpec, Options, Plan, Record, Result, ScoredItem
 from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows
+from workers.engine.outcomes import NotNowError
 from workers.settings import build_engine
 
 if TYPE_CHECKING:
+    from arq.worker import Worker
+
     from workers.runtime import Runtime
 
 USERS = sorted(["Ada", "user:1", "user 2", "usér", "with an empty history", "ユーザー"])
@@ -174,8 +176,6 @@ class Hand:
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
         self.redis = redis
-        self.leased = False
-        """Whether it delivers as the engine does, under a lease; one that is lost by the time that the job ends."""
         self._claimed_from: dict[str, str] = {}
 
     def close(self) -> None:
@@ -193,11 +193,22 @@ class Hand:
         lanes = [await ask(self.redis, "ZRANGE", queue, 0, -1) for queue in self.runtime.keys.lanes]
         return [member.decode() for members in lanes for member in members]
 
-    async def run(self, name: str, arguments: Any, job_id: str, tries: int = 1) -> None:
-        """Run the body of a task, as a worker does that then forgets to finish the job."""
-        ctx = {"runtime": self.runtime, "job_id": job_id, "job_try": tries}
-        if self.leased:
-            ctx["lease"] = Lease(job_id, await self._queue_of(job_id), "lost", 0, lambda: False)
+    async def claim(self, job_id: str) -> Lease:
+        """Take a job over, from whoever held it before."""
+        token = fresh_id()
+        await ask(self.redis, "SET", in_progress_key(job_id), token, "EX", 88_400)
+        return Lease(job_id, await self._queue_of(job_id), token, 0, lambda: False)
+
+    async def run(
+        self, name: str, arguments: Any, job_id: str, tries: int = 1, meanwhile: Callable[[], Any] | None = None
+    ) -> None:
+        """Claim a job and run the body of its task, as a worker does that then forgets to settle it.
+
+        What is to happen `meanwhile` happens before it writes anything.
+        """
+        ctx = {"runtime": self.runtime, "job_id": job_id, "job_try": tries, "lease": await self.claim(job_id)}
+        if meanwhile is not None:
+            await meanwhile()
         await self.worker.functions[name].coroutine(ctx, *arguments)
 
     async def _queue_of(self, job_id: str) -> str:
@@ -208,29 +219,25 @@ class Hand:
         return self._claimed_from.get(job_id, self.runtime.keys.click)
 
     async def deliver(self, job_id: str) -> str:
-        """Take a job from the queue as arq does: count its start, run it, and remove it unless it is to be retried.
+        """Take a job from the queue as the engine does: run it, and remove it unless it is to be tried again.
 
         Returns:
             The function that ran; empty when there was none to run.
         """
         keys = self.runtime.keys
         data = await ask(self.redis, "GET", job_key(job_id))
-        tries = await ask(self.redis, "INCR", tries_key(job_id))
-        await ask(self.redis, "EXPIRE", tries_key(job_id), 88_400)
+        tries = await ask(self.redis, "GET", tries_key(job_id)) or b"0"
         ran: str = ""
         if data is not None:
             body = arq_deserializer(data)
             ran = str(body["f"])
             try:
-                await self.run(ran, body["a"], job_id, tries)
-            except Retry:
-                return ran
-            except ResponseError:
-                if not self.leased:
-                    raise
+                await self.run(ran, body["a"], job_id, (int(tries) if tries.isdigit() else 0) + 1)
+            except (NotNowError, ResponseError):
                 # The engine tries it again.
+                await ask(self.redis, "DEL", in_progress_key(job_id))
                 return ran
-        await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id))
+        await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id), in_progress_key(job_id))
         for queue in keys.lanes:
             await ask(self.redis, "ZREM", queue, job_id)
         return ran

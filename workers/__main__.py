@@ -44,9 +44,6 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", help="how many batch kernels a process runs at a time")
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")
     parser.add_argument("--heard", action="store_true", help="only say whether a worker of this host is heard of")
-    parser.add_argument(
-        "--drain-old", action="store_true", help="start beside stock arq workers, as those of 0.1.0, and take over"
-    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tell", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -96,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
         return work(settings)
     from workers.supervisor import Supervisor
 
-    Supervisor(settings, options.processes, drain_old=options.drain_old, teller=teller).run()
+    Supervisor(settings, options.processes, teller=teller).run()
     return 0
 
 

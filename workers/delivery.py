@@ -7,23 +7,20 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import structlog
-from arq.worker import Retry
 
 from shared.errors import ReckonerError
 from shared.flow_state import DamagedFlowError, Flow
 from shared.jobs import Chunk, FlowTask, Reduce, Split
 from shared.redis.connections import is_server_trouble
 from shared.redis.keys import job_key
-from shared.redis.scripts import Lease
+from shared.redis.scripts import Lease, LeaseLostError
 from workers.engine.outcomes import NotNowError
 from workers.runtime import Runtime
 
 MAX_TRIES = 3
 SPENT = f"its worker died {MAX_TRIES} times"
-# How long a task goes on trying to hand its try back to a Redis that is away.
-HAND_BACK_S = 10.0
 
-Body = Callable[[Runtime, Flow, Any, Lease | None], Awaitable[None]]
+Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]
 T = TypeVar("T")
 ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
@@ -49,8 +46,8 @@ class Delivery:
         self.runtime: Runtime = ctx["runtime"]
         self.job_id = job_id
         self.tries: int = ctx["job_try"]
-        self.lease: Lease | None = ctx.get("lease")
-        """The engine's hold on the job; None on a stock worker."""
+        self.lease: Lease = ctx["lease"]
+        """The engine's hold on the job."""
 
     @property
     def spent(self) -> bool:
@@ -59,43 +56,16 @@ class Delivery:
 
     @property
     def _comes_again(self) -> bool:
-        """Whether the job is tried again if it raises now; a stock worker would drop it."""
-        return self.lease is not None and self.tries < MAX_TRIES
+        """Whether the job is tried again if it raises now."""
+        return self.tries < MAX_TRIES
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work. What ends it for no fault of the job's is left to the engine; a stock worker is helped here."""
+        """Do the work. What ends it for no fault of the job's is left to the engine."""
         self.runtime.running[self.job_id] = time.time_ns() // 1_000_000
         try:
-            await (work() if self.lease else self._run_on_stock(work))
+            await work()
         finally:
             self.runtime.running.pop(self.job_id, None)
-
-    async def _run_on_stock(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work as the engine would: a delivery that ends for no fault of the job's is no try and comes again."""
-        try:
-            await work()
-        except asyncio.CancelledError:
-            # A deadline of our own comes before arq's, so this is a SIGTERM.
-            await asyncio.shield(self._give_back())
-            raise
-        except Exception as error:
-            if not isinstance(error, NotNowError) and not is_server_trouble(error):
-                raise
-            await self._give_back()
-            # Without a delay: a delay is a write that a full Redis refuses, and that refusal ends the worker.
-            raise Retry from error
-
-    async def _give_back(self) -> None:
-        """Take this start back from those that a stock worker has counted."""
-        until = time.monotonic() + HAND_BACK_S
-        while True:
-            try:
-                return await self.runtime.flows.hand_back(self.job_id)
-            except Exception as error:
-                if not is_server_trouble(error) or time.monotonic() > until:
-                    log.warning("a try could not be handed back", job=self.job_id, error=type(error).__name__)
-                    return None
-            await asyncio.sleep(0.2)
 
     async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
         """Do the work in time; returns why it failed for good, None when it did not."""
@@ -106,12 +76,15 @@ class Delivery:
         except (TimeoutError, asyncio.CancelledError) as error:
             if limit.expired():
                 _forget_cancelling()
+                if self.lease.lapsed:
+                    # This process stood still: the time was not the job's, and another worker may have it by now.
+                    raise LeaseLostError from error
                 return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
             if isinstance(error, asyncio.CancelledError) or self._comes_again:
                 raise
             return self._failed(error)
         except Exception as error:
-            if is_server_trouble(error) or isinstance(error, NotNowError):
+            if is_server_trouble(error) or isinstance(error, NotNowError | LeaseLostError):
                 raise
             if self._comes_again and not isinstance(error, ReckonerError):
                 raise
@@ -154,7 +127,7 @@ def _reason(error: Exception) -> str:
 async def _run_flow_task(delivery: Delivery, task: FlowTask, body: Body) -> None:
     turns, lane = delivery.runtime.turns, delivery.runtime.keys.batch
     # What a chunk task loads and opens before it computes can take a while.
-    computes = isinstance(task, Chunk) and delivery.lease and delivery.lease.queue == lane
+    computes = isinstance(task, Chunk) and delivery.lease.queue == lane
     with turns.coming("batch") if computes else nullcontext():
         await _run_wanted(delivery, task, body)
 
@@ -164,7 +137,7 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
     try:
         flow = await _flow_of(delivery, task)
     except DamagedFlowError as damage:
-        return await flows.fail_damaged(damage)
+        return await flows.fail_damaged(damage, lease)
     if flow is None or not await _wanted(delivery, flow, task):
         return None
     if delivery.spent:
@@ -181,9 +154,9 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
 
 async def _flow_of(delivery: Delivery, task: FlowTask) -> Flow | None:
     runtime = delivery.runtime
-    # What was tried before is looked at closely; and without a lease nobody is told that a flow has ended.
-    known = runtime.at_hand.get(task) if delivery.lease and delivery.tries == 1 else None
-    if known and delivery.lease and runtime.keys.lane(known.lane) == delivery.lease.queue:
+    # What was tried before is looked at closely.
+    known = runtime.at_hand.get(task) if delivery.tries == 1 else None
+    if known and runtime.keys.lane(known.lane) == delivery.lease.queue:
         return known
     flow = await runtime.flows.load(task.flow)
     if flow and flow.state == "run":

@@ -31,9 +31,8 @@ class Heartbeat:
     def __init__(self, runtime: Runtime, is_draining: Callable[[], bool] = lambda: False) -> None:
         self._runtime = runtime
         self._is_draining = is_draining
-        lease_s = runtime.settings.lease_s if runtime.settings.engine else 0.0
-        self._lease_ms = int(lease_s * 1000)
-        self.pause_s = min(LONGEST_PAUSE_S, lease_s / BEATS_A_LEASE or LONGEST_PAUSE_S)
+        self._lease_ms = int(runtime.settings.lease_s * 1000)
+        self.pause_s = min(LONGEST_PAUSE_S, runtime.settings.lease_s / BEATS_A_LEASE)
         """How long it waits from beat to beat, in seconds."""
         self._beats = Heartbeats(runtime.redis, runtime.keys)
         self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()

@@ -4,11 +4,9 @@ import asyncio
 import gc
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import structlog
-from arq import Worker
 from redis.exceptions import RedisError
 
 from shared.ownership import own
@@ -18,8 +16,7 @@ from shared.redis.embedded import find_redis
 from shared.redis.pools import PatientPool
 from shared.settings import Settings
 from shared.store import open_store
-from workers.engine.worker import EngineWorker
-from workers.settings import build_engine, build_worker, connect_waiting, connect_worker
+from workers.settings import build_engine, connect_waiting, connect_worker
 from workers.supervisor import DRAINED
 
 if TYPE_CHECKING:
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import ConnectionPool
 
-# How long a stock worker that was told to claim nothing more may still be starting jobs that it has claimed.
-SETTLE_S = 0.1
-LOOK_S = 0.1
 # How often a worker looks where the embedded server is.
 FOLLOW_S = 0.5
 # How long the event loop waits for a thread that runs Python; 5 ms unless set.
@@ -59,14 +53,9 @@ async def _work(settings: Settings) -> int:
     redis = connect_worker(settings, url)
     await check(redis)
     await own(redis, settings, store)
-    if settings.engine:
-        waiting = connect_waiting(url)
-        worker: Worker = build_engine(settings, redis, waiting, store)
-        pools = [redis.connection_pool, waiting.connection_pool]
-    else:
-        pools = []
-        worker = build_worker(settings, redis, store)
-    following = asyncio.create_task(_follow(settings, url, pools))
+    waiting = connect_waiting(url)
+    worker = build_engine(settings, redis, waiting, store)
+    following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))
     _hold_nothing_up()
     told, again = asyncio.Event(), asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -74,13 +63,9 @@ async def _work(settings: Settings) -> int:
     running = asyncio.create_task(worker.async_run())
     await _first(running, told)
     try:
-        if isinstance(worker, EngineWorker):
-            worker.stop(settings.stop_s)
-            await _first(running, again)
-            worker.stop(0.0)
-        else:
-            await _wind_down(worker, settings.stop_s, again)
-            running.cancel()
+        worker.stop(settings.stop_s)
+        await _first(running, again)
+        worker.stop(0.0)
         await asyncio.wait([running])
         if not running.cancelled():
             running.result()
@@ -91,13 +76,13 @@ async def _work(settings: Settings) -> int:
         raise unavailable(redis, error) from error
     finally:
         following.cancel()
-    return DRAINED if isinstance(worker, EngineWorker) and worker.drained else 0
+    return DRAINED if worker.drained else 0
 
 
 async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]") -> None:
-    """Go to where the embedded server is: each time it is started it has another socket. (A stock worker just ends.)"""
+    """Go to where the embedded server is: each time it is started it has another socket."""
     directory = settings.home_path.absolute() / "redis"
-    while pools and not settings.redis_url:
+    while not settings.redis_url:
         await asyncio.sleep(FOLLOW_S)
         address = read_address(directory)
         if address is None or address.state != "ready" or address.url == url:
@@ -121,24 +106,3 @@ async def _first(running: "asyncio.Task[None]", told: asyncio.Event) -> None:
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-
-
-async def _wind_down(worker: Worker, grace_s: float, at_once: asyncio.Event) -> None:
-    """Let a stock worker claim nothing more, and cancel what still runs after a while, upon which it is handed back.
-
-    It is the tasks that are cancelled, once each, and never what arq does before and after them: that would leave a
-    claim behind, or a try that nobody hands back.
-    """
-    worker.allow_pick_jobs = False
-    await asyncio.sleep(SETTLE_S)
-    until = time.monotonic() + grace_s
-    cancelled = set[asyncio.Task[object]]()
-    while jobs := [job for job in worker.tasks.values() if not job.done()]:
-        if at_once.is_set() or time.monotonic() > until:
-            late = set(worker.job_tasks.values()) - cancelled
-            for task in late:
-                task.cancel()
-            cancelled |= late
-        await asyncio.wait(jobs, timeout=LOOK_S)
-    if cancelled:
-        log.info("jobs were handed back", count=len(cancelled))

@@ -1,4 +1,4 @@
-"""What the engine is told, or a stock arq worker: our tasks, our wire format, and nothing of it kept or pickled."""
+"""What the engine is told: our tasks, our wire format, and nothing of it kept or pickled."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import structlog
-from arq import ArqRedis, Worker, cron
+from arq import ArqRedis, cron
 from arq.cron import CronJob
 
 from shared.cancelling import end
@@ -26,7 +26,6 @@ from workers.engine.worker import EngineWorker
 from workers.forgetting import Forgetting
 from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
-from workers.old_queue import drain_old
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
@@ -37,7 +36,6 @@ from workers.turns import Turns
 log = structlog.get_logger()
 
 MAX_JOBS = 10
-POLL_DELAY_S = 0.01
 
 
 def connect_worker(settings: Settings, url: str) -> ArqRedis:
@@ -45,10 +43,10 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
     return connect(
         url,
         client_name="reckoner-worker",
-        queue_name=Keys(settings.prefix, settings.engine).batch,
+        queue_name=Keys(settings.prefix).batch,
         job_serializer=arq_serializer,
         job_deserializer=arq_deserializer,
-        kind=EngineRedis if settings.engine else ArqRedis,
+        kind=EngineRedis,
     )
 
 
@@ -65,17 +63,9 @@ def _ticks(settings: Settings) -> list[CronJob]:
     return [cron(night, name=Night.name, run_at_startup=True)] if settings.nightly else []
 
 
-def build_worker(settings: Settings, redis: ArqRedis, store: Store) -> Worker:
-    """A stock arq worker that runs our tasks and heeds no signals; call it where its event loop runs."""
-    runtime = _runtime(settings, redis, store)
-    worker = Worker(queue_name=runtime.keys.stock, poll_delay=POLL_DELAY_S, **_options(runtime))
-    worker.in_progress_timeout_s = settings.task_deadline_s * 2
-    return worker
-
-
 def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store) -> EngineWorker:
     """A worker of the engine that runs our tasks and heeds no signals; call it where its event loop runs."""
-    runtime = _runtime(settings, redis, store)
+    runtime = build_runtime(settings, redis, store)
     keys = runtime.keys
     # A click's tasks take less time than another worker needs to come for some of them.
     place = Place(keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
@@ -84,15 +74,16 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
         waiting=waiting,
         lease_s=settings.lease_s,
         wants=lambda lane: runtime.turns.room("batch") if place.shared[lane] else MAX_JOBS,
-        **_options(runtime),
+        **worker_options(runtime),
     )
     runtime.turns.on_room = worker.look_again
     worker.ctx["is_draining"] = lambda: worker.stopping
     return worker
 
 
-def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
-    keys, threads = Keys(settings.prefix, settings.engine), Threads(settings.threads)
+def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
+    """What every task of a worker is handed."""
+    keys, threads = Keys(settings.prefix), Threads(settings.threads)
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
@@ -109,8 +100,8 @@ def _runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
     )
 
 
-def _options(runtime: Runtime) -> dict[str, Any]:
-    """What every worker of ours is told."""
+def worker_options(runtime: Runtime) -> dict[str, Any]:
+    """What an arq worker is told that runs our tasks."""
     return {
         "functions": arq_functions(),
         "cron_jobs": _ticks(runtime.settings),
@@ -118,7 +109,7 @@ def _options(runtime: Runtime) -> dict[str, Any]:
         "on_startup": _start_background,
         "on_shutdown": _stop_background,
         "max_jobs": MAX_JOBS,
-        # The task's own deadline comes first, then arq's, then the end of a stock worker's claim: 15, 20 and 30 s.
+        # The task's own deadline comes first, then arq's: 15 and 20 s.
         "job_timeout": runtime.settings.task_deadline_s * 4 / 3,
         "keep_result": 0,
         # arq drops a job that used up its tries without a word; ours end as dead letters, so arq must never count.
@@ -133,13 +124,10 @@ def _options(runtime: Runtime) -> dict[str, Any]:
 
 async def _start_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
-    # Before the first job is claimed: what arq cannot read ends a worker, and the next one.
+    # Before the first job is claimed.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
-    if runtime.settings.engine:
-        # Before the first job is claimed, so that those that have waited longer come before it.
-        await drain_old(runtime.redis, runtime.keys)
-    ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx.get("is_draining", lambda: False))
+    ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
     upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run()
     ctx["background"] = [asyncio.create_task(work) for work in upkeep]

@@ -14,12 +14,10 @@ from shared.interpreter import module_command
 from shared.ownership import own
 from shared.redis.connections import check, connect
 from shared.redis.embedded import find_redis
-from shared.redis.keys import Keys
 from shared.settings import Settings
 from shared.starting import Teller
 from shared.stopping import supervisor_patience_s
 from shared.store import Store, open_store
-from workers.old_queue import require_no_stock_workers
 
 log = structlog.get_logger()
 
@@ -54,11 +52,9 @@ class Supervisor:
         settings: Settings,
         processes: int,
         command: Sequence[str] | None = None,
-        drain_old: bool = False,
         teller: Teller | None = None,
     ) -> None:
         self._settings = settings
-        self._drain_old = drain_old
         self._teller = teller or Teller(None)
         self._command = [*(command or module_command("workers", "--child", "--parent", str(os.getpid())))]
         self._passed = [] if self._teller.descriptor is None else [self._teller.descriptor]
@@ -71,7 +67,7 @@ class Supervisor:
         """Run until SIGINT or SIGTERM, then stop all workers and wait for them; after another one they stop at once.
 
         Raises:
-            ReckonerError: Redis or the store cannot be used, or stock workers run there; no worker was started then.
+            ReckonerError: Redis or the store cannot be used; no worker was started then.
         """
         store = open_store(self._settings.store_location)
         asyncio.run(self._check(store))
@@ -89,8 +85,6 @@ class Supervisor:
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
             await own(redis, self._settings, store)
-            if self._settings.engine and not self._drain_old:
-                await require_no_stock_workers(redis, Keys(self._settings.prefix))
 
     def _stop(self, signum: int, frame: object) -> None:
         if self._stopping:

@@ -1,4 +1,4 @@
-"""The sweeper: any worker, under a lock, mends what unfinished flows and runs miss, and empties the old queue."""
+"""The sweeper: any worker, under a lock, mends what unfinished flows and runs miss."""
 
 import asyncio
 import os
@@ -12,7 +12,6 @@ from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 from shared.redis.scripts import ask, call
 from shared.runs import DamagedRunError
-from workers.old_queue import drain_old
 from workers.runtime import Runtime
 from workers.upkeep import again_and_again
 
@@ -41,14 +40,11 @@ class Sweeper:
             return 0
         try:
             # In one round trip and in this order: what is no sorted set is set aside before the live are read.
-            _, moved, now_ms, live = await asyncio.gather(
+            _, now_ms, live = await asyncio.gather(
                 self._runtime.flows.refusals.wrong_types(keys.types),
-                self._drain_old(),
                 self._runtime.now_ms(),
                 ask(redis, "ZRANGE", keys.live, 0, AT_ONCE - 1, "WITHSCORES"),
             )
-            if moved:
-                log.info("jobs were moved from the queue of stock workers", jobs=moved)
             places = zip(live[::2], live[1::2], strict=True)
             made = await self._look_at([member for member, due in places if float(due) <= now_ms])
         finally:
@@ -56,9 +52,6 @@ class Sweeper:
         if made:
             log.info("lost jobs were created again", jobs=made)
         return made
-
-    async def _drain_old(self) -> int:
-        return await drain_old(self._runtime.redis, self._runtime.keys) if self._runtime.settings.engine else 0
 
     async def _look_at(self, due: Sequence[bytes]) -> int:
         flows, runs = dict[str, bytes](), dict[str, bytes]()

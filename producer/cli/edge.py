@@ -85,7 +85,6 @@ def connect(settings: "Settings") -> "Reckoner":
         prefix=settings.prefix,
         first_look_s=settings.first_look_s,
         max_queued=settings.max_queued,
-        engine=settings.engine,
     )
 
 

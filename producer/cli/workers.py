@@ -31,9 +31,6 @@ def register(app: typer.Typer) -> None:
 def worker(
     processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="How many worker processes.")] = 1,
     threads: Threads = None,
-    drain_old: Annotated[
-        bool, typer.Option("--drain-old", help="Start beside stock arq workers, as those of 0.1.0, and take over.")
-    ] = False,
 ) -> None:
     """Run worker processes until Ctrl-C.
 
@@ -46,7 +43,6 @@ def worker(
 
     # The supervisor takes this process over, so that signals reach it and nothing of the command line stays in memory.
     options = [] if threads is None else ["--threads", str(threads)]
-    options += ["--drain-old"] if drain_old else []
     command = module_command("workers", "--processes", str(processes), *options)
     os.execv(command[0], command)  # noqa: S606
 

@@ -57,7 +57,7 @@ class Site:
     @property
     def keys(self) -> Keys:
         """The keys under the prefix."""
-        return Keys(self.settings.prefix, self.settings.engine)
+        return Keys(self.settings.prefix)
 
     @property
     def results(self) -> Results:

@@ -8,11 +8,9 @@
 | `p:queue:LANE:leases` | sorted set, job by deadline | claim, renew, settle, unheld | for ever, empty when idle |
 | `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
 | `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |
-| `p:queue` | sorted set, job by place | creators of jobs for stock workers; drain_old | for ever, empty when idle |
-| `p:queue:health-check` | string | a stock arq worker | an hour |
 | `arq:job:ID` | string, the body | creators of jobs | seven days |
-| `arq:in-progress:ID` | string, the token of the claim | claim; a stock worker | a day after the last renewal |
-| `arq:retry:ID` | string, starts without a good end | claim, settle; a stock worker | a day |
+| `arq:in-progress:ID` | string, the token of the claim | claim | a day after the last renewal |
+| `arq:retry:ID` | string, starts without a good end | claim, settle | a day |
 | `p:live` | sorted set, `flow:ID` or `run:ID` by next look | the flow's and run's scripts | for ever, empty when idle |
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
@@ -46,7 +44,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from arq.constants import health_check_key_suffix, in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 
 from shared.wire import Lane
 
@@ -99,10 +97,9 @@ def basket_hash(items: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys under one prefix; without the `engine` both lanes are the one queue of stock arq workers."""
+    """The keys under one prefix."""
 
     prefix: str
-    engine: bool = True
 
     def _name(self, *parts: str) -> str:
         return ":".join((self.prefix, *parts))
@@ -110,12 +107,12 @@ class Keys:
     @property
     def click(self) -> str:
         """The queue of what somebody waits for."""
-        return self._name("queue", "click") if self.engine else self.stock
+        return self._name("queue", "click")
 
     @property
     def batch(self) -> str:
         """The queue of all else."""
-        return self._name("queue", "batch") if self.engine else self.stock
+        return self._name("queue", "batch")
 
     @property
     def lanes(self) -> tuple[str, str]:
@@ -125,16 +122,6 @@ class Keys:
     def lane(self, lane: Lane) -> str:
         """The queue of a lane."""
         return self.click if lane == "click" else self.batch
-
-    @property
-    def stock(self) -> str:
-        """The queue of stock arq workers, and of releases that had no others."""
-        return self._name("queue")
-
-    @property
-    def stock_health(self) -> str:
-        """What a stock arq worker writes, and the last one to close removes."""
-        return self.stock + health_check_key_suffix
 
     @property
     def live(self) -> str:
@@ -286,7 +273,7 @@ class Keys:
     @property
     def types(self) -> dict[str, str]:
         """The types of the keys that all flows and runs share."""
-        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.stock, self.live, self.workers), "zset")
+        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         strings = (*map(paused_key, self.lanes), self.sweeper, self.forgetting, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}

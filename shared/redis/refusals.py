@@ -52,7 +52,7 @@ class Refusals:
         return removed
 
     async def foreign_jobs(self) -> int:
-        """Set aside what would end a stock worker that meets it in the queue, and the next one; returns how much.
+        """Set aside what no job can be, before a worker meets it in the queue; returns how much.
 
         That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type. It looks
         at the head of a queue, which is all that a worker can meet for a while.

@@ -15,7 +15,7 @@ import pytest
 from shared.redis.scripts import ask
 from shared.wire import UserSpec
 from tests.revisions import Side, check_out
-from tests.system import ROOT, System, eventually, synthetic_pairs
+from tests.system import ROOT, System, synthetic_pairs
 
 pytestmark = pytest.mark.upgrade
 
@@ -130,16 +130,10 @@ class Pair:
             assert status["dead"] == self._letters
 
     async def nothing_left(self) -> None:
-        """When all is done nothing is under way, also in the queue of stock workers, and nothing was refused."""
+        """When all is done nothing is under way, and nothing was refused."""
         await self.system.idle()
-        keys = self.system.keys
         async with self.system.reckoner() as reckoner:
-
-            async def old_queue_is_empty() -> bool:
-                return not await ask(reckoner.redis, "EXISTS", keys.stock)
-
-            await eventually(old_queue_is_empty)
-            assert not await ask(reckoner.redis, "EXISTS", keys.refused)
+            assert not await ask(reckoner.redis, "EXISTS", self.system.keys.refused)
         assert await self.system.keys_for_ever() <= await self.system.keys_that_may_stay()
         assert "Traceback" not in self.system.log.read_text()
 
@@ -149,7 +143,7 @@ async def test_another_revision_works_beside_this_one(tmp_path: Path) -> None:
     root = check_out(REVISION, tmp_path / "änother revision")
     async with System(tmp_path / "a höme", **SETTINGS) as system:
         system.import_pairs(synthetic_pairs())
-        pair = Pair(system, Side(system, root), Side(system, ROOT, "--drain-old"))
+        pair = Pair(system, Side(system, root), Side(system, ROOT))
         there, here = pair.sides
 
         theirs = there.start()
@@ -157,9 +151,6 @@ async def test_another_revision_works_beside_this_one(tmp_path: Path) -> None:
         await pair.fit()
         await pair.ask()
         await pair.fail()
-        if not there.has_engine:
-            refused = await asyncio.to_thread(here.commands.run, "worker")
-            assert (refused.code, "--drain-old" in refused.err) == (1, True)
 
         ours = here.start()
         await pair.workers(2)

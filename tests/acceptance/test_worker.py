@@ -107,7 +107,7 @@ def test_workers_that_have_not_begun_end_when_their_supervisor_was_killed(
 def test_members_that_no_job_can_have_stop_no_worker(
     environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    """They are set aside and counted before workers start, since a stock worker that meets one ends."""
+    """They are set aside and counted before workers start."""
     keys = Keys(prefix)
     with redis.Redis.from_url(redis_url) as connection:
         connection.zadd(keys.click, {b"\xff\xfe": 1, b"\x80": 2})
@@ -149,21 +149,6 @@ def test_what_cannot_start_says_so_and_ends(
     assert (told.returncode, told.stdout) == (code, "")
     assert sentence in told.stderr
     assert told.stderr.count("\n") == 1
-
-
-def test_beside_stock_workers_the_engine_starts_when_it_is_told_to(
-    environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
-) -> None:
-    """What arq writes for a worker is there while it runs, and an hour longer when it crashed; stock workers start."""
-    with redis.Redis.from_url(redis_url) as connection:
-        connection.set(Keys(prefix).stock_health, "j_complete=0", ex=60)
-    told = run("producer", "worker", environ=environ)
-    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
-    assert "stop them, or start with --drain-old" in told.stderr
-    for arguments, settings in ((["--drain-old"], {}), ([], {"RECKONER_ENGINE": "false"})):
-        log = tmp_path / "log"
-        with started("producer", "worker", *arguments, environ=environ | settings, log=log) as supervisor:
-            wait_until(lambda: beating(redis_url, prefix, children_of(supervisor)), supervisor)
 
 
 def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:

@@ -19,6 +19,7 @@ from shared.redis.embedded import EmbeddedServer
 from tests.benchmarks.bare_jobs import BareJobs, Queue, ardiq, fill_engine, fill_stock
 from tests.benchmarks.environments import NoEnvironmentError, peer_python
 from tests.benchmarks.frame import Measure, Report, Row, Side, at_most, in_turn, machine, times_faster
+from tests.benchmarks.stock_flows import StockSite
 from tests.benchmarks.takeover import Takeover
 from tests.benchmarks.whole_system import Site, clicks, clicks_beside_a_run, flows, idle
 from tests.interactions import Interactions
@@ -61,9 +62,9 @@ class Bench:
         options = ("--wait-ms", str(wait_ms)) if wait_ms else ()
         return BareJobs(self.url, self.home, queue, jobs, processes, max_jobs, options)
 
-    def site(self, name: str, copies: int = 1, engine: bool = True) -> Site:
+    def site(self, name: str, copies: int = 1, kind: type[Site] = Site) -> Site:
         """A system under a prefix of its own."""
-        return Site(self.server, self.home / name, self.data, copies, prefix=name, engine=engine)
+        return kind(self.server, self.home / name, self.data, copies, prefix=name)
 
 
 async def no_ops(bench: Bench) -> list[Row]:
@@ -103,7 +104,7 @@ async def waiting(bench: Bench) -> list[Row]:
 
 async def whole_flows(bench: Bench) -> list[Row]:
     """Whole jobs of one user each."""
-    engine, stock = bench.site("flows-engine"), bench.site("flows-stock", engine=False)
+    engine, stock = bench.site("flows-engine"), bench.site("flows-stock", kind=StockSite)
     sides = await bench.measure({"engine": lambda: flows(engine), "stock arq": lambda: flows(stock)})
     what = (
         "whole one-user flows per second with 4 chunks each, engine / the same tasks on stock "

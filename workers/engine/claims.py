@@ -1,5 +1,6 @@
 """What the engine asks of Redis about jobs: to claim them, to renew the leases, to settle what has ended."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -96,8 +97,15 @@ class Claims:
         arguments: list[Value] = [self._lease_ms]
         for lease in leases:
             arguments += [lease.job_id, lease.token]
+        lapses_at = self.lapses_at()
         lost: list[int] = await call(self._redis, "renew", [queue], arguments)
+        for lease in leases:
+            lease.lapses_at = lapses_at
         return [number - 1 for number in lost]
+
+    def lapses_at(self) -> float:
+        """When a lease lapses that is asked for now, by `time.monotonic`."""
+        return time.monotonic() + self._lease_ms / 1000
 
     async def settle(self, queue: str, ended: Sequence[Settled]) -> int:
         """Settle jobs of one queue; returns how many were still under their claims. It is safe to do again."""

@@ -11,6 +11,7 @@ from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
 from shared.redis.connections import is_server_trouble
+from shared.redis.scripts import LeaseLostError
 from workers.engine.claims import Claimed, How, Settled
 from workers.engine.outcomes import OverranError, after_error, backoff_ms, most_tries
 
@@ -103,6 +104,8 @@ class Running:
             result = await self._call_function()
         except asyncio.CancelledError as error:
             self._note_cancelled(error)
+        except LeaseLostError:
+            self._note_lost()
         except Exception as error:
             self._note_error(error)
         else:
@@ -116,13 +119,17 @@ class Running:
             self._worker.aborting_tasks.remove(job_id)
             self.why = "aborted"
         if self.why == "lost":
-            log.warning("a job was taken from this worker", job=job_id)
+            self._note_lost()
         elif self.why == "aborted":
             self._worker.jobs_failed += 1
             self._end(error)
         else:
             self._worker.jobs_retried += 1
             self._settle("back")
+
+    def _note_lost(self) -> None:
+        self.why = "lost"
+        log.warning("a job was taken from this worker", job=self.lease.job_id)
 
     def _read(self) -> _Call:
         if self._body is None:

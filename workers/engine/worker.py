@@ -251,6 +251,7 @@ class EngineWorker(Worker):
             if self._unanswered:
                 await self._claims.release(self._unanswered)
             self._unanswered = [token]
+            lapses_at = self._claims.lapses_at()
             claim = await self._claims.claim(token, room, lanes, alone=not self._slots.busy)
         except Exception as error:
             self._trouble.back_off(error)
@@ -259,7 +260,7 @@ class EngineWorker(Worker):
         if claim.lapsed:
             log.warning("leases have lapsed", jobs=claim.lapsed)
         for job in claim.jobs:
-            self._start(job, token)
+            self._start(job, token, lapses_at)
         if claim.next_ms is not None:
             self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
         self._slots.suspect_lane = claim.suspect
@@ -280,17 +281,17 @@ class EngineWorker(Worker):
             return room._replace(jobs=min(room.jobs, self.max_burst_jobs - self._jobs_started()))
         return room
 
-    def _start(self, job: Claimed, token: str) -> None:
+    def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
         queue = self.place.lanes[job.lane]
         try:
             job_id = job.job_id.decode()
         except UnicodeDecodeError:
             log.warning("a job was refused whose id is no text", size=len(job.job_id))
-            refused = Running(self, Lease("", queue, token, job.place, self._on_closing), job)
+            refused = Running(self, Lease("", queue, token, job.place, self._on_closing, lapses_at), job)
             refused.refuse("its id is not UTF-8")
             self._ended.append(refused)
             return
-        running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing), job)
+        running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing, lapses_at), job)
         self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = running.start()
 

@@ -18,7 +18,7 @@ from workers.runtime import Runtime
 from workers.tasks.fit import build_part
 
 
-async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease | None) -> None:
+async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
     """Compute one partial and store it; with the last one missing that enqueues the reduce."""
     if flow.plan is None or not isinstance(flow.spec, FitSpec | ScoringSpec):
         return

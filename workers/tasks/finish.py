@@ -9,6 +9,7 @@ import structlog
 
 from shared.errors import WireError
 from shared.jobs import Finish
+from shared.redis.scripts import Lease
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
 from shared.wire import OUTCOME, Outcome
 from workers.delivery import SPENT, Delivery, to_the_end
@@ -29,27 +30,27 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
         try:
             run = await runtime.runs.load(run_id)
         except DamagedRunError as damage:
-            return await runtime.runs.fail_damaged(damage)
+            return await runtime.runs.fail_damaged(damage, delivery.lease)
         if run is None or run.state != "finish" or run.round != round_:
             return None
         tally, reason = Tally(), SPENT
         if not delivery.spent:
-            reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally)) or ""
+            reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally, delivery.lease)) or ""
         if reason:
-            await to_the_end(_give_up(runtime, run, tally, reason))
+            await to_the_end(_give_up(runtime, run, tally, reason, delivery.lease))
         return None
 
     await delivery.run(work)
 
 
-async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
+async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> None:
     async for page in runtime.runs.outcome_pages(run.id):
         # Beside the loop, which the sum of a million blocks would hold up.
         await runtime.in_thread(partial(tally.add, page))
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
     if passes(manifest):
-        match await runtime.runs.flip(run):
+        match await runtime.runs.flip(run, lease):
             case "flipped":
                 outcome = "passed"
             case "lost":
@@ -57,11 +58,11 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally") -> None:
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
             case _:
                 outcome = "superseded"
-    await runtime.runs.close(run, outcome, manifest)
+    await runtime.runs.close(run, outcome, manifest, lease)
     await delete_unreferred(runtime)
 
 
-async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str) -> None:
+async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
     """End a run that could not be judged to the end, with what is known of it."""
     log.error("a run could not be finished", run=run.id, reason=reason)
     # A run moves the pointer when it has passed: everybody is done then, and only the clean-up missing.
@@ -69,7 +70,8 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str) -> N
     if flipped:
         tally.done = run.users
     tally.reasons.append(reason)
-    await runtime.runs.close(run, "passed" if flipped else "failed", tally.manifest(run, await runtime.now_ms()))
+    outcome: RunOutcome = "passed" if flipped else "failed"
+    await runtime.runs.close(run, outcome, tally.manifest(run, await runtime.now_ms()), lease)
 
 
 def passes(manifest: Manifest) -> bool:

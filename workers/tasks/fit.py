@@ -17,6 +17,7 @@ from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.flow_state import Flow
 from shared.model_config import ModelConfig, config_of, model_id
 from shared.models import write_model
+from shared.redis.scripts import Lease
 from shared.results import generation_id
 from shared.snapshots import Snapshot
 from shared.store import Store
@@ -116,7 +117,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
 
 
 async def join_fit(
-    runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial]
+    runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial], lease: Lease
 ) -> tuple[list[int], bytes]:
     """Join the parts, publish the model, and make it known.
 
@@ -137,7 +138,7 @@ async def join_fit(
         items = (await runtime.snapshot(spec.snapshot)).n_items
         matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
         await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
-    generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config))
+    generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config), lease)
     return [], generation.encode()
 
 
@@ -196,7 +197,7 @@ def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: "Matri
         store.publish("models", published, directory)
 
 
-async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str) -> str:
+async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease: Lease) -> str:
     snapshot, options = await runtime.snapshot(spec.snapshot), Options(spec.list_length)
     generation = generation_id(model, options)
     popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length).tolist())
@@ -212,7 +213,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str) -> str
     )
     if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
         await runtime.results.write_titles(spec.snapshot, await runtime.in_thread(lambda: titles_of(snapshot)))
-    await runtime.results.adopt(flow.id, flow.round, record)
+    await runtime.results.adopt(flow.id, flow.round, record, lease)
     return generation
 
 

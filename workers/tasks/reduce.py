@@ -44,15 +44,15 @@ from workers.tasks.fit import join_fit
 PLACES_AT_ONCE = 500
 
 
-async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease | None) -> None:
+async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
     """Merge and publish; partials that are missing or cannot be used are computed again in the next round."""
-    stored = await _usable(runtime, flow)
+    stored = await _usable(runtime, flow, lease)
     if stored is None:
         return
     if isinstance(flow.spec, FitSpec):
-        unusable, answer = await join_fit(runtime, flow, flow.spec, stored)
+        unusable, answer = await join_fit(runtime, flow, flow.spec, stored, lease)
         if unusable:
-            await again(runtime, flow, unusable)
+            await again(runtime, flow, lease, unusable)
         else:
             # Who waited for it asks at once for lists.
             runtime.look_again(model_id(flow.spec.snapshot, config_of(flow.spec)))
@@ -63,7 +63,7 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease | None
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)
 
 
-async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
+async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
     """The partials of all chunk tasks in order; None when some were missing and the flow was sent back for them."""
     found: dict[int, StoredPartial] = {}
     unusable: list[bytes] = []
@@ -82,18 +82,20 @@ async def _usable(runtime: Runtime, flow: Flow) -> list[StoredPartial] | None:
             unusable.append(name)
     if len(found) == flow.tasks and not unusable:
         return [found[index] for index in range(flow.tasks)]
-    await again(runtime, flow, [index for index in range(flow.tasks) if index not in found], unusable)
+    await again(runtime, flow, lease, [index for index in range(flow.tasks) if index not in found], unusable)
     return None
 
 
-async def again(runtime: Runtime, flow: Flow, missing: Sequence[int], unusable: Sequence[bytes] | None = None) -> None:
+async def again(
+    runtime: Runtime, flow: Flow, lease: Lease, missing: Sequence[int], unusable: Sequence[bytes] | None = None
+) -> None:
     """Send a flow back for chunk tasks whose partial is missing or cannot be used.
 
     Raises:
         FlowFailedError: that was done too often.
     """
     drop = unusable if unusable is not None else [b"%d" % index for index in missing]
-    if await runtime.flows.rework(flow, drop, missing) == "spent":
+    if await runtime.flows.rework(flow, drop, missing, lease) == "spent":
         raise FlowFailedError(f"partials were missing or damaged {MAX_REWORK + 1} times")
 
 

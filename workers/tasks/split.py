@@ -25,7 +25,7 @@ from workers.tasks.fit import plan_fit
 from workers.tasks.question import answer_question
 
 
-async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease | None) -> None:
+async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None:
     """Plan a flow; a question, and a job for a user whom the snapshot does not know, end here and leave no key."""
     match flow.spec:
         case SimilarSpec() | HistorySpec():

@@ -1,6 +1,8 @@
 """The Lua scripts of this package, one file for each change of state, and the one way to call them."""
 
+import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,10 +27,21 @@ class Lease:
     place: int
     on_closing: Callable[[], bool]
     """Is called when a script is sent that ends the job: its slot is as good as free. Whether a claim follows."""
+    lapses_at: float = math.inf
+    """When it lapses unless it is renewed, by `time.monotonic`."""
     closing: bool = False
     """Whether such a script is under way or has ended the job: from then on the lease need not be held."""
     closed: bool = False
     """Whether one has ended the job."""
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it was not renewed in time, so that another worker may hold the job: this process stood still."""
+        return time.monotonic() >= self.lapses_at
+
+
+class LeaseLostError(Exception):
+    """The lease on the job has lapsed: another worker has the job, or will have it, and this one changes nothing."""
 
 
 class Script(NamedTuple):
@@ -40,7 +53,7 @@ class Script(NamedTuple):
 
 @cache
 def load_script(name: str, closing: bool = False) -> Script:
-    """The script `scripts/{name}.lua` behind the prelude; with `closing` as one that ends a job with its change."""
+    """The script `scripts/{name}.lua` behind the prelude; with `closing` as a change made under a job's claim."""
     folder = files("shared.redis") / "scripts"
     prelude, text = ((folder / f"{part}.lua").read_text() for part in ("prelude", name))
     if closing:
@@ -62,33 +75,46 @@ async def ask(redis: Redis, *command: Value) -> Any:
 
 
 async def call(
-    redis: Redis, name: str, keys: Sequence[str], arguments: Sequence[Value] = (), lease: Lease | None = None
+    redis: Redis,
+    name: str,
+    keys: Sequence[str],
+    arguments: Sequence[Value] = (),
+    lease: Lease | None = None,
+    *,
+    ends_job: bool = True,
 ) -> Any:
     """Run a script: by its hash, and with its text when the server doesn't know it yet.
 
-    With a `lease` the job that is under it is finished in the same script, if it still is under it.
+    With a `lease` its change is made only while the job is under that lease, and unless `ends_job` is false the job is
+    finished in the same script.
+
+    Raises:
+        LeaseLostError: the job is no longer under the lease; nothing was changed.
     """
     if lease is None:
         return await _run(redis, load_script(name), keys, arguments)
-    lease.closing = True
     script = load_script(name, closing=True)
+    lease.closing = ends_job
     try:
         try:
-            answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, keys, arguments))
+            answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, keys, arguments, ends_job))
         except NoScriptError:
             # The claim that was sent along came before anything has changed: there is to be another one.
-            answer = await ask(redis, "EVAL", script.text, *_closing(lease, keys, arguments))
+            answer = await ask(redis, "EVAL", script.text, *_closing(lease, keys, arguments, ends_job))
     except BaseException:
         lease.closing = False
         raise
-    lease.closed = True
+    if answer is None:
+        raise LeaseLostError
+    lease.closed = ends_job
     return answer
 
 
-def _closing(lease: Lease, keys: Sequence[str], arguments: Sequence[Value]) -> list[Value]:
-    """What a script is given that ends the job under a lease, at the moment at which it is sent."""
-    claims_next = lease.on_closing()
-    return [len(keys) + 1, lease.queue, *keys, lease.job_id, lease.token, int(claims_next), *arguments]
+def _closing(lease: Lease, keys: Sequence[str], arguments: Sequence[Value], ends_job: bool) -> list[Value]:
+    """What a script is given that makes a change under a lease, at the moment at which it is sent."""
+    claims_next = ends_job and lease.on_closing()
+    fence: list[Value] = [lease.job_id, lease.token, int(ends_job), int(claims_next)]
+    return [len(keys) + 1, lease.queue, *keys, *fence, *arguments]
 
 
 async def _run(redis: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Value]) -> Any:

@@ -70,7 +70,7 @@ local function choose(queue, leases, lane, most, shared)
   for i, id in ipairs(ids) do
     local tried, place = tonumber(tries[i] or '0') or 0, place_of(page[2 * i])
     if held[i] then
-      -- A stock client that wants it to end has put it first, and its worker holds it still.
+      -- A client of arq's that wants it to end has put it first, and its worker holds it still.
       redis.call('ZADD', queue, 'XX', number(place + CLAIMED), id)
       passed = passed + 1
     elseif tried == 0 then

@@ -1,11 +1,16 @@
--- Goes behind a change of a flow that is the last thing which a job does: the job is finished in the same script.
+-- Goes behind a change that a job makes: it is made under the claim of the job's worker, or not at all.
 -- KEYS  the job's queue; then those of the change
--- ARGV  job id, token of its claim, '1' when its worker claims next; then those of the change
--- Answers what the change answers. A job that somebody else has claimed meanwhile is left to them.
+-- ARGV  job id, token of its claim, '1' when the change ends the job, '1' when its worker claims next; then those of
+--       the change
+-- Answers what the change answers, or false when somebody else has claimed the job meanwhile: the token is the fencing
+-- token of a lease, and whoever stood still past its lease changes nothing.
 local queue, id, token = KEYS[1], ARGV[1], ARGV[2]
-claims_next = ARGV[3] == '1'
-local answer = change({ unpack(KEYS, 2) }, { unpack(ARGV, 4) })
-if text_at(RUNNING .. id) == token then
+if text_at(RUNNING .. id) ~= token then
+  return false
+end
+claims_next = ARGV[4] == '1'
+local answer = change({ unpack(KEYS, 2) }, { unpack(ARGV, 5) })
+if ARGV[3] == '1' then
   finish_jobs(queue, { id })
 end
 return answer

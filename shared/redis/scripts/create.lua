@@ -21,14 +21,14 @@ end
 
 local function raise(id)
   local key = flow_prefix .. id
-  local flow = redis.call('HMGET', key, 'state', 'round', 'planned', 'lane', 'kind')
-  if lane_of(flow[4], flow[5]) == 'click' then
+  local flow = redis.call('HMGET', key, 'state', 'round', 'planned', 'lane')
+  if lane_of(flow[4]) == 'click' then
     return
   end
   redis.call('HSET', key, 'lane', 'click')
   for _, job in ipairs(jobs_of(id, flow[1], flow[2], flow[3])) do
     local place = redis.call('ZSCORE', lanes.batch, job)
-    if place and tonumber(place) < CLAIMED and lanes.wakes then
+    if place and tonumber(place) < CLAIMED then
       redis.call('ZREM', lanes.batch, job)
       redis.call('ZADD', lanes.click, place, job)
       wake(lanes.click, 1)

@@ -4,12 +4,12 @@
 -- ARGV  flow id, state and round that were seen, ms to the next look, number of looks without a loss, life ms;
 --       for each job: id, body, index of its partial ('' for a split or reduce)
 -- Answers how many jobs it created, -1 when the flow has moved on, or -2 when it runs and all its partials are there.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'place', 'planned', 'lane', 'kind')
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'place', 'planned', 'lane')
 if flow[1] ~= ARGV[2] or flow[2] ~= ARGV[3] then
   return -1
 end
 local life = ARGV[6]
-local lanes, lane = lanes_of(KEYS[5], KEYS[6]), lane_of(flow[5], flow[6])
+local lanes, lane = lanes_of(KEYS[5], KEYS[6]), lane_of(flow[5])
 local lost = {}
 for i = 8, #KEYS do
   local at = 7 + 3 * (i - 8)

@@ -3,7 +3,7 @@
 -- ARGV  flow id, round, index ('' stores nothing and only looks whether all are there), partial, trace,
 --       the reduce's id, its body, first look ms, life ms
 -- Answers 'late' when the flow is past this round, 'stored', or 'last' when it moved the flow to reduce.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place', 'lane', 'kind')
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place', 'lane')
 if flow[1] ~= 'run' or flow[2] ~= ARGV[2] then
   return 'late'
 end
@@ -24,5 +24,5 @@ if not last then
 end
 redis.call('HSET', KEYS[1], 'state', 'reduce', 'looks', '0')
 redis.call('ZADD', KEYS[4], number(now_ms() + tonumber(ARGV[8])), 'flow:' .. ARGV[1])
-enqueue(lanes, lane_of(flow[5], flow[6]), flow[4], KEYS[7], ARGV[6], ARGV[7], life)
+enqueue(lanes, lane_of(flow[5]), flow[4], KEYS[7], ARGV[6], ARGV[7], life)
 return 'last'

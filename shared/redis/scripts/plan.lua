@@ -2,12 +2,12 @@
 -- KEYS  flow, live, click queue, batch queue; then the keys of the jobs
 -- ARGV  flow id, plan, number of chunk tasks, first look ms, life ms; for each job: id, body
 -- The jobs are the chunk jobs, or the reduce alone when there are none. Answers 1, or 0 when the flow is past split.
-local flow = redis.call('HMGET', KEYS[1], 'place', 'lane', 'kind', 'state')
-if flow[4] ~= 'split' then
+local flow = redis.call('HMGET', KEYS[1], 'place', 'lane', 'state')
+if flow[3] ~= 'split' then
   return 0
 end
 local lanes = lanes_of(KEYS[3], KEYS[4])
-local lane = lane_of(flow[2], flow[3])
+local lane = lane_of(flow[2])
 local state = tonumber(ARGV[3]) > 0 and 'run' or 'reduce'
 redis.call('HSET', KEYS[1], 'state', state, 'plan', ARGV[2], 'planned', ARGV[3], 'looks', '0')
 redis.call('ZADD', KEYS[2], number(now_ms() + tonumber(ARGV[4])), 'flow:' .. ARGV[1])

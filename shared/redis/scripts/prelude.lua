@@ -55,23 +55,22 @@ local function wake(queue, tokens)
   end
 end
 
--- The lanes: two queues of the engine, or one of stock arq workers, which poll it and are not woken. It comes before
--- the first write of a script, which would stop there if one of them were no queue.
+-- The lanes' queues. Call this before the first write of a script, which would stop there if one of them were no queue.
 local function lanes_of(click, batch)
   for _, queue in ipairs({ click, batch }) do
     expect(queue, 'zset')
     expect(queue .. ':leases', 'zset')
   end
-  return { click = click, batch = batch, stock = string.match(batch, '^(.*):batch$'), wakes = click ~= batch }
+  return { click = click, batch = batch }
 end
 
--- The lane of a flow; one made before there were lanes has none, and follows its kind, as does what is no lane.
-local function lane_of(lane, kind)
-  return (lane == 'click' or lane == 'batch') and lane or ((kind == 'block' or kind == 'fit') and 'batch' or 'click')
+-- The lane of a flow; what is no lane is damage, and counts as the one that waits longer.
+local function lane_of(lane)
+  return lane == 'click' and 'click' or 'batch'
 end
 
 -- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease; and whether it is one at all.
-local function in_lanes(lanes, id)
+local function queued(lanes, id)
   for _, lane in ipairs({ 'click', 'batch' }) do
     local score = redis.call('ZSCORE', lanes[lane], id)
     if score then
@@ -81,30 +80,18 @@ local function in_lanes(lanes, id)
   return false, false
 end
 
--- Whether a job is in the queue of stock workers: one of them runs it, or it is moved to its lane from there.
-local function in_stock(lanes, id)
-  return lanes.stock and type(redis.pcall('ZSCORE', lanes.stock, id)) == 'string'
-end
-
--- Whether a job is in a queue in which it will not be overlooked.
-local function queued(lanes, id)
-  return in_lanes(lanes, id) or in_stock(lanes, id)
-end
-
 -- Makes a job: its body where arq looks for it, and its id in the lane's queue unless it is queued already.
 local function enqueue(lanes, lane, place, job, id, body, life)
   redis.call('SET', job, body, 'PX', life)
-  local held, member = in_lanes(lanes, id)
-  if not held and not in_stock(lanes, id) then
+  local held, member = queued(lanes, id)
+  if not held then
     if member then
       -- One whose lease is gone is claimed by nobody and would be for ever.
       redis.call('ZREM', lanes.click, id)
       redis.call('ZREM', lanes.batch, id)
     end
     redis.call('ZADD', lanes[lane], place, id)
-    if lanes.wakes then
-      wake(lanes[lane], 1)
-    end
+    wake(lanes[lane], 1)
   end
 end
 

@@ -3,7 +3,7 @@
 -- ARGV  flow id, round that the reduce saw, how often at most, first look ms, life ms, number of partials to drop,
 --       their fields; for each job: index, id, body
 -- Answers 'late', 'spent' when it was done often enough already, or 'again'.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'rework', 'place', 'lane', 'kind')
+local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'rework', 'place', 'lane')
 if flow[1] ~= 'reduce' or flow[2] ~= ARGV[2] then
   return 'late'
 end
@@ -16,7 +16,7 @@ redis.call('HDEL', KEYS[2], '', unpack(ARGV, 7, 6 + drops))
 redis.call('HSET', KEYS[1], 'state', 'run', 'round', number(tonumber(flow[2]) + 1), 'rework',
   number(tonumber(flow[3]) + 1), 'looks', '0')
 redis.call('ZADD', KEYS[3], number(now_ms() + tonumber(ARGV[4])), 'flow:' .. ARGV[1])
-local lane = lane_of(flow[5], flow[6])
+local lane = lane_of(flow[5])
 for i = 6, #KEYS do
   local at = 7 + drops + 3 * (i - 6)
   if redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then

@@ -9,7 +9,7 @@ import pytest
 from producer.client import Reckoner
 from shared.errors import DrainRefusedError, UsageError
 from shared.heartbeats import Heartbeats
-from shared.redis.keys import Keys, paused_key, wake_key
+from shared.redis.keys import paused_key, wake_key
 from shared.redis.scripts import ask, call
 from shared.wire import Beat
 from tests.commands import CommandLine
@@ -86,14 +86,11 @@ async def test_another_type_there_is_set_aside(asked: Asked, hand: Hand) -> None
     assert sorted(await claimed(claims, "a token")) == jobs
 
 
-async def test_only_lanes_of_the_engine_can_be_paused(asked: Asked) -> None:
-    """Another name is none of them."""
+async def test_only_a_lane_can_be_paused(asked: Asked) -> None:
+    """Another name is an error of the caller."""
     client, _, _ = asked
     with pytest.raises(UsageError, match="There is no lane 'night': the lanes are click and batch"):
         await client.pause("night")  # type: ignore[arg-type]
-    client.keys = Keys(client.keys.prefix, engine=False)
-    with pytest.raises(UsageError, match="RECKONER_ENGINE is false, and stock workers have no lanes"):
-        await client.resume("batch")
 
 
 async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) -> None:
@@ -118,7 +115,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
 
 
 async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
-    """A worker's beat; unless told otherwise it is one of the engine, and patient."""
+    """A worker's beat; unless told otherwise it is patient."""
     host = worker.partition("-")[0]
     await Heartbeats(client.redis, client.keys).say(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
 
@@ -132,7 +129,7 @@ async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
         (["--host", "a"], 0, "a-1-00 was told to take no more jobs.\na-1-0012 was told to take no more jobs.\n"),
         (["nobody"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
         (["--host", "nowhere"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
-        (["--all"], 1, "stock-2 is a stock worker or one of another release, and cannot be drained"),
+        (["--all"], 1, "other-2 is a worker of another release, and cannot be drained"),
         (["a-1-00", "--all"], 2, "Name a worker, or give --host or --all: one of them.\n"),
         ([], 2, "Name a worker, or give --host or --all: one of them.\n"),
         ([""], 2, "3 workers have that in their ids"),
@@ -145,7 +142,9 @@ async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
     client, _, _ = asked
     await say(client, "a-1-00")
     await say(client, "a-1-0012")
-    await say(client, "stock-2", lease_ms=0 if "--all" in arguments else 60_000)
+    await say(client, "other-2")
+    if "--all" in arguments:
+        await ask(client.redis, "SET", client.keys.beat("other-2"), b'{"format":2}', "EX", 60)
     ended = await asyncio.to_thread(commands.run, "drain", "--no-wait", *arguments)
     assert ended.code == code
     assert (ended.err or ended.out).startswith(said)

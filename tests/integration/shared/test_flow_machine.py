@@ -34,8 +34,8 @@ from shared.flow_state import ENDED, DamagedFlowError, Flow
 from shared.flows import MAX_REWORK, Flows
 from shared.jobs import TASKS, Chunk, FlowTask, Reduce, Split, Task
 from shared.models import open_model
-from shared.redis.keys import job_key, tries_key
-from shared.redis.scripts import ask
+from shared.redis.keys import in_progress_key, job_key, tries_key
+from shared.redis.scripts import Lease, LeaseLostError, ask
 from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
@@ -161,6 +161,12 @@ class SlowFlows(Flows):
 
     async def finish(self, *arguments: Any, **named: Any) -> Any:
         return await self.stall.write(partial(super().finish, **named), *arguments)
+
+    async def fail(self, *arguments: Any) -> Any:
+        return await self.stall.write(super().fail, *arguments)
+
+    async def mend(self, *arguments: Any) -> Any:
+        return await self.stall.write(super().mend, *arguments)
 
 
 class SlowResults(Results):
@@ -408,6 +414,46 @@ class FlowMachine(RuleBasedStateMachine):
         self.slow.holding = False
         self.note()
 
+    @precondition(lambda self: self._flow_jobs())
+    @rule(data=st.data())
+    def a_worker_stalls_before_it_gives_up(self, data: st.DataObject) -> None:
+        job = self.one_of(data, self._flow_jobs())
+        task = self.jobs[job]
+        assert isinstance(task, FlowTask)
+        flow = self.flow(task.flow)
+        if isinstance(flow, Flow):
+            index = task.index if isinstance(task, Chunk) else None
+            self.slow.held.append(partial(self._give_up, flow, index, self.do(self.hand.claim(job))))
+
+    def _flow_jobs(self) -> list[str]:
+        return [job for job in self.queued() if isinstance(self.jobs[job], FlowTask)]
+
+    async def _give_up(self, flow: Flow, index: int | None, lease: Lease) -> None:
+        holds = await ask(self.stage.redis, "GET", in_progress_key(lease.job_id)) == lease.token.encode()
+        if holds:
+            self.doomed.add(flow.id)
+        try:
+            await self.runtime.flows.fail(flow, "it ran too long", index, lease)
+        except LeaseLostError:
+            assert not holds
+        else:
+            assert holds, "whoever has lost its lease ends nothing"
+
+    @rule()
+    def the_sweeper_stalls_before_it_mends(self) -> None:
+        self.do(self.hand.make_due())
+        self.slow.holding = True
+        with contextlib.suppress(asyncio.CancelledError):
+            self.do(self.sweeper.sweep())
+        self.slow.holding = False
+        self.note()
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data())
+    def somebody_stalls_before_they_cancel(self, data: st.DataObject) -> None:
+        flow = self.one_of(data, self.unfinished())
+        self.slow.held.append(partial(self._cancel, flow.id, flow))
+
     @precondition(lambda self: self.slow.held)
     @rule(data=st.data(), again=st.booleans())
     def a_held_write_arrives(self, data: st.DataObject, again: bool) -> None:
@@ -424,12 +470,8 @@ class FlowMachine(RuleBasedStateMachine):
 
     async def _deliver_late(self, job: str) -> None:
         task = self.jobs[job]
-        with contextlib.suppress(ResponseError) if self.hand.leased else contextlib.nullcontext():
+        with contextlib.suppress(ResponseError, LeaseLostError):
             await self.hand.run(task.name, [getattr(task, name) for name in task.__struct_fields__], job)
-
-    @rule(leased=st.booleans())
-    def a_worker_of_the_engine_takes_over_or_a_stock_one(self, leased: bool) -> None:
-        self.hand.leased = leased
 
     @rule()
     def the_sweeper_looks(self) -> None:
@@ -530,14 +572,14 @@ class FlowMachine(RuleBasedStateMachine):
         self.do(self._cancel(self.one_of(data, self.flows)))
         self.note()
 
-    async def _cancel(self, flow_id: str) -> None:
+    async def _cancel(self, flow_id: str, read_before: Flow | None = None) -> None:
         [flow] = await self.runtime.flows.load_many([flow_id])
         assert flow is not None
         ended = isinstance(flow, Flow) and flow.ended
         async with self.stage.redis.pubsub() as listener:
             await listener.subscribe(self.runtime.keys.events(flow_id))
             await listener.get_message(timeout=PATIENCE_S)
-            assert await self.runtime.flows.cancel(flow) == (not ended)
+            assert await self.runtime.flows.cancel(read_before or flow) == (not ended)
             told = await listener.get_message(timeout=0 if ended else PATIENCE_S)
         assert (told and told["data"]) == (None if ended else b"cancelled"), "who waits is told"
         if not ended:
@@ -757,8 +799,9 @@ def wanted(flow: Flow) -> Sequence[FlowTask]:
             return [Chunk(flow.id, index, flow.round) for index in range(flow.tasks)]
 
 
-async def _awaited(write: Callable[[], Awaitable[Any]]) -> Any:
-    return await write()
+async def _awaited(write: Callable[[], Awaitable[Any]]) -> None:
+    with contextlib.suppress(LeaseLostError):
+        await write()
 
 
 def test_flows_end_right_whatever_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,25 @@
 """A delivery: wanted or not, its tries, its deadline, and what ends it for no fault of the job's."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from arq.worker import Retry
 from redis import exceptions
 from structlog.testing import capture_logs
 
 from shared.errors import StoreError
-from shared.flow_state import Flow
+from shared.flow_state import DamagedFlowError, Flow
 from shared.jobs import Chunk, Reduce, Split
 from shared.redis.keys import job_key, tries_key
-from shared.redis.scripts import Lease, ask
-from shared.wire import Lane, UserSpec
+from shared.redis.scripts import Lease, LeaseLostError, ask
+from shared.wire import Lane, Part, Plan, Trace, UserSpec
 from tests.world import Generation, Hand, World
 from workers.delivery import MAX_TRIES, delivered
+from workers.engine.outcomes import NotNowError
 from workers.runtime import Runtime
 from workers.turns import Turns
 
@@ -36,15 +37,13 @@ async def load(hand: Hand, flow_id: str) -> Flow:
     return flow
 
 
-async def tries(hand: Hand, job_id: str) -> Any:
-    return await ask(hand.redis, "GET", tries_key(job_id))
-
-
-def call_of(runtime: Runtime, body: Any, tries: int = 1) -> Any:
+def call_of(hand: Hand, body: Any, tries: int = 1, runtime: Runtime | None = None, lapses_at: float = math.inf) -> Any:
     """A delivery of a split whose work is `body`."""
 
     async def run(flow_id: str) -> None:
-        ctx = {"runtime": runtime, "job_try": tries}
+        lease = await hand.claim(Split(flow_id).job_id)
+        lease.lapses_at = lapses_at
+        ctx = {"runtime": runtime or hand.runtime, "job_try": tries, "lease": lease}
         await delivered(Split, lambda *_: body())(ctx, flow_id)
 
     return run
@@ -97,31 +96,24 @@ async def test_a_job_of_a_flow_that_is_gone_does_nothing(hand: Hand) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_delivery_that_redis_ends_is_no_try(hand: Hand, flow_id: str, error: Exception) -> None:
-    """The job comes again, at once: a delay would be a write that a full Redis refuses."""
-    job = Split(flow_id).job_id
-    await ask(hand.redis, "SET", tries_key(job), 2, "EX", 100)
+async def test_a_delivery_that_redis_ends_is_left_to_the_engine(hand: Hand, flow_id: str, error: Exception) -> None:
+    """Which takes it for no try; the flow goes on."""
 
     async def body() -> None:
         raise error
 
-    with pytest.raises(Retry) as caught:
-        await call_of(hand.runtime, body)(flow_id)
-    assert not caught.value.defer_score
-    assert await tries(hand, job) == b"1"
+    with pytest.raises(type(error)):
+        await call_of(hand, body)(flow_id)
     assert (await load(hand, flow_id)).state == "split"
 
 
-async def test_a_delivery_that_cannot_have_its_turn_is_no_try(hand: Hand, flow_id: str) -> None:
-    """While the kernels ahead take too long, what was claimed goes back to the queue: another worker may be free."""
-    job = Split(flow_id).job_id
-    await ask(hand.redis, "SET", tries_key(job), 1, "EX", 100)
+async def test_a_delivery_that_cannot_have_its_turn_goes_back_to_the_queue(hand: Hand, flow_id: str) -> None:
+    """While the kernels ahead take too long another worker may be free."""
     runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.01))
     async with runtime.turns.turn("click"):
-        with pytest.raises(Retry):
-            await call_of(runtime, lambda: runtime.kernel("click", lambda _: 1))(flow_id)
-    assert await tries(hand, job) is None
-    assert job in await hand.queued()
+        with pytest.raises(NotNowError):
+            await call_of(hand, lambda: runtime.kernel("click", lambda _: 1), runtime=runtime)(flow_id)
+    assert Split(flow_id).job_id in await hand.queued()
 
 
 @pytest.mark.parametrize(("lane", "room"), [("batch", 1), ("click", 2)])
@@ -141,16 +133,13 @@ async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
     assert hand.runtime.turns.room("batch") == 2
 
 
-async def test_a_sigterm_is_no_try(hand: Hand, flow_id: str) -> None:
-    """A cancelled delivery takes its start back and lets arq do the rest."""
-    job = Split(flow_id).job_id
-    await ask(hand.redis, "SET", tries_key(job), 3, "EX", 100)
-    running = asyncio.create_task(call_of(hand.runtime, lambda: asyncio.sleep(60))(flow_id))
+async def test_a_cancelled_delivery_changes_nothing(hand: Hand, flow_id: str) -> None:
+    """The engine knows why it was cancelled, and hands the job back."""
+    running = asyncio.create_task(call_of(hand, lambda: asyncio.sleep(60))(flow_id))
     await asyncio.sleep(0.05)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert await tries(hand, job) == b"2"
     assert (await load(hand, flow_id)).state == "split"
 
 
@@ -166,7 +155,7 @@ async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand,
         time.sleep(0.8)  # noqa: ASYNC251 - the event loop is what is blocked here
         await asyncio.sleep(60)
 
-    delivery = asyncio.create_task(call_of(replace(hand.runtime, settings=settings), block)(flow_id))
+    delivery = asyncio.create_task(call_of(hand, block, runtime=replace(hand.runtime, settings=settings))(flow_id))
     await began.wait()
     await asyncio.wait_for(delivery, 0.6)
     flow = await load(hand, flow_id)
@@ -185,6 +174,38 @@ async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id
     assert (await load(hand, flow_id)).state == "reduce"
 
 
+@pytest.mark.parametrize("kind", ["split", "chunk", "reduce"])
+async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: str, kind: str) -> None:
+    """Another worker has the job by then: neither a failure, a partial, a plan nor an end of the first one passes."""
+    await hand.deliver_all(but=lambda job: job.startswith(kind))
+    job = (await hand.queued())[0]
+    stale, frozen = await load(hand, flow_id), await hand.claim(job)
+    healthy = await hand.claim(job)
+    before, flows = await hand.dump({job}), hand.runtime.flows
+    writes = [
+        flows.fail(stale, "split ran longer than 15 s", None, frozen),
+        flows.finish(stale, lease=frozen),
+        flows.plan(flow_id, Plan([0, 40]), frozen),
+        flows.store_partial(Chunk(flow_id, 0, 0), Part("0" * 64), Trace("w", 1.0, 2.0), None, frozen),
+        flows.rework(stale, [b"0"], [0], frozen),
+        flows.fail_damaged(DamagedFlowError(flow_id, "spec", b"", "", ""), frozen),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLostError):
+            await write
+    assert await hand.dump({job}) == before
+    assert await flows.fail(stale, "the healthy one may", None, healthy)
+
+
+async def test_a_deadline_that_passed_while_the_process_stood_still_is_not_the_jobs(hand: Hand, flow_id: str) -> None:
+    """A frozen worker finds both behind it, its lease and the deadline: the job is done again, and does not fail."""
+    settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
+    runtime = replace(hand.runtime, settings=settings)
+    with pytest.raises(LeaseLostError):
+        await call_of(hand, lambda: asyncio.sleep(60), runtime=runtime, lapses_at=0.0)(flow_id)
+    assert (await load(hand, flow_id)).state == "split"
+
+
 async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: str) -> None:
     """With the deadline in the reason, and the kernel's stop flag set."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
@@ -196,7 +217,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
         seen.append(1)
         return None
 
-    await call_of(runtime, lambda: runtime.kernel("batch", kernel))(flow_id)
+    await call_of(hand, lambda: runtime.kernel("batch", kernel), runtime=runtime)(flow_id)
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
     assert seen == [1]
@@ -217,7 +238,7 @@ async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str,
         raise error
 
     with capture_logs() as lines:
-        await call_of(hand.runtime, body)(flow_id)
+        await call_of(hand, body, tries=MAX_TRIES)(flow_id)
     assert (await load(hand, flow_id)).reason == reason
     told = {line["event"]: line.get("reason") for line in lines}
     assert told == {"a task failed": reason, "a flow failed": reason}

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import time
-from typing import Any
 
 import psutil
 
@@ -28,7 +27,8 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     async def work() -> None:
         await let_go.wait()
 
-    running = asyncio.create_task(Delivery({"runtime": hand.runtime, "job_try": 1}, "j" * 1000).run(work))
+    ctx = {"runtime": hand.runtime, "job_try": 1, "lease": None}
+    running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
     await asyncio.sleep(0)
     await heartbeat.beat()
     (heard,) = await heartbeats.heard()
@@ -84,16 +84,16 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
     ]
 
 
-def say(worker: str, **changes: Any) -> Beat:
-    return Beat(1, worker, "host", 1, "", 1, 2, 3, [], **changes)
+def say(worker: str, lease_ms: int) -> Beat:
+    return Beat(1, worker, "host", 1, "", 1, 2, 3, [], lease_ms)
 
 
 async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) -> None:
-    """Nor does anybody leave a part of what is due to it; without leases, as in release 0.1.0, it has five seconds."""
+    """Nor does anybody leave a part of what is due to it; whose beat cannot be read has five seconds."""
     keys, redis, heartbeats = hand.runtime.keys, hand.redis, Heartbeats(hand.redis, hand.runtime.keys)
-    leases = {"patient": 60_000, "hasty": 1_000, "old": 0, "older": 0, "here": 5_000}
+    leases = {"patient": 60_000, "hasty": 1_000, "here": 5_000}
     for worker, lease_ms in leases.items():
-        await heartbeats.say(say(worker, lease_ms=lease_ms))
+        await heartbeats.say(say(worker, lease_ms))
     seconds, _ = await ask(redis, "TIME")
     ages_s = {"patient": 30, "hasty": 2, "old": 3, "older": 9, "here": 0, "forgotten": 16}
     for worker, age_s in ages_s.items():
@@ -114,9 +114,6 @@ async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: st
         hand = Hand(world, pool, prefix, lease_s=lease_s)
         assert Heartbeat(hand.runtime).pause_s == pause_s
         hand.close()
-    stock = Hand(world, pool, prefix, engine=False)
-    assert Heartbeat(stock.runtime).pause_s == 1.0
-    stock.close()
     await pool.aclose()
 
 

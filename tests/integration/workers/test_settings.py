@@ -1,28 +1,21 @@
-"""A stock worker keeps its times, and serves whatever lies in its queue; what would end it is set aside first."""
+"""A worker claims what it has room for, and serves whatever lies in its queues; what no job can be is set aside."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
-from arq import ArqRedis
 
 from shared.redis.keys import in_progress_key, job_key, tries_key
 from shared.redis.scripts import ask
-from shared.settings import Settings
-from shared.store import DirectoryStore
 from shared.wire import UserSpec
 from tests.patience import PATIENCE_S
 from tests.world import Hand, World
 from workers.engine.worker import EngineWorker
-from workers.settings import build_worker
 
 
-async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(redis: ArqRedis, tmp_path: Path) -> None:
-    """And its claim ends after 30 s, so that nobody else begins a task before both have passed."""
-    worker = build_worker(Settings(), redis, DirectoryStore(tmp_path))
-    assert worker.ctx["runtime"].settings.task_deadline_s == 15
-    assert worker.job_timeout_s == 20
-    assert worker.in_progress_timeout_s == 30
+async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(hand: Hand) -> None:
+    """A task's own deadline comes first."""
+    assert hand.runtime.settings.task_deadline_s == 15
+    assert hand.worker.job_timeout_s == 20
 
 
 async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(hand: Hand) -> None:

@@ -110,16 +110,13 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
 
 
 async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> None:
-    """Failing, retrying, refusing, setting aside, handing back, the beat and the lock."""
+    """Failing, retrying, refusing, setting aside, the beat and the lock."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
     assert await flows.fail(await load(flows, flow), "told to")
     await make_known(redis, KEYS, RECORD, {})
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)
     assert (await letters.retry(letter.id)).is_new
-    await ask(redis, "SET", "arq:retry:j", 2)
-    await flows.hand_back("j")
-    assert await ask(redis, "GET", "arq:retry:j") == b"1"
     await ask(redis, "ZADD", KEYS.click, 1, b"\xff", 2, "j")
     await ask(redis, "SET", KEYS.workers, "planted")
     assert await Refusals(redis, KEYS).foreign_jobs() == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
-from shared.redis.scripts import Lease, ask, call
+from shared.redis.scripts import Lease, LeaseLostError, ask, call
 from tests.lanes import CLAIMED, Lanes, until
 from workers.engine.claims import Claim, Claims, Place, Settled
 
@@ -366,16 +366,23 @@ async def test_what_cannot_be_counted_is_not_settled_by_halves(lanes: Lanes) -> 
     assert await claims(lanes).settle(lanes.batch, ended) == 1
 
 
-async def test_the_last_thing_that_a_job_does_ends_it_in_the_same_script(lanes: Lanes) -> None:
-    """Unless somebody else has claimed it meanwhile."""
+@pytest.mark.parametrize("ends_job", [True, False])
+async def test_a_change_under_a_lease_is_made_while_it_is_held_or_not_at_all(lanes: Lanes, ends_job: bool) -> None:
+    """It ends the job in the same script where it is told to; whoever has lost the job changes nothing."""
     mine, taken = jobs(lanes, 2)
     await lanes.put(lanes.batch, mine, taken)
     await claim(lanes, "t")
     await ask(lanes.redis, "SET", in_progress_key(taken), "another's", "EX", 60)
     for job in (mine, taken):
-        lease = Lease(job, lanes.batch, "t", 0, lambda: False)
-        await call(lanes.redis, "lock", [f"{lanes.keys.prefix}:{job}"], ["value", 60_000], lease)
-        assert lease.closed
-        assert await ask(lanes.redis, "GET", f"{lanes.keys.prefix}:{job}") == b"value"
-    assert await lanes.score(lanes.batch, mine) is None
+        lease, key = Lease(job, lanes.batch, "t", 0, lambda: False), f"{lanes.keys.prefix}:{job}"
+        change = call(lanes.redis, "lock", [key], ["value", 60_000], lease, ends_job=ends_job)
+        if job == mine:
+            await change
+            assert lease.closed == ends_job
+        else:
+            with pytest.raises(LeaseLostError):
+                await change
+            assert not lease.closed
+        assert await ask(lanes.redis, "GET", key) == (b"value" if job == mine else None)
+    assert (await lanes.score(lanes.batch, mine) is None) == ends_job
     assert await lanes.score(lanes.batch, taken) is not None
