@@ -25,7 +25,6 @@ from shared.wire import (
     Partial,
     Plan,
     Trace,
-    place_of,
 )
 
 UNFINISHED_LIFE_MS = 7 * 86_400_000
@@ -163,14 +162,14 @@ class Flows:
         return bool(await call(self._redis, "plan", names, arguments, lease))
 
     async def store_partial(
-        self, task: Chunk, partial: Partial, trace: Trace, block: int | None = None, lease: Lease | None = None
+        self, task: Chunk, partial: Partial, trace: Trace, place: str, lease: Lease | None = None
     ) -> str:
-        """Store what a chunk task found for its block; with the last one missing the flow moves to reduce.
+        """Store what a chunk task found, sealed for its `place_of`; with the last one missing the flow moves to reduce.
 
         Returns:
             `"stored"`, `"last"`, or `"late"` when the flow is past this round.
         """
-        sealed = PARTIAL.encode(partial, place_of(task.flow, task.index, block))
+        sealed = PARTIAL.encode(partial, place)
         return await self._note(task, str(task.index), sealed, TRACE.encode(trace), lease)
 
     async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Lease | None = None) -> str:

@@ -69,24 +69,18 @@ class Finish(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
         return f"finish:{self.run}:{self.round}"
 
 
-class Night(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The arguments of a night's tick, which are none; its jobs are made by arq's cron, one for each minute."""
-
-    name: ClassVar[str] = "night"
-
-
 FlowTask = Split | Chunk | Reduce
-Task = FlowTask | Finish | Night
-TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Reduce, Finish, Night)}
+Task = FlowTask | Finish
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Reduce, Finish)}
 
 
 class _JobBody(Struct, forbid_unknown_fields=True):
     """arq's own job format, its one-letter names, no more than what is created here."""
 
-    f: Literal["split", "chunk", "reduce", "finish", "night"]
+    f: Literal["split", "chunk", "reduce", "finish"]
     a: msgspec.Raw
     et: Count
-    t: None = None
+    t: Count | None = None
     k: Annotated[dict[str, str], Meta(max_length=0)] = {}
 
 
@@ -122,4 +116,4 @@ def arq_deserializer(data: bytes) -> dict[str, Any]:
         task = msgspec.msgpack.decode(body.a, type=TASKS[body.f])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return {"t": None, "f": REFUSE, "a": (data, str(error)), "k": {}, "et": int(time() * 1000)}
-    return {"t": None, "f": body.f, "a": msgspec.structs.astuple(task), "k": {}, "et": body.et}
+    return {"t": body.t, "f": body.f, "a": msgspec.structs.astuple(task), "k": {}, "et": body.et}

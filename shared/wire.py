@@ -1,5 +1,6 @@
 """Every value that crosses Redis but the jobs: its shape, and the codec that turns it into bytes, or refuses those."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -119,9 +120,13 @@ class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fiel
 Partial = Best | Part
 
 
-def place_of(flow_id: str, index: int, block: int | None = None) -> str:
-    """The place that the partial of a chunk task is sealed for: its users and its items."""
-    return f"{flow_id}:{index}" + (f":{block}" if block is not None else "")
+def place_of(flow_id: str, index: int, bounds: Sequence[int], block: int | None = None) -> str:
+    """The place that the partial of a chunk task is sealed for: its users, and its items by the plan's bounds.
+
+    Where the server lost a plan, another one may have taken its place, with other bounds.
+    """
+    place = f"{flow_id}:{index}:{bounds[index]}-{bounds[index + 1]}"
+    return place if block is None else f"{place}:{block}"
 
 
 class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -267,7 +272,7 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     memory_bytes: Count
     """What its process holds in memory: resident now, or the most it ever was where only that can be known."""
     jobs: Annotated[list[Running], Meta(max_length=1000)]
-    lease_ms: Annotated[int, Meta(ge=1, le=2**53)]
+    lease_ms: Count
     """After how long without a sign of it others take over what it runs."""
     draining: bool = False
     """Whether it claims nothing any more, and ends when it has done what it runs."""

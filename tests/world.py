@@ -206,7 +206,8 @@ class Hand:
 
         What is to happen `meanwhile` happens before it writes anything.
         """
-        ctx = {"runtime": self.runtime, "job_id": job_id, "job_try": tries, "lease": await self.claim(job_id)}
+        ctx: dict[str, Any] = {"runtime": self.runtime, "job_id": job_id, "job_try": tries, "job_deaths": tries - 1}
+        ctx["lease"] = await self.claim(job_id)
         if meanwhile is not None:
             await meanwhile()
         await self.worker.functions[name].coroutine(ctx, *arguments)

@@ -46,18 +46,21 @@ class Delivery:
         self.runtime: Runtime = ctx["runtime"]
         self.job_id = job_id
         self.tries: int = ctx["job_try"]
+        """Which try this is, from 1."""
+        self.deaths: int = ctx["job_deaths"]
+        """How many of the tries before had no end."""
         self.lease: Lease = ctx["lease"]
         """The engine's hold on the job."""
 
     @property
     def spent(self) -> bool:
         """Whether the job was started as often as it may be, without an end."""
-        return self.tries > MAX_TRIES
+        return self.deaths >= MAX_TRIES
 
     @property
     def _comes_again(self) -> bool:
-        """Whether the job is tried again if it raises now."""
-        return self.tries < MAX_TRIES
+        """Whether the job is tried again if it raises now: deaths are counted apart."""
+        return self.tries - self.deaths < MAX_TRIES
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work. What ends it for no fault of the job's is left to the engine."""

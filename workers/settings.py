@@ -7,12 +7,11 @@ import socket
 from typing import Any
 
 import structlog
-from arq import ArqRedis, cron
-from arq.cron import CronJob
+from arq import ArqRedis
 
 from shared.cancelling import end
 from shared.flows import Flows
-from shared.jobs import Night, arq_deserializer, arq_serializer
+from shared.jobs import arq_deserializer, arq_serializer
 from shared.redis.connections import connect
 from shared.redis.keys import Keys
 from shared.results import Results
@@ -26,10 +25,10 @@ from workers.engine.worker import EngineWorker
 from workers.forgetting import Forgetting
 from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
+from workers.night import keep_nights
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
-from workers.tasks.night import night
 from workers.threads import Threads
 from workers.turns import Turns
 
@@ -53,14 +52,6 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
 def connect_waiting(url: str) -> ArqRedis:
     """The connection on which a worker of the engine blocks."""
     return connect(url, client_name="reckoner-waiting", socket_timeout_s=WAIT_S + 5.0, max_connections=1)
-
-
-def _ticks(settings: Settings) -> list[CronJob]:
-    """A minute's tick attempts to start the night's run, and so does a worker's start, which need not wait for it.
-
-    It is tried once: whatever ends it, the next one comes.
-    """
-    return [cron(night, name=Night.name, run_at_startup=True)] if settings.nightly else []
 
 
 def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store) -> EngineWorker:
@@ -104,7 +95,6 @@ def worker_options(runtime: Runtime) -> dict[str, Any]:
     """What an arq worker is told that runs our tasks."""
     return {
         "functions": arq_functions(),
-        "cron_jobs": _ticks(runtime.settings),
         "redis_pool": runtime.redis,
         "on_startup": _start_background,
         "on_shutdown": _stop_background,
@@ -129,7 +119,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         log.warning("what no job can be was set aside", count=count)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
-    upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run()
+    upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run(), keep_nights(runtime)
     ctx["background"] = [asyncio.create_task(work) for work in upkeep]
     log.info("worker ready", worker=runtime.worker_id)
 

@@ -12,15 +12,17 @@ from shared.redis.refusals import is_wrong_type
 log = structlog.get_logger()
 
 
-async def again_and_again(what: str, pause_s: float, work: Callable[[], Awaitable[object]]) -> NoReturn:
-    """Do `work` for ever, with a pause before each time.
+async def again_and_again(
+    what: str, pause_s: float, work: Callable[[], Awaitable[object]], first_pause_s: float | None = None
+) -> NoReturn:
+    """Do `work` for ever, with a pause before each time; the first one may be another.
 
     What goes wrong is logged as a failure of `what`: once, and again when it went well meanwhile or something else goes
     wrong. A Redis that is in trouble is not, since the jobs meet it as well.
     """
     told: type[Exception] | None = None
+    await asyncio.sleep(pause_s if first_pause_s is None else first_pause_s)
     while True:
-        await asyncio.sleep(pause_s)
         try:
             await work()
         except Exception as error:
@@ -30,3 +32,4 @@ async def again_and_again(what: str, pause_s: float, work: Callable[[], Awaitabl
                 log.error(f"{what} failed", error=told.__name__, exc_info=not is_wrong_type(error))
         else:
             told = None
+        await asyncio.sleep(pause_s)

@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from producer.client import Reckoner
 from shared.errors import ReckonerError, SettingsError
-from shared.jobs import Chunk, Finish, Night, Reduce, Split, encode_job
+from shared.jobs import Chunk, Finish, Reduce, Split, encode_job
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.settings import Settings, load_settings, variable_of
@@ -180,7 +180,7 @@ def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
 def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
     """A job whose body is anything is done or refused, and the worker lives."""
     flow = "0123456789abcdef"
-    bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0), Night())]
+    bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0))]
 
     def attempt(value: tuple[bytes, str]) -> None:
         data, job_id = value

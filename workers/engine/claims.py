@@ -42,8 +42,8 @@ class Claimed(NamedTuple):
     lane: int
     job_id: bytes
     place: int
-    tries: int
-    """How many of its starts had no good end."""
+    deaths: int
+    """How many of its starts had no end: its worker died, or stood still past its lease."""
     body: bytes | None
 
 
@@ -66,6 +66,7 @@ class Settled(NamedTuple):
     how: How
     amount: int = 0
     data: bytes = b""
+    """The result of a job that has ended, or the body of one that is tried again; empty to keep none, or the same."""
     reason: str = ""
     """Why it becomes a dead letter; empty when it does not."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from arq.jobs import SerializationError, deserialize_job_raw, serialize_result
+from arq.jobs import SerializationError, deserialize_job_raw, serialize_job, serialize_result
 from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
@@ -36,10 +36,11 @@ class _Call:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     enqueued_ms: int
-    first_try: int | None
+    attempt: int
+    """From 1, and one more behind each exception."""
 
 
-UNKNOWN = _Call("<unknown>", (), {}, 0, None)
+UNKNOWN = _Call("<unknown>", (), {}, 0, 1)
 
 
 class _RefusedError(Exception):
@@ -52,8 +53,8 @@ class Running:
     def __init__(self, worker: "EngineWorker", lease: "Lease", job: Claimed) -> None:
         self.lease = lease
         self.lane = job.lane
-        self.suspect = job.tries > 0
-        """Whether it was tried before, and runs alone."""
+        self.suspect = job.deaths > 0
+        """Whether it may have ended a worker, and runs alone."""
         self.task: asyncio.Task[None] | None = None
         """What runs it; None when nothing does, since it was refused."""
         self.ctx: dict[Any, Any] | None = None
@@ -66,8 +67,7 @@ class Running:
         self._worker = worker
         self._job_id = job.job_id
         self._body = job.body
-        # From 1.
-        self._tries = job.tries + 1
+        self._deaths = job.deaths
         self._call = UNKNOWN
         self._function: Function | CronJob | None = None
         self._started_ms = 0
@@ -93,7 +93,7 @@ class Running:
             self._note_cancelled(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
             log.error("the engine failed at a job", job=self.lease.job_id, error=type(error).__name__, exc_info=error)
-            self._settle_later(backoff_ms(self._tries))
+            self._settle("later", backoff_ms(1))
         self._worker.note_end(self)
 
     async def _run(self) -> None:
@@ -135,18 +135,17 @@ class Running:
         if self._body is None:
             raise _RefusedError("its body is gone")
         try:
-            name, arguments, options, first_try, enqueued_ms = deserialize_job_raw(
+            name, arguments, options, attempt, enqueued_ms = deserialize_job_raw(
                 self._body, deserializer=self._worker.job_deserializer
             )
         except SerializationError as error:
             raise _RefusedError("its body cannot be read") from error
-        return _Call(name, arguments, options, enqueued_ms, first_try)
+        return _Call(name, arguments, options, enqueued_ms, attempt or 1)
 
     async def _call_function(self) -> Any:
         worker, call, function, lease = self._worker, self._call, self._function, self.lease
         if function is None:
             raise _RefusedError(f"there is no function {call.function[:100]!a}")
-        self._tries = max(self._tries, call.first_try or 0)
         if self._tries > most_tries(function, worker.max_tries):
             raise _RefusedError("it was tried too often")
         if worker.allow_abort_jobs and await worker.is_aborted(lease.job_id):
@@ -156,6 +155,7 @@ class Running:
             **worker.ctx,
             "job_id": lease.job_id,
             "job_try": self._tries,
+            "job_deaths": self._deaths,
             "enqueue_time": ms_to_datetime(call.enqueued_ms),
             "score": lease.place,
             "lease": lease,
@@ -215,7 +215,18 @@ class Running:
         self._settle(how, life_ms, data, reason)
 
     def _settle_later(self, delay_ms: int) -> None:
-        self._settle("later", delay_ms, b"%d" % self._tries)
+        """Have it tried again; its body says how many tries have ended with an exception, as arq's own has it."""
+        call = self._call
+        body = serialize_job(
+            call.function, call.arguments, call.options, call.attempt + 1, call.enqueued_ms,
+            serializer=self._worker.job_serializer,
+        )  # fmt: skip
+        self._settle("later", delay_ms, body)
+
+    @property
+    def _tries(self) -> int:
+        """Which try this is, from 1: after so many deaths, and so many exceptions."""
+        return self._deaths + self._call.attempt
 
     def _settle(self, how: How, amount: int = 0, data: bytes = b"", reason: str = "") -> None:
         self.settled = Settled(self._job_id, self.lease.token, how, amount, data, reason)

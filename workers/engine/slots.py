@@ -48,11 +48,13 @@ class Slots:
     def room(self) -> Room:
         """What is free."""
         busy = self.busy
-        if busy and self._is_to_run_alone:
+        if busy and any(running.suspect for running in self.running):
             return self.none
-        others = self._lanes - 1
-        kept = others * max(1, self._most // KEPT_SHARE) if self._most > others else 0
         taken = Counter(running.lane for running in busy)
+        if busy and self.suspect_lane is not None:
+            return self._room_while_emptying(taken)
+        others = self._lanes - 1
+        kept = others * self._share if self._most > others else 0
         free = [max(0, self._most - kept - taken[lane]) for lane in range(self._lanes)]
         lanes = [min(most, self._wants(lane)) for lane, most in enumerate(free)]
         if self.suspect_lane is not None and not busy:
@@ -60,7 +62,17 @@ class Slots:
             lanes = [most if lane == self.suspect_lane else 0 for lane, most in enumerate(lanes)]
         return Room(self._most - len(busy), lanes)
 
+    def _room_while_emptying(self, taken: Counter[int]) -> Room:
+        """What is free while the worker empties for a suspect.
+
+        The first lane keeps its share while jobs of other lanes run, which may take long; its own are short.
+        """
+        if taken[0] == taken.total():
+            return self.none
+        free = max(0, self._share - taken[0])
+        return Room(free, [free, *[0] * (self._lanes - 1)])
+
     @property
-    def _is_to_run_alone(self) -> bool:
-        """Whether nothing is to begin beside what runs: it is a suspect, or one waits for its end."""
-        return self.suspect_lane is not None or any(running.suspect for running in self.running)
+    def _share(self) -> int:
+        """How many slots are kept for a lane."""
+        return max(1, self._most // KEPT_SHARE)

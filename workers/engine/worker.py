@@ -263,7 +263,8 @@ class EngineWorker(Worker):
             self._start(job, token, lapses_at)
         if claim.next_ms is not None:
             self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
-        self._slots.suspect_lane = claim.suspect
+        if claim.suspect is not None or lanes[self._slots.suspect_lane or 0] > 0:
+            self._slots.suspect_lane = claim.suspect
         # Where a lane gave all it had and could have given more, whoever makes its next job wakes somebody.
         taken = Counter(job.lane for job in claim.jobs)
         full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))

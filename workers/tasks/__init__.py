@@ -2,11 +2,10 @@
 
 from arq.worker import Function, func
 
-from shared.jobs import REFUSE, Chunk, Finish, Night, Reduce, Split
+from shared.jobs import REFUSE, Chunk, Finish, Reduce, Split
 from workers.delivery import delivered, refuse
 from workers.tasks.chunk import chunk
 from workers.tasks.finish import finish
-from workers.tasks.night import night
 from workers.tasks.reduce import reduce
 from workers.tasks.split import split
 
@@ -18,6 +17,5 @@ def arq_functions() -> list[Function]:
         func(delivered(Chunk, chunk), name=Chunk.name),
         func(delivered(Reduce, reduce), name=Reduce.name),
         func(finish, name=Finish.name),
-        func(night, name=Night.name),
         func(refuse, name=REFUSE),
     ]

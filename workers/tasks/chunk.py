@@ -11,7 +11,7 @@ from shared.flow_state import Flow
 from shared.jobs import Chunk
 from shared.redis.scripts import Lease
 from shared.snapshots import Snapshot
-from shared.wire import BasketSpec, Best, BlockSpec, FitSpec, Lane, Part, ScoringSpec, Trace, UserSpec
+from shared.wire import BasketSpec, Best, BlockSpec, FitSpec, Lane, Part, ScoringSpec, Trace, UserSpec, place_of
 from workers.kernels.merge import Partial
 from workers.kernels.score import score_users
 from workers.runtime import Runtime
@@ -30,7 +30,8 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
-    await runtime.flows.store_partial(task, partial, trace, flow.block, lease)
+    place = place_of(flow.id, task.index, flow.plan.bounds, flow.block)
+    await runtime.flows.store_partial(task, partial, trace, place, lease)
 
 
 def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:

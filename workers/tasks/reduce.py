@@ -66,6 +66,7 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
 async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
     """The partials of all chunk tasks in order; None when some were missing and the flow was sent back for them."""
     found: dict[int, StoredPartial] = {}
+    bounds = flow.plan.bounds if flow.plan else []
     unusable: list[bytes] = []
     wanted = {b"%d" % index: index for index in range(flow.tasks)}
     kind = Part if isinstance(flow.spec, FitSpec) else Best
@@ -73,7 +74,7 @@ async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPart
         try:
             if name not in wanted:
                 raise WireError("A partial is not one that this flow asked for.")
-            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], flow.block))
+            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], bounds, flow.block))
             if not isinstance(partial, kind):
                 raise WireError("A partial is of another kind of flow.")
             found[wanted[name]] = partial

@@ -4,7 +4,7 @@
 --         'done'   it has ended; data is its result, to be kept for so many ms (0 for ever) unless it is empty
 --         'kept'   the same, and none of its name is to be made for a minute
 --         'back'   it goes back to its place, and this was no try
---         'later'  it is tried again after so many ms; data is how many tries it has had
+--         'later'  it is tried again after so many ms; data is its body from then on, empty for the same
 --       and the reason for which one that has ended becomes a dead letter ('' for none)
 -- Answers how many were still under their claims.
 local queue = KEYS[1]
@@ -26,7 +26,9 @@ for i = 1, #ARGV, 6 do
       local place = place_of(redis.call('ZSCORE', queue, id))
       if how == 'later' then
         place = now + tonumber(amount)
-        redis.call('SET', TRIES .. id, data, 'EX', TRIES_LIFE)
+        if data ~= '' then
+          redis.call('SET', JOB .. id, data, 'XX', 'KEEPTTL')
+        end
       end
       redis.call('DEL', RUNNING .. id)
       redis.call('ZADD', queue, 'XX', number(place), id)

@@ -101,7 +101,7 @@ async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner
     assert await left(reckoner) == [0] * 5
     leases = [hand_lease(reckoner, name) for name in claimed]
     assert await claims.renew(reckoner.keys.batch, leases) == [0, 1]
-    assert await hand.runtime.flows.store_partial(Chunk(job, 0, 0), NO_ARRAYS, Trace("w", 1.0, 2.0)) == "late"
+    assert await hand.runtime.flows.store_partial(Chunk(job, 0, 0), NO_ARRAYS, Trace("w", 1.0, 2.0), "") == "late"
     assert await claims.settle(reckoner.keys.batch, [Settled(name, "a token", "back") for name in claimed]) == 0
     assert await left(reckoner) == [0] * 5
 

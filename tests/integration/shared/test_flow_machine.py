@@ -461,9 +461,16 @@ class FlowMachine(RuleBasedStateMachine):
         self.do(_awaited(write))
         self.note()
         if again:
-            before = self.dump()
+            before = self._dump_without_looks()
             self.do(_awaited(write))
-            assert self.dump() == before, "written twice it leaves the state that it leaves when written once"
+            after = self._dump_without_looks()
+            assert after == before, "written twice it leaves the state that it leaves when written once"
+
+    def _dump_without_looks(self) -> dict[str, Any]:
+        """The state without the moments of the next looks, which each look puts off."""
+        state = self.dump()
+        live = state.pop(self.runtime.keys.live, [])
+        return state | {"live": set(live[::2])}
 
     def deliver_late(self, job: str) -> None:
         self.do(self._deliver_late(job))

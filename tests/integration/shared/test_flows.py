@@ -28,7 +28,6 @@ from shared.wire import (
     Plan,
     Trace,
     UserSpec,
-    place_of,
 )
 from tests.conftest import StartServer
 from tests.world import USERS, Generation, Hand, World, begin_reduce, settle
@@ -36,6 +35,7 @@ from workers.settings import connect_worker
 from workers.sweeper import Sweeper
 
 NOTHING = Best(b"", b"", b"", b"")
+PLACE = "a place"
 TRACE = Trace("w", 1.0, 2.0)
 
 
@@ -106,19 +106,19 @@ async def test_a_flow_goes_its_way_once(hand: Hand) -> None:
     flows, flow = hand.runtime.flows, await create(hand)
     assert await flows.plan(flow, Plan([0, 20, 40]))
     assert not await flows.plan(flow, Plan([0, 40]))
-    assert await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE) == "stored"
-    assert await flows.store_partial(Chunk(flow, 0, 0), Part("0" * 64), TRACE) == "stored"
-    assert await flows.partials(flow) == {b"0": PARTIAL.encode(NOTHING, place_of(flow, 0))}
-    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE) == "late"
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE) == "last"
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE) == "late"
+    assert await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE) == "stored"
+    assert await flows.store_partial(Chunk(flow, 0, 0), Part("0" * 64), TRACE, PLACE) == "stored"
+    assert await flows.partials(flow) == {b"0": PARTIAL.encode(NOTHING, PLACE)}
+    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "last"
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "late"
     assert Reduce(flow, 0).job_id in await hand.queued()
     seen = await load(hand, flow)
     assert (seen.state, seen.tasks, await flows.traces(flow)) == ("reduce", 2, {0: TRACE, 1: TRACE})
     assert await flows.rework(seen, [b"1"], [1]) == "again"
     assert not await flows.finish(seen, b"of a round that is over")
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE) == "late"
-    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE) == "last"
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE) == "last"
     assert not await flows.finish(seen, b"of a round that is over")
     seen = await load(hand, flow)
     assert await flows.finish(seen, b"answer")
@@ -170,7 +170,7 @@ async def test_a_flow_is_reworked_a_bounded_number_of_times(hand: Hand) -> None:
     await flows.plan(flow, Plan([0, 20, 40]))
     for round_ in range(MAX_REWORK + 1):
         for index in (0, 1):
-            await flows.store_partial(Chunk(flow, index, round_), NOTHING, TRACE)
+            await flows.store_partial(Chunk(flow, index, round_), NOTHING, TRACE, PLACE)
         seen = await load(hand, flow)
         assert (seen.state, seen.round) == ("reduce", round_)
         answer = await flows.rework(seen, [b"1"], [1])
@@ -293,7 +293,7 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
     flows = hand.runtime.flows
     split, chunk = await create(hand, "a"), await create(hand, "b")
     await flows.plan(chunk, Plan([0, 20, 40]))
-    await flows.store_partial(Chunk(chunk, 0, 0), NOTHING, TRACE)
+    await flows.store_partial(Chunk(chunk, 0, 0), NOTHING, TRACE, PLACE)
     fit = await begin_reduce(hand.redis, hand.runtime.keys, world_generation.record)
     await full.fill()
     jobs = set(await hand.queued())
@@ -301,7 +301,7 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
     refused = [
         create(hand, "c"),
         flows.plan(split, Plan([0, 40])),
-        flows.store_partial(Chunk(chunk, 1, 0), NOTHING, TRACE),
+        flows.store_partial(Chunk(chunk, 1, 0), NOTHING, TRACE, PLACE),
         hand.runtime.runs.start(world_generation.record, 2, 2),
         hand.runtime.results.adopt(fit.id, fit.round, world_generation.record),
     ]
@@ -318,7 +318,7 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     failing, lost, reduce, done = [await create(hand, user, full.generation.id) for user in "abcd"]
     for flow in (reduce, done):
         await flows.plan(flow, Plan([0, 40]))
-        await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE)
+        await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE)
     await ask(hand.redis, "ZREM", keys.click, Split(lost).job_id)
     await ask(hand.redis, "SET", keys.record("x"), "bad")
     await full.fill()

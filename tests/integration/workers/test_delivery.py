@@ -43,7 +43,7 @@ def call_of(hand: Hand, body: Any, tries: int = 1, runtime: Runtime | None = Non
     async def run(flow_id: str) -> None:
         lease = await hand.claim(Split(flow_id).job_id)
         lease.lapses_at = lapses_at
-        ctx = {"runtime": runtime or hand.runtime, "job_try": tries, "lease": lease}
+        ctx = {"runtime": runtime or hand.runtime, "job_try": tries, "job_deaths": 0, "lease": lease}
         await delivered(Split, lambda *_: body())(ctx, flow_id)
 
     return run
@@ -128,7 +128,8 @@ async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
         rooms.append(runtime.turns.room("batch"))
 
     lease = Lease(job.job_id, hand.runtime.keys.lane(lane), "token", 0, lambda: False)
-    await delivered(Chunk, body)({"runtime": hand.runtime, "job_try": 1, "lease": lease}, flow_id, 0, 0)
+    ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": lease}
+    await delivered(Chunk, body)(ctx, flow_id, 0, 0)
     assert rooms == [room]
     assert hand.runtime.turns.room("batch") == 2
 
@@ -186,7 +187,7 @@ async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: 
         flows.fail(stale, "split ran longer than 15 s", None, frozen),
         flows.finish(stale, lease=frozen),
         flows.plan(flow_id, Plan([0, 40]), frozen),
-        flows.store_partial(Chunk(flow_id, 0, 0), Part("0" * 64), Trace("w", 1.0, 2.0), None, frozen),
+        flows.store_partial(Chunk(flow_id, 0, 0), Part("0" * 64), Trace("w", 1.0, 2.0), "", frozen),
         flows.rework(stale, [b"0"], [0], frozen),
         flows.fail_damaged(DamagedFlowError(flow_id, "spec", b"", "", ""), frozen),
     ]

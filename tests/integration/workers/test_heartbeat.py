@@ -27,7 +27,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     async def work() -> None:
         await let_go.wait()
 
-    ctx = {"runtime": hand.runtime, "job_try": 1, "lease": None}
+    ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": None}
     running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
     await asyncio.sleep(0)
     await heartbeat.beat()

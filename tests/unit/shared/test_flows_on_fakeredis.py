@@ -55,7 +55,9 @@ async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
     await flows.plan(flow, Plan([0, 1, 2]))
     for round_ in (0, 1):
         for index in (0, 1):
-            await flows.store_partial(Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0))
+            await flows.store_partial(
+                Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place"
+            )
         if round_ == 0:
             assert await flows.rework(await load(flows, flow), [b"1"], [1]) == "again"
             await ask(redis, "DEL", KEYS.click)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.jobs import REFUSE, Chunk, Finish, Night, Reduce, Split, Task, arq_deserializer, arq_serializer, encode_job
+from shared.jobs import REFUSE, Chunk, Finish, Reduce, Split, Task, arq_deserializer, arq_serializer, encode_job
 from tests.odd_bytes import ODD_BYTES
 
 ids = st.text("abcXYZ019_-", min_size=1, max_size=64)
@@ -18,7 +18,6 @@ tasks: st.SearchStrategy[Task] = st.one_of(
     st.builds(Chunk, flow=ids, index=counts, round=counts),
     st.builds(Reduce, flow=ids, round=counts),
     st.builds(Finish, run=ids, round=counts),
-    st.builds(Night),
 )
 
 
@@ -33,7 +32,6 @@ WRONG_SHAPES: list[Any] = [
     {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": "7"},
     {"t": None, "f": ["split"], "a": ["f1"], "k": {}, "et": 7},
     {"t": "3", "f": "split", "a": ["f1"], "k": {}, "et": 7},
-    {"t": 3, "f": "split", "a": ["f1"], "k": {}, "et": 7},
     {"t": None, "f": "system", "a": ["f1"], "k": {}, "et": 7},
     {"t": None, "f": REFUSE, "a": [b"", ""], "k": {}, "et": 7},
     {"t": None, "f": "split", "a": {}, "k": {}, "et": 7},
@@ -46,8 +44,8 @@ WRONG_SHAPES: list[Any] = [
     {"t": None, "f": "chunk", "a": ["f1", 2**63, 0], "k": {}, "et": 7},
     {"t": None, "f": "chunk", "a": ["f1", 0.5, 0], "k": {}, "et": 7},
     {"t": None, "f": "chunk", "a": ["f1", math.nan, 0], "k": {}, "et": 7},
-    {"t": None, "f": "night", "a": ["f1"], "k": {}, "et": 7},
-    {"t": 1, "f": "night", "a": [], "k": {}, "et": 7},
+    {"t": -1, "f": "split", "a": ["f1"], "k": {}, "et": 7},
+    {"t": None, "f": "night", "a": [], "k": {}, "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": {"flow": "f2"}, "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": [], "et": 7},
     {"t": None, "f": "split", "a": ["f1"], "k": {}, "et": -7},
@@ -78,7 +76,7 @@ def test_the_deserializer_never_raises(data: bytes) -> None:
     """Whatever the bytes, arq gets a function that there is, with arguments that it takes."""
     body = arq_deserializer(data)
     assert body.keys() == {"t", "f", "a", "k", "et"}
-    assert body["f"] in {"split", "chunk", "reduce", "finish", "night", REFUSE}
+    assert body["f"] in {"split", "chunk", "reduce", "finish", REFUSE}
     assert isinstance(body["et"], int)
 
 

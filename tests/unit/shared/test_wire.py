@@ -158,7 +158,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         jobs=st.lists(st.builds(Running, job=texts, since_ms=counts), max_size=5),
     ),
 }
-SEAT = place_of("f1", 0)
+SEAT = place_of("f1", 0, [0, 20])
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -209,8 +209,9 @@ def test_a_sealed_value_shows_any_damage(data: st.DataObject) -> None:
 
 def test_a_partial_is_good_in_its_place_alone() -> None:
     """Another task's partial, another flow's or another block's has a right digest for a wrong place."""
-    data = PARTIAL.encode(Part("0" * 64), place_of("f1", 0))
-    for place in (place_of("f1", 1), place_of("f2", 0), place_of("f1", 0, 0), ""):
+    data = PARTIAL.encode(Part("0" * 64), SEAT)
+    others = (place_of("f1", 1, [0, 0, 20]), place_of("f2", 0, [0, 20]), place_of("f1", 0, [0, 20], 0))
+    for place in (*others, place_of("f1", 0, [0, 21]), place_of("f1", 0, [1, 20]), ""):
         with pytest.raises(WireError):
             PARTIAL.decode(data, place)
 

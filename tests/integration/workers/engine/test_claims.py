@@ -69,7 +69,7 @@ async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes)
     assert names(claimed) == clicks + batch[:7]
     assert [job.lane for job in claimed.jobs] == [0] * 3 + [1] * 7
     assert [job.place for job in claimed.jobs] == [1000, 1001, 1002, *range(7)]
-    assert all(job.tries == 0 and job.body for job in claimed.jobs)
+    assert all(job.deaths == 0 and job.body for job in claimed.jobs)
     assert names(await claims(lanes).claim("u", 10, [0, 1], False)) == batch[7:8]
 
 
@@ -124,7 +124,7 @@ async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lane
     await lapse(lanes, lanes.batch, early)
     claimed = await claim(lanes, "next", lease_s=0.001)
     assert claimed.lapsed == 1
-    assert [(job.job_id.decode(), job.lane, job.place, job.tries) for job in claimed.jobs] == [(early, 1, 7, 1)]
+    assert [(job.job_id.decode(), job.lane, job.place, job.deaths) for job in claimed.jobs] == [(early, 1, 7, 1)]
     assert await lanes.tries(early) == 1
 
 
@@ -170,18 +170,20 @@ async def test_jobs_are_settled_in_one_batch_each_in_its_way(lanes: Lanes) -> No
         Settled(done, "t", "done", 0, b"for ever"),
         Settled(kept, "t", "kept", 1000, b"a result", "a reason"),
         Settled(back, "t", "back"),
-        Settled(later, "t", "later", 60_000, b"2"),
+        Settled(later, "t", "later", 60_000, b"another body"),
     ]
     assert await claims(lanes).settle(lanes.batch, batch) == 4
     assert [await lanes.score(lanes.batch, job) for job in (done, kept, back)] == [None, None, 7]
     now_s, _ = await ask(lanes.redis, "TIME")
     assert 50 < (await lanes.score(lanes.batch, later) or 0) / 1000 - int(now_s) <= 61
-    assert [await lanes.tries(job) for job in names_] == [0, 0, 0, 2]
+    assert [await lanes.tries(job) for job in names_] == [0, 0, 0, 0]
+    assert await ask(lanes.redis, "GET", job_key(later)) == b"another body"
+    assert await ask(lanes.redis, "PTTL", job_key(later)) > 0
     assert [await lanes.token(job) is not None for job in names_] == [False, True, False, False]
     assert [letter[b"reason"] for letter in await lanes.dead()] == [b"a reason"]
     assert await ask(lanes.redis, "EXISTS", leases_key(lanes.batch)) == 0
     assert await claims(lanes).settle(lanes.batch, [batch[0], *batch[2:]]) == 0
-    await ask(lanes.redis, "DEL", in_progress_key(kept), tries_key(later), f"arq:result:{done}", f"arq:result:{kept}")
+    await ask(lanes.redis, "DEL", in_progress_key(kept), job_key(later), f"arq:result:{done}", f"arq:result:{kept}")
 
 
 async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) -> None:
@@ -304,7 +306,7 @@ async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(lanes: Lanes,
     assert await claims(lanes).take_unheld() == 1
     await lapse(lanes, lanes.batch, job)
     claimed = await claim(lanes, lease_s=0.001)
-    assert [(job.place, job.tries) for job in claimed.jobs] == [(5 if score == CLAIMED + 5 else 0, 1)]
+    assert [(job.place, job.deaths) for job in claimed.jobs] == [(5 if score == CLAIMED + 5 else 0, 1)]
     assert await claims(lanes).take_unheld() == 0
 
 
@@ -330,8 +332,7 @@ async def test_what_arq_has_of_a_job_may_be_of_any_type(lanes: Lanes, kind: str)
     await ask(lanes.redis, "ZADD", lanes.batch, 1, job)
     [claimed] = (await claim(lanes, "t")).jobs
     assert claimed.body == (b"planted" if kind == "string" else None)
-    assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "later", 0, b"1")]) == 1
-    assert await lanes.tries(job) == 1
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "later", 0, b"a body")]) == 1
     await claim(lanes, "u")
     assert await claims(lanes).settle(lanes.batch, [Settled(job, "u", "done", 1000, b"r", "why")]) == 1
     assert await lanes.left(job) == 0

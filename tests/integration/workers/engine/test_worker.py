@@ -139,6 +139,49 @@ async def test_an_exception_is_tried_again_later_and_at_last_is_a_dead_letter(
     assert await lanes.left(job) == 0
 
 
+async def test_an_exception_that_was_caught_makes_no_suspect(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next try runs beside whatever else does, and its deaths are counted apart."""
+    monkeypatch.setattr("workers.engine.outcomes.FIRST_BACKOFF_MS", 1)
+    gate, calls = Gate(), list[tuple[int, int]]()
+
+    async def fail_once(ctx: Ctx) -> None:
+        calls.append((ctx["job_try"], ctx["job_deaths"]))
+        if len(calls) == 1:
+            raise ValueError
+
+    await lanes.put(lanes.batch, lanes.name(), function="wait")
+    worker = lanes.make(gate.function, func(fail_once, name="fail"))
+    async with lanes.running(worker):
+        await until(lambda: gate.begun)
+        await lanes.put(lanes.batch, lanes.name(), function="fail")
+        await until(lambda: len(calls) == 2)
+        gate.open.set()
+        await until(lanes.idle)
+    assert calls == [(1, 0), (2, 0)]
+
+
+async def test_clicks_are_claimed_while_a_worker_empties_for_a_suspect(lanes: Lanes) -> None:
+    """A job of the batch lane that takes long does not keep them waiting, though the suspect waits for its end."""
+    gate, ran = Gate(), list[str]()
+
+    async def note(ctx: Ctx) -> None:
+        ran.append(ctx["job_id"])
+
+    suspect, click = lanes.name(), lanes.name()
+    await lanes.put(lanes.batch, lanes.name(), function="wait")
+    async with lanes.running(lanes.make(gate.function, func(note, name="note"))):
+        await until(lambda: gate.begun)
+        await ask(lanes.redis, "SET", tries_key(suspect), 1, "EX", 60)
+        await lanes.put(lanes.batch, suspect, function="note")
+        await asyncio.sleep(0.2)
+        await lanes.put(lanes.click, click, function="note")
+        await until(lambda: ran)
+        assert ran == [click]
+        gate.open.set()
+        await until(lanes.idle)
+    assert ran == [click, suspect]
+
+
 async def test_what_runs_is_handed_back_and_that_is_no_try(lanes: Lanes) -> None:
     """To its place, when the worker is stopped; the next worker does it in its first try."""
     gate, job = Gate(), lanes.name()

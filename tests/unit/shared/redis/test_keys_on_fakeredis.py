@@ -59,7 +59,7 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     joins = [KEYS.join_user("g", "a:b\n"), KEYS.join_basket("g", ["i"])]
     user, basket = await flows.create([UserSpec("a:b\n", "g"), BasketSpec(["i"], "g")], joins)
     await flows.plan(user, Plan([0, 1]))
-    await flows.store_partial(Chunk(user, 0, 0), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0))
+    await flows.store_partial(Chunk(user, 0, 0), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place")
     await results.write("g", [("a:b\n", RESULT.encode(Result(1, "g", [])))], 60)
     run_id, _ = await runs.start(RECORD, 1, 2)
     await Refusals(redis, KEYS).string("result", "x", KEYS.result("g", "a:b\n"), b"other", "not there")

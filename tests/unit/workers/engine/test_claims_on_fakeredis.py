@@ -29,7 +29,7 @@ async def test_a_job_is_made_claimed_held_and_settled(redis: Redis, claims: Clai
     assert await enqueue(redis, LANES[1], "b", "b") == [1, 0]
     assert await enqueue(redis, LANES[0], "c") == [1]
     claim = await claims.claim("token", 5, [5, 5], alone=True)
-    assert [(job.lane, job.job_id, job.tries, job.body) for job in claim.jobs] == [
+    assert [(job.lane, job.job_id, job.deaths, job.body) for job in claim.jobs] == [
         (0, b"c", 0, b"body"),
         (1, b"b", 0, b"body"),
     ]
@@ -48,7 +48,7 @@ async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims
     await claims.claim("first", 5, [5, 5], alone=True)
     await asyncio.sleep(0.06)
     [job] = (await claims.claim("second", 5, [5, 5], alone=True)).jobs
-    assert job.tries == 1
+    assert job.deaths == 1
     assert await claims.release(["second"]) == 1
     [job] = (await claims.claim("third", 5, [5, 5], alone=True)).jobs
     assert await claims.settle(LANES[1], [Settled("b", "third", "back")]) == 1
@@ -57,4 +57,4 @@ async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims
     assert await claims.take_unheld() == 1
     await asyncio.sleep(0.002)
     [job] = (await claims.claim("fifth", 5, [5, 5], alone=True)).jobs
-    assert (job.tries, job.place) == (2, int(place))
+    assert (job.deaths, job.place) == (2, int(place))

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 NOBODY = cast("EngineWorker", None)
 
 
-def running(lane: int, tries: int = 0, **lease: Any) -> Running:
+def running(lane: int, deaths: int = 0, **lease: Any) -> Running:
     """A job of that lane under a lease."""
     held = Lease("a", "queue", "token", 0, lambda: True, **lease)
-    return Running(NOBODY, held, Claimed(lane, b"a", 0, tries, None))
+    return Running(NOBODY, held, Claimed(lane, b"a", 0, deaths, None))
 
 
 def slots_with(*jobs: Running, most: int = 10, lanes: int = 2) -> Slots:
@@ -53,8 +53,19 @@ def test_what_runs_takes_up_a_slot_of_its_lane_until_it_is_just_being_ended() ->
 
 def test_nothing_begins_beside_a_suspect() -> None:
     """Also while it is just being ended, if anything else takes up a slot."""
-    assert slots_with(running(0, tries=1)).room == slots_with().none == (0, [0, 0])
-    assert slots_with(running(0, tries=1, closing=True), running(1)).room == (0, [0, 0])
+    assert slots_with(running(0, deaths=1)).room == slots_with().none == (0, [0, 0])
+    assert slots_with(running(0, deaths=1, closing=True), running(1)).room == (0, [0, 0])
+
+
+def test_the_first_lane_keeps_its_share_while_a_worker_empties_for_a_suspect() -> None:
+    """As long as jobs of another lane run, which may take long; when only its own are left nothing begins any more."""
+    slots = slots_with(running(1), running(1))
+    slots.suspect_lane = 1
+    assert slots.room == (2, [2, 0])
+    slots.running.add(running(0))
+    assert slots.room == (1, [1, 0])
+    slots.running = {running(0)}
+    assert slots.room == (0, [0, 0])
 
 
 def test_a_suspect_that_waits_has_the_worker_when_nothing_else_runs() -> None:

@@ -1,20 +1,22 @@
-"""The night: one run for each date, however many ticks there are; what one tick cannot do the next makes up for."""
+"""The night: one run for each date, however often it is started; what cannot be done now is done a minute later."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
-from arq.worker import Retry
 from redis import exceptions
 
+from shared.cancelling import end
 from shared.nightly import last_due, parse_nightly
-from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.runs import Run
 from shared.settings import Settings
 from tests.conftest import StartServer
+from tests.lanes import until
 from tests.world import Hand, World, settle
+from workers.night import keep_nights, start_what_is_due
 from workers.settings import connect_worker
 from workers.sweeper import Sweeper
 
@@ -37,8 +39,8 @@ async def night(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[
     await redis.aclose()
 
 
-async def tick(hand: Hand, number: int = 0) -> None:
-    await hand.run("night", [], f"night:{number}")
+async def tick(hand: Hand) -> None:
+    await start_what_is_due(hand.runtime)
 
 
 async def due(hand: Hand) -> str:
@@ -64,7 +66,7 @@ async def test_fifty_ticks_at_once_start_one_run(night: Hand, own_world: World) 
     """The date's key names it; it computes everybody, though the generation is current and all lists are there."""
     generation = await night.adopt(own_world)
     await night.runtime.results.write(generation.id, list(generation.lists.items()), 100)
-    await asyncio.gather(*(tick(night, number) for number in range(50)))
+    await asyncio.gather(*(tick(night) for _ in range(50)))
     [run_id] = await runs(night)
     assert await night.runtime.runs.night(await due(night)) == run_id
     assert await night.runtime.runs.last_night() == (await due(night), run_id)
@@ -149,23 +151,15 @@ async def test_without_a_model_nothing_is_written(night: Hand, own_world: World)
     assert len(await runs(night)) == 1
 
 
-async def test_a_tick_that_comes_to_a_worker_without_a_night_does_nothing(hand: Hand, own_world: World) -> None:
-    """It is no error, and no bytes to refuse."""
-    await hand.adopt(own_world)
-    before = await hand.dump()
-    await tick(hand)
-    assert await hand.dump() == before
-
-
 @pytest.mark.parametrize("shared", ["click", "batch", "live"])
 async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, shared: str) -> None:
     """Where a key that all share holds another type the script writes nothing, not even the date's key."""
     record, key = (await night.adopt(own_world)).record, getattr(night.runtime.keys, shared)
     await ask(night.redis, "SET", key, "planted")
     before = await night.dump()
-    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
-        await night.runtime.runs.start_night(await due(night), record, 2, 2)
-    await tick(night)
+    for start in (night.runtime.runs.start_night(await due(night), record, 2, 2), tick(night)):
+        with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+            await start
     assert await night.dump() == before
     await ask(night.redis, "DEL", key)
     await tick(night)
@@ -182,26 +176,21 @@ async def test_a_key_of_another_type_in_the_place_of_the_date_is_written_over(ni
     assert await ask(night.redis, "GET", key) == run_id.encode()
 
 
-async def test_a_full_redis_refuses_a_tick_and_the_next_one_makes_up_for_it(
+async def test_a_full_redis_refuses_a_start_and_the_next_one_makes_up_for_it(
     fresh_server: StartServer, own_world: World
 ) -> None:
-    """Neither the worker's loop nor the date is harmed: arq's cron tries again a minute later, and so does a tick."""
+    """The date is not harmed."""
     redis = connect_worker(Settings(), fresh_server(maxmemory=100_000_000).url)
     without = Hand(own_world, redis, "full")
     hand = Hand(own_world, redis, "full", nightly=await far_from_now(without))
     await hand.adopt(own_world)
     await ask(redis, "CONFIG", "SET", "maxmemory", 1)
-    before, now = await hand.dump(), datetime.now(UTC)
-    await hand.worker.run_cron(now, 0.5)
-    with pytest.raises(Retry):
+    before = await hand.dump()
+    with pytest.raises(exceptions.OutOfMemoryError):
         await tick(hand)
     assert await hand.dump() == before
     await ask(redis, "CONFIG", "SET", "maxmemory", 0)
-    await hand.worker.run_cron(now + timedelta(minutes=1), 0.5)
-    [job] = await hand.queued()
-    assert job.startswith("night:")
-    assert await ask(redis, "PTTL", job_key(job)) > 0
-    assert await hand.deliver(job) == "night"
+    await tick(hand)
     [run_id] = await runs(hand)
     await settle(hand, Sweeper(hand.runtime).sweep)
     assert (await load(hand, run_id)).outcome == "passed"
@@ -210,19 +199,28 @@ async def test_a_full_redis_refuses_a_tick_and_the_next_one_makes_up_for_it(
     await redis.aclose()
 
 
-async def test_ticks_of_one_minute_are_one_job(night: Hand, own_world: World) -> None:
-    """At its start each worker makes a tick of its own, and then all make the same ones, a minute apart."""
-    workers = [night.worker, Hand(own_world, night.redis, night.runtime.keys.prefix, nightly="03:00").worker]
-    now = datetime.now(UTC)
-    for number, worker in enumerate(workers):
-        await worker.run_cron(now + timedelta(milliseconds=number), 0.5)
-    assert len(await night.queued()) == 2
-    for worker in workers:
-        await worker.run_cron(now + timedelta(minutes=1), 0.5)
-    assert len(await night.queued()) == 3
+async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, redis_url: str, prefix: str) -> None:
+    """Nothing of a night is named without its prefix: when it was a job of arq's cron, one of the two could starve."""
+    redis = connect_worker(Settings(), redis_url)
+    without = Hand(own_world, redis, prefix)
+    nightly = await far_from_now(without)
+    hands = [Hand(own_world, redis, f"{prefix}-{shop}", nightly=nightly) for shop in "ab"]
+    for hand in hands:
+        await hand.adopt(own_world)
+    keeping = [asyncio.create_task(keep_nights(hand.runtime)) for hand in hands]
+    for hand in hands:
+        await until(partial(runs, hand))
+    await end(*keeping)
+    assert [len(await runs(hand)) for hand in hands] == [1, 1]
+    for each in (*hands, without):
+        each.close()
+    await redis.aclose()
 
 
-async def test_no_night_no_tick(hand: Hand) -> None:
-    """Without the variable arq is told of none."""
-    await hand.worker.run_cron(datetime.now(UTC), 0.5)
-    assert await hand.queued() == []
+async def test_no_setting_no_night(hand: Hand, own_world: World) -> None:
+    """Without the setting nothing is started, and nothing waits for a minute to pass."""
+    await hand.adopt(own_world)
+    before = await hand.dump()
+    await keep_nights(hand.runtime)
+    await tick(hand)
+    assert await hand.dump() == before

@@ -1,34 +1,32 @@
-"""The night: a tick that starts the run of the last date that was due and has none yet."""
+"""The night: each worker tries, when it starts and once a minute, to start the run of the last date that was due."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
 from shared.defaults import IN_FLIGHT
 from shared.nightly import last_due, parse_nightly
-from workers.delivery import Delivery
 from workers.runtime import Runtime
+from workers.upkeep import again_and_again
 
 log = structlog.get_logger()
 
-
-async def night(ctx: dict[Any, Any]) -> None:
-    """One tick, of any worker and at any moment again; what it finds missing is made up for by the next one."""
-    runtime: Runtime = ctx["runtime"]
-    delivery = Delivery(ctx, ctx["job_id"])
-
-    async def work() -> None:
-        if reason := await delivery.within_deadline(lambda: _start_what_is_due(runtime)):
-            log.error("the night's run could not be started", reason=reason)
-
-    await delivery.run(work)
+TICK_S = 60.0
 
 
-async def _start_what_is_due(runtime: Runtime) -> None:
+async def keep_nights(runtime: Runtime) -> None:
+    """Start the night's run whenever it is due and has not begun, for ever; at once where there are no nights."""
+    if runtime.settings.nightly:
+        await again_and_again("the night's start", TICK_S, lambda: start_what_is_due(runtime), first_pause_s=0.0)
+
+
+async def start_what_is_due(runtime: Runtime) -> None:
+    """Start the run of the last date that was due, unless it has begun; it is the same whoever does so, and how often.
+
+    What is missing now, as a model, is there at a later time of asking.
+    """
     nightly = parse_nightly(runtime.settings.nightly)
     if nightly is None:
-        log.warning("a tick of the night came to a worker without RECKONER_NIGHTLY: all workers need the same")
         return
     now = datetime.fromtimestamp(await runtime.now_ms() / 1000, UTC)
     date = last_due(now, nightly).date.isoformat()
