@@ -1,6 +1,7 @@
 """Fixtures for tests that drive the tasks by hand: the tiny world, and a worker's functions on the shared server."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,12 @@ from workers.sweeper import Sweeper
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A store with one snapshot and its models; no test takes anything out of it."""
     return make_world(tmp_path_factory.mktemp("a wörld") / "store")
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> World:
+    """A world of the test's own, which it may change and damage."""
+    return make_world(tmp_path / "a störe")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ if ARGV[12] ~= '' then
   -- Whoever waits has to be able to read that it failed.
   redis.call('HDEL', KEYS[1], 'plan')
   redis.call('HSET', KEYS[1], 'round', '0', 'place', '0', 'created', '0', 'looks', '0', 'rework', '0', 'planned', '0',
-    'spec', ARGV[12], 'join', '', 'run', '')
+    'spec', ARGV[12], 'join', '', 'run', '', 'lane', 'batch')
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PEXPIRE', KEYS[3], ARGV[8])

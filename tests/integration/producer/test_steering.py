@@ -1,6 +1,7 @@
 """A lane that is paused keeps its jobs until it goes on, and a worker is drained that is named well enough."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from producer.client import Reckoner
 from shared.errors import DrainRefusedError, UsageError
-from shared.heartbeats import Heartbeats
+from shared.heartbeats import Heard, Heartbeats
 from shared.redis.keys import paused_key, wake_key
 from shared.redis.scripts import ask, call
 from shared.wire import Beat
@@ -105,9 +106,9 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     assert (told["lane"], told["paused"]) == ("batch", True)
     await ask(redis, "SET", paused_key(keys.batch), told["since_ms"] - 600_000)
     shown, doctor = await asyncio.gather(*(asyncio.to_thread(commands.run, name) for name in ("status", "doctor")))
-    assert "3 jobs, 0 of them running; paused for 10 min\n" in shown.out
+    assert re.search(r"3 jobs, 0 of them running; paused for 1\d min\n", shown.out)
     assert max(map(len, shown.out.splitlines())) <= 80
-    assert "The batch lane has been paused for 10 min, and jobs wait in it: let it go on with" in doctor.out
+    assert re.search(r"The batch lane has been paused for 1\d min, and jobs wait in it: let it go on with", doctor.out)
     assert commands.run("resume", "batch").out == "The batch lane goes on.\n"
     assert commands.run("resume", "batch", "--json").objects == [
         {"lane": "batch", "paused": False, "was_paused": False}
@@ -143,13 +144,22 @@ async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
     await say(client, "a-1-00")
     await say(client, "a-1-0012")
     await say(client, "other-2")
-    if "--all" in arguments:
-        await ask(client.redis, "SET", client.keys.beat("other-2"), b'{"format":2}', "EX", 60)
+    beating = asyncio.create_task(_beat_strangely(client, "other-2") if "--all" in arguments else asyncio.sleep(0))
     ended = await asyncio.to_thread(commands.run, "drain", "--no-wait", *arguments)
+    beating.cancel()
     assert ended.code == code
     assert (ended.err or ended.out).startswith(said)
     told = [name async for name in client.redis.scan_iter(f"{client.keys.prefix}:worker:*:mail", count=10_000)]
     assert len(told) == (ended.out.count("\n") if code == 0 else 0)
+
+
+async def _beat_strangely(client: Reckoner, worker: str) -> None:
+    """Beat as a worker of another release does, for ever."""
+    while True:
+        seconds, _ = await ask(client.redis, "TIME")
+        await ask(client.redis, "SET", client.keys.beat(worker), b'{"format":2}', "EX", 60)
+        await ask(client.redis, "ZADD", client.keys.workers, int(seconds) * 1000, worker)
+        await asyncio.sleep(0.5)
 
 
 async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: Asked) -> None:
@@ -171,7 +181,5 @@ async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: 
     assert await ask(redis, "LRANGE", keys.mail("w"), 0, -1) == [b"drain"]
     await ask(redis, "ZREM", keys.workers, "w")
     assert await waiting == ["w"]
-    await say(client, "old", lease_ms=0)
-    alive = await client.alive()
     with pytest.raises(DrainRefusedError):
-        await client.drain(alive)
+        await client.drain([Heard("old", 0, 0, None)])

@@ -165,9 +165,6 @@ class SlowFlows(Flows):
     async def fail(self, *arguments: Any) -> Any:
         return await self.stall.write(super().fail, *arguments)
 
-    async def mend(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().mend, *arguments)
-
 
 class SlowResults(Results):
     """Results whose moving of pointers can be held back."""
@@ -439,14 +436,10 @@ class FlowMachine(RuleBasedStateMachine):
         else:
             assert holds, "whoever has lost its lease ends nothing"
 
-    @rule()
-    def the_sweeper_stalls_before_it_mends(self) -> None:
-        self.do(self.hand.make_due())
-        self.slow.holding = True
-        with contextlib.suppress(asyncio.CancelledError):
-            self.do(self.sweeper.sweep())
-        self.slow.holding = False
-        self.note()
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data())
+    def the_sweeper_stalls_before_it_mends(self, data: st.DataObject) -> None:
+        self.slow.held.append(partial(self.runtime.flows.mend, self.one_of(data, self.unfinished())))
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data())
@@ -582,6 +575,9 @@ class FlowMachine(RuleBasedStateMachine):
     async def _cancel(self, flow_id: str, read_before: Flow | None = None) -> None:
         [flow] = await self.runtime.flows.load_many([flow_id])
         assert flow is not None
+        if read_before and flow_id in self.damaged:
+            # Whoever had read it before the damage ends it, and it cannot be read all the same.
+            return
         ended = isinstance(flow, Flow) and flow.ended
         async with self.stage.redis.pubsub() as listener:
             await listener.subscribe(self.runtime.keys.events(flow_id))

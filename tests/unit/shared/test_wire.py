@@ -156,6 +156,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         beat_ms=counts,
         memory_bytes=counts,
         jobs=st.lists(st.builds(Running, job=texts, since_ms=counts), max_size=5),
+        lease_ms=counts,
     ),
 }
 SEAT = place_of("f1", 0, [0, 20])

@@ -1,7 +1,6 @@
 """Fixtures for tests of the tasks that change what is in the store, or need data with weights and times there."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +9,8 @@ from shared.settings import Settings
 from shared.snapshots import write_snapshot
 from shared.wire import FitSpec, Record
 from tests.interactions import random_interactions
-from tests.world import ITEMS, LIST_LENGTH, Hand, World, make_world
+from tests.world import ITEMS, LIST_LENGTH, Hand, World
 from workers.settings import connect_worker
-
-
-@pytest.fixture
-def own_world(tmp_path: Path) -> World:
-    """A world of the test's own, which it may change and damage."""
-    return make_world(tmp_path / "a störe")
 
 
 @pytest.fixture
