@@ -55,7 +55,7 @@ test-unit: .venv/dev.installed ## the tests that start no process and touch no s
 
 # The package that the example imports. There is no lock file for it: npm's name the registry's host.
 node_package := redis@5.12.1
-test-node: .venv/dev.installed ## the example of docs/reading.md for Node, where node and npm are there
+test-node: .venv/dev.installed ## the examples of docs/reading.md, where node and npm are there, and PHP's and Ruby's if those are
 	$(section) "Reading in Node"
 	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
 		echo "NOT RUN: there is no node with npm here."; \

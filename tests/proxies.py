@@ -22,7 +22,7 @@ class Relay:
         self._target = target
         self._tls = tls
         self._links: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self.host, self.port = HOST, 0
         # How many connections were taken, ever.
         self.taken = 0
 
@@ -32,7 +32,7 @@ class Relay:
         return f"{'rediss' if self._tls else 'redis'}://{HOST}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._take, HOST, self.port, ssl=self._tls)
+        self._listener = await asyncio.start_server(self._take, self.host, self.port, ssl=self._tls)
         self.port = int(self._listener.sockets[0].getsockname()[1])
         return self
 

@@ -1,6 +1,7 @@
 // Prints a user's recommendations: java -cp "JARS" Read.java USER [N], with the jars of Jedis and Jackson.
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.net.URI;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -18,9 +19,22 @@ public class Read {
         int n = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 10;
         Map<String, String> environment = System.getenv();
         String url = environment.getOrDefault("RECKONER_REDIS_URL", "redis://localhost:6379");
-        try (RedisClient redis = RedisClient.create(url)) {
+        try (RedisClient redis = RedisClient.create(forJedis(url))) {
             print(redis, user, n);
         }
+    }
+
+    /** The URL as Jedis reads it, which knows no ?db= and no Unix socket, and wants a port. */
+    private static String forJedis(String url) {
+        URI given = URI.create(url);
+        if (given.getHost() == null || !given.getScheme().startsWith("redis")) {
+            throw new IllegalArgumentException("Jedis takes URLs that start with redis:// or rediss:// alone.");
+        }
+        String user = given.getRawUserInfo() == null ? "" : given.getRawUserInfo() + "@";
+        int port = given.getPort() < 0 ? 6379 : given.getPort();
+        String query = Objects.requireNonNullElse(given.getRawQuery(), "");
+        String path = query.startsWith("db=") ? "/" + query.substring(3) : given.getRawPath();
+        return given.getScheme() + "://" + user + given.getHost() + ":" + port + path;
     }
 
     private static void print(RedisClient redis, String user, int n) throws Exception {

@@ -2,10 +2,10 @@
 import { createClient } from "redis";
 
 const [user, n = "10"] = process.argv.slice(2);
-const url = process.env.RECKONER_REDIS_URL ?? "redis://localhost:6379";
 const prefix = process.env.RECKONER_PREFIX ?? "reckoner";
 
-const redis = await createClient({ url }).on("error", (error) => { throw error; }).connect();
+const options = parse(process.env.RECKONER_REDIS_URL ?? "redis://localhost:6379");
+const redis = await createClient(options).on("error", (error) => { throw error; }).connect();
 const generation = await redis.get(`${prefix}:generation`);
 if (generation === null) throw new Error("No model was fitted yet.");
 
@@ -22,3 +22,22 @@ places.forEach(({ item, score, because }, i) => {
   console.log(line.join("\t"));
 });
 await redis.close();
+
+// What createClient itself makes of a URL knows neither ?db= nor unix://, nor an address of IPv6.
+function parse(url) {
+  const unix = url.startsWith("unix://");
+  // The parser wants a host where there is a user.
+  const parts = new URL(unix ? url.replace(/^unix:\/\/([^/]*@)?/, "unix://$1localhost") : url);
+  const tls = parts.protocol === "rediss:";
+  const database = Number(parts.searchParams.get("db") ?? (unix ? 0 : parts.pathname.slice(1)));
+  if (!(unix || tls || parts.protocol === "redis:") || !Number.isInteger(database)) {
+    throw new Error("The URL of the Redis cannot be used.");
+  }
+  const place = { host: parts.hostname.replace(/^\[|\]$/g, ""), port: Number(parts.port || 6379), tls };
+  return {
+    socket: unix ? { path: decodeURIComponent(parts.pathname) } : place,
+    username: decodeURIComponent(parts.username) || undefined,
+    password: decodeURIComponent(parts.password) || undefined,
+    database,
+  };
+}

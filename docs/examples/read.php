@@ -1,18 +1,12 @@
 <?php
 // Prints a user's recommendations: php read.php USER [N]
 [, $user, $n] = $argv + [2 => 10];
-$url = parse_url(getenv('RECKONER_REDIS_URL') ?: 'redis://localhost:6379');
 $prefix = getenv('RECKONER_PREFIX') ?: 'reckoner';
 
-$redis = new Redis();
-$redis->connect($url['host'], $url['port'] ?? 6379);
-if (isset($url['pass'])) {
-    $redis->auth(urldecode($url['pass']));
-}
+$redis = connect(getenv('RECKONER_REDIS_URL') ?: 'redis://localhost:6379');
 $generation = $redis->get("$prefix:generation");
 if ($generation === false) {
-    fwrite(STDERR, "No model was fitted yet.\n");
-    exit(1);
+    fail('No model was fitted yet.');
 }
 
 [$record, $result] = $redis->mGet(["$prefix:record:$generation", "$prefix:rec:$generation:$user"]);
@@ -29,4 +23,37 @@ foreach ($places as $i => $place) {
         array_push($line, sprintf('%.4f', $place['score']), $titles[$place['because']] ?: $place['because']);
     }
     echo implode("\t", $line), "\n";
+}
+
+// redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or unix://[USER:PASSWORD@]/PATH, with ?db=DATABASE in either;
+// what parse_url makes of the second is nothing.
+function connect(string $url): Redis
+{
+    $shape = '~^(rediss?|unix)://(?:([^:@/]*):([^@/]*)@)?(\[.+\]|[^:/?]*)(?::(\d+))?(/[^?]*)?(?:\?(.*))?$~';
+    if (!preg_match($shape, $url, $part)) {
+        fail('The URL of the Redis cannot be read.');
+    }
+    [, $scheme, $user, $password, $host, $port, $path, $query] = $part + array_fill(0, 8, '');
+    parse_str($query, $options);
+    $database = $options['db'] ?? ($scheme === 'unix' ? '0' : (substr($path, 1) ?: '0'));
+    if (!ctype_digit($database)) {
+        fail('The database in the URL of the Redis is no number.');
+    }
+    $redis = new Redis();
+    if ($scheme === 'unix') {
+        $redis->connect(rawurldecode($path));
+    } else {
+        $redis->connect(($scheme === 'rediss' ? 'tls://' : '') . trim($host, '[]'), (int) ($port ?: 6379));
+    }
+    if ($password !== '') {
+        $redis->auth(array_map('rawurldecode', $user === '' ? [$password] : [$user, $password]));
+    }
+    $redis->select((int) $database);
+    return $redis;
+}
+
+function fail(string $why): never
+{
+    fwrite(STDERR, "$why\n");
+    exit(1);
 }

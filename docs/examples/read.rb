@@ -2,9 +2,22 @@
 require "json"
 require "redis"
 
+# What the gem itself makes of a URL does not always know ?db=, and may take a database with a name for the first.
+def connect(url)
+  uri = URI(url)
+  abort "The URL of the Redis has to start with redis://, rediss:// or unix://." unless
+    %w[redis rediss unix].include?(uri.scheme)
+  unix = uri.scheme == "unix"
+  user, password, path = [uri.user, uri.password, uri.path].map { |part| URI::DEFAULT_PARSER.unescape(part || "") }
+  database = URI.decode_www_form(uri.query || "").to_h["db"] || (unix ? "" : path.delete_prefix("/"))
+  place = unix ? { path: path } : { host: uri.hostname, port: uri.port || 6379, ssl: uri.scheme == "rediss" }
+  secret = { username: user, password: password }.reject { |_, part| part.empty? }
+  Redis.new(**place, **secret, db: database.empty? ? 0 : Integer(database, 10))
+end
+
 user, n = ARGV
 prefix = ENV.fetch("RECKONER_PREFIX", "reckoner")
-redis = Redis.new(url: ENV.fetch("RECKONER_REDIS_URL", "redis://localhost:6379"))
+redis = connect(ENV.fetch("RECKONER_REDIS_URL", "redis://localhost:6379"))
 
 generation = redis.get("#{prefix}:generation") or abort "No model was fitted yet."
 values = redis.mget("#{prefix}:record:#{generation}", "#{prefix}:rec:#{generation}:#{user}")

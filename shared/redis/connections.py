@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from arq import ArqRedis
 from arq.constants import default_queue_name
@@ -17,25 +17,11 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 from shared.errors import RedisUnavailableError, SettingsError, WireError
 from shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
 from shared.redis.scripts import ask
+from shared.redis.sentinel import find_primary
 from shared.redis.tls import tls_trouble
+from shared.redis.urls import SENTINEL_SHAPE, read_url
 
 OLDEST_REDIS = (7, 0)
-
-# What a Redis URL may ask for. Anything else is a slip, or (decode_responses) would break arq.
-URL_OPTIONS = frozenset({
-    "db",
-    "health_check_interval",
-    "max_connections",
-    "password",
-    "socket_connect_timeout",
-    "socket_timeout",
-    "ssl_ca_certs",
-    "ssl_cert_reqs",
-    "ssl_certfile",
-    "ssl_check_hostname",
-    "ssl_keyfile",
-    "username",
-})  # fmt: skip
 
 # Half a minute of silence, then three probes: a link that a firewall dropped is noticed in about a minute. It is not
 # probed while something is under way, for which there is a limit in milliseconds: Linux' own is some 15 minutes.
@@ -80,8 +66,8 @@ def connect(
     max_connections: int | None = None,
     kind: type[ArqRedis] = ArqRedis,
 ) -> ArqRedis:
-    """Make a client of that `kind` for `url` (redis://, rediss:// or unix://, percent-encoded), with a pool that
-    connects when it is first used.
+    """Make a client of that `kind` for `url` (redis://, rediss://, unix:// or redis+sentinel://, percent-encoded), with
+    a pool that connects when it is first used.
 
     A command that takes longer than `socket_timeout_s` fails, as does one that waits as long for one of at most
     `max_connections`; None is for connections that block on purpose. Options in the URL win. Close it with `aclose()`.
@@ -89,24 +75,21 @@ def connect(
     Raises:
         SettingsError: the URL cannot be used; the message does not show it.
     """
-    parts = split_url(url)
-    query = parse_qs(parts.query)
-    unknown = sorted(query.keys() - URL_OPTIONS)
-    if unknown:
-        raise SettingsError(f"The Redis URL has an unknown option: {unknown[0]}.")
-    if parts.scheme != "rediss" and (of_tls := sorted(option for option in query if option.startswith("ssl_"))):
-        raise SettingsError(f"The Redis URL has {of_tls[0]}, which is for TLS: a URL for TLS starts with rediss://.")
+    plain, service = read_url(url)
+    parts = urlsplit(plain)
     options: dict[str, Any] = {}
+    if service is not None:
+        options = {"service": service, "find_primary": find_primary}
     if parts.scheme != "unix":
         options["socket_keepalive"] = True
         options["socket_keepalive_options"] = {
             getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
         }
-    if parts.scheme == "rediss" and query.get("ssl_cert_reqs") != ["none"]:
+    if parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") != ["none"]:
         options["ssl_check_hostname"] = True
     try:
         pool = PatientPool.from_url(
-            url,
+            plain,
             patience_s=socket_timeout_s,
             client_name=client_name,
             socket_timeout=socket_timeout_s,
@@ -123,32 +106,11 @@ def connect(
     return redis
 
 
-def split_url(url: str) -> SplitResult:
-    """Split a Redis URL.
-
-    Raises:
-        SettingsError: it has another scheme, or it is not plain where its password ends; the message does not show it.
-    """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError:
-        parts = None
-    if parts is None or (parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment):
-        # The error of urlsplit quotes what it takes for the port, which may be a part of the password.
-        raise SettingsError(
-            "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
-        )
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise SettingsError("The Redis URL has to start with redis://, rediss:// or unix://.")
-    return parts
-
-
 def describe(url: str) -> str:
     """Return `url` without user, password and options, for messages; one that cannot be used is not shown at all."""
     try:
-        split_url(url)
-        options = parse_url(url)
+        plain, service = read_url(url)
+        options: dict[str, Any] = {**parse_url(plain), "service": service}
     except (SettingsError, ValueError):
         return "a URL that cannot be used"
     return _name(options.get("connection_class", Connection), options)
@@ -219,6 +181,8 @@ async def check(redis: ArqRedis) -> None:
         raise unavailable(redis, error) from error
     if server.version and tuple(int(part) for part in re.findall(r"\d+", server.version)[:2]) < OLDEST_REDIS:
         raise SettingsError(f"Redis at {where} is version {server.version}, and 7.0 or newer is needed.", redis=where)
+    if server.mode == "sentinel":
+        raise SettingsError(f"Redis at {where} is a Sentinel: give {SENTINEL_SHAPE}.", redis=where)
     if server.mode == "cluster":
         raise SettingsError(
             f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used.", redis=where
@@ -266,6 +230,8 @@ def _whereabouts(redis: ArqRedis) -> str:
 def _name(kind: type, options: Mapping[str, Any]) -> str:
     """Write as a URL where connections with `options` go."""
     database = options.get("db") or 0
+    if service := options.get("service"):
+        return f"{service!r}/{database}"
     if issubclass(kind, UnixDomainSocketConnection):
         return f"unix://{quote(options.get('path', ''))}" + (f"?db={database}" if database else "")
     scheme = "rediss" if issubclass(kind, SSLConnection) else "redis"

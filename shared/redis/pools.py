@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import hiredis
@@ -16,10 +16,13 @@ from redis.asyncio.connection import (
 )
 
 from shared.redis.tls import Tls
+from shared.redis.urls import Service
 
 # What redis-py makes a lost connection of, though it is an answer.
 TOO_MANY_CLIENTS = "max number of clients reached"
 GREETING_S = 5.0
+# What tells the host and port of a service's primary, having asked each of its Sentinels for so many seconds.
+FindPrimary = Callable[[Service, float | None], Awaitable[tuple[str, int]]]
 ENDED = "ends the connection before it answers: {}"
 
 
@@ -139,6 +142,18 @@ class TcpConnection(HeedingConnection, Connection):
     wanting = "if it speaks TLS, write rediss:// instead of redis://"
 
 
+class FollowingConnection(TcpConnection):
+    """Over TCP to the primary of a service, which `find_primary` is asked for each time that this connects."""
+
+    def __init__(self, *, service: Service, find_primary: FindPrimary, **options: Any) -> None:
+        super().__init__(**options)
+        self._service, self._find_primary = service, find_primary
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._find_primary(self._service, self.socket_connect_timeout)
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
 class TlsConnection(HeedingConnection, SSLConnection):
     """Over TLS."""
 
@@ -182,7 +197,7 @@ class PatientPool(ConnectionPool):
 
     def __init__(self, *, patience_s: float | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.connection_class = HEEDING[self.connection_class]
+        self.connection_class = FollowingConnection if "service" in options else HEEDING[self.connection_class]
         if self.connection_class is TlsConnection:
             self.connection_kwargs["tls"] = Tls(self.connection_kwargs)
         self._patience_s = patience_s

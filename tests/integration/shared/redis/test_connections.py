@@ -276,6 +276,30 @@ async def test_an_old_redis_is_refused(version: str, good: bool, by_hello: bool)
         "redis://:hunter2@host?ssl_cert_reqs=required",
         "rediss://:hunter2@host?ssl_cert_reqs=hunter2",
         "redis://:hunter2@host?max_connections=-1",
+        "redis://:hunter2@host/three",
+        "redis://:hunter2@host/3/x",
+        "redis://:hunter2@host?db=",
+        "redis://:hunter2@host?db=-1",
+        "redis://:hunter2@host ",
+        " redis://:hunter2@host",
+        "redis://:hunter2@host\n",
+        "redis://:hunter 2@host",
+        "redis://:hunter2@one:1,two:2/0",
+        "redis://one:1,:hunter2@two:2,three",
+        "redis://:hunter2@one,two",
+        "redis://:hunter2",
+        "redis://:x?hunter2",
+        "redis://host?hunter2",
+        "redis://host/hunter2",
+        "rediss+sentinel://:hunter2@host/shop",
+        "sentinel://:hunter2@host/shop",
+        "redis+sentinel://:hunter2@host",
+        "redis+sentinel://:hunter2@host/",
+        "redis+sentinel://:hunter2@host/shop/three",
+        "redis+sentinel://:hunter2@one:1,two:x/shop",
+        "redis+sentinel://:hunter2/x@one:1/shop",
+        "redis+sentinel://:hunter2@one/shop?ssl_cert_reqs=none",
+        "redis+sentinel://one/shop?sentinel_secret=hunter2",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
@@ -287,6 +311,29 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert str(caught.value).startswith("The Redis URL ")
     assert "hunter2" not in describe(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://host/shop", "has a database that is no number"),
+        ("redis://host?db=shop", "has a db that is no number"),
+        ("redis://host/0 ", "has a blank or a line break"),
+        ("redis://host\n", "has a blank or a line break"),
+        (
+            "redis://one:1,two:2/0",
+            "names several hosts: give one, or for Sentinel redis+sentinel://HOST:PORT,HOST:PORT/",
+        ),
+        ("redis+sentinel://one:1,two:2", "for Sentinel has to name a service"),
+        ("rediss+sentinel://one:1/shop", "rediss://"),
+        ("sentinel://one:1/shop", "has to start with redis://, rediss://, unix:// or redis+sentinel://"),
+    ],
+)
+def test_a_refusal_of_a_url_says_what_to_write(url: str, told: str) -> None:
+    """For each slip another sentence."""
+    with pytest.raises(SettingsError) as caught:
+        connect(url)
+    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +349,8 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
         ("unix:///a%20b/c.sock", "unix:///a%20b/c.sock"),
         ("unix://u:hunter2@/a%20b/c.sock?db=1&password=hunter2", "unix:///a%20b/c.sock?db=1"),
         ("redis://:hunter2/x@host", "a URL that cannot be used"),
+        ("redis+sentinel://u:hunter2@one,[::1]:2/a%20shop", "redis+sentinel://one:26379,[::1]:2/a%20shop/0"),
+        ("redis+sentinel://:hunter2@one:1/shop/3?sentinel_password=hunter2", "redis+sentinel://one:1/shop/3"),
     ],
 )
 def test_a_url_is_described_without_its_secrets(url: str, shown: str) -> None:

@@ -1,0 +1,36 @@
+"""Sentinel: which server is the primary of a service just now."""
+
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+
+from shared.redis.pools import PatientPool, UnwelcomeError
+from shared.redis.urls import Service
+
+
+async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, int]:
+    """Ask the Sentinels of a service, one after the other, for the host and port of its primary.
+
+    Raises:
+        UnwelcomeError: none of them answers in `timeout_s` and knows one that is well.
+    """
+    pools = [
+        PatientPool(
+            host=host,
+            port=port,
+            username=service.username,
+            password=service.password,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        for host, port in service.hosts
+    ]
+    sentinel = Sentinel(())  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [Redis(connection_pool=pool) for pool in pools]
+    try:
+        host, port = await sentinel.discover_master(service.name)
+    except MasterNotFoundError as error:
+        raise UnwelcomeError("has no primary: none of its Sentinels answers, or knows one that is well") from error
+    finally:
+        for pool in pools:
+            await pool.aclose()
+    return str(host), int(port)

@@ -1,0 +1,86 @@
+"""The examples of the reading contract take one list of URLs as our own reader does (make test-node).
+
+Those run whose language and client for Redis are on this machine; where Node is, it is always among them.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from shared.redis.connections import connect
+from shared.redis.scripts import ask
+from tests.certificates import Authority
+from tests.proxies import Relay
+from tests.servers import tcp_server
+from tests.system import ROOT
+
+EXAMPLES = ROOT / "docs" / "examples"
+LIST = json.loads((ROOT / "tests" / "reader_urls.json").read_text(encoding="utf-8"))
+# How an example is run, and a program that ends well where its client for Redis is there.
+LANGUAGES = {
+    "read.mjs": (["node"], ["node", "--version"]),
+    "read.php": (["php"], ["php", "-r", "exit(class_exists('Redis') ? 0 : 1);"]),
+    "read.rb": (["ruby"], ["ruby", "-e", "require 'redis'"]),
+}
+HERE = [
+    name
+    for name, (_, probe) in LANGUAGES.items()
+    if shutil.which(probe[0]) and not subprocess.run(probe, capture_output=True, check=False).returncode
+]
+
+
+async def fill(port: int) -> None:
+    """Two users, and databases of which each says its number to who reads it."""
+    owner: Any = connect(f"redis://127.0.0.1:{port}", max_connections=1)
+    for database in (0, 3):
+        await ask(owner, "SELECT", database)
+        record = {"snapshot": "s", "popular": [f"database {database}"]}
+        await ask(owner, "MSET", "reckoner:generation", "g", "reckoner:record:g", json.dumps(record))
+    rights = ("%R~reckoner:*", "+@connection", "+get", "+mget", "+hmget")
+    await ask(owner, "ACL", "SETUSER", "reader", "on", f">{LIST['password']}", *rights)
+    await ask(owner, "ACL", "SETUSER", "default", "resetpass", ">all+others")
+    await owner.aclose()
+
+
+@contextlib.asynccontextmanager
+async def places(directory: Path) -> AsyncIterator[dict[str, Any]]:
+    """A server at every place that the list names; yields the places, and what makes its certificate believed."""
+    socket, authority = directory / "a socket", Authority(directory / "an authority")
+    address = ("--bind", "127.0.0.1", "-::1", "--unixsocket", str(socket))
+    with tcp_server(directory, *address) as port:
+        await fill(port)
+        url = f"redis://127.0.0.1:{port}"
+        usual = Relay(lambda: url)
+        # Where nobody else has a Redis, at the port that a URL without one means.
+        usual.host, usual.port = "127.0.0.2", 6379
+        async with usual, Relay(lambda: url, authority.server()) as tls:
+            yield {"port": port, "tls": tls.port, "socket": quote(str(socket)), "authority": authority.file}
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("name", HERE)
+async def test_an_example_takes_every_url_of_the_list(tmp_path: Path, name: str) -> None:
+    """With the user, the password and the database that it names; what has no database or another scheme is refused."""
+    program = tmp_path / name
+    shutil.copy(EXAMPLES / name, program)
+    (tmp_path / "node_modules").symlink_to(Path(sys.prefix) / "node" / "node_modules")
+    async with places(tmp_path) as at:
+        trusted = dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(at["authority"]))
+        for case in LIST["urls"]:
+            environ = {"PATH": "/usr/bin:/bin", "RECKONER_REDIS_URL": case["url"].format(**at), **trusted}
+            command = [shutil.which(LANGUAGES[name][0][0]) or "", str(program), "nobody"]
+            done = await asyncio.to_thread(
+                subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60, check=False
+            )
+            expected = None if case["database"] is None else f"1\tdatabase {case['database']}\n"
+            assert (done.stdout or None, done.returncode == 0) == (expected, expected is not None), (case, done.stderr)
+            assert "q@r:s" not in done.stderr

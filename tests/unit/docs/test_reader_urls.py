@@ -1,0 +1,33 @@
+"""Our own reader takes the URLs that all readers have to take alike, and refuses those that they have to refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.redis.connections import connect
+
+LIST = json.loads((Path(__file__).parents[2] / "reader_urls.json").read_text(encoding="utf-8"))
+PLACES = {"port": 7001, "tls": 7002, "socket": "/a%20place/s"}
+
+
+@pytest.mark.parametrize("case", LIST["urls"], ids=lambda case: case["url"])
+def test_a_url_leads_where_the_list_says(case: dict[str, Any]) -> None:
+    """To this host, port and database, or to this socket, as that user with that password."""
+    url = case["url"].format(**PLACES)
+    if case["database"] is None:
+        with pytest.raises(SettingsError):
+            connect(url)
+        return
+    pool = connect(url).connection_pool
+    given = pool.connection_kwargs
+    port = case.get("port", "port")
+    assert (given.get("username") or None) == case.get("user", "reader")
+    assert (given["password"], given.get("db", 0)) == (case.get("password", LIST["password"]), case["database"])
+    if case["host"] is None:
+        assert given["path"] == "/a place/s"
+    else:
+        assert (given["host"], given.get("port", 6379)) == (case["host"], PLACES.get(port, port))
+    assert ("tls" in given) == url.startswith("rediss:")
