@@ -7,6 +7,7 @@ in files of their own, and `application` takes the place of the one in `asgi.py`
 import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import aclosing
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +19,9 @@ from producer.client import Reckoner
 from shared.errors import FlowFailedError, NothingFittedError, RedisUnavailableError, UsageError, WaitTimeoutError
 from shared.results import Answer
 
-# A page does not wait for longer than this, in seconds.
-PATIENCE_S = 0.3
+# A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
+# used up only where Redis hangs.
+PATIENCE_S, POPULAR_S = 0.3, 1.0
 
 Message = MutableMapping[str, Any]
 
@@ -32,10 +34,10 @@ async def purchases(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"detail": "A purchase names its user."}, status=422)
     # Here the purchase goes into the shop's own table, which `reckoner import` reads by night.
     try:
-        asked = await reckoner_of(request).enqueue(str(user))
+        asked = await reckoner_of(request).enqueue(str(user), timeout=PATIENCE_S)
     except UsageError as error:
         return JsonResponse({"detail": str(error)}, status=422)
-    except (RedisUnavailableError, NothingFittedError):
+    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         # The purchase stands; the list is computed when the buyer comes back.
         return JsonResponse({"job": None}, status=202)
     return JsonResponse({"job": asked.job}, status=202)
@@ -51,7 +53,7 @@ async def recommendations(request: HttpRequest) -> JsonResponse:
     except UsageError as error:
         # More places than lists have, or an id that is no text.
         return JsonResponse({"detail": str(error)}, status=422)
-    except (RedisUnavailableError, NothingFittedError):
+    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         return JsonResponse({"source": "none", "items": []})
     places = [
         {"item": entry.item, "title": entry.title, "because": entry.because_title or entry.because}
@@ -65,7 +67,7 @@ async def list_for(reckoner: Reckoner, user: str, n: int) -> Answer:
     try:
         return await reckoner.recommend(user, n, timeout=PATIENCE_S)
     except (WaitTimeoutError, FlowFailedError):
-        return await reckoner.get(user, n)
+        return await reckoner.get(user, n, timeout=POPULAR_S)
 
 
 def reckoner_of(request: HttpRequest) -> Reckoner:
@@ -77,7 +79,8 @@ def reckoner_of(request: HttpRequest) -> Reckoner:
 class Application:
     """Django's application, with one client for each process: all its requests together take two connections.
 
-    Django leaves the lifespan of an ASGI server alone, so it is answered here.
+    Django leaves the lifespan of an ASGI server alone, so it is answered here. The client is not entered, so the shop
+    opens though Redis is away.
     """
 
     def __init__(self, django: Callable[..., Awaitable[None]]) -> None:
@@ -94,15 +97,11 @@ class Application:
             await self._django(scope, receive, send)
             return
         await receive()
-        try:
-            async with Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379")) as reckoner:
-                scope["state"]["reckoner"] = reckoner
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-        except RedisUnavailableError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
+        async with aclosing(Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379"))) as reckoner:
+            scope["state"]["reckoner"] = reckoner
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 urlpatterns = [path("purchases", purchases), path("recommendations", recommendations)]

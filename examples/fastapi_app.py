@@ -5,7 +5,7 @@ Run it beside the workers with `uvicorn examples.fastapi_app:app`.
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, FastAPI, Request
@@ -16,8 +16,9 @@ from producer.client import Reckoner
 from shared.errors import FlowFailedError, NothingFittedError, RedisUnavailableError, UsageError, WaitTimeoutError
 from shared.results import Entry
 
-# A page does not wait for longer than this, in seconds.
-PATIENCE_S = 0.3
+# A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
+# used up only where Redis hangs.
+PATIENCE_S, POPULAR_S = 0.3, 1.0
 
 
 class State(TypedDict):
@@ -28,8 +29,11 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """One client for each process: all its requests together take two connections."""
-    async with Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379")) as reckoner:
+    """One client for each process: all its requests together take two connections.
+
+    It is not entered, so the shop opens though Redis is away.
+    """
+    async with aclosing(Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379"))) as reckoner:
         yield {"reckoner": reckoner}
 
 
@@ -70,8 +74,8 @@ async def buy(purchase: Purchase, reckoner: Client) -> dict[str, str | None]:
     """Take a purchase, and have the buyer's list ready before they come back."""
     # Here the purchase goes into the shop's own table, which `reckoner import` reads by night.
     try:
-        asked = await reckoner.enqueue(purchase.user)
-    except (RedisUnavailableError, NothingFittedError):
+        asked = await reckoner.enqueue(purchase.user, timeout=PATIENCE_S)
+    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         # The purchase stands; the list is computed when the buyer comes back.
         return {"job": None}
     return {"job": asked.job}
@@ -84,8 +88,8 @@ async def recommendations(user: str, reckoner: Client, n: int = 10) -> Page:
         try:
             answer = await reckoner.recommend(user, n, timeout=PATIENCE_S)
         except (WaitTimeoutError, FlowFailedError):
-            answer = await reckoner.get(user, n)
-    except (RedisUnavailableError, NothingFittedError):
+            answer = await reckoner.get(user, n, timeout=POPULAR_S)
+    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         return Page(source="none", items=[])
     return Page(source=answer.source, items=[as_place(entry) for entry in answer.items])
 

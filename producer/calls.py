@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, get_args
+from inspect import signature
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from redis.exceptions import RedisError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from arq import ArqRedis
 
+# How long a call may take that asks Redis and waits for no worker, in seconds.
+ASK_S = 10.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,6 +36,9 @@ class OverRedis(Protocol):
     def closed(self) -> bool:
         """Whether it does so no more."""
 
+    def require_own_loop(self) -> None:
+        """Make sure that it is called in the event loop in which it was called first."""
+
 
 Caller = TypeVar("Caller", bound=OverRedis)
 
@@ -39,27 +46,45 @@ Caller = TypeVar("Caller", bound=OverRedis)
 def told(
     call: "Callable[Concatenate[Caller, P], Awaitable[T]]",
 ) -> "Callable[Concatenate[Caller, P], Coroutine[Any, Any, T]]":
-    """Let what Redis raises in a call become a RedisUnavailableError, whose sentence says what is the matter."""
+    """Let what Redis raises in a call become a RedisUnavailableError, whose sentence says what is the matter.
+
+    A call that has a `timeout` takes no longer: making a connection and waiting for one are part of it. One that calls
+    another passes None on, or the other's usual one would go before its own.
+    """
+    named = signature(call).parameters.get("timeout")
+    usual = named.default if named else None
 
     @wraps(call)
     async def telling(self: Caller, /, *arguments: P.args, **options: P.kwargs) -> T:
+        self.require_own_loop()
         try:
-            return await call(self, *arguments, **options)
+            async with within(cast("float | None", options.get("timeout", usual))):
+                return await call(self, *arguments, **options)
         except RedisError as error:
             raise (ClientClosedError() if self.closed else unavailable(self.redis, error)) from error
 
     return telling
 
 
+def moment_after(timeout: float | None) -> float | None:
+    """The moment of the event loop's clock after so many seconds; None for never."""
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout
+
+
+def within(timeout: float | None) -> AbstractAsyncContextManager[None]:
+    """Let the block take so many seconds; see `until`."""
+    return until(moment_after(timeout))
+
+
 @asynccontextmanager
-async def within(timeout: float | None) -> AsyncIterator[None]:
-    """Let the block take so many seconds.
+async def until(moment: float | None) -> AsyncIterator[None]:
+    """Let the block last until a moment.
 
     Raises:
-        WaitTimeoutError: it took longer.
+        WaitTimeoutError: it lasted longer.
     """
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout_at(moment):
             yield
     except TimeoutError as error:
         raise WaitTimeoutError from error

@@ -5,7 +5,7 @@ from typing import overload
 
 from producer.answers import BasketAnswer, Compared, Enqueued, EnqueuedBasket, JobReport, Similar, UserHistory
 from producer.asking import no_good_end
-from producer.calls import require_ids, require_lane, told, within
+from producer.calls import ASK_S, require_ids, require_lane, told, within
 from producer.operations import DEFAULT_N, Operations
 from producer.questions import as_basket, require_places
 from shared.errors import QueueFullError, UsageError
@@ -28,19 +28,33 @@ class Reckoner(Operations):
     no more, and whoever asks for one gets a QueueFullError; None is for no such limit.
 
     Every call raises RedisUnavailableError when Redis goes away while it asks, and bears with that for a minute while
-    it waits; a call that is given a `timeout`, in seconds, raises WaitTimeoutError when that is over, and what it asked
-    for goes on.
+    it waits. Every call has a `timeout` in seconds: it raises WaitTimeoutError when that is over, whatever Redis or the
+    network does, and what it asked for goes on. What asks Redis alone has one of ten seconds; what waits for workers or
+    for jobs has none unless it is given one, and None is for none.
+
+    Without entering it, as by `contextlib.aclosing(Reckoner(url))`, it asks for no Redis before the first call does. In
+    another event loop than that of the first call it raises WrongLoopError.
     """
 
-    async def enqueue(self, user: str, *, fresh: bool = False, lane: Lane = "batch") -> Enqueued:
+    async def enqueue(
+        self, user: str, *, fresh: bool = False, lane: Lane = "batch", timeout: float | None = ASK_S
+    ) -> Enqueued:
         """Ask for a user's list, where there is none in the cache or it is to be `fresh`; see `enqueue_many`."""
-        return (await self.enqueue_many([user], fresh=fresh, lane=lane))[0]
+        return (await self.enqueue_many([user], fresh=fresh, lane=lane, timeout=timeout))[0]
 
     @told
     async def enqueue_many(
-        self, users: Sequence[str], *, fresh: bool = False, lane: Lane = "batch", generation: str | None = None
+        self,
+        users: Sequence[str],
+        *,
+        fresh: bool = False,
+        lane: Lane = "batch",
+        generation: str | None = None,
+        timeout: float | None = None,
     ) -> list[Enqueued]:
         """Ask for lists for `users`: for those who have none in the cache, or for all when `fresh`.
+
+        It has no usual timeout: how long it takes depends on how many they are.
 
         Raises:
             NothingFittedError: there is no generation yet.
@@ -50,7 +64,7 @@ class Reckoner(Operations):
         """
         require_lane(lane)
         require_ids("user", users)
-        generation = generation or await self.generation()
+        generation = generation or await self.generation(timeout=None)
         cached = [None] * len(users) if fresh else await self.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
         full: QueueFullError | None = None
@@ -80,6 +94,7 @@ class Reckoner(Operations):
         """
         return (await self.recommend_many([user], n, timeout=timeout, fresh=fresh))[0]
 
+    @told
     async def recommend_many(
         self, users: Sequence[str], n: int | None = None, *, timeout: float | None = None, fresh: bool = False
     ) -> list[Answer]:
@@ -89,8 +104,7 @@ class Reckoner(Operations):
             FlowFailedError: a job failed; for the rest see `recommend`.
             FlowCancelledError: one was cancelled.
         """
-        async with within(timeout):
-            answers, failed = await self.computed(users, n, fresh=fresh)
+        answers, failed = await self.computed(users, n, fresh=fresh)
         for user, flow in failed.items():
             raise no_good_end(f"The job for user {user}", flow)
         return answers
@@ -105,7 +119,7 @@ class Reckoner(Operations):
         """
         require_ids("user", users)
         if record is None or n is None:
-            record, n = await self.reach(n)
+            record, n = await self.reach(n, timeout=None)
         results = [None] * len(users) if fresh else await self.results.read(record.generation, users)
         found = dict(zip(users, results, strict=True))
         missing = [user for user, result in found.items() if result is None]
@@ -129,12 +143,13 @@ class Reckoner(Operations):
             FlowFailedError: the job failed, or was cancelled; for the rest see `recommend`.
         """
         basket = as_basket(items)
-        async with within(timeout):
-            record, n = await self.reach(n)
-            return await self._questions.basket(basket, n, record)
+        record, n = await self.reach(n, timeout=None)
+        return await self._questions.basket(basket, n, record)
 
     @told
-    async def enqueue_for(self, items: Sequence[str], *, lane: Lane = "batch") -> EnqueuedBasket:
+    async def enqueue_for(
+        self, items: Sequence[str], *, lane: Lane = "batch", timeout: float | None = ASK_S
+    ) -> EnqueuedBasket:
         """Ask for the list for a basket, where there is none in the cache; see `recommend_for`.
 
         Raises:
@@ -145,7 +160,7 @@ class Reckoner(Operations):
         basket = as_basket(items)
         if not basket:
             raise UsageError("The basket is empty, and nothing is computed for an empty one.")
-        generation = await self.generation()
+        generation = await self.generation(timeout=None)
         cached = await self.results.read_basket(generation, basket)
         return EnqueuedBasket(basket, None if cached else await self._asking.create_basket(basket, generation, lane))
 
@@ -172,12 +187,12 @@ class Reckoner(Operations):
 
     @told
     async def _neighbours(self, item: str, n: int) -> Similar:
-        record, _ = await self.reach()
+        record, _ = await self.reach(timeout=None)
         return await self._questions.neighbours(item, n, record)
 
     @told
     async def _compared(self, item: str, other: str) -> Compared:
-        record, _ = await self.reach()
+        record, _ = await self.reach(timeout=None)
         return await self._questions.pair(item, other, record)
 
     @told
@@ -189,9 +204,8 @@ class Reckoner(Operations):
         """
         require_id("user", user)
         require_places(n)
-        async with within(timeout):
-            record, _ = await self.reach()
-            return await self._questions.history(user, n, record)
+        record, _ = await self.reach(timeout=None)
+        return await self._questions.history(user, n, record)
 
     async def wait(
         self, jobs: Sequence[str], *, timeout: float | None = None
@@ -203,28 +217,32 @@ class Reckoner(Operations):
             RedisUnavailableError: Redis was away for longer than a minute.
             UsageError: they are one text and not several, or an id is refused (`require_id`).
         """
+        self.require_own_loop()
         require_ids("job", jobs)
         async for ended in self._waiting.ends(jobs, timeout):
             yield ended
 
-    async def get(self, user: str, n: int | None = None) -> Answer:
+    async def get(self, user: str, n: int | None = None, *, timeout: float | None = ASK_S) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
-        return (await self.get_many([user], n))[0]
+        return (await self.get_many([user], n, timeout=timeout))[0]
 
     @told
-    async def get_many(self, users: Sequence[str], n: int | None = None) -> list[Answer]:
+    async def get_many(
+        self, users: Sequence[str], n: int | None = None, *, timeout: float | None = ASK_S
+    ) -> list[Answer]:
         """The cached lists, with the popular list for users who have none; see `reach`. It asks for nothing.
 
         Raises:
             NothingFittedError: there is no generation yet.
             UsageError: the cached lists have fewer than `n` places, or a user's id is refused (`require_id`).
+            WaitTimeoutError: Redis did not answer in time.
         """
         require_ids("user", users)
-        record, n = await self.reach(n)
+        record, n = await self.reach(n, timeout=None)
         return await self.results.answer(users, n, record)
 
     @told
-    async def job(self, job: str) -> JobReport:
+    async def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:
         """A job as it is now.
 
         Raises:
@@ -234,7 +252,7 @@ class Reckoner(Operations):
         return await self._report(require_id("job", job))
 
     @told
-    async def cancel(self, job: str) -> bool:
+    async def cancel(self, job: str, *, timeout: float | None = ASK_S) -> bool:
         """End a job for all who wait for it; they are told. What of it runs ends within a third of a lease.
 
         A cancelled block of a run counts as failed there. With the id of a run no more of its blocks begin, those under

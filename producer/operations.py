@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Self
 from producer import steering
 from producer.answers import JobReport, RunReport
 from producer.asking import Asking
-from producer.calls import require_lane, told
+from producer.calls import ASK_S, moment_after, require_lane, told, until
 from producer.questions import Questions
 from producer.status import Status, read_status, read_workers
 from producer.waiting import Waiting, patiently
 from shared.defaults import MAX_QUEUED
-from shared.errors import FlowUnknownError, UsageError
+from shared.errors import FlowUnknownError, UsageError, WrongLoopError
 from shared.flows import Flows
 from shared.heartbeats import Heard, Heartbeats
 from shared.ids import require_id
@@ -58,8 +58,21 @@ class Operations:
         self._questions = Questions(self._asking, self.results)
         # The last one that was read: a record never changes.
         self._record: Record | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def require_own_loop(self) -> None:
+        """Make sure that this client is used in one event loop alone: its connections are that loop's.
+
+        Raises:
+            WrongLoopError: it was used in another one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise WrongLoopError
+        self._loop = loop
 
     async def __aenter__(self) -> Self:
+        self.require_own_loop()
         try:
             await check(self.redis)
         except BaseException:
@@ -74,6 +87,7 @@ class Operations:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self.require_own_loop()
         await self._waiting.aclose()
         await self._listening.connection_pool.aclose()
         await self.redis.connection_pool.aclose()
@@ -84,7 +98,7 @@ class Operations:
         return self._waiting.closed
 
     @told
-    async def generation(self) -> str:
+    async def generation(self, *, timeout: float | None = ASK_S) -> str:
         """The generation that is current.
 
         Raises:
@@ -99,7 +113,7 @@ class Operations:
         return record
 
     @told
-    async def reach(self, n: int | None = None) -> tuple[Record, int]:
+    async def reach(self, n: int | None = None, *, timeout: float | None = ASK_S) -> tuple[Record, int]:
         """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
 
         Raises:
@@ -123,7 +137,9 @@ class Operations:
         return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
 
     @told
-    async def fit(self, snapshot: str, config: ModelConfig, list_length: int) -> tuple[str, str]:
+    async def fit(
+        self, snapshot: str, config: ModelConfig, list_length: int, *, timeout: float | None = ASK_S
+    ) -> tuple[str, str]:
         """Ask for the fit of a model, or join the one of the same generation that is under way.
 
         Returns:
@@ -137,7 +153,7 @@ class Operations:
         return await self._asking.create_fit(fit_spec(snapshot, config, list_length), generation), model
 
     @told
-    async def newest(self) -> Record:
+    async def newest(self, *, timeout: float | None = ASK_S) -> Record:
         """The record of the generation whose model was fitted last.
 
         Raises:
@@ -146,16 +162,16 @@ class Operations:
         return (await self.results.follow(self.keys.newest)).require()
 
     @told
-    async def start_run(self, block_size: int, window: int) -> tuple[str, bool]:
+    async def start_run(self, block_size: int, window: int, *, timeout: float | None = ASK_S) -> tuple[str, bool]:
         """Start a run of the newest generation, or join the one under way; returns its id and whether it is new.
 
         Raises:
             NothingFittedError: no model was fitted yet.
         """
-        return await self.runs.start(await self.newest(), block_size, window)
+        return await self.runs.start(await self.newest(timeout=None), block_size, window)
 
     @told
-    async def run(self, run_id: str) -> RunReport:
+    async def run(self, run_id: str, *, timeout: float | None = ASK_S) -> RunReport:
         """A run as it is now.
 
         Raises:
@@ -170,39 +186,46 @@ class Operations:
             raise FlowUnknownError
         return RunReport(run, run.blocks if run.state == "ended" else await self.runs.progress(run_id))
 
-    async def follow(self, job: str) -> AsyncIterator[JobReport]:
+    async def follow(self, job: str, *, timeout: float | None = None) -> AsyncIterator[JobReport]:
         """Yield a job as it is, once a second and at its end, until it has ended; the last report is that of its end.
 
         Raises:
             FlowUnknownError: there is no such job (any more).
             RedisUnavailableError: Redis was away for longer than a minute.
             UsageError: the job's id is refused (`require_id`).
+            WaitTimeoutError: it had not ended in time.
         """
+        self.require_own_loop()
+        moment = moment_after(timeout)
         async with self._waiting.hearing(require_id("job", job)) as hear:
             while True:
-                await hear()
-                report = await patiently(lambda: self._report(job))
+                async with until(moment):
+                    await hear()
+                    report = await patiently(lambda: self._report(job))
                 yield report
                 if report.flow.ended:
                     return
 
-    async def follow_run(self, run_id: str) -> AsyncIterator[RunReport]:
+    async def follow_run(self, run_id: str, *, timeout: float | None = None) -> AsyncIterator[RunReport]:
         """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
+        self.require_own_loop()
+        moment = moment_after(timeout)
         async with self._waiting.hearing(require_id("run", run_id)) as hear:
             while True:
-                await hear()
-                report = await patiently(lambda: self._run(run_id))
+                async with until(moment):
+                    await hear()
+                    report = await patiently(lambda: self._run(run_id))
                 yield report
                 if report.run.state == "ended":
                     return
 
     @told
-    async def status(self) -> Status:
+    async def status(self, *, timeout: float | None = ASK_S) -> Status:
         """The system as it is now; it takes no longer when there is more."""
         return await read_status(self.redis, self.keys, self.results, self.runs)
 
     @told
-    async def pause(self, lane: Lane) -> int:
+    async def pause(self, lane: Lane, *, timeout: float | None = ASK_S) -> int:
         """Have workers take no more jobs from a lane; what runs comes to its end.
 
         Returns:
@@ -215,18 +238,18 @@ class Operations:
         return await steering.pause(self.redis, self.keys, lane)
 
     @told
-    async def resume(self, lane: Lane) -> bool:
+    async def resume(self, lane: Lane, *, timeout: float | None = ASK_S) -> bool:
         """Have workers take a lane's jobs again; False when it was not paused. See `pause`."""
         require_lane(lane)
         return await steering.resume(self.redis, self.keys, lane)
 
     @told
-    async def alive(self) -> list[Heard]:
+    async def alive(self, *, timeout: float | None = ASK_S) -> list[Heard]:
         """The workers that have been heard of within their lease, with what each says of itself."""
         return await Heartbeats(self.redis, self.keys).alive()
 
     @told
-    async def drain(self, workers: Sequence[Heard]) -> None:
+    async def drain(self, workers: Sequence[Heard], *, timeout: float | None = ASK_S) -> None:
         """Tell workers to claim nothing any more, and to end when they have done what they run; their supervisor starts
         no others in their places.
 
@@ -235,16 +258,23 @@ class Operations:
         """
         await steering.drain(self.redis, self.keys, workers)
 
-    async def gone(self, workers: Sequence[str]) -> AsyncIterator[str]:
+    async def gone(self, workers: Sequence[str], *, timeout: float | None = None) -> AsyncIterator[str]:
         """Yield workers that were told to drain, as they end.
 
         Raises:
             RedisUnavailableError: Redis was away for longer than a minute.
+            WaitTimeoutError: some had not ended in time.
         """
-        async for worker in steering.gone(self.redis, self.keys, workers):
+        self.require_own_loop()
+        moment, ended = moment_after(timeout), steering.gone(self.redis, self.keys, workers)
+        while True:
+            async with until(moment):
+                worker = await anext(ended, None)
+            if worker is None:
+                return
             yield worker
 
     @told
-    async def workers(self, since_ms: int = 0) -> list[str]:
+    async def workers(self, since_ms: int = 0, *, timeout: float | None = ASK_S) -> list[str]:
         """The workers that have been heard of within their lease, and since a moment by the server's clock."""
         return await read_workers(self.redis, self.keys, since_ms)

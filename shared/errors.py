@@ -126,11 +126,15 @@ class RetryRefusedError(ReckonerError):
 
 
 class WaitTimeoutError(ReckonerError):
-    """The answer did not come in time; the job goes on."""
+    """The answer did not come in time; what was asked for goes on."""
 
 
 class ClientClosedError(ReckonerError):
     """This client is closed; what was asked for goes on, and another client can wait for it."""
+
+
+class WrongLoopError(ReckonerError):
+    """This client is used in another event loop already: make one client for each loop, and use it there alone."""
 
 
 class WorkerUnknownError(ReckonerError):

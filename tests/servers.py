@@ -1,11 +1,12 @@
 """The server that tests run on: the embedded Valkey, or the one whose program `TESTS_REDIS_SERVER` names."""
 
+import asyncio
 import contextlib
 import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,26 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
+
+
+@contextlib.asynccontextmanager
+async def hanging(port: int = 0) -> AsyncIterator[int]:
+    """A port that takes connections, and all that is sent, and never answers."""
+    taken = set[asyncio.StreamWriter]()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.add(writer)
+        while await reader.read(65_536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", port)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        for writer in taken:
+            writer.close()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """`reckoner get`: the cached lists, as any reader gets them."""
 
+from contextlib import AsyncExitStack
+from typing import Annotated
+
 import typer
 
 from producer.cli.edge import complete, connect
@@ -13,7 +16,16 @@ def register(app: typer.Typer) -> None:
     app.command()(get)
 
 
-def get(users: Users = None, users_file: UsersFile = None, n: Places = None, as_json: AsJson = False) -> None:
+def get(
+    users: Users = None,
+    users_file: UsersFile = None,
+    n: Places = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0.0, help="How long Redis may take to answer, each time."),
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Print users' cached lists.
 
     A user without one gets the popular list, and is told so.
@@ -26,10 +38,15 @@ def get(users: Users = None, users_file: UsersFile = None, n: Places = None, as_
     settings, wanted = load_settings(), read_users(users, users_file)
 
     async def read() -> None:
-        async with connect(settings) as reckoner:
-            record, places = await reckoner.reach(n)
+        from producer.calls import within
+
+        async with AsyncExitStack() as stack:
+            async with within(timeout):
+                reckoner = await stack.enter_async_context(connect(settings))
+                record, places = await reckoner.reach(n, timeout=None)
             for start in range(0, len(wanted), USERS_AT_ONCE):
-                some = wanted[start : start + USERS_AT_ONCE]
-                print_answers(await reckoner.results.answer(some, places, record), as_json)
+                async with within(timeout):
+                    answers = await reckoner.results.answer(wanted[start : start + USERS_AT_ONCE], places, record)
+                print_answers(answers, as_json)
 
     complete(read())

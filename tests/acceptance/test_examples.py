@@ -14,9 +14,13 @@ import httpx
 import pytest
 
 from shared.redis.connections import connect
-from tests.patience import PATIENCE_S, slowness
+from shared.redis.keys import Keys
+from shared.wire import Options, Record
+from tests.patience import slowness
 from tests.processes import environment, started, wait_until
+from tests.servers import free_port, hanging, tcp_server
 from tests.system import System, synthetic_pairs
+from tests.world import make_known
 
 USER, UNKNOWN, OTHER = "üser 003", "no/body?", "üser 004"
 VISITORS = 30
@@ -103,10 +107,29 @@ async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, applic
 
 
 @pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
-def test_an_example_does_not_start_without_redis(tmp_path: Path, application: str) -> None:
-    """It says why, and ends."""
-    log = tmp_path / "application.log"
-    environ = environment(RECKONER_REDIS_URL=f"unix://{tmp_path}/nothing")
-    with started("uvicorn", application, "--uds", f"{tmp_path}/s", environ=environ, log=log) as process:
-        assert process.wait(PATIENCE_S) != 0
-    assert "cannot be reached" in log.read_text()
+async def test_an_example_starts_without_redis_and_goes_on_when_it_is_there(tmp_path: Path, application: str) -> None:
+    """Until then, and while it hangs, a purchase stands without a job and a page shows nothing."""
+    log, port = tmp_path / "application.log", free_port()
+    with served(application, f"redis://127.0.0.1:{port}", log) as socket:
+        async with visiting(socket) as client:
+            assert await page(client, USER) == {"source": "none", "items": []}
+            bought = await client.post("/purchases", json={"user": USER, "item": "item:01"})
+            assert (bought.status_code, bought.json()) == (202, {"job": None})
+            async with hanging(port):
+                assert await page(client, USER) == {"source": "none", "items": []}
+                bought = await client.post("/purchases", json={"user": USER, "item": "item:01"})
+                assert (bought.status_code, bought.json()) == (202, {"job": None})
+            with tcp_server(tmp_path, port=port):
+                await adopt(f"redis://127.0.0.1:{port}")
+                assert (await page(client, USER))["source"] == "popular"
+                bought = await client.post("/purchases", json={"user": USER, "item": "item:01"})
+                assert bought.json()["job"] is not None
+    assert "Traceback" not in log.read_text()
+
+
+async def adopt(url: str) -> None:
+    """A generation without lists."""
+    redis = connect(url, client_name="test")
+    record = Record(1, "g", "m", "s", Options(20), 1, 1, ["a hit"])
+    await make_known(redis, Keys("reckoner"), record, {})
+    await redis.aclose()
