@@ -1,8 +1,9 @@
 """Redis URLs: what they may say, where they lead, and what is said of those that cannot be used, without secrets."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from shared.errors import SettingsError
 
@@ -49,9 +50,10 @@ def split_url(url: str) -> SplitResult:
     Raises:
         SettingsError: it cannot; the message does not show it.
     """
-    if any(character.isspace() or not character.isprintable() for character in url):
+    place = re.split("[/?#]", url.partition("://")[2])[0]
+    if url != url.strip() or " " in place or re.search(r"[\x00-\x1f\x7f]", url):
         raise SettingsError(
-            "The Redis URL has a blank or a line break at its end or within: write %20 where one is meant."
+            "The Redis URL has a blank or a line break in its host, user or password, or at its end: write %20 for one."
         )
     try:
         parts = urlsplit(url)
@@ -110,15 +112,20 @@ def read_url(url: str) -> tuple[str, Service | None]:
         SettingsError: it cannot be used; the message does not show it.
     """
     parts = split_url(url)
+    query = {name: unquote(value) for name, _, value in (pair.partition("=") for pair in parts.query.split("&"))}
     if parts.scheme != SENTINEL:
-        return url, None
+        return parts._replace(query=_written(query)).geturl(), None
     secret, at, places = parts.netloc.rpartition("@")
     _, name, *database = parts.path.split("/")
-    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     username, password = query.pop("sentinel_username", None), query.pop("sentinel_password", None)
     hosts = [(place.hostname or "localhost", place.port or SENTINEL_PORT) for place in map(_place, places.split(","))]
-    plain = f"redis://{secret}{at}primary/{''.join(database)}?{urlencode(query)}"
+    plain = f"redis://{secret}{at}primary/{''.join(database)}?{_written(query)}"
     return plain, Service(tuple(hosts), unquote(name), username, password)
+
+
+def _written(query: Mapping[str, str]) -> str:
+    """Options as redis-py reads them, which decodes them twice and would take a plus for a blank."""
+    return "&".join(f"{name}={quote(quote(value, safe=''), safe='')}" for name, value in query.items() if name)
 
 
 def _place(host: str) -> SplitResult:

@@ -123,6 +123,15 @@ async def test_a_password_with_any_character_works(tmp_path: Path) -> None:
         await pool.aclose()
 
 
+@pytest.mark.parametrize("written", ["p%2Bq%25r%20s%40", "p+q%25r%20s%40"])
+@pytest.mark.parametrize(
+    "url", ["unix:///s?password={}", "redis://host?db=3&password={}", "redis+sentinel://h/s?password={}"]
+)
+def test_what_an_option_says_is_decoded_once(url: str, written: str) -> None:
+    """And a plus is a plus, as before the host."""
+    assert connect(url.format(written)).connection_pool.connection_kwargs["password"] == "p+q%r s@"
+
+
 @pytest.mark.parametrize("user", ["", "somebody"])
 async def test_a_wrong_password_is_said_at_once(tmp_path: Path, user: str) -> None:
     """The refusal names the place, not the password; so it does when none is given."""
