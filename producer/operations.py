@@ -1,5 +1,6 @@
 """The connections of a client, and what is asked about the system as a whole: generations, fits, runs, status."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self

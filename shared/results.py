@@ -146,7 +146,7 @@ class Results:
         data = await self._get(key)
         record = await self._decode(RECORD, "record", generation, key, data)
         if record and data and record.generation != generation:
-            await self._refusals.string("record", generation, key, data, "the record of another generation")
+            await self._set_aside("record", generation, key, data, "the record of another generation")
             return None
         return record
 
@@ -224,13 +224,16 @@ class Results:
         try:
             return codec.decode(data)
         except WireError as error:
-            try:
-                await self._refusals.string(kind, what, key, data, str(error))
-            except ResponseError as refusal:
-                # Whoever may only read leaves it to those who write.
-                if not isinstance(refusal, ReadOnlyError) and not is_forbidden(refusal):
-                    raise
+            await self._set_aside(kind, what, key, data, str(error))
             return None
+
+    async def _set_aside(self, kind: str, what: str, key: str, data: bytes, reason: str) -> None:
+        """Set aside what cannot be read; whoever may only read leaves it to those who write."""
+        try:
+            await self._refusals.string(kind, what, key, data, reason)
+        except ResponseError as error:
+            if not isinstance(error, ReadOnlyError) and not is_forbidden(error):
+                raise
 
     async def holdings(self) -> dict[bytes, bytes]:
         """The generations that may hold lists, each with its encoded `Holding`."""

@@ -74,6 +74,9 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
             assert (await client.get("üser 001", 3)).source == "cache"
             await ask(admin, "SET", system.keys.result(await client.generation(), "damaged"), b'{"format":2}')
             assert (await client.get("damaged")).source == "popular"
+            record = await ask(admin, "GET", system.keys.record(await client.generation()))
+            await ask(admin, "SET", system.keys.record("another"), record)
+            assert await client.results.record("another") is None
             with pytest.raises(RedisUnavailableError, match="refuses commands"):
                 await client.enqueue("nobody")
 
