@@ -16,7 +16,7 @@ import pytest
 from shared.redis.connections import connect
 from shared.redis.keys import Keys
 from shared.wire import Options, Record
-from tests.patience import slowness
+from tests.patience import PATIENCE_S, slowness
 from tests.processes import environment, started, wait_until
 from tests.servers import free_port, hanging, tcp_server
 from tests.system import System, synthetic_pairs
