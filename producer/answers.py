@@ -8,6 +8,11 @@ from shared.runs import Run
 from shared.wire import Trace
 
 
+def behind(snapshot: str | None) -> str:
+    """What to say where the data were imported anew after the model was fitted."""
+    return f"the live model is of another one, {snapshot}: `reckoner fit` and `reckoner batch` bring the new data."
+
+
 @dataclass(frozen=True)
 class Enqueued:
     """What was asked for one user: the job that works for it, None when the cached list is the answer."""

@@ -1,7 +1,7 @@
 """The system as it is now: who works on what, what waits, which generations there are, what was refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -114,7 +114,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         silent=[each for each in heard if each.silent],
         queues=await read_queues(redis, keys),
         flows=flows.counts,
-        runs=await _runs(redis, runs, [each.generation for each in pointed.values() if each.generation]),
+        runs=await _runs(redis, runs),
         generation=pointed[keys.current].generation,
         previous=pointed[keys.previous].generation,
         newest=pointed[keys.newest].generation,
@@ -238,9 +238,8 @@ async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
     return Counts(dict.fromkeys(UNFINISHED, 0) | found.counts, found.is_estimate)
 
 
-async def _runs(redis: "Redis", runs: Runs, generations: Sequence[str]) -> list[RunNow]:
-    """The runs under way for generations."""
-    run_ids, now = await runs.under_way(generations), await now_ms(redis)
+async def _runs(redis: "Redis", runs: Runs) -> list[RunNow]:
+    run_ids, now = await runs.under_way(), await now_ms(redis)
     found = []
     for run_id in run_ids:
         try:

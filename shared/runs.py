@@ -135,11 +135,11 @@ class Runs:
         values = await ask(self._redis, "MGET", *map(self.keys.night, dates))
         return [None if value is None else value.decode(errors="replace") for value in values]
 
-    async def under_way(self, generations: Sequence[str]) -> list[str]:
-        """The ids of the runs that are, or were lately, under way for generations, and for the last night."""
+    async def under_way(self) -> list[str]:
+        """The ids of the runs that are, or were lately, under way for the generations that hold lists."""
+        generations = [name.decode(errors="replace") for name in await ask(self._redis, "HKEYS", self.keys.generations)]
         named = await ask(self._redis, "MGET", *map(self.keys.run_of, generations)) if generations else []
-        night = await self.last_night()
-        return sorted({*(each.decode(errors="replace") for each in named if each), *(night[1:] if night else ())})
+        return sorted(each.decode(errors="replace") for each in named if each)
 
     async def load(self, run_id: str) -> Run | None:
         """The run as it is now, None when there is none.

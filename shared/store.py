@@ -140,6 +140,14 @@ def open_store(url: str) -> Store:
     return DirectoryStore(store_directory(url))
 
 
+def imported_last(url: str) -> str | None:
+    """The current snapshot of the store at `url`; None where there is none, or it cannot be read here."""
+    try:
+        return (store_directory(url) / CURRENT_SNAPSHOT_NAME).read_text("ascii").strip() or None
+    except (OSError, UnicodeDecodeError, StoreError):
+        return None
+
+
 def store_directory(url: str) -> Path:
     """The directory that a store's URL names, whether or not it is there.
 

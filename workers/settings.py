@@ -12,7 +12,7 @@ from arq import ArqRedis
 from shared.cancelling import end
 from shared.flows import Flows
 from shared.jobs import arq_deserializer, arq_serializer
-from shared.redis.connections import connect
+from shared.redis.connections import connect, evicts_by
 from shared.redis.keys import Keys
 from shared.results import Results
 from shared.runs import Runs
@@ -117,6 +117,8 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
+    if policy := await evicts_by(runtime.redis):
+        log.warning("redis throws jobs and lists away when it is full: set maxmemory-policy noeviction", policy=policy)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
     upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run(), keep_nights(runtime)

@@ -45,12 +45,16 @@ def batch(
     Example: reckoner batch --block 500
     """
     from shared.settings import load_settings
+    from shared.store import imported_last
 
     settings = load_settings()
 
     async def start() -> bool:
         async with connect(settings) as reckoner:
             run_id, is_new = await reckoner.start_run(block or settings.block_size, in_flight)
+            imported, fitted = imported_last(settings.store_location), (await reckoner.newest()).snapshot
+            if imported not in (None, fitted):
+                say(f"This model is of snapshot {fitted}, and {imported} is current: `reckoner fit` builds its model.")
             if not is_new:
                 say(f"Run {run_id} of this generation is under way already; this joins it.")
             if no_wait:

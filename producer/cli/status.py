@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from producer.answers import behind
 from producer.cli.edge import complete, connect
 from producer.cli.output import (
     counted,
@@ -41,22 +42,23 @@ def status(as_json: AsJson = False) -> None:
     Example: reckoner status --json
     """
     from shared.settings import load_settings
+    from shared.store import imported_last
 
     settings = load_settings()
 
     async def look() -> None:
         async with connect(settings) as reckoner:
-            await _show(reckoner, as_json)
+            await _show(reckoner, imported_last(settings.store_location), as_json)
 
     complete(look())
 
 
-async def _show(reckoner: "Reckoner", as_json: bool) -> None:
+async def _show(reckoner: "Reckoner", imported: str | None, as_json: bool) -> None:
     now = await reckoner.status()
     if as_json:
-        print_json(_as_object(now))
+        print_json(_as_object(now) | {"imported_snapshot": imported})
         return
-    print_facts(_facts(now))
+    print_facts([*_facts(now), *_data(now, imported)])
     if now.workers:
         print_line("")
         print_table(COLUMNS, map(_row, now.workers), numbers=COLUMNS[1:3])
@@ -173,6 +175,12 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
     if others:
         held = _about(now, "results") + counted(sum(others.values()), "list")
         yield "others", f"{held} of {counted(len(others), 'generation')} before"
+
+
+def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
+    record = now.records.get(now.generation or "")
+    if record and imported not in (None, record.snapshot):
+        yield "data", f"snapshot {imported} is current; {behind(record.snapshot)}"
 
 
 def _generation(now: "Status", name: str) -> str:

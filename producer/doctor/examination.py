@@ -24,6 +24,7 @@ class Examination:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._settings = reading.settings
+        self._live: str | None = None
         self._named: list[tuple[ArtifactKind, str]] | None = None
         self._token: bytes | None = None
 
@@ -54,6 +55,8 @@ class Examination:
         try:
             self._token = await ask(site.redis, "GET", site.keys.store)
             self._named = await _named(site)
+            current = await site.results.follow(site.keys.current)
+            self._live = current.record.snapshot if current.record else None
         except RedisError:
             # Whoever may not look has been told.
             pass
@@ -63,7 +66,7 @@ class Examination:
     def store(self, tell: Tell) -> Iterator[Finding]:
         """The lines of the store, that of the artifacts last; one alone when it cannot be used."""
         try:
-            storage = open_storage(self._settings.store_location, self._named or ())
+            storage = open_storage(self._settings.store_location, self._named or (), self._live)
         except Exception as error:
             yield judge("store", error)
             return

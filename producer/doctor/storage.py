@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from producer.answers import behind
 from producer.doctor.findings import WrongError
 from shared.errors import ArtifactDamagedError, ArtifactMissingError
 from shared.store import ArtifactKind, Store, open_store, store_directory
@@ -28,6 +29,8 @@ class Storage:
     store: Store
     directory: Path
     named: Sequence[tuple[ArtifactKind, str]]
+    live: str | None = None
+    """The snapshot of the generation that readers see, where that is known."""
 
     def wanted(self) -> list[tuple[ArtifactKind, str]]:
         """What has to be there: the current snapshot and what the pointers name, each once."""
@@ -47,7 +50,7 @@ class Storage:
         return total
 
 
-def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]]) -> Storage:
+def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]], live: str | None = None) -> Storage:
     """The store at `url`, written to and read as the workers do it.
 
     Raises:
@@ -61,7 +64,7 @@ def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]]) -> Storage
     part = store.put_part(os.urandom(32))
     store.get_part(part)
     store.delete("parts", part)
-    return Storage(store, directory, named)
+    return Storage(store, directory, named, live)
 
 
 def space(storage: Storage) -> str:
@@ -79,6 +82,8 @@ def snapshot(storage: Storage) -> str:
     current = storage.store.current_snapshot()
     if current is None:
         raise WrongError("Nothing was imported yet: do so with `reckoner import PATH`.")
+    if storage.live not in (None, current):
+        return f"{current} is current; {behind(storage.live)}"
     return f"{current} is current."
 
 

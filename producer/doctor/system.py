@@ -1,19 +1,24 @@
 """What the doctor looks at of this system in Redis: its workers, its queue, its generations, what failed."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
-from producer.doctor.findings import Check, WrongError
+from producer.doctor.findings import Check, NotSeenError, WrongError
 from producer.doctor.server import MOST_SKEW_S, Site
 from producer.status import now_ms, read_queues
+from shared.errors import StoreError
 from shared.heartbeats import Heard, Heartbeats
 from shared.nightly import last_due, parse_nightly
 from shared.redis.scripts import ask
+from shared.store import store_directory
 from shared.version import installed_version
 
 # A job that waits this long while a worker has nothing to do is not being claimed.
 STUCK_AFTER_MS = 300_000
 # The workers' clocks tick once a minute.
 STARTS_WITHIN = timedelta(minutes=3)
+# Of how many users the lists are looked for.
+USERS_DRAWN = 200
 
 
 async def heard(site: Site) -> list[Heard]:
@@ -84,6 +89,42 @@ async def generation(site: Site) -> str:
     return f"{current.generation} is current."
 
 
+async def lists(site: Site) -> str:
+    """Some of the users of the live generation's snapshot, drawn evenly, have lists."""
+    record = (await site.results.follow(site.keys.current)).record
+    if record is None:
+        return "There is no generation that could have some."
+    users = await asyncio.to_thread(_some_users, site.settings.store_location, record.snapshot)
+    async with site.redis.pipeline(transaction=False) as pipe:
+        for user in users:
+            pipe.exists(site.keys.result(record.generation, user))
+        held = sum(await pipe.execute())
+    if users and not held:
+        raise WrongError(
+            f"None of {len(users):,} users that were looked at has a list in generation {record.generation}: compute "
+            "everybody's with `reckoner batch`."
+        )
+    return f"{held:,} of {len(users):,} users that were looked at have one."
+
+
+def _some_users(store_url: str, snapshot: str) -> list[str]:
+    """Users of a snapshot, from its beginning to its end.
+
+    Raises:
+        NotSeenError: this host does not have the snapshot, or not what opens it.
+    """
+    try:
+        from shared.snapshots import open_snapshot
+
+        directory = store_directory(store_url) / "snapshots" / snapshot
+        users = open_snapshot(directory).users
+    except ModuleNotFoundError as error:
+        raise NotSeenError(f"Not looked at: {error.name}, which opens snapshots, is not installed here.") from error
+    except StoreError as error:
+        raise NotSeenError("Not looked at: the users' ids are in the store, which cannot be read here.") from error
+    return [users[index] for index in range(0, len(users), max(1, len(users) // USERS_DRAWN))]
+
+
 async def night(site: Site) -> str:
     """The last night's run was started, and went well as far as is known."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
@@ -106,7 +147,7 @@ async def night(site: Site) -> str:
 async def _ended_well(site: Site, date: str, run_id: str) -> str:
     run = await site.runs.load(run_id)
     if run is None:
-        return f"The run of {date} was started; how it ended is no longer known."
+        raise NotSeenError(f"The run of {date} was started; how it ended is no longer known.")
     if run.state != "ended":
         return f"The run of {date} is under way."
     if run.outcome != "passed":
@@ -127,6 +168,7 @@ SYSTEM_CHECKS: dict[str, Check[Site]] = {
     "release": releases,
     "queue": queue,
     "generation": generation,
+    "lists": lists,
     "night": night,
     "dead letters": dead_letters,
 }

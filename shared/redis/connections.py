@@ -152,6 +152,22 @@ async def greet(redis: Redis) -> Server:
     return Server(name, str(version), str(info.get("redis_mode", info.get("server_mode", ""))))
 
 
+async def evicts_by(redis: Redis) -> str | None:
+    """The policy by which a full server throws keys away; None where it throws none away, or does not say.
+
+    Raises:
+        redis.exceptions.RedisError: it does not answer.
+    """
+    try:
+        memory = await redis.info("memory")
+    except exceptions.ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return None
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    return policy if memory.get("maxmemory") and policy != "noeviction" else None
+
+
 def is_withheld(error: BaseException) -> bool:
     """Whether the server does not let this user give a command, or does not know it, as a hosted one may not."""
     return isinstance(error, exceptions.NoPermissionError) or (

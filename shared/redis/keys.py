@@ -24,7 +24,7 @@
 | `p:store` | string, token that is in the store too | whoever first uses both; `store take` | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
-| `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended |
+| `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended; a night's eight days |
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
 | `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; when it passed dropped | unfinished, ended |
 | `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |

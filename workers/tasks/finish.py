@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from shared.errors import WireError
@@ -19,6 +20,12 @@ from workers.runtime import Runtime
 log = structlog.get_logger()
 
 MOST_REASONS = 5
+ENDED: Mapping[RunOutcome, str] = {
+    "passed": "passed",
+    "refused": "was refused",
+    "superseded": "was superseded",
+    "failed": "failed",
+}
 
 
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
@@ -53,12 +60,13 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
         match await runtime.runs.flip(run, lease):
             case "flipped":
                 outcome = "passed"
+                log.info("a generation went live", run=run.id, now=run.generation, before=run.since or None)
             case "lost":
                 outcome = "failed"
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
             case _:
                 outcome = "superseded"
-    await runtime.runs.close(run, outcome, manifest, lease)
+    await _close(runtime, run, outcome, manifest, lease)
     await delete_unreferred(runtime)
 
 
@@ -71,7 +79,15 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
         tally.done = run.users
     tally.reasons.append(reason)
     outcome: RunOutcome = "passed" if flipped else "failed"
-    await runtime.runs.close(run, outcome, tally.manifest(run, await runtime.now_ms()), lease)
+    await _close(runtime, run, outcome, tally.manifest(run, await runtime.now_ms()), lease)
+
+
+async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease) -> None:
+    if await runtime.runs.close(run, outcome, manifest, lease):
+        tell = log.info if outcome == "passed" else log.warning
+        figures = msgspec.structs.asdict(manifest)
+        del figures["tasks"]
+        tell(f"a run {ENDED[outcome]}", run=run.id, generation=run.generation, **figures)
 
 
 def passes(manifest: Manifest) -> bool:

@@ -29,6 +29,7 @@ if ARGV[2] == '' then
   redis.call('HSET', KEYS[1], 'generation', ARGV[8], 'since', '', 'round', '0', 'blocks', '0', 'block_size', '0',
     'users', '0', 'next', '0', 'started', '0')
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
+-- How a night has ended is known for as long as the night itself: eight days.
+redis.call('PEXPIRE', KEYS[1], redis.call('HEXISTS', KEYS[1], 'night') == 1 and '691200000' or ARGV[6])
 redis.call('PUBLISH', ARGV[7], ARGV[4])
 return 1

@@ -23,6 +23,7 @@ if under_way then
   if state == 'run' or state == 'finish' then
     if night then
       redis.call('SET', night, under_way, 'PX', ARGV[13])
+      redis.call('HSET', ARGV[12] .. under_way, 'night', '1')
     end
     return { under_way, 'joined' }
   end
@@ -40,6 +41,9 @@ redis.call('HSET', KEYS[10], ARGV[2], ARGV[15])
 redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[14], 'spec', ARGV[6], 'next', '0',
   'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
   'window', number((#KEYS - 10) / 2))
+if night then
+  redis.call('HSET', KEYS[2], 'night', '1')
+end
 redis.call('PEXPIRE', KEYS[2], life)
 redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
 for i = 11, #KEYS, 2 do

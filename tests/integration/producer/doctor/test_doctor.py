@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from arq import ArqRedis
 
@@ -20,9 +21,11 @@ from shared.redis.connections import connect
 from shared.redis.embedded import EmbeddedServer
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
+from shared.results import Results
 from shared.runs import Manifest, Runs
 from shared.settings import Reading, Settings
-from shared.store import open_store
+from shared.snapshots import write_snapshot
+from shared.store import DirectoryStore, open_store
 from shared.version import installed_version
 from shared.wire import Beat, Running, UserSpec
 from tests.commands import CommandLine
@@ -51,7 +54,9 @@ def settings(tmp_path: Path, prefix: str, redis_url: str, kept: World) -> Settin
 async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
     """A world in which a model was fitted, and somebody works."""
     keys = Keys(settings.prefix)
-    await make_known(redis, keys, kept.generations[0].record, kept.titles)
+    generation = kept.generations[0]
+    await make_known(redis, keys, generation.record, kept.titles)
+    await Results(redis, keys).write(generation.id, list(generation.lists.items()), 600)
     await say(redis, settings)
     return kept
 
@@ -109,7 +114,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     told = commands.run("doctor", "--json").objects
     assert [line["check"] for line in told] == [
         *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "telling"),
-        *("workers", "release", "queue", "generation", "night", "dead letters"),
+        *("workers", "release", "queue", "generation", "lists", "night", "dead letters"),
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
     assert {line["state"] for line in told} == {"ok"}
@@ -291,6 +296,63 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
     assert "passed" in (await examined(nightly))["night"].told
     await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).click)
     assert "is no longer known" in (await examined(nightly))["night"].told
+    assert "night" in unknown(await examined(nightly))
+
+
+async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, fitted: World, prefix: str) -> None:
+    """An hour after its end nobody could say, and the doctor looks by day; another run is forgotten after the hour."""
+    runs, keys = Runs(redis, Keys(prefix), 10.0), Keys(prefix)
+    record = fitted.generations[0].record
+    manifest = Manifest(6, 6, 0, 0, 1.0, 6.0, None, [])
+    of_night, _ = await runs.start_night("2026-11-29", record, 5, 1)
+    joined, beginning = await runs.start_night("2026-11-30", record, 5, 1)
+    assert (joined, beginning) == (of_night, "joined")
+    lives = []
+    for run_id in (of_night, (await runs.start(fitted.generations[1].record, 5, 1))[0]):
+        run = await runs.load(run_id)
+        assert run is not None
+        assert await runs.close(run, "passed", manifest)
+        lives.append(await ask(redis, "TTL", keys.run(run_id)))
+    assert lives[0] > 7 * 86_400
+    assert lives[1] <= 3_600
+    await ask(redis, "DEL", keys.click, keys.batch)
+
+
+async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """Of users from all over its snapshot; where that is not at hand the line is unknown."""
+    assert (await examined(settings))["lists"].told == "6 of 6 users that were looked at have one."
+    generation = fitted.generations[0]
+    names = [Keys(settings.prefix).result(generation.id, user) for user in generation.lists]
+    await ask(redis, "DEL", *names[1:])
+    assert (await examined(settings))["lists"].told == "1 of 6 users that were looked at have one."
+    await ask(redis, "DEL", *names)
+    assert wrong(await examined(settings)).keys() == {"lists"}
+    assert wrong(await examined(settings))["lists"].endswith("compute everybody's with `reckoner batch`.")
+    shutil.rmtree(Path(settings.home) / "store" / "snapshots" / generation.record.snapshot)
+    assert "lists" in unknown(await examined(settings))
+
+
+async def test_data_that_the_live_model_does_not_have_are_told(settings: Settings, fitted: World) -> None:
+    """By doctor, status and batch, each in one line, from the import to the run over everybody; nothing is wrong."""
+    commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
+    live = fitted.generations[0].record.snapshot
+    assert "is of another one" not in commands.run("status").out
+    store = DirectoryStore(Path(settings.home) / "store")
+    with store.scratch() as scratch:
+        one = np.zeros(1, np.int64)
+        later = write_snapshot(scratch, user_ids=["u"], item_ids=["i"], users=one, items=one)
+        store.publish("snapshots", later, scratch)
+    store.set_current_snapshot(later)
+    told = (
+        f"is current; the live model is of another one, {live}: `reckoner fit` and `reckoner batch` bring the new data."
+    )
+    assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {told}")
+    assert f"snapshot {later} {told}" in " ".join(commands.run("status").out.split())
+    assert commands.run("status", "--json").objects[0]["imported_snapshot"] == later
+    said = commands.run("batch", "--no-wait").err
+    assert said.startswith(
+        f"This model is of snapshot {live}, and {later} is current: `reckoner fit` builds its model."
+    )
 
 
 async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, fitted: World) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from shared.codecs import Codec
 from shared.dead_letters import DeadLetters
@@ -67,6 +68,41 @@ async def test_users_who_left_keep_their_lists_in_the_previous_generation(
     assert (await ended(hand, run_id)).outcome == "passed"
     assert await hand.runtime.results.pointer(hand.runtime.keys.previous) == first.id
     assert all(await hand.runtime.results.read(first.id, USERS))
+
+
+async def test_how_a_run_ended_is_logged(hand: Hand, own_world: World, first: Generation) -> None:
+    """Each as one event in the past tense with its figures; and where one generation took another's place."""
+    second = await hand.adopt(own_world, 1)
+    run_id = await run_to_finish(hand, second.record)
+    with capture_logs() as lines:
+        await hand.deliver_all()
+        await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id)
+    told = {line.pop("event"): line for line in lines if line.get("run") == run_id}
+    assert told["a generation went live"] == {
+        "log_level": "info",
+        "run": run_id,
+        "now": second.id,
+        "before": first.id,
+    }
+    passed = told["a run passed"]
+    assert passed["log_level"] == "info"
+    assert (passed["users"], passed["done"], passed["failed"], passed["reasons"]) == (6, 6, 0, [])
+    assert len([line for line in lines if line.get("run") == run_id]) == 2, "a second delivery says nothing"
+
+
+async def test_that_a_run_was_refused_is_logged_as_a_warning(hand: Hand, first: Generation) -> None:
+    """With why, and how many failed."""
+    run_id, _ = await hand.runtime.runs.start(first.record, 3, 2)
+    [flow, _] = await hand.runtime.flows.load_many(
+        [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
+    )
+    assert isinstance(flow, Flow)
+    await hand.runtime.flows.fail(flow, "told to")
+    with capture_logs() as lines:
+        await hand.deliver_all()
+    [refused] = [line for line in lines if line["event"] == "a run was refused"]
+    assert (refused["log_level"], refused["run"]) == ("warning", run_id)
+    assert (refused["done"], refused["failed"], refused["reasons"]) == (3, 3, ["told to"])
 
 
 async def plant_outcomes(hand: Hand, run_id: str, count: int) -> None:
