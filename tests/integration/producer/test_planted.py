@@ -101,6 +101,7 @@ class Scene:
             "run": keys.run(self.run),
             "flight": keys.flight(self.run),
             "blocks": keys.blocks(self.run),
+            "generations": keys.generations,
             "run of": keys.run_of(self.generation),
             "night": keys.night("2026-11-30"),
             "beat": keys.beat("planted"),
@@ -111,7 +112,9 @@ class Scene:
 # What is no string; of each a value of its own type, and one of another.
 TYPES = {
     **dict.fromkeys(("click", "batch", "live", "workers", "leases"), "a sorted set"),
-    **dict.fromkeys(("refused", "flow", "partials", "tasks", "titles", "run", "flight", "blocks"), "a hash"),
+    **dict.fromkeys(
+        ("refused", "flow", "partials", "tasks", "titles", "run", "flight", "blocks", "generations"), "a hash"
+    ),
     **dict.fromkeys(("wake", "mail"), "a list"),
     "dead": "a stream",
 }
