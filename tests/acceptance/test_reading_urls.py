@@ -6,6 +6,7 @@ Those run whose language and client for Redis are on this machine; where Node is
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -60,10 +61,16 @@ async def places(directory: Path) -> AsyncIterator[dict[str, Any]]:
         await fill(port)
         url = f"redis://127.0.0.1:{port}"
         usual = Relay(lambda: url)
-        # Where nobody else has a Redis, at the port that a URL without one means.
-        usual.host, usual.port = "127.0.0.2", 6379
+        # Where nobody else has a Redis, nor another test at this moment, at the port that a URL without one means.
+        usual.host, usual.port = f"127.{os.getpid() >> 16 | 128}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", 6379
         async with usual, Relay(lambda: url, authority.server()) as tls:
-            yield {"port": port, "tls": tls.port, "socket": quote(str(socket)), "authority": authority.file}
+            yield {
+                "port": port,
+                "tls": tls.port,
+                "socket": quote(str(socket)),
+                "host": usual.host,
+                "authority": authority.file,
+            }
 
 
 @pytest.mark.node

@@ -10,7 +10,7 @@ from shared.errors import SettingsError
 from shared.redis.connections import connect
 
 LIST = json.loads((Path(__file__).parents[2] / "reader_urls.json").read_text(encoding="utf-8"))
-PLACES = {"port": 7001, "tls": 7002, "socket": "/a%20place/s"}
+PLACES = {"port": 7001, "tls": 7002, "socket": "/a%20place/s", "host": "127.9.8.7"}
 
 
 @pytest.mark.parametrize("case", LIST["urls"], ids=lambda case: case["url"])
