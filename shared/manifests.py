@@ -1,6 +1,7 @@
 """Manifests: what says of an artifact's files that they are whole, and names the artifact; read without numpy."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFor
 FORMAT_VERSION = 1
 ID_LENGTH = 16
 MANIFEST_NAME = "manifest.json"
+READ_BYTES = 1 << 20
 
 # Names become file names, so they are kept to what no file system can misread.
 ArrayName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
@@ -50,10 +52,15 @@ def short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:ID_LENGTH]
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(path: Path, tell: Callable[[int], None] | None = None) -> str:
+    """The SHA-256 of a file's bytes in hexadecimal digits; `tell` hears how many were read, time and again."""
+    digest, some = hashlib.sha256(), bytearray(READ_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(some):
+            digest.update(memoryview(some)[:size])
+            if tell is not None:
+                tell(size)
+    return digest.hexdigest()
 
 
 def open_error(path: Path, error: OSError) -> StoreError:

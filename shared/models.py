@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.artifacts import JSON, Artifact, open_artifact, write_artifact
 from shared.balance import balance
+from shared.manifests import read_manifest
 from shared.model_config import KERNEL_VERSION, ModelConfig, model_id
 from shared.soundness import check_counts, check_pointers, check_rows, check_values
 
@@ -140,6 +141,18 @@ def open_model(directory: Path, *, verify: bool = False) -> Model:
         check_counts(artifact, "candidate_ptr", "row_items")
         check_values(artifact, "row_values")
     return model
+
+
+def describe(directory: Path) -> tuple[str, ModelConfig]:
+    """The snapshot and the configuration that the model in `directory` was built from, whatever its arrays are.
+
+    Raises:
+        ArtifactMissingError: there is none.
+        ArtifactDamagedError: its manifest does not say so.
+        StoreError: it cannot be read for now.
+    """
+    artifact_id, manifest = read_manifest(directory)
+    return _facts(Artifact(artifact_id, manifest.facts, {}))
 
 
 def _facts(artifact: Artifact) -> tuple[str, ModelConfig]:

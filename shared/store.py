@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
-from shared.manifests import MANIFEST_NAME, file_sha256, read_manifest, reason
+from shared.manifests import MANIFEST_NAME, Manifest, file_sha256, open_error, read_manifest, reason
 
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
@@ -24,6 +24,12 @@ EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
 CURRENT_SNAPSHOT_NAME = "current-snapshot"
 SCRATCH_NAME = "scratch"
 SCRATCH_LIFE_S = 86_400.0
+DAMAGED_NAME = "damaged"
+DAMAGED_LIFE_S = 7 * 86_400.0
+# Beside the files of a damaged artifact: what is wrong with it.
+WHY_NAME = "why"
+# The seal of an artifact that was set aside.
+SET_ASIDE = "set aside"
 SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
 
 
@@ -41,7 +47,8 @@ class Store(Protocol):
     def publish(self, kind: ArtifactKind, artifact_id: str, directory: Path) -> None:
         """Put the artifact in `directory` into the store, its manifest last; `directory` is given up to the store.
 
-        An object that is there already with the same hash is success, and renews its age.
+        An object that is there already with the same hash is success, and renews its age. What lies there damaged is
+        set aside.
 
         Raises:
             StoreError: the store cannot be written, or holds another object under that name.
@@ -52,7 +59,7 @@ class Store(Protocol):
 
         Raises:
             ArtifactMissingError: the store does not hold it.
-            ArtifactDamagedError: its manifest is not the one it was published with.
+            ArtifactDamagedError: its manifest is not the one it was published with, or it was set aside as damaged.
         """
 
     def verify(self, kind: ArtifactKind, artifact_id: str, tell: Callable[[int], None] | None = None) -> None:
@@ -62,6 +69,33 @@ class Store(Protocol):
             ArtifactMissingError: the store does not hold it.
             ArtifactDamagedError: one of them is gone, or is not what it was when it was published.
         """
+
+    def seal(self, kind: ArtifactKind, artifact_id: str) -> str:
+        """What an artifact's files are: another text once one of them was replaced or written to.
+
+        It is `SET_ASIDE` for one that was, and empty where none can be seen. A renewal does not change it.
+        """
+
+    def glance(self, kind: ArtifactKind, artifact_id: str) -> object:
+        """What the manifest of an artifact that was fetched is, within microseconds; None where none can be seen.
+
+        It is another one, by ==, once it was renewed or replaced.
+        """
+
+    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
+        """Move a damaged artifact away: it is not opened any more, and can be published anew. For a week it is kept.
+
+        Returns where its files are then; None if they were not those of that seal any more.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+
+    def aside(self, kind: ArtifactKind, artifact_id: str) -> Path:
+        """Where the files of an artifact are that was set aside."""
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """What was set aside, and why."""
 
     def put_part(self, data: bytes) -> str:
         """Keep `data` and return its name, the SHA-256 in hexadecimal digits; one that is there renews its age.
@@ -177,8 +211,9 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._root_name = str(root)
         try:
-            for name in ("snapshots", "models", "parts", SCRATCH_NAME):
+            for name in ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME):
                 (root / name).mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
@@ -191,9 +226,26 @@ class DirectoryStore:
         found, manifest = read_manifest(directory)
         if found != artifact_id:
             raise StoreError(f"The {SINGULAR[kind]} to publish is {found}, not {artifact_id}.")
+        seal = self.seal(kind, artifact_id)
+        try:
+            self._publish(kind, artifact_id, directory, manifest)
+        except _TakenError:
+            # By other contents: whole they stay, and damaged ones make way.
+            try:
+                self.verify(kind, artifact_id)
+            except (ArtifactMissingError, ArtifactDamagedError) as damage:
+                self.set_aside(kind, artifact_id, seal, str(damage))
+                self._publish(kind, artifact_id, directory, manifest)
+            else:
+                raise
+
+    def _publish(self, kind: ArtifactKind, artifact_id: str, directory: Path, manifest: Manifest) -> None:
         target = self._place(kind, artifact_id)
         with self._writing():
             target.mkdir(exist_ok=True)
+            if (target / MANIFEST_NAME).exists():
+                # First, so that nobody deletes it meanwhile; its arrays keep their times, as they were verified so.
+                os.utime(target / MANIFEST_NAME)
             for name in sorted(manifest.arrays):
                 self._put(directory / f"{name}.npy", target / f"{name}.npy", manifest.arrays[name].sha256)
             _flush(target)
@@ -206,6 +258,10 @@ class DirectoryStore:
         """See `Store.fetch`."""
         directory = self._place(kind, artifact_id)
         if not (directory / MANIFEST_NAME).is_file():
+            if (aside := self.aside(kind, artifact_id)).exists():
+                raise ArtifactDamagedError(
+                    f"The {SINGULAR[kind]} {artifact_id} was set aside as damaged: {_why(aside)}."
+                )
             raise ArtifactMissingError(f"The store {self.root} holds no {SINGULAR[kind]} {artifact_id}.")
         found, _ = read_manifest(directory)
         if found != artifact_id:
@@ -219,14 +275,59 @@ class DirectoryStore:
         for name, file in manifest.arrays.items():
             path = directory / f"{name}.npy"
             try:
-                whole, size = file_sha256(path) == file.sha256, path.stat().st_size
+                whole = file_sha256(path, tell) == file.sha256
             except OSError as error:
-                damage = f"{name}.npy of {SINGULAR[kind]} {artifact_id} cannot be read: {reason(error)}."
-                raise ArtifactDamagedError(damage) from error
+                raise open_error(path, error) from error
             if not whole:
                 raise ArtifactDamagedError(f"{name}.npy of {SINGULAR[kind]} {artifact_id} does not match its hash.")
-            if tell is not None:
-                tell(size)
+
+    def seal(self, kind: ArtifactKind, artifact_id: str) -> str:
+        """See `Store.seal`."""
+        directory = self._place(kind, artifact_id)
+        digest = hashlib.sha256(f"{kind} {artifact_id}".encode())
+        try:
+            digest.update((directory / MANIFEST_NAME).read_bytes())
+            with os.scandir(directory) as files:
+                for file in sorted(files, key=lambda file: file.name):
+                    found = file.stat()
+                    # A renewal touches the manifest.
+                    times = () if file.name == MANIFEST_NAME else (found.st_mtime_ns, found.st_ctime_ns)
+                    is_what = (file.name, found.st_dev, found.st_ino, found.st_size, *times)
+                    digest.update(repr(is_what).encode("utf-8", "surrogateescape"))
+        except OSError:
+            return SET_ASIDE if self.aside(kind, artifact_id).exists() else ""
+        return digest.hexdigest()
+
+    def glance(self, kind: ArtifactKind, artifact_id: str) -> object:
+        """See `Store.glance`."""
+        try:
+            # No Path is made: that takes longer than the look.
+            found = os.stat(f"{self._root_name}/{kind}/{artifact_id}/{MANIFEST_NAME}")
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
+        """See `Store.set_aside`."""
+        place, aside = self._place(kind, artifact_id), self.aside(kind, artifact_id)
+        with self._writing(), self.scratch() as scratch:
+            if seal == SET_ASIDE or self.seal(kind, artifact_id) != seal or not place.exists():
+                return None
+            with contextlib.suppress(OSError):
+                (place / WHY_NAME).write_text(why.rstrip("."), "utf-8")
+            with contextlib.suppress(FileNotFoundError):
+                aside.rename(scratch / artifact_id)
+            place.rename(aside)
+        return aside
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """See `Store.damaged`."""
+        for path in sorted((self.root / DAMAGED_NAME).iterdir()):
+            yield path.name, _why(path)
+
+    def aside(self, kind: ArtifactKind, artifact_id: str) -> Path:
+        """See `Store.aside`."""
+        return self.root / DAMAGED_NAME / f"{SINGULAR[kind]}-{artifact_id}"
 
     def put_part(self, data: bytes) -> str:
         """See `Store.put_part`."""
@@ -342,7 +443,7 @@ class DirectoryStore:
             os.link(source, target)
         except FileExistsError as error:
             if file_sha256(target) != sha256:
-                raise StoreError(
+                raise _TakenError(
                     f"{target.name} of {target.parent.name} is in the store {self.root} with other contents, "
                     "and is not overwritten."
                 ) from error
@@ -351,7 +452,8 @@ class DirectoryStore:
                 raise
             with self.scratch() as scratch:
                 self._put(Path(shutil.copy(source, scratch)), target, sha256)
-        os.utime(target)
+        if target.name == MANIFEST_NAME or not (target.parent / MANIFEST_NAME).exists():
+            os.utime(target)
 
     @contextmanager
     def _new_file(self, data: bytes) -> Iterator[Path]:
@@ -369,12 +471,13 @@ class DirectoryStore:
         return self.root / SCRATCH_NAME / secrets.token_hex(8)
 
     def _sweep_scratch(self) -> None:
-        """Remove what killed processes left in the scratch place."""
-        for path in (self.root / SCRATCH_NAME).iterdir():
-            # Another process may sweep at the same time, or own what lies there.
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > SCRATCH_LIFE_S:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Remove what killed processes left in the scratch place, and what was set aside long ago."""
+        for name, life_s in ((SCRATCH_NAME, SCRATCH_LIFE_S), (DAMAGED_NAME, DAMAGED_LIFE_S)):
+            for path in (self.root / name).iterdir():
+                # Another process may sweep at the same time, or own what lies there.
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > life_s:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -382,6 +485,17 @@ class DirectoryStore:
             yield
         except OSError as error:
             raise StoreError(f"The store {self.root} cannot be written: {reason(error)}.") from error
+
+
+class _TakenError(StoreError):
+    """An object of other contents has the name of one that is to be published."""
+
+
+def _why(aside: Path) -> str:
+    try:
+        return (aside / WHY_NAME).read_text("utf-8", "replace")
+    except OSError:
+        return "why was not put down"
 
 
 def _age_s(path: Path) -> float:

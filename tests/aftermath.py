@@ -33,6 +33,7 @@ LIVES_S = {
     "ten seconds": 10,
     "a lease and ten seconds": 15,
     "five seconds": 5,
+    "a day when": 86_400,
 }
 
 

@@ -171,7 +171,8 @@ class Hand:
     """
 
     def __init__(self, world: World, redis: ArqRedis, prefix: str, **changes: Any) -> None:
-        fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0} | changes
+        fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0}
+        fields |= {"home": str(world.store.root.parent / "home")} | changes
         settings = msgspec.convert(fields, Settings)
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
@@ -179,8 +180,9 @@ class Hand:
         self._claimed_from: dict[str, str] = {}
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and artifacts."""
         self.runtime.threads.shutdown()
+        self.runtime.opening.let_go()
 
     async def adopt(self, world: World, number: int = 0) -> Generation:
         """Make one of the world's generations known; the first one becomes the current one."""

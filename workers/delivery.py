@@ -147,12 +147,17 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
         reason: str | None = SPENT
     else:
         with delivery.runtime.turns.click() if flow.lane == "click" else nullcontext():
-            reason = await delivery.within_deadline(lambda: body(delivery.runtime, flow, task, lease))
+            reason = await delivery.within_deadline(lambda: _run_body(delivery, flow, task, body))
     if reason:
         index = task.index if isinstance(task, Chunk) else None
         if await to_the_end(flows.fail(flow, reason, index, lease)):
             log.warning("a flow failed", flow=flow.id, reason=reason)
     return None
+
+
+async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
+    await delivery.runtime.distrust(task.job_id, delivery.tries, flow.spec)
+    await body(delivery.runtime, flow, task, delivery.lease)
 
 
 async def _flow_of(delivery: Delivery, task: FlowTask) -> Flow | None:

@@ -37,7 +37,7 @@ async def delete_unreferred(runtime: Runtime) -> None:
         return
     try:
         await own(runtime.redis, runtime.settings, runtime.store)
-        referred = await _referred(runtime)
+        referred = await referred_to(runtime)
     except ForeignStoreError as error:
         log.warning("nothing was deleted: the store is another's", reason=str(error))
         return
@@ -57,7 +57,7 @@ def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
                 yield kind, entry.id
 
 
-async def _referred(runtime: Runtime) -> set[str]:
+async def referred_to(runtime: Runtime) -> set[str]:
     """The ids of all artifacts that something refers to.
 
     Raises:

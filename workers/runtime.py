@@ -2,18 +2,19 @@
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+import structlog
 from arq import ArqRedis
 
 from shared.cancelling import end
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from shared.flows import Flows
-from shared.manifests import MANIFEST_NAME
 from shared.model_config import ModelConfig
 from shared.models import Model, open_model
 from shared.redis.keys import Keys
@@ -23,20 +24,26 @@ from shared.runs import Runs
 from shared.settings import Settings
 from shared.snapshots import Snapshot, open_snapshot
 from shared.store import ArtifactKind, Store
-from shared.wire import Lane, Record
+from shared.wire import FitSpec, Lane, Record, Spec
 from workers.engine.outcomes import NotNowError
 from workers.flows_at_hand import FlowsAtHand
 from workers.kernels.score import ADDITIONS_PER_MS
 from workers.layouts import Layouts
-from workers.shelf import Shelf, Watch
+from workers.opening import Opener, Opening
+from workers.shelf import Shelf
 from workers.threads import Threads
 from workers.turns import Turns
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+log = structlog.get_logger()
+
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
+# A job that is started this often was started before without an end.
+SUSPECT_TRY = 2
+MOST_SUSPECTS = 1000
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
@@ -55,6 +62,7 @@ class Runtime:
     runs: Runs
     results: Results
     store: Store
+    opening: Opening
     turns: Turns
     threads: Threads
     running: dict[str, int] = field(default_factory=dict)
@@ -63,45 +71,88 @@ class Runtime:
     layouts: Layouts = field(default_factory=Layouts)
     # Opened one at a time: numpy parses headers with ast, and in two threads at once that of CPython 3.11 can fail when
     # the garbage collector comes in between ("AST constructor recursion depth mismatch").
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _models: Shelf[Model] = field(default_factory=Shelf)
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
     _making: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
+    # The starts without an end for which artifacts were verified anew.
+    _suspects: OrderedDict[tuple[str, int], None] = field(default_factory=OrderedDict)
 
     async def model(self, model_id: str) -> Model:
-        """A model, opened once and again after it was built again.
+        """A model that this host has verified, opened once and again after it was built again.
 
         Raises:
             ArtifactMissingError: the store does not hold it (any more).
-            ArtifactDamagedError: it cannot be opened.
+            ArtifactDamagedError: it is damaged, and was set aside.
+            StoreError: it cannot be read for now.
+            NotNowError: to verify it takes too long; the task comes again.
         """
         return await self._open(self._models, "models", model_id, open_model)
-
-    def look_again(self, model_id: str) -> None:
-        """See a model that this worker has just published when it is next asked for; others see it a moment later."""
-        self._models.look_again(model_id)
 
     async def snapshot(self, snapshot_id: str) -> Snapshot:
         """A snapshot, opened once and again after it was imported again; see `model`."""
         return await self._open(self._snapshots, "snapshots", snapshot_id, open_snapshot)
 
-    async def _open(self, shelf: Shelf[T], kind: ArtifactKind, artifact_id: str, opener: Callable[[Path], T]) -> T:
-        def open_now() -> tuple[T, Watch]:
-            directory = self.store.fetch(kind, artifact_id)
-            watch = Watch(directory / MANIFEST_NAME)
-            return opener(directory), watch
+    def look_again(self, model_id: str) -> None:
+        """See a model that this worker has just published when it is next asked for; others see it a moment later."""
+        self._models.look_again(model_id)
 
+    def require_current(self, model: Model, snapshot: Snapshot, *, closely: bool) -> None:
+        """Make sure that what was computed is of what lies in the store until this moment.
+
+        What is published anew is always seen. That a file was written to is seen when it is looked at `closely`, which
+        takes some ten microseconds, or else at the next look.
+
+        Raises:
+            NotNowError: one of them was damaged, or published anew; the task comes again.
+        """
+        if closely:
+            self._models.look_again(model.id)
+            self._snapshots.look_again(snapshot.id)
+        of_model = self._models.is_still_current(model.id, model)
+        if not of_model or not self._snapshots.is_still_current(snapshot.id, snapshot):
+            raise NotNowError
+
+    async def distrust(self, job_id: str, tries: int, spec: Spec) -> None:
+        """Have what a job reads verified anew, once for each try from the second on: its worker may have died of it."""
+        if tries < SUSPECT_TRY or (job_id, tries) in self._suspects:
+            return
+        for kind, artifact_id in await self._read_by(spec):
+            log.warning("artifact verified anew for a job that may have killed", kind=kind, id=artifact_id, job=job_id)
+            await self.in_thread(partial(self.opening.distrust, kind, artifact_id))
+            (self._models if kind == "models" else self._snapshots).look_again(artifact_id)
+        self._suspects[job_id, tries] = None
+        if len(self._suspects) > MOST_SUSPECTS:
+            self._suspects.popitem(last=False)
+
+    async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
+        if isinstance(spec, FitSpec):
+            return [("snapshots", spec.snapshot)]
+        record = await self.record(spec.generation)
+        return [("snapshots", record.snapshot), ("models", record.model)]
+
+    async def _open(self, shelf: Shelf[T], kind: ArtifactKind, artifact_id: str, opener: Opener[T]) -> T:
         if (kept := shelf.get(artifact_id)) is not None:
             return kept
-        async with self._opening:
-            # It may have been opened by whoever was before.
-            if (kept := shelf.get(artifact_id)) is not None:
-                return kept
+        key = kind, artifact_id
+
+        async def make() -> T:
             try:
-                return shelf.put(artifact_id, *await self.in_thread(open_now))
+                # It may have been opened by whoever was before.
+                async with self._one_at_a_time:
+                    if (kept := shelf.get(artifact_id)) is not None:
+                        return kept
+                    opened = await self.in_thread(partial(self.opening.open, kind, artifact_id, opener))
+                    made = shelf.put(artifact_id, *opened)
+                    self.opening.let_go(kind, but=shelf)
+                    return made
             except (ArtifactMissingError, ArtifactDamagedError) as error:
                 raise type(error)(f"{str(error).rstrip('.')}; {REMEDIES[kind]}.", **error.evidence) from error
+            finally:
+                self._making.pop(key, None)
+
+        return await self._make(key, make)
 
     async def record(self, generation: str) -> Record:
         """What a generation was made with.
@@ -156,7 +207,7 @@ class Runtime:
         if self.layouts.counting_at_hand(snapshot, config) is None:
             await self._make(key, make)
 
-    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Have something made, once for all who ask; it goes on being made while a task that waits is handed back.
 
         Raises:
@@ -166,14 +217,14 @@ class Runtime:
             self._making[key] = asyncio.create_task(make())
             # There may be nobody left whom a failure could be told.
             self._making[key].add_done_callback(lambda made: made.cancelled() or made.exception())
-        making = self._making[key]
+        making: asyncio.Task[R] = self._making[key]
         await asyncio.wait([making], timeout=self.turns.patience_s)
         if not making.done():
             raise NotNowError
         if (making.cancelled() or making.exception() is not None) and self._making.get(key) is making:
             # The next one tries anew.
             del self._making[key]
-        making.result()
+        return making.result()
 
     async def stop_making(self) -> None:
         """End what is made for tasks that will not come again here."""

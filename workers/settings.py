@@ -18,14 +18,17 @@ from shared.results import Results
 from shared.runs import Runs
 from shared.settings import Settings
 from shared.store import Store
+from shared.verified import Verified
 from workers.engine.claims import Place
 from workers.engine.connection import EngineRedis
 from workers.engine.wake import WAIT_S
 from workers.engine.worker import EngineWorker
 from workers.forgetting import Forgetting
+from workers.healing import Healing
 from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
 from workers.night import keep_nights
+from workers.opening import Opening
 from workers.runtime import Runtime
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
@@ -84,6 +87,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
+        opening=Opening(store, Verified(settings.home_path / "verified")),
         # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
         threads=threads,
@@ -121,7 +125,15 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         log.warning("redis throws jobs and lists away when it is full: set maxmemory-policy noeviction", policy=policy)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
-    upkeep = heartbeat.run(), Sweeper(runtime).run(), Forgetting(runtime).run(), keep_nights(runtime)
+    healing = Healing(runtime)
+    upkeep = (
+        heartbeat.run(),
+        Sweeper(runtime).run(),
+        Forgetting(runtime).run(),
+        keep_nights(runtime),
+        healing.run(),
+        healing.run_scrub(),
+    )
     ctx["background"] = [asyncio.create_task(work) for work in upkeep]
     log.info("worker ready", worker=runtime.worker_id)
 
@@ -132,6 +144,7 @@ async def _stop_background(ctx: dict[Any, Any]) -> None:
     await end(*background)
     await runtime.stop_making()
     runtime.threads.shutdown(wait=False)
+    runtime.opening.let_go()
     if heartbeat := ctx.pop("heartbeat", None):
         await heartbeat.stop()
     log.info("worker stopped", worker=runtime.worker_id)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,31 +17,35 @@ LOOK_S = 0.05
 class Watch:
     """Tells from now on whether an artifact that is opened is the one that lies in the store.
 
-    One whose bytes were damaged in place is published anew, with a manifest of its own. Where none lies there any more,
-    what was opened is as good as it was. (Not in a thread: it takes microseconds, and the threads may be busy.)
+    `first` is what its files were when it was opened, and `seal` tells what they are: empty where none lies there any
+    more, upon which what was opened is as good as it was. `glance` tells in a microsecond what its manifest is. (Not in
+    a thread: the threads may be busy.)
     """
 
-    def __init__(self, manifest: Path) -> None:
-        self._manifest = manifest
-        self._first, self._looked_at = self._found(), time.monotonic()
-        self._current = True
+    def __init__(self, first: str, seal: Callable[[], str], glance: Callable[[], object]) -> None:
+        self._first, self._seal, self._glance = first, seal, glance
+        self._glanced: object = None
+        self._current, self._looked_at = True, -math.inf
 
     def is_current(self) -> bool:
         """What was found when the store was last looked at, which is `LOOK_S` ago at most."""
-        if (now := time.monotonic()) - self._looked_at > LOOK_S:
-            self._current, self._looked_at = self._found() in (self._first, None), now
+        if time.monotonic() - self._looked_at > LOOK_S:
+            self._look()
         return self._current
+
+    def is_still_current(self) -> bool:
+        """Whether nothing was published in its place until this moment."""
+        if self._glance() != self._glanced:
+            self._look()
+        return self.is_current()
 
     def look_again(self) -> None:
         """Look at the store when next asked, however lately that was done."""
         self._looked_at = -math.inf
 
-    def _found(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._manifest.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+    def _look(self) -> None:
+        self._glanced = self._glance()
+        self._current, self._looked_at = self._seal() in (self._first, ""), time.monotonic()
 
 
 class Shelf(Generic[T]):
@@ -58,6 +62,11 @@ class Shelf(Generic[T]):
         thing, watch = self._kept[name]
         return thing if watch is None or watch.is_current() else None
 
+    def is_still_current(self, name: str, thing: T) -> bool:
+        """Whether the thing of that name is this one, and nothing was published in its place until this moment."""
+        kept, watch = self._kept.get(name, (None, None))
+        return kept is thing and (watch is None or watch.is_still_current())
+
     def put(self, name: str, thing: T, watch: Watch | None = None) -> T:
         """Keep a thing, if it is watched for as long as it is current.
 
@@ -67,6 +76,9 @@ class Shelf(Generic[T]):
         if len(self._kept) > OPEN_AT_ONCE:
             self._kept.popitem(last=False)
         return thing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._kept
 
     def look_again(self, name: str) -> None:
         """Look at the store when the thing of that name is asked for next."""

@@ -104,7 +104,9 @@ def artifacts(storage: Storage, tell: Tell) -> str:
             damage.append(f"{str(error).rstrip('.')}; {REMEDIES[kind]}.")
     if damage:
         raise WrongError(" ".join(damage))
-    return f"{len(wanted):,} that are named, {done / 2**20:,.1f} MiB, are as they were published."
+    aside = [name for name, _ in storage.store.damaged()]
+    also = f" Set aside as damaged, and not in use: {', '.join(aside)}." if aside else ""
+    return f"{len(wanted):,} that are named, {done / 2**20:,.1f} MiB, are as they were published.{also}"
 
 
 STORE_CHECKS: Mapping[str, Callable[[Storage], str]] = {"space": space, "snapshot": snapshot}

@@ -20,7 +20,7 @@ from producer.importing.repeats import Repeats, Rows, merge_repeats
 from producer.importing.sources import Source, find_source
 from producer.importing.tables import Table, unchanged
 from producer.importing.values import as_texts
-from shared.errors import ArtifactDamagedError, ArtifactMissingError, NotTimesError, SourceError
+from shared.errors import NotTimesError, SourceError
 from shared.snapshots import KIND, write_snapshot
 from shared.store import Store
 
@@ -140,15 +140,6 @@ def _gather_titles(table: Table, columns: Columns, gathered: Gathered) -> None:
         gathered.titles |= {gathered.items[i]: text for i, text in zip(*texts, strict=True) if i in gathered.items}
 
 
-def _make_way(store: Store, snapshot_id: str) -> None:
-    """Take a damaged snapshot away; its id is the hash of its contents, so what is published in its place is it."""
-    with contextlib.suppress(ArtifactMissingError):
-        try:
-            store.verify(KIND, snapshot_id)
-        except ArtifactDamagedError:
-            store.delete(KIND, snapshot_id)
-
-
 def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store, not_times: str | None) -> ImportReport:
     rows = gathered.rows()
     merged = merge_repeats(rows, repeats)
@@ -167,7 +158,6 @@ def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store, n
             times=merged.times,
             titles=titles if any(titles) else None,
         )
-        _make_way(store, snapshot_id)
         store.publish(KIND, snapshot_id, directory)
     store.set_current_snapshot(snapshot_id)
     return ImportReport(

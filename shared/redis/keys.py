@@ -35,6 +35,7 @@
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
+| `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
 | `p:forgetting` | string, token of who looks at what holds a generation back | forgetting | ten seconds |
 | `p:events:ID` | channel | end, close | - |
@@ -161,6 +162,11 @@ class Keys:
         return self._name("sweeper")
 
     @property
+    def scrub(self) -> str:
+        """Who reads all artifacts in use, or has done so today."""
+        return self._name("scrub")
+
+    @property
     def current(self) -> str:
         """The pointer that readers follow."""
         return self._name("generation")
@@ -275,7 +281,7 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        strings = (*map(paused_key, self.lanes), self.sweeper, self.forgetting, self.store, *self.pointers)
+        strings = (*map(paused_key, self.lanes), self.sweeper, self.scrub, self.forgetting, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:

@@ -77,8 +77,9 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
     histories = histories_of(spec, block, snapshot)
     additions = math.inf
+    laid_out = runtime.layouts.at_hand(model, first, last) is not None
     # Those of a block are many, and take their time to count.
-    if not isinstance(spec, BlockSpec) and runtime.layouts.at_hand(model, first, last) is not None:
+    if not isinstance(spec, BlockSpec) and laid_out:
         additions = model.additions(histories.held) * model.share(first, last)
 
     def score(stop: NDArray[np.uint8]) -> Partial | None:
@@ -91,4 +92,5 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
         )
 
     best = await runtime.kernel(lane, score, additions)
+    runtime.require_current(model, snapshot, closely=isinstance(spec, BlockSpec) or not laid_out)
     return Best(*(array.tobytes() for array in best))

@@ -143,16 +143,17 @@ async def join_fit(
 
 
 async def _is_published(runtime: Runtime, model: str) -> bool:
-    """Whether the store holds the model whole; one that is damaged is taken away, so that it can be published again."""
+    """Whether the store holds the model whole; one that is damaged is set aside, so that it can be published again."""
+    seal = await runtime.in_thread(lambda: runtime.store.seal("models", model))
     try:
         await runtime.in_thread(lambda: _renew_and_verify(runtime.store, model))
-        # The hashes say nothing of the manifest itself.
+        # The hashes say nothing of the manifest itself, nor of what the files mean.
         await runtime.model(model)
     except ArtifactMissingError:
         return False
     except ArtifactDamagedError as damage:
         log.warning("a damaged model is built again", model=model, reason=str(damage))
-        await runtime.in_thread(lambda: runtime.store.delete("models", model))
+        await runtime.in_thread(partial(runtime.opening.set_aside, "models", model, seal, str(damage)))
         return False
     return True
 

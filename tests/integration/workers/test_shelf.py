@@ -16,6 +16,15 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
+def watch(manifest: Path) -> Watch:
+    """One that looks at this file alone."""
+
+    def seal() -> str:
+        return f"{manifest.stat().st_ino}" if manifest.exists() else ""
+
+    return Watch(seal(), seal, lambda: manifest.exists() and manifest.stat())
+
+
 def replace(manifest: Path) -> None:
     """Another one, as whoever publishes anew leaves it."""
     (new := manifest.with_name("new")).write_text("{} ")
@@ -28,10 +37,26 @@ def test_what_another_worker_published_is_seen_when_the_last_look_is_old(
     """Until then what is open serves."""
     monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
     shelf = Shelf[str]()
-    shelf.put("a", "model", Watch(manifest))
+    shelf.put("a", "model", watch(manifest))
+    assert shelf.get("a") == "model"
     replace(manifest)
     assert shelf.get("a") == "model"
     monkeypatch.setattr(workers.shelf, "LOOK_S", 0.0)
+    assert shelf.get("a") is None
+
+
+def test_what_was_published_until_this_moment_is_seen_when_that_matters(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a list is about to be stored that was made of it."""
+    monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
+    shelf = Shelf[str]()
+    shelf.put("a", "model", watch(manifest))
+    assert shelf.get("a") == "model"
+    assert shelf.is_still_current("a", "model")
+    assert not shelf.is_still_current("a", "another")
+    replace(manifest)
+    assert not shelf.is_still_current("a", "model")
     assert shelf.get("a") is None
 
 
@@ -41,7 +66,7 @@ def test_who_asks_to_look_again_sees_at_once_what_was_published(
     """What has not changed stays open, and what nobody has open need not be known."""
     monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
     shelf = Shelf[str]()
-    shelf.put("a", "model", Watch(manifest))
+    shelf.put("a", "model", watch(manifest))
     shelf.put("b", "record")
     for name in "abc":
         shelf.look_again(name)
@@ -54,7 +79,7 @@ def test_who_asks_to_look_again_sees_at_once_what_was_published(
 def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
     """Its bytes are mapped, and good."""
     shelf = Shelf[str]()
-    shelf.put("a", "model", Watch(manifest))
+    shelf.put("a", "model", watch(manifest))
     manifest.unlink()
     shelf.look_again("a")
     assert shelf.get("a") == "model"

@@ -369,9 +369,13 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
     gone.unlink()
     told = wrong(await examined(settings))["artifacts"]
-    assert f"{gone.name} of snapshot {record.snapshot} cannot be read: No such file or directory; importing" in told
+    assert f"{gone.name} of artifact {record.snapshot} is missing; importing" in told
     assert "`reckoner fit`" in told
-    shutil.rmtree(store / "models" / record.model)
+    directory_store = DirectoryStore(store)
+    directory_store.set_aside("models", record.model, directory_store.seal("models", record.model), "its bits rot.")
+    told = wrong(await examined(settings))["artifacts"]
+    assert f"{record.model} was set aside as damaged: its bits rot; `reckoner fit` builds it again." in told
+    shutil.rmtree(store / "damaged" / f"model-{record.model}")
     told = wrong(await examined(settings))["artifacts"]
     assert f"holds no model {record.model}; `reckoner fit` builds it again." in told
     (store / "current-snapshot").write_text("0123456789abcdef")

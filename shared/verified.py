@@ -1,0 +1,115 @@
+"""What this host has verified: artifacts by the seals of their files, so that no process does it again.
+
+A stamp is an empty file in the home whose name is the seal. It lies below the id of the host's boot: what another host
+has verified, or this one before its memory was cleared, says nothing of the bytes that are read here now.
+"""
+
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+STAMP_LIFE_S = 30 * 86_400.0
+
+
+class Verified:
+    """The stamps of one host, below a directory; where that cannot be written, those of one process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._host = directory / _host_id()
+        self._own = set[str]()
+
+    def remembers(self, seal: str) -> bool:
+        """Whether the artifact whose files have this seal was verified."""
+        return seal in self._own or (self._host / seal).exists()
+
+    def note(self, seal: str) -> None:
+        """Put down that it was."""
+        try:
+            self._host.mkdir(parents=True, exist_ok=True)
+            (self._host / seal).touch()
+        except OSError:
+            self._own.add(seal)
+            return
+        self._sweep()
+
+    def forget(self, seal: str) -> None:
+        """Take that back: every process of the host verifies it anew before it goes on."""
+        self._own.discard(seal)
+        with suppress(OSError):
+            (self._host / seal).unlink()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Wait until no other process of this host verifies the artifact of that name."""
+        try:
+            self._host.mkdir(parents=True, exist_ok=True)
+            file: IO[bytes] | None = (self._host / f"{name}.lock").open("wb")
+        except OSError:
+            file = None
+        if file is None:
+            yield
+            return
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def use(self, name: str) -> "Use | None":
+        """Put down that this process has the artifact of that name open, for as long as it lives."""
+        use = self._host / f"{name}.{secrets.token_hex(8)}.use"
+        try:
+            self._host.mkdir(parents=True, exist_ok=True)
+            # Locked before it has its name, so that nobody takes it for that of a process that has died.
+            new = use.with_suffix(".new")
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            new.rename(use)
+        except OSError:
+            return None
+        return Use(use, descriptor)
+
+    def was_died_with(self, name: str) -> bool:
+        """Whether a process has died that had it open: it may have died of it. That is told once."""
+        died = False
+        for use in self._host.glob(f"{name}.*.use"):
+            with suppress(OSError), use.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                use.unlink()
+                died = True
+        return died
+
+    def _sweep(self) -> None:
+        """Remove what was noted long ago, also of boots and hosts that are no more."""
+        for path in self._host.parent.glob("*/*"):
+            with suppress(OSError):
+                in_use = path.suffix == ".use" and path.parent == self._host
+                if not in_use and time.time() - path.stat().st_mtime > STAMP_LIFE_S:
+                    path.unlink()
+
+
+@dataclass(frozen=True)
+class Use:
+    """The sign that a process has an artifact open: a file that is locked while the process lives."""
+
+    path: Path
+    descriptor: int
+
+    def end(self) -> None:
+        """Let go of the artifact in good order."""
+        with suppress(OSError):
+            self.path.unlink()
+        os.close(self.descriptor)
+
+
+def _host_id() -> str:
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return socket.gethostname()

@@ -1,0 +1,152 @@
+"""Artifacts in use are damaged: no worker dies of it twice, whoever asks is told, and what is built again is right."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.flow_state import Flow
+from shared.verified import Verified
+from tests.system import System, eventually, synthetic_pairs
+from tests.tampering import flip
+from workers.shelf import LOOK_S
+
+USER = "üser 001"
+NEIGHBOURS = 5
+# What a supervisor says of a worker that ended unbidden.
+DIED = "a worker ended"
+HEADER_BYTES = 128
+
+
+def an_index(directory: Path) -> Path:
+    """The first item of a row is 2 to the 28th further: what was seen to end each worker by a SIGSEGV."""
+    path = directory / "row_items.npy"
+    flip(path, HEADER_BYTES + 3, 4)
+    return path
+
+
+def a_pointer(directory: Path) -> Path:
+    """A row begins 2 to the 48th further: this was a SIGBUS."""
+    path = directory / "row_ptr.npy"
+    flip(path, HEADER_BYTES + 8 * 5 + 6, 0)
+    return path
+
+
+def an_exponent(directory: Path) -> Path:
+    """A similarity is 2 to the 64th smaller or larger: this went live, and all lists were wrong."""
+    path = directory / "row_values.npy"
+    for at in range(HEADER_BYTES + 3, path.stat().st_size, 4):
+        flip(path, at, 5)
+    return path
+
+
+def an_end(directory: Path) -> Path:
+    """The end of a file is gone."""
+    path = directory / "row_items.npy"
+    os.truncate(path, HEADER_BYTES + 8)
+    return path
+
+
+async def clicked(system: System, count: int = 1) -> list[Flow]:
+    """How so many clicks end, one after the other."""
+    flows = []
+    for _ in range(count):
+        [job] = await system.enqueue([USER])
+        flows.append(await system.ended(job))
+    return flows
+
+
+async def assert_told_and_healed(system: System, generation: str, said: str, *, by_fit: bool) -> None:
+    """A click fails in a sentence that names the fit, and that makes everything right, though clicks wait before it.
+
+    So do the workers by themselves.
+    """
+    [flow] = await clicked(system)
+    assert flow.state == "failed"
+    assert said in flow.reason
+    assert flow.reason.endswith("; `reckoner fit`, given the same options, builds it again")
+    async with system.reckoner() as reckoner:
+        jobs = [entry.job for _ in range(3) for entry in await reckoner.enqueue_many([USER], fresh=True)]
+    if by_fit:
+        assert await system.fit(NEIGHBOURS) == generation
+    else:
+
+        async def is_healed() -> bool:
+            return (await clicked(system))[0].state == "done"
+
+        await eventually(is_healed)
+    for job in jobs:
+        assert job is not None
+        await system.ended(job)
+    await system.forget_lists(generation)
+    assert (await system.run()).outcome == "passed"
+    assert await system.lists(generation) == system.reference_lists(generation, NEIGHBOURS)
+
+
+@pytest.mark.parametrize("damage", [an_index, a_pointer, an_exponent, an_end])
+@pytest.mark.parametrize("in_use", [True, False], ids=["in use", "not open"])
+async def test_a_damaged_model_ends_no_worker_and_a_fit_makes_it_whole(
+    tmp_path: Path, damage: Callable[[Path], Path], in_use: bool
+) -> None:
+    """Whether its bits change while workers have it open or before they open it."""
+    async with System(tmp_path / "a home") as system:
+        system.import_pairs(synthetic_pairs())
+        workers = system.start_workers(2)
+        generation = await system.fit(NEIGHBOURS)
+        [entry] = system.store.entries("models")
+        directory = system.store.fetch("models", entry.id)
+        assert [flow.state for flow in await clicked(system, 3)] == ["done"] * 3
+        if not in_use:
+            await system.stop_workers()
+            workers = system.start_workers(2)
+            await system.ready(2)
+        pids = workers.pids
+        name = damage(directory).name
+        # What a worker has looked at lately it does not look at again.
+        await asyncio.sleep(LOOK_S)
+        await assert_told_and_healed(system, generation, name, by_fit=in_use)
+        assert workers.pids == pids
+
+
+async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(tmp_path: Path) -> None:
+    """A job of it fails in a sentence."""
+    async with System(tmp_path / "a home") as system:
+        snapshot = system.import_pairs(synthetic_pairs())
+        workers = system.start_workers(2)
+        generation = await system.fit(NEIGHBOURS)
+        assert [flow.state for flow in await clicked(system)] == ["done"]
+        pids = workers.pids
+        path = system.store.fetch("snapshots", snapshot) / "user_items.npy"
+        flip(path, path.stat().st_size - 1, 4)
+        await asyncio.sleep(LOOK_S)
+        for flow in await clicked(system, 3):
+            assert flow.state == "failed"
+            assert "user_items.npy" in flow.reason
+            assert flow.reason.endswith("; importing the same data again makes it whole")
+        assert system.import_pairs(synthetic_pairs()) == snapshot
+        assert [flow.state for flow in await clicked(system)] == ["done"]
+        await system.forget_lists(generation)
+        assert (await system.run()).outcome == "passed"
+        assert await system.lists(generation) == system.reference_lists(generation, NEIGHBOURS)
+        assert workers.pids == pids
+
+
+async def test_a_worker_that_a_job_killed_is_followed_by_none(tmp_path: Path) -> None:
+    """Bits that changed without a sign, after they were verified: one worker may die, and the artifact is looked at.
+
+    As of a disk whose bits rot. The next worker verifies what the dead one had open, and so does whoever takes its job.
+    """
+    async with System(tmp_path / "a home", lease_s=1) as system:
+        system.import_pairs(synthetic_pairs())
+        system.start_workers()
+        generation = await system.fit(NEIGHBOURS)
+        [entry] = system.store.entries("models")
+        await system.stop_workers()
+        an_index(system.store.fetch("models", entry.id))
+        Verified(system.home / "verified").note(system.store.seal("models", entry.id))
+        system.start_workers(2)
+        await assert_told_and_healed(system, generation, "row_items.npy", by_fit=True)
+        deaths = [line for line in system.log.read_text("utf-8").splitlines() if DIED in line]
+        assert len(deaths) <= 1, deaths

@@ -1,0 +1,130 @@
+"""Damage is found without a job that meets it, and a damaged model is built again without anybody who asks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import workers.healing
+from shared.manifests import MANIFEST_NAME
+from shared.models import open_model
+from shared.redis.scripts import ask
+from shared.settings import Settings
+from shared.store import SET_ASIDE
+from tests.system import eventually
+from tests.tampering import flip
+from tests.world import Generation, Hand, World, make_world
+from workers.healing import Healing
+from workers.settings import connect_worker
+
+ASIDE = "as a test wants"
+
+
+class Ward(NamedTuple):
+    """A worker on a store of its own, with a generation that it has made known."""
+
+    world: World
+    hand: Hand
+    generation: Generation
+
+    @property
+    def model(self) -> str:
+        return self.generation.record.model
+
+    @property
+    def seal(self) -> str:
+        return self.world.store.seal("models", self.model)
+
+    def damage(self, kind: str = "models", artifact_id: str = "", name: str = "row_values.npy") -> None:
+        path = self.world.store.root / kind / (artifact_id or self.model) / name
+        flip(path, path.stat().st_size - 1, 4)
+
+    def set_aside(self) -> None:
+        self.world.store.set_aside("models", self.model, self.seal, ASIDE)
+
+
+@pytest.fixture
+async def ward(tmp_path: Path, redis_url: str, prefix: str) -> AsyncIterator[Ward]:
+    redis, world = connect_worker(Settings(), redis_url), make_world(tmp_path / "a störe")
+    hand = Hand(world, redis, prefix)
+    yield Ward(world, hand, await hand.adopt(world))
+    hand.close()
+    await redis.aclose()
+
+
+async def test_the_newest_model_is_built_again_when_it_was_set_aside(ward: Ward) -> None:
+    """By one fit, however many workers see it."""
+    healings = [Healing(ward.hand.runtime) for _ in range(3)]
+    for healing in healings:
+        await healing.heal()
+    assert not await ward.hand.queued()
+    whole = open_model(ward.world.store.fetch("models", ward.model)).row_values.copy()
+    ward.set_aside()
+    for healing in healings * 2:
+        await healing.heal()
+    assert len(await ward.hand.queued()) == 1
+    await ward.hand.deliver_all()
+    mended = open_model(ward.world.store.fetch("models", ward.model), verify=True)
+    assert (mended.row_values == whole).all()
+    for healing in healings:
+        await healing.heal()
+    assert not await ward.hand.queued()
+
+
+async def test_a_model_that_is_not_the_newest_waits_for_whoever_fits_it(ward: Ward) -> None:
+    """A fit of it would make it the newest."""
+    await ward.hand.adopt(ward.world, 1)
+    ward.set_aside()
+    await Healing(ward.hand.runtime).heal()
+    assert not await ward.hand.queued()
+
+
+async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward: Ward) -> None:
+    """Nothing else says how it was built."""
+    ward.set_aside()
+    (ward.world.store.aside("models", ward.model) / MANIFEST_NAME).write_text("{")
+    await Healing(ward.hand.runtime).heal()
+    assert not await ward.hand.queued()
+
+
+async def test_what_is_in_use_is_read_once_a_day_by_one_worker(ward: Ward) -> None:
+    """What is damaged is set aside; what nothing names is not read."""
+    unused = ward.world.generations[1].record.model
+    scrub = Healing(ward.hand.runtime).scrub
+    await scrub()
+    life_ms = await ask(ward.hand.redis, "PTTL", ward.hand.runtime.keys.scrub)
+    assert 86_000_000 < life_ms <= 86_400_000
+    for artifact_id in (ward.model, unused):
+        ward.damage(artifact_id=artifact_id)
+    await scrub()
+    assert ward.seal != SET_ASIDE
+    await ask(ward.hand.redis, "DEL", ward.hand.runtime.keys.scrub)
+    await scrub()
+    assert ward.seal == SET_ASIDE
+    assert ward.world.store.seal("models", unused) != SET_ASIDE
+
+
+async def test_a_scrub_reads_the_current_snapshot_too(ward: Ward) -> None:
+    """As what it names."""
+    ward.damage("snapshots", ward.world.snapshot.id, "user_items.npy")
+    await Healing(ward.hand.runtime).scrub()
+    assert ward.world.store.seal("snapshots", ward.world.snapshot.id) == SET_ASIDE
+
+
+async def test_a_scrub_ends_with_its_worker(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly it reads; another worker begins it again soon."""
+    monkeypatch.setattr(workers.healing, "SCRUB_BYTES_PER_S", 1)
+    scrubbing = asyncio.create_task(Healing(ward.hand.runtime).scrub())
+
+    async def begun() -> bool:
+        return bool(await ask(ward.hand.redis, "EXISTS", ward.hand.runtime.keys.scrub))
+
+    await eventually(begun)
+    await asyncio.sleep(0.1)
+    scrubbing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scrubbing
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert await ask(ward.hand.redis, "PTTL", ward.hand.runtime.keys.scrub) <= workers.healing.CLAIM_MS

@@ -1,0 +1,185 @@
+"""Artifacts are verified once by each host, again when that may not be so any more, and set aside when damaged."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import ArtifactDamagedError, ForeignFormatError, StoreError
+from shared.manifests import MANIFEST_NAME
+from shared.models import Model, open_model
+from shared.store import SET_ASIDE, DirectoryStore
+from shared.verified import Verified
+from tests.tampering import flip
+from tests.world import World, make_world
+from workers.opening import Opening
+
+
+class Opener:
+    """Opens models, and counts how often one was verified."""
+
+    def __init__(self) -> None:
+        self.verified = 0
+
+    def __call__(self, directory: Path, *, verify: bool = False) -> Model:
+        self.verified += verify
+        return open_model(directory, verify=verify)
+
+
+class Site:
+    """A store of its own with a model, and processes of a host that open it."""
+
+    def __init__(self, world: World, home: Path) -> None:
+        self.store, self.home = world.store, home
+        self.model = world.generations[0].record.model
+        self.directory = world.store.root / "models" / self.model
+        self.opener = Opener()
+        self.processes = [self.process() for _ in range(2)]
+
+    def process(self) -> Opening:
+        return Opening(self.store, Verified(self.home / "verified"))
+
+    def open(self, number: int = 0) -> tuple[Model, Any]:
+        return self.processes[number].open("models", self.model, self.opener)
+
+    def damage(self, name: str = "row_items.npy") -> None:
+        """Flip a bit of the last index, or of an exponent, in place."""
+        path = self.directory / name
+        flip(path, path.stat().st_size - 1, 4)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(make_world(tmp_path / "a störe"), tmp_path / "a home")
+    yield made
+    for process in made.processes:
+        process.let_go()
+
+
+def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> None:
+    """Also after a renewal, and by a process that starts later."""
+    for number in (0, 1, 0):
+        site.open(number)
+    site.store.renew("models", site.model)
+    site.process().open("models", site.model, site.opener)
+    assert site.opener.verified == 1
+    Opening(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
+    assert site.opener.verified == 2
+
+
+def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) -> None:
+    """Once."""
+    site = Site(make_world(tmp_path / "a störe"), Path("/dev/null"))
+    for number in (0, 0, 1, 1):
+        site.open(number)
+    assert site.opener.verified == 2
+
+
+@pytest.mark.parametrize("name", ["row_items.npy", "row_ptr.npy", "row_values.npy", "candidate_ptr.npy"])
+def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, name: str) -> None:
+    """Whoever has the artifact open lets go of it; the others are told what was wrong with it."""
+    _, watch = site.open()
+    assert watch.is_current()
+    site.damage(name)
+    watch.look_again()
+    assert not watch.is_current()
+    with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
+        site.open(1)
+    assert site.store.seal("models", site.model) == SET_ASIDE
+    with pytest.raises(ArtifactDamagedError, match=f"was set aside as damaged: {name} of .* does not match its hash"):
+        site.open()
+    assert [(what, name in why) for what, why in site.store.damaged()] == [(f"model-{site.model}", True)]
+
+
+def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
+    """It cannot be read through its map any more."""
+    _, watch = site.open()
+    with (site.directory / "row_values.npy").open("r+b") as file:
+        file.truncate(200)
+    watch.look_again()
+    assert not watch.is_current()
+    with pytest.raises(ArtifactDamagedError, match=r"row_values\.npy .* has 200 bytes instead of"):
+        site.open()
+
+
+def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
+    """What was opened is as good as it was."""
+    _, watch = site.open()
+    site.store.delete("models", site.model)
+    watch.look_again()
+    assert watch.is_current()
+
+
+def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
+    """All let go of it until then."""
+    watches = [site.open(number)[1] for number in (0, 1)]
+    site.processes[0].distrust("models", site.model)
+    for watch in watches:
+        watch.look_again()
+    assert [watch.is_current() for watch in watches] == [False, False]
+    for number in (0, 1):
+        assert site.open(number)[1].is_current()
+    assert site.opener.verified == 2
+
+
+def test_a_process_that_died_with_an_artifact_open_has_it_verified_anew(site: Site) -> None:
+    """Once; one that has let go of it in good order, or lives, does not."""
+    site.open()
+    used = [sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}"]
+    for dies in ("no", "yes", "no"):
+        subprocess.run([*used, dies], check=True)
+        site.open(1)
+        site.open(1)
+    assert site.opener.verified == 2
+
+
+USE = """
+import os, sys
+from pathlib import Path
+from shared.verified import Verified
+
+use = Verified(Path(sys.argv[1])).use(sys.argv[2])
+if sys.argv[3] == "no":
+    use.end()
+os._exit(0)
+"""
+
+
+def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) -> None:
+    """As of a disk whose bits have changed without a write."""
+    site.open()
+    site.damage()
+    Verified(site.home / "verified").note(site.store.seal("models", site.model))
+    _, watch = site.open(1)
+    subprocess.run([sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}", "yes"], check=True)
+    with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+        site.process().open("models", site.model, site.opener)
+    watch.look_again()
+    assert not watch.is_current()
+
+
+def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> None:
+    """It is told of, and its own release may use it."""
+    manifest = site.directory / MANIFEST_NAME
+    manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 9'))
+    with pytest.raises(ForeignFormatError, match="it was made by another release, or is damaged"):
+        site.open()
+    assert manifest.exists()
+    assert not list(site.store.damaged())
+
+
+def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may take no writes."""
+
+    def refuse(*_: object) -> None:
+        raise StoreError
+
+    monkeypatch.setattr(DirectoryStore, "set_aside", refuse)
+    site.damage()
+    for _ in range(2):
+        with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+            site.open()
+    assert site.opener.verified == 1
