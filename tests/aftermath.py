@@ -17,6 +17,8 @@ REASONS = (
     r"its worker died 3 times",
     r"(split|chunk|reduce) ran longer than [\d.]+ s",
     r"partials were missing or damaged \d+ times",
+    # Of an artifact that was damaged, with what makes it whole.
+    r".*; (`reckoner fit`, given the same options, builds it again|importing the same data again makes it whole)",
 )
 OUTCOMES = {"passed", "refused", "superseded"}
 # What is under way has these; when nothing is, they are gone.

@@ -12,6 +12,7 @@ from tests.chaos import LANES, Chaos, Fault
 from tests.fleet import Post
 from tests.losses import deliver_twice, live, lose_bodies, lose_claims, lose_jobs, lose_partials, some
 from tests.proxies import Proxy
+from tests.rot import flip_in_model, flip_in_snapshot
 
 # How long a worker is frozen, beside a lease; connections are slow; and they lead nowhere, socket time-outs included.
 FROZEN_LEASES = (1.2, 2.5)
@@ -258,6 +259,8 @@ FAULTS = (
     Fault("partials are lost", always, lose_partials),
     Fault("claims are lost", always, lose_claims),
     Fault("jobs are delivered twice", always, deliver_twice),
+    Fault("a bit of a model is flipped", always, flip_in_model),
+    Fault("a bit of the snapshot is flipped", always, flip_in_snapshot),
     Fault("a lane is paused", always, pause),
     Fault("jobs are cancelled", always, cancel),
     Fault("a model is fitted", always, fit),

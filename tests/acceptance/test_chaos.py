@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.faults import plan
 
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "30"))
+# By which a worker ends that reads where nothing is.
+UNSENT = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "log_level": "WARNING"}
 
 
@@ -28,6 +31,8 @@ async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) ->
                 chaos.say(f"      quiet after {took_s:.1f} s; {await check(chaos)}")
         await assert_wrong_is_seen(chaos)
         print(*(f"{count:6,}  {what}" for what, count in sorted(chaos.counts.items())), sep="\n")
+        unsent = {-signum for signum in UNSENT} & chaos.fleet.exits.keys()
+        assert not unsent, f"workers ended by signals that nobody sent: {unsent}"
         print(f"exits of workers by code: {dict(chaos.fleet.exits)}; {chaos.ends.total:,} ends were told")
 
 
