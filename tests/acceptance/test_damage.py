@@ -80,7 +80,6 @@ async def assert_told_and_healed(system: System, generation: str, said: str, *, 
     for job in jobs:
         assert job is not None
         await system.ended(job)
-    await system.forget_lists(generation)
     assert (await system.run()).outcome == "passed"
     assert await system.lists(generation) == system.reference_lists(generation, NEIGHBOURS)
 
@@ -127,7 +126,6 @@ async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(tm
             assert flow.reason.endswith("; importing the same data again makes it whole")
         assert system.import_pairs(synthetic_pairs()) == snapshot
         assert [flow.state for flow in await clicked(system)] == ["done"]
-        await system.forget_lists(generation)
         assert (await system.run()).outcome == "passed"
         assert await system.lists(generation) == system.reference_lists(generation, NEIGHBOURS)
         assert workers.pids == pids
