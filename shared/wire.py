@@ -7,9 +7,12 @@ from msgspec import Meta, Struct
 
 from shared.codecs import Codec, SealedCodec
 from shared.defaults import MOST_BLOCK_USERS, MOST_NEIGHBOURS, MOST_PLACES
+from shared.ids import MAX_ID_BYTES
 
 # Not `$`, before which a new line may stand.
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+# An id of the caller's, which has no more letters than bytes.
+OuterId = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 # The most items that one basket, and the most places that the answer to one question, can have.
@@ -30,7 +33,7 @@ Lane = Literal["click", "batch"]
 class UserSpec(Struct, frozen=True, tag="user", forbid_unknown_fields=True):
     """What a job for one user asks for."""
 
-    user: str
+    user: OuterId
     generation: Id
 
 
@@ -59,7 +62,7 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
     """What a job for a basket asks for: the list for somebody of whom nothing is known but these items."""
 
-    items: Annotated[list[str], Meta(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[OuterId], Meta(min_length=1, max_length=MOST_ITEMS)]
     """Distinct, in the order of their bytes, of which they have at most `MOST_BASKET_BYTES` in sum."""
     generation: Id
 
@@ -71,8 +74,8 @@ class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
 class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True):
     """The question for an item's neighbours in a generation's model, or for its similarity to one other item."""
 
-    item: str
-    other: str | None
+    item: OuterId
+    other: OuterId | None
     generation: Id
     n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
 
@@ -80,7 +83,7 @@ class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True
 class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
     """The question for what a user has had, in the snapshot of a generation; the first `n` of it."""
 
-    user: str
+    user: OuterId
     generation: Id
     n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
 

@@ -209,7 +209,7 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
 
 @pytest.mark.parametrize(
     "items",
-    [[f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * (MOST_BASKET_BYTES // 2)]],
+    [[f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * 512] * (MOST_BASKET_BYTES // 1024)],
     ids=["many items", "a long item"],
 )
 async def test_a_dead_letter_has_the_whole_spec_of_its_flow(hand: Hand, items: list[str]) -> None:

@@ -222,15 +222,16 @@ def test_a_basket_is_bounded_in_items_and_in_bytes() -> None:
     for items in ([], ["a"] * (MOST_ITEMS + 1)):
         with pytest.raises(WireError):
             SPEC.decode(SPEC.encode(BasketSpec(items, "g")))
-    for items in ([f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * (MOST_BASKET_BYTES // 2)]):
+    full = [f"{number:02}" + "ü" * 511 for number in range(64)]
+    for items in ([f"{number:065}" for number in range(MOST_ITEMS)], full):
         assert SPEC.decode(SPEC.encode(BasketSpec(items, "g"))) == BasketSpec(items, "g")
     with pytest.raises(ValueError, match="65,536 bytes"):
-        BasketSpec(["ü" * (MOST_BASKET_BYTES // 2), "a"], "g")
+        BasketSpec([*full, "a"], "g")
 
 
 def test_a_larger_basket_than_may_be_is_refused() -> None:
     """Also one that nobody here has made."""
-    body = {"type": "basket", "items": ["x" * (MOST_BASKET_BYTES + 1)], "generation": "g"}
+    body = {"type": "basket", "items": ["x" * 1024] * (MOST_BASKET_BYTES // 1024) + ["x"], "generation": "g"}
     with pytest.raises(WireError, match="65,536 bytes"):
         SPEC.decode(SealedCodec[Any](dict).encode(body))
 
@@ -250,6 +251,11 @@ RIGHT_BLOCK = BlockSpec("r", "g", 1, "")
         (SPEC, replace(RIGHT_FIT, similarity="c" * 65)),
         (SPEC, replace(RIGHT_FIT, parameters={f"p{number}": 1.0 for number in range(21)})),
         (SPEC, replace(RIGHT_BLOCK, block_size=MOST_BLOCK_USERS + 1)),
+        (SPEC, UserSpec("u" * 1025, "g")),
+        (SPEC, HistorySpec("u" * 1025, "g", 1)),
+        (SPEC, SimilarSpec("i" * 1025, None, "g", 1)),
+        (SPEC, SimilarSpec("i", "i" * 1025, "g", 1)),
+        (SPEC, BasketSpec(["i" * 1025], "g")),
     ],
 )
 def test_what_takes_memory_is_bounded(codec: Codec[Any], value: Any) -> None:
