@@ -422,9 +422,10 @@ class DirectoryStore:
     def scratch(self) -> Iterator[Path]:
         """See `Store.scratch`; it lies on the file system of the store, so that publishing moves no bytes."""
         with self._writing():
-            self._sweep_scratch()
             directory = self._fresh_place()
             directory.mkdir()
+            # By the clock of the files: that of a process may be wrong.
+            self._sweep_scratch(directory.stat().st_mtime)
         try:
             yield directory
         finally:
@@ -470,13 +471,13 @@ class DirectoryStore:
         # Not tempfile: its files are the owner's alone, and another worker may be another user.
         return self.root / SCRATCH_NAME / secrets.token_hex(8)
 
-    def _sweep_scratch(self) -> None:
+    def _sweep_scratch(self, now_s: float) -> None:
         """Remove what killed processes left in the scratch place, and what was set aside long ago."""
         for name, life_s in ((SCRATCH_NAME, SCRATCH_LIFE_S), (DAMAGED_NAME, DAMAGED_LIFE_S)):
             for path in (self.root / name).iterdir():
                 # Another process may sweep at the same time, or own what lies there.
                 with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > life_s:
+                    if now_s - path.stat().st_mtime > life_s:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager

@@ -8,7 +8,6 @@ import fcntl
 import os
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,10 +34,12 @@ class Verified:
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             (self._host / seal).touch()
+            # By the clock of the files: that of a process may be wrong.
+            now_s = (self._host / seal).stat().st_mtime
         except OSError:
             self._own.add(seal)
             return
-        self._sweep()
+        self._sweep(now_s)
 
     def forget(self, seal: str) -> None:
         """Take that back: every process of the host verifies it anew before it goes on."""
@@ -85,12 +86,12 @@ class Verified:
                 died = True
         return died
 
-    def _sweep(self) -> None:
+    def _sweep(self, now_s: float) -> None:
         """Remove what was noted long ago, also of boots and hosts that are no more."""
         for path in self._host.parent.glob("*/*"):
             with suppress(OSError):
                 in_use = path.suffix == ".use" and path.parent == self._host
-                if not in_use and time.time() - path.stat().st_mtime > STAMP_LIFE_S:
+                if not in_use and now_s - path.stat().st_mtime > STAMP_LIFE_S:
                     path.unlink()
 
 

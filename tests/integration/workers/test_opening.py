@@ -1,7 +1,9 @@
 """Artifacts are verified once by each host, again when that may not be so any more, and set aside when damaged."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,28 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
     assert site.opener.verified == 1
     Opening(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
     assert site.opener.verified == 2
+
+
+def test_a_process_whose_clock_is_wrong_remembers_what_it_verified(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would sweep away all that was just noted."""
+    monkeypatch.setattr(time, "time", lambda: 1e11)
+    for _ in range(2):
+        site.open()
+    assert site.opener.verified == 1
+
+
+def test_what_was_verified_long_ago_is_swept_away(site: Site) -> None:
+    """Also that of a boot which is no more; what is in use stays."""
+    site.open()
+    verified = site.home / "verified"
+    old = verified / "another boot"
+    old.mkdir()
+    stamps = [old / "a seal", *verified.glob("*/*")]
+    stamps[0].touch()
+    for stamp in stamps:
+        os.utime(stamp, (1, 1))
+    Verified(verified).note("another")
+    assert [stamp.suffix for stamp in stamps if stamp.exists()] == [".use"]
 
 
 def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) -> None:
