@@ -70,7 +70,7 @@ class Heartbeats:
 
     async def say(self, beat: Beat) -> None:
         """Write a worker's beat."""
-        names = [self._keys.workers, self._keys.beat(beat.worker)]
+        names = [self._keys.workers, self._keys.beat(beat.worker), self._keys.refused, self._keys.dead]
         await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat), beat.lease_ms + KEPT_MS])
 
     async def stop(self, worker: str) -> None:
@@ -84,10 +84,11 @@ class Heartbeats:
         """
         seconds, microseconds = await ask(self._redis, "TIME")
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        answer = await ask(self._redis, "ZRANGEBYSCORE", self._keys.workers, since_ms, "+inf", "WITHSCORES")
-        # Names and scores in turn; a score that was planted may be infinite.
+        # A beat of the future is none.
+        latest_ms = now_ms + KEPT_MS
+        answer = await ask(self._redis, "ZRANGEBYSCORE", self._keys.workers, since_ms, latest_ms, "WITHSCORES")
         scores = {
-            name.decode(errors="replace"): int(min(float(score), 2**53))
+            name.decode(errors="replace"): int(float(score))
             for name, score in zip(answer[::2], answer[1::2], strict=True)
         }
         if not scores:

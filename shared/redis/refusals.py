@@ -12,11 +12,24 @@ from shared.redis.scripts import Value, ask, call
 KEYS_AT_ONCE = 100
 # Ten times as many as a worker reads of the queue at once.
 HEAD = 1000
+# Ours are shorter by far.
+LONGEST_ID = 1024
 
 
 def is_wrong_type(error: BaseException) -> bool:
     """Whether a command met a key that holds another type than ours do."""
     return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
+
+
+def fault_of_id(member: bytes) -> str:
+    """Why no job can have this id; empty when one can."""
+    if not 0 < len(member) <= LONGEST_ID:
+        return f"its id has {len(member)} bytes"
+    try:
+        member.decode()
+    except UnicodeDecodeError:
+        return "its id is not UTF-8"
+    return ""
 
 
 class Refusals:
@@ -35,10 +48,9 @@ class Refusals:
         shown = field if isinstance(field, str) else field.decode(errors="replace")
         return await self._refuse(key, [kind, what, f"the field {shown[:100]} cannot be read", "field", data, field])
 
-    async def member(self, queue: str, member: bytes) -> bool:
-        """Set a member of a queue aside; False when it was before."""
-        reason = "a queue member that is not UTF-8"
-        return await self._refuse(queue, ["member", "", reason, "member", member])
+    async def member(self, key: str, member: bytes, reason: str) -> bool:
+        """Set a member of a queue, or of another sorted set, aside; False when it was before."""
+        return await self._refuse(key, ["member", "", reason, "member", member])
 
     async def _refuse(self, key: str, arguments: list[Value]) -> bool:
         return bool(await call(self._redis, "refuse", [self._keys.refused, self._keys.dead, key], arguments))
@@ -54,14 +66,14 @@ class Refusals:
     async def foreign_jobs(self) -> int:
         """Set aside what no job can be, before a worker meets it in the queue; returns how much.
 
-        That is a queue that is none, a member that is not UTF-8, and a job of which a key holds another type. It looks
-        at the head of a queue, which is all that a worker can meet for a while.
+        That is a queue that is none, a member that cannot be an id, and a job of which a key holds another type. It
+        looks at the head of a queue, which is all that a worker can meet for a while.
         """
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
         for queue in set(self._keys.lanes):
             for member in await ask(self._redis, "ZRANGE", queue, 0, HEAD - 1):
-                try:
+                if reason := fault_of_id(member):
+                    count += int(await self.member(queue, member, f"a queue member: {reason}"))
+                else:
                     jobs.append(member.decode())
-                except UnicodeDecodeError:
-                    count += int(await self.member(queue, member))
         return count + await self.wrong_types(types_of_jobs(jobs))

@@ -119,7 +119,13 @@ class Claims:
 
     async def take_unheld(self) -> int:
         """Let go of what nobody holds in the lanes, as no script leaves it behind; returns how much that is."""
-        return sum([int(await call(self._redis, "unheld", [queue])) for queue in self._place.lanes])
+        count = 0
+        for queue in self._place.lanes:
+            looked_at: bytes | str = "0"
+            while looked_at:
+                found, looked_at = await call(self._redis, "unheld", [queue], [looked_at])
+                count += found
+        return count
 
     async def say(self, word: str) -> None:
         """Tell this worker something, whatever it waits for."""

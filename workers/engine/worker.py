@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from shared.cancelling import end
 from shared.redis.connections import is_server_trouble
-from shared.redis.refusals import is_wrong_type
+from shared.redis.refusals import fault_of_id, is_wrong_type
 from shared.redis.scripts import Lease, ask
 from workers.engine.claims import Claimed, Claims, Place, Settled
 from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
@@ -284,14 +284,13 @@ class EngineWorker(Worker):
 
     def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
         queue = self.place.lanes[job.lane]
-        try:
-            job_id = job.job_id.decode()
-        except UnicodeDecodeError:
-            log.warning("a job was refused whose id is no text", size=len(job.job_id))
+        if reason := fault_of_id(job.job_id):
+            log.warning("a job was refused whose id no job can have", size=len(job.job_id))
             refused = Running(self, Lease("", queue, token, job.place, self._on_closing, lapses_at), job)
-            refused.refuse("its id is not UTF-8")
+            refused.refuse(reason)
             self._ended.append(refused)
             return
+        job_id = job.job_id.decode()
         running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing, lapses_at), job)
         self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = running.start()
@@ -374,9 +373,11 @@ class EngineWorker(Worker):
 
     async def _cancel_aborted_jobs(self) -> None:
         """Cancel those of this worker's jobs that somebody has asked to end, and forget what nobody has heeded."""
-        oldest = int((time.time() - FORGET_S) * 1000)
-        _, asked = await asyncio.gather(
+        now_s = time.time()
+        oldest, latest = int((now_s - FORGET_S) * 1000), int((now_s + FORGET_S) * 1000)
+        _, _, asked = await asyncio.gather(
             ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, "-inf", oldest),
+            ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, latest, "+inf"),
             ask(self.pool, "ZRANGE", abort_jobs_ss, 0, -1),
         )
         # One that is no text is no job's.

@@ -43,9 +43,9 @@ local function lapse(queue)
   end
 end
 
--- How many workers are heard of; who is silent for a lease is gone.
+-- How many workers are heard of; who is silent for a lease is gone, and a beat of the future is none.
 local function workers()
-  local heard = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), '+inf')
+  local heard = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), number(now + lease))
   return type(heard) == 'number' and math.max(heard, 1) or 1
 end
 
@@ -87,8 +87,7 @@ end
 
 local function claim_from(lane, queue)
   local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
-  -- A removal, of nothing, comes first: a full Redis lets go on what has begun.
-  redis.call('ZREM', leases, '')
+  removal_first(queue)
   lapse(queue)
   local most = math.min(tonumber(ARGV[2 * lane + 1]), room)
   local chosen, suspect, left = {}, false, false

@@ -7,8 +7,7 @@ local run = redis.call('HMGET', KEYS[1], 'state', 'next', 'blocks')
 if run[1] ~= 'run' or tonumber(run[2]) >= tonumber(run[3]) then
   return 0
 end
--- A removal, of nothing, comes first, here as where a flow ends: a full Redis lets go on what has begun.
-redis.call('HDEL', KEYS[2], '')
+removal_first(KEYS[1])
 redis.call('HSET', KEYS[2], run[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local begun = number(tonumber(run[2]) + 1)

@@ -52,8 +52,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PEXPIRE', KEYS[3], ARGV[8])
 if state == 'failed' then
   -- The spec is kept whole, since the flow is retried from it: a basket's, the largest, has less than 72 KiB.
-  redis.call('XADD', KEYS[6], 'MAXLEN', '1000', '*', 'kind', 'flow', 'id', id, 'of', flow[4] or '', 'reason', ARGV[6],
-    'data', string.sub(flow[3] or '', 1, 73728), 'block', in_run and block or '')
+  add_letter(KEYS[6], 'kind', 'flow', 'id', id, 'of', flow[4] or '', 'reason', ARGV[6], 'data',
+    string.sub(flow[3] or '', 1, 73728), 'block', in_run and block or '')
 end
 if in_run then
   redis.call('HDEL', KEYS[10], block)

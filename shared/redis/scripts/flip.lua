@@ -17,8 +17,7 @@ end
 if current ~= '' and (run[3] or current ~= run[2]) then
   return 'superseded'
 end
--- A removal, of nothing, comes first, here as where a flow ends: a full Redis lets go on what has begun.
-redis.call('HDEL', KEYS[1], '')
+removal_first(KEYS[1])
 repoint({ KEYS[2], KEYS[3], KEYS[4] }, { ARGV[1], current, '' }, ARGV[2], ARGV[3], ARGV[4])
 redis.call('HSET', KEYS[1], 'flipped', '1')
 return 'flipped'

@@ -23,6 +23,31 @@ local function expect(key, wanted)
   end
 end
 
+-- The first write of a script that a full Redis is not to stop: it refuses one whose first write takes memory, and lets
+-- go on what has begun. Nothing is ever at that key, where a member or a field of `key` may be one that was planted.
+local function removal_first(key)
+  redis.call('DEL', key .. ':nothing')
+end
+
+-- Adds a dead letter; the script has to have written before, and to have checked the type of the key.
+local function add_letter(dead, ...)
+  if type(redis.pcall('XADD', dead, 'MAXLEN', '1000', '*', ...)) ~= 'string' then
+    -- Somebody has planted the last id that there is, and none could ever follow it.
+    redis.call('DEL', dead)
+    redis.call('XADD', dead, 'MAXLEN', '1000', '*', ...)
+  end
+end
+
+-- Counts bytes that were refused, and keeps up to 4 KiB of them with the dead letters; the same has to hold.
+local function count_refused(counts, dead, of, id, reason, bytes)
+  if type(redis.pcall('HINCRBY', counts, of, '1')) ~= 'number' then
+    -- What was planted there is no number.
+    redis.call('HSET', counts, of, '1')
+  end
+  add_letter(dead, 'kind', 'refused', 'id', string.sub(id, 1, 1024), 'of', of, 'reason', reason, 'data',
+    string.sub(bytes, 1, 4096))
+end
+
 -- Whether a flow in this state has not ended.
 local function unfinished(state)
   return state == 'split' or state == 'run' or state == 'reduce'

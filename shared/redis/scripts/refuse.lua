@@ -18,7 +18,5 @@ elseif how == 'field' then
 elseif redis.call('ZREM', KEYS[3], bytes) == 0 then
   return 0
 end
-redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
-redis.call('XADD', KEYS[2], 'MAXLEN', '1000', '*', 'kind', 'refused', 'id', ARGV[2], 'of', ARGV[1], 'reason', ARGV[3],
-  'data', string.sub(bytes, 1, 4096))
+count_refused(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], bytes)
 return 1

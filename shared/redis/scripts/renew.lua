@@ -10,8 +10,7 @@ for i = 2, #ARGV, 2 do
     lost[#lost + 1] = i / 2
   end
 end
--- A removal, of nothing, comes first: a full Redis lets go on what has begun.
-redis.call('ZREM', leases, '')
+removal_first(KEYS[1])
 for _, id in ipairs(held) do
   redis.call('ZADD', leases, 'XX', deadline, id)
   redis.call('EXPIRE', RUNNING .. id, TRIES_LIFE)

@@ -12,7 +12,10 @@ if tonumber(flow[3]) >= tonumber(ARGV[3]) then
 end
 local lanes = lanes_of(KEYS[4], KEYS[5])
 local drops = tonumber(ARGV[6])
-redis.call('HDEL', KEYS[2], '', unpack(ARGV, 7, 6 + drops))
+removal_first(KEYS[1])
+if drops > 0 then
+  redis.call('HDEL', KEYS[2], unpack(ARGV, 7, 6 + drops))
+end
 redis.call('HSET', KEYS[1], 'state', 'run', 'round', number(tonumber(flow[2]) + 1), 'rework',
   number(tonumber(flow[3]) + 1), 'looks', '0')
 redis.call('ZADD', KEYS[3], number(now_ms() + tonumber(ARGV[4])), 'flow:' .. ARGV[1])

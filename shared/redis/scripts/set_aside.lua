@@ -17,8 +17,6 @@ for _, it in ipairs(wrong) do
   redis.call('UNLINK', it.key)
 end
 for _, it in ipairs(wrong) do
-  redis.call('HINCRBY', KEYS[1], 'key', '1')
-  redis.call('XADD', KEYS[2], 'MAXLEN', '1000', '*', 'kind', 'refused', 'id', it.key, 'of', 'key', 'reason', it.reason,
-    'data', '')
+  count_refused(KEYS[1], KEYS[2], 'key', it.key, it.reason, '')
 end
 return #wrong

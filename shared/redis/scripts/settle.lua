@@ -36,9 +36,7 @@ for i = 1, #ARGV, 6 do
     else
       if reason ~= '' and KEYS[2] ~= queue then
         local body = redis.pcall('GET', JOB .. id)
-        redis.call('HINCRBY', KEYS[2], 'job', 1)
-        redis.call('XADD', KEYS[3], 'MAXLEN', '1000', '*', 'kind', 'refused', 'id', id, 'of', 'job', 'reason', reason,
-          'data', string.sub(type(body) == 'string' and body or id, 1, 4096))
+        count_refused(KEYS[2], KEYS[3], 'job', id, reason, type(body) == 'string' and body or id)
       end
       if data ~= '' then
         redis.call('SET', RESULT .. id, data)

@@ -199,7 +199,7 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
         assert not await flows.refusals.field("record", "x", keys.partials("x"), b"\xff", b"other bytes")
     else:
         await ask(hand.redis, "ZADD", keys.click, 1, bomb)
-        answers = await asyncio.gather(*(flows.refusals.member(keys.click, bomb) for _ in range(20)))
+        answers = await asyncio.gather(*(flows.refusals.member(keys.click, bomb, "why") for _ in range(20)))
     assert Counter(answers) == {True: 1, False: 19}
     assert sum(map(int, (await ask(hand.redis, "HGETALL", keys.refused)).values())) == 1
     [letter] = await dead(hand)
@@ -227,9 +227,24 @@ async def test_dead_letters_are_capped(hand: Hand) -> None:
     keys = hand.runtime.keys
     for number in range(1005):
         await ask(hand.redis, "ZADD", keys.click, 1, b"\xff%d" % number)
-        await hand.runtime.flows.refusals.member(keys.click, b"\xff%d" % number)
+        await hand.runtime.flows.refusals.member(keys.click, b"\xff%d" % number, "why")
     letters = await dead(hand)
     assert (len(letters), letters[-1][b"data"]) == (1000, b"\xff1004")
+
+
+async def test_whatever_lies_where_refusals_are_counted_and_kept_stops_no_end(hand: Hand) -> None:
+    """The last id that a stream can have, which no other could follow, and a count that is no number."""
+    keys, refusals = hand.runtime.keys, hand.runtime.flows.refusals
+    flow = await create(hand)
+    await ask(hand.redis, "XADD", keys.dead, f"{2**64 - 1}-{2**64 - 1}", "planted", "planted")
+    await ask(hand.redis, "HSET", keys.refused, "member", "planted", "record", 2**63 - 1)
+    await ask(hand.redis, "SET", keys.record("x"), "planted", "EX", 60)
+    await ask(hand.redis, "ZADD", keys.click, 1, b"\xff")
+    assert await hand.runtime.flows.fail(await load(hand, flow), "told to")
+    assert await refusals.member(keys.click, b"\xff", "why")
+    assert await refusals.string("record", "x", keys.record("x"), b"planted", "why")
+    assert [letter[b"kind"] for letter in await dead(hand)] == [b"flow", b"refused", b"refused"]
+    assert await ask(hand.redis, "HGETALL", keys.refused) == {b"member": b"1", b"record": b"1"}
 
 
 async def test_a_damaged_flow_ends_in_a_state_that_can_be_read(hand: Hand) -> None:

@@ -6,6 +6,7 @@ import socket
 import time
 
 import psutil
+import pytest
 
 from shared.heartbeats import Heartbeats
 from shared.redis.scripts import ask
@@ -69,10 +70,22 @@ async def test_what_stands_in_the_place_of_the_workers_keeps_nobody_from_ending(
 
 async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
     """Of another release, planted, of another type or gone: the worker is there, and no more is known of it."""
-    keys, redis = hand.runtime.keys, hand.redis
-    seconds, _ = await ask(redis, "TIME")
-    await ask(redis, "ZADD", keys.workers, int(seconds) * 1000, "newer", "+inf", "planted", int(seconds) * 1000, "gone")
-    await ask(redis, "ZADD", keys.workers, int(seconds) * 1000, b"\xff", 1, "silent for long")
+    keys, redis, now_ms = hand.runtime.keys, hand.redis, await hand.runtime.now_ms()
+    await ask(
+        redis,
+        "ZADD",
+        keys.workers,
+        now_ms,
+        "newer",
+        now_ms,
+        "planted",
+        now_ms,
+        "gone",
+        now_ms,
+        b"\xff",
+        1,
+        "silent for long",
+    )
     await ask(redis, "SET", keys.beat("newer"), b'{"format":2}')
     await ask(redis, "HSET", keys.beat("planted"), "a", "b")
     heard = await Heartbeats(redis, keys).heard()
@@ -82,6 +95,24 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
         ("planted", None, 0),
         ("\ufffd", None, 0),
     ]
+
+
+@pytest.mark.parametrize("score", ["+inf", "1e14", "9e15"])
+async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, score: str) -> None:
+    """It is no worker to anybody, takes no part of what is due, and is counted once, with the next beat."""
+    keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
+    await heartbeat.beat()
+    await ask(redis, "ZADD", keys.workers, score, "planted", score, b"\xff")
+    assert [heard.worker for heard in await Heartbeats(redis, keys).heard()] == [hand.runtime.worker_id]
+    jobs = [f"{keys.prefix}-{number}" for number in range(6)]
+    await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
+    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 6
+    for _ in range(2):
+        await heartbeat.beat()
+    assert await ask(redis, "ZRANGE", keys.workers, 0, -1) == [hand.runtime.worker_id.encode()]
+    assert await ask(redis, "HGETALL", keys.refused) == {b"member": b"2"}
+    assert [letter[b"data"] for _, letter in await ask(redis, "XRANGE", keys.dead, "-", "+")] == [b"planted", b"\xff"]
 
 
 def say(worker: str, lease_ms: int) -> Beat:

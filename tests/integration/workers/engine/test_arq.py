@@ -1,6 +1,7 @@
 """The engine is an arq worker: its jobs, their client, its functions, cron and hooks are those of arq."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -153,17 +154,18 @@ async def test_a_job_is_aborted_before_it_began(lanes: Lanes) -> None:
 
 
 async def test_what_no_job_can_be_among_the_aborted_ends_no_worker(lanes: Lanes) -> None:
-    """Members that are no text, and such of long ago, which are forgotten."""
-    old, foreign = lanes.name(), lanes.name().encode() + b"\xff"
-    await ask(lanes.redis, "ZADD", "arq:abort", 1, old, 10**15, foreign)
+    """Members that are no text, and such of long ago or of the future, which are forgotten."""
+    old, far, foreign = lanes.name(), lanes.name(), lanes.name().encode() + b"\xff"
+    await ask(lanes.redis, "ZADD", "arq:abort", 1, old, "inf", far, time.time() * 1000, foreign)
     try:
         worker = lanes.make(work, allow_abort_jobs=True, poll_delay=0.01)
         async with lanes.running(worker):
             await until(lambda: is_forgotten(lanes, old))
+            await until(lambda: is_forgotten(lanes, far))
             await lanes.put(lanes.click, lanes.name())
             await until(lanes.idle)
     finally:
-        await ask(lanes.redis, "ZREM", "arq:abort", old, foreign)
+        await ask(lanes.redis, "ZREM", "arq:abort", old, far, foreign)
 
 
 async def is_forgotten(lanes: Lanes, job_id: str) -> bool:

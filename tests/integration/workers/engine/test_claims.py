@@ -1,5 +1,7 @@
 """Claims, leases and how they are settled: what the scripts do to a lane, on a real server."""
 
+import time
+
 import pytest
 
 from shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
@@ -242,7 +244,8 @@ async def test_nothing_is_claimed_of_a_paused_lane(lanes: Lanes) -> None:
 
 async def test_a_worker_takes_its_part_of_a_shared_lane(lanes: Lanes) -> None:
     """Of what is due and as many as beat; a lane that is not shared it takes whole."""
-    await ask(lanes.redis, "ZADD", lanes.keys.workers, "inf", "a", "inf", "b", 1, "silent since long")
+    now_ms = int(time.time() * 1000)
+    await ask(lanes.redis, "ZADD", lanes.keys.workers, now_ms, "a", now_ms, "b", 1, "silent since long")
     batch, clicks = jobs(lanes, 4), jobs(lanes, 3)
     await lanes.put(lanes.batch, *batch, place=1)
     await lanes.put(lanes.click, *clicks, place=1)
@@ -294,6 +297,43 @@ async def test_a_planted_score_gives_no_strange_place(lanes: Lanes, score: str) 
     assert [(job.place, job.job_id) for job in claimed.jobs] == [(0, job.encode())]
     assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "back")]) == 1
     assert await lanes.score(lanes.batch, job) == 0
+
+
+async def test_a_job_that_is_due_later_than_any_is_due_now(lanes: Lanes) -> None:
+    """It would be there for ever, and whoever waits for it too; one that is due in a week waits for that."""
+    far, farther, later = jobs(lanes, 3)
+    now_ms = int(time.time() * 1000)
+    week_ms = now_ms + 7 * 86_400_000
+    await ask(lanes.redis, "ZADD", lanes.batch, now_ms + 9 * 86_400_000, far, "9.9e13", farther, week_ms, later)
+    assert names(await claim(lanes)) == []
+    assert await claims(lanes).take_unheld() == 2
+    assert sorted(names(await claim(lanes))) == sorted([far, farther])
+    assert await lanes.score(lanes.batch, later) == week_ms
+
+
+async def test_all_that_nobody_holds_comes_back_however_much_is_held(lanes: Lanes) -> None:
+    """Behind thousands that are under leases, and beside as many leases that are no job's."""
+    held, foreign, lost = jobs(lanes, 2500), jobs(lanes, 2500), jobs(lanes, 2)
+    for at, name in enumerate([*held, *lost]):
+        await ask(lanes.redis, "ZADD", lanes.batch, CLAIMED + at, name)
+    for name in [*held, *foreign]:
+        await ask(lanes.redis, "ZADD", leases_key(lanes.batch), time.time() * 1000 + 60_000, name)
+    assert await claims(lanes).take_unheld() == 2
+    assert await claims(lanes).take_unheld() == 0
+    await lapse(lanes, lanes.batch, *lost)
+    assert (await claim(lanes, lease_s=0.001)).lapsed == 2
+
+
+@pytest.mark.parametrize("member", [b"", b"\xff", b"x" * 5000])
+async def test_a_member_that_no_job_can_be_keeps_its_lease_until_it_is_settled(lanes: Lanes, member: bytes) -> None:
+    """Claims, renewals and upkeep beside it leave its lease alone; it is claimed once."""
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, member)
+    assert [job.job_id for job in (await claim(lanes, "t")).jobs] == [member]
+    for _ in range(2):
+        assert await claims(lanes).take_unheld() == 0
+    assert (await claim(lanes, "u")).jobs == []
+    assert await claims(lanes).settle(lanes.batch, [Settled(member, "t", "done", reason="why")]) == 1
+    assert not await ask(lanes.redis, "EXISTS", lanes.batch, leases_key(lanes.batch))
 
 
 @pytest.mark.parametrize("score", [CLAIMED + 5, 2 * CLAIMED, "inf"])

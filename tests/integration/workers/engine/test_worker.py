@@ -455,7 +455,8 @@ async def test_workers_that_wait_share_a_few_jobs(lanes: Lanes) -> None:
 
         return func(slow, name="slow")
 
-    await ask(lanes.redis, "ZADD", lanes.keys.workers, "inf", "a", "inf", "b")
+    now_ms = int(time.time() * 1000)
+    await ask(lanes.redis, "ZADD", lanes.keys.workers, now_ms, "a", now_ms, "b")
     async with lanes.running(*(lanes.make(function(name), name=name) for name in "ab")):
         await lanes.put(lanes.keys.batch, *(lanes.name() for _ in range(8)), function="slow")
         await until(lambda: workers.total() == 8)
@@ -510,7 +511,7 @@ async def test_what_is_planted_in_a_lane_ends_no_worker(lanes: Lanes) -> None:
         await lanes.put(lanes.batch, job)
         await ask(lanes.redis, "ZADD", lanes.batch, score, job)
     bodiless, strange, unknown = lanes.name(), lanes.name(), lanes.name()
-    await ask(lanes.redis, "ZADD", lanes.batch, 1, b"\xff\xfe", 1, bodiless, 1, strange, 1, "")
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, b"\xff\xfe", 1, bodiless, 1, strange, 1, "", 1, "x" * 5000)
     await ask(lanes.redis, "SET", job_key(strange), b"\x93no job", "EX", 60)
     await lanes.put(lanes.click, unknown, function="no such function")
     await ask(lanes.redis, "ZADD", leases_key(lanes.batch), 1, "no job", "inf", "no job either", "-inf", b"\xff")
@@ -523,10 +524,12 @@ async def test_what_is_planted_in_a_lane_ends_no_worker(lanes: Lanes) -> None:
     reasons = Counter(letter[b"reason"].split(b"'")[0] for letter in await lanes.dead())
     assert reasons == {
         b"its id is not UTF-8": 1,
+        b"its id has 0 bytes": 1,
+        b"its id has 5000 bytes": 1,
         b"its body cannot be read": 1,
         b"there is no function ": 1,
     }
-    assert await ask(lanes.redis, "HGETALL", lanes.keys.refused) == {b"job": b"3"}
+    assert await ask(lanes.redis, "HGETALL", lanes.keys.refused) == {b"job": b"5"}
     assert await lanes.left(*planted.values(), bodiless, strange, unknown) == 0
 
 
