@@ -225,8 +225,14 @@ def _generation_of(name: bytes, start: bytes) -> str | None:
 
 async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
     """How many unfinished flows there are in each state: counted where they are few, estimated where they are many."""
-    total = int(await ask(redis, "ZCARD", keys.live))
-    which = ("ZRANGE", keys.live, 0, -1) if total <= FEW else ("ZRANDMEMBER", keys.live, FEW)
+    lanes = [await _count_live(redis, keys, live) for live in keys.all_live]
+    counts: dict[str, int] = {state: sum(lane.counts.get(state, 0) for lane in lanes) for state in UNFINISHED}
+    return Counts(counts, any(lane.is_estimate for lane in lanes))
+
+
+async def _count_live(redis: "Redis", keys: "Keys", live: str) -> Counts:
+    total = int(await ask(redis, "ZCARD", live))
+    which = ("ZRANGE", live, 0, -1) if total <= FEW else ("ZRANDMEMBER", live, FEW)
     members = [member.decode(errors="replace") for member in await ask(redis, *which)]
     async with redis.pipeline(transaction=False) as pipe:
         for member in members:
@@ -234,8 +240,7 @@ async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
         states = await pipe.execute(raise_on_error=False)
     # A key of another type answers with an error; the sweeper sets it aside.
     named = [state.decode(errors="replace") if isinstance(state, bytes) else "" for state in states]
-    found = _counts([name if name in UNFINISHED else None for name in named], len(members), total)
-    return Counts(dict.fromkeys(UNFINISHED, 0) | found.counts, found.is_estimate)
+    return _counts([name if name in UNFINISHED else None for name in named], len(members), total)
 
 
 async def _runs(redis: "Redis", runs: Runs) -> list[RunNow]:

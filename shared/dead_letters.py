@@ -141,7 +141,14 @@ class DeadLetters:
 
     async def _retry_flow(self, letter: DeadLetter, spec: Spec) -> Retried:
         keys, split = self.keys, Split(fresh_id())
-        names = [keys.dead, *keys.lanes, keys.live, keys.flow(split.flow), job_key(split.job_id), _join(keys, spec)]
+        names = [
+            keys.dead,
+            *keys.lanes,
+            keys.live_stem,
+            keys.flow(split.flow),
+            job_key(split.job_id),
+            _join(keys, spec),
+        ]
         if not isinstance(spec, FitSpec):
             names.append(keys.record(spec.generation))
         arguments: list[Value] = [letter.id, split.flow, "batch", letter.of, letter.data, split.job_id]
@@ -154,7 +161,7 @@ class DeadLetters:
         outcome = await ask(self._redis, "HGET", keys.blocks(spec.run), block) or b""
         if _is_done(outcome):
             return self._judge(letter, b"no failure")
-        names = [keys.dead, keys.live, keys.flow(split.flow), job_key(split.job_id), keys.run(spec.run)]
+        names = [keys.dead, keys.live_stem, keys.flow(split.flow), job_key(split.job_id), keys.run(spec.run)]
         names += [keys.flight(spec.run), keys.blocks(spec.run), keys.run_of(spec.generation)]
         names += [keys.record(spec.generation), *keys.lanes]
         arguments: list[Value] = [letter.id, split.flow, spec.run, block, outcome, letter.data, split.job_id]

@@ -74,7 +74,7 @@ class Flows:
         ids: list[str] = []
         pairs = list(zip(specs, joins, strict=True))
         for start in range(0, len(pairs), FLOWS_AT_ONCE):
-            names = [*self.keys.lanes, self.keys.live]
+            names = [*self.keys.lanes, self.keys.live_stem]
             arguments: list[Value] = [lane, UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
             arguments.append("" if most_queued is None else most_queued)
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
@@ -154,7 +154,7 @@ class Flows:
         """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
-        names = [self.keys.flow(flow_id), self.keys.live, *self.keys.lanes]
+        names = [self.keys.flow(flow_id), self.keys.live_stem, *self.keys.lanes]
         arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_LIFE_MS]
         for task in tasks:
             names.append(job_key(task.job_id))
@@ -178,7 +178,7 @@ class Flows:
             self.keys.flow(task.flow),
             self.keys.partials(task.flow),
             self.keys.tasks(task.flow),
-            self.keys.live,
+            self.keys.live_stem,
             *self.keys.lanes,
             job_key(reduce.job_id),
         ]
@@ -195,7 +195,7 @@ class Flows:
         Returns:
             `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
         """
-        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live, *self.keys.lanes]
+        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live_stem, *self.keys.lanes]
         arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_LIFE_MS]
         arguments += [len(unusable), *unusable]
         for index in missing:
@@ -245,7 +245,7 @@ class Flows:
         lease: Lease | None = None,
     ) -> bool:
         keys = self.keys
-        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live]
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
         names += [self._join(flow), keys.dead, *keys.lanes]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
         arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
@@ -287,7 +287,7 @@ class Flows:
             How many jobs were lost; -1 when there was nothing to mend, since the flow has moved on or moves on now.
         """
         keys = self.keys
-        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live, *keys.lanes]
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem, *keys.lanes]
         names.append(self._join(flow))
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
         arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]

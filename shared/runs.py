@@ -103,7 +103,7 @@ class Runs:
             current = await self._results.follow(keys.current)
             since = current.named or ""
             spec = BlockSpec(run_id, record.generation, block_size, since)
-            names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live]
+            names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live_stem]
             names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, current.value]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
@@ -200,7 +200,7 @@ class Runs:
         lease: Lease | None,
     ) -> bool:
         keys = self.keys
-        names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live]
+        names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live_stem]
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
         arguments += [ENDED_LIFE_MS, keys.events(run_id), generation]
         return bool(await call(self._redis, "close", names, arguments, lease))
@@ -233,7 +233,7 @@ class Runs:
             How many jobs were lost; -1 when the run has ended, which is no longer a member of the live ones then.
         """
         keys, finish = self.keys, Finish(run.id, run.round)
-        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live]
+        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live_stem]
         names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id), *keys.lanes]
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
         arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]

@@ -220,7 +220,7 @@ class Chaos:
     async def _nothing_left(self) -> None:
         async def look() -> bool:
             self.load.look()
-            return not await self.ask("EXISTS", *self.queues, *map(leases_key, self.queues), self.keys.live)
+            return not await self.ask("EXISTS", *self.queues, *map(leases_key, self.queues), *self.keys.all_live)
 
         await eventually(look)
 
@@ -236,7 +236,8 @@ class Chaos:
         return name.startswith("arq:") and self.robbed[name.split(":", 2)[2]] > 1
 
     async def _stuck(self) -> str:
-        live = [member.decode() for member in await self.ask("ZRANGE", self.keys.live, 0, 9)]
+        pages = await self.ask_all([("ZRANGE", key, 0, 9) for key in self.keys.all_live])
+        live = [member.decode() for page in pages for member in page]
         states = [await self.ask("HGETALL", f"{self.keys.prefix}:{member}") for member in live]
         names = [*self.queues, *map(leases_key, self.queues)]
         queued = {name: await self.ask("ZRANGE", name, 0, 9, "WITHSCORES") for name in names}

@@ -57,7 +57,8 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
 
 async def live(chaos: Chaos) -> list[tuple[str, str]]:
     """The unfinished flows and runs, each behind what it is."""
-    members = [member.decode().partition(":") for member in await chaos.ask("ZRANGE", chaos.keys.live, 0, -1)]
+    pages = await chaos.ask_all([("ZRANGE", key, 0, -1) for key in chaos.keys.all_live])
+    members = [member.decode().partition(":") for page in pages for member in page]
     return [(kind, name) for kind, _, name in members]
 
 

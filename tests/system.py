@@ -269,7 +269,7 @@ class System:
             redis = reckoner.redis
 
             async def nothing_left() -> bool:
-                if await ask(redis, "EXISTS", *self.keys.lanes, self.keys.live):
+                if await ask(redis, "EXISTS", *self.keys.lanes, *self.keys.all_live):
                     return False
                 return not [key async for key in redis.scan_iter(match="arq:*", count=1000)]
 

@@ -253,9 +253,9 @@ class Hand:
 
     async def make_due(self) -> None:
         """Let the next sweep look at all that is unfinished."""
-        members = await ask(self.redis, "ZRANGE", self.runtime.keys.live, 0, -1)
-        for member in members:
-            await ask(self.redis, "ZADD", self.runtime.keys.live, "XX", 1, member)
+        for live in self.runtime.keys.all_live:
+            for member in await ask(self.redis, "ZRANGE", live, 0, -1):
+                await ask(self.redis, "ZADD", live, "XX", 1, member)
 
     async def dump(self, jobs: set[str] | None = None) -> dict[str, Any]:
         """The values of all keys under the prefix, and of what arq has of `jobs`."""
@@ -284,7 +284,7 @@ async def settle(hand: Hand, sweep: Callable[[], Any], rounds: int = 60) -> None
         await hand.make_due()
         await sweep()
         await hand.deliver_all()
-        if not await ask(hand.redis, "EXISTS", hand.runtime.keys.live, *hand.runtime.keys.lanes):
+        if not await ask(hand.redis, "EXISTS", *hand.runtime.keys.all_live, *hand.runtime.keys.lanes):
             return
         await asyncio.sleep(0)
     raise AssertionError("the system does not become idle")

@@ -83,13 +83,14 @@ async def live_references(runtime: Runtime) -> tuple[set[str], set[str]]:
         WireError: what one of them names cannot be read.
     """
     generations, artifacts = set[str](), set[str]()
-    cursor = -1
-    while cursor:
-        cursor, members = await runtime.redis.zscan(runtime.keys.live, max(cursor, 0), count=SLICE)
-        for found, named in zip(
-            (generations, artifacts), await _named_by(runtime, [m for m, _ in members]), strict=True
-        ):
-            found |= named
+    # The clicks behind the others: what is raised meanwhile becomes one of them.
+    for live in reversed(runtime.keys.all_live):
+        cursor = -1
+        while cursor:
+            cursor, members = await runtime.redis.zscan(live, max(cursor, 0), count=SLICE)
+            bound, named = await _named_by(runtime, [member for member, _ in members])
+            generations |= bound
+            artifacts |= named
     return generations, artifacts
 
 

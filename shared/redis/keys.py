@@ -11,7 +11,7 @@
 | `arq:job:ID` | string, the body | creators of jobs | seven days |
 | `arq:in-progress:ID` | string, the token of the claim | claim | a day after the last renewal |
 | `arq:retry:ID` | string, starts without a good end | claim, settle | a day |
-| `p:live` | sorted set, `flow:ID` or `run:ID` by next look | the flow's and run's scripts | for ever, empty when idle |
+| `p:live:LANE` | sorted set, `flow:ID` or `run:ID` by next look | scripts of flows and runs | for ever |
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
@@ -125,9 +125,18 @@ class Keys:
         return self.click if lane == "click" else self.batch
 
     @property
-    def live(self) -> str:
-        """All unfinished flows and runs."""
+    def live_stem(self) -> str:
+        """What the names of the lanes' sets of unfinished flows and runs start with, as the scripts take it."""
         return self._name("live")
+
+    def live_of(self, lane: Lane) -> str:
+        """The unfinished flows of a lane; those of the batch lane with the unfinished runs."""
+        return self._name("live", lane)
+
+    @property
+    def all_live(self) -> tuple[str, str]:
+        """Both of them, in the order in which they are looked at."""
+        return self.live_of("click"), self.live_of("batch")
 
     @property
     def dead(self) -> str:
@@ -279,7 +288,7 @@ class Keys:
     @property
     def types(self) -> dict[str, str]:
         """The types of the keys that all flows and runs share."""
-        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), self.live, self.workers), "zset")
+        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         strings = (*map(paused_key, self.lanes), self.sweeper, self.scrub, self.forgetting, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}

@@ -229,7 +229,7 @@ async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
 
             async def asked() -> bool:
                 # The run is there with its block.
-                return bool(await ask(redis, "ZCARD", system.keys.live) == len(waiting) + 1)
+                return bool(len(await ask(redis, "ZUNION", 2, *system.keys.all_live)) == len(waiting) + 1)
 
             await eventually(asked)
             await begin(system, redis)

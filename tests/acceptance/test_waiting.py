@@ -36,7 +36,7 @@ class Watcher:
         """The flows that are under way, once there are as many as calls."""
 
         async def look() -> set[str] | None:
-            members = {member.decode() for member in await ask(self._redis, "ZRANGE", self._keys.live, 0, -1)}
+            members = {member.decode() for member in await ask(self._redis, "ZUNION", 2, *self._keys.all_live)}
             return {member.removeprefix("flow:") for member in members} if len(members) == CALLS else None
 
         return await eventually(look)

@@ -86,7 +86,7 @@ class Site(System):
             WrongAnswerError: one is for very long.
         """
         until = time.monotonic() + ENDED_WITHIN_S
-        while await ask(reckoner.redis, "EXISTS", self.keys.live):
+        while await ask(reckoner.redis, "EXISTS", *self.keys.all_live):
             if time.monotonic() > until:
                 raise WrongAnswerError(f"not all jobs have ended within {ENDED_WITHIN_S:g} s")
             await asyncio.sleep(LOOK_S)

@@ -22,7 +22,7 @@ def test_every_row_of_the_table_of_keys_is_understood() -> None:
     for name, kind in (
         (keys.flow("f"), "hash"),
         (keys.result("g", "a:user"), "string"),
-        (keys.live, "zset"),
+        (keys.live_of("click"), "zset"),
         (keys.dead, "stream"),
         (keys.blocks("r"), "hash"),
         (keys.basket("g", ["i"]), "string"),

@@ -129,6 +129,10 @@ local function claim_from(lane, queue)
 end
 
 for lane = 2, #KEYS do
+  expect(KEYS[lane], 'zset')
+  expect(KEYS[lane] .. ':leases', 'zset')
+end
+for lane = 2, #KEYS do
   -- Of an empty lane there is nothing to know.
   if redis.call('EXISTS', KEYS[lane], KEYS[lane] .. ':leases', KEYS[lane] .. ':wake') > 0 then
     claim_from(lane, KEYS[lane])

@@ -1,5 +1,5 @@
 -- run | finish -> ended: the one way a run ends.
--- KEYS  run, flight, blocks, run-of, live
+-- KEYS  run, flight, blocks, run-of, what the live sets' names start with
 -- ARGV  run id, state and round it must be in ('' any but ended), outcome, manifest, life of an ended run ms, channel,
 --       generation
 -- How its blocks ended is kept for as long as the run when it was judged and has not passed: one that failed may be
@@ -11,8 +11,8 @@ end
 if ARGV[2] ~= '' and (run[1] ~= ARGV[2] or run[2] ~= ARGV[3]) then
   return 0
 end
-local owns = text_at(KEYS[4]) == ARGV[1]
-redis.call('ZREM', KEYS[5], 'run:' .. ARGV[1])
+local owns, live = text_at(KEYS[4]) == ARGV[1], live_of(KEYS[5])
+leave_live(live, 'run:' .. ARGV[1])
 redis.call('DEL', KEYS[2])
 if ARGV[4] == 'passed' or ARGV[2] == '' then
   -- Not freed within the script, which a run of 200,000 blocks would hold up for 50 ms.

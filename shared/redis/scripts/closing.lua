@@ -8,6 +8,8 @@ local queue, id, token = KEYS[1], ARGV[1], ARGV[2]
 if text_at(RUNNING .. id) ~= token then
   return false
 end
+expect(queue, 'zset')
+expect(queue .. ':leases', 'zset')
 claims_next = ARGV[4] == '1'
 local answer = change({ unpack(KEYS, 2) }, { unpack(ARGV, 5) })
 if ARGV[3] == '1' then

@@ -1,13 +1,13 @@
 -- (nothing) -> split: creates flows, each with its job and its entry among the live ones, or joins those under way.
--- KEYS  click queue, batch queue, live; for each flow: flow, job, join
+-- KEYS  click queue, batch queue, what the live sets' names start with; for each flow: flow, job, join
 -- ARGV  lane, life ms, first look ms, prefix of flow keys, how many jobs the lane may hold ('' any number);
 --       for each flow: id, kind, spec, job id, job body
--- Who joins from the click lane a flow on the batch lane raises it: what of it nobody has claimed changes lanes.
+-- Who joins from the click lane a flow on the batch lane raises it: what of it nobody has claimed changes lanes, and it is
+-- looked at among the clicks.
 -- Answers how many jobs the lane holds then, and the ids of the flows that now work for each, new or joined: only those
 -- before the first new one for which the lane has no room.
 local lane, life, first_look, flow_prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-expect(KEYS[3], 'zset')
-local lanes = lanes_of(KEYS[1], KEYS[2])
+local lanes, live = lanes_of(KEYS[1], KEYS[2]), live_of(KEYS[3])
 
 local under_way = {}
 for i = 1, (#KEYS - 3) / 3 do
@@ -26,6 +26,11 @@ local function raise(id)
     return
   end
   redis.call('HSET', key, 'lane', 'click')
+  local look = redis.call('ZSCORE', live.batch, 'flow:' .. id)
+  if look then
+    redis.call('ZREM', live.batch, 'flow:' .. id)
+    redis.call('ZADD', live.click, look, 'flow:' .. id)
+  end
   for _, job in ipairs(jobs_of(id, flow[1], flow[2], flow[3])) do
     local place = redis.call('ZSCORE', lanes.batch, job)
     if place and tonumber(place) < CLAIMED then
@@ -47,7 +52,7 @@ for i = 1, (#KEYS - 3) / 3 do
   elseif not known then
     known = id
     redis.call('SET', join, id, 'PX', life)
-    create_flow({ flow = flow, live = KEYS[3], lanes = lanes, job = job }, {
+    create_flow({ flow = flow, live = live, lanes = lanes, job = job }, {
       id = id, kind = kind, spec = spec, join = join, run = '', block = '', lane = lane, job_id = job_id,
       job_body = job_body, now = now, first_look = first_look, life = life,
     })

@@ -1,6 +1,6 @@
 -- split | run | reduce -> done | failed | cancelled: the one way a flow ends.
--- KEYS  flow, partials, tasks, live, join (the flow again where it has none), dead, click queue, batch queue; for a
---       block also: run, flight, blocks, next flow, next job, the finish's job
+-- KEYS  flow, partials, tasks, what the live sets' names start with, join (the flow again where it has none), dead, click
+--       queue, batch queue; for a block also: run, flight, blocks, next flow, next job, the finish's job
 -- ARGV  flow id, state it ends in, state it must be in ('' any unfinished), round it must be in ('' any),
 --       chunk task whose partial must be missing ('' none), reason, answer, life of an ended flow ms, channel, life ms,
 --       first look ms, spec in the place of one that cannot be read ('' none); for a block also: outcome, id of the
@@ -24,7 +24,7 @@ end
 expect(KEYS[6], 'stream')
 local now = now_ms()
 local owns_join = text_at(KEYS[5]) == id
-local run, block = KEYS[9], flow[5] or ''
+local run, block, live = KEYS[9], flow[5] or '', live_of(KEYS[4])
 local lanes = (run or state ~= 'done') and lanes_of(KEYS[7], KEYS[8])
 if run then
   expect(run, 'hash')
@@ -33,7 +33,7 @@ end
 local in_run = run and redis.call('HGET', KEYS[10], block) == id
 
 -- A removal comes first: a full Redis refuses a script whose first write takes memory, and not one that has begun.
-redis.call('ZREM', KEYS[4], 'flow:' .. id)
+leave_live(live, 'flow:' .. id)
 redis.call('DEL', KEYS[2])
 if state ~= 'done' then
   drop_jobs(lanes, jobs_of(id, flow[1], flow[2] or '', flow[6]))
@@ -60,12 +60,12 @@ if in_run then
   redis.call('HSET', KEYS[11], block, ARGV[13])
   redis.call('PEXPIRE', KEYS[11], ARGV[10])
   local more = create_block(
-    { flow = KEYS[12], live = KEYS[4], lanes = lanes, job = KEYS[13], run = run, flight = KEYS[10] },
+    { flow = KEYS[12], live = live, lanes = lanes, job = KEYS[13], run = run, flight = KEYS[10] },
     { id = ARGV[14], job_id = ARGV[15], job_body = ARGV[16], run = ARGV[19], now = now,
       first_look = tonumber(ARGV[11]), life = ARGV[10] })
   if not more and redis.call('HLEN', KEYS[10]) == 0 and redis.call('HGET', run, 'state') == 'run' then
     redis.call('HSET', run, 'state', 'finish')
-    redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[19])
+    redis.call('ZADD', live.batch, number(now + tonumber(ARGV[11])), 'run:' .. ARGV[19])
     enqueue(lanes, 'batch', number(now), KEYS[14], ARGV[17], ARGV[18], ARGV[10])
   end
 end

@@ -89,6 +89,20 @@ local function lanes_of(click, batch)
   return { click = click, batch = batch }
 end
 
+-- The lanes' sets of unfinished flows and runs, by what their names start with; call this too before the first write.
+local function live_of(live)
+  local sets = { click = live .. ':click', batch = live .. ':batch' }
+  expect(sets.click, 'zset')
+  expect(sets.batch, 'zset')
+  return sets
+end
+
+-- Takes a flow or run from the unfinished ones, in whichever lane it is.
+local function leave_live(live, member)
+  redis.call('ZREM', live.click, member)
+  redis.call('ZREM', live.batch, member)
+end
+
 -- The lane of a flow; what is no lane is damage, and counts as the one that waits longer.
 local function lane_of(lane)
   return lane == 'click' and 'click' or 'batch'
@@ -105,6 +119,15 @@ local function queued(lanes, id)
   return false, false
 end
 
+-- A job's place by its score, claimed or not; what no place can be, which somebody has planted, is the first one.
+local function place_of(score)
+  local place = tonumber(score) or 0
+  if place >= CLAIMED then
+    place = place - CLAIMED
+  end
+  return place >= 0 and place < CLAIMED and place or 0
+end
+
 -- Makes a job: its body where arq looks for it, and its id in the lane's queue unless it is queued already.
 local function enqueue(lanes, lane, place, job, id, body, life)
   redis.call('SET', job, body, 'PX', life)
@@ -115,13 +138,14 @@ local function enqueue(lanes, lane, place, job, id, body, life)
       redis.call('ZREM', lanes.click, id)
       redis.call('ZREM', lanes.batch, id)
     end
-    redis.call('ZADD', lanes[lane], place, id)
+    redis.call('ZADD', lanes[lane], number(place_of(place)), id)
     wake(lanes[lane], 1)
   end
 end
 
--- The ids of the jobs that a flow may have in this state and round.
+-- The ids of the jobs that a flow may have in this state and round, each of which may be lost.
 local function jobs_of(id, state, round, planned)
+  round = round or ''
   if state == 'split' then
     return { 'split:' .. id }
   end
@@ -129,19 +153,10 @@ local function jobs_of(id, state, round, planned)
     return { 'reduce:' .. id .. ':' .. round }
   end
   local ids = {}
-  for index = 0, math.min(tonumber(planned or '') or 0, 500) - 1 do
+  for index = 0, math.min(tonumber(planned) or 0, 500) - 1 do
     ids[#ids + 1] = 'chunk:' .. id .. ':' .. number(index) .. ':' .. round
   end
   return ids
-end
-
--- A job's place by its score, claimed or not; what no place can be, which somebody has planted, is the first one.
-local function place_of(score)
-  local place = tonumber(score) or 0
-  if place >= CLAIMED then
-    place = place - CLAIMED
-  end
-  return place >= 0 and place < CLAIMED and place or 0
 end
 
 -- Counts a start of a job that had no good end.
@@ -179,18 +194,22 @@ end
 -- Writes a new flow in state split together with its job and its entry among the live ones.
 local function create_flow(keys, fields)
   local now = number(fields.now)
+  -- Its id is fresh, so whatever is there was planted.
+  redis.call('DEL', keys.flow)
   redis.call('HSET', keys.flow, 'kind', fields.kind, 'state', 'split', 'round', '0', 'place', now, 'created', now,
     'looks', '0', 'rework', '0', 'planned', '0', 'spec', fields.spec, 'join', fields.join,
     'run', fields.run, 'block', fields.block, 'lane', fields.lane)
   redis.call('PEXPIRE', keys.flow, fields.life)
-  redis.call('ZADD', keys.live, number(fields.now + fields.first_look), 'flow:' .. fields.id)
+  redis.call('ZADD', keys.live[fields.lane], number(fields.now + fields.first_look), 'flow:' .. fields.id)
   enqueue(keys.lanes, fields.lane, now, keys.job, fields.job_id, fields.job_body, fields.life)
 end
 
--- Makes the flow of a run's next block; answers false when all blocks are out, or as many as may be at a time.
+-- Makes the flow of a run's next block; answers false when all blocks are out, or as many as may be at a time, or when the
+-- run cannot be read, which the sweeper ends.
 local function create_block(keys, fields)
   local run = redis.call('HMGET', keys.run, 'state', 'next', 'blocks', 'spec', 'window')
-  if run[1] ~= 'run' or tonumber(run[2]) >= tonumber(run[3]) then
+  local following, blocks = tonumber(run[2]), tonumber(run[3])
+  if run[1] ~= 'run' or not following or not blocks or following >= blocks or not run[4] then
     return false
   end
   -- A block that is done again is one more than the window, and the next to end has none that follows.
@@ -201,7 +220,7 @@ local function create_block(keys, fields)
   create_flow(keys, fields)
   redis.call('HSET', keys.flight, run[2], fields.id)
   redis.call('PEXPIRE', keys.flight, fields.life)
-  redis.call('HSET', keys.run, 'next', number(tonumber(run[2]) + 1))
+  redis.call('HSET', keys.run, 'next', number(following + 1))
   return true
 end
 

@@ -7,6 +7,10 @@ for _, token in ipairs(ARGV) do
   tokens[token] = true
 end
 for _, queue in ipairs(KEYS) do
+  expect(queue, 'zset')
+  expect(queue .. ':leases', 'zset')
+end
+for _, queue in ipairs(KEYS) do
   local back = 0
   -- The latest leases are the last ones.
   for _, id in ipairs(redis.call('ZREVRANGE', queue .. ':leases', 0, 4999)) do

@@ -10,6 +10,8 @@
 local queue = KEYS[1]
 local leases, now, count, done, kept, back = queue .. ':leases', now_ms(), 0, {}, {}, 0
 local KEPT = '60000'
+expect(queue, 'zset')
+expect(leases, 'zset')
 for i = 6, #ARGV, 6 do
   if ARGV[i] ~= '' and KEYS[2] ~= queue then
     expect(KEYS[2], 'hash')

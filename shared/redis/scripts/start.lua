@@ -1,7 +1,7 @@
 -- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. The
 -- night of a date does so once: it has one run.
--- KEYS  run-of, run, flight, live, record, current, night (run-of for a run of no night), click queue, batch queue,
---       generations; for each block of the window: flow, job
+-- KEYS  run-of, run, flight, what the live sets' names start with, record, current, night (run-of for a run of no night),
+--       click queue, batch queue, generations; for each block of the window: flow, job
 -- ARGV  run id, generation, record, its life ms, what the current pointer was seen to hold, spec of the blocks, number of
 --       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms, the
 --       generation that the pointer named ('' for none, as where it holds no id), the snapshot of this generation; for
@@ -14,9 +14,8 @@ local known = night and text_at(night)
 if known then
   return { known, 'known' }
 end
-expect(KEYS[4], 'zset')
 expect(KEYS[10], 'hash')
-local lanes = lanes_of(KEYS[8], KEYS[9])
+local lanes, live = lanes_of(KEYS[8], KEYS[9]), live_of(KEYS[4])
 local under_way = text_at(KEYS[1])
 if under_way then
   local state = redis.call('HGET', ARGV[12] .. under_way, 'state')
@@ -38,6 +37,8 @@ if night then
 end
 keep_record(KEYS[5], ARGV[3], ARGV[4])
 redis.call('HSET', KEYS[10], ARGV[2], ARGV[15])
+-- Its id is fresh, so whatever is there was planted.
+redis.call('DEL', KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[14], 'spec', ARGV[6], 'next', '0',
   'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
   'window', number((#KEYS - 10) / 2))
@@ -45,10 +46,10 @@ if night then
   redis.call('HSET', KEYS[2], 'night', '1')
 end
 redis.call('PEXPIRE', KEYS[2], life)
-redis.call('ZADD', KEYS[4], number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
+redis.call('ZADD', live.batch, number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
 for i = 11, #KEYS, 2 do
   local at = 16 + 3 * (i - 11) / 2
-  create_block({ flow = KEYS[i], live = KEYS[4], lanes = lanes, job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
+  create_block({ flow = KEYS[i], live = live, lanes = lanes, job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
     id = ARGV[at], job_id = ARGV[at + 1], job_body = ARGV[at + 2], run = ARGV[1], now = now,
     first_look = tonumber(ARGV[11]), life = life,
   })

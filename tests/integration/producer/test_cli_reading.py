@@ -231,8 +231,8 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
     """The reason is in job, and on standard error for who waits, with exit code 1."""
     process = commands.start("enqueue", "7", "1", "--wait", "--json")
     try:
-        live = reckoner.keys.live
-        members = await eventually(lambda: reckoner.redis.zrange(live, 0, -1), lambda found: found != [])
+        live = reckoner.keys.all_live
+        members = await eventually(lambda: reckoner.redis.zunion(live), lambda found: found != [])
         flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))
         assert flow is not None
         assert await reckoner.flows.fail(flow, "its worker died 3 times")
@@ -257,8 +257,8 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
     """The first is named with the reason."""
     process = commands.start("enqueue", "7", "8", "--wait")
     try:
-        live = reckoner.keys.live
-        members = await eventually(lambda: reckoner.redis.zrange(live, 0, -1), lambda found: len(found) == 2)
+        live = reckoner.keys.all_live
+        members = await eventually(lambda: reckoner.redis.zunion(live), lambda found: len(found) == 2)
         for member in members:
             flow = await reckoner.flows.load(member.decode().removeprefix("flow:"))
             assert flow is not None

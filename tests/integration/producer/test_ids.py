@@ -76,7 +76,7 @@ async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterato
 
 
 async def nothing_was_asked(reckoner: Reckoner) -> bool:
-    return not await ask(reckoner.redis, "EXISTS", reckoner.keys.live, *reckoner.keys.lanes)
+    return not await ask(reckoner.redis, "EXISTS", *reckoner.keys.all_live, *reckoner.keys.lanes)
 
 
 @pytest.mark.parametrize("call", CALLS)

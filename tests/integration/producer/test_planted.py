@@ -82,8 +82,9 @@ class Scene:
         """One key of each kind, by what it is."""
         keys, split = self.keys, Split(self.flow).job_id
         return {
-            **{name: getattr(keys, name) for name in ("click", "batch", "live", "dead", "refused", "workers")},
+            **{name: getattr(keys, name) for name in ("click", "batch", "dead", "refused", "workers")},
             **{name: getattr(keys, name) for name in ("current", "previous", "newest", "sweeper")},
+            "live": keys.live_of("click"),
             "leases": leases_key(keys.click),
             "wake": wake_key(keys.click),
             "paused": paused_key(keys.click),

@@ -120,7 +120,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     await ask(redis, "SET", keys.record("newest"), "no record", "EX", 60)
     await ask(redis, "HSET", keys.refused, "kind", "many")
     await ask(redis, "ZADD", keys.click, "-inf", "early", "+inf", "late", 1, b"\xff")
-    await ask(redis, "ZADD", keys.live, 1, "flow:a", 1, "flow:b", 1, "run:a", 1, "run:b", 1, b"\xff", 1, "")
+    await ask(redis, "ZADD", keys.live_of("click"), 1, "flow:a", 1, "flow:b", 1, "run:a", 1, "run:b", 1, b"\xff", 1, "")
     await ask(redis, "SET", keys.flow("a"), "x", "EX", 60)
     await ask(redis, "HSET", keys.flow("b"), "state", b"\xff")
     await ask(redis, "SET", keys.run("a"), "x", "EX", 60)
@@ -128,8 +128,10 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     numbers = [part for name in names for part in (name, "9" * 400)]
     await ask(redis, "HSET", keys.run("b"), "state", "ended", "generation", "g", "since", "", *numbers)
     seconds, _ = await ask(redis, "TIME")
-    await ask(redis, "ZADD", keys.workers, (int(seconds) + 86_400) * 1000, "tomorrow")
-    await ask(redis, "SET", keys.beat("tomorrow"), b'{"format":2}', "EX", 60)
+    await ask(
+        redis, "ZADD", keys.workers, (int(seconds) + 86_400) * 1000, "tomorrow", (int(seconds) + 9) * 1000, "newer"
+    )
+    await ask(redis, "SET", keys.beat("newer"), b'{"format":2}', "EX", 60)
     (told,) = commands.run("status", "--json").objects
     assert (told["generation"], told["newest"]) == (None, "newest")
     assert told["generations"] == {"newest": None}
@@ -138,7 +140,9 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
         f"The record of generation newest, which {keys.newest} names, is gone",
     ]
     assert (told["runs"], told["flows"]) == ([], {"split": 0, "run": 0, "reduce": 0})
-    assert (told["workers"][0]["version"], told["workers"][0]["jobs"]) == (None, [])
+    assert [(worker["version"], worker["jobs"]) for worker in told["workers"]] == [(None, [])]
+    seconds, _ = await ask(redis, "TIME")
+    await ask(redis, "ZADD", keys.workers, (int(seconds) + 9) * 1000, "newer")
     ended = commands.run("status")
     assert (ended.code, ended.err) == (0, "")
     assert "says nothing that can be read" in ended.out
@@ -157,7 +161,7 @@ async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
         end
     """
     for start in range(0, many, 10_000):
-        names = [keys.result("g", ""), keys.flow(""), keys.live, keys.batch]
+        names = [keys.result("g", ""), keys.flow(""), keys.live_of("batch"), keys.batch]
         await ask(redis, "EVAL", script, 4, *names, start, min(start + 10_000, many) - 1)
 
 

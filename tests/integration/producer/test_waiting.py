@@ -54,7 +54,7 @@ class Worker:
         """The flows that are under way, once there are so many."""
 
         async def look() -> list[str]:
-            members: list[bytes] = await ask(self.redis, "ZRANGE", self.keys.live, 0, -1)
+            members: list[bytes] = await ask(self.redis, "ZUNION", 2, *self.keys.all_live)
             return [member.decode().removeprefix("flow:") for member in members]
 
         flows = await self.flows.load_many(await eventually(look, lambda members: len(members) == count))
@@ -71,7 +71,7 @@ class Worker:
         """Forget a flow as a server does that was restarted without it."""
         split = f"split:{flow.id}"
         await ask(self.redis, "DEL", self.keys.flow(flow.id), flow.join, job_key(split))
-        await ask(self.redis, "ZREM", self.keys.live, f"flow:{flow.id}")
+        await ask(self.redis, "ZREM", self.keys.live_of("click"), f"flow:{flow.id}")
         await ask(self.redis, "ZREM", self.keys.click, split)
 
 
@@ -315,7 +315,7 @@ async def test_whoever_waits_gives_up_in_the_end(fresh_server: StartServer, monk
         ]
         waiting = asyncio.gather(*calls, return_exceptions=True)
         # Two jobs, and the run with its block.
-        await eventually(lambda: other.redis.zcard(other.keys.live), lambda live: live == 4)
+        await eventually(lambda: other.redis.zunion(other.keys.all_live), lambda live: len(live) == 4)
         server.kill()
         for error in await waiting:
             assert isinstance(error, RedisUnavailableError)

@@ -69,9 +69,16 @@ FIELDS = (
 )  # fmt: skip
 LANES = st.sampled_from(["click", "batch"])
 HARMS = ("lost", "flipped", "stranger's", "unknown", "not UTF-8", "wrong digest")
-LASTING = {"generation", "generation:previous", "generation:newest", "live", "dead", "refused"} | {
-    f"queue:{lane}{beside}" for lane in ("click", "batch") for beside in ("", ":leases", ":wake")
-}
+LASTING = {
+    "generation",
+    "generation:previous",
+    "generation:newest",
+    "generations",
+    "live:click",
+    "live:batch",
+    "dead",
+    "refused",
+} | {f"queue:{lane}{beside}" for lane in ("click", "batch") for beside in ("", ":leases", ":wake")}
 
 
 BASKETS = (ITEMS[:3], [*ITEMS[4:12:2], "nothing"], ["nothing"])
@@ -462,8 +469,10 @@ class FlowMachine(RuleBasedStateMachine):
     def _dump_without_looks(self) -> dict[str, Any]:
         """The state without the moments of the next looks, which each look puts off."""
         state = self.dump()
-        live = state.pop(self.runtime.keys.live, [])
-        return state | {"live": set(live[::2])}
+        for live in self.runtime.keys.all_live:
+            if live in state:
+                state[live] = set(state[live][::2])
+        return state
 
     def deliver_late(self, job: str) -> None:
         self.do(self._deliver_late(job))

@@ -64,7 +64,7 @@ async def test_a_hundred_who_ask_at_once_wait_for_one_flow(hand: Hand, redis_url
     answers = await asyncio.gather(*(flow.create([UserSpec("u", "g")], [join]) for flow in flows))
     assert len({flow for [flow] in answers}) == 1
     assert len(await hand.queued()) == 1
-    assert await ask(hand.redis, "ZCARD", hand.runtime.keys.live) == 1
+    assert len(await ask(hand.redis, "ZUNION", 2, *hand.runtime.keys.all_live)) == 1
     for pool in pools:
         await pool.aclose()
 
@@ -79,10 +79,10 @@ async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
     assert await create(hand) != first
 
 
-@pytest.mark.parametrize("key", ["click", "batch", "live"])
-async def test_nothing_is_created_where_not_all_of_it_can_be(hand: Hand, key: str) -> None:
+@pytest.mark.parametrize("which", range(4))
+async def test_nothing_is_created_where_not_all_of_it_can_be(hand: Hand, which: int) -> None:
     """A key of another type stops the script before it has written: nobody joins a flow that nobody looks at."""
-    name = getattr(hand.runtime.keys, key)
+    name = (*hand.runtime.keys.lanes, *hand.runtime.keys.all_live)[which]
     await ask(hand.redis, "SET", name, "planted", "EX", 100)
     before = await hand.dump()
     with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
@@ -127,7 +127,7 @@ async def test_a_flow_goes_its_way_once(hand: Hand) -> None:
     ended = await load(hand, flow)
     assert (ended.state, ended.answer, ended.ended) == ("done", b"answer", True)
     keys = hand.runtime.keys
-    assert not await ask(hand.redis, "EXISTS", keys.partials(flow), keys.join_user("g", "u"), keys.live)
+    assert not await ask(hand.redis, "EXISTS", keys.partials(flow), keys.join_user("g", "u"), *keys.all_live)
     assert await dead(hand) == []
 
 

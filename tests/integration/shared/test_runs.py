@@ -567,6 +567,6 @@ async def test_a_look_at_an_ended_run_takes_it_from_the_live(hand: Hand, world: 
     """In the script that sees it ended: between the two it could be under way again."""
     run_id = await start(hand, await hand.adopt(world))
     await hand.deliver_all()
-    await ask(hand.redis, "ZADD", hand.runtime.keys.live, 1, f"run:{run_id}")
+    await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, f"run:{run_id}")
     assert await hand.runtime.runs.tend(await load(hand, run_id)) == -1
-    assert not await ask(hand.redis, "EXISTS", hand.runtime.keys.live)
+    assert not await ask(hand.redis, "EXISTS", *hand.runtime.keys.all_live)

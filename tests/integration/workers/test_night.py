@@ -151,10 +151,11 @@ async def test_without_a_model_nothing_is_written(night: Hand, own_world: World)
     assert len(await runs(night)) == 1
 
 
-@pytest.mark.parametrize("shared", ["click", "batch", "live"])
-async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, shared: str) -> None:
+@pytest.mark.parametrize("which", range(4))
+async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, which: int) -> None:
     """Where a key that all share holds another type the script writes nothing, not even the date's key."""
-    record, key = (await night.adopt(own_world)).record, getattr(night.runtime.keys, shared)
+    record, keys = (await night.adopt(own_world)).record, night.runtime.keys
+    key = (*keys.lanes, *keys.all_live)[which]
     await ask(night.redis, "SET", key, "planted")
     before = await night.dump()
     for start in (night.runtime.runs.start_night(await due(night), record, 2, 2), tick(night)):

@@ -146,7 +146,7 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
 async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:
     """A member whose flow has expired, and what is no member of ours."""
     generation = await hand.adopt(old_world)
-    await ask(hand.redis, "ZADD", hand.runtime.keys.live, 1, "flow:gone", 1, b"\xff", 1, "run:gone")
+    await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, "flow:gone", 1, b"\xff", 1, "run:gone")
     await delete_unreferred(hand.runtime)
     assert models(old_world) == {generation.record.model}
 

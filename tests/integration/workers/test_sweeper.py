@@ -44,7 +44,7 @@ async def test_a_job_that_waits_is_not_lost(hand: Hand, world: World, sweeper: S
     for _ in range(14):
         await hand.make_due()
         assert await sweeper.sweep() == 0
-        score = await ask(hand.redis, "ZSCORE", hand.runtime.keys.live, f"flow:{flow}")
+        score = await ask(hand.redis, "ZSCORE", hand.runtime.keys.live_of("click"), f"flow:{flow}")
         delays.append(score - await hand.runtime.now_ms())
     assert await hand.queued() == before
     assert 1_500 < delays[0] <= 2_000
@@ -107,8 +107,7 @@ async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
         HistorySpec("Ada", generation.id, 3),
     ]
     await flows.create(specs, [f"{keys.joins}{number}" for number in range(len(specs))])
-    for at, member in enumerate(await ask(hand.redis, "ZRANGE", keys.live, 0, -1)):
-        await ask(hand.redis, "ZADD", keys.live, at, member)
+    await hand.make_due()
     await Sweeper(replace(hand.runtime, flows=flows)).sweep()
     assert set(flows.noted[:4]) == {"user", "basket", "similar", "history"}
     assert set(flows.noted[4:]) == {"block", "fit"}
@@ -133,15 +132,76 @@ async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) 
 
 
 async def test_strange_members_hide_nobody(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """Six hundred entries that are no flow's and no run's, UTF-8 or not, come before a lost job."""
+    """Six hundred entries that are no flow's and no run's, UTF-8 or not, come before a lost job; those that can be none
+    are counted, and a flow's other keys are not taken for a flow.
+    """
     flow, keys = await create(hand, await hand.adopt(world)), hand.runtime.keys
     await ask(hand.redis, "ZREM", keys.click, Split(flow).job_id)
     for number in range(600):
         member = [b"\xff%d", b"flow:\xff%d", b"flow:gone%d", b"run:gone%d", b"planted:%d"][number % 5] % number
-        await ask(hand.redis, "ZADD", keys.live, 0, member)
-    await ask(hand.redis, "ZADD", keys.live, 1, f"flow:{flow}")
-    assert [await sweeper.sweep(), await sweeper.sweep()] == [0, 1]
-    assert await ask(hand.redis, "ZCARD", keys.live) == 1
+        for live in keys.all_live:
+            await ask(hand.redis, "ZADD", live, 0, member)
+    await ask(
+        hand.redis, "ZADD", keys.live_of("click"), 0, "", 0, "flow:", 0, f"flow:{flow}:partials", 1, f"flow:{flow}"
+    )
+    await ask(hand.redis, "HSET", keys.partials(flow), "0", "a partial")
+    assert await settled_sweeps(sweeper, 10) == 1
+    assert await ask(hand.redis, "ZUNION", 2, *keys.all_live) == [f"flow:{flow}".encode()]
+    assert await ask(hand.redis, "HGETALL", keys.partials(flow)) == {b"0": b"a partial"}
+    assert await ask(hand.redis, "HGETALL", keys.refused) == {b"member": b"723"}
+
+
+async def settled_sweeps(sweeper: Sweeper, count: int) -> int:
+    """How many jobs so many sweeps make: each ends when its time is up."""
+    return sum([await sweeper.sweep() for _ in range(count)])
+
+
+async def test_a_look_that_is_put_off_for_ever_is_due_now(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """A score that no look gives would hide a lost job; a run among the clicks is put where it belongs."""
+    keys = hand.runtime.keys
+    await hand.adopt(world)
+    generation = await hand.adopt(world, 1)
+    flow = await create(hand, generation)
+    run_id, _ = await hand.runtime.runs.start(generation.record, 6, 1)
+    for live in keys.all_live:
+        for member in await ask(hand.redis, "ZRANGE", live, 0, -1):
+            await ask(hand.redis, "ZADD", live, "inf", member)
+    await ask(hand.redis, "ZADD", keys.live_of("click"), "9e14", f"run:{run_id}")
+    await ask(hand.redis, "DEL", *keys.lanes)
+    assert await settled_sweeps(sweeper, 3) == 2
+    assert await ask(hand.redis, "ZRANGE", keys.live_of("click"), 0, -1) == [f"flow:{flow}".encode()]
+    assert f"run:{run_id}".encode() in await ask(hand.redis, "ZRANGE", keys.live_of("batch"), 0, -1)
+
+
+async def test_a_lost_click_is_found_before_all_batch_jobs(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Five thousand flows of the batch lane are due for longer; the next sweep finds it, and one that has raised a
+    flow of theirs.
+    """
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    many = [f"user {number}" for number in range(5000)]
+    joins = [keys.join_user(generation.id, user) for user in many]
+    flows = await hand.runtime.flows.create([UserSpec(user, generation.id) for user in many], joins, "batch")
+    lost = [await create(hand, generation), await create(hand, generation, many[-1])]
+    assert lost[1] == flows[-1]
+    await ask(hand.redis, "ZREM", keys.click, *(Split(flow).job_id for flow in lost))
+    for lane in ("batch", "click"):
+        for member in await ask(hand.redis, "ZRANGE", keys.live_of(lane), 0, -1):
+            await ask(hand.redis, "ZADD", keys.live_of(lane), 2 if lane == "click" else 1, member)
+    assert await sweeper.sweep() == 2
+
+
+async def test_all_that_is_due_is_looked_at(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """However much it is, in sweeps that each end in time."""
+    generation, keys = await hand.adopt(world), hand.runtime.keys
+    many = [f"user {number}" for number in range(1500)]
+    joins = [keys.join_user(generation.id, user) for user in many]
+    await hand.runtime.flows.create([UserSpec(user, generation.id) for user in many], joins, "batch")
+    await hand.make_due()
+    await ask(hand.redis, "DEL", keys.batch)
+    made = 0
+    while await ask(hand.redis, "ZCOUNT", keys.live_of("batch"), "-inf", 1):
+        made += await sweeper.sweep()
+    assert made == len(await ask(hand.redis, "ZRANGE", keys.batch, 0, -1)) == 1500
 
 
 @pytest.mark.parametrize(
@@ -154,7 +214,8 @@ async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, swe
     await hand.deliver(Split(flow).job_id)
     job = next(job for job in await hand.queued() if flow in job)
     names = {
-        "flow": keys.flow(flow), "partials": keys.partials(flow), "tasks": keys.tasks(flow), "live": keys.live,
+        "flow": keys.flow(flow), "partials": keys.partials(flow), "tasks": keys.tasks(flow),
+        "live": keys.live_of("click"),
         "join": keys.join_user(generation.id, "Ada"), "job": job_key(job), "tries": tries_key(job),
         "queue": keys.click, "dead": keys.dead, "refused": keys.refused,
     }  # fmt: skip

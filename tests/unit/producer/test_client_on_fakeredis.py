@@ -91,7 +91,7 @@ async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(red
     assert popular == [("hit", None, None, "The Hit"), ("old", None, None, "The Old")]
     assert answers[2].items == answers[0].items
     assert await reckoner.get("ユーザー", 2) == answers[1]
-    assert not await ask(redis, "EXISTS", reckoner.keys.click, reckoner.keys.live)
+    assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
 async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: Reckoner) -> None:
@@ -102,7 +102,7 @@ async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner
     answer = await reckoner.recommend_for(["ン", "odd", "ン"], 1)
     assert (answer.basket, answer.source, answer.unknown) == (["odd", "ン"], "cache", ["ン"])
     assert [(entry.item, entry.title, entry.because_title) for entry in answer.items] == [("old", "The Old", "The Hit")]
-    assert not await ask(redis, "EXISTS", reckoner.keys.click, reckoner.keys.live)
+    assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
 async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner: Reckoner) -> None:

@@ -43,9 +43,9 @@ async def test_a_flow_is_created_where_arq_and_the_sweeper_look(redis: Redis, fl
     job = Split(flow).job_id
     names = {name.decode() for name in await ask(redis, "KEYS", "*")}
     waking = wake_key(KEYS.click)
-    assert names == {KEYS.click, waking, KEYS.live, KEYS.flow(flow), KEYS.join_user("g", "u"), job_key(job)}
+    assert names == {KEYS.click, waking, KEYS.live_of("click"), KEYS.flow(flow), KEYS.join_user("g", "u"), job_key(job)}
     assert await ask(redis, "ZRANGE", KEYS.click, 0, -1) == [job.encode()]
-    assert await ask(redis, "ZRANGE", KEYS.live, 0, -1) == [f"flow:{flow}".encode()]
+    assert await ask(redis, "ZUNION", 2, *KEYS.all_live) == [f"flow:{flow}".encode()]
     assert await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")]) == [flow]
 
 
@@ -64,7 +64,7 @@ async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
             assert await flows.mend(await load(flows, flow)) == 1
     assert await flows.finish(await load(flows, flow))
     assert (await load(flows, flow)).state == "done"
-    assert not await ask(redis, "EXISTS", KEYS.partials(flow), KEYS.join_user("g", "u"), KEYS.live)
+    assert not await ask(redis, "EXISTS", KEYS.partials(flow), KEYS.join_user("g", "u"), *KEYS.all_live)
 
 
 async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:

@@ -206,4 +206,4 @@ async def test_a_question_with_a_plan_is_damaged(own_world: World, hand: Hand, b
     await Sweeper(hand.runtime).sweep()
     await hand.deliver_all()
     assert (await load(hand, flow)).state == "failed"
-    assert not await ask(hand.redis, "EXISTS", hand.runtime.keys.live)
+    assert not await ask(hand.redis, "EXISTS", *hand.runtime.keys.all_live)

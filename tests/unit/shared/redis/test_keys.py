@@ -14,7 +14,6 @@ ROOT = Path(shared.redis.keys.__file__).parents[2]
 def all_names(keys: Keys) -> list[str]:
     return [
         keys.mail("r"),
-        keys.live,
         keys.dead,
         keys.refused,
         keys.workers,
@@ -54,6 +53,7 @@ def test_each_name_stands_in_the_table() -> None:
     """The module's docstring lists every key, its type, its writer and its life."""
     table = shared.redis.keys.__doc__ or ""
     assert "`p:queue:LANE`" in table
+    assert "`p:live:LANE`" in table
     for name in all_names(Keys("p")):
         shown = re.sub(r":(?:[0-9a-f]{32}|[0-9a-f]{64})$", ":HASH", name)
         for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER", "d": "DATE"}.items():
