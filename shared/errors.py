@@ -65,6 +65,14 @@ class ForeignStoreError(ReckonerError):
     """The artifact store belongs to another prefix or another Redis."""
 
 
+def is_environment_trouble(error: BaseException) -> bool:
+    """Whether the store, the disk or the memory has failed, which is no fault of what was asked for and may pass."""
+    if isinstance(error, StoreError):
+        return not isinstance(error, ArtifactMissingError | ArtifactDamagedError)
+    # asyncio's time-out is Python's own, which is an OSError.
+    return isinstance(error, OSError | MemoryError) and not isinstance(error, TimeoutError)
+
+
 class ArtifactMissingError(StoreError):
     """The store does not hold that artifact."""
 

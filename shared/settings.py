@@ -111,6 +111,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     task_deadline_s: Annotated[
         float, Meta(description="How long one task may run, in seconds, before its job fails.", ge=0.5, le=3600)
     ] = 15.0
+    trouble_s: Annotated[
+        float,
+        Meta(
+            description="How long a job is tried again while store, disk or memory fail it, in seconds, until it fails "
+            "for good; while the whole store is away jobs wait as long as it takes.",
+            ge=0,
+            le=86_400,
+        ),
+    ] = 300.0
     first_look_s: Annotated[
         float, Meta(description="When the sweeper first looks at a job, in seconds after its start.", ge=0.1, le=600)
     ] = 10.0

@@ -30,6 +30,7 @@ DAMAGED_LIFE_S = 7 * 86_400.0
 WHY_NAME = "why"
 # The seal of an artifact that was set aside.
 SET_ASIDE = "set aside"
+PLACES = ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME)
 SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
 
 
@@ -164,6 +165,13 @@ class Store(Protocol):
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory to write an artifact in before it is published; gone afterwards."""
 
+    def look(self) -> None:
+        """Make sure that the store is there, whole as a place, and can be read and written.
+
+        Raises:
+            StoreError: it is not, as where its mount is missing.
+        """
+
 
 def open_store(url: str) -> Store:
     """The store at `url`, which is created where it does not exist.
@@ -213,13 +221,22 @@ class DirectoryStore:
         self.root = root
         self._root_name = str(root)
         try:
-            for name in ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME):
+            for name in PLACES:
                 (root / name).mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
             raise StoreError(f"The store {root} cannot be created: {why}.") from error
-        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            raise StoreError(f"The store {root} cannot be written: {os.strerror(errno.EACCES)}.")
+        self.look()
+
+    def look(self) -> None:
+        """See `Store.look`."""
+        try:
+            for name in PLACES:
+                os.stat(self.root / name)
+        except OSError as error:
+            raise StoreError(f"The store {self.root} is not there: {reason(error)}.") from error
+        if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreError(f"The store {self.root} cannot be written: {os.strerror(errno.EACCES)}.")
 
     def publish(self, kind: ArtifactKind, artifact_id: str, directory: Path) -> None:
         """See `Store.publish`."""

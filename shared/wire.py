@@ -279,6 +279,8 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     """After how long without a sign of it others take over what it runs."""
     draining: bool = False
     """Whether it claims nothing any more, and ends when it has done what it runs."""
+    trouble: Name = ""
+    """Why it cannot use the store, and claims nothing until it can; empty while it can."""
 
 
 SPEC: Codec[Spec] = SealedCodec(Spec)

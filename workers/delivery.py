@@ -1,6 +1,7 @@
 """What happens around every task: whether it is still wanted, its tries, its turn, its deadline, and its failure."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from shared.errors import ReckonerError
+from shared.errors import ReckonerError, StoreError, is_environment_trouble
 from shared.flow_state import DamagedFlowError, Flow
 from shared.jobs import Chunk, FlowTask, Reduce, Split
 from shared.redis.connections import is_server_trouble
@@ -19,6 +20,8 @@ from workers.runtime import Runtime
 
 MAX_TRIES = 3
 SPENT = f"its worker died {MAX_TRIES} times"
+# Between two tries of a job that its environment keeps from being done.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]
 T = TypeVar("T")
@@ -89,10 +92,28 @@ class Delivery:
         except Exception as error:
             if is_server_trouble(error) or isinstance(error, NotNowError | LeaseLostError):
                 raise
-            if self._comes_again and not isinstance(error, ReckonerError):
+            await self._bear_with_environment(error)
+            if self._comes_again and not isinstance(error, ReckonerError | OSError | MemoryError):
                 raise
             return self._failed(error)
         return None
+
+    async def _bear_with_environment(self, error: Exception) -> None:
+        """Have the job tried again after trouble of its environment, later each time, until that has lasted too long.
+
+        Raises:
+            NotNowError: it has not, or the whole store is away, which lasts as long as it takes.
+        """
+        if isinstance(error, StoreError) and not await self.runtime.store_watch.look():
+            # Other workers may see it. This one claims nothing until it does.
+            raise NotNowError from error
+        if not is_environment_trouble(error):
+            return
+        lasts_s = await self.runtime.trouble_lasts_s(self.job_id)
+        if lasts_s < self.runtime.settings.trouble_s:
+            pause_ms = int(min(max(FIRST_PAUSE_S, lasts_s / 2), LONGEST_PAUSE_S) * random.uniform(500, 1500))
+            log.warning("a job waits for its environment", job=self.job_id, reason=_reason(error), again_in_ms=pause_ms)
+            raise NotNowError(pause_ms) from error
 
     def _failed(self, error: Exception) -> str:
         """Log why the task failed for good; returns the reason."""

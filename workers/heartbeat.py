@@ -53,6 +53,7 @@ class Heartbeat:
                 jobs=[Running(job[:MOST_LETTERS], since_ms) for job, since_ms in running],
                 lease_ms=self._lease_ms,
                 draining=self._is_draining(),
+                trouble=self._runtime.store_watch.trouble[:MOST_LETTERS],
             )
         )
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from shared.errors import ForeignStoreError, WireError
+from shared.errors import ForeignStoreError, StoreError, WireError
 from shared.flows import SLICE
 from shared.model_config import config_of, model_id
 from shared.ownership import own
@@ -32,22 +32,23 @@ async def delete_unreferred(runtime: Runtime) -> None:
     A fit that takes up an old model renews its age before it refers to it, and the store looks at the age again when it
     deletes: so one reading of the references is enough for all of them.
     """
-    old = await runtime.in_thread(lambda: list(_old_entries(runtime.store)))
-    if not old:
-        return
     try:
+        old = await runtime.in_thread(lambda: list(_old_entries(runtime.store)))
+        if not old:
+            return
         await own(runtime.redis, runtime.settings, runtime.store)
         referred = await referred_to(runtime)
+        for kind, entry in old:
+            if entry not in referred:
+                await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
+                log.info("deleted an unreferenced artifact", kind=kind, id=entry)
     except ForeignStoreError as error:
         log.warning("nothing was deleted: the store is another's", reason=str(error))
-        return
     except WireError as error:
         log.warning("nothing was deleted: what refers to artifacts cannot be read", reason=str(error))
-        return
-    for kind, entry in old:
-        if entry not in referred:
-            await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
-            log.info("deleted what nothing refers to", kind=kind, id=entry)
+    except (OSError, StoreError) as error:
+        # What came before the clean-up has happened, and the next one makes up for it.
+        log.warning("what nothing refers to could not be deleted", reason=str(error))
 
 
 def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:

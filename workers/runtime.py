@@ -31,6 +31,7 @@ from workers.kernels.score import ADDITIONS_PER_MS
 from workers.layouts import Layouts
 from workers.opening import Opener, Opening
 from workers.shelf import Shelf
+from workers.store_watch import StoreWatch
 from workers.threads import Threads
 from workers.turns import Turns
 
@@ -39,6 +40,8 @@ R = TypeVar("R")
 
 log = structlog.get_logger()
 
+# A job whose trouble began so long ago has had another one meanwhile.
+TROUBLE_LIFE_MS = 2 * 86_400_000
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
 # A job that is started this often was started before without an end.
@@ -65,6 +68,7 @@ class Runtime:
     opening: Opening
     turns: Turns
     threads: Threads
+    store_watch: StoreWatch
     running: dict[str, int] = field(default_factory=dict)
     """The jobs that are being delivered, and since when, in milliseconds since the epoch by this host's clock."""
     at_hand: FlowsAtHand = field(default_factory=FlowsAtHand)
@@ -167,6 +171,13 @@ class Runtime:
         if record is None:
             raise NothingFittedError(f"The record of generation {generation} is gone; fit a model again.")
         return self._records.put(generation, record)
+
+    async def trouble_lasts_s(self, job_id: str) -> float:
+        """For how long the environment has kept a job from being done, in seconds: since this was asked first."""
+        now_ms, key = await self.now_ms(), self.keys.trouble(job_id)
+        await ask(self.redis, "SET", key, now_ms, "NX", "PX", TROUBLE_LIFE_MS)
+        since = await ask(self.redis, "GET", key)
+        return max(0, now_ms - int(since)) / 1000 if since and since.isdigit() else 0.0
 
     async def now_ms(self) -> int:
         """The server's clock, in milliseconds since the epoch."""

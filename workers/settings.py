@@ -30,6 +30,7 @@ from workers.layouts import Layouts
 from workers.night import keep_nights
 from workers.opening import Opening
 from workers.runtime import Runtime
+from workers.store_watch import StoreWatch
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
 from workers.threads import Threads
@@ -71,6 +72,12 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
         **worker_options(runtime),
     )
     runtime.turns.on_room = worker.look_again
+
+    def note_store() -> None:
+        worker.allow_pick_jobs = not runtime.store_watch.trouble
+        worker.look_again()
+
+    runtime.store_watch.on_change = note_store
     worker.ctx["is_draining"] = lambda: worker.stopping
     return worker
 
@@ -91,6 +98,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
         threads=threads,
+        store_watch=StoreWatch(store, threads),
         layouts=Layouts(threads.blocking),
     )
 
@@ -133,6 +141,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         keep_nights(runtime),
         healing.run(),
         healing.run_scrub(),
+        runtime.store_watch.run(),
     )
     ctx["background"] = [asyncio.create_task(work) for work in upkeep]
     log.info("worker ready", worker=runtime.worker_id)

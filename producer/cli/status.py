@@ -120,6 +120,7 @@ def _worker_as_object(heard: "Heard") -> dict[str, Any]:
         "memory_bytes": beat and beat.memory_bytes,
         "lease_ms": beat and (beat.lease_ms or None),
         "draining": beat and beat.draining,
+        "trouble": beat and (beat.trouble or None),
         "jobs": [{"job": job, "running_ms": ms} for job, ms in heard.running_ms.items()],
     }
 
@@ -141,6 +142,9 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
     for each in now.silent:
         yield "silent", f"{each.worker}, for {lasting(each.age_ms)}"
+    for each in now.workers:
+        if each.beat and each.beat.trouble:
+            yield "trouble", f"{each.worker}: {each.beat.trouble}"
     for lane, queue in now.queues.items():
         yield f"{lane} lane", _queue(queue)
     states = ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())

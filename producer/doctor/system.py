@@ -27,7 +27,7 @@ async def heard(site: Site) -> list[Heard]:
 
 
 async def workers(site: Site) -> str:
-    """At least one works, none has fallen silent, and their clocks are right."""
+    """At least one works, none has fallen silent or lost sight of the store, and their clocks are right."""
     found = await Heartbeats(site.redis, site.keys).heard()
     if not found:
         raise WrongError("No worker is running: start some with `reckoner worker`.")
@@ -38,6 +38,9 @@ async def workers(site: Site) -> str:
             f"The clock of {wrong[0].worker} and the server's are {abs(wrong[0].skew_ms) / 1000:,.1f} s apart: keep "
             "both right by NTP."
         )
+    if troubled := [(each.worker, each.beat.trouble) for each in found if each.beat and each.beat.trouble]:
+        worker, trouble = troubled[0]
+        raise WrongError(f"{worker} claims nothing: {trouble} It goes on by itself when the store is back.")
     return f"{len(found):,} running, each heard of within its lease."
 
 

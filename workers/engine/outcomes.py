@@ -15,7 +15,11 @@ LONGEST_BACKOFF_MS = 30_000
 
 
 class NotNowError(Exception):
-    """The job goes back to its place in the queue, and this was no try."""
+    """The job goes back to its place in the queue, or comes again after a pause; this was no try."""
+
+    def __init__(self, pause_ms: int = 0) -> None:
+        super().__init__()
+        self.pause_ms = pause_ms
 
 
 def backoff_ms(tries: int) -> int:
@@ -34,7 +38,7 @@ def after_error(error: Exception, tries: int, max_tries: int, retries: bool = Tr
     Without `retries` it does so only where this was no try.
     """
     if isinstance(error, NotNowError):
-        return "back", 0
+        return ("later", error.pause_ms) if error.pause_ms else ("back", 0)
     # What ran too long would do so again.
     if not retries or isinstance(error, OverranError):
         return "done", 0

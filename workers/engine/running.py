@@ -13,7 +13,7 @@ from arq.worker import JobExecutionFailed
 from shared.redis.connections import is_server_trouble
 from shared.redis.scripts import LeaseLostError
 from workers.engine.claims import Claimed, How, Settled
-from workers.engine.outcomes import OverranError, after_error, backoff_ms, most_tries
+from workers.engine.outcomes import NotNowError, OverranError, after_error, backoff_ms, most_tries
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
@@ -189,8 +189,8 @@ class Running:
             self._give_up(error, refused)
             return
         worker.jobs_retried += 1
-        if how == "back":
-            self._settle("back")
+        if isinstance(error, NotNowError):
+            self._settle(how, delay_ms)
             return
         log.warning(
             "a job will be tried again", job=self.lease.job_id, tries=tries, error=type(error).__name__,

@@ -11,7 +11,7 @@ import pytest
 from redis import exceptions
 from structlog.testing import capture_logs
 
-from shared.errors import StoreError
+from shared.errors import FlowFailedError
 from shared.flow_state import DamagedFlowError, Flow
 from shared.jobs import Chunk, Reduce, Split
 from shared.redis.keys import job_key, tries_key
@@ -227,7 +227,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (StoreError("One of our own sentences."), "One of our own sentences"),
+        (FlowFailedError("One of our own sentences."), "One of our own sentences"),
         (ValueError("a secret"), "ValueError in a task; see the worker's log"),
         (TimeoutError("a secret"), "TimeoutError in a task; see the worker's log"),
     ],

@@ -1,0 +1,103 @@
+"""A store that is away for a while costs nothing: jobs wait for it, other workers do them, and nobody loses a try."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.redis.scripts import ask
+from tests.commands import CommandLine
+from tests.system import System, eventually, synthetic_pairs
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    """A system with a model, and no worker yet."""
+    async with System(tmp_path / "a höme", first_look_s=0.5) as running:
+        running.import_pairs(synthetic_pairs())
+        workers = running.start_workers()
+        await running.ready(1)
+        await running.fit()
+        await workers.stop()
+        yield running
+
+
+async def troubled(system: System) -> list[str]:
+    """What the workers say that keeps them from the store, those that something does."""
+    async with system.reckoner() as reckoner:
+        return [heard.beat.trouble for heard in await reckoner.alive() if heard.beat and heard.beat.trouble]
+
+
+async def forget_lists(system: System) -> str:
+    """Remove all cached lists; returns the generation."""
+    async with system.reckoner() as reckoner:
+        generation = await reckoner.generation()
+    await system.forget_lists(generation)
+    return generation
+
+
+async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System) -> None:
+    """All workers wait, status and doctor say why, and with the store everything goes on by itself."""
+    system.start_workers(2)
+    await system.ready(2)
+    root, away = system.home / "store", system.home / "away"
+    root.rename(away)
+
+    async def all_say_so() -> bool:
+        return len(await troubled(system)) == 2
+
+    await eventually(all_say_so)
+    generation = await forget_lists(system)
+    run = await system.start_run(block_size=1)
+    [job] = await system.enqueue(["üser 001"])
+    commands = CommandLine(redis_url=system.server.url, home=system.home)
+    status, doctor = await asyncio.gather(*(asyncio.to_thread(commands.run, name) for name in ("status", "doctor")))
+    assert f"The store {root} is not there" in status.out
+    assert "It goes on by itself when the store is back." in doctor.out
+    # As the doctor that looks at the store finds, which is none of the workers.
+    assert doctor.code == 1
+    await asyncio.sleep(1.0)
+    async with system.reckoner() as reckoner:
+        flow = await reckoner.flows.load(job)
+        assert flow is not None
+        assert flow.state == "split"
+    away.rename(root)
+    assert (await system.run_ended(run)).outcome == "passed"
+    assert (await system.ended(job)).state == "done"
+    assert await system.lists(generation) == system.reference_lists(generation)
+    await _nothing_failed(system)
+
+
+async def test_a_worker_without_its_mount_leaves_the_jobs_to_those_that_have_theirs(system: System) -> None:
+    """It failed 17,902 users' jobs in 0.7 s once, since it was the fastest of all to say that there is no model."""
+    mount = system.home / "mount"
+    mount.symlink_to(system.home / "store")
+    system.start_workers(store_url=f"file://{mount}".replace(" ", "%20").replace("ö", "%C3%B6"))
+    await system.ready(1)
+    mount.unlink()
+
+    async def says_so() -> bool:
+        return bool(await troubled(system))
+
+    await eventually(says_so)
+    generation = await forget_lists(system)
+    run = await system.start_run(block_size=1)
+    system.start_workers()
+    assert (await system.run_ended(run)).outcome == "passed"
+    assert await system.lists(generation) == system.reference_lists(generation)
+    assert len(await troubled(system)) == 1
+    mount.symlink_to(system.home / "store")
+
+    async def says_nothing() -> bool:
+        return not await troubled(system)
+
+    await eventually(says_nothing)
+    await _nothing_failed(system)
+
+
+async def _nothing_failed(system: System) -> None:
+    await system.idle()
+    async with system.reckoner() as reckoner:
+        assert not await ask(reckoner.redis, "EXISTS", system.keys.dead, system.keys.refused)
+    assert "Traceback" not in system.log.read_text()

@@ -1,0 +1,172 @@
+"""The store's trouble is nobody's fault: a worker that does not see it claims nothing, and jobs wait or come again."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from shared.flow_state import Flow
+from shared.jobs import Split
+from shared.redis.scripts import ask
+from shared.store import DirectoryStore
+from shared.wire import UserSpec
+from tests.world import Hand, World
+from workers import store_watch
+from workers.delivery import delivered
+from workers.engine.outcomes import NotNowError
+from workers.heartbeat import Heartbeat
+from workers.store_watch import NO_ANSWER, StoreWatch
+
+
+@pytest.fixture
+async def flow(hand: Hand, world: World) -> Flow:
+    """A flow of one user, in split."""
+    generation = await hand.adopt(world)
+    join = hand.runtime.keys.join_user(generation.id, "Ada")
+    [flow_id] = await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [join])
+    return await load(hand, flow_id)
+
+
+async def load(hand: Hand, flow_id: str) -> Flow:
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    return flow
+
+
+async def deliver(hand: Hand, flow: Flow, error: Exception) -> None:
+    """Deliver the flow's split to a task that raises this."""
+    lease = await hand.claim(Split(flow.id).job_id)
+    ctx = {"runtime": hand.runtime, "job_try": 3, "job_deaths": 0, "lease": lease}
+
+    async def body(*_: object) -> None:
+        raise error
+
+    await delivered(Split, body)(ctx, flow.id)
+
+
+def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
+    """Let the hand's runtime watch another store."""
+    watch = StoreWatch(store, hand.runtime.threads)
+    hand.runtime = replace(hand.runtime, store=store, store_watch=watch)
+    return watch
+
+
+async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_back(hand: Hand, tmp_path: Path) -> None:
+    """Each change is told once; what is left of a mount that is gone, an empty directory, is no store."""
+    root, away, changes = tmp_path / "store", tmp_path / "away", list[str]()
+    watch = watch_over(hand, DirectoryStore(root))
+    watch.on_change = lambda: changes.append(watch.trouble)
+    assert await watch.look()
+    root.rename(away)
+    assert [await watch.look() for _ in range(2)] == [False, False]
+    root.mkdir()
+    assert not await watch.look()
+    root.rmdir()
+    away.rename(root)
+    assert [await watch.look() for _ in range(2)] == [True, True]
+    assert changes == [f"The store {root} is not there: No such file or directory.", ""]
+
+
+async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is looked at; when it answers it is back."""
+    answers, looks = threading.Event(), list[int]()
+
+    class Hanging(DirectoryStore):
+        def look(self) -> None:
+            looks.append(1)
+            answers.wait()
+
+    monkeypatch.setattr(store_watch, "PATIENCE_S", 0.05)
+    answers.set()
+    watch = watch_over(hand, Hanging(tmp_path / "store"))
+    answers.clear()
+    looks.clear()
+    assert [await watch.look() for _ in range(3)] == [False] * 3
+    assert (watch.trouble, len(looks)) == (NO_ANSWER, 1)
+    answers.set()
+    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
+    assert await watch.look()
+    assert watch.trouble == ""
+
+
+async def test_while_the_store_is_away_a_worker_claims_nothing_and_says_why(hand: Hand) -> None:
+    """In its heartbeat, where status and doctor find it; it claims again by itself."""
+    worker, watch = hand.worker, hand.runtime.store_watch
+    for trouble, picks in (("The store is away.", False), ("", True)):
+        watch._note(trouble)
+        assert worker.allow_pick_jobs == picks
+        await Heartbeat(hand.runtime).beat()
+        beat = await ask(hand.redis, "GET", hand.runtime.keys.beat(hand.runtime.worker_id))
+        assert msgspec.json.decode(beat).get("trouble", "") == trouble
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreError("It cannot be read."), ArtifactMissingError("No such model."), ArtifactDamagedError("Damaged.")],
+)
+async def test_what_fails_while_the_store_is_away_waits_for_it(
+    hand: Hand, flow: Flow, tmp_path: Path, error: Exception
+) -> None:
+    """A missing mount looks like missing or damaged artifacts; the job goes back, for as long as it takes."""
+    store = DirectoryStore(tmp_path / "store")
+    watch_over(hand, store)
+    store.root.rename(tmp_path / "away")
+    with pytest.raises(NotNowError) as caught:
+        await deliver(hand, flow, error)
+    assert caught.value.pause_ms == 0
+    assert (await load(hand, flow.id)).state == "split"
+
+
+@pytest.mark.parametrize("error", [StoreError("It cannot be written."), OSError("no space"), MemoryError()])
+async def test_trouble_of_the_environment_is_no_try_and_is_bounded_by_time(
+    hand: Hand, flow: Flow, error: Exception
+) -> None:
+    """The job comes again, later each time; when that has lasted too long the flow fails with the reason."""
+    pauses = []
+    for lasts_s in (0, 20, 299):
+        await _began(hand, flow, lasts_s)
+        with pytest.raises(NotNowError) as caught:
+            await deliver(hand, flow, error)
+        pauses.append(caught.value.pause_ms)
+    assert 250 <= pauses[0] <= 750
+    assert 5_000 <= pauses[1] <= 15_000 <= pauses[2] <= 45_000
+    assert (await load(hand, flow.id)).state == "split"
+    await _began(hand, flow, 301)
+    await deliver(hand, flow, error)
+    ended = await load(hand, flow.id)
+    sentence = "It cannot be written"
+    told = sentence if isinstance(error, StoreError) else f"{type(error).__name__} in a task; see the worker's log"
+    assert (ended.state, ended.reason) == ("failed", told)
+
+
+async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:
+    key = hand.runtime.keys.trouble(Split(flow.id).job_id)
+    await ask(hand.redis, "SET", key, int(await hand.runtime.now_ms() - ago_s * 1000), "EX", 60)
+
+
+@pytest.mark.parametrize("error", [ArtifactMissingError("No such model."), ArtifactDamagedError("Damaged.")])
+async def test_what_the_store_has_not_is_the_datas_fault_and_fails_at_once(
+    hand: Hand, flow: Flow, error: Exception
+) -> None:
+    """The store is there, and an artifact is not: no pause would change that."""
+    await deliver(hand, flow, error)
+    assert (await load(hand, flow.id)).state == "failed"
+
+
+async def test_a_clean_up_that_fails_undoes_nothing(hand: Hand, world: World, tmp_path: Path) -> None:
+    """The flow has ended when artifacts are deleted; that the store is away then is nobody's failure."""
+    generation = await hand.adopt(world)
+    store = DirectoryStore(tmp_path / "store")
+    (tmp_path / "store").rename(tmp_path / "away")
+    run, _ = await hand.runtime.runs.start(generation.record, 100, 1)
+    await hand.deliver_all(but=lambda job: job.startswith("finish"))
+    hand.worker.ctx["runtime"] = hand.runtime = replace(hand.runtime, store=store)
+    await hand.deliver_all()
+    ended = await hand.runtime.runs.load(run)
+    assert ended is not None
+    assert ended.outcome == "passed"
