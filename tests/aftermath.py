@@ -32,6 +32,7 @@ LIVES_S = {
     "an hour": 3_600,
     "eight days": 8 * 86_400,
     "`RECKONER_RESULT_TTL_S`": 8 * 86_400,
+    "`RECKONER_TROUBLE_S` twice": 660,
     "ten seconds": 10,
     "a lease and ten seconds": 15,
     "five seconds": 5,

@@ -40,8 +40,6 @@ R = TypeVar("R")
 
 log = structlog.get_logger()
 
-# A job whose trouble began so long ago has had another one meanwhile.
-TROUBLE_LIFE_MS = 2 * 86_400_000
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
 # A job that is started this often was started before without an end.
@@ -175,7 +173,7 @@ class Runtime:
     async def trouble_lasts_s(self, job_id: str) -> float:
         """For how long the environment has kept a job from being done, in seconds: since this was asked first."""
         now_ms, key = await self.now_ms(), self.keys.trouble(job_id)
-        await ask(self.redis, "SET", key, now_ms, "NX", "PX", TROUBLE_LIFE_MS)
+        await ask(self.redis, "SET", key, now_ms, "NX", "PX", int(2000 * self.settings.trouble_s) + 60_000)
         since = await ask(self.redis, "GET", key)
         return max(0, now_ms - int(since)) / 1000 if since and since.isdigit() else 0.0
 
