@@ -93,10 +93,14 @@ async def own(redis: "ArqRedis", settings: Settings, store: Store) -> None:
         ForeignStoreError: it belongs to another prefix or another Redis.
         RedisUnavailableError: Redis is in trouble.
     """
-    own_prefix(settings, store)
-    server, key = server_of(settings, store), Keys(settings.prefix).store
+    key = Keys(settings.prefix).store
     try:
-        token = await ask(redis, "GET", key)
+        marked, token = require_prefix(settings, store), await ask(redis, "GET", key)
+        # Another one may just have marked it, and then have written the token.
+        if token is not None and not (marked or _is_embedded(settings) or require_prefix(settings, store)):
+            raise _unmarked(settings)
+        own_prefix(settings, store)
+        server = server_of(settings, store)
         if server is None:
             # Redis first: who begins at the same moment under this Redis then marks the same.
             token = token or await _claim(redis, key, secrets.token_hex(16))
@@ -167,6 +171,14 @@ def _read(settings: Settings, data: bytes | None, kind: type[M]) -> M | None:
         return None if data is None else msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _foreign(settings, "nobody that can be told, since its marks are damaged", "this one") from error
+
+
+def _unmarked(settings: Settings) -> ForeignStoreError:
+    where = describe(settings.redis_url) if settings.redis_url else "the embedded Redis"
+    return ForeignStoreError(
+        f"The store {store_directory(settings.store_location)} is empty, and {where} has one already: mount that one "
+        f"there, or set {variable_of('store_url')} to it, or, to begin with this one, run `reckoner store take`."
+    )
 
 
 def _foreign(settings: Settings, owner: str, ours: str) -> ForeignStoreError:

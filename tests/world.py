@@ -164,6 +164,10 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
     return flow
 
 
+async def _nobody_asks() -> None:
+    """Whose the store is."""
+
+
 class Hand:
     """Delivers jobs by hand, in any order and any number of times, to the functions of a real worker that does not run.
 
@@ -176,6 +180,8 @@ class Hand:
         settings = msgspec.convert(fields, Settings)
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
+        # The world is all tests' own, whatever their prefixes.
+        self.runtime.store_watch.own = _nobody_asks
         self.redis = redis
         self._claimed_from: dict[str, str] = {}
 

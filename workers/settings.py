@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from arq import ArqRedis
 from shared.cancelling import end
 from shared.flows import Flows
 from shared.jobs import arq_deserializer, arq_serializer
+from shared.ownership import own
 from shared.redis.connections import connect, evicts_by
 from shared.redis.keys import Keys
 from shared.results import Results
@@ -98,7 +100,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         # A wait and the task's own deadline together stay within arq's time-out.
         turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
         threads=threads,
-        store_watch=StoreWatch(store, threads),
+        store_watch=StoreWatch(store, threads, partial(own, redis, settings, store)),
         layouts=Layouts(threads.blocking),
     )
 

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared.errors import StoreError
+from shared.errors import ForeignStoreError, StoreError
+from shared.ownership import SERVER_MARK
 from shared.store import Store
 from workers.threads import Threads
 from workers.upkeep import again_and_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 log = structlog.get_logger()
 
@@ -24,14 +25,18 @@ NO_ANSWER = f"The store has not answered for {PATIENCE_S:g} s."
 class StoreWatch:
     """The look-out of one worker process for its store."""
 
-    def __init__(self, store: Store, threads: Threads) -> None:
+    def __init__(self, store: Store, threads: Threads, own: "Callable[[], Awaitable[None]]") -> None:
         self.trouble = ""
         """Why the store cannot be used, a sentence; empty while it can."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when that has changed."""
         self._store = store
         self._threads = threads
-        self._looking: asyncio.Future[None] | None = None
+        self.own = own
+        """Makes sure that the store is that of this worker's prefix and Redis; see `shared.ownership`."""
+        self._mark: bytes | None = None
+        """Whose the store was when that was looked at last."""
+        self._looking: asyncio.Future[bytes | None] | None = None
 
     async def run(self) -> None:
         """Look once a second, for ever."""
@@ -41,18 +46,28 @@ class StoreWatch:
         """Look at the store now; returns whether it can be used."""
         # One look at a time: those that hang would take up all threads.
         if self._looking is None:
-            self._looking = asyncio.ensure_future(self._threads.block(self._store.look))
+            self._looking = asyncio.ensure_future(self._threads.block(self._look))
         looking = self._looking
         await asyncio.wait([looking], timeout=PATIENCE_S)
         if not looking.done():
             self._note(NO_ANSWER)
             return False
         self._looking = None
-        error = looking.exception()
-        if error is not None and not isinstance(error, StoreError):
-            raise error
-        self._note(str(error or ""))
-        return error is None
+        try:
+            mark = looking.result()
+            if mark is None or mark != self._mark:
+                # Where its mount is missing there may be a place for it, and nobody's mark.
+                await self.own()
+                self._mark = mark
+        except (StoreError, ForeignStoreError) as error:
+            self._note(str(error))
+            return False
+        self._note("")
+        return True
+
+    def _look(self) -> bytes | None:
+        self._store.look()
+        return self._store.mark(SERVER_MARK)
 
     def _note(self, trouble: str) -> None:
         if trouble == self.trouble:

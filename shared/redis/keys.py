@@ -34,7 +34,7 @@
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
-| `p:trouble:JOB` | string, since when the environment keeps a job from being done, ms | a worker | `RECKONER_TROUBLE_S` twice |
+| `p:trouble:JOB` | string, since when the environment fails a job, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |

@@ -163,14 +163,19 @@ async def test_an_import_without_redis_marks_the_prefix_alone(
         await own_where_redis_is(settings, store)
 
 
-async def test_a_new_store_of_a_known_prefix_is_its_own(
+async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
     redis: ArqRedis, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    """The old one was deleted, or it moves to a larger disk."""
+    """A worker whose mount is missing would find no model there and fail every job; a move is told by a command."""
     await own(redis, settings, store)
-    moved = msgspec.structs.replace(settings, store_url=(tmp_path / "larger").as_uri())
-    await own(redis, moved, open_store(moved.store_location))
-    await own(redis, settings, store)
+    moved = msgspec.structs.replace(settings, store_url=(tmp_path / "mount").as_uri())
+    empty = open_store(moved.store_location)
+    for _ in range(2):
+        with pytest.raises(ForeignStoreError, match="is empty, and .* has one already: mount that one there"):
+            await own(redis, moved, empty)
+    assert marks(empty) == (None, None)
+    assert await take_store(moved, empty)
+    await own(redis, moved, empty)
 
 
 @pytest.mark.parametrize("name", [OWNER_MARK, SERVER_MARK])

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from shared.flow_state import Flow
 from shared.jobs import Split
+from shared.ownership import own
 from shared.redis.scripts import ask
 from shared.store import DirectoryStore
 from shared.wire import UserSpec
@@ -49,7 +51,7 @@ async def deliver(hand: Hand, flow: Flow, error: Exception) -> None:
 
 def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
     """Let the hand's runtime watch another store."""
-    watch = StoreWatch(store, hand.runtime.threads)
+    watch = StoreWatch(store, hand.runtime.threads, partial(own, hand.redis, hand.runtime.settings, store))
     hand.runtime = replace(hand.runtime, store=store, store_watch=watch)
     return watch
 
