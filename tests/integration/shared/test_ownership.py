@@ -171,7 +171,7 @@ async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
     moved = msgspec.structs.replace(settings, store_url=(tmp_path / "mount").as_uri())
     empty = open_store(moved.store_location)
     for _ in range(2):
-        with pytest.raises(ForeignStoreError, match="is empty, and .* has one already: mount that one there"):
+        with pytest.raises(ForeignStoreError, match=r"is empty, and .* has one already: mount that one there"):
             await own(redis, moved, empty)
     assert marks(empty) == (None, None)
     assert await take_store(moved, empty)
