@@ -177,7 +177,7 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
 
 
 async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
-    await delivery.runtime.distrust(task.job_id, delivery.tries, flow.spec)
+    await delivery.runtime.distrust(task.job_id, delivery.deaths, flow.spec)
     await body(delivery.runtime, flow, task, delivery.lease)
 
 

@@ -42,8 +42,6 @@ log = structlog.get_logger()
 
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
-# A job that is started this often was started before without an end.
-SUSPECT_TRY = 2
 MOST_SUSPECTS = 1000
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
@@ -116,15 +114,15 @@ class Runtime:
         if not of_model or not self._snapshots.is_still_current(snapshot.id, snapshot):
             raise NotNowError
 
-    async def distrust(self, job_id: str, tries: int, spec: Spec) -> None:
-        """Have what a job reads verified anew, once for each try from the second on: its worker may have died of it."""
-        if tries < SUSPECT_TRY or (job_id, tries) in self._suspects:
+    async def distrust(self, job_id: str, deaths: int, spec: Spec) -> None:
+        """Have what a job reads verified anew, once for each of its starts without an end: its worker may have died of it."""
+        if not deaths or (job_id, deaths) in self._suspects:
             return
         for kind, artifact_id in await self._read_by(spec):
             log.warning("artifact verified anew for a job that may have killed", kind=kind, id=artifact_id, job=job_id)
             await self.in_thread(partial(self.opening.distrust, kind, artifact_id))
             (self._models if kind == "models" else self._snapshots).look_again(artifact_id)
-        self._suspects[job_id, tries] = None
+        self._suspects[job_id, deaths] = None
         if len(self._suspects) > MOST_SUSPECTS:
             self._suspects.popitem(last=False)
 

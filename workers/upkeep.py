@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import structlog
 
+from shared.errors import is_environment_trouble
 from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
 
@@ -28,8 +29,11 @@ async def again_and_again(
         except Exception as error:
             if not is_server_trouble(error) and type(error) is not told:
                 told = type(error)
-                # What has another type was planted, and where tells nobody anything.
-                log.error(f"{what} failed", error=told.__name__, exc_info=not is_wrong_type(error))
+                if is_environment_trouble(error):
+                    log.warning(f"{what} failed", error=told.__name__, reason=str(error))
+                else:
+                    # What has another type was planted, and where tells nobody anything.
+                    log.error(f"{what} failed", error=told.__name__, exc_info=not is_wrong_type(error))
         else:
             told = None
         await asyncio.sleep(pause_s)
