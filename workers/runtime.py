@@ -115,7 +115,7 @@ class Runtime:
             raise NotNowError
 
     async def distrust(self, job_id: str, deaths: int, spec: Spec) -> None:
-        """Have what a job reads verified anew, once for each of its starts without an end: its worker may have died of it."""
+        """Have a job's artifacts verified anew, once for each of its starts without an end: one may be deadly."""
         if not deaths or (job_id, deaths) in self._suspects:
             return
         for kind, artifact_id in await self._read_by(spec):
