@@ -82,6 +82,12 @@ class Chaos:
         self.keys = self.system.keys
         self.counts: Counter[str] = Counter()
         self.ends = Ends()
+        self.planted = False
+        """Whether something was planted since the last look, which is refused and counted then."""
+        self.unfitted = False
+        """Whether a pointer or record was ever damaged, so that there was no generation to read for a while."""
+        self.store_in_use = asyncio.Lock()
+        """Is held while the store is away, and by whoever would fail without it."""
         self.lossy = False
         """Whether acknowledged writes were lost since the last look."""
         self.cancelled: set[str] = set()

@@ -1,6 +1,6 @@
 """Damage to a pointer and to the record of the generation that it names, after which it counts as none."""
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import pytest
 from arq import ArqRedis
@@ -8,8 +8,13 @@ from arq import ArqRedis
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
 
-# Is given the keys, the key of the pointer, and the generation that it names.
-Damage = Callable[[ArqRedis, Keys, str, str], Awaitable[None]]
+
+class Damage(Protocol):
+    """Is given the keys, the key of the pointer, and the generation that it names."""
+
+    __name__: str
+
+    async def __call__(self, redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None: ...
 
 
 async def _write(redis: ArqRedis, key: str, *commands: tuple[str | bytes | int, ...]) -> None:
@@ -69,10 +74,8 @@ async def no_string_of_a_record(redis: ArqRedis, keys: Keys, pointer: str, gener
     await _write(redis, keys.record(generation), ("HSET", "planted", "planted"))
 
 
-DAMAGES = [
-    pytest.param(damage, id=damage.__name__)
-    for damage in (
-        *(no_pointer, no_text, no_id, unknown, no_string),
-        *(no_record, no_json, no_model, another, no_string_of_a_record),
-    )
-]
+ALL: tuple[Damage, ...] = (
+    *(no_pointer, no_text, no_id, unknown, no_string),
+    *(no_record, no_json, no_model, another, no_string_of_a_record),
+)
+DAMAGES = [pytest.param(damage, id=damage.__name__) for damage in ALL]

@@ -11,11 +11,14 @@ from typing import Any
 from tests.chaos import LANES, Chaos, Fault
 from tests.fleet import Post
 from tests.losses import deliver_twice, live, lose_bodies, lose_claims, lose_jobs, lose_partials, some
+from tests.plants import damage_pointer, plant_members
 from tests.proxies import Proxy
-from tests.rot import flip_in_model, flip_in_snapshot
+from tests.rot import flip_in_model, flip_in_snapshot, take_store_away, use_by_another_prefix
 
-# How long a worker is frozen, beside a lease; connections are slow; and they lead nowhere, socket time-outs included.
+# How long a worker is frozen, beside a lease and a task's deadline; connections are slow; and they lead nowhere, socket
+# time-outs included.
 FROZEN_LEASES = (1.2, 2.5)
+FROZEN_DEADLINES = (1.1, 1.5)
 SLOW_S = (0.02, 0.3)
 SLOW_FOR_S = (0.5, 2.0)
 NOWHERE_FOR_S = (0.5, 7.0)
@@ -53,20 +56,32 @@ def signalled(signum: signal.Signals) -> Callable[[Chaos, Random], Coroutine[Any
     return inject
 
 
-async def freeze(chaos: Chaos, rng: Random) -> str:
-    """Stop a worker for longer than a lease, and let it go on."""
-    found, lasts_s = running(chaos, rng), chaos.lease_s * rng.uniform(*FROZEN_LEASES)
-    if not found:
-        return ""
-    post, pid = found
+def frozen(lasts: Callable[[Chaos, Random], float]) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
+    """Stop a worker for so many seconds, and let it go on."""
 
-    async def thaw() -> None:
-        await asyncio.sleep(lasts_s)
-        post.send(signal.SIGCONT, pid)
+    async def inject(chaos: Chaos, rng: Random) -> str:
+        found, lasts_s = running(chaos, rng), lasts(chaos, rng)
+        if not found:
+            return ""
+        post, pid = found
 
-    post.send(signal.SIGSTOP, pid)
-    chaos.later(thaw())
-    return f"{post.name}, for {lasts_s:.1f} s"
+        async def thaw() -> None:
+            await asyncio.sleep(lasts_s)
+            post.send(signal.SIGCONT, pid)
+
+        post.send(signal.SIGSTOP, pid)
+        chaos.later(thaw())
+        return f"{post.name}, for {lasts_s:.1f} s"
+
+    return inject
+
+
+def longer_than_a_lease(chaos: Chaos, rng: Random) -> float:
+    return chaos.lease_s * rng.uniform(*FROZEN_LEASES)
+
+
+def longer_than_a_deadline(chaos: Chaos, rng: Random) -> float:
+    return chaos.system.settings.task_deadline_s * rng.uniform(*FROZEN_DEADLINES)
 
 
 async def shift(chaos: Chaos, rng: Random) -> str:
@@ -243,7 +258,8 @@ FAULTS = (
     Fault("a worker is killed", a_worker_runs, signalled(signal.SIGKILL)),
     Fault("a worker is told to stop", a_worker_runs, signalled(signal.SIGTERM)),
     Fault("a worker is drained", always, drain),
-    Fault("a worker is frozen", a_worker_runs, freeze),
+    Fault("a worker is frozen", a_worker_runs, frozen(longer_than_a_lease)),
+    Fault("a worker is frozen for longer than a deadline", a_worker_runs, frozen(longer_than_a_deadline)),
     Fault("a worker's clock is set", always, shift),
     Fault("the server is killed", always, kill_server),
     Fault("the server is killed and has lost its last writes", always, kill_server_and_lose),
@@ -261,6 +277,10 @@ FAULTS = (
     Fault("jobs are delivered twice", always, deliver_twice),
     Fault("a bit of a model is flipped", always, flip_in_model),
     Fault("a bit of the snapshot is flipped", always, flip_in_snapshot),
+    Fault("the store is away", always, take_store_away),
+    Fault("another prefix uses the store", always, use_by_another_prefix),
+    Fault("members and beats are planted", always, plant_members),
+    Fault("a pointer or its record is damaged", always, damage_pointer),
     Fault("a lane is paused", always, pause),
     Fault("jobs are cancelled", always, cancel),
     Fault("a model is fitted", always, fit),

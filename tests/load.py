@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from producer.client import Reckoner
-from shared.errors import FlowFailedError, FlowUnknownError, RedisUnavailableError
+from shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, RedisUnavailableError
 from shared.model_config import ModelConfig, model_id
 from shared.results import generation_id
 from shared.wire import Options
@@ -30,6 +30,7 @@ MEAN_PAUSE_S = 0.02
 KNOCK_S = 0.1
 BLOCK_SIZES, WINDOWS = (1, 4, 13, 60), (1, 3, 6)
 STRANGERS = ("nobody", "üser 999")
+UNFITTED = "asked again since there was no generation"
 
 
 class Truths:
@@ -76,6 +77,9 @@ class Caller:
                 answer = await call()
             except RedisUnavailableError:
                 self._counts["asked again since Redis was away"] += 1
+                await asyncio.sleep(KNOCK_S)
+            except NothingFittedError:
+                self._counts[UNFITTED] += 1
                 await asyncio.sleep(KNOCK_S)
             except (FlowFailedError, FlowUnknownError) as error:
                 self._counts[f"calls that ended with {type(error).__name__}"] += 1

@@ -1,4 +1,4 @@
-"""Files of the store come to harm while they are in use."""
+"""The store and its files come to harm while they are in use."""
 
 import asyncio
 import os
@@ -9,11 +9,13 @@ from random import Random
 from shared.model_config import model_id
 from shared.store import store_directory
 from tests.chaos import Chaos
+from tests.commands import CommandLine
 from tests.system import synthetic_pairs
 from tests.tampering import flip
 
 # After how long somebody does what the sentence says that jobs end with.
 HEALED_AFTER_S = (0.0, 1.5)
+AWAY_FOR_S = (0.2, 3.0)
 
 
 def put_a_flipped_bit(directory: Path, rng: Random) -> str:
@@ -56,8 +58,39 @@ async def flip_in_snapshot(chaos: Chaos, rng: Random) -> str:
 
     async def bring_in() -> None:
         await asyncio.sleep(after_s)
-        await asyncio.to_thread(chaos.system.import_pairs, synthetic_pairs())
+        async with chaos.store_in_use:
+            await asyncio.to_thread(chaos.system.import_pairs, synthetic_pairs())
 
     name = put_a_flipped_bit(directory, rng)
     chaos.later(bring_in())
     return f"{name}, imported after {after_s:.1f} s"
+
+
+async def take_store_away(chaos: Chaos, rng: Random) -> str:
+    """Let the store be away for a while, with an empty place where it was or none."""
+    lasts_s, leaves_place = rng.uniform(*AWAY_FOR_S), rng.random() < 0.5
+    root = store_directory(chaos.system.settings.store_location)
+    away = root.with_name("store that is away")
+    async with chaos.store_in_use:
+        root.rename(away)
+        if leaves_place:
+            root.mkdir()
+        await asyncio.sleep(lasts_s)
+        # A worker that has just started may have laid out the empty place.
+        shutil.rmtree(root, ignore_errors=True)
+        away.rename(root)
+    return f"for {lasts_s:.1f} s" + (", an empty place in its stead" if leaves_place else "")
+
+
+async def use_by_another_prefix(chaos: Chaos, rng: Random) -> str:
+    """Let another prefix of the same server and home try to use the store."""
+    arguments = rng.choice([("import", str(chaos.system.home / "pairs.csv")), ("fit", "--no-wait"), ("worker",)])
+    (chaos.system.home / "pairs.csv").write_text("user,item\na,b\n")
+    commands = CommandLine(
+        home=chaos.system.home, prefix="another", redis_url=chaos.system.server.url, log_level="WARNING"
+    )
+    ended = await asyncio.to_thread(commands.run, *arguments)
+    # The server may be in trouble too.
+    assert ended.code == 1, ended
+    assert chaos.truths.snapshot == chaos.system.store.current_snapshot()
+    return f"{arguments[0]}: {ended.err.splitlines()[-1][:60]}"

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from shared.errors import ForeignStoreError, StoreError, WireError
+from shared.errors import ForeignStoreError, RedisUnavailableError, StoreError, WireError
 from shared.flows import SLICE
 from shared.model_config import config_of, model_id
 from shared.ownership import own
@@ -46,7 +46,7 @@ async def delete_unreferred(runtime: Runtime) -> None:
         log.warning("nothing was deleted: the store is another's", reason=str(error))
     except WireError as error:
         log.warning("nothing was deleted: what refers to artifacts cannot be read", reason=str(error))
-    except (OSError, StoreError) as error:
+    except (OSError, StoreError, RedisUnavailableError) as error:
         # What came before the clean-up has happened, and the next one makes up for it.
         log.warning("what nothing refers to could not be deleted", reason=str(error))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared.errors import ForeignStoreError, StoreError
+from shared.errors import ForeignStoreError, RedisUnavailableError, StoreError
 from shared.ownership import SERVER_MARK
 from shared.store import Store
 from workers.threads import Threads
@@ -59,6 +59,9 @@ class StoreWatch:
                 # Where its mount is missing there may be a place for it, and nobody's mark.
                 await self.own()
                 self._mark = mark
+        except RedisUnavailableError:
+            # Whose it is will be told when Redis is back; till then nothing is claimed anyway.
+            return mark is not None
         except (StoreError, ForeignStoreError) as error:
             self._note(str(error))
             return False

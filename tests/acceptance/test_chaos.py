@@ -17,7 +17,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "0"))
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "30"))
 # By which a worker ends that reads where nothing is.
 UNSENT = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
-SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "log_level": "WARNING"}
+SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "task_deadline_s": 5, "log_level": "WARNING"}
 
 
 async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class Claims:
         lapses_at = self.lapses_at()
         lost: list[int] = await call(self._redis, "renew", [queue], arguments)
         for lease in leases:
-            lease.lapses_at = lapses_at
+            lease.extend(lapses_at)
         return [number - 1 for number in lost]
 
     def lapses_at(self) -> float:

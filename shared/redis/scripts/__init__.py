@@ -34,10 +34,19 @@ class Lease:
     closed: bool = False
     """Whether one has ended the job."""
 
+    _was_late: bool = False
+
     @property
     def lapsed(self) -> bool:
-        """Whether it was not renewed in time, so that another worker may hold the job: this process stood still."""
-        return time.monotonic() >= self.lapses_at
+        """Whether it was once not renewed in time: this process stood still, or could not reach Redis, and another
+        worker may hold the job.
+        """
+        return self._was_late or time.monotonic() >= self.lapses_at
+
+    def extend(self, lapses_at: float) -> None:
+        """Note that it was renewed, and lapses at this moment unless it is renewed again."""
+        self._was_late = self.lapsed
+        self.lapses_at = lapses_at
 
 
 class LeaseLostError(Exception):
