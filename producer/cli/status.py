@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from producer.answers import behind
 from producer.cli.edge import complete, connect
 from producer.cli.output import (
     counted,
@@ -184,6 +183,8 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
 def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
     record = now.records.get(now.generation or "")
     if record and imported not in (None, record.snapshot):
+        from producer.answers import behind
+
         yield "data", f"snapshot {imported} is current; {behind(record.snapshot)}"
 
 

@@ -133,7 +133,7 @@ async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
         (["--all"], 1, "other-2 is a worker of another release, and cannot be drained"),
         (["a-1-00", "--all"], 2, "Name a worker, or give --host or --all: one of them.\n"),
         ([], 2, "Name a worker, or give --host or --all: one of them.\n"),
-        ([""], 2, "3 workers have that in their ids"),
+        ([""], 2, "The worker '' is empty."),
     ],
 )
 async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
