@@ -164,7 +164,7 @@ WRONG_SHAPES = {
     "f unknown": RIGHT | {"f": "drop_everything"},
     "f that refuses": RIGHT | {"f": "refuse", "a": [b"", ""]},
     "t a string": RIGHT | {"t": "1"},
-    "t a number": RIGHT | {"t": 1},
+    "t negative": RIGHT | {"t": -1},
     "k not empty": RIGHT | {"k": {"flow": FLOW}},
     "k a list": RIGHT | {"k": [1]},
     "a too short": RIGHT | {"a": []},
