@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import IO, Final
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 STAMP_LIFE_S = 30 * 86_400.0
+# A process that verifies may stand still, and holds up no other one for longer.
+PATIENCE_S = 30.0
+PAUSE_S = 0.05
 
 
 class Verified:
@@ -26,11 +30,13 @@ class Verified:
         self._own = set[str]()
 
     def remembers(self, seal: str) -> bool:
-        """Whether the artifact whose files have this seal was verified."""
-        return seal in self._own or (self._host / seal).exists()
+        """Whether the artifact whose files have this seal was verified; never where no files were seen."""
+        return bool(seal) and (seal in self._own or (self._host / seal).exists())
 
     def note(self, seal: str) -> None:
         """Put down that it was."""
+        if not seal:
+            return
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             (self._host / seal).touch()
@@ -48,8 +54,8 @@ class Verified:
             (self._host / seal).unlink()
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Wait until no other process of this host verifies the artifact of that name."""
+    def alone(self, name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+        """Wait until no other process of this host verifies the artifact of that name, but not for ever."""
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             file: IO[bytes] | None = (self._host / f"{name}.lock").open("wb")
@@ -59,7 +65,9 @@ class Verified:
             yield
             return
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            until = time.monotonic() + patience_s
+            while _is_locked(file) and time.monotonic() < until:
+                time.sleep(PAUSE_S)
             yield
 
     def use(self, name: str) -> "Use | None":
@@ -70,9 +78,13 @@ class Verified:
             # Locked before it has its name, so that nobody takes it for that of a process that has died.
             new = use.with_suffix(".new")
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except OSError:
+            return None
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             new.rename(use)
         except OSError:
+            Use(new, descriptor).end()
             return None
         return Use(use, descriptor)
 
@@ -107,6 +119,17 @@ class Use:
         with suppress(OSError):
             self.path.unlink()
         os.close(self.descriptor)
+
+
+def _is_locked(file: IO[bytes]) -> bool:
+    """Whether another process has the file locked; if not it is locked from now on, where the file system has locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _host_id() -> str:

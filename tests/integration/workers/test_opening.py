@@ -1,5 +1,7 @@
 """Artifacts are verified once by each host, again when that may not be so any more, and set aside when damaged."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -100,6 +102,44 @@ def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) 
     for number in (0, 0, 1, 1):
         site.open(number)
     assert site.opener.verified == 2
+
+
+def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
+    """A worker that was frozen kept all others of its host from opening the artifact for as long as it was."""
+    verified, began = Verified(tmp_path), time.monotonic()
+    with verified.alone("models.m"), Verified(tmp_path).alone("models.m", patience_s=0.2):
+        assert time.monotonic() - began >= 0.2
+
+
+def test_where_files_cannot_be_locked_each_process_verifies(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some file systems of a network: it was an error, and a descriptor was lost at each look."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    site.open()
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        site.open()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not list(site.home.glob("verified/*/*.new"))
+    assert site.opener.verified == 1
+
+
+def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their seal is empty, which named the directory of all stamps."""
+    Verified(site.home / "verified").note("another")
+    seals = iter(["", ""])
+    seal = DirectoryStore.seal
+    monkeypatch.setattr(
+        DirectoryStore, "seal", lambda *asked: found if (found := next(seals, None)) is not None else seal(*asked)
+    )
+    site.damage()
+    with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+        site.open()
 
 
 @pytest.mark.parametrize("name", ["row_items.npy", "row_ptr.npy", "row_values.npy", "candidate_ptr.npy"])
