@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -180,11 +180,8 @@ class Results:
     async def write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
         """Put a snapshot's titles beside the results, item by item; they expire unless a pointer comes to name them."""
         key, pairs = self.keys.titles(snapshot), iter(titles.items())
-        while some := dict(islice(pairs, SLICE)):
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, mapping=some)
-                pipe.pexpire(key, UNNAMED_LIFE_MS)
-                await pipe.execute()
+        while some := list(islice(pairs, SLICE)):
+            await call(self._redis, "titles", [key], [UNNAMED_LIFE_MS, *chain.from_iterable(some)])
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
         """Put users' encoded results into the cache; doing it again changes nothing but their age."""

@@ -188,6 +188,17 @@ async def test_many_titles_are_read_in_slices(hand: Hand, monkeypatch: pytest.Mo
     assert sizes == [500, 500, 101]
 
 
+async def test_titles_that_come_late_do_not_let_those_of_a_pointer_expire(hand: Hand, world: World) -> None:
+    """A worker that stood still before it wrote them put an end to those of the live generation, eight days later."""
+    titles = hand.runtime.keys.titles(world.snapshot.id)
+    await hand.runtime.results.write_titles(world.snapshot.id, world.titles)
+    assert await life(hand, titles) == "a while"
+    await hand.adopt(world)
+    await hand.runtime.results.write_titles(world.snapshot.id, world.titles)
+    assert await life(hand, titles) == "for ever"
+    assert await hand.runtime.results.titles(world.snapshot.id, ITEMS) == world.titles
+
+
 async def test_titles_are_a_hash_beside_the_results(hand: Hand, world: World) -> None:
     """Titles of a snapshot that no pointer names any more expire."""
     generation, results, keys = await hand.adopt(world), hand.runtime.results, hand.runtime.keys
