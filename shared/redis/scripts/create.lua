@@ -12,7 +12,7 @@ local lanes, live = lanes_of(KEYS[1], KEYS[2]), live_of(KEYS[3])
 local under_way = {}
 for i = 1, (#KEYS - 3) / 3 do
   local id = text_at(KEYS[3 * i + 3])
-  under_way[i] = id and unfinished(redis.call('HGET', flow_prefix .. id, 'state')) and id
+  under_way[i] = id and unfinished(state_at(flow_prefix .. id)) and id
 end
 
 local function is_full()

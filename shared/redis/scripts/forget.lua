@@ -12,7 +12,7 @@ for i = 2, 4 do
   end
 end
 local run = text_at(KEYS[5])
-local state = run and redis.pcall('HGET', ARGV[4] .. run, 'state')
+local state = run and state_at(ARGV[4] .. run)
 if state == 'run' or state == 'finish' then
   return 0
 end

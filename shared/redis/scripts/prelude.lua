@@ -53,6 +53,12 @@ local function unfinished(state)
   return state == 'split' or state == 'run' or state == 'reduce'
 end
 
+-- The state of the flow or run at a key; a key of another type holds none.
+local function state_at(key)
+  local state = redis.pcall('HGET', key, 'state')
+  return type(state) == 'string' and state
+end
+
 -- Where arq keeps what it has of a job.
 local JOB, RUNNING, TRIES, RESULT, ABORTED = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:', 'arq:abort'
 local TRIES_LIFE = '88400'

@@ -12,7 +12,7 @@ if KEYS[8] and not text_at(KEYS[8]) then
   return { 'forgotten' }
 end
 local under_way = text_at(KEYS[7])
-local joins = under_way and unfinished(redis.call('HGET', ARGV[10] .. under_way, 'state'))
+local joins = under_way and unfinished(state_at(ARGV[10] .. under_way))
 
 -- A removal comes first, here as where a flow ends: a full Redis lets go on what has begun.
 redis.call('XDEL', KEYS[1], ARGV[1])

@@ -24,7 +24,7 @@ if redis.call('HGET', KEYS[7], ARGV[4]) ~= ARGV[5] or redis.call('HEXISTS', KEYS
 end
 local other = text_at(KEYS[8])
 if run[1] == 'ended' and other and other ~= ARGV[3] then
-  local state = redis.call('HGET', ARGV[11] .. other, 'state')
+  local state = state_at(ARGV[11] .. other)
   if state == 'run' or state == 'finish' then
     return { 'another run', other }
   end

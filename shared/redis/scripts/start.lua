@@ -18,7 +18,7 @@ expect(KEYS[10], 'hash')
 local lanes, live = lanes_of(KEYS[8], KEYS[9]), live_of(KEYS[4])
 local under_way = text_at(KEYS[1])
 if under_way then
-  local state = redis.call('HGET', ARGV[12] .. under_way, 'state')
+  local state = state_at(ARGV[12] .. under_way)
   if state == 'run' or state == 'finish' then
     if night then
       redis.call('SET', night, under_way, 'PX', ARGV[13])

@@ -24,7 +24,7 @@ for i = 10, #KEYS, 2 do
   local block, gone = ARGV[at], ARGV[at + 1]
   local flow = redis.call('HGET', KEYS[2], block)
   local missing = gone == '' and not flow
-    or gone ~= '' and flow == gone and not unfinished(redis.call('HGET', ARGV[7] .. gone, 'state'))
+    or gone ~= '' and flow == gone and not unfinished(state_at(ARGV[7] .. gone))
   if run[1] == 'run' and missing and redis.call('HEXISTS', KEYS[3], block) == 0 then
     lost[#lost + 1] = { key = i, at = at }
   end

@@ -79,6 +79,16 @@ async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
     assert await create(hand) != first
 
 
+async def test_a_join_that_leads_to_no_flow_is_not_joined(hand: Hand) -> None:
+    """What was planted where its flow would be stopped each one who asked for the user, for a week."""
+    keys = hand.runtime.keys
+    await ask(hand.redis, "SET", keys.join_user("g", "u"), "planted")
+    await ask(hand.redis, "SET", keys.flow("planted"), "no flow")
+    flow = await load(hand, await create(hand))
+    assert flow.state == "split"
+    assert await create(hand) == flow.id
+
+
 @pytest.mark.parametrize("which", range(4))
 async def test_nothing_is_created_where_not_all_of_it_can_be(hand: Hand, which: int) -> None:
     """A key of another type stops the script before it has written: nobody joins a flow that nobody looks at."""
