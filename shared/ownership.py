@@ -120,7 +120,7 @@ async def own(redis: "ArqRedis", settings: Settings, store: Store) -> None:
 
 async def own_where_redis_is(settings: Settings, store: Store) -> None:
     """Make sure that a store is that of the prefix, and where a Redis can be reached, of that; see `own`."""
-    own_prefix(settings, store)
+    require_prefix(settings, store)
     try:
         async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
             await check(redis)
@@ -129,7 +129,7 @@ async def own_where_redis_is(settings: Settings, store: Store) -> None:
         raise
     except ReckonerError:
         # Whoever comes with a Redis looks again.
-        return
+        own_prefix(settings, store)
 
 
 async def take_store(settings: Settings, store: Store) -> bool:

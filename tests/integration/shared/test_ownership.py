@@ -166,13 +166,15 @@ async def test_an_import_without_redis_marks_the_prefix_alone(
 async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
     redis: ArqRedis, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    """A worker whose mount is missing would find no model there and fail every job; a move is told by a command."""
+    """A worker whose mount is missing would find no model there and fail every job, and an import would import where
+    nobody looks; a move is told by a command.
+    """
     await own(redis, settings, store)
     moved = msgspec.structs.replace(settings, store_url=(tmp_path / "mount").as_uri())
     empty = open_store(moved.store_location)
-    for _ in range(2):
+    for refused in (own(redis, moved, empty), own_where_redis_is(moved, empty), own(redis, moved, empty)):
         with pytest.raises(ForeignStoreError, match=r"is empty, and .* has one already: mount that one there"):
-            await own(redis, moved, empty)
+            await refused
     assert marks(empty) == (None, None)
     assert await take_store(moved, empty)
     await own(redis, moved, empty)
