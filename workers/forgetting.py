@@ -15,6 +15,7 @@ from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from shared.flows import SLICE
 from shared.redis.scripts import ask, call
 from shared.results import Holding, decode_holding
+from workers.engine.outcomes import NotNowError
 from workers.retention import live_references
 from workers.runtime import Runtime
 from workers.upkeep import again_and_again
@@ -83,6 +84,9 @@ class Forgetting:
         except (ArtifactMissingError, ArtifactDamagedError) as error:
             log.warning("lists of an old generation were left to expire", generation=name, reason=str(error))
             await runtime.results.forget(generation, seen)
+            return
+        except NotNowError:
+            # It is still being verified.
             return
         gone = holding.gone or 0
         pages = snapshot.users.pages(gone)

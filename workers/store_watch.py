@@ -44,9 +44,9 @@ class StoreWatch:
 
     async def look(self) -> bool:
         """Look at the store now; returns whether it can be used."""
-        # One look at a time: those that hang would take up all threads.
+        # One look at a time: one that hangs is not followed by others.
         if self._looking is None:
-            self._looking = asyncio.ensure_future(self._threads.block(self._look))
+            self._looking = asyncio.ensure_future(self._threads.look(self._look))
         looking = self._looking
         await asyncio.wait([looking], timeout=PATIENCE_S)
         if not looking.done():

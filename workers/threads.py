@@ -36,6 +36,7 @@ class Threads:
         )
         self.blocking = ThreadPoolExecutor(BLOCKING_THREADS, "blocking")
         """For work that waits, and for what a kernel has done beside it."""
+        self._looking = ThreadPoolExecutor(1, "looking")
 
     def compute(self, lane: Lane, work: Callable[[], R]) -> "asyncio.Future[R]":
         """Run a kernel in a thread of its lane."""
@@ -45,9 +46,13 @@ class Threads:
         """Do work that waits, for a disk above all."""
         return await asyncio.get_running_loop().run_in_executor(self.blocking, work)
 
+    async def look(self, work: Callable[[], R]) -> R:
+        """Look at something, behind nothing but another look: the threads for work that waits may be busy for long."""
+        return await asyncio.get_running_loop().run_in_executor(self._looking, work)
+
     def shutdown(self, wait: bool = True) -> None:
         """Take no more work, and `wait` for what runs."""
-        for pool in (*self._lanes.values(), self.blocking):
+        for pool in (*self._lanes.values(), self.blocking, self._looking):
             pool.shutdown(wait)
 
 

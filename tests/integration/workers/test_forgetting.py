@@ -20,6 +20,7 @@ from shared.settings import Settings
 from shared.snapshots import write_snapshot
 from shared.wire import FitSpec, Record, UserSpec
 from tests.world import ITEMS, LIST_LENGTH, Hand, World, make_world
+from workers.engine.outcomes import NotNowError
 from workers.forgetting import Forgetting
 from workers.retention import GRACE_S, delete_unreferred
 from workers.settings import connect_worker
@@ -288,3 +289,21 @@ async def test_a_dead_letter_of_a_generation_that_goes_is_not_retried(
     letters = DeadLetters(hand.redis, flows)
     with pytest.raises(RetryRefusedError, match="is forgotten"):
         await letters.retry((await letters.newest(1))[0].id)
+
+
+async def test_what_takes_long_to_verify_is_forgotten_later(
+    hand: Hand, own_world: World, forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is no error: it was one in the log, with a trace."""
+    old = await left_behind(hand, own_world, 5)
+    snapshot = type(hand.runtime).snapshot
+
+    async def not_now(*_: object) -> None:
+        raise NotNowError
+
+    monkeypatch.setattr(type(hand.runtime), "snapshot", not_now)
+    await forgetting.forget()
+    assert (await holders(hand))[old.generation] == 5
+    monkeypatch.setattr(type(hand.runtime), "snapshot", snapshot)
+    await forgetting.forget()
+    assert old.generation not in await holders(hand)

@@ -1,5 +1,6 @@
 """The store's trouble is nobody's fault: a worker that does not see it claims nothing, and jobs wait or come again."""
 
+import asyncio
 import threading
 from dataclasses import replace
 from functools import partial
@@ -94,6 +95,19 @@ async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
     monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
     assert await watch.look()
     assert watch.trouble == ""
+
+
+async def test_a_worker_whose_threads_wait_for_a_disk_sees_the_store(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where hundreds of parts of a fit are read: it claimed nothing and said that the store was away."""
+    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
+    go_on = threading.Event()
+    reading = [asyncio.create_task(hand.runtime.threads.block(go_on.wait)) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert await hand.runtime.store_watch.look()
+    go_on.set()
+    await asyncio.gather(*reading)
 
 
 async def test_while_the_store_is_away_a_worker_claims_nothing_and_says_why(hand: Hand) -> None:
