@@ -48,19 +48,22 @@ class Healing:
         await again_and_again("a scrub", SCRUB_LOOK_S, self.scrub)
 
     async def heal(self) -> None:
-        """Ask for the fit of the newest generation's model, if that is set aside; once, as it may fail.
+        """Ask for the fit of the newest generation's model if that is set aside, once until it is whole: it may fail.
 
         A fit of another one would make that the newest.
         """
         runtime = self._runtime
         if not await runtime.in_thread(lambda: any(True for _ in runtime.store.damaged())):
+            self._asked.clear()
             return
         newest = await runtime.results.newest()
-        if newest is None or newest.model in self._asked:
+        if newest is None:
             return
         if await runtime.in_thread(partial(runtime.store.seal, "models", newest.model)) != SET_ASIDE:
+            self._asked.discard(newest.model)
             return
-        self._asked.add(newest.model)
+        if newest.model in self._asked:
+            return
         aside = runtime.store.aside("models", newest.model)
         try:
             snapshot_id, config = await runtime.in_thread(partial(describe, aside))
@@ -69,6 +72,7 @@ class Healing:
             return
         spec = fit_spec(snapshot_id, config, newest.options.list_length)
         [job] = await runtime.flows.create([spec], [runtime.keys.join_fit(newest.generation)], "batch")
+        self._asked.add(newest.model)
         log.info("fit of a damaged model enqueued", model=newest.model, job=job)
 
     async def scrub(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 import workers.healing
 from shared.manifests import MANIFEST_NAME
@@ -61,15 +62,40 @@ async def test_the_newest_model_is_built_again_when_it_was_set_aside(ward: Ward)
         await healing.heal()
     assert not await ward.hand.queued()
     whole = open_model(ward.world.store.fetch("models", ward.model)).row_values.copy()
+    # Again when it is damaged again, however long they live.
+    for _ in range(2):
+        ward.set_aside()
+        for healing in healings * 2:
+            await healing.heal()
+        assert len(await ward.hand.queued()) == 1
+        await ward.hand.deliver_all()
+        mended = open_model(ward.world.store.fetch("models", ward.model), verify=True)
+        assert (mended.row_values == whole).all()
+        for healing in healings:
+            await healing.heal()
+        assert not await ward.hand.queued()
+
+
+async def test_a_fit_that_fails_is_asked_for_once_and_one_that_was_refused_again(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full Redis takes no job; a fit that has failed would fail again."""
+    healing = Healing(ward.hand.runtime)
     ward.set_aside()
-    for healing in healings * 2:
-        await healing.heal()
-    assert len(await ward.hand.queued()) == 1
-    await ward.hand.deliver_all()
-    mended = open_model(ward.world.store.fetch("models", ward.model), verify=True)
-    assert (mended.row_values == whole).all()
-    for healing in healings:
-        await healing.heal()
+    with monkeypatch.context() as full:
+
+        async def refuse(*_: object) -> None:
+            raise OutOfMemoryError
+
+        full.setattr(ward.hand.runtime.flows, "create", refuse)
+        with pytest.raises(OutOfMemoryError):
+            await healing.heal()
+    await healing.heal()
+    [job] = await ward.hand.queued()
+    flow = await ward.hand.runtime.flows.load(job.partition(":")[2])
+    assert flow is not None
+    await ward.hand.runtime.flows.fail(flow, "as a test wants")
+    await healing.heal()
     assert not await ward.hand.queued()
 
 
