@@ -98,8 +98,8 @@ class Runtime:
         """See a model that this worker has just published when it is next asked for; others see it a moment later."""
         self._models.look_again(model_id)
 
-    def require_current(self, model: Model, snapshot: Snapshot, *, closely: bool) -> None:
-        """Make sure that what was computed is of what lies in the store until this moment.
+    def require_current(self, *opened: Model | Snapshot, closely: bool) -> None:
+        """Make sure that what was computed of these is of what lies in the store until this moment.
 
         What is published anew is always seen. That a file was written to is seen when it is looked at `closely`, which
         takes some ten microseconds, or else at the next look.
@@ -107,12 +107,12 @@ class Runtime:
         Raises:
             NotNowError: one of them was damaged, or published anew; the task comes again.
         """
-        if closely:
-            self._models.look_again(model.id)
-            self._snapshots.look_again(snapshot.id)
-        of_model = self._models.is_still_current(model.id, model)
-        if not of_model or not self._snapshots.is_still_current(snapshot.id, snapshot):
-            raise NotNowError
+        for artifact in opened:
+            shelf: Shelf[Any] = self._models if isinstance(artifact, Model) else self._snapshots
+            if closely:
+                shelf.look_again(artifact.id)
+            if not shelf.is_still_current(artifact.id, artifact):
+                raise NotNowError
 
     async def distrust(self, job_id: str, deaths: int, spec: Spec) -> None:
         """Have a job's artifacts verified anew, once for each of its starts without an end: one may be deadly."""

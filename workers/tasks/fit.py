@@ -113,6 +113,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
         tile = await runtime.kernel("batch", build)
     finally:
         runtime.layouts.counted()
+    runtime.require_current(snapshot, closely=True)
     return Part(await runtime.in_thread(lambda: runtime.store.put_part(_body(tile))))
 
 

@@ -28,12 +28,16 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, HistorySpec):
-        return await runtime.kernel("click", lambda _: history(snapshot, spec))
+        past: Reply = await runtime.kernel("click", lambda _: history(snapshot, spec))
+        runtime.require_current(snapshot, closely=False)
+        return past
     model = await runtime.model(record.model)
     # To compare two items some similarities have to know of all others, which takes up to a second of a large snapshot:
     # no click waits for that.
     lane: Lane = "click" if spec.other is None else "batch"
-    return await runtime.kernel(lane, lambda stop: similar(model, snapshot, spec, stop))
+    reply: Reply = await runtime.kernel(lane, lambda stop: similar(model, snapshot, spec, stop))
+    runtime.require_current(model, snapshot, closely=False)
+    return reply
 
 
 def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec, stop: NDArray[np.uint8]) -> Reply | None:

@@ -110,6 +110,8 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
         return None
     users = users_of(spec, flow.block or 0, snapshot)
     written = await _publish_lists(runtime, spec, partials, users, snapshot, record)
+    # What was written of names that are not right any more is written again.
+    runtime.require_current(snapshot, closely=isinstance(spec, BlockSpec))
     if not isinstance(spec, BlockSpec):
         return None
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())

@@ -1,16 +1,18 @@
-"""The chunk task: what it stores is of the artifacts that lie in the store at that moment."""
+"""Tasks store what is of the artifacts that lie in the store at that moment, and end no block with anything else."""
 
 from typing import Any
 
 import pytest
 
 import workers.shelf
-from shared.wire import BlockSpec, ScoringSpec, UserSpec
+from shared.results import Results
+from shared.wire import BlockSpec, FitSpec, ScoringSpec, UserSpec
 from tests.tampering import flip
 from tests.world import ITEMS, USERS, Generation, Hand, World, publish_model
 from workers.engine.outcomes import NotNowError
 from workers.layouts import Layouts
 from workers.tasks.chunk import score_range
+from workers.tasks.fit import build_part
 
 
 def specs(generation: Generation) -> list[ScoringSpec]:
@@ -59,3 +61,45 @@ async def test_nothing_is_made_of_bytes_that_were_damaged_while_a_block_was_scor
     monkeypatch.setattr(Layouts, "candidates", damage_and_go_on)
     with pytest.raises(NotNowError):
         await score_range(hand.runtime, specs(generation)[1], 0, 0, len(ITEMS), "batch")
+
+
+async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be joined with the others if the same data were imported again before the reduce."""
+    monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
+    spec = FitSpec(own_world.snapshot.id, "cosine", 4, 0.0, 5)
+    path = own_world.store.fetch("snapshots", own_world.snapshot.id) / "user_items.npy"
+    counting = Layouts.counting
+
+    def damage_and_go_on(*arguments: Any) -> Any:
+        flip(path, path.stat().st_size - 1, 5)
+        return counting(*arguments)
+
+    await build_part(hand.runtime, spec, 0, 1)
+    monkeypatch.setattr(Layouts, "counting", damage_and_go_on)
+    with pytest.raises(NotNowError):
+        await build_part(hand.runtime, spec, 0, 1)
+
+
+async def test_no_block_is_done_whose_names_were_damaged_while_its_lists_were_written(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lists would name other items, and the run would pass."""
+    monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
+    generation = await hand.adopt(own_world)
+    run_id, _ = await hand.runtime.runs.start(generation.record, len(USERS), 1)
+    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    path = own_world.store.fetch("snapshots", own_world.snapshot.id) / "item_ids_blob.npy"
+    write = Results.write
+
+    async def damage_and_write(*arguments: Any) -> None:
+        flip(path, path.stat().st_size - 1, 0)
+        await write(*arguments)
+
+    monkeypatch.setattr(Results, "write", damage_and_write)
+    [job] = await hand.queued()
+    _, flow, round_ = job.split(":")
+    with pytest.raises(NotNowError):
+        await hand.run("reduce", [flow, int(round_)], job)
+    assert await hand.runtime.runs.progress(run_id) == 0
