@@ -33,6 +33,7 @@ def get(
 
     Example: reckoner get 42 43 -n 5 --json
     """
+    from shared.errors import WaitTimeoutError
     from shared.settings import load_settings
 
     settings, wanted = load_settings(), read_users(users, users_file)
@@ -49,4 +50,7 @@ def get(
                     answers = await reckoner.results.answer(wanted[start : start + USERS_AT_ONCE], places, record)
                 print_answers(answers, as_json)
 
-    complete(read())
+    try:
+        complete(read())
+    except WaitTimeoutError as error:
+        raise WaitTimeoutError(f"Redis did not answer within {timeout:g} s.") from error
