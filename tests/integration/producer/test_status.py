@@ -55,7 +55,9 @@ async def test_workers_queue_and_generations_are_told(
     record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
     await Heartbeats(redis, keys).say(beat("shop-1-4711-08ca"))
-    await Heartbeats(redis, keys).say(beat("shop-2-4712-b946", host="shop-2", draining=True))
+    await Heartbeats(redis, keys).say(
+        beat("shop-2-4712-b946", host="shop-2", draining=True, trouble="The store is away.")
+    )
     seconds, _ = await ask(redis, "TIME")
     places = [10**14 + (int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
     jobs = [f"{keys.prefix}-{number}" for number in range(3)]
@@ -75,12 +77,14 @@ async def test_workers_queue_and_generations_are_told(
         "memory_bytes": 200 * 2**20,
         "lease_ms": 60_000,
         "draining": False,
+        "trouble": None,
         "jobs": [
             {"job": "split:0123456789abcdef", "running_ms": 10 + first["age_ms"]},
             {"job": "chunk:89abcdef01234567:31:0", "running_ms": 65_000 + first["age_ms"]},
         ],
     }
-    assert (second["host"], second["draining"], told["silent"]) == ("shop-2", True, [])
+    assert (second["host"], second["draining"], second["trouble"]) == ("shop-2", True, "The store is away.")
+    assert told["silent"] == []
     click = told["lanes"]["click"]
     assert (told["queued"], click["waiting"], click["running"], click["paused"]) == (3, 2, 1, False)
     assert 49_000 <= click["oldest_waiting_ms"] < 80_000
@@ -109,6 +113,7 @@ async def test_workers_queue_and_generations_are_told(
     assert "others        1 list of 1 generation before\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown
     assert "   200 MiB   draining, 2 jobs left\n" in shown
+    assert "trouble       shop-2-4712-b946: The store is away.\n" in shown
     assert " s, 1 more\n" in shown
 
 
