@@ -38,7 +38,9 @@ class Watched:
     async def __aenter__(self) -> Self:
         one, two = map(str, self.ports)
         for port, options in ((one, ()), (two, ("--replicaof", "127.0.0.1", one))):
-            self._start("--port", port, "--bind", "127.0.0.1", "--save", "", "--dbfilename", f"{port}.rdb", *options)
+            # A primary waits five seconds for further replicas unless it is told otherwise.
+            own = ("--port", port, "--bind", "127.0.0.1", "--dbfilename", f"{port}.rdb")
+            self._start(*own, "--save", "", "--repl-diskless-sync-delay", "0", *options)
         for number in (0, 1):
             await eventually(lambda number=number: self.linked(number))  # type: ignore[misc]
         file = self._directory / "sentinel.conf"
