@@ -102,6 +102,16 @@ def require_ids(kind: str, texts: Sequence[str]) -> None:
         require_id(kind, text)
 
 
+def require_number(what: str, number: int, most: int) -> None:
+    """Make sure that a number is from 1 to `most`.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 1 <= number <= most:
+        raise UsageError(f"{what} is {number:,}, and has to be from 1 to {most:,}.")
+
+
 def require_lane(lane: str) -> None:
     """Make sure that there is such a lane.
 

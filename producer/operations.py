@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 from producer import steering
 from producer.answers import JobReport, RunReport
 from producer.asking import Asking
-from producer.calls import ASK_S, moment_after, require_lane, told, until
+from producer.calls import ASK_S, moment_after, require_lane, require_number, told, until
 from producer.questions import Questions
 from producer.status import Status, read_status, read_workers
 from producer.waiting import Waiting, patiently
-from shared.defaults import MAX_QUEUED
+from shared.defaults import MAX_QUEUED, MOST_BLOCK_USERS, MOST_PLACES
 from shared.errors import FlowUnknownError, UsageError, WrongLoopError
-from shared.flows import Flows
+from shared.flows import FLOWS_AT_ONCE, Flows
 from shared.heartbeats import Heard, Heartbeats
 from shared.ids import require_id
 from shared.jobs import arq_deserializer, arq_serializer
@@ -147,8 +147,11 @@ class Operations:
             The job, and the id that the model has or will have.
 
         Raises:
+            UsageError: the lists cannot be so long, or the snapshot's id cannot be one.
             QueueFullError: the batch lane takes no more.
         """
+        require_id("snapshot", snapshot)
+        require_number("The list length", list_length, MOST_PLACES)
         model = model_id(snapshot, config)
         generation = generation_id(model, Options(list_length))
         return await self._asking.create_fit(fit_spec(snapshot, config, list_length), generation), model
@@ -168,7 +171,10 @@ class Operations:
 
         Raises:
             NothingFittedError: no model was fitted yet.
+            UsageError: a block cannot have so many users, or no block may be under way.
         """
+        require_number("The block size", block_size, MOST_BLOCK_USERS)
+        require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
         return await self.runs.start(await self.newest(timeout=None), block_size, window)
 
     @told

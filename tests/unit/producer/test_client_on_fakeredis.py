@@ -10,6 +10,7 @@ from producer import operations
 from producer.client import Reckoner
 from shared.errors import NothingFittedError, UsageError
 from shared.jobs import Split
+from shared.model_config import ModelConfig
 from shared.redis.keys import job_key
 from shared.redis.scripts import ask
 from shared.results import Results
@@ -127,3 +128,17 @@ async def test_what_cannot_be_asked_is_told(redis: Redis, reckoner: Reckoner) ->
         with pytest.raises(UsageError, match="from 1 to 3"):
             await reckoner.get("u", n)
     assert await Results(redis, reckoner.keys).current() == "g"
+
+
+async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner: Reckoner) -> None:
+    """Workers would set such a job aside as bytes that somebody planted; nothing is asked for."""
+    await make_known(redis, reckoner.keys, RECORD, TITLES)
+    for length in (0, 1001):
+        with pytest.raises(UsageError, match=r"The list length is .* and has to be from 1 to 1,000"):
+            await reckoner.fit("s", ModelConfig(), length)
+    with pytest.raises(UsageError, match="The snapshot '' is empty"):
+        await reckoner.fit("", ModelConfig(), 20)
+    for block_size, window in ((0, 1), (100_001, 1), (1, 0), (1, 151)):
+        with pytest.raises(UsageError, match="has to be from 1 to 1"):
+            await reckoner.start_run(block_size, window)
+    assert not await ask(redis, "EXISTS", *reckoner.keys.lanes, *reckoner.keys.all_live)
