@@ -53,6 +53,18 @@ end
 return found
 """
 
+# Keeps what is at some keys under other names; and makes all as it was kept, whatever else is there by now.
+KEEP = "for _, key in ipairs(KEYS) do redis.call('COPY', key, 'kept:' .. key) end"
+RESET = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  redis.call('DEL', key)
+end
+for _, key in ipairs(KEYS) do
+  redis.call('DEL', key)
+  redis.call('COPY', 'kept:' .. key, key)
+end
+"""
+
 Command = tuple[Any, ...]
 
 
@@ -86,28 +98,21 @@ class Trial:
         jobs = [text for text in texts if len(text) < 100 and text.partition(":")[0] in JOBS]
         beside = {f"arq:{what}:{job}" for job in jobs for what in ("job", "in-progress", "retry")}
         names = sorted({*keys, *beside, *await self._names()})
-        before = await self._all([(verb, name) for name in names for verb in ("DUMP", "PTTL")])
-        restore: list[Command] = [("DEL", *names)]
-        for at, name_ in enumerate(names):
-            data, life_ms = before[2 * at : 2 * at + 2]
-            if data is not None:
-                restore.append(("RESTORE", name_, max(life_ms, 0), data))
+        await ask(self._redis, "EVAL", KEEP, len(names), *names)
+        reset = ("EVAL", RESET, len(names), *names, f"{self._prefix}:*")
         met = [name for name in names if name in keys or await self._is_met(name)]
         for damage in await self._damages(met):
-            await self._try(name, command, names, [*restore, *damage])
-        await self._all([("DEL", *await self._names(), *names), *restore])
+            await self._try(name, command, names, [reset, *damage])
+        await self._all([reset, ("DEL", *(f"kept:{key}" for key in names))])
 
     async def _try(self, name: str, command: Command, names: list[str], damaged: list[Command]) -> None:
         look = ("EVAL", LOOK, len(names), *names)
-        *_, before, error, after, known = await self._all(
-            [*damaged, look, command, look, ("KEYS", f"{self._prefix}:*")]
-        )
+        *_, before, error, after = await self._all([*damaged, look, command, look])
         self.tried[name] += 1
         if isinstance(error, ResponseError):
             self.stopped[name] += 1
             changed = [it for it, one, other in zip(names, before, after, strict=True) if one != other]
             assert not changed, (name, damaged[-1], str(error), changed)
-        await self._all([("DEL", *known, *names)])
 
     async def _is_met(self, name: str) -> bool:
         """Whether a script may meet a key that it was not given: that of an unfinished flow, of a run, or a lease."""
