@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from redis import Redis
@@ -77,13 +78,14 @@ class Reader:
         return done.stdout
 
     def named(self, line: str) -> str:
-        """The line about a job or a dead letter that there is, in place of the one in the page."""
+        """The line about a job, a dead letter or a place that there is, in place of the one in the page."""
         if line.startswith("reckoner job "):
             asked = json.loads(self.run("reckoner enqueue 42 --fresh --json"))
             return JOB.sub(asked["job"], line)
         if line.startswith("reckoner dead "):
             return LETTER.sub(asyncio.run(self.dead_letter()), line)
-        return line
+        # Nothing is written beside the reader's place, where the next reader would find it.
+        return line.replace("file:///", f"file://{quote(str(self.place))}/")
 
     async def dead_letter(self) -> str:
         """Let a job fail, as the job of a worker that died three times does; returns the id of its dead letter."""
