@@ -10,7 +10,7 @@ from shared.redis.keys import Keys, types_of_jobs
 from shared.redis.scripts import Value, ask, call
 
 KEYS_AT_ONCE = 100
-# Ten times as many as a worker reads of the queue at once.
+# A hundred times as many as a worker claims at once.
 HEAD = 1000
 # Ours are shorter by far.
 LONGEST_ID = 1024
@@ -70,7 +70,7 @@ class Refusals:
         looks at the head of a queue, which is all that a worker can meet for a while.
         """
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
-        for queue in set(self._keys.lanes):
+        for queue in self._keys.lanes:
             for member in await ask(self._redis, "ZRANGE", queue, 0, HEAD - 1):
                 if reason := fault_of_id(member):
                     count += int(await self.member(queue, member, f"a queue member: {reason}"))
