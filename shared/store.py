@@ -300,20 +300,10 @@ class DirectoryStore:
 
     def seal(self, kind: ArtifactKind, artifact_id: str) -> str:
         """See `Store.seal`."""
-        directory = self._place(kind, artifact_id)
-        digest = hashlib.sha256(f"{kind} {artifact_id}".encode())
         try:
-            digest.update((directory / MANIFEST_NAME).read_bytes())
-            with os.scandir(directory) as files:
-                for file in sorted(files, key=lambda file: file.name):
-                    found = file.stat()
-                    # A renewal touches the manifest.
-                    times = () if file.name == MANIFEST_NAME else (found.st_mtime_ns, found.st_ctime_ns)
-                    is_what = (file.name, found.st_dev, found.st_ino, found.st_size, *times)
-                    digest.update(repr(is_what).encode("utf-8", "surrogateescape"))
+            return _seal(kind, artifact_id, self._place(kind, artifact_id))
         except OSError:
             return SET_ASIDE if self.aside(kind, artifact_id).exists() else ""
-        return digest.hexdigest()
 
     def glance(self, kind: ArtifactKind, artifact_id: str) -> object:
         """See `Store.glance`."""
@@ -330,11 +320,15 @@ class DirectoryStore:
         with self._writing(), self.scratch() as scratch:
             if seal == SET_ASIDE or self.seal(kind, artifact_id) != seal or not place.exists():
                 return None
-            with contextlib.suppress(OSError):
-                (place / WHY_NAME).write_text(why.rstrip("."), "utf-8")
             with contextlib.suppress(FileNotFoundError):
                 aside.rename(scratch / artifact_id)
             place.rename(aside)
+            with contextlib.suppress(OSError):
+                if seal and _seal(kind, artifact_id, aside) != seal:
+                    # It was published anew at just that moment.
+                    aside.rename(place)
+                    return None
+                (aside / WHY_NAME).write_text(why.rstrip("."), "utf-8")
         return aside
 
     def damaged(self) -> Iterator[tuple[str, str]]:
@@ -507,6 +501,20 @@ class DirectoryStore:
 
 class _TakenError(StoreError):
     """An object of other contents has the name of one that is to be published."""
+
+
+def _seal(kind: ArtifactKind, artifact_id: str, directory: Path) -> str:
+    """What the files in a directory are, wherever that lies; see `Store.seal`."""
+    digest = hashlib.sha256(f"{kind} {artifact_id}".encode())
+    digest.update((directory / MANIFEST_NAME).read_bytes())
+    with os.scandir(directory) as files:
+        for file in sorted(files, key=lambda file: file.name):
+            found = file.stat()
+            # A renewal touches the manifest.
+            times = () if file.name == MANIFEST_NAME else (found.st_mtime_ns, found.st_ctime_ns)
+            is_what = (file.name, found.st_dev, found.st_ino, found.st_size, *times)
+            digest.update(repr(is_what).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _why(aside: Path) -> str:

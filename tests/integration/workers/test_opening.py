@@ -235,6 +235,21 @@ def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> Non
     assert not list(site.store.damaged())
 
 
+def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker has just built the model again: its files are not those that were damaged."""
+    site.damage()
+    seal = site.store.seal("models", site.model)
+    path = site.directory / "row_items.npy"
+    flip(path, path.stat().st_size - 1, 4)
+    with monkeypatch.context() as before:
+        before.setattr(DirectoryStore, "seal", lambda *_: seal)
+        assert site.store.set_aside("models", site.model, seal, "its bits were flipped.") is None
+    assert not list(site.store.damaged())
+    site.open()
+
+
 def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store may take no writes."""
 
