@@ -261,7 +261,8 @@ class System:
         """Remove all users' lists from the cache."""
         async with self.reckoner() as reckoner:
             names = [self.keys.result(generation, user) for user in await self.lists(generation)]
-            await ask(reckoner.redis, "UNLINK", *names)
+            if names:
+                await ask(reckoner.redis, "UNLINK", *names)
 
     async def idle(self) -> None:
         """Wait until nothing is under way: no job queued, nothing live, nothing of arq's left."""
