@@ -85,7 +85,7 @@ test-postgres: .venv/dev.installed ## the tests with a server from Debian's Post
 	@$(pytest) -m postgres
 
 # The commit with which the current wire formats began: a change of a format moves it.
-formats := HEAD
+formats := d283991
 test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1; the one with which the formats began)
 	$(section) "Beside revision $(or $(REV),$(formats))"
 	@if git cat-file -e "$(or $(REV),$(formats))^{commit}" 2>/dev/null; then \
