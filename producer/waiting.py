@@ -106,6 +106,9 @@ class Waiting:
             self._require_open()
 
         with self._registered(self._hearers, [ended_id], heard):
+            if ended_id in self._subscribed:
+                # Nobody will say that this subscription begins.
+                heard.set()
             yield hear
 
     async def aclose(self) -> None:

@@ -225,6 +225,19 @@ async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Wor
     assert len(looks) <= 3 + (clock() - began)
 
 
+async def test_whoever_follows_as_another_does_is_told_at_once(
+    reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says to the second one that the listening begins: with a second to spare it gave up before its look."""
+    monkeypatch.setattr("producer.waiting.LOOK_S", 2 * PATIENCE_S)
+    job = (await reckoner.enqueue("user")).job
+    assert job is not None
+    async for first in reckoner.follow(job, timeout=PATIENCE_S):
+        async for second in reckoner.follow(job, timeout=PATIENCE_S):
+            assert second == first
+            return
+
+
 async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
     """Its end is told too."""
     run_id, _ = await reckoner.start_run(5, 1)
