@@ -20,6 +20,7 @@ import pytest
 from shared.redis.connections import connect
 from shared.redis.scripts import ask
 from tests.certificates import Authority
+from tests.patience import PATIENCE_S
 from tests.proxies import Relay
 from tests.servers import tcp_server
 from tests.system import ROOT
@@ -86,7 +87,7 @@ async def test_an_example_takes_every_url_of_the_list(tmp_path: Path, name: str)
             environ = {"PATH": "/usr/bin:/bin", "RECKONER_REDIS_URL": case["url"].format(**at), **trusted}
             command = [shutil.which(LANGUAGES[name][0][0]) or "", str(program), "nobody"]
             done = await asyncio.to_thread(
-                subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60, check=False
+                subprocess.run, command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
             )
             expected = None if case["database"] is None else f"1\tdatabase {case['database']}\n"
             assert (done.stdout or None, done.returncode == 0) == (expected, expected is not None), (case, done.stderr)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.sentinels import Watched
 from tests.system import System, synthetic_pairs
 
@@ -28,7 +29,7 @@ async def test_a_run_and_who_waits_outlive_a_failover(tmp_path: Path) -> None:
                 _, flow = await waiting
                 # The replica may lack the last writes: whoever waits is told that the job is not known any more.
                 assert flow is None or flow.state == "done"
-                assert (await reckoner.recommend("üser 001", timeout=60, fresh=True)).source == "cache"
+                assert (await reckoner.recommend("üser 001", timeout=PATIENCE_S, fresh=True)).source == "cache"
             assert (await system.run_ended(run_id)).outcome == "passed"
             assert await system.lists(generation) == system.reference_lists(generation)
             commands = CommandLine(home=system.home, redis_url=watched.url)

@@ -15,6 +15,7 @@ from shared.errors import UsageError
 from shared.redis.scripts import ask
 from shared.wire import Options, Record
 from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
 from tests.world import make_known
 
 Call = Callable[[Reckoner, str], Awaitable[object]]
@@ -84,7 +85,7 @@ async def nothing_was_asked(reckoner: Reckoner) -> bool:
 async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str, text: str, wrong: str) -> None:
     """Also one among others."""
     with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await CALLS[call](reckoner, text)
     assert await nothing_was_asked(reckoner)
 
