@@ -88,7 +88,7 @@ class Verified:
             return None
         return Use(use, descriptor)
 
-    def was_died_with(self, name: str) -> bool:
+    def was_open_at_a_death(self, name: str) -> bool:
         """Whether a process has died that had it open: it may have died of it. That is told once."""
         died = False
         for use in self._host.glob(f"{name}.*.use"):

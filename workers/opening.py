@@ -82,7 +82,7 @@ class Opening:
         return found if found in ("", SET_ASIDE) or self._verified.remembers(found) else NOT_VERIFIED
 
     def _suspect(self, kind: ArtifactKind, artifact_id: str) -> None:
-        if self._verified.was_died_with(f"{kind}.{artifact_id}"):
+        if self._verified.was_open_at_a_death(f"{kind}.{artifact_id}"):
             log.warning("artifact verified anew after a worker that had it open has died", kind=kind, id=artifact_id)
             self.distrust(kind, artifact_id)
 
