@@ -5,6 +5,7 @@ live ones, lead to their records, and a record names a model and a snapshot. A r
 reference, though it lives on for a while. A generation that may hold lists needs its snapshot until they are deleted.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -37,8 +38,11 @@ async def delete_unreferred(runtime: Runtime) -> None:
         if not old:
             return
         await own(runtime.redis, runtime.settings, runtime.store)
-        referred = await referred_to(runtime)
+        read_s, referred = time.time(), await referred_to(runtime)
         for kind, entry in old:
+            if time.time() - read_s > GRACE_S:
+                # This process stood still: what was taken up meanwhile may be as old again.
+                return
             if entry not in referred:
                 await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
                 log.info("deleted an unreferenced artifact", kind=kind, id=entry)

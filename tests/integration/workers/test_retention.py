@@ -14,7 +14,8 @@ from shared.redis.scripts import ask
 from shared.settings import Settings
 from shared.wire import RECORD, UserSpec
 from tests.world import Hand, World, make_world
-from workers.retention import GRACE_S, delete_unreferred
+from workers import retention
+from workers.retention import GRACE_S, delete_unreferred, referred_to
 from workers.settings import connect_worker
 
 
@@ -58,6 +59,23 @@ async def test_what_is_new_is_left_alone(old_world: World, hand: Hand) -> None:
     await hand.adopt(old_world)
     await delete_unreferred(hand.runtime)
     assert models(old_world) == {new, old_world.generations[0].record.model} < before
+
+
+async def test_who_stood_still_for_a_day_deletes_nothing_of_what_it_had_found(
+    old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that a fit has taken up meanwhile is as old again, and a pointer names it."""
+    before, clock = models(old_world), time.time
+
+    async def read_and_stand_still(runtime: Any) -> set[str]:
+        found = await referred_to(runtime)
+        monkeypatch.setattr(time, "time", lambda: clock() + 2 * GRACE_S)
+        return found
+
+    await hand.adopt(old_world)
+    monkeypatch.setattr(retention, "referred_to", read_and_stand_still)
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == before
 
 
 async def test_a_fit_under_way_keeps_what_it_works_on(old_world: World, hand: Hand) -> None:
