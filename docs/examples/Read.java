@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import redis.clients.jedis.RedisClient;
 
 public class Read {
@@ -32,8 +33,9 @@ public class Read {
         }
         String user = given.getRawUserInfo() == null ? "" : given.getRawUserInfo() + "@";
         int port = given.getPort() < 0 ? 6379 : given.getPort();
-        String query = Objects.requireNonNullElse(given.getRawQuery(), "");
-        String path = query.startsWith("db=") ? "/" + query.substring(3) : given.getRawPath();
+        Stream<String> options = Stream.of(Objects.requireNonNullElse(given.getRawQuery(), "").split("&"));
+        String path = options.filter(option -> option.startsWith("db=")).findFirst()
+            .map(option -> "/" + option.substring(3)).orElse(given.getRawPath());
         return given.getScheme() + "://" + user + given.getHost() + ":" + port + path;
     }
 
