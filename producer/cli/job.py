@@ -79,7 +79,8 @@ def _told(report: "JobReport") -> dict[str, Any]:
         case FitSpec():
             told |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
     return told | {
-        "created_ms": flow.created_ms,
+        # Of a flow that could not be read nobody knows when it began.
+        "created_ms": flow.created_ms or None,
         "ended_ms": flow.ended_ms,
         "tasks_planned": flow.tasks,
         "tasks_done": report.tasks_done,
@@ -93,10 +94,12 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
     if "basket" in told:
         facts.append(("basket", counted(len(told["basket"]), "item")))
     asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
-    facts += [(name, str(told[name])) for name in asked if told.get(name) is not None]
-    facts.append(("created", moment(flow.created_ms, exact=True)))
+    facts += [(name, str(told[name])) for name in asked if told.get(name) not in (None, "")]
+    if flow.created_ms:
+        facts.append(("created", moment(flow.created_ms, exact=True)))
     if flow.ended_ms is not None:
-        facts.append(("ended", f"{moment(flow.ended_ms, exact=True)}, after {flow.ended_ms - flow.created_ms:,} ms"))
+        after = f", after {flow.ended_ms - flow.created_ms:,} ms" if flow.created_ms else ""
+        facts.append(("ended", moment(flow.ended_ms, exact=True) + after))
     facts.append(("chunk tasks", f"{report.tasks_done} of {flow.tasks} done"))
     return facts
 

@@ -11,6 +11,8 @@ import pytest
 from arq import ArqRedis
 
 from producer.client import Reckoner
+from shared.flow_state import DamagedFlowError
+from shared.redis.scripts import ask
 from shared.runs import Manifest
 from shared.wire import (
     RESULT,
@@ -251,6 +253,23 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
         "its worker died 3 times",
     )
     assert "its worker died 3 times" in commands.run("job", flow.id).out
+
+
+async def test_a_job_that_cannot_be_read_began_at_no_time(
+    commands: CommandLine, reckoner: Reckoner, generation: str
+) -> None:
+    """It was said to have begun in 1970, and to have taken 1,796,004,402,915 ms."""
+    job = (await reckoner.enqueue("7")).job
+    assert job is not None
+    await ask(reckoner.redis, "HSET", reckoner.keys.flow(job), "spec", b"planted")
+    with pytest.raises(DamagedFlowError) as caught:
+        await reckoner.flows.load(job)
+    await reckoner.flows.fail_damaged(caught.value)
+    shown = commands.run("job", job).out
+    assert "the field spec of its state could not be read" in shown
+    assert "created" not in shown
+    assert " ms" not in shown
+    assert commands.run("job", job, "--json").objects[0]["created_ms"] is None
 
 
 async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
