@@ -9,7 +9,7 @@ from shared.wire import Trace
 
 
 def behind(snapshot: str | None) -> str:
-    """What to say where the data were imported anew after the model was fitted."""
+    """A sentence for a live model that is older than the imported data; its snapshot is `snapshot`."""
     return f"the live model is of another one, {snapshot}: `reckoner fit` and `reckoner batch` bring the new data."
 
 

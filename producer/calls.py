@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from arq import ArqRedis
 
-# How long a call may take that asks Redis and waits for no worker, in seconds.
+# The default timeout of a call that only asks Redis, in seconds.
 ASK_S = 10.0
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ class OverRedis(Protocol):
         """Whether it does so no more."""
 
     def require_own_loop(self) -> None:
-        """Make sure that it is called in the event loop in which it was called first."""
+        """Make sure that all calls come from one event loop."""
 
 
 Caller = TypeVar("Caller", bound=OverRedis)
@@ -46,10 +46,10 @@ Caller = TypeVar("Caller", bound=OverRedis)
 def told(
     call: "Callable[Concatenate[Caller, P], Awaitable[T]]",
 ) -> "Callable[Concatenate[Caller, P], Coroutine[Any, Any, T]]":
-    """Let what Redis raises in a call become a RedisUnavailableError, whose sentence says what is the matter.
+    """Turn the Redis errors of a call into a RedisUnavailableError with a sentence.
 
-    A call that has a `timeout` takes no longer: making a connection and waiting for one are part of it. One that calls
-    another passes None on, or the other's usual one would go before its own.
+    A call ends within its `timeout`, connecting included. A call that makes another one passes `timeout=None` on, so
+    that the default of the other one does not apply.
     """
     named = signature(call).parameters.get("timeout")
     usual = named.default if named else None

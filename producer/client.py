@@ -23,17 +23,17 @@ class Reckoner(Operations):
     more of them ask at the same time.) On entry it raises RedisUnavailableError when Redis does not answer. Whoever is
     waiting when it is left gets a ClientClosedError.
 
-    What a call waits for takes the click lane, and goes before all that is on the batch lane, where `enqueue` and its
-    like put their jobs; a call that waits for a job which is there raises it. A lane that holds `max_queued` jobs takes
-    no more, and whoever asks for one gets a QueueFullError; None is for no such limit.
+    A call that waits puts its job on the click lane, which goes before the batch lane; `enqueue` and its like use the
+    batch lane. A call that waits for a job on the batch lane moves the job to the click lane. A lane that holds
+    `max_queued` jobs refuses more with a QueueFullError; None is no limit.
 
-    Every call raises RedisUnavailableError when Redis goes away while it asks, and bears with that for a minute while
-    it waits. Every call has a `timeout` in seconds: it raises WaitTimeoutError when that is over, whatever Redis or the
-    network does, and what it asked for goes on. What asks Redis alone has one of ten seconds; what waits for workers or
-    for jobs has none unless it is given one, and None is for none.
+    A call raises RedisUnavailableError when Redis goes away while it asks; a call that waits bears with that for a
+    minute. Every call takes a `timeout` in seconds and raises WaitTimeoutError when that is over, whatever Redis or the
+    network does; its job goes on. A call that only asks Redis has ten seconds by default. A call that waits for workers
+    or for jobs has no limit by default. A timeout of None is no limit.
 
-    Without entering it, as by `contextlib.aclosing(Reckoner(url))`, it asks for no Redis before the first call does. In
-    another event loop than that of the first call it raises WrongLoopError.
+    Without being entered, as by `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from
+    another event loop than that of the first call raises WrongLoopError.
     """
 
     async def enqueue(
@@ -54,7 +54,7 @@ class Reckoner(Operations):
     ) -> list[Enqueued]:
         """Ask for lists for `users`: for those who have none in the cache, or for all when `fresh`.
 
-        It has no usual timeout: how long it takes depends on how many they are.
+        There is no default timeout: the time grows with the number of users.
 
         Raises:
             NothingFittedError: there is no generation yet.
@@ -113,9 +113,11 @@ class Reckoner(Operations):
     async def computed(
         self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
     ) -> tuple[list[Answer], dict[str, Flow | None]]:
-        """The lists of `recommend_many`, without those of the users whose job came to no good end, and these with that.
+        """The lists of `recommend_many`, where jobs may fail; of the generation of `record`, or of the current one.
 
-        Where Redis lost the job that is None. It reads the generation of `record`, or the current one.
+        Returns:
+            The lists of the users whose jobs ended well; and each other user with the flow of the job, None where Redis
+            lost the job.
         """
         require_ids("user", users)
         if record is None or n is None:

@@ -28,8 +28,7 @@ LAST_LINES = 3
 # As a worker names itself.
 WORKER = re.compile(r".*-(\d+)-[0-9a-f]+")
 
-# Is told again and again what is being done, the unit that it is counted in, how much of it is done, and of how much,
-# None where nobody knows.
+# Called repeatedly with the current step, its unit, how much is done, and the total, None where that is not known.
 Show = Callable[[str, str, int, int | None], object]
 
 
@@ -165,7 +164,7 @@ class LocalSystem:
         """
         async with Reckoner(self.url, prefix=prefix) as reckoner:
             await self.guard(self._ready(reckoner, show))
-        # Whoever tells more finds that nobody listens.
+        # Later news has no listener.
         self._listener.close()
 
     async def _ready(self, reckoner: Reckoner, show: Show) -> None:
@@ -177,10 +176,10 @@ class LocalSystem:
             try:
                 heard = await reckoner.workers(self._since_ms)
             except RedisUnavailableError:
-                # It runs, and a busy machine may have kept it from answering.
+                # The server runs; a busy machine may keep it from answering.
                 heard = []
             starting.heard_of(heard)
-            # One that was ready had a job that killed it, and is started again.
+            # The supervisor starts a worker again that was ready before.
             for worker in starting.ended.keys() - starting.ready:
                 end = _end(starting.ended[worker])
                 raise WorkersUnavailableError(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.results import Results
     from shared.wire import Record
 
-# What there is more of is estimated from so many, drawn by chance: nothing that is read grows with keys or jobs.
+# More keys or flows than these are estimated from a random sample of this size, so that the cost does not grow.
 FEW = 300
 # What the score of a claimed job is beyond its place.
 CLAIMED = 100_000_000_000_000
@@ -101,7 +101,7 @@ class Status:
 
 
 async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
-    """Look at everything, in a time that does not grow with what there is."""
+    """Read the whole status; the time does not grow with keys or jobs."""
     server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
     flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
     pointed = {key: await results.follow(key) for key in keys.pointers}
@@ -197,7 +197,7 @@ class Counts:
 
 
 def _counts(kinds: Iterable[str | None], drawn: int, total: int) -> Counts:
-    """What the kinds of those that were drawn, None for what is none of ours, say of all `total`."""
+    """Scale the kinds in a sample of `drawn` up to `total`; a kind of None is not ours."""
     found = Counter(kind for kind in kinds if kind is not None)
     is_estimate = total > drawn
     share = total / max(drawn, 1) if is_estimate else 1.0

@@ -107,7 +107,7 @@ class Waiting:
 
         with self._registered(self._hearers, [ended_id], heard):
             if ended_id in self._subscribed:
-                # Nobody will say that this subscription begins.
+                # The subscription is there already, so no message announces it.
                 heard.set()
             yield hear
 

@@ -54,7 +54,9 @@ def batch(
             run_id, is_new = await reckoner.start_run(block or settings.block_size, in_flight)
             imported, fitted = imported_last(settings.store_location), (await reckoner.newest()).snapshot
             if imported not in (None, fitted):
-                say(f"This model is of snapshot {fitted}, and {imported} is current: `reckoner fit` builds its model.")
+                say(
+                    f"The newest model is of snapshot {fitted}; {imported} is current: `reckoner fit` builds its model."
+                )
             if not is_new:
                 say(f"Run {run_id} of this generation is under way already; this joins it.")
             if no_wait:

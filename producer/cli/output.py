@@ -115,7 +115,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 class Lines:
-    """How far something is, said by lines: when it has gone on for a moment, and then now and again."""
+    """Progress as lines: the first after a moment, the others now and then."""
 
     def __init__(self) -> None:
         self._what = ""
@@ -146,7 +146,7 @@ class Bar:
             self._progress.update(self._task, completed=done, total=total)
 
     def show(self, what: str, unit: str, done: int, total: int | None) -> None:
-        """Show how far something else is, with which this begins; where there is no bar, by lines now and then."""
+        """Show the progress of another step; without a terminal by lines now and then."""
         if self._progress is None or self._task is None:
             self._lines.show(what, unit, done, total)
         else:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def take() -> None:
-    """Make the store that of this prefix and this Redis, whoever has had it.
+    """Take the store over for this prefix and this Redis, whoever had it.
 
     A store belongs to one prefix of one Redis, and workers of others refuse
     to start on it. Take it over when that Redis is gone or was emptied.

@@ -12,7 +12,7 @@ from producer.cli.edge import identifier, readable
 from shared.ids import MAX_ID_BYTES, require_id
 
 MARK = b"\xef\xbb\xbf"
-# An id with a mark of the byte order before it, the end of the line behind it, and a byte that is too many.
+# A byte order mark, the longest id, the end of the line, and one byte more.
 LONGEST_LINE = len(MARK) + MAX_ID_BYTES + len(b"\r\n") + 1
 
 Users: TypeAlias = Annotated[
@@ -97,7 +97,7 @@ def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
     """The lines that are not empty, each of which is a user's id."""
     from shared.errors import SourceError
 
-    # Of a line without an end no more is read than shows that it is too long.
+    # A line that is too long is read only as far as shows that.
     for number, line in enumerate(iter(partial(lines.readline, LONGEST_LINE), b""), 1):
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:

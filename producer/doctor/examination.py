@@ -46,7 +46,7 @@ class Examination:
         try:
             await check(pool)
         except ReckonerError as error:
-            # No worker starts that is told so.
+            # Workers refuse to start with the same error.
             await pool.aclose()
             yield judge("redis", error)
             return
@@ -77,7 +77,7 @@ class Examination:
         yield self._artifacts(storage, tell)
 
     def _owner(self) -> str:
-        """The store is that of this prefix and this Redis, or nobody's."""
+        """The store belongs to this prefix and this Redis, or to nobody yet."""
         settings = self._settings
         store = open_store(settings.store_location)
         if not require_prefix(settings, store):

@@ -26,14 +26,14 @@ MOST_SKEW_S = 5.0
 MOST_MEMORY = 0.9
 PROBE_LIFE_MS = 10_000
 HEAR_WITHIN_S = 2.0
-# What workers and clients ask outside scripts.
+# The commands that workers and clients send outside scripts.
 ASKED = (
     "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
     "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "SET", "TIME", "TTL", "UNLINK", "XDEL", "XLEN", "XRANGE",
     "ZADD", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCAN",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
-# Which of some commands this user may not give on a key; a server that cannot tell is taken to let it.
+# The commands in ARGV that this user may not run on a key; none where the server cannot tell.
 FORBIDDEN = """
 local forbidden = {}
 for _, command in ipairs(redis.acl_check_cmd and ARGV or {}) do
@@ -154,7 +154,7 @@ async def writing(site: Site) -> str:
             if await ask(site.redis, "EVAL", READ_BACK, 1, name) != probe.encode():
                 raise WrongError(f"What was written to {name} was not read back: does something else delete keys?")
             await ask(site.redis, "DEL", name)
-        # PUBLISH is about a channel, and the next check's.
+        # PUBLISH needs a channel; the next check tries it.
         commands = sorted({*ASKED, *commands_of_scripts()} - {"PUBLISH"})
         forbidden = await ask(site.redis, "EVAL", FORBIDDEN, 1, names[0], *commands)
     except RedisError as error:

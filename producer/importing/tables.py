@@ -21,7 +21,7 @@ from shared.errors import SourceError
 
 BATCH_ROWS = 131_072
 BLOCK_BYTES = 8 << 20
-# What names the columns is read into memory whole, be it of a file or of a zip of a thousandth of its size.
+# Headers and footers are read into memory whole; in a zip they may be a thousand times larger than the file.
 MOST_HEADER_BYTES = 1 << 20
 MOST_FOOTER_BYTES = 64 << 20
 MOST_COLUMNS = 10_000
@@ -136,7 +136,7 @@ class ParquetTable:
             self.n_rows: int | None = file.metadata.num_rows
 
     def _require_footer(self) -> None:
-        """See to it that what the file says of its columns is not too long; the last eight bytes tell how long it is.
+        """Make sure that the Parquet footer is not too long; the last eight bytes of the file tell its length.
 
         Raises:
             SourceError: it is.
@@ -146,7 +146,7 @@ class ParquetTable:
             size = int.from_bytes(file.read(4), "little")
             size = min(size, file.seek(0, io.SEEK_END))
         if size > MOST_FOOTER_BYTES:
-            raise SourceError(f"What {self.name} says of its columns has over {MOST_FOOTER_BYTES:,} bytes.")
+            raise SourceError(f"The Parquet footer of {self.name} has over {MOST_FOOTER_BYTES:,} bytes.")
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
         """See `Table.batches`."""

@@ -351,7 +351,7 @@ async def test_data_that_the_live_model_does_not_have_are_told(settings: Setting
     assert commands.run("status", "--json").objects[0]["imported_snapshot"] == later
     said = commands.run("batch", "--no-wait").err
     assert said.startswith(
-        f"This model is of snapshot {live}, and {later} is current: `reckoner fit` builds its model."
+        f"The newest model is of snapshot {live}; {later} is current: `reckoner fit` builds its model."
     )
 
 

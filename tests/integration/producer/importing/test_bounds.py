@@ -85,14 +85,14 @@ def test_ten_thousand_columns_are_read_and_one_more_is_not(tmp_path: Path) -> No
 
 
 def test_a_parquet_file_with_a_long_footer_is_not_opened(tmp_path: Path) -> None:
-    """Its last bytes say how much it says of its columns."""
+    """Its last bytes tell the length of the footer."""
     path = tmp_path / "long.parquet"
     with path.open("wb") as file:
         file.write(b"PAR1")
         file.truncate(100 << 20)
         file.seek(0, 2)
         file.write((99 << 20).to_bytes(4, "little") + b"PAR1")
-    assert refusal(path, tmp_path) == "What long.parquet says of its columns has over 67,108,864 bytes."
+    assert refusal(path, tmp_path) == "The Parquet footer of long.parquet has over 67,108,864 bytes."
 
 
 def test_a_header_of_a_megabyte_is_read(tmp_path: Path) -> None:
