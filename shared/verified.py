@@ -5,6 +5,7 @@ has verified, or this one before its memory was cleared, says nothing of the byt
 """
 
 import fcntl
+import math
 import os
 import secrets
 import socket
@@ -27,11 +28,22 @@ class Verified:
 
     def __init__(self, directory: Path) -> None:
         self._host = directory / _host_id()
-        self._own = set[str]()
+        self._own = dict[str, float]()
 
     def remembers(self, seal: str) -> bool:
         """Whether the artifact whose files have this seal was verified; never where no files were seen."""
         return bool(seal) and (seal in self._own or (self._host / seal).exists())
+
+    def age_s(self, seal: str) -> float:
+        """How long ago it was verified, in seconds by the clock of the files; infinite where it was not."""
+        if seal in self._own:
+            return time.monotonic() - self._own[seal]
+        try:
+            now = self._host / "now"
+            now.touch()
+            return now.stat().st_mtime - (self._host / seal).stat().st_mtime
+        except OSError:
+            return math.inf
 
     def note(self, seal: str) -> None:
         """Put down that it was."""
@@ -43,13 +55,13 @@ class Verified:
             # By the clock of the files: that of a process may be wrong.
             now_s = (self._host / seal).stat().st_mtime
         except OSError:
-            self._own.add(seal)
+            self._own[seal] = time.monotonic()
             return
         self._sweep(now_s)
 
     def forget(self, seal: str) -> None:
         """Take that back: every process of the host verifies it anew before it goes on."""
-        self._own.discard(seal)
+        self._own.pop(seal, None)
         with suppress(OSError):
             (self._host / seal).unlink()
 

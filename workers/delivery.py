@@ -1,6 +1,7 @@
 """What happens around every task: whether it is still wanted, its tries, its turn, its deadline, and its failure."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -9,7 +10,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from shared.errors import ReckonerError, StoreError, is_environment_trouble
+from shared.errors import (
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ReckonerError,
+    StoreError,
+    is_environment_trouble,
+)
 from shared.flow_state import DamagedFlowError, Flow
 from shared.jobs import Chunk, FlowTask, Reduce, Split
 from shared.redis.connections import is_server_trouble
@@ -52,6 +59,8 @@ class Delivery:
         """Which try this is, from 1."""
         self.deaths: int = ctx["job_deaths"]
         """How many of the tries before had no end."""
+        self.of_run = ""
+        """The run that its job belongs to; empty where it belongs to none."""
         self.lease: Lease = ctx["lease"]
         """The engine's hold on the job."""
 
@@ -107,9 +116,13 @@ class Delivery:
         if isinstance(error, StoreError) and not await self.runtime.store_watch.look():
             # Other workers may see it. This one claims nothing until it does.
             raise NotNowError from error
-        if not is_environment_trouble(error):
+        # What a run misses may be on its way: a damaged model is built again, and hosts see a new one a moment later.
+        on_its_way = self.of_run and isinstance(error, ArtifactMissingError | ArtifactDamagedError)
+        if not is_environment_trouble(error) and not on_its_way:
             return
-        lasts_s = await self.runtime.trouble_lasts_s(self.job_id)
+        # The blocks of a run have one patience together, or each of thousands would have its own.
+        told = (self.of_run, 2 * LONGEST_PAUSE_S) if self.of_run else (self.job_id, math.inf)
+        lasts_s = await self.runtime.trouble_lasts_s(*told)
         if lasts_s < self.runtime.settings.trouble_s:
             pause_ms = int(min(max(FIRST_PAUSE_S, lasts_s / 2), LONGEST_PAUSE_S) * random.uniform(500, 1500))
             log.warning("a job waits for its environment", job=self.job_id, reason=_reason(error), again_in_ms=pause_ms)
@@ -164,6 +177,7 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
         return await flows.fail_damaged(damage, lease)
     if flow is None or not await _wanted(delivery, flow, task):
         return None
+    delivery.of_run = flow.run
     if delivery.spent:
         reason: str | None = SPENT
     else:

@@ -56,9 +56,15 @@ class Opening:
                 return opened, Watch(verified, seal, partial(self._store.glance, kind, artifact_id))
         raise StoreError(f"Artifact {artifact_id} changes while it is opened.")
 
-    def distrust(self, kind: ArtifactKind, artifact_id: str) -> None:
-        """Have every process of this host verify an artifact anew before it goes on with it."""
-        self._verified.forget(self._store.seal(kind, artifact_id))
+    def distrust(self, kind: ArtifactKind, artifact_id: str, since_s: float = 0.0) -> bool:
+        """Have every process of this host verify an artifact anew before it goes on with it; False when one of them has
+        done so within the last `since_s` seconds.
+        """
+        seal = self._store.seal(kind, artifact_id)
+        if self._verified.age_s(seal) < since_s:
+            return False
+        self._verified.forget(seal)
+        return True
 
     def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> None:
         """Set a damaged artifact aside whose files had this seal, and tell of it."""

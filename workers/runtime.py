@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ from shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFit
 from shared.flows import Flows
 from shared.model_config import ModelConfig
 from shared.models import Model, open_model
-from shared.redis.keys import Keys
+from shared.redis.keys import Keys, tries_key
 from shared.redis.scripts import ask
 from shared.results import Results
 from shared.runs import Runs
@@ -42,7 +41,8 @@ log = structlog.get_logger()
 
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
-MOST_SUSPECTS = 1000
+# As long as a count of deaths lives, which each death renews.
+TRIES_LIFE_S = 88_400
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
@@ -76,8 +76,6 @@ class Runtime:
     _snapshots: Shelf[Snapshot] = field(default_factory=Shelf)
     _records: Shelf[Record] = field(default_factory=Shelf)
     _making: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
-    # The starts without an end for which artifacts were verified anew.
-    _suspects: OrderedDict[tuple[str, int], None] = field(default_factory=OrderedDict)
 
     async def model(self, model_id: str) -> Model:
         """A model that this host has verified, opened once and again after it was built again.
@@ -115,16 +113,15 @@ class Runtime:
                 raise NotNowError
 
     async def distrust(self, job_id: str, deaths: int, spec: Spec) -> None:
-        """Have a job's artifacts verified anew, once for each of its starts without an end: one may be deadly."""
-        if not deaths or (job_id, deaths) in self._suspects:
+        """Have a job's artifacts verified since its last start without an end, once by each host: one may be deadly."""
+        if not deaths:
             return
+        left_ms = int(await ask(self.redis, "PTTL", tries_key(job_id)))
+        since_s = TRIES_LIFE_S - left_ms / 1000 if left_ms > 0 else 0.0
         for kind, artifact_id in await self._read_by(spec):
-            log.warning("artifact verified anew for a job that may have killed", kind=kind, id=artifact_id, job=job_id)
-            await self.in_thread(partial(self.opening.distrust, kind, artifact_id))
-            (self._models if kind == "models" else self._snapshots).look_again(artifact_id)
-        self._suspects[job_id, deaths] = None
-        if len(self._suspects) > MOST_SUSPECTS:
-            self._suspects.popitem(last=False)
+            if await self.in_thread(partial(self.opening.distrust, kind, artifact_id, since_s)):
+                log.warning("artifact verified anew after a death", kind=kind, id=artifact_id, job=job_id)
+                (self._models if kind == "models" else self._snapshots).look_again(artifact_id)
 
     async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
         if isinstance(spec, FitSpec):
@@ -168,12 +165,18 @@ class Runtime:
             raise NothingFittedError(f"The record of generation {generation} is gone; fit a model again.")
         return self._records.put(generation, record)
 
-    async def trouble_lasts_s(self, job_id: str) -> float:
-        """For how long the environment has kept a job from being done, in seconds: since this was asked first."""
-        now_ms, key = await self.now_ms(), self.keys.trouble(job_id)
-        await ask(self.redis, "SET", key, now_ms, "NX", "PX", int(2000 * self.settings.trouble_s) + 60_000)
-        since = await ask(self.redis, "GET", key)
-        return max(0, now_ms - int(since)) / 1000 if since and since.isdigit() else 0.0
+    async def trouble_lasts_s(self, name: str, gap_s: float = math.inf) -> float:
+        """For how long the environment has failed a job or a run, in seconds: since this was asked first.
+
+        When it was not asked for `gap_s`, it has done well meanwhile.
+        """
+        now_ms, key = await self.now_ms(), self.keys.trouble(name)
+        since, _, last = (await ask(self.redis, "GET", key) or b"").partition(b":")
+        if not since.isdigit() or not last.isdigit() or now_ms - int(last) > gap_s * 1000:
+            since = b"%d" % now_ms
+        life_ms = int(2000 * self.settings.trouble_s) + 60_000
+        await ask(self.redis, "SET", key, f"{int(since)}:{now_ms}", "PX", life_ms)
+        return max(0, now_ms - int(since)) / 1000
 
     async def now_ms(self) -> int:
         """The server's clock, in milliseconds since the epoch."""

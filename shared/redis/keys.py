@@ -34,7 +34,7 @@
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
-| `p:trouble:JOB` | string, since when the environment fails a job, ms | a worker | `RECKONER_TROUBLE_S` twice |
+| `p:trouble:ID` | string, since when the environment fails a job or run, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
@@ -162,9 +162,9 @@ class Keys:
         """What a worker is told."""
         return self._name("worker", worker, "mail")
 
-    def trouble(self, job_id: str) -> str:
-        """Since when the environment keeps a job from being done."""
-        return self._name("trouble", job_id)
+    def trouble(self, name: str) -> str:
+        """Since when the environment keeps a job or a run from being done, and when it did so last."""
+        return self._name("trouble", name.replace(":", "-"))
 
     def probe(self, look: str) -> str:
         """What is written to see whether it can be."""

@@ -40,6 +40,7 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
             return await runtime.runs.fail_damaged(damage, delivery.lease)
         if run is None or run.state != "finish" or run.round != round_:
             return None
+        delivery.of_run = run_id
         tally, reason = Tally(), SPENT
         if not delivery.spent:
             reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally, delivery.lease)) or ""

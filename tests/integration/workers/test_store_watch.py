@@ -162,7 +162,8 @@ async def test_trouble_of_the_environment_is_no_try_and_is_bounded_by_time(
 
 async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:
     key = hand.runtime.keys.trouble(Split(flow.id).job_id)
-    await ask(hand.redis, "SET", key, int(await hand.runtime.now_ms() - ago_s * 1000), "EX", 60)
+    since = int(await hand.runtime.now_ms() - ago_s * 1000)
+    await ask(hand.redis, "SET", key, f"{since}:{since}", "EX", 60)
 
 
 @pytest.mark.parametrize("error", [ArtifactMissingError("No such model."), ArtifactDamagedError("Damaged.")])
@@ -172,6 +173,24 @@ async def test_what_the_store_has_not_is_the_datas_fault_and_fails_at_once(
     """The store is there, and an artifact is not: no pause would change that."""
     await deliver(hand, flow, error)
     assert (await load(hand, flow.id)).state == "failed"
+
+
+async def test_what_a_run_misses_may_be_on_its_way(hand: Hand, world: World) -> None:
+    """A block waits for a model that is built again; its run has one patience, and one anew after a calm."""
+    run, _ = await hand.runtime.runs.start((await hand.adopt(world)).record, 1, 3)
+    blocks = [await load(hand, job.partition(":")[2]) for job in await hand.queued()]
+    damage, key = ArtifactDamagedError("Damaged."), hand.runtime.keys.trouble(run)
+    for block in blocks:
+        with pytest.raises(NotNowError):
+            await deliver(hand, block, damage)
+    now_ms = await hand.runtime.now_ms()
+    await ask(hand.redis, "SET", key, f"{now_ms - 400_000}:{now_ms - 100_000}", "EX", 60)
+    with pytest.raises(NotNowError):
+        await deliver(hand, blocks[0], damage)
+    await ask(hand.redis, "SET", key, f"{now_ms - 400_000}:{now_ms - 1_000}", "EX", 60)
+    for block in blocks[:2]:
+        await deliver(hand, block, damage)
+        assert (await load(hand, block.id)).reason == "Damaged"
 
 
 async def test_a_clean_up_that_fails_undoes_nothing(hand: Hand, world: World, tmp_path: Path) -> None:
