@@ -69,8 +69,9 @@ def is_environment_trouble(error: BaseException) -> bool:
     """Whether the store, the disk or the memory has failed, which is no fault of what was asked for and may pass."""
     if isinstance(error, StoreError):
         return not isinstance(error, ArtifactMissingError | ArtifactDamagedError)
-    # asyncio's time-out is Python's own, which is an OSError.
-    return isinstance(error, OSError | MemoryError) and not isinstance(error, TimeoutError)
+    # asyncio's time-out is an OSError too, one without a number.
+    times_out = isinstance(error, TimeoutError) and error.errno is None
+    return isinstance(error, OSError | MemoryError) and not times_out
 
 
 class ArtifactMissingError(StoreError):

@@ -95,6 +95,8 @@ class Delivery:
                     # This process stood still: the time was not the job's, and another worker may have it by now.
                     raise LeaseLostError from error
                 return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
+            if isinstance(error, TimeoutError):
+                await self._bear_with_environment(error)
             if isinstance(error, asyncio.CancelledError) or self._comes_again:
                 raise
             return self._failed(error)

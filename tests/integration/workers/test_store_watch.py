@@ -1,6 +1,7 @@
 """The store's trouble is nobody's fault: a worker that does not see it claims nothing, and jobs wait or come again."""
 
 import asyncio
+import errno
 import threading
 from dataclasses import replace
 from functools import partial
@@ -138,7 +139,10 @@ async def test_what_fails_while_the_store_is_away_waits_for_it(
     assert (await load(hand, flow.id)).state == "split"
 
 
-@pytest.mark.parametrize("error", [StoreError("It cannot be written."), OSError("no space"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [StoreError("It cannot be written."), OSError("no space"), TimeoutError(errno.ETIMEDOUT, "late"), MemoryError()],
+)
 async def test_trouble_of_the_environment_is_no_try_and_is_bounded_by_time(
     hand: Hand, flow: Flow, error: Exception
 ) -> None:
