@@ -386,7 +386,7 @@ def test_who_looks_waits_longer_for_a_server_that_gets_on(starting: Path) -> Non
         known = json.loads(address.read_text()) | {"pid": busy.pid}
         address.write_text(json.dumps(known))
         ready.write_text(json.dumps(known | {"state": "ready"}))
-        timer = threading.Timer(3 * SHORT_STILL_S, ready.replace, [address])
+        timer = threading.Timer(1.5 * SHORT_STILL_S, ready.replace, [address])
         timer.start()
         assert find_embedded(starting, still_s=SHORT_STILL_S) == "unix:///somewhere/valkey.sock"
         timer.join()
