@@ -160,17 +160,20 @@ def perform(
             await redis.aclose()
         return scene
 
-    async def plant(scene: Scene, planting: Callable[[Scene, Any], Awaitable[object]]) -> None:
-        async with connect(redis_url) as redis:
-            await planting(scene, redis)
-
     def perform(planting: Callable[[Scene, Any], Awaitable[object]]) -> None:
-        scene = asyncio.run(make())
-        for command in COMMANDS:
-            asyncio.run(plant(scene, planting))
-            ended = call_here(*({"FLOW": scene.flow, "RUN": scene.run}.get(part, part) for part in command))
-            assert ended.is_defined, (command, ended)
-            assert len(ended.err.strip().splitlines()) <= 3, (command, ended)
+        # One loop and one connection for all that is planted, since the commands have their own each.
+        with asyncio.Runner() as runner:
+            scene, redis = runner.run(make()), connect(redis_url)
+
+            async def plant() -> None:
+                await planting(scene, redis)
+
+            for command in COMMANDS:
+                runner.run(plant())
+                ended = call_here(*({"FLOW": scene.flow, "RUN": scene.run}.get(part, part) for part in command))
+                assert ended.is_defined, (command, ended)
+                assert len(ended.err.strip().splitlines()) <= 3, (command, ended)
+            runner.run(redis.aclose())
 
     yield perform
     asyncio.run(_forget(redis_url, prefix))
