@@ -6,7 +6,7 @@ import pytest
 from arq import ArqRedis
 
 from producer.client import Reckoner
-from shared.errors import UsageError, WaitTimeoutError
+from shared.errors import WaitTimeoutError
 from shared.wire import RESULT, Options, Record, Result, ScoredItem
 from tests.world import make_known
 
@@ -62,10 +62,3 @@ async def test_who_has_no_list_is_waited_for(reckoner: Reckoner) -> None:
     with pytest.raises(WaitTimeoutError):
         await reckoner.recommend_many(["Ada", "Grace"], timeout=0.1)
     assert (await reckoner.status()).queued == 1
-
-
-@pytest.mark.parametrize("ask", ["get_many", "recommend_many", "enqueue_many"])
-async def test_half_of_a_character_is_no_user(reckoner: Reckoner, ask: str) -> None:
-    """It cannot be written to Redis, and the sentence shows which user it was."""
-    with pytest.raises(UsageError, match=r"^The user 'a\\udc80' has half of a surrogate pair"):
-        await getattr(reckoner, ask)(["Ada", "a\udc80"])
