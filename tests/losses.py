@@ -1,5 +1,6 @@
 """What is in Redis comes to harm: it is lost, or there twice."""
 
+import re
 from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
@@ -13,6 +14,7 @@ from tests.chaos import Chaos
 T = TypeVar("T")
 
 AT_ONCE = 5
+OURS = re.compile(rb"(split|chunk|reduce|finish|flow|run):[0-9a-f]{16}(:\d+)*\Z")
 
 
 def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
@@ -23,7 +25,13 @@ def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
 async def queued(chaos: Chaos) -> list[tuple[str, str]]:
     """The jobs that are members of a queue, those that run among them, each behind its queue."""
     members = await chaos.ask_all([("ZRANGE", queue, 0, -1) for queue in chaos.queues])
-    return [(queue, job.decode()) for queue, jobs in zip(chaos.queues, members, strict=True) for job in jobs]
+    return [
+        (queue, job.decode())
+        for queue, jobs in zip(chaos.queues, members, strict=True)
+        for job in jobs
+        # Others were planted.
+        if OURS.match(job)
+    ]
 
 
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
@@ -46,7 +54,7 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
     """Forget who runs some jobs, or until when: the tokens of their claims, or their leases."""
     leases = list(map(leases_key, chaos.queues))
     members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
-    jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held]
+    jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held if OURS.match(job)]
     chosen = some(rng, jobs)
     chaos.robbed.update(job for _, job in chosen)
     removed = await chaos.ask_all([
@@ -58,7 +66,7 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
 async def live(chaos: Chaos) -> list[tuple[str, str]]:
     """The unfinished flows and runs, each behind what it is."""
     pages = await chaos.ask_all([("ZRANGE", key, 0, -1) for key in chaos.keys.all_live])
-    members = [member.decode().partition(":") for page in pages for member in page]
+    members = [member.decode().partition(":") for page in pages for member in page if OURS.match(member)]
     return [(kind, name) for kind, _, name in members]
 
 
