@@ -167,8 +167,9 @@ async def _check_runs(chaos: Chaos) -> Counter[str]:
 
 async def _named(chaos: Chaos) -> set[str]:
     """The generations that pointers name: the lists of others go."""
-    values = await chaos.ask_all([("GET", pointer) for pointer in chaos.keys.pointers])
-    return {value.decode() for value in values if value}
+    # For MGET a pointer of another type is none.
+    values = await chaos.ask("MGET", *chaos.keys.pointers)
+    return {value.decode(errors="replace") for value in values if value}
 
 
 async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int:
