@@ -32,6 +32,8 @@ async def damage_pointer(chaos: Chaos, rng: Random) -> str:
     if not generation:
         return ""
     chaos.planted = chaos.unfitted = True
-    await damage(chaos.redis, chaos.keys, pointer, generation.decode())
+    await damage(chaos.redis, chaos.keys, pointer, generation.decode(errors="replace"))
+    seconds, _ = await chaos.ask("TIME")
+    chaos.damaged_ms = (int(seconds) + 1) * 1000
     await chaos.load.fit(config)
     return f"{damage.__name__} at {pointer.partition(':')[2]}, and a fit"
