@@ -227,6 +227,9 @@ def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: b
         reason, _, where = str(error).rpartition(" - at `$.")
         # Of a value that is none of a few msgspec tells which it is.
         reason = reason.partition(" '")[0]
+        if "matching regex" in reason:
+            # The prefix alone has one.
+            reason = "it has to be 1 to 64 letters, digits, dots, dashes and underscores"
         raise SettingsError(f"{name_of(where.rstrip('`'))} cannot be used: {reason}.") from None
     try:
         parse_nightly(settings.nightly)

@@ -53,6 +53,8 @@ class Healing:
         A fit of another one would make that the newest.
         """
         runtime = self._runtime
+        if runtime.store_watch.trouble:
+            return
         if not await runtime.in_thread(lambda: any(True for _ in runtime.store.damaged())):
             self._asked.clear()
             return

@@ -61,7 +61,8 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
         match await runtime.runs.flip(run, lease):
             case "flipped":
                 outcome = "passed"
-                log.info("a generation went live", run=run.id, now=run.generation, before=run.since or None)
+                if run.since != run.generation:
+                    log.info("a generation went live", run=run.id, now=run.generation, before=run.since or None)
             case "lost":
                 outcome = "failed"
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")

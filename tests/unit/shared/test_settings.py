@@ -249,3 +249,9 @@ def test_bytes_that_are_no_text_are_refused_by_name(field: str) -> None:
 def test_a_path_may_be_any_bytes() -> None:
     """As file systems have it."""
     assert load_settings({"RECKONER_HOME": "/a \udcff"}).home_path.name == "a \udcff"
+
+
+def test_a_prefix_that_cannot_be_one_says_what_it_has_to_be() -> None:
+    """In words: not that it matches no pattern."""
+    with pytest.raises(SettingsError, match=r"RECKONER_PREFIX cannot be used: it has to be 1 to 64 letters, digits"):
+        load_settings({"RECKONER_PREFIX": "a:b*"})
