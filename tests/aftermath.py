@@ -90,6 +90,9 @@ async def check(chaos: Chaos) -> str:
     if chaos.planted:
         await chaos.ask("DEL", chaos.keys.refused)
     chaos.planted = False
+    seconds, _ = await chaos.ask("TIME")
+    chaos.looked_ms, chaos.named = int(seconds) * 1000, await _named_now(chaos)
+    chaos.load.fitted.clear()
     states, reasons = Counter[str](flow.state for flow in flows), Counter(flow.reason for flow in flows)
     return "; ".join([
         f"{len(flows):,} flows: {_told(states)}",
@@ -166,14 +169,18 @@ async def _check_runs(chaos: Chaos) -> Counter[str]:
             assert run.manifest is not None
             assert (run.manifest.done, run.manifest.failed) == (run.users, 0), run
             held = [chaos.keys.result(run.generation, user) for user in chaos.truths.users]
-            kept = run.generation in named and run.started_ms > chaos.damaged_ms
+            kept = run.generation in named and run.started_ms > chaos.looked_ms
             assert not kept or await chaos.ask("EXISTS", *held) == run.users, run
         outcomes[run.outcome] += 1
     return outcomes
 
 
 async def _named(chaos: Chaos) -> set[str]:
-    """The generations that pointers name: the lists of others go."""
+    """The generations that pointers have named since the last look: the lists of others go."""
+    return chaos.named & await _named_now(chaos) - chaos.load.fitted
+
+
+async def _named_now(chaos: Chaos) -> set[str]:
     # For MGET a pointer of another type is none.
     values = await chaos.ask("MGET", *chaos.keys.pointers)
     return {value.decode(errors="replace") for value in values if value}
@@ -200,7 +207,7 @@ async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int
         gone = value is None and chaos.unfitted
         assert gone or value == expected.get(name), f"{name} is not what it has to be: {value!r}"
     for flow in flows:
-        if flow.created_ms <= chaos.damaged_ms:
+        if flow.created_ms <= chaos.looked_ms:
             continue
         match flow.state, flow.spec:
             case "done", UserSpec(user, generation) if user in truths.lists[generation] and generation in named:

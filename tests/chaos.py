@@ -86,8 +86,8 @@ class Chaos:
         """Whether something was planted since the last look, which is refused and counted then."""
         self.unfitted = False
         """Whether a pointer or record was ever damaged, so that there was no generation to read for a while."""
-        self.damaged_ms = 0
-        """When that was done last, by the server's clock: lists of before may have gone with their generation."""
+        self.looked_ms, self.named = 0, set[str]()
+        """When all was looked at last, by the server's clock, and the generations that pointers named then."""
         self.store_in_use = asyncio.Lock()
         """Is held while the store is away, and by whoever would fail without it."""
         self.lossy = False

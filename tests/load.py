@@ -102,6 +102,8 @@ class Load:
         self.asked: set[str] = set()
         """Jobs that nobody waits for."""
         self.runs: set[str] = set()
+        self.fitted: set[str] = set()
+        """Generations that were asked for since the last look: their lists may have gone before."""
 
     async def __aenter__(self) -> Self:
         callers = [await self._caller() for _ in range(CLICKERS + 1)]
@@ -226,6 +228,7 @@ class Load:
     async def fit(self, config: ModelConfig) -> str | None:
         """Build a model, whose generation is the newest then; nobody waits for it."""
         operator, length = self.operator, self._system.settings.list_length
+        self.fitted.add(generation_id(model_id(self._truths.snapshot, config), Options(length)))
         asked = await operator.insist(lambda: operator.reckoner.fit(self._truths.snapshot, config, length))
         if asked:
             self.asked.add(asked[0])

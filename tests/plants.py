@@ -42,7 +42,5 @@ async def damage_pointer(chaos: Chaos, rng: Random) -> str:
         await damage(chaos.redis, chaos.keys, pointer, generation.decode(errors="replace"))
     except ResponseError:
         return ""
-    seconds, _ = await chaos.ask("TIME")
-    chaos.damaged_ms = (int(seconds) + 1) * 1000
     await chaos.load.fit(config)
     return f"{damage.__name__} at {pointer.partition(':')[2]}, and a fit"
