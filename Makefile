@@ -19,9 +19,9 @@ hashed := --require-hashes --only-binary :all:
 editable := --quiet --no-deps --no-build-isolation --editable .
 # Tests choose their settings themselves.
 pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
-# Many tests wait for a process, and another one may use the processor meanwhile. What a file shares is made once, and the
+# Many tests wait for a process, and others may use the processors meanwhile: three keep two of them busy. What a file shares is made once, and the
 # files with the longest tests, which are the first ones, begin first.
-side_by_side := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+side_by_side := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help

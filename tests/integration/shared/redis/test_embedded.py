@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -436,7 +437,10 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, guard: Guard) -> No
 def program(path: Path, *lines: str) -> str:
     """A program that does `lines` and then becomes the server; returns its path."""
     become = f"import os, sys, time; arguments = [{str(get_binary_path())!r}, *sys.argv[1:]]"
-    path.write_text("\n".join([f"#!{sys.executable}", become, *lines, "os.execv(arguments[0], arguments)"]))
+    script = path.with_suffix(".py")
+    script.write_text("\n".join([become, *lines, "os.execv(arguments[0], arguments)"]))
+    # The path of Python may hold a space, which its first line could not have.
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
     path.chmod(0o700)
     return str(path)
 
