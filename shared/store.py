@@ -255,6 +255,11 @@ class DirectoryStore:
                 self._publish(kind, artifact_id, directory, manifest)
             else:
                 raise
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            # A worker has just set the damaged one aside, and its directory with it.
+            self._publish(kind, artifact_id, directory, manifest)
 
     def _publish(self, kind: ArtifactKind, artifact_id: str, directory: Path, manifest: Manifest) -> None:
         target = self._place(kind, artifact_id)

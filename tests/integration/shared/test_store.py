@@ -295,3 +295,21 @@ def test_a_full_disk_is_one_sentence(store: DirectoryStore) -> None:
     assert [entry.id for entry in store.entries("snapshots")] == [current]
     assert list(store.entries("parts")) == []
     assert list((store.root / "scratch").iterdir()) == []
+
+
+def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that finds the damage takes the directory away under whoever mends it: an import failed then."""
+    artifact, put, puts = publish(store), DirectoryStore._put, list[str]()
+
+    def take_away_first(self: DirectoryStore, source: Path, target: Path, sha256: str) -> None:
+        if not puts:
+            assert store.set_aside("snapshots", artifact, store.seal("snapshots", artifact), "damaged") is not None
+        puts.append(target.name)
+        put(self, source, target, sha256)
+
+    monkeypatch.setattr(DirectoryStore, "_put", take_away_first)
+    assert publish(store) == artifact
+    store.verify("snapshots", artifact)
+    assert puts.count("manifest.json") == 1
