@@ -176,10 +176,8 @@ class Chaos:
         return await patiently(work)
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something go on beside what happens next; it is over before the next look."""
-        task = asyncio.create_task(work)
-        self._lasting.add(task)
-        task.add_done_callback(self._lasting.discard)
+        """Let something go on beside what happens next; the next look waits for it and raises its error."""
+        self._lasting.add(asyncio.create_task(work))
 
     async def strike(self, number: int, fault: Fault) -> None:
         """Let a fault happen, under the load."""
@@ -210,7 +208,8 @@ class Chaos:
         try:
             async with asyncio.timeout(quiet_s):
                 while self._lasting:
-                    await asyncio.gather(*self._lasting)
+                    lasting, self._lasting = self._lasting, set()
+                    await asyncio.gather(*lasting)
                 began = time.monotonic()
                 await self._resume()
                 await self.load.pause()
