@@ -93,8 +93,8 @@ class Chaos:
         self.lossy = False
         """Whether acknowledged writes were lost since the last look."""
         self.cancelled: set[str] = set()
-        self.robbed: Counter[str] = Counter()
-        """How often each job has lost its place, its body or its claim."""
+        self.displaced: set[str] = set()
+        """The jobs that were taken out of their queues."""
         # The server's socket is another one after each start; this one leads to it.
         self._socket = place / "s"
         self._url = f"unix://{quote(str(self._socket))}"
@@ -237,10 +237,10 @@ class Chaos:
         await eventually(look_at_arq, every_s=0.1)
 
     def excused(self, name: str) -> bool:
-        """Whether a key is of a job that was robbed twice, of its claim and then of its place: whoever ran it did not
-        own it any more, and nobody else will; what is left of it expires.
+        """Whether a key is of a job that was taken out of its queue: if its claim is lost besides, by whatever fault,
+        nobody owns it any more, and what is left of it expires.
         """
-        return name.startswith("arq:") and self.robbed[name.split(":", 2)[2]] > 1
+        return name.startswith("arq:") and name.split(":", 2)[2] in self.displaced
 
     async def _stuck(self) -> str:
         pages = await self.ask_all([("ZRANGE", key, 0, 9) for key in self.keys.all_live])
@@ -254,7 +254,7 @@ class Chaos:
             *(f"live: {member} {state}" for member, state in zip(live, states, strict=True)),
             f"queued: {queued}",
             f"paused: {[name for name in map(paused_key, self.queues) if await self.ask('EXISTS', name)]}",
-            f"of arq: {arq[:20]}, robbed: {[job for job in self.robbed if any(job.encode() in key for key in arq)]}",
+            f"of arq: {arq[:20]}, displaced: {[key for key in arq if self.excused(key.decode())]}",
             f"workers: {[(post.name, post.pid) for post in self.fleet.posts]}, exits {dict(self.fleet.exits)}",
             self.fleet.last_words(),
         ])  # fmt: skip

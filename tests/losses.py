@@ -37,7 +37,7 @@ async def queued(chaos: Chaos) -> list[tuple[str, str]]:
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
     """Take jobs out of the queue."""
     chosen = some(rng, await queued(chaos))
-    chaos.robbed.update(job for _, job in chosen)
+    chaos.displaced.update(job for _, job in chosen)
     removed = await chaos.ask_all([("ZREM", *pair) for pair in chosen])
     return f"{sum(removed)} jobs" if sum(removed) else ""
 
@@ -45,7 +45,6 @@ async def lose_jobs(chaos: Chaos, rng: Random) -> str:
 async def lose_bodies(chaos: Chaos, rng: Random) -> str:
     """Delete the bodies of jobs that are in the queue."""
     chosen = some(rng, await queued(chaos))
-    chaos.robbed.update(job for _, job in chosen)
     removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in chosen])
     return f"{sum(removed)} bodies" if sum(removed) else ""
 
@@ -56,7 +55,6 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
     members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
     jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held if OURS.match(job)]
     chosen = some(rng, jobs)
-    chaos.robbed.update(job for _, job in chosen)
     removed = await chaos.ask_all([
         ("ZREM", name, job) if rng.random() < 0.5 else ("DEL", in_progress_key(job)) for name, job in chosen
     ])  # fmt: skip
