@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # More keys or flows than these are estimated from a random sample of this size, so that the cost does not grow.
 FEW = 300
-# What the score of a claimed job is beyond its place.
-CLAIMED = 100_000_000_000_000
+# What the score of a claimed job is beyond its place, and that of one that comes again after a pause.
+CLAIMED, PAUSED = 100_000_000_000_000, 200_000_000_000_000
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,15 @@ async def read_queues(redis: "Redis", keys: "Keys") -> dict[Lane, Queue]:
 
 async def _read_queue(redis: "Redis", queue: str) -> Queue:
     waiting = int(await ask(redis, "ZCOUNT", queue, "-inf", f"({CLAIMED}"))
-    running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, "+inf"))
-    first = await ask(redis, "ZRANGE", queue, 0, 0, "WITHSCORES")
-    place = float(first[1]) if waiting and first else -1.0
-    now = await now_ms(redis)
+    pausing = int(await ask(redis, "ZCOUNT", queue, PAUSED, "+inf"))
+    running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, f"({PAUSED}"))
+    places = []
+    for low, high, beyond in (("-inf", f"({CLAIMED}", 0), (PAUSED, "+inf", PAUSED)):
+        first = await ask(redis, "ZRANGEBYSCORE", queue, low, high, "WITHSCORES", "LIMIT", 0, 1)
+        places += [float(first[1]) - beyond] if first else []
+    now, place = await now_ms(redis), min(places, default=-1.0)
     oldest = max(0, now - int(min(place, 2**53))) if place >= 0 else None
-    return Queue(waiting, running, oldest, await _paused_for(redis, queue, now))
+    return Queue(waiting + pausing, running, oldest, await _paused_for(redis, queue, now))
 
 
 async def _paused_for(redis: "Redis", queue: str, now: int) -> int | None:

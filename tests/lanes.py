@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arq import ArqRedis
 
 CLAIMED = 10**14
+PAUSED = 2 * CLAIMED
 ERRORS = {kind.__name__: kind for kind in (ValueError, TimeoutError, asyncio.CancelledError)}
 
 

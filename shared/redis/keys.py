@@ -1,10 +1,11 @@
 """The names of all keys in Redis, each made here and nowhere else.
 
 `p` is the prefix of the settings. Unfinished flows and runs live seven days from the last look, ended ones an hour.
+A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one that pauses until its deadline.
 
 | key | type | written by | lives |
 | --- | --- | --- | --- |
-| `p:queue:LANE` | sorted set, job by place, + 1e14 when claimed | creators, claim, settle | for ever, empty when idle |
+| `p:queue:LANE` | sorted set, job by place | creators, claim, settle | for ever, empty when idle |
 | `p:queue:LANE:leases` | sorted set, job by deadline | claim, renew, settle, unheld | for ever, empty when idle |
 | `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
 | `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |

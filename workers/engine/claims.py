@@ -115,7 +115,7 @@ class Claims:
 
     async def release(self, tokens: Sequence[str]) -> int:
         """Give back what was claimed under these tokens, whatever it was; returns how much that is."""
-        return int(await call(self._redis, "release", self._place.lanes, tokens))
+        return int(await call(self._redis, "release", self._place.lanes, [self._lease_ms, *tokens]))
 
     async def take_unheld(self) -> int:
         """Let go of what nobody holds in the lanes, as no script leaves it behind; returns how much that is."""

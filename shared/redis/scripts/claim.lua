@@ -1,5 +1,5 @@
--- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose lease has
--- lapsed go back to their places before, unless it was the server that was away.
+-- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose pause is over
+-- or whose lease has lapsed go back to their places before, the latter unless it was the server that was away.
 -- KEYS  workers (any other key where nobody beats); for each lane: queue
 -- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when
 --       it is shared
@@ -24,23 +24,29 @@ end
 local function lapse(queue)
   local leases = queue .. ':leases'
   local late = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)
-  if #late > 0 and was_away() then
-    -- They hold on as soon as they are back; it is no fault of theirs.
-    for _, id in ipairs(late) do
-      redis.call('ZADD', leases, 'XX', number(now + lease), id)
-    end
-    return
-  end
+  local away = #late > 0 and was_away()
   for _, id in ipairs(late) do
     local score = redis.call('ZSCORE', queue, id)
-    redis.call('ZREM', leases, id)
-    if score then
-      redis.call('ZADD', queue, number(place_of(score)), id)
+    local held = score and not pauses(score)
+    if held and away then
+      -- They hold on as soon as they are back; it is no fault of theirs.
+      redis.call('ZADD', leases, 'XX', number(now + lease), id)
+    else
+      redis.call('ZREM', leases, id)
+      redis.call('ZADD', queue, 'XX', number(place_of(score)), id)
+    end
+    if held and not away then
       redis.call('DEL', RUNNING .. id)
       count_try(id)
       lapses = lapses + 1
     end
   end
+end
+
+-- When the first lease ends, if it is a pause.
+local function first_pause(queue)
+  local first = redis.call('ZRANGE', queue .. ':leases', 0, 0, 'WITHSCORES')
+  return first[1] and pauses(redis.call('ZSCORE', queue, first[1])) and tonumber(first[2]) or math.huge
 end
 
 -- How many workers are heard of; who is silent for a lease is gone, and a beat of the future is none.
@@ -69,7 +75,7 @@ local function choose(queue, leases, lane, most, shared)
   local chosen, passed = {}, 0
   for i, id in ipairs(ids) do
     local tried, place = tonumber(tries[i] or '0') or 0, place_of(page[2 * i])
-    if held[i] then
+    if held[i] and text_at(RUNNING .. id) then
       -- A client of arq's that wants it to end has put it first, and its worker holds it still.
       redis.call('ZADD', queue, 'XX', number(place + CLAIMED), id)
       passed = passed + 1
@@ -96,8 +102,10 @@ local function claim_from(lane, queue)
     local after, below = '(' .. number(now), '(' .. number(CLAIMED)
     local soon = redis.call('ZRANGEBYSCORE', queue, after, below, 'WITHSCORES', 'LIMIT', 0, 1)[2]
     later(soon)
-    -- Whoever is full does not look when it is due, and those that wait do not know of it.
-    left = left or soon and #chosen >= most and tonumber(soon) < now + LOOK
+    if #chosen >= most then
+      -- Whoever is full does not look when it is due, and those that wait do not know of it.
+      left = left or math.min(tonumber(soon) or math.huge, first_pause(queue)) < now + LOOK
+    end
   end
   if #chosen > 0 then
     local bodies, members, deadlines = {}, {}, {}

@@ -32,11 +32,16 @@ local function raise(id)
     redis.call('ZADD', live.click, look, 'flow:' .. id)
   end
   for _, job in ipairs(jobs_of(id, flow[1], flow[2], flow[3])) do
-    local place = redis.call('ZSCORE', lanes.batch, job)
-    if place and tonumber(place) < CLAIMED then
+    local score = redis.call('ZSCORE', lanes.batch, job)
+    local paused = pauses(score) and redis.call('ZSCORE', lanes.batch .. ':leases', job)
+    if score and tonumber(score) < CLAIMED or paused then
       redis.call('ZREM', lanes.batch, job)
-      redis.call('ZADD', lanes.click, place, job)
+      redis.call('ZADD', lanes.click, score, job)
       wake(lanes.click, 1)
+    end
+    if paused then
+      redis.call('ZREM', lanes.batch .. ':leases', job)
+      redis.call('ZADD', lanes.click .. ':leases', paused, job)
     end
   end
 end

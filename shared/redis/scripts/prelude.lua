@@ -64,6 +64,8 @@ local JOB, RUNNING, TRIES, RESULT, ABORTED = 'arq:job:', 'arq:in-progress:', 'ar
 local TRIES_LIFE = '88400'
 -- A claimed job's score is its place plus this: out of the queue's head, still a member, its place never lost.
 local CLAIMED = 100000000000000
+-- That of a job that is to come again after a pause: it has a lease too, until when it pauses, that nobody holds.
+local PAUSED = 2 * CLAIMED
 -- As many workers as can be woken before one of them has come to claim.
 local MOST_TOKENS = 64
 
@@ -114,7 +116,7 @@ local function lane_of(lane)
   return lane == 'click' and 'click' or 'batch'
 end
 
--- Whether a job is a member of a lane's queue, and claimed by nobody or under a lease; and whether it is one at all.
+-- Whether a job is a member of a lane's queue, and waits at its place or is under a lease; and whether it is one at all.
 local function queued(lanes, id)
   for _, lane in ipairs({ 'click', 'batch' }) do
     local score = redis.call('ZSCORE', lanes[lane], id)
@@ -125,11 +127,16 @@ local function queued(lanes, id)
   return false, false
 end
 
+-- Whether a job with this score pauses.
+local function pauses(score)
+  return score and tonumber(score) >= PAUSED
+end
+
 -- A job's place by its score, claimed or not; what no place can be, which somebody has planted, is the first one.
 local function place_of(score)
   local place = tonumber(score) or 0
   if place >= CLAIMED then
-    place = place - CLAIMED
+    place = place - (pauses(score) and PAUSED or CLAIMED)
   end
   return place >= 0 and place < CLAIMED and place or 0
 end

@@ -1,10 +1,10 @@
 -- Gives back all jobs that were claimed under some tokens: the claims' answers have not arrived, so nobody runs them.
 -- KEYS  the lanes' queues
--- ARGV  tokens
+-- ARGV  lease ms, tokens
 -- Answers how many.
-local count, tokens = 0, {}
-for _, token in ipairs(ARGV) do
-  tokens[token] = true
+local count, latest, tokens = 0, number(now_ms() + tonumber(ARGV[1])), {}
+for i = 2, #ARGV do
+  tokens[ARGV[i]] = true
 end
 for _, queue in ipairs(KEYS) do
   expect(queue, 'zset')
@@ -12,8 +12,8 @@ for _, queue in ipairs(KEYS) do
 end
 for _, queue in ipairs(KEYS) do
   local back = 0
-  -- The latest leases are the last ones.
-  for _, id in ipairs(redis.call('ZREVRANGE', queue .. ':leases', 0, 4999)) do
+  -- The latest leases are the last ones, but for pauses.
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', queue .. ':leases', latest, '-inf', 'LIMIT', 0, 5000)) do
     if tokens[text_at(RUNNING .. id)] then
       redis.call('ZREM', queue .. ':leases', id)
       redis.call('DEL', RUNNING .. id)

@@ -4,7 +4,7 @@
 --         'done'   it has ended; data is its result, to be kept for so many ms (0 for ever) unless it is empty
 --         'kept'   the same, and none of its name is to be made for a minute
 --         'back'   it goes back to its place, and this was no try
---         'later'  it is tried again after so many ms; data is its body from then on, empty for the same
+--         'later'  it is tried again after so many ms, at its place; data is its body from then on, empty for the same
 --       and the reason for which one that has ended becomes a dead letter ('' for none)
 -- Answers how many were still under their claims.
 local queue = KEYS[1]
@@ -25,14 +25,16 @@ for i = 1, #ARGV, 6 do
     count = count + 1
     redis.call('ZREM', leases, id)
     if how == 'back' or how == 'later' then
-      local place = place_of(redis.call('ZSCORE', queue, id))
-      if how == 'later' then
-        place = now + tonumber(amount)
+      local score = redis.call('ZSCORE', queue, id)
+      local place = place_of(score)
+      redis.call('DEL', RUNNING .. id)
+      if how == 'later' and score then
+        place = place + PAUSED
+        redis.call('ZADD', leases, number(now + tonumber(amount)), id)
         if data ~= '' then
           redis.call('SET', JOB .. id, data, 'XX', 'KEEPTTL')
         end
       end
-      redis.call('DEL', RUNNING .. id)
       redis.call('ZADD', queue, 'XX', number(place), id)
       back = back + 1
     else

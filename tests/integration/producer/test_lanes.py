@@ -13,12 +13,13 @@ from shared.cancelling import end
 from shared.dead_letters import DeadLetters
 from shared.errors import QueueFullError, UsageError
 from shared.model_config import ModelConfig
+from shared.redis.keys import leases_key
 from shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
 from tests.system import eventually
 from tests.world import ITEMS, USERS, Generation, Hand, World
-from workers.engine.claims import Claims
+from workers.engine.claims import Claims, Settled
 
 MOST = 3
 
@@ -91,14 +92,17 @@ async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, w
 
 
 async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Reckoner, hand: Hand) -> None:
-    """Its jobs change lanes, but for one that a worker runs already; what follows them is on the click lane."""
+    """Its jobs change lanes, paused ones too, but for one that a worker runs; what follows is on the click lane."""
     asked = await reckoner.enqueue(USERS[0])
     await hand.deliver_all(but=lambda job: job.startswith("chunk"))
     claims = Claims(hand.redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
-    [claimed] = (await claims.claim("a token", 1, [1, 1], alone=True)).jobs
+    [claimed, paused] = (await claims.claim("a token", 2, [2, 2], alone=True)).jobs
+    await claims.settle(reckoner.keys.batch, [Settled(paused.job_id, "a token", "later", 1)])
     async with waiting(reckoner, [2, 1], reckoner.recommend(USERS[0])):
         assert await lane_of(reckoner, asked.job) == "click"
-    assert await ask(hand.redis, "ZRANGE", reckoner.keys.batch, 0, -1) == [claimed.job_id]
+    for members_of in (reckoner.keys.batch, leases_key(reckoner.keys.batch)):
+        assert await ask(hand.redis, "ZRANGE", members_of, 0, -1) == [claimed.job_id]
+    assert await ask(hand.redis, "ZRANGE", leases_key(reckoner.keys.click), 0, -1) == [paused.job_id]
     await hand.deliver_all(but=lambda job: job.startswith("reduce"))
     assert await members(reckoner) == [1, 0]
 

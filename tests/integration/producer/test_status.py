@@ -59,7 +59,8 @@ async def test_workers_queue_and_generations_are_told(
         beat("shop-2-4712-b946", host="shop-2", draining=True, trouble="The store is away.")
     )
     seconds, _ = await ask(redis, "TIME")
-    places = [10**14 + (int(seconds) - 60) * 1000, (int(seconds) - 50) * 1000, int(seconds) * 1000]
+    now = int(seconds) * 1000
+    places = [10**14 + now - 60_000, 2 * 10**14 + now - 50_000, now]
     jobs = [f"{keys.prefix}-{number}" for number in range(3)]
     await ask(redis, "ZADD", keys.click, *(part for pair in zip(places, jobs, strict=True) for part in pair))
     await reckoner.results.write("0123456789abcdef", [(f"user:{n}", b"{}") for n in range(3)], 60)

@@ -6,7 +6,7 @@ import pytest
 
 from shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
 from shared.redis.scripts import Lease, LeaseLostError, ask, call
-from tests.lanes import CLAIMED, Lanes, until
+from tests.lanes import CLAIMED, PAUSED, Lanes, until
 from workers.engine.claims import Claim, Claims, Place, Settled
 
 KINDS = ("string", "hash", "list", "set", "zset", "stream")
@@ -177,13 +177,14 @@ async def test_jobs_are_settled_in_one_batch_each_in_its_way(lanes: Lanes) -> No
     assert await claims(lanes).settle(lanes.batch, batch) == 4
     assert [await lanes.score(lanes.batch, job) for job in (done, kept, back)] == [None, None, 7]
     now_s, _ = await ask(lanes.redis, "TIME")
-    assert 50 < (await lanes.score(lanes.batch, later) or 0) / 1000 - int(now_s) <= 61
+    assert 50 < (await lanes.lease(lanes.batch, later) or 0) / 1000 - int(now_s) <= 61
+    assert await lanes.score(lanes.batch, later) == PAUSED + 7
     assert [await lanes.tries(job) for job in names_] == [0, 0, 0, 0]
     assert await ask(lanes.redis, "GET", job_key(later)) == b"another body"
     assert await ask(lanes.redis, "PTTL", job_key(later)) > 0
     assert [await lanes.token(job) is not None for job in names_] == [False, True, False, False]
     assert [letter[b"reason"] for letter in await lanes.dead()] == [b"a reason"]
-    assert await ask(lanes.redis, "EXISTS", leases_key(lanes.batch)) == 0
+    assert await ask(lanes.redis, "ZRANGE", leases_key(lanes.batch), 0, -1) == [later.encode()]
     assert await claims(lanes).settle(lanes.batch, [batch[0], *batch[2:]]) == 0
     await ask(lanes.redis, "DEL", in_progress_key(kept), job_key(later), f"arq:result:{done}", f"arq:result:{kept}")
 
@@ -225,6 +226,75 @@ async def test_a_job_under_a_lease_is_not_claimed_again(lanes: Lanes) -> None:
     assert names(await claim(lanes, "another")) == []
     assert await lanes.score(lanes.batch, job) == CLAIMED + 1
     assert await lanes.token(job) == b"holder"
+
+
+async def pause(lanes: Lanes, lane: str, job: str, pause_ms: int = 60_000) -> None:
+    """Have a job, the only one to claim, come again after a pause."""
+    assert names(await claim(lanes, "paused")) == [job]
+    assert await claims(lanes).settle(lane, [Settled(job, "paused", "later", pause_ms)]) == 1
+
+
+async def test_a_job_that_has_paused_is_the_next_one_when_it_is_due(lanes: Lanes) -> None:
+    """Its place is never lost; a pause is no try, whatever has become of the worker that asked for it."""
+    paused, *queued = jobs(lanes, 1000)
+    await lanes.put(lanes.batch, paused, place=7)
+    await pause(lanes, lanes.batch, paused)
+    await lanes.put(lanes.batch, *queued, place=8)
+    assert names(await claim(lanes, "before", room=2)) == queued[:2]
+    assert await claims(lanes).release(["paused"]) == 0
+    assert await claims(lanes).take_unheld() == 0
+    await lapse(lanes, lanes.batch, paused)
+    claimed = await claim(lanes, "after", room=2, lease_s=0.001)
+    assert names(claimed) == [paused, queued[2]]
+    assert (claimed.jobs[0].place, claimed.jobs[0].deaths, claimed.lapsed) == (7, 0, 0)
+    assert await lanes.tries(paused) == 0
+
+
+async def test_a_pause_ends_though_the_server_was_away(lanes: Lanes) -> None:
+    """Nobody holds it who could not have been heard; what somebody holds waits for a lease."""
+    paused, held = jobs(lanes, 2)
+    await lanes.put(lanes.batch, paused, place=7)
+    await pause(lanes, lanes.batch, paused)
+    await lanes.put(lanes.batch, held, place=8)
+    await claim(lanes, "holder")
+    await ask(lanes.redis, "ZADD", leases_key(lanes.batch), "XX", 1, held, 1, paused)
+    just_begun_s = 10 * (await lanes.redis.info("server"))["uptime_in_seconds"] + 60
+    assert names(await claim(lanes, lease_s=just_begun_s)) == [paused]
+
+
+async def test_a_job_comes_back_from_a_pause_in_a_lane_that_is_paused(lanes: Lanes) -> None:
+    """To its place, and is claimed when the lane goes on."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job, place=7)
+    await pause(lanes, lanes.batch, job)
+    await ask(lanes.redis, "SET", paused_key(lanes.batch), 1)
+    await lapse(lanes, lanes.batch, job)
+    assert names(await claim(lanes)) == []
+    assert await lanes.score(lanes.batch, job) == 7
+    await ask(lanes.redis, "DEL", paused_key(lanes.batch))
+    assert names(await claim(lanes)) == [job]
+
+
+async def test_a_job_that_pauses_and_is_to_be_aborted_is_claimed_at_once(lanes: Lanes) -> None:
+    """A client of arq has put it first, and nobody holds it."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job, place=7)
+    await pause(lanes, lanes.batch, job)
+    await ask(lanes.redis, "ZADD", lanes.batch, 1, job)
+    assert names(await claim(lanes, "next")) == [job]
+    assert await claims(lanes).settle(lanes.batch, [Settled(job, "next", "done")]) == 1
+    assert await lanes.left(job) == 0
+
+
+async def test_a_claim_is_given_back_beside_thousands_that_pause_for_longer(lanes: Lanes) -> None:
+    """Their pauses end later than any lease."""
+    [job] = jobs(lanes, 1)
+    await lanes.put(lanes.batch, job, place=7)
+    await claim(lanes, "unheard", lease_s=60.0)
+    others = [field for at in range(6000) for field in (time.time() * 1000 + 120_000, f"other-{at}")]
+    await ask(lanes.redis, "ZADD", leases_key(lanes.batch), *others)
+    assert await claims(lanes).release(["unheard"]) == 1
+    assert await lanes.score(lanes.batch, job) == 7
 
 
 async def test_nothing_is_claimed_of_a_paused_lane(lanes: Lanes) -> None:
@@ -282,6 +352,11 @@ async def test_whoever_is_full_tells_another_of_what_is_due_soon(lanes: Lanes) -
     assert claimed.next_ms is not None
     assert 0 < claimed.next_ms <= 1500
     assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 0
+    await claims(lanes).settle(lanes.batch, [Settled(now, "t", "later", 1400)])
+    await ask(lanes.redis, "ZREM", lanes.batch, soon)
+    await ask(lanes.redis, "DEL", wake_key(lanes.batch))
+    assert names(await claim(lanes, room=0)) == []
+    assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 1
 
 
 @pytest.mark.parametrize("score", ["-inf", "-5", "0", "1e13"])
@@ -336,9 +411,11 @@ async def test_a_member_that_no_job_can_be_keeps_its_lease_until_it_is_settled(l
     assert not await ask(lanes.redis, "EXISTS", lanes.batch, leases_key(lanes.batch))
 
 
-@pytest.mark.parametrize("score", [CLAIMED + 5, 2 * CLAIMED, "inf"])
-async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(lanes: Lanes, score: float | str) -> None:
-    """As one whose worker died; a place that no job can have is the first one."""
+@pytest.mark.parametrize(("score", "place", "deaths"), [(CLAIMED + 5, 5, 1), (PAUSED + 5, 5, 0), ("inf", 0, 0)])
+async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(
+    lanes: Lanes, score: float | str, place: int, deaths: int
+) -> None:
+    """As one whose worker died, unless it paused; a place that no job can have is the first one."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job)
     await ask(lanes.redis, "ZADD", lanes.batch, score, job)
@@ -346,7 +423,7 @@ async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(lanes: Lanes,
     assert await claims(lanes).take_unheld() == 1
     await lapse(lanes, lanes.batch, job)
     claimed = await claim(lanes, lease_s=0.001)
-    assert [(job.place, job.deaths) for job in claimed.jobs] == [(5 if score == CLAIMED + 5 else 0, 1)]
+    assert [(job.place, job.deaths) for job in claimed.jobs] == [(place, deaths)]
     assert await claims(lanes).take_unheld() == 0
 
 

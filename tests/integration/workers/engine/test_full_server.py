@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from shared.redis.keys import leases_key
 from shared.redis.scripts import Lease, ask
 from tests.conftest import StartServer
-from tests.lanes import Lanes, until
+from tests.lanes import PAUSED, Lanes, until
 from workers.engine.claims import Claims, Place, Settled
 
 
@@ -40,7 +40,9 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
     ]
     assert await claims.settle(lanes.click, ways) == 4
     assert await claims.release(["t"]) == 1
+    assert await lanes.score(lanes.click, claimed[2]) == PAUSED + 1
     await claims.claim("u", 1, [1, 1], alone=False)
+    assert await lanes.score(lanes.click, claimed[2]) != PAUSED + 1
     await ask(lanes.redis, "DEL", leases_key(lanes.click))
     assert await claims.take_unheld() == 1
 
