@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.patience import PATIENCE_S
 
@@ -37,21 +39,34 @@ class Ended:
 
 def call_here(*arguments: str, given: bytes = b"") -> Ended:
     """Call the command line in this process, as a process does, under the settings of its environment."""
-    from producer.cli.application import app
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace") for _ in range(2))
+    code = call_with(out, err, *arguments, given=given)
+    for stream in (out, err):
+        stream.seek(0)
+    return Ended(code, out.read(), err.read())
+
+
+def call_with(out: io.TextIOWrapper, err: io.TextIOWrapper, *arguments: str, given: bytes = b"") -> int:
+    """Call the command line in this process with these for standard output and error; returns its exit code."""
     from producer.cli.edge import guarded
 
+    command = _command()
     streams = sys.stdin, sys.stdout, sys.stderr
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
-    for stream in (out, err):
-        stream.reconfigure(errors="backslashreplace")
     sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given), "utf-8"), out, err
     try:
-        code = guarded(lambda: app(list(arguments), prog_name="reckoner", standalone_mode=False))
+        return guarded(lambda: command(list(arguments), prog_name="reckoner", standalone_mode=False))
     finally:
         sys.stdin, sys.stdout, sys.stderr = streams
-        for stream in (out, err):
-            stream.seek(0)
-    return Ended(code, out.read(), err.read())
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """The command line, which typer would make anew for each call: half of what most calls take."""
+    from typer.main import get_command
+
+    from producer.cli.application import app
+
+    return get_command(app)
 
 
 class CommandLine:
@@ -74,6 +89,11 @@ class CommandLine:
             check=False,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def call(self, *arguments: str, given: bytes = b"") -> Ended:
+        """The same in this process, which takes a tenth of the time; outside of an event loop."""
+        with mock.patch.dict(os.environ, self.environ, clear=True):
+            return call_here(*arguments, given=given)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command; whoever does ends it."""

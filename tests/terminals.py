@@ -8,7 +8,11 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
+
+from tests.commands import call_with
 
 # What joins letters and emoji, and the signs that are drawn around the digits behind them.
 KEPT = {0x200C, 0x200D, 0x6DD, 0x70F, 0x8E2, 0x110BD, 0x110CD, *range(0x600, 0x606), *range(0x890, 0x892)}
@@ -46,3 +50,13 @@ def show(command: Sequence[str | Path], environ: Mapping[str, str], cwd: Path | 
         os.close(its)
         shown = read_to_the_end(ours)
     return process.returncode, shown
+
+
+def show_here(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[int, str]:
+    """The same of the command line, called in this process: for what depends on no process of its own."""
+    ours, its = pty.openpty()
+    with ThreadPoolExecutor(1) as reading, mock.patch.dict(os.environ, environ, clear=True):
+        shown = reading.submit(read_to_the_end, ours)
+        with open(its, "w", encoding="utf-8", errors="backslashreplace") as terminal:
+            code = call_with(terminal, terminal, *arguments)
+        return code, shown.result()

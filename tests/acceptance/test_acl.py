@@ -1,5 +1,6 @@
 """A Redis that gives Ready Reckoner no more than it needs: the user that the page on deployment shows."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -44,19 +45,19 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
             ("import", str(pairs)), ("fit",), ("batch",), ("enqueue", "üser 001", "--wait"), ("get", "üser 002"),
             ("status",), ("fit", "--neighbours", "7"), ("batch",), ("status",),
         ):  # fmt: skip
-            ended = commands.run(*command)
+            ended = await asyncio.to_thread(commands.call, *command)
             assert ended.code == 0, (command, ended.err, await ask(admin, "ACL", "LOG"))
         # INFO is asked for by status, and its refusal borne with.
         assert {entry[7].partition(b"|")[0].lower() for entry in await ask(admin, "ACL", "LOG")} <= {b"info"}
         # It asks for one thing more, and bears with a refusal.
-        doctor = commands.run("doctor")
+        doctor = await asyncio.to_thread(commands.call, "doctor")
         assert (doctor.code, "wrong" in doctor.out, "INFO" in doctor.out) == (0, False, True), doctor.out
         # With it, as the page has it, nothing is refused that status asks for, and doctor sees more.
         await ask(admin, "ACL", "SETUSER", "reckoner", "+info")
         await ask(admin, "ACL", "LOG", "RESET")
-        assert commands.run("status").code == 0
+        assert (await asyncio.to_thread(commands.call, "status")).code == 0
         assert await ask(admin, "ACL", "LOG") == []
-        doctor = commands.run("doctor")
+        doctor = await asyncio.to_thread(commands.call, "doctor")
         assert (doctor.code, "wrong" in doctor.out, "INFO" in doctor.out) == (0, False, False), doctor.out
         await ask(admin, "ACL", "SETUSER", "reckoner", "-info")
         # What a worker held that was killed is taken over when its lease lapses, by who may not ask whether Redis was
@@ -70,7 +71,8 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
         await system.stop_workers()
 
         reading = url.replace("reckoner:", "reader:", 1)
-        shown = CommandLine(redis_url=reading).run("get", "üser 002", "nobody", "--json")
+        reader = CommandLine(redis_url=reading)
+        shown = await asyncio.to_thread(reader.call, "get", "üser 002", "nobody", "--json")
         assert [(each["user"], each["source"]) for each in shown.objects] == [
             ("üser 002", "cache"),
             ("nobody", "popular"),
@@ -85,12 +87,12 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
             with pytest.raises(RedisUnavailableError, match="refuses commands"):
                 await client.enqueue("nobody")
 
-        async with connect(reading) as reader:
-            generation = (await ask(reader, "GET", system.keys.current)).decode()
+        async with connect(reading) as limited:
+            generation = (await ask(limited, "GET", system.keys.current)).decode()
             results = [system.keys.result(generation, user) for user in ("üser 001", "üser 002")]
-            assert all(await ask(reader, "MGET", *results))
+            assert all(await ask(limited, "MGET", *results))
             with pytest.raises(NoPermissionError):
-                await ask(reader, "SET", system.keys.current, "another")
+                await ask(limited, "SET", system.keys.current, "another")
 
         async with connect(url) as limited:
             for refused in (("SET", "another", "1"), ("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "SET", "maxmemory", "1")):

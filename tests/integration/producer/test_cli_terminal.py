@@ -37,7 +37,7 @@ from shared.wire import (
     UserSpec,
 )
 from tests.commands import ROOT, CommandLine
-from tests.terminals import SWEEP, moving, show
+from tests.terminals import SWEEP, moving, show, show_here
 from tests.world import make_known
 
 # As an argument or the name of a file: without what neither can hold.
@@ -93,7 +93,7 @@ async def ended(client: Reckoner) -> str:
 
 def look(commands: CommandLine, arguments: Sequence[str]) -> tuple[int, str]:
     """What a command shows on a terminal, and that neither that nor its JSON moves a cursor."""
-    code, shown = show([sys.executable, "-m", "producer", *arguments], commands.environ, ROOT)
+    code, shown = show_here(arguments, commands.environ)
     assert code in (0, 1, 2), shown
     assert moving(shown) == []
     assert "Traceback" not in shown
@@ -126,6 +126,14 @@ async def test_what_is_out_of_redis_moves_no_cursor(
     await failed(reckoner)
     shown = await asyncio.to_thread(look_twice, commands, arguments)
     assert arguments == ["doctor"] or ("\\x1c" in shown and "\\u001c" in shown)
+
+
+async def test_a_process_of_its_own_shows_the_same(commands: CommandLine, reckoner: Reckoner) -> None:
+    """The other tests call the commands in their own."""
+    command = [sys.executable, "-m", "producer", "get", "1"]
+    shown = await asyncio.to_thread(show, command, commands.environ, ROOT)
+    assert shown == await asyncio.to_thread(show_here, ["get", "1"], commands.environ)
+    assert "\\x1c" in shown[1]
 
 
 async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(commands: CommandLine, reckoner: Reckoner) -> None:
