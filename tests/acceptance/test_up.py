@@ -56,51 +56,48 @@ def the_one(processes: list[psutil.Process], word: str) -> psutil.Process:
     return found
 
 
-def test_it_says_that_kernels_are_compiled_and_is_ready_then(
-    environ: dict[str, str], home: Path, tmp_path: Path
-) -> None:
-    """Ready means that Redis and all workers answer; other commands find it in the home."""
+def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: Path, tmp_path: Path) -> None:
+    """One says that kernels are compiled, is ready, found by others and alone in its home, and ends on Ctrl-C with the
+    workers first; the next one finds its data there, and when it is killed, nothing outlives it.
+    """
     cold = environ | {"NUMBA_CACHE_DIR": str(tmp_path / "nothing compiled")}
-    with started("producer", "up", "--workers", "2", environ=cold, log=tmp_path / "log") as process:
-        ready(process)
+    with started("producer", "up", "--workers", "1", environ=cold, log=tmp_path / "log") as process:
+        processes = ready(process)
         told = (tmp_path / "log").read_text()
         assert re.search(r"^Compiling kernels, once: \d+ so far$", told, re.MULTILINE)
-        assert told.count("began to compile kernels, once") == 2
+        assert told.count("began to compile kernels, once") == 1
+        url = find_embedded(home)
+        assert url is not None
+        with redis.Redis.from_url(url) as connection:
+            assert connection.zcard("reckoner:workers") == 1
+            connection.set("kept", "by the first")
+
+        second = run("producer", "up", environ=environ)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert f"is already run by process {process.pid}, and every command finds it there: use it, " in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert process.poll() is None
+
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+    assert still_there(processes) == []
+    log = (tmp_path / "log").read_text()
+    # A worker that had lost its Redis would have said so.
+    assert log.count("worker stopped") == 1
+    logged = [line for line in log.splitlines() if line.startswith("{")]
+    assert [line for line in logged if '"level": "info"' not in line] == []
+    assert find_embedded(home) is None
+
+    with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
+        processes = ready(process)
         url = find_embedded(home)
         assert url is not None
         with redis.Redis.from_url(url) as connection:
             assert connection.zcard("reckoner:workers") == 2
-
-
-def test_ctrl_c_ends_the_workers_first_and_keeps_the_data(environ: dict[str, str], home: Path, tmp_path: Path) -> None:
-    """Nothing is left but the home, and the next `up` finds there what this one had."""
-    for told in ("first", "second"):
-        with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
-            processes = ready(process)
-            url = find_embedded(home)
-            assert url is not None
-            with redis.Redis.from_url(url) as connection:
-                assert connection.getset("kept", told) == {"first": None, "second": b"first"}[told]
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(PATIENCE_S) == 0
-        assert still_there(processes) == []
-        log = (tmp_path / "log").read_text()
-        # A worker that had lost its Redis would have said so.
-        assert log.count("worker stopped") == 2
-        logged = [line for line in log.splitlines() if line.startswith("{")]
-        assert [line for line in logged if '"level": "info"' not in line] == []
-        assert find_embedded(home) is None
-
-
-def test_a_second_one_in_the_same_home_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
-    """It ends with a sentence; the first goes on."""
-    with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
-        ready(process)
-        told = run("producer", "up", environ=environ)
-        assert (told.returncode, told.stdout) == (1, "")
-        assert f"is already run by process {process.pid}, and every command finds it there: use it, " in told.stderr
-        assert told.stderr.count("\n") == 1
-        assert process.poll() is None
+            assert connection.get("kept") == b"by the first"
+        process.kill()
+        wait_until(lambda: not still_there(processes))
+    assert find_embedded(home) is None
 
 
 def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dict[str, str], redis_url: str) -> None:
@@ -123,21 +120,12 @@ def test_when_one_half_dies_the_other_is_stopped(
     environ: dict[str, str], tmp_path: Path, victim: str, sentence: str
 ) -> None:
     """What made it die would likely do so again; so it ends with a sentence, and who started it decides."""
-    with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
+    with started("producer", "up", "--workers", "1", environ=environ, log=tmp_path / "log") as process:
         processes = ready(process)
         the_one(processes, victim).kill()
         assert process.wait(PATIENCE_S) == 1
         wait_until(lambda: not still_there(processes))
     assert sentence in (tmp_path / "log").read_text().splitlines()
-
-
-def test_nothing_outlives_one_that_was_killed(environ: dict[str, str], home: Path, tmp_path: Path) -> None:
-    """Server and workers end by themselves, and the home can be used at once."""
-    with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
-        processes = ready(process)
-        process.kill()
-        wait_until(lambda: not still_there(processes))
-    assert find_embedded(home) is None
 
 
 def test_what_keeps_the_workers_from_starting_is_told_once(environ: dict[str, str], tmp_path: Path) -> None:
@@ -162,33 +150,38 @@ def start_one(home: Path, before_it_starts: str, still_s: float) -> list[tuple[s
 
 def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
     """It is waited for, longer than it may stand still."""
-    shown = start_one(home, "while time.process_time() < 6: pass", still_s=4)
+    shown = start_one(home, "until = time.monotonic() + 3\n    while time.monotonic() < until: pass", still_s=2)
     assert shown[0] == ("Starting the workers", "workers", 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("does", "sentence"),
+    ("does", "still_s", "sentence"),
     [
         (
             "print('no luck', file=sys.stderr, flush=True); os._exit(3)",
+            60,
             r"A worker \(process \d+\) ended before it was ready \(exit code 3\)\. Their log ends with: no luck / .*",
         ),
         (
-            "time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)",
+            "time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)",
+            60,
             r"A worker \(process \d+\) ended before it was ready \(SIGKILL\)\. Their log ends with: .*",
         ),
         (
             "time.sleep(3600)",
-            r"0 of 1 workers are ready, and nothing else has used the processor for 2 s\. Their log is empty\.",
+            0.5,
+            r"0 of 1 workers are ready, and nothing else has used the processor for 0\.5 s\. Their log is empty\.",
         ),
     ],
     ids=["dies at once", "dies after a while", "hangs"],
 )
-def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(home: Path, does: str, sentence: str) -> None:
+def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
+    home: Path, does: str, still_s: float, sentence: str
+) -> None:
     """The sentence names what has ended and how, or says that nothing moves, and has the last lines of the log."""
     before = descendants(os.getpid())
     with pytest.raises(WorkersUnavailableError) as raised:
-        start_one(home, does, still_s=2)
+        start_one(home, does, still_s)
     assert re.fullmatch(sentence, str(raised.value))
     assert [process for process in descendants(os.getpid()) if process not in before] == []
     assert find_embedded(home) is None
