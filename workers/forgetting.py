@@ -18,12 +18,12 @@ from shared.results import Holding, decode_holding
 from workers.engine.outcomes import NotNowError
 from workers.retention import live_references
 from workers.runtime import Runtime
-from workers.upkeep import again_and_again
+from workers.upkeep import again_and_again, renewing
 
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
-# How long nobody looks again at what holds old generations back: among a million flows that takes seconds.
+# How long nobody looks again at what holds old generations back: among a million flows that takes half a minute.
 PAUSE_MS = 10_000
 
 
@@ -68,7 +68,8 @@ class Forgetting:
         if not await call(redis, "lock", [lock], [token, PAUSE_MS]):
             return old
         try:
-            named, _ = await live_references(self._runtime)
+            async with renewing(redis, lock, PAUSE_MS):
+                named, _ = await live_references(self._runtime)
         except WireError:
             # What cannot be read is ended by the sweeper.
             return old

@@ -6,7 +6,6 @@ from functools import partial
 
 import structlog
 
-from shared.cancelling import end
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFormatError, ReckonerError
 from shared.model_config import fit_spec
 from shared.models import describe
@@ -14,7 +13,7 @@ from shared.redis.scripts import ask
 from shared.store import SET_ASIDE, ArtifactKind
 from workers.retention import referred_to
 from workers.runtime import Runtime
-from workers.upkeep import again_and_again
+from workers.upkeep import again_and_again, renewing
 
 LOOK_S = 2.0
 SCRUB_LOOK_S = 600.0
@@ -22,7 +21,7 @@ SCRUB_LOOK_S = 600.0
 SCRUB_BYTES_PER_S = 8_000_000
 SCRUB_EACH_MS = 86_400_000
 # A worker that scrubs says so again and again, and another one begins when it has not for so long.
-CLAIM_MS, CLAIM_AGAIN_S = 600_000, 60.0
+CLAIM_MS = 600_000
 KINDS: tuple[ArtifactKind, ...] = ("snapshots", "models")
 
 log = structlog.get_logger()
@@ -82,10 +81,7 @@ class Healing:
         redis, key, worker = self._runtime.redis, self._runtime.keys.scrub, self._runtime.worker_id
         if not await ask(redis, "SET", key, worker, "NX", "PX", CLAIM_MS):
             return
-        claiming = asyncio.create_task(
-            again_and_again("a scrub's claim", CLAIM_AGAIN_S, lambda: ask(redis, "PEXPIRE", key, CLAIM_MS))
-        )
-        try:
+        async with renewing(redis, key, CLAIM_MS):
             referred = await referred_to(self._runtime)
             entries = await self._runtime.in_thread(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]
@@ -93,8 +89,6 @@ class Healing:
             used = [(kind, name) for kind, name in entries if name in referred]
             for kind, name in used:
                 await self._read(kind, name)
-        finally:
-            await end(claiming)
         await ask(redis, "SET", key, worker, "PX", SCRUB_EACH_MS)
         log.info("artifacts scrubbed", count=len(used))
 

@@ -1,5 +1,6 @@
 """Opens artifacts so that nobody computes with a damaged one: verified once by each host, set aside when damaged."""
 
+import math
 from collections.abc import Container
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,12 @@ class Opening:
                 return opened, Watch(verified, seal, partial(self._store.glance, kind, artifact_id))
         raise StoreError(f"Artifact {artifact_id} changes while it is opened.")
 
+    def verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object], since_s: float) -> None:
+        """Verify an artifact unless this host has done so within the last `since_s` seconds; whoever has it open goes
+        on meanwhile. See `open` for what it raises.
+        """
+        self._verify(kind, artifact_id, opener, since_s)
+
     def distrust(self, kind: ArtifactKind, artifact_id: str, since_s: float = 0.0) -> bool:
         """Have every process of this host verify an artifact anew before it goes on with it; False when one of them has
         done so within the last `since_s` seconds.
@@ -92,15 +99,18 @@ class Opening:
             log.warning("artifact verified anew after a worker that had it open has died", kind=kind, id=artifact_id)
             self.distrust(kind, artifact_id)
 
-    def _verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object]) -> str:
-        """Verify an artifact unless this host has done so, and return its seal."""
+    def _knows(self, seal: str, since_s: float) -> bool:
+        return self._verified.remembers(seal) if since_s == math.inf else self._verified.age_s(seal) < since_s
+
+    def _verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object], since_s: float = math.inf) -> str:
+        """Verify an artifact unless this host has done so within the last `since_s` seconds, and return its seal."""
         seal = self._store.seal(kind, artifact_id)
-        if self._verified.remembers(seal):
+        if self._knows(seal, since_s):
             return seal
         with self._verified.alone(f"{kind}.{artifact_id}"):
             seal = self._store.seal(kind, artifact_id)
             # Another process may have done it meanwhile.
-            if self._verified.remembers(seal):
+            if self._knows(seal, since_s):
                 return seal
             if seal in self._damaged:
                 raise ArtifactDamagedError(self._damaged[seal])

@@ -92,6 +92,18 @@ class Runtime:
         """A snapshot, opened once and again after it was imported again; see `model`."""
         return await self._open(self._snapshots, "snapshots", snapshot_id, open_snapshot)
 
+    async def verify_model(self, model_id: str, since_s: float) -> None:
+        """Verify a model unless this host has done so within the last `since_s` seconds; it raises as `model` does."""
+        key = "verify", model_id
+
+        async def make() -> None:
+            try:
+                await self.in_thread(partial(self.opening.verify, "models", model_id, open_model, since_s))
+            finally:
+                self._making.pop(key, None)
+
+        await self._make(key, make)
+
     def look_again(self, model_id: str) -> None:
         """See a model that this worker has just published when it is next asked for; others see it a moment later."""
         self._models.look_again(model_id)

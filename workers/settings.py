@@ -31,6 +31,7 @@ from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
 from workers.night import keep_nights
 from workers.opening import Opening
+from workers.retention import keep_store_clean
 from workers.runtime import Runtime
 from workers.store_watch import StoreWatch
 from workers.sweeper import Sweeper
@@ -140,6 +141,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         heartbeat.run(),
         Sweeper(runtime).run(),
         Forgetting(runtime).run(),
+        keep_store_clean(runtime),
         keep_nights(runtime),
         healing.run(),
         healing.run_scrub(),

@@ -1,14 +1,18 @@
 """Upkeep: what a worker does again and again beside its jobs, whatever goes wrong once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import structlog
+from redis.asyncio import Redis
 
+from shared.cancelling import end
 from shared.errors import is_environment_trouble
 from shared.redis.connections import is_server_trouble
 from shared.redis.refusals import is_wrong_type
+from shared.redis.scripts import ask
 
 log = structlog.get_logger()
 
@@ -37,3 +41,17 @@ async def again_and_again(
         else:
             told = None
         await asyncio.sleep(pause_s)
+
+
+@asynccontextmanager
+async def renewing(redis: Redis, claim: str, life_ms: int) -> AsyncIterator[None]:
+    """Keep the key of a claim, which lives for `life_ms`, from expiring meanwhile."""
+
+    async def renew() -> None:
+        await ask(redis, "PEXPIRE", claim, life_ms)
+
+    task = asyncio.create_task(again_and_again("the renewal of a claim", life_ms / 10_000, renew))
+    try:
+        yield
+    finally:
+        await end(task)

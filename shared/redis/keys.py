@@ -39,6 +39,7 @@ A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one 
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
+| `p:retention` | string, who deletes artifacts that nothing refers to, or has | that worker | ten minutes |
 | `p:forgetting` | string, token of who looks at what holds a generation back | forgetting | ten seconds |
 | `p:events:ID` | channel | end, close | - |
 """
@@ -182,6 +183,11 @@ class Keys:
         return self._name("scrub")
 
     @property
+    def retention(self) -> str:
+        """Who deletes artifacts that nothing refers to, or has done so lately."""
+        return self._name("retention")
+
+    @property
     def current(self) -> str:
         """The pointer that readers follow."""
         return self._name("generation")
@@ -296,7 +302,8 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        strings = (*map(paused_key, self.lanes), self.sweeper, self.scrub, self.forgetting, self.store, *self.pointers)
+        claims = (self.sweeper, self.scrub, self.retention, self.forgetting)
+        strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The finish: judges a run that has ended, moves the pointer, cleans up, and closes it."""
+"""The finish: judges a run that has ended, moves the pointer, and closes it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,6 @@ from shared.redis.scripts import Lease
 from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
 from shared.wire import OUTCOME, Outcome
 from workers.delivery import SPENT, Delivery, to_the_end
-from workers.retention import delete_unreferred
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -69,13 +68,12 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case _:
                 outcome = "superseded"
     await _close(runtime, run, outcome, manifest, lease)
-    await delete_unreferred(runtime)
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
     """End a run that could not be judged to the end, with what is known of it."""
     log.error("a run could not be finished", run=run.id, reason=reason)
-    # A run moves the pointer when it has passed: everybody is done then, and only the clean-up missing.
+    # A run moves the pointer when it has passed: everybody is done then, and only its end missing.
     flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.current() == run.generation
     if flipped:
         tally.done = run.users

@@ -55,12 +55,13 @@ class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
 PART: Codec[PartBody] = Codec(PartBody)
 
 
-async def plan_fit(runtime: Runtime, spec: FitSpec) -> Plan:
+async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
     """The row ranges of a fit's chunk tasks; none when the model is there already.
 
     What the rows cost is estimated, as all workers wait for this; each lays out the snapshot when it has a task.
     """
-    if await _is_published(runtime, model_id(spec.snapshot, config_of(spec))):
+    asked_s = max(await runtime.now_ms() - flow.created_ms, 0) / 1000
+    if await _is_published(runtime, model_id(spec.snapshot, config_of(spec)), asked_s):
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     await runtime.load(_import_planning)
@@ -143,13 +144,18 @@ async def join_fit(
     return [], generation.encode()
 
 
-async def _is_published(runtime: Runtime, model: str) -> bool:
-    """Whether the store holds the model whole; one that is damaged is set aside, so that it can be published again."""
+async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
+    """Whether the store holds the model whole, verified within the last `asked_s` seconds; one that is damaged is set
+    aside, so that it can be published again.
+
+    Raises:
+        NotNowError: to verify it takes too long; the task comes again, and goes on with what was verified meanwhile.
+    """
     seal = await runtime.in_thread(lambda: runtime.store.seal("models", model))
     try:
-        await runtime.in_thread(lambda: _renew_and_verify(runtime.store, model))
-        # The hashes say nothing of the manifest itself, nor of what the files mean.
-        await runtime.model(model)
+        # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
+        await runtime.in_thread(lambda: runtime.store.renew("models", model))
+        await runtime.verify_model(model, asked_s)
     except ArtifactMissingError:
         return False
     except ArtifactDamagedError as damage:
@@ -157,12 +163,6 @@ async def _is_published(runtime: Runtime, model: str) -> bool:
         await runtime.in_thread(partial(runtime.opening.set_aside, "models", model, seal, str(damage)))
         return False
     return True
-
-
-def _renew_and_verify(store: Store, model: str) -> None:
-    # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
-    store.renew("models", model)
-    store.verify("models", model)
 
 
 def _body(tile: "Tile") -> bytes:

@@ -35,7 +35,6 @@ from shared.wire import (
 from shared.wire import Partial as StoredPartial
 from workers.decimals import shortest
 from workers.kernels.merge import Partial, in_slices, merge
-from workers.retention import delete_unreferred
 from workers.runtime import Runtime
 from workers.tasks.chunk import users_of
 from workers.tasks.fit import join_fit
@@ -57,7 +56,6 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
             # Who waited for it asks at once for lists.
             runtime.look_again(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
-            await delete_unreferred(runtime)
     elif isinstance(flow.spec, ScoringSpec):
         outcome = await _publish(runtime, flow, flow.spec, stored)
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)

@@ -33,7 +33,7 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
             await runtime.flows.finish(flow, REPLY.encode(reply), lease=lease)
             return
         case FitSpec():
-            plan: Plan | None = await plan_fit(runtime, flow.spec)
+            plan: Plan | None = await plan_fit(runtime, flow, flow.spec)
         case UserSpec() | BlockSpec() | BasketSpec():
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:

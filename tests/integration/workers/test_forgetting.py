@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+import workers.forgetting
 from shared.dead_letters import DeadLetters
 from shared.errors import RetryRefusedError
 from shared.flows import SLICE
@@ -19,6 +20,7 @@ from shared.results import Holding, decode_holding
 from shared.settings import Settings
 from shared.snapshots import write_snapshot
 from shared.wire import FitSpec, Record, UserSpec
+from tests.system import eventually
 from tests.world import ITEMS, LIST_LENGTH, Hand, World, make_world
 from workers.engine.outcomes import NotNowError
 from workers.forgetting import Forgetting
@@ -307,3 +309,23 @@ async def test_what_takes_long_to_verify_is_forgotten_later(
     monkeypatch.setattr(type(hand.runtime), "snapshot", snapshot)
     await forgetting.forget()
     assert old.generation not in await holders(hand)
+
+
+async def test_whoever_looks_for_long_at_what_holds_lists_back_looks_alone(
+    hand: Hand, own_world: World, forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among a million flows a look takes longer than its claim lives, which is renewed meanwhile."""
+    await left_behind(hand, own_world, 5)
+    lives_ms = list[int]()
+
+    async def is_renewed() -> bool:
+        lives_ms.append(await ask(hand.redis, "PTTL", hand.runtime.keys.forgetting))
+        return len(lives_ms) > 1 and lives_ms[-1] > lives_ms[-2]
+
+    async def look(_: object) -> tuple[set[str], set[str]]:
+        await eventually(is_renewed)
+        return set(), set()
+
+    monkeypatch.setattr(workers.forgetting, "live_references", look)
+    await forgetting.forget()
+    assert lives_ms

@@ -1,5 +1,6 @@
 """Retention: what nothing refers to is deleted after a day, and nothing else is."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -9,13 +10,14 @@ import pytest
 from redis.asyncio.connection import AbstractConnection as Connection
 from structlog.testing import capture_logs
 
+from shared.flows import SLICE
 from shared.ownership import own
 from shared.redis.scripts import ask
 from shared.settings import Settings
 from shared.wire import RECORD, UserSpec
 from tests.world import Hand, World, make_world
 from workers import retention
-from workers.retention import GRACE_S, delete_unreferred, referred_to
+from workers.retention import GRACE_S, delete_in_turn, delete_unreferred, referred_to
 from workers.settings import connect_worker
 
 
@@ -105,7 +107,9 @@ async def test_a_run_under_way_keeps_its_generation_and_the_one_before(old_world
     await delete_unreferred(hand.runtime)
     assert models(old_world) == {first.record.model, second.record.model}
     await hand.deliver_all()
-    assert models(old_world) == {second.record.model}, "it went live, and its finish has looked again"
+    assert await hand.runtime.results.current() == second.id
+    await delete_unreferred(hand.runtime)
+    assert models(old_world) == {second.record.model}
 
 
 async def test_a_job_under_way_keeps_its_generation(old_world: World, hand: Hand) -> None:
@@ -159,6 +163,68 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
     await redis.aclose()
     await delete_unreferred(hand.runtime)
     assert models(old_world) == {generation.record.model}
+
+
+async def test_no_task_reads_what_all_flows_refer_to(
+    old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among a million flows that would take longer than a task may run: a fit and a run end without it."""
+
+    async def read(_: Any) -> set[str]:
+        raise AssertionError
+
+    monkeypatch.setattr(retention, "referred_to", read)
+    generation = old_world.generations[0]
+    await hand.runtime.flows.create([generation.fit], [hand.runtime.keys.join_fit(generation.id)])
+    await hand.deliver_all()
+    assert await hand.runtime.results.current() == generation.id
+    run_id, _ = await hand.runtime.runs.start(generation.record, 2, 2)
+    await hand.deliver_all()
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    assert run.outcome == "passed"
+
+
+async def test_one_worker_looks_at_a_time_and_not_again_soon(
+    old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one when the claim of the last one has expired; none while the store is away."""
+    looks = list[str]()
+
+    async def read(runtime: Any) -> set[str]:
+        looks.append(runtime.worker_id)
+        return await referred_to(runtime)
+
+    generation, key = await hand.adopt(old_world), hand.runtime.keys.retention
+    monkeypatch.setattr(retention, "referred_to", read)
+    await asyncio.gather(*(delete_in_turn(hand.runtime) for _ in range(5)))
+    assert len(looks) == 1
+    assert models(old_world) == {generation.record.model}
+    assert 0 < await ask(hand.redis, "PTTL", key) <= retention.EACH_MS
+    await ask(hand.redis, "DEL", key)
+    monkeypatch.setattr(hand.runtime.store_watch, "trouble", "It is away.")
+    await delete_in_turn(hand.runtime)
+    assert not await ask(hand.redis, "EXISTS", key)
+
+
+async def test_references_are_read_in_slices_with_pauses(
+    old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pause is as long as the slice took, so that half of the server's time is everybody else's."""
+    generation, flows, pauses = await hand.adopt(old_world), hand.runtime.flows, list[float]()
+    users = [f"user {number}" for number in range(3 * SLICE)]
+    joins = [hand.runtime.keys.join_user(generation.id, user) for user in users]
+    await flows.create([UserSpec(user, generation.id) for user in users], joins)
+    sleep = asyncio.sleep
+
+    async def note(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    assert await retention.live_references(hand.runtime) == ({generation.id}, set())
+    assert len(pauses) > 3
+    assert all(pause_s > 0 for pause_s in pauses)
 
 
 async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import workers.building
 from shared.jobs import Split
-from shared.models import open_model
+from shared.models import Model, open_model
 from shared.redis.scripts import ask
 from tests.world import Generation, Hand, World
 
@@ -32,6 +33,33 @@ async def test_a_model_that_is_there_is_not_built_again(hand: Hand, own_world: W
     assert await hand.queued() == [f"reduce:{flow}:0"]
     await hand.deliver_all()
     assert await answer(hand, flow) == ("done", generation.id)
+
+
+async def test_a_model_that_takes_long_to_verify_is_waited_for_again(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than a task may run; once for each fit, also where this host has verified it before."""
+    generation, runtime, end, verified = own_world.generations[0], hand.runtime, threading.Event(), list[str]()
+    await runtime.model(generation.record.model)
+
+    def verify(directory: Path, *, verify: bool = False) -> Model:
+        end.wait()
+        verified.append(directory.name)
+        return open_model(directory, verify=verify)
+
+    monkeypatch.setattr("workers.runtime.open_model", verify)
+    monkeypatch.setattr(runtime.turns, "patience_s", 0.05)
+    flow = await fit(hand, generation)
+    for _ in range(2):
+        assert await hand.deliver(Split(flow).job_id) == "split"
+        assert await hand.queued() == [Split(flow).job_id]
+    end.set()
+    await hand.deliver_all()
+    assert await answer(hand, flow) == ("done", generation.id)
+    assert verified == [generation.record.model]
+    await fit(hand, generation)
+    await hand.deliver_all()
+    assert verified == [generation.record.model] * 2
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone", "manifest", "facts"])
