@@ -150,7 +150,7 @@ class Flows:
                 await self.refusals.field("trace", flow_id, key, field, data)
         return found
 
-    async def plan(self, flow_id: str, plan: Plan, lease: Lease | None = None) -> bool:
+    async def plan(self, flow_id: str, plan: Plan, *, lease: Lease | None) -> bool:
         """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
@@ -162,7 +162,7 @@ class Flows:
         return bool(await call(self._redis, "plan", names, arguments, lease))
 
     async def store_partial(
-        self, task: Chunk, partial: Partial, trace: Trace, place: str, lease: Lease | None = None
+        self, task: Chunk, partial: Partial, trace: Trace, place: str, *, lease: Lease | None
     ) -> str:
         """Store what a chunk task found, sealed for its `place_of`; with the last one missing the flow moves to reduce.
 
@@ -172,7 +172,7 @@ class Flows:
         sealed = PARTIAL.encode(partial, place)
         return await self._note(task, str(task.index), sealed, TRACE.encode(trace), lease)
 
-    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Lease | None = None) -> str:
+    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Lease | None) -> str:
         reduce = Reduce(task.flow, task.round)
         names = [
             self.keys.flow(task.flow),
@@ -188,7 +188,7 @@ class Flows:
         return answer.decode()
 
     async def rework(
-        self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int], lease: Lease | None = None
+        self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int], *, lease: Lease | None
     ) -> str:
         """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
 
@@ -206,7 +206,7 @@ class Flows:
         return answer.decode()
 
     async def finish(
-        self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, lease: Lease | None = None
+        self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, *, lease: Lease | None
     ) -> bool:
         """End a flow as done, from the state and round in which it was read. False when it had moved on."""
         return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
@@ -217,9 +217,9 @@ class Flows:
         """
         if isinstance(flow, DamagedFlowError):
             flow = await self._set_aside(flow)
-        return await self._end(flow, "cancelled", ("", ""), CANCELLED)
+        return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
 
-    async def fail(self, flow: Flow, reason: str, index: int | None = None, lease: Lease | None = None) -> bool:
+    async def fail(self, flow: Flow, reason: str, index: int | None = None, *, lease: Lease | None) -> bool:
         """End a flow as failed, with a dead letter, from the state and round in which it was read.
 
         Returns:
@@ -242,7 +242,8 @@ class Flows:
         answer: bytes = b"",
         outcome: Outcome | None = None,
         index: int | None = None,
-        lease: Lease | None = None,
+        *,
+        lease: Lease | None,
     ) -> bool:
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
@@ -269,7 +270,7 @@ class Flows:
                 raise
             return 0
 
-    async def fail_damaged(self, damage: DamagedFlowError, lease: Lease | None = None) -> None:
+    async def fail_damaged(self, damage: DamagedFlowError, *, lease: Lease | None) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
         flow = await self._set_aside(damage)
         await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
@@ -297,7 +298,7 @@ class Flows:
         made = int(await call(self._redis, "mend", names, arguments))
         if made == ALL_THERE:
             # Something else than a chunk task completed the partials: nobody else would close the round.
-            await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"")
+            await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"", None)
         return max(made, MOVED_ON)
 
     def _wanted(self, flow: Flow) -> Iterator[tuple[FlowTask, str]]:

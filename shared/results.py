@@ -155,7 +155,7 @@ class Results:
         [data] = await ask(self._redis, "MGET", key)
         return data if isinstance(data, bytes) else None
 
-    async def adopt(self, flow_id: str, round_: int, record: Record, lease: Lease | None = None) -> bool:
+    async def adopt(self, flow_id: str, round_: int, record: Record, *, lease: Lease | None) -> bool:
         """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
 
         A fit moves pointers once, however often its reduce is delivered. Its titles are written before.

@@ -171,7 +171,7 @@ class Runs:
             cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
             yield page
 
-    async def flip(self, run: Run, lease: Lease | None = None) -> Literal["flipped", "superseded", "late", "lost"]:
+    async def flip(self, run: Run, *, lease: Lease | None) -> Literal["flipped", "superseded", "late", "lost"]:
         """Make the run's generation the current one, unless the pointer has moved since the run began.
 
         Returns:
@@ -186,7 +186,7 @@ class Runs:
         answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 
-    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease | None = None) -> bool:
+    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, *, lease: Lease | None) -> bool:
         """End a run, from the state and round in which it was read. False when it had gone on."""
         return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest, lease)
 
@@ -221,7 +221,7 @@ class Runs:
         """Whether the run has made its generation the current one."""
         return bool(await ask(self._redis, "HEXISTS", self.keys.run(run_id), "flipped"))
 
-    async def fail_damaged(self, damage: DamagedRunError, lease: Lease | None = None) -> None:
+    async def fail_damaged(self, damage: DamagedRunError, *, lease: Lease | None) -> None:
         """End a run whose state cannot be read, or the next run of its generation would join it."""
         manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
         await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, lease)

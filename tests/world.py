@@ -146,8 +146,8 @@ async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[s
     results = Results(redis, keys)
     if not await results.has_titles(record.snapshot):
         await results.write_titles(record.snapshot, titles)
-    assert await results.adopt(flow.id, flow.round, record)
-    await Flows(redis, keys, 10.0).finish(flow)
+    assert await results.adopt(flow.id, flow.round, record, lease=None)
+    await Flows(redis, keys, 10.0).finish(flow, lease=None)
     jobs = [Split(flow.id).job_id, Reduce(flow.id, 0).job_id]
     await ask(redis, "ZREM", keys.batch, *jobs)
     await ask(redis, "DEL", keys.flow(flow.id), *map(job_key, jobs))
@@ -158,7 +158,7 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
     flows = Flows(redis, keys, 10.0)
     spec = FitSpec(record.snapshot, "cosine", 1, 0.0, record.options.list_length)
     [flow_id] = await flows.create([spec], [keys.join_fit(fresh_id())], "batch")
-    await flows.plan(flow_id, Plan([0]))
+    await flows.plan(flow_id, Plan([0]), lease=None)
     flow = await flows.load(flow_id)
     assert flow is not None
     return flow

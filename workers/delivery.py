@@ -176,7 +176,7 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
     try:
         flow = await _flow_of(delivery, task)
     except DamagedFlowError as damage:
-        return await flows.fail_damaged(damage, lease)
+        return await flows.fail_damaged(damage, lease=lease)
     if flow is None or not await _wanted(delivery, flow, task):
         return None
     delivery.of_run = flow.run
@@ -187,7 +187,7 @@ async def _run_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
             reason = await delivery.within_deadline(lambda: _run_body(delivery, flow, task, body))
     if reason:
         index = task.index if isinstance(task, Chunk) else None
-        if await to_the_end(flows.fail(flow, reason, index, lease)):
+        if await to_the_end(flows.fail(flow, reason, index, lease=lease)):
             log.warning("a flow failed", flow=flow.id, reason=reason)
     return None
 

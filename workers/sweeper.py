@@ -145,7 +145,7 @@ class Sweeper:
 
     async def _sweep_flow(self, it: _Due, flow: Flow | DamagedFlowError | None) -> int:
         if isinstance(flow, DamagedFlowError):
-            await self._runtime.flows.fail_damaged(flow)
+            await self._runtime.flows.fail_damaged(flow, lease=None)
         elif flow is None or flow.ended:
             await self._forget(it)
         else:
@@ -158,7 +158,7 @@ class Sweeper:
             run = await runs.load(it.name)
         except DamagedRunError as damage:
             log.error("a run cannot be read and ends as failed", run=it.name, reason=str(damage))
-            await runs.fail_damaged(damage)
+            await runs.fail_damaged(damage, lease=None)
             return 0
         if run is None:
             await self._forget(it)

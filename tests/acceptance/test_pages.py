@@ -95,7 +95,7 @@ class Reader:
                 # Often enough a worker is slower than this.
                 job = (await reckoner.enqueue("43", fresh=True)).job
                 flow = await reckoner.flows.load(str(job))
-                failed = flow is not None and await reckoner.flows.fail(flow, "its worker died 3 times")
+                failed = flow is not None and await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
             ((letter, _),) = await reckoner.redis.xrevrange(reckoner.keys.dead, count=1)
             return str(letter, "utf-8")
 

@@ -31,7 +31,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
     place = place_of(flow.id, task.index, flow.plan.bounds, flow.block)
-    await runtime.flows.store_partial(task, partial, trace, place, lease)
+    await runtime.flows.store_partial(task, partial, trace, place, lease=lease)
 
 
 def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:

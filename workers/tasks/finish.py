@@ -36,7 +36,7 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
         try:
             run = await runtime.runs.load(run_id)
         except DamagedRunError as damage:
-            return await runtime.runs.fail_damaged(damage, delivery.lease)
+            return await runtime.runs.fail_damaged(damage, lease=delivery.lease)
         if run is None or run.state != "finish" or run.round != round_:
             return None
         delivery.of_run = run_id
@@ -57,7 +57,7 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
     if passes(manifest):
-        match await runtime.runs.flip(run, lease):
+        match await runtime.runs.flip(run, lease=lease):
             case "flipped":
                 outcome = "passed"
                 if run.since != run.generation:
@@ -83,7 +83,7 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
 
 
 async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease) -> None:
-    if await runtime.runs.close(run, outcome, manifest, lease):
+    if await runtime.runs.close(run, outcome, manifest, lease=lease):
         tell = log.info if outcome == "passed" else log.warning
         figures = msgspec.structs.asdict(manifest)
         del figures["tasks"]

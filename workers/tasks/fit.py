@@ -216,7 +216,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
     if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
         await runtime.results.write_titles(spec.snapshot, await runtime.in_thread(lambda: titles_of(snapshot)))
     before = await runtime.results.current()
-    if await runtime.results.adopt(flow.id, flow.round, record, lease):
+    if await runtime.results.adopt(flow.id, flow.round, record, lease=lease):
         log.info("a model was fitted", model=model, snapshot=spec.snapshot, generation=generation)
         if await runtime.results.current() != before:
             log.info("a generation went live", now=generation, before=before)

@@ -94,7 +94,7 @@ async def again(
         FlowFailedError: that was done too often.
     """
     drop = unusable if unusable is not None else [b"%d" % index for index in missing]
-    if await runtime.flows.rework(flow, drop, missing, lease) == "spent":
+    if await runtime.flows.rework(flow, drop, missing, lease=lease) == "spent":
         raise FlowFailedError(f"partials were missing or damaged {MAX_REWORK + 1} times")
 
 

@@ -38,7 +38,7 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
-    elif await runtime.flows.plan(task.flow, plan, lease) and len(plan.bounds) > 1:
+    elif await runtime.flows.plan(task.flow, plan, lease=lease) and len(plan.bounds) > 1:
         runtime.at_hand.note(replace(flow, state="run", plan=plan))
 
 

@@ -102,7 +102,10 @@ async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner
     assert await left(reckoner) == [0] * 6
     leases = [hand_lease(reckoner, name) for name in claimed]
     assert await claims.renew(reckoner.keys.batch, leases) == [0, 1]
-    assert await hand.runtime.flows.store_partial(Chunk(job, 0, 0), NO_ARRAYS, Trace("w", 1.0, 2.0), "") == "late"
+    assert (
+        await hand.runtime.flows.store_partial(Chunk(job, 0, 0), NO_ARRAYS, Trace("w", 1.0, 2.0), "", lease=None)
+        == "late"
+    )
     assert await claims.settle(reckoner.keys.batch, [Settled(name, "a token", "back") for name in claimed]) == 0
     assert await left(reckoner) == [0] * 6
 
@@ -151,7 +154,7 @@ async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept
     flow = await reckoner.flows.load(job)
     assert flow is not None
     others = [Flows(hand.redis, reckoner.keys, 10.0) for _ in range(2)]
-    ends = await asyncio.gather(reckoner.cancel(job), others[0].cancel(flow), others[1].finish(flow))
+    ends = await asyncio.gather(reckoner.cancel(job), others[0].cancel(flow), others[1].finish(flow, lease=None))
     assert sorted(ends) == [False, False, True]
     assert await state_of(reckoner, job) == ("done" if ends[2] else "cancelled")
 

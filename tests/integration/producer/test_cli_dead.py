@@ -41,7 +41,7 @@ async def fail(reckoner: Reckoner, user: str) -> str:
 async def _failed(reckoner: Reckoner, flow_id: str) -> str:
     flow = await reckoner.flows.load(flow_id)
     assert flow is not None
-    await reckoner.flows.fail(flow, "its worker died 3 times")
+    await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
     return await newest(reckoner)
 
 

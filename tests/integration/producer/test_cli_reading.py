@@ -219,7 +219,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
     try:
         run = (await eventually(reckoner.status, lambda status: status.runs != [])).runs[0].run
         manifest = Manifest(12, 11, 1, 0, 1.0, 11.0, None, ["its worker died 3 times"])
-        assert await reckoner.runs.close(run, outcome, manifest)  # type: ignore[arg-type]
+        assert await reckoner.runs.close(run, outcome, manifest, lease=None)  # type: ignore[arg-type]
         out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
@@ -237,7 +237,7 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
         members = await eventually(lambda: reckoner.redis.zunion(live), lambda found: found != [])
         flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))
         assert flow is not None
-        assert await reckoner.flows.fail(flow, "its worker died 3 times")
+        assert await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
         out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
@@ -264,7 +264,7 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
     await ask(reckoner.redis, "HSET", reckoner.keys.flow(job), "spec", b"planted")
     with pytest.raises(DamagedFlowError) as caught:
         await reckoner.flows.load(job)
-    await reckoner.flows.fail_damaged(caught.value)
+    await reckoner.flows.fail_damaged(caught.value, lease=None)
     shown = commands.run("job", job).out
     assert "the field spec of its state could not be read" in shown
     assert "created" not in shown
@@ -281,7 +281,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
         for member in members:
             flow = await reckoner.flows.load(member.decode().removeprefix("flow:"))
             assert flow is not None
-            assert await reckoner.flows.fail(flow, "its worker died 3 times")
+            assert await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
         _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()

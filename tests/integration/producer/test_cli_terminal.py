@@ -78,7 +78,7 @@ async def failed(client: Reckoner) -> str:
     [job] = await client.flows.create([UserSpec(SWEEP, "gen")], [client.keys.join_user("gen", SWEEP)])
     flow = await client.flows.load(job)
     assert flow is not None
-    assert await client.flows.fail(flow, SWEEP)
+    assert await client.flows.fail(flow, SWEEP, lease=None)
     await ask(client.redis, "HSET", client.keys.tasks(job), "0", TRACE.encode(Trace(SWEEP, 1.0, 2.0)))
     return job
 
@@ -87,7 +87,9 @@ async def ended(client: Reckoner) -> str:
     """A run that was refused."""
     run_id, _ = await client.start_run(5, 2)
     run = (await client.run(run_id)).run
-    assert await client.runs.close(run, "refused", Manifest(12, 11, 1, 0, 1.0, 11.0, None, [SWEEP], {SWEEP: 3}))
+    assert await client.runs.close(
+        run, "refused", Manifest(12, 11, 1, 0, 1.0, 11.0, None, [SWEEP], {SWEEP: 3}), lease=None
+    )
     return run_id
 
 
@@ -167,7 +169,7 @@ async def test_what_a_worker_answered_moves_no_cursor(
             for member in await ask(reckoner.redis, "ZUNION", 2, *reckoner.keys.all_live):
                 flow = await reckoner.flows.load(member.decode().removeprefix("flow:"))
                 if flow is not None:
-                    await reckoner.flows.finish(flow, REPLY.encode(reply))
+                    await reckoner.flows.finish(flow, REPLY.encode(reply), lease=None)
             await asyncio.sleep(0.02)
 
     answering = asyncio.create_task(answer())

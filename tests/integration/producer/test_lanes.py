@@ -147,7 +147,7 @@ async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: Reckoner, hand: H
         asked = await unbounded.enqueue(USERS[0], fresh=True)
     flow = await reckoner.flows.load(asked.job or "")
     assert flow is not None
-    assert await reckoner.flows.fail(flow, "its worker died 3 times")
+    assert await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
     letters = DeadLetters(reckoner.redis, reckoner.flows)
     [letter] = await letters.newest(10)
     retried = await letters.retry(letter.id)

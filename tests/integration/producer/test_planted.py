@@ -74,7 +74,7 @@ class Scene:
         await hand.deliver(f"chunk:{self.flow}:0:0")
         flow = await flows.load(failed)
         assert isinstance(flow, Flow)
-        await flows.fail(flow, "told to")
+        await flows.fail(flow, "told to", lease=None)
         self.run, _ = await hand.runtime.runs.start(generation.record, 2, 1)
         await ask(hand.redis, "SET", keys.night("2026-11-30"), self.run)
 

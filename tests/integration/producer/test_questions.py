@@ -156,7 +156,7 @@ async def test_an_answer_that_was_tampered_with_is_set_aside(
                 await asyncio.sleep(0.01)
         flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))
         assert flow is not None
-        assert await reckoner.flows.finish(flow, planted)
+        assert await reckoner.flows.finish(flow, planted, lease=None)
         with pytest.raises((FlowFailedError, ItemUnknownError), match=said):
             await call
     assert await ask(redis, "HGETALL", reckoner.keys.refused) == {b"reply": b"1"}

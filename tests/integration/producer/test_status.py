@@ -212,5 +212,5 @@ async def test_a_run_is_found_among_many_flows(reckoner: Reckoner, redis: ArqRed
     run_id, _ = await reckoner.start_run(5, 1)
     assert [(now.run.id, now.blocks_done) for now in (await reckoner.status()).runs] == [(run_id, 0)]
     run = (await reckoner.run(run_id)).run
-    await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, None, []))
+    await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, None, []), lease=None)
     assert (await reckoner.status()).runs == []

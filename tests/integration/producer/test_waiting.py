@@ -65,7 +65,7 @@ class Worker:
         user = flow.spec.user  # type: ignore[union-attr]
         result = Result(1, "g", [ScoredItem(f"for {user}", 0.5, ITEMS[0])])
         await ask(self.redis, "SET", self.keys.result("g", user), RESULT.encode(result))
-        assert await self.flows.finish(flow)
+        assert await self.flows.finish(flow, lease=None)
 
     async def lose(self, flow: Flow) -> None:
         """Forget a flow as a server does that was restarted without it."""
@@ -195,14 +195,14 @@ async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
     """And nobody is taken for one who has none; but who is not in the data has none, and is asked for once."""
     call = asyncio.create_task(reckoner.recommend("Ada", fresh=fresh))
     [first] = await worker.asked(1)
-    assert await worker.flows.finish(first)
+    assert await worker.flows.finish(first, lease=None)
     [second] = await worker.asked(1)
     assert second.id != first.id
     await worker.do(second)
     assert for_whom(await call) == "for Ada"
     call = asyncio.create_task(reckoner.recommend("nobody", fresh=fresh))
     [flow] = await worker.asked(1)
-    assert await worker.flows.finish(flow, UNKNOWN_USER)
+    assert await worker.flows.finish(flow, UNKNOWN_USER, lease=None)
     assert (await call).source == "popular"
 
 
@@ -245,7 +245,7 @@ async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
     async for report in reckoner.follow_run(run_id):
         states.append(report.run.state)
         if len(states) == 1:
-            assert await reckoner.runs.close(report.run, "failed", Manifest(0, 0, 0, 0, 0.0, 0.0, None, []))
+            assert await reckoner.runs.close(report.run, "failed", Manifest(0, 0, 0, 0, 0.0, 0.0, None, []), lease=None)
     assert states == ["run", "ended"]
 
 

@@ -49,7 +49,7 @@ async def fail(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
     [flow_id] = await flows.create([spec], [join_of(hand, spec, generation)])
     flow = await flows.load(flow_id)
     assert flow is not None
-    assert await flows.fail(flow, "told to")
+    assert await flows.fail(flow, "told to", lease=None)
     await ask(hand.redis, "DEL", hand.runtime.keys.click)
     return flow_id
 

@@ -157,20 +157,20 @@ class SlowFlows(Flows):
         super().__init__(*arguments)
         self.stall = stall
 
-    async def plan(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().plan, *arguments)
+    async def plan(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().plan, **named), *arguments)
 
-    async def store_partial(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().store_partial, *arguments)
+    async def store_partial(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().store_partial, **named), *arguments)
 
-    async def rework(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().rework, *arguments)
+    async def rework(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().rework, **named), *arguments)
 
     async def finish(self, *arguments: Any, **named: Any) -> Any:
         return await self.stall.write(partial(super().finish, **named), *arguments)
 
-    async def fail(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().fail, *arguments)
+    async def fail(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().fail, **named), *arguments)
 
 
 class SlowResults(Results):
@@ -180,8 +180,8 @@ class SlowResults(Results):
         super().__init__(*arguments)
         self.stall = stall
 
-    async def adopt(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().adopt, *arguments)
+    async def adopt(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().adopt, **named), *arguments)
 
 
 class SlowRuns(Runs):
@@ -191,11 +191,11 @@ class SlowRuns(Runs):
         super().__init__(*arguments)
         self.stall = stall
 
-    async def flip(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().flip, *arguments)
+    async def flip(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().flip, **named), *arguments)
 
-    async def close(self, *arguments: Any) -> Any:
-        return await self.stall.write(super().close, *arguments)
+    async def close(self, *arguments: Any, **named: Any) -> Any:
+        return await self.stall.write(partial(super().close, **named), *arguments)
 
 
 class FlowMachine(RuleBasedStateMachine):
@@ -437,7 +437,7 @@ class FlowMachine(RuleBasedStateMachine):
         if holds:
             self.doomed.add(flow.id)
         try:
-            await self.runtime.flows.fail(flow, "it ran too long", index, lease)
+            await self.runtime.flows.fail(flow, "it ran too long", index, lease=lease)
         except LeaseLostError:
             assert not holds
         else:
@@ -572,7 +572,7 @@ class FlowMachine(RuleBasedStateMachine):
     def a_flow_fails(self, data: st.DataObject) -> None:
         flow = self.one_of(data, self.unfinished())
         self.doomed.add(flow.id)
-        assert self.do(self.runtime.flows.fail(flow, "it was told to"))
+        assert self.do(self.runtime.flows.fail(flow, "it was told to", lease=None))
         self.note()
 
     @precondition(lambda self: self.flows)

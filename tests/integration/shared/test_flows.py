@@ -74,7 +74,7 @@ async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
     first = await create(hand)
     assert await create(hand) == first
     await ask(hand.redis, "HSET", hand.runtime.keys.flow(first), "join", "")
-    await hand.runtime.flows.fail(await load(hand, first), "told to")
+    await hand.runtime.flows.fail(await load(hand, first), "told to", lease=None)
     assert await ask(hand.redis, "GET", hand.runtime.keys.join_user("g", "u")) == first.encode()
     assert await create(hand) != first
 
@@ -114,26 +114,26 @@ async def test_many_are_created_in_slices_and_in_order(hand: Hand) -> None:
 async def test_a_flow_goes_its_way_once(hand: Hand) -> None:
     """split, run, reduce, done: each change happens once, and a second one changes nothing."""
     flows, flow = hand.runtime.flows, await create(hand)
-    assert await flows.plan(flow, Plan([0, 20, 40]))
-    assert not await flows.plan(flow, Plan([0, 40]))
-    assert await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE) == "stored"
-    assert await flows.store_partial(Chunk(flow, 0, 0), Part("0" * 64), TRACE, PLACE) == "stored"
+    assert await flows.plan(flow, Plan([0, 20, 40]), lease=None)
+    assert not await flows.plan(flow, Plan([0, 40]), lease=None)
+    assert await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE, lease=None) == "stored"
+    assert await flows.store_partial(Chunk(flow, 0, 0), Part("0" * 64), TRACE, PLACE, lease=None) == "stored"
     assert await flows.partials(flow) == {b"0": PARTIAL.encode(NOTHING, PLACE)}
-    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE) == "late"
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "last"
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE, lease=None) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE, lease=None) == "last"
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE, lease=None) == "late"
     assert Reduce(flow, 0).job_id in await hand.queued()
     seen = await load(hand, flow)
     assert (seen.state, seen.tasks, await flows.traces(flow)) == ("reduce", 2, {0: TRACE, 1: TRACE})
-    assert await flows.rework(seen, [b"1"], [1]) == "again"
-    assert not await flows.finish(seen, b"of a round that is over")
-    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE) == "late"
-    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE) == "last"
-    assert not await flows.finish(seen, b"of a round that is over")
+    assert await flows.rework(seen, [b"1"], [1], lease=None) == "again"
+    assert not await flows.finish(seen, b"of a round that is over", lease=None)
+    assert await flows.store_partial(Chunk(flow, 1, 0), NOTHING, TRACE, PLACE, lease=None) == "late"
+    assert await flows.store_partial(Chunk(flow, 1, 1), NOTHING, TRACE, PLACE, lease=None) == "last"
+    assert not await flows.finish(seen, b"of a round that is over", lease=None)
     seen = await load(hand, flow)
-    assert await flows.finish(seen, b"answer")
-    assert not await flows.finish(seen, b"another")
-    assert not await flows.fail(seen, "too late")
+    assert await flows.finish(seen, b"answer", lease=None)
+    assert not await flows.finish(seen, b"another", lease=None)
+    assert not await flows.fail(seen, "too late", lease=None)
     ended = await load(hand, flow)
     assert (ended.state, ended.answer, ended.ended) == ("done", b"answer", True)
     keys = hand.runtime.keys
@@ -144,7 +144,7 @@ async def test_a_flow_goes_its_way_once(hand: Hand) -> None:
 async def test_a_plan_without_chunks_goes_straight_to_reduce(hand: Hand) -> None:
     """There is nothing to wait for."""
     flow = await create(hand)
-    await hand.runtime.flows.plan(flow, Plan([0]))
+    await hand.runtime.flows.plan(flow, Plan([0]), lease=None)
     assert (await load(hand, flow)).state == "reduce"
     assert Reduce(flow, 0).job_id in await hand.queued()
 
@@ -154,7 +154,7 @@ async def test_inner_jobs_inherit_the_place_in_the_queue(hand: Hand) -> None:
     first = await create(hand, "a")
     await asyncio.sleep(0.01)
     second = await create(hand, "b")
-    await hand.runtime.flows.plan(first, Plan([0, 20, 40]))
+    await hand.runtime.flows.plan(first, Plan([0, 20, 40]), lease=None)
     queue = await hand.queued()
     assert queue.index(Chunk(first, 1, 0).job_id) < queue.index(Split(second).job_id)
 
@@ -164,7 +164,7 @@ async def test_the_end_is_told_once(hand: Hand) -> None:
     flow = await load(hand, await create(hand))
     async with hand.redis.pubsub(ignore_subscribe_messages=True) as listener:
         await listener.subscribe(hand.runtime.keys.events(flow.id))
-        answers = await asyncio.gather(*(hand.runtime.flows.fail(flow, "told to") for _ in range(10)))
+        answers = await asyncio.gather(*(hand.runtime.flows.fail(flow, "told to", lease=None) for _ in range(10)))
         told = [message for _ in range(5) if (message := await listener.get_message(timeout=0.1))]
     assert Counter(answers) == {True: 1, False: 9}
     assert [message["data"] for message in told] == [b"failed"]
@@ -177,16 +177,16 @@ async def test_the_end_is_told_once(hand: Hand) -> None:
 async def test_a_flow_is_reworked_a_bounded_number_of_times(hand: Hand) -> None:
     """Each time only what is missing is done again, in a round of its own."""
     flows, flow = hand.runtime.flows, await create(hand)
-    await flows.plan(flow, Plan([0, 20, 40]))
+    await flows.plan(flow, Plan([0, 20, 40]), lease=None)
     for round_ in range(MAX_REWORK + 1):
         for index in (0, 1):
-            await flows.store_partial(Chunk(flow, index, round_), NOTHING, TRACE, PLACE)
+            await flows.store_partial(Chunk(flow, index, round_), NOTHING, TRACE, PLACE, lease=None)
         seen = await load(hand, flow)
         assert (seen.state, seen.round) == ("reduce", round_)
-        answer = await flows.rework(seen, [b"1"], [1])
+        answer = await flows.rework(seen, [b"1"], [1], lease=None)
         assert answer == ("again" if round_ < MAX_REWORK else "spent")
         if answer == "again":
-            assert await flows.rework(seen, [b"1"], [1]) == "late"
+            assert await flows.rework(seen, [b"1"], [1], lease=None) == "late"
             jobs = await hand.queued()
             assert Chunk(flow, 1, round_ + 1).job_id in jobs
             assert Chunk(flow, 0, round_ + 1).job_id not in jobs
@@ -226,7 +226,7 @@ async def test_a_dead_letter_has_the_whole_spec_of_its_flow(hand: Hand, items: l
     """Also that of the largest basket: the flow can be retried from it."""
     spec = BasketSpec(items, "g" * 64)
     [flow] = await hand.runtime.flows.create([spec], [hand.runtime.keys.join_basket(spec.generation, items)])
-    assert await hand.runtime.flows.fail(await load(hand, flow), "told to")
+    assert await hand.runtime.flows.fail(await load(hand, flow), "told to", lease=None)
     [letter] = await dead(hand)
     assert letter[b"of"] == b"basket"
     assert SPEC.decode(letter[b"data"]) == spec
@@ -250,7 +250,7 @@ async def test_whatever_lies_where_refusals_are_counted_and_kept_stops_no_end(ha
     await ask(hand.redis, "HSET", keys.refused, "member", "planted", "record", 2**63 - 1)
     await ask(hand.redis, "SET", keys.record("x"), "planted", "EX", 60)
     await ask(hand.redis, "ZADD", keys.click, 1, b"\xff")
-    assert await hand.runtime.flows.fail(await load(hand, flow), "told to")
+    assert await hand.runtime.flows.fail(await load(hand, flow), "told to", lease=None)
     assert await refusals.member(keys.click, b"\xff", "why")
     assert await refusals.string("record", "x", keys.record("x"), b"planted", "why")
     assert [letter[b"kind"] for letter in await dead(hand)] == [b"flow", b"refused", b"refused"]
@@ -264,7 +264,7 @@ async def test_a_damaged_flow_ends_in_a_state_that_can_be_read(hand: Hand) -> No
     with pytest.raises(DamagedFlowError) as caught:
         await hand.runtime.flows.load(flow)
     for _ in range(2):
-        await hand.runtime.flows.fail_damaged(caught.value)
+        await hand.runtime.flows.fail_damaged(caught.value, lease=None)
     ended = await load(hand, flow)
     assert (ended.state, ended.reason) == ("failed", "the field spec of its state could not be read")
     assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"flow": b"1"}
@@ -279,7 +279,7 @@ async def test_a_flow_that_ended_with_a_damaged_field_has_failed(hand: Hand, fie
     read = await load(hand, flow)
     await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), field, b"\xff")
     if field != "round":
-        assert await hand.runtime.flows.fail(read, "a task failed")
+        assert await hand.runtime.flows.fail(read, "a task failed", lease=None)
     else:
         await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), "state", "done")
     ended = await load(hand, flow)
@@ -317,18 +317,18 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
     hand, world_generation = full.hand, full.generation
     flows = hand.runtime.flows
     split, chunk = await create(hand, "a"), await create(hand, "b")
-    await flows.plan(chunk, Plan([0, 20, 40]))
-    await flows.store_partial(Chunk(chunk, 0, 0), NOTHING, TRACE, PLACE)
+    await flows.plan(chunk, Plan([0, 20, 40]), lease=None)
+    await flows.store_partial(Chunk(chunk, 0, 0), NOTHING, TRACE, PLACE, lease=None)
     fit = await begin_reduce(hand.redis, hand.runtime.keys, world_generation.record)
     await full.fill()
     jobs = set(await hand.queued())
     before = await hand.dump(jobs)
     refused = [
         create(hand, "c"),
-        flows.plan(split, Plan([0, 40])),
-        flows.store_partial(Chunk(chunk, 1, 0), NOTHING, TRACE, PLACE),
+        flows.plan(split, Plan([0, 40]), lease=None),
+        flows.store_partial(Chunk(chunk, 1, 0), NOTHING, TRACE, PLACE, lease=None),
         hand.runtime.runs.start(world_generation.record, 2, 2),
-        hand.runtime.results.adopt(fit.id, fit.round, world_generation.record),
+        hand.runtime.results.adopt(fit.id, fit.round, world_generation.record, lease=None),
     ]
     for work in refused:
         with pytest.raises(exceptions.ResponseError, match=r"OOM|maxmemory"):
@@ -342,15 +342,15 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     flows, keys = hand.runtime.flows, hand.runtime.keys
     failing, lost, reduce, done = [await create(hand, user, full.generation.id) for user in "abcd"]
     for flow in (reduce, done):
-        await flows.plan(flow, Plan([0, 40]))
-        await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE)
+        await flows.plan(flow, Plan([0, 40]), lease=None)
+        await flows.store_partial(Chunk(flow, 0, 0), NOTHING, TRACE, PLACE, lease=None)
     await ask(hand.redis, "ZREM", keys.click, Split(lost).job_id)
     await ask(hand.redis, "SET", keys.record("x"), "bad")
     await full.fill()
-    assert await flows.fail(await load(hand, failing), "told to")
+    assert await flows.fail(await load(hand, failing), "told to", lease=None)
     assert await flows.mend(await load(hand, lost)) == 1
-    assert await flows.rework(await load(hand, reduce), [b"0"], [0]) == "again"
-    assert await flows.finish(await load(hand, done))
+    assert await flows.rework(await load(hand, reduce), [b"0"], [0], lease=None) == "again"
+    assert await flows.finish(await load(hand, done), lease=None)
     letters = DeadLetters(hand.redis, flows)
     assert (await letters.retry((await letters.newest(1))[0].id)).is_new
     assert await flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")
@@ -369,8 +369,8 @@ async def test_a_full_redis_lets_a_run_end(full: FullServer, world: World) -> No
     run = await runs.load(judged)
     assert run is not None
     await full.fill()
-    assert await runs.flip(run) == "flipped"
-    await runs.fail_damaged(caught.value)
+    assert await runs.flip(run, lease=None) == "flipped"
+    await runs.fail_damaged(caught.value, lease=None)
     ended = await runs.load(damaged)
     assert ended is not None
     assert (ended.state, ended.outcome, ended.generation) == ("ended", "failed", other.id)
@@ -419,6 +419,6 @@ async def test_nothing_is_removed_that_cannot_be_set_aside(hand: Hand) -> None:
     assert await ask(redis, "GET", keys.record("x")) == b"bad"
     flow = await load(hand, await create(hand))
     with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
-        await hand.runtime.flows.fail(flow, "why")
+        await hand.runtime.flows.fail(flow, "why", lease=None)
     assert (await load(hand, flow.id)).state == "split"
     await ask(redis, "DEL", keys.dead)

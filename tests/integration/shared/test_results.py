@@ -126,14 +126,14 @@ async def test_a_fit_moves_pointers_once(hand: Hand, world: World) -> None:
     results, keys = hand.runtime.results, hand.runtime.keys
     first, second = (generation.record for generation in world.generations[:2])
     fit = await begin_reduce(hand.redis, keys, first)
-    assert await results.adopt(fit.id, fit.round, first)
+    assert await results.adopt(fit.id, fit.round, first, lease=None)
     await hand.adopt(world, 1)
     before = await hand.dump()
-    assert await results.adopt(fit.id, fit.round, first)
+    assert await results.adopt(fit.id, fit.round, first, lease=None)
     assert await hand.dump() == before
     assert await results.pointer(keys.newest) == second.generation
     await ask(hand.redis, "DEL", keys.record(first.generation))
-    assert await results.adopt(fit.id, fit.round, first)
+    assert await results.adopt(fit.id, fit.round, first, lease=None)
     assert await results.record(first.generation) == first
     assert await life(hand, keys.record(first.generation)) == "for ever", "it is current"
 
@@ -143,11 +143,11 @@ async def test_a_fit_that_has_moved_on_makes_nothing_known(hand: Hand, world: Wo
     results, record = hand.runtime.results, world.generations[0].record
     [split] = await hand.runtime.flows.create([world.generations[0].fit], [hand.runtime.keys.join_fit("x")])
     fit = await begin_reduce(hand.redis, hand.runtime.keys, record)
-    assert not await results.adopt(split, 0, record)
-    assert not await results.adopt(fit.id, fit.round + 1, record)
-    await hand.runtime.flows.fail(fit, "told to")
+    assert not await results.adopt(split, 0, record, lease=None)
+    assert not await results.adopt(fit.id, fit.round + 1, record, lease=None)
+    await hand.runtime.flows.fail(fit, "told to", lease=None)
     before = await hand.dump()
-    assert not await results.adopt(fit.id, fit.round, record)
+    assert not await results.adopt(fit.id, fit.round, record, lease=None)
     assert await hand.dump() == before
     assert await results.current() is None
 

@@ -106,13 +106,13 @@ async def test_a_flip_that_is_done_again_stays_done(hand: Hand, world: World) ->
     run_id = await start(hand, generation)
     await hand.deliver_all(but=is_finish)
     run = await load(hand, run_id)
-    assert await hand.runtime.runs.flip(run) == "flipped"
+    assert await hand.runtime.runs.flip(run, lease=None) == "flipped"
     before = await hand.dump()
-    assert await hand.runtime.runs.flip(run) == "flipped"
+    assert await hand.runtime.runs.flip(run, lease=None) == "flipped"
     assert await hand.dump() == before
     await hand.deliver_all()
     assert (await load(hand, run_id)).outcome == "passed"
-    assert await hand.runtime.runs.flip(run) == "late"
+    assert await hand.runtime.runs.flip(run, lease=None) == "late"
 
 
 async def test_a_run_that_flipped_does_not_flip_again_over_another(hand: Hand, world: World) -> None:
@@ -121,7 +121,7 @@ async def test_a_run_that_flipped_does_not_flip_again_over_another(hand: Hand, w
     generation, other = await hand.adopt(world, 1), await hand.adopt(world, 2)
     run_id = await start(hand, generation)
     await hand.deliver_all(but=is_finish)
-    await hand.runtime.runs.flip(await load(hand, run_id))
+    await hand.runtime.runs.flip(await load(hand, run_id), lease=None)
     await ask(hand.redis, "SET", hand.runtime.keys.current, other.id)
     await hand.deliver_all()
     assert (await load(hand, run_id)).outcome == "superseded"
@@ -133,7 +133,7 @@ async def test_a_failed_block_stops_the_flip_and_not_the_run(hand: Hand, world: 
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
     run_id = await start(hand, second)
     [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"1"].decode()])
-    await hand.runtime.flows.fail(flow, "told to")  # type: ignore[arg-type]
+    await hand.runtime.flows.fail(flow, "told to", lease=None)  # type: ignore[arg-type]
     await hand.deliver_all()
     run = await load(hand, run_id)
     assert run.outcome == "refused"
@@ -170,7 +170,7 @@ async def test_a_block_ends_whole_or_not_at_all(hand: Hand, world: World, key: s
     await ask(hand.redis, "SET", name, "planted", "EX", 100)
     before = await hand.dump()
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await hand.runtime.flows.finish(flow)
+        await hand.runtime.flows.finish(flow, lease=None)
     assert await hand.dump() == before
 
 
@@ -282,7 +282,7 @@ async def test_a_finish_that_dies_in_the_clean_up_has_passed(hand: Hand, world: 
     await hand.adopt(world)
     run_id = await start(hand, await hand.adopt(world, 1))
     await hand.deliver_all(but=is_finish)
-    assert await hand.runtime.runs.flip(await load(hand, run_id)) == "flipped"
+    assert await hand.runtime.runs.flip(await load(hand, run_id), lease=None) == "flipped"
     await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
     assert (await load(hand, run_id)).outcome == "passed"
 
@@ -329,7 +329,7 @@ async def fail_block(hand: Hand, run_id: str, block: int) -> str:
     """Have a block in flight fail; returns its dead letter."""
     [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"%d" % block].decode()])
     assert isinstance(flow, Flow)
-    assert await hand.runtime.flows.fail(flow, f"block {block} was told to")
+    assert await hand.runtime.flows.fail(flow, f"block {block} was told to", lease=None)
     return (await letters_of(hand).newest(1))[0].id
 
 

@@ -168,10 +168,10 @@ async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id
     await hand.deliver(Split(flow_id).job_id)
     stale = await load(hand, flow_id)
     await hand.deliver(Chunk(flow_id, 0, 0).job_id)
-    assert not await hand.runtime.flows.fail(stale, "late", index=0)
+    assert not await hand.runtime.flows.fail(stale, "late", index=0, lease=None)
     for index in range(1, stale.tasks):
         await hand.deliver(Chunk(flow_id, index, 0).job_id)
-    assert not await hand.runtime.flows.fail(stale, "late", index=1)
+    assert not await hand.runtime.flows.fail(stale, "late", index=1, lease=None)
     assert (await load(hand, flow_id)).state == "reduce"
 
 
@@ -184,18 +184,18 @@ async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: 
     healthy = await hand.claim(job)
     before, flows = await hand.dump({job}), hand.runtime.flows
     writes = [
-        flows.fail(stale, "split ran longer than 15 s", None, frozen),
+        flows.fail(stale, "split ran longer than 15 s", None, lease=frozen),
         flows.finish(stale, lease=frozen),
-        flows.plan(flow_id, Plan([0, 40]), frozen),
-        flows.store_partial(Chunk(flow_id, 0, 0), Part("0" * 64), Trace("w", 1.0, 2.0), "", frozen),
-        flows.rework(stale, [b"0"], [0], frozen),
-        flows.fail_damaged(DamagedFlowError(flow_id, "spec", b"", "", ""), frozen),
+        flows.plan(flow_id, Plan([0, 40]), lease=frozen),
+        flows.store_partial(Chunk(flow_id, 0, 0), Part("0" * 64), Trace("w", 1.0, 2.0), "", lease=frozen),
+        flows.rework(stale, [b"0"], [0], lease=frozen),
+        flows.fail_damaged(DamagedFlowError(flow_id, "spec", b"", "", ""), lease=frozen),
     ]
     for write in writes:
         with pytest.raises(LeaseLostError):
             await write
     assert await hand.dump({job}) == before
-    assert await flows.fail(stale, "the healthy one may", None, healthy)
+    assert await flows.fail(stale, "the healthy one may", None, lease=healthy)
 
 
 async def test_a_deadline_that_passed_while_the_process_stood_still_is_not_the_jobs(hand: Hand, flow_id: str) -> None:

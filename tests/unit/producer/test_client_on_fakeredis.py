@@ -63,10 +63,10 @@ async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckon
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     first = (await reckoner.enqueue("u")).job
     assert first is not None
-    await reckoner.flows.plan(first, Plan([0]))
+    await reckoner.flows.plan(first, Plan([0]), lease=None)
     flow = await reckoner.flows.load(first)
     assert flow is not None
-    await reckoner.flows.fail(flow, "told to")
+    await reckoner.flows.fail(flow, "told to", lease=None)
     report = await reckoner.job(first)
     assert (report.flow.state, report.flow.reason) == ("failed", "told to")
     assert (await reckoner.enqueue("u")).job not in (first, None)

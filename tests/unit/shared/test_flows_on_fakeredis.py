@@ -52,17 +52,17 @@ async def test_a_flow_is_created_where_arq_and_the_sweeper_look(redis: Redis, fl
 async def test_a_flow_goes_its_way(redis: Redis, flows: Flows) -> None:
     """split, run, rework, reduce, done."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
-    await flows.plan(flow, Plan([0, 1, 2]))
+    await flows.plan(flow, Plan([0, 1, 2]), lease=None)
     for round_ in (0, 1):
         for index in (0, 1):
             await flows.store_partial(
-                Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place"
+                Chunk(flow, index, round_), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place", lease=None
             )
         if round_ == 0:
-            assert await flows.rework(await load(flows, flow), [b"1"], [1]) == "again"
+            assert await flows.rework(await load(flows, flow), [b"1"], [1], lease=None) == "again"
             await ask(redis, "DEL", KEYS.click)
             assert await flows.mend(await load(flows, flow)) == 1
-    assert await flows.finish(await load(flows, flow))
+    assert await flows.finish(await load(flows, flow), lease=None)
     assert (await load(flows, flow)).state == "done"
     assert not await ask(redis, "EXISTS", KEYS.partials(flow), KEYS.join_user("g", "u"), *KEYS.all_live)
 
@@ -82,12 +82,12 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     while flight := await ask(redis, "HVALS", KEYS.flight(run_id)):
         assert len(flight) <= 2
         done.add(flight[0])
-        await flows.finish(await load(flows, flight[0].decode()))
+        await flows.finish(await load(flows, flight[0].decode()), lease=None)
     assert len(done) == 4
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.flip(run) == "flipped"
-    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []))
+    assert await runs.flip(run, lease=None) == "flipped"
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []), lease=None)
 
 
 async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
@@ -96,25 +96,25 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, _ = await runs.start(RECORD, 4, 1)
     [flow_id] = await ask(redis, "HVALS", KEYS.flight(run_id))
-    assert await flows.fail(await load(flows, flow_id.decode()), "told to")
+    assert await flows.fail(await load(flows, flow_id.decode()), "told to", lease=None)
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["told to"]))
+    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["told to"]), lease=None)
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)
     retried = await letters.retry(letter.id)
-    assert await flows.finish(await load(flows, retried.job))
+    assert await flows.finish(await load(flows, retried.job), lease=None)
     run = await runs.load(run_id)
     assert run is not None
     assert (run.state, run.round) == ("finish", 1)
-    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []))
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []), lease=None)
     assert await runs.load(run_id) is not None
 
 
 async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> None:
     """Failing, retrying, refusing, setting aside, the beat and the lock."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
-    assert await flows.fail(await load(flows, flow), "told to")
+    assert await flows.fail(await load(flows, flow), "told to", lease=None)
     await make_known(redis, KEYS, RECORD, {})
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)

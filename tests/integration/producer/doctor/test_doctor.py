@@ -239,7 +239,7 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     [flow_id] = await flows.create([UserSpec("u", "g")], [keys.join_user("g", "u")])
     flow = await flows.load(flow_id)
     assert flow is not None
-    await flows.fail(flow, "told to")
+    await flows.fail(flow, "told to", lease=None)
     await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.click)
     found = wrong(await examined(settings))
     assert "`reckoner dead list`" in found["dead letters"]
@@ -289,7 +289,7 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
         assert "is under way" in (await examined(each))["night"].told
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["told to"]))
+    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["told to"]), lease=None)
     for each in (settings, nightly):
         assert f"ended as refused: see `reckoner job {run_id}`." in wrong(await examined(each))["night"]
     await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
@@ -311,7 +311,7 @@ async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, 
     for run_id in (of_night, (await runs.start(fitted.generations[1].record, 5, 1))[0]):
         run = await runs.load(run_id)
         assert run is not None
-        assert await runs.close(run, "passed", manifest)
+        assert await runs.close(run, "passed", manifest, lease=None)
         lives.append(await ask(redis, "TTL", keys.run(run_id)))
     assert lives[0] > 7 * 86_400
     assert lives[1] <= 3_600

@@ -191,7 +191,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     await hand.make_due()
     await sweeper.sweep()
     flight = await ask(hand.redis, "HVALS", keys.flight(run_id))
-    await flows.fail(await load(flows, flight[0].decode()), "told to")
+    await flows.fail(await load(flows, flight[0].decode()), "told to", lease=None)
     await hand.deliver_all()
     letters = DeadLetters(hand.redis, flows)
     [letter] = await letters.newest(1)
@@ -209,20 +209,20 @@ async def _a_flow(hand: Hand, generation: Generation) -> None:
     flows, keys = hand.runtime.flows, hand.runtime.keys
     spec, join = UserSpec("Ada", generation.id), keys.join_user(generation.id, "Ada")
     [flow] = await flows.create([spec], [join])
-    await flows.plan(flow, Plan([0, 1, 2]))
+    await flows.plan(flow, Plan([0, 1, 2]), lease=None)
     for index in (0, 1):
         partial = Best(b"", b"", b"", b"")
-        await flows.store_partial(Chunk(flow, index, 0), partial, Trace("w", 1.0, 2.0), "a place")
+        await flows.store_partial(Chunk(flow, index, 0), partial, Trace("w", 1.0, 2.0), "a place", lease=None)
     await flows.mend(await load(flows, flow))
-    assert await flows.rework(await load(flows, flow), [b"1"], [1]) == "again"
+    assert await flows.rework(await load(flows, flow), [b"1"], [1], lease=None) == "again"
     await flows.mend(await load(flows, flow))
     assert await flows.cancel(await load(flows, flow))
     [flow] = await flows.create([spec], [join])
-    assert await flows.fail(await load(flows, flow), "told to")
+    assert await flows.fail(await load(flows, flow), "told to", lease=None)
     letters = DeadLetters(hand.redis, flows)
     [letter] = await letters.newest(1)
     retried = await letters.retry(letter.id)
-    assert await flows.finish(await load(flows, retried.job))
+    assert await flows.finish(await load(flows, retried.job), lease=None)
     await ask(hand.redis, "DEL", *keys.lanes, job_key(Split(retried.job).job_id))
 
 

@@ -305,7 +305,7 @@ async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_
     async def split(ctx: Ctx, flow: str) -> None:
         await ask(lanes.redis, "SCRIPT FLUSH")
         await ask(lanes.redis, "SCRIPT LOAD", load_script("claim").text)
-        await flows.plan(flow, Plan([0, 1]), ctx["lease"])
+        await flows.plan(flow, Plan([0, 1]), lease=ctx["lease"])
 
     async def chunk(ctx: Ctx, *_: Any) -> None:
         chunked.set()

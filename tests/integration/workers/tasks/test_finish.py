@@ -97,7 +97,7 @@ async def test_that_a_run_was_refused_is_logged_as_a_warning(hand: Hand, first: 
         [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
     )
     assert isinstance(flow, Flow)
-    await hand.runtime.flows.fail(flow, "told to")
+    await hand.runtime.flows.fail(flow, "told to", lease=None)
     with capture_logs() as lines:
         await hand.deliver_all()
     [refused] = [line for line in lines if line["event"] == "a run was refused"]
@@ -156,7 +156,7 @@ async def test_a_finish_of_an_earlier_round_changes_nothing(hand: Hand, own_worl
         [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
     )
     assert isinstance(flow, Flow)
-    await flows.fail(flow, "told to")
+    await flows.fail(flow, "told to", lease=None)
     await hand.deliver_all(but=lambda job: job.startswith("finish:"))
     late = await runs.load(run_id)
     assert late is not None
@@ -168,8 +168,8 @@ async def test_a_finish_of_an_earlier_round_changes_nothing(hand: Hand, own_worl
         before = await hand.dump()
         await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id)
         await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
-        assert await runs.flip(late) == "late"
-        assert not await runs.close(late, "failed", Tally().manifest(late, 1))
+        assert await runs.flip(late, lease=None) == "late"
+        assert not await runs.close(late, "failed", Tally().manifest(late, 1), lease=None)
         assert await hand.dump() == before
 
     await assert_nothing_changes()
@@ -190,7 +190,7 @@ async def test_a_finish_that_dies_passes_by_no_flip_but_its_own(
         [name.decode() for name in await ask(hand.redis, "HVALS", hand.runtime.keys.flight(run_id))]
     )
     assert isinstance(flow, Flow)
-    await flows.fail(flow, "told to")
+    await flows.fail(flow, "told to", lease=None)
     await hand.deliver_all()
     await run_to_finish(hand, generation.record)
     await hand.deliver_all()

@@ -200,7 +200,7 @@ async def test_a_question_with_a_plan_is_damaged(own_world: World, hand: Hand, b
     """Nobody would ever do the tasks of such a plan: the flow ends, and is not looked at for ever."""
     generation = await hand.adopt(own_world)
     flow = await ask_for(hand, HistorySpec(USERS[0], generation.id, 3))
-    assert await hand.runtime.flows.plan(flow, Plan(bounds))
+    assert await hand.runtime.flows.plan(flow, Plan(bounds), lease=None)
     await ask(hand.redis, "DEL", hand.runtime.keys.click, job_key(Split(flow).job_id))
     await hand.make_due()
     await Sweeper(hand.runtime).sweep()

@@ -58,8 +58,8 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     joins = [KEYS.join_user("g", "a:b\n"), KEYS.join_basket("g", ["i"])]
     user, basket = await flows.create([UserSpec("a:b\n", "g"), BasketSpec(["i"], "g")], joins)
-    await flows.plan(user, Plan([0, 1]))
-    await flows.store_partial(Chunk(user, 0, 0), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place")
+    await flows.plan(user, Plan([0, 1]), lease=None)
+    await flows.store_partial(Chunk(user, 0, 0), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place", lease=None)
     await results.write("g", [("a:b\n", RESULT.encode(Result(1, "g", [])))], 60)
     run_id, _ = await runs.start(RECORD, 1, 2)
     await Refusals(redis, KEYS).string("result", "x", KEYS.result("g", "a:b\n"), b"other", "not there")
@@ -70,10 +70,10 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     for flow_id in (user, basket):
         flow = await flows.load(flow_id)
         assert flow is not None
-        await flows.fail(flow, "told to")
+        await flows.fail(flow, "told to", lease=None)
     run = await runs.load(run_id)
     assert run is not None
-    await runs.close(run, "failed", Manifest(4, 0, 4, 0, 1.0, 4.0, None, []))
+    await runs.close(run, "failed", Manifest(4, 0, 4, 0, 1.0, 4.0, None, []), lease=None)
     ended = await written(redis)
     check(ended)
     assert {KEYS.partials(user), *joins, KEYS.run_of("g")} <= under_way.keys() - ended.keys()
