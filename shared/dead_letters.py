@@ -221,7 +221,10 @@ def _join(keys: Keys, spec: Spec) -> str:
         case BasketSpec():
             return keys.join_basket(spec.generation, spec.items)
         case FitSpec():
-            return keys.join_fit(generation_id(model_id(spec.snapshot, config_of(spec)), Options(spec.list_length)))
+            model = model_id(spec.snapshot, config_of(spec))
+            return (
+                keys.join_heal(model) if spec.heals else keys.join_fit(generation_id(model, Options(spec.list_length)))
+            )
         case _:
             return keys.join_question(spec.generation, SPEC.encode(spec))
 

@@ -100,10 +100,10 @@ def config_of(spec: FitSpec) -> ModelConfig:
         raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
 
 
-def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int) -> FitSpec:
-    """What a fit of this configuration asks for."""
+def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, heals: bool = False) -> FitSpec:
+    """What a fit of this configuration asks for, or one that `heals`."""
     beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
-    return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside)
+    return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, heals)
 
 
 def model_id(snapshot_id: str, config: ModelConfig, kernel_version: int = KERNEL_VERSION) -> str:

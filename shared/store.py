@@ -31,6 +31,7 @@ WHY_NAME = "why"
 # The seal of an artifact that was set aside.
 SET_ASIDE = "set aside"
 PLACES = ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME)
+ENTRY_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
 
 
@@ -97,6 +98,11 @@ class Store(Protocol):
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         """What was set aside, and why."""
+
+    def missed(self, kind: ArtifactKind) -> dict[str, int]:
+        """The artifacts of a kind that were set aside and not published again since, by their ids; each has a number,
+        which is another one when it was published again and set aside again.
+        """
 
     def put_part(self, data: bytes) -> str:
         """Keep `data` and return its name, the SHA-256 in hexadecimal digits; one that is there renews its age.
@@ -341,6 +347,17 @@ class DirectoryStore:
         for path in sorted((self.root / DAMAGED_NAME).iterdir()):
             yield path.name, _why(path)
 
+    def missed(self, kind: ArtifactKind) -> dict[str, int]:
+        """See `Store.missed`."""
+        start, found = f"{SINGULAR[kind]}-", dict[str, int]()
+        for place in (self.root / DAMAGED_NAME).glob(f"{start}*"):
+            artifact_id = place.name.removeprefix(start)
+            # Another process may remove what was set aside before.
+            with contextlib.suppress(FileNotFoundError):
+                if ENTRY_ID.fullmatch(artifact_id) and self.seal(kind, artifact_id) == SET_ASIDE:
+                    found[artifact_id] = place.stat().st_ino
+        return found
+
     def aside(self, kind: ArtifactKind, artifact_id: str) -> Path:
         """See `Store.aside`."""
         return self.root / DAMAGED_NAME / f"{SINGULAR[kind]}-{artifact_id}"
@@ -449,7 +466,7 @@ class DirectoryStore:
 
     def _place(self, kind: EntryKind, entry_id: str) -> Path:
         """Where an entry lies; ids come from other processes, so one that could be a path elsewhere is refused."""
-        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", entry_id):
+        if not ENTRY_ID.fullmatch(entry_id):
             raise ArtifactMissingError(f"No {SINGULAR[kind]} has the id {entry_id!r}.")
         return self.root / kind / entry_id
 

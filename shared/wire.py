@@ -57,6 +57,8 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     list_length: Annotated[int, Meta(ge=1, le=MOST_PLACES)]
     parameters: Annotated[dict[str, float], Meta(max_length=MOST_PARAMETERS)] = {}
     """What else the similarity takes, by the names of a configuration's fields."""
+    heals: bool = False
+    """Whether a damaged model is built again: no record is written then and no pointer moves."""
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):

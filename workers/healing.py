@@ -1,17 +1,20 @@
 """Healing: reads each artifact in use once a day, and has a damaged model built again before many jobs need it."""
 
 import asyncio
+import math
 import threading
+import time
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
-from shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFormatError, ReckonerError
-from shared.model_config import fit_spec
+from shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFormatError, WireError
+from shared.model_config import fit_spec, model_id
 from shared.models import describe
 from shared.redis.scripts import ask
 from shared.store import SET_ASIDE, ArtifactKind
-from workers.retention import referred_to
+from workers.retention import live_references, referred_to
 from workers.runtime import Runtime
 from workers.upkeep import again_and_again, renewing
 
@@ -22,6 +25,8 @@ SCRUB_BYTES_PER_S = 8_000_000
 SCRUB_EACH_MS = 86_400_000
 # A worker that scrubs says so again and again, and another one begins when it has not for so long.
 CLAIM_MS = 600_000
+# To see what unfinished flows name takes seconds among a million of them: a hundredth of the time at most.
+PAUSES_PER_LOOK = 100
 KINDS: tuple[ArtifactKind, ...] = ("snapshots", "models")
 
 log = structlog.get_logger()
@@ -31,12 +36,22 @@ class _StoppedError(Exception):
     """This worker ends, and reads no further."""
 
 
+class _Asked(NamedTuple):
+    """When the fit of a damaged model was asked for, or could not be."""
+
+    damage: int
+    """Which damage it was; see `Store.missed`."""
+    snapshot: str
+    """The seal of its snapshot."""
+
+
 class Healing:
     """What one worker process does against damage beside its jobs."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._asked = set[str]()
+        self._asked = dict[str, _Asked]()
+        self._look_at = -math.inf
 
     async def run(self) -> None:
         """Heal for ever."""
@@ -47,34 +62,68 @@ class Healing:
         await again_and_again("a scrub", SCRUB_LOOK_S, self.scrub)
 
     async def heal(self) -> None:
-        """Ask for the fit of the newest generation's model if that is set aside, once until it is whole: it may fail.
+        """Ask for a fit of each model that is set aside and that a pointer or something unfinished names.
 
-        A fit of another one would make that the newest.
+        It moves no pointer. It is asked for once until the model is whole or its snapshot was published again: a fit
+        that has failed would fail again.
         """
         runtime = self._runtime
         if runtime.store_watch.trouble:
             return
-        if not await runtime.in_thread(lambda: any(True for _ in runtime.store.damaged())):
-            self._asked.clear()
-            return
-        newest = await runtime.results.newest()
-        if newest is None:
-            return
-        if await runtime.in_thread(partial(runtime.store.seal, "models", newest.model)) != SET_ASIDE:
-            self._asked.discard(newest.model)
-            return
-        if newest.model in self._asked:
-            return
-        aside = runtime.store.aside("models", newest.model)
+        missed = await runtime.in_thread(partial(runtime.store.missed, "models"))
+        self._asked = {model: asked for model, asked in self._asked.items() if missed.get(model) == asked.damage}
+        if missed:
+            for model in sorted(self._asked.keys() | await self._named(missed.keys() - self._asked.keys())):
+                await self._build_again(model, missed[model])
+
+    async def _named(self, missed: set[str]) -> set[str]:
+        """Those of some models that a pointer, or an unfinished flow or run, names."""
+        results, keys = self._runtime.results, self._runtime.keys
+        records = [(await results.follow(pointer)).record for pointer in keys.pointers]
+        named = {record.model for record in records if record} & missed
+        began = time.monotonic()
+        if missed == named or began < self._look_at:
+            return named
         try:
-            snapshot_id, config = await runtime.in_thread(partial(describe, aside))
-        except ReckonerError:
-            # Its manifest is what was damaged: whoever fits it knows how.
+            generations, artifacts = await live_references(self._runtime)
+        except WireError:
+            # The sweeper ends what cannot be read.
+            return named
+        records = [await results.record(generation) for generation in sorted(generations)]
+        now = time.monotonic()
+        self._look_at = now + PAUSES_PER_LOOK * (now - began)
+        return named | missed & (artifacts | {record.model for record in records if record})
+
+    async def _build_again(self, model: str, damage: int) -> None:
+        store, in_thread = self._runtime.store, self._runtime.in_thread
+        try:
+            snapshot, config = await in_thread(partial(describe, store.aside("models", model)))
+        except ArtifactMissingError:
+            # It was published again just now.
             return
-        spec = fit_spec(snapshot_id, config, newest.options.list_length)
-        [job] = await runtime.flows.create([spec], [runtime.keys.join_fit(newest.generation)], "batch")
-        self._asked.add(newest.model)
-        log.info("fit of a damaged model enqueued", model=newest.model, job=job)
+        except ArtifactDamagedError as error:
+            # Nothing else says how it was built.
+            self._give_up(model, _Asked(damage, ""), str(error))
+            return
+        asked = _Asked(damage, await in_thread(partial(store.seal, "snapshots", snapshot)))
+        if self._asked.get(model) == asked:
+            return
+        if model_id(snapshot, config) != model:
+            self._give_up(model, asked, "kernels of another release built it")
+        elif asked.snapshot in ("", SET_ASIDE):
+            self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
+        else:
+            spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
+            join = self._runtime.keys.join_heal(model)
+            [job] = await self._runtime.flows.create([spec], [join], "batch")
+            self._asked[model] = asked
+            log.info("fit of a damaged model enqueued", model=model, job=job)
+
+    def _give_up(self, model: str, asked: _Asked, reason: str) -> None:
+        """Say once why a model cannot be built again."""
+        if self._asked.get(model) != asked:
+            self._asked[model] = asked
+            log.error("a damaged model cannot be built again", model=model, reason=reason)
 
     async def scrub(self) -> None:
         """Read all artifacts in use if nobody does or has done so today; what is damaged is set aside."""

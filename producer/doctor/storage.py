@@ -2,21 +2,23 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from producer.answers import behind
 from producer.doctor.findings import WrongError
 from shared.errors import ArtifactDamagedError, ArtifactMissingError
+from shared.manifests import read_manifest
+from shared.model_config import KERNEL_VERSION
 from shared.store import ArtifactKind, Store, open_store, store_directory
 
 # A new snapshot and a new model are written beside those that are in use; so much is to be left then.
 LEAST_FREE_BYTES = 100 * 2**20
-REMEDIES: Mapping[ArtifactKind, str] = {
-    "snapshots": "importing the same data again makes it whole",
-    "models": "`reckoner fit` builds it again",
-}
+IMPORT = "importing the same data again makes it whole"
+FIT = "`reckoner fit` builds it again"
+HEALS = "the workers build it again"
+WAITS = "the workers build it again when its snapshot, which is damaged too, is whole"
 
 # Is told how many bytes of how many were read.
 Tell = Callable[[int, int], None]
@@ -89,7 +91,8 @@ def snapshot(storage: Storage) -> str:
 
 def artifacts(storage: Storage, tell: Tell) -> str:
     """All that is named is there, and has the bytes that it was published with."""
-    wanted, total, done, damage = storage.wanted(), storage.size(), 0, list[str]()
+    wanted, total, done = storage.wanted(), storage.size(), 0
+    damage = dict[tuple[ArtifactKind, str], str]()
 
     def read(size: int) -> None:
         nonlocal done
@@ -101,12 +104,27 @@ def artifacts(storage: Storage, tell: Tell) -> str:
         try:
             storage.store.verify(kind, name, read)
         except (ArtifactMissingError, ArtifactDamagedError) as error:
-            damage.append(f"{str(error).rstrip('.')}; {REMEDIES[kind]}.")
+            damage[kind, name] = str(error).rstrip(".")
     if damage:
-        raise WrongError(" ".join(damage))
+        broken = {name for kind, name in damage if kind == "snapshots"}
+        told = (f"{why}; {_remedy(storage.store, *artifact, broken)}." for artifact, why in damage.items())
+        raise WrongError(" ".join(told))
     aside = [name for name, _ in storage.store.damaged()]
     also = f" Set aside as damaged, and not in use: {', '.join(aside)}." if aside else ""
     return f"{len(wanted):,} that are named, {done / 2**20:,.1f} MiB, are as they were published.{also}"
+
+
+def _remedy(store: Store, kind: ArtifactKind, name: str, broken: Container[str]) -> str:
+    """What makes a damaged artifact whole, where these snapshots are damaged."""
+    if kind == "snapshots":
+        return IMPORT
+    try:
+        found, manifest = read_manifest(store.aside(kind, name))
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return FIT
+    if (found, manifest.facts.get("kernel_version")) != (name, KERNEL_VERSION):
+        return FIT
+    return WAITS if str(manifest.facts.get("snapshot")) in broken else HEALS
 
 
 STORE_CHECKS: Mapping[str, Callable[[Storage], str]] = {"space": space, "snapshot": snapshot}

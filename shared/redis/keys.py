@@ -16,8 +16,9 @@ A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one 
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
-| `p:join:GENERATION:HASH`, `p:join:fit:GENERATION` | string, flow id | create, retry, end | unfinished |
-| `p:join:GENERATION:basket:HASH`, `p:join:GENERATION:question:HASH` | string, flow id | the same | unfinished |
+| `p:join:GENERATION:HASH`, `p:join:GENERATION:basket:HASH` | string, flow id | create, retry, end | unfinished |
+| `p:join:GENERATION:question:HASH`, `p:join:fit:GENERATION` | string, flow id | the same | unfinished |
+| `p:join:heal:MODEL` | string, flow id | the same | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S`, or until forget |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
@@ -254,6 +255,10 @@ class Keys:
     def join_fit(self, generation: str) -> str:
         """The fit that is under way for a generation."""
         return self._name("join", "fit", generation)
+
+    def join_heal(self, model: str) -> str:
+        """The fit that is under way for a damaged model; one that a user asks for does not join it."""
+        return self._name("join", "heal", model)
 
     def record(self, generation: str) -> str:
         """What a generation was made with."""

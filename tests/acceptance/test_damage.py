@@ -9,6 +9,8 @@ import pytest
 import pytest_asyncio
 
 from shared.flow_state import Flow
+from shared.model_config import ModelConfig, model_id
+from shared.redis.scripts import ask
 from shared.verified import Verified
 from tests.system import System, eventually, synthetic_pairs
 from tests.tampering import flip
@@ -102,10 +104,16 @@ async def current(system: System) -> str:
         return await reckoner.generation()
 
 
+def the_model(system: System) -> str:
+    """The one model that most tests are about."""
+    snapshot = system.store.current_snapshot()
+    assert snapshot is not None
+    return model_id(snapshot, ModelConfig(neighbours=NEIGHBOURS))
+
+
 def model_directory(system: System) -> Path:
-    """Where the one model lies."""
-    [entry] = system.store.entries("models")
-    return system.store.fetch("models", entry.id)
+    """Where that model lies."""
+    return system.store.fetch("models", the_model(system))
 
 
 # What was not open is found by its hash, whatever is damaged.
@@ -128,6 +136,30 @@ async def test_a_damaged_model_ends_no_worker_and_a_fit_makes_it_whole(
     await asyncio.sleep(LOOK_S)
     await assert_told_and_healed(system, await current(system), name, by_fit=in_use)
     assert system.worker_pids == pids
+
+
+async def test_after_going_back_the_current_model_is_built_again_by_itself(system: System) -> None:
+    """No pointer moves and no record changes, and clicks get the right lists; a fit would make it the newest."""
+    old, keys = await current(system), system.keys
+    directory = model_directory(system)
+    newest = await system.fit(NEIGHBOURS + 2)
+    async with system.reckoner() as reckoner:
+        await ask(reckoner.redis, "SET", keys.previous, newest)
+        known = [*keys.pointers, keys.record(old), keys.record(newest)]
+        before = [await ask(reckoner.redis, "GET", key) for key in known]
+        await system.forget_lists(old)
+        an_index(directory)
+        await asyncio.sleep(LOOK_S)
+        assert [flow.state for flow in await clicked(system)] == ["failed"]
+
+        async def is_healed() -> bool:
+            return (await clicked(system))[0].state == "done"
+
+        await eventually(is_healed)
+        assert await system.lists(old) == {USER: system.reference_lists(old, NEIGHBOURS)[USER]}
+        assert [await ask(reckoner.redis, "GET", key) for key in known] == before
+        await system.fit(NEIGHBOURS)
+        await ask(reckoner.redis, "DEL", keys.previous)
 
 
 async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(system: System) -> None:
@@ -159,8 +191,7 @@ async def test_a_worker_that_a_job_killed_is_followed_by_none(system: System) ->
     """
     await system.stop_workers()
     an_index(model_directory(system))
-    [entry] = system.store.entries("models")
-    Verified(system.home / "verified").note(system.store.seal("models", entry.id))
+    Verified(system.home / "verified").note(system.store.seal("models", the_model(system)))
     system.start_workers(2, lease_s=1)
     await assert_told_and_healed(system, await current(system), "row_items.npy", by_fit=True)
     deaths = [line for line in system.log.read_text("utf-8").splitlines() if DIED in line]

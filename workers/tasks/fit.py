@@ -121,10 +121,11 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
 async def join_fit(
     runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial], lease: Lease
 ) -> tuple[list[int], bytes]:
-    """Join the parts, publish the model, and make it known.
+    """Join the parts, publish the model, and make it known, unless it was known before and the fit heals it.
 
     Returns:
-        The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation.
+        The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation,
+        empty for one that heals.
     """
     await runtime.load(_import_kernels)
     from workers.building import join_tiles
@@ -140,6 +141,9 @@ async def join_fit(
         items = (await runtime.snapshot(spec.snapshot)).n_items
         matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
         await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
+    if spec.heals:
+        log.info("a damaged model is whole again", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
+        return [], b""
     generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config), lease)
     return [], generation.encode()
 

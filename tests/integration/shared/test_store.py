@@ -313,3 +313,18 @@ def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(
     assert publish(store) == artifact
     store.verify("snapshots", artifact)
     assert puts.count("manifest.json") == 1
+
+
+def test_what_was_set_aside_is_missed_until_it_is_published_again(store: DirectoryStore) -> None:
+    """Each damage is another one, and what somebody put beside them is none."""
+    (store.root / "damaged" / "model-no id").mkdir()
+    seen = []
+    for _ in range(2):
+        snapshot = publish(store)
+        assert store.missed("snapshots") == {}
+        store.set_aside("snapshots", snapshot, store.seal("snapshots", snapshot), "as a test wants")
+        [(missed, damage)] = store.missed("snapshots").items()
+        assert missed == snapshot
+        seen.append(damage)
+    assert seen[0] != seen[1]
+    assert store.missed("models") == {}

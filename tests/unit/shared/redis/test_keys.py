@@ -26,6 +26,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.tasks("f"),
         keys.join_user("g", "u"),
         keys.join_fit("g"),
+        keys.join_heal("m"),
         keys.join_basket("g", ["i"]),
         keys.join_question("g", b"a spec"),
         keys.basket("g", ["i"]),
@@ -56,7 +57,15 @@ def test_each_name_stands_in_the_table() -> None:
     assert "`p:live:LANE`" in table
     for name in all_names(Keys("p")):
         shown = re.sub(r":(?:[0-9a-f]{32}|[0-9a-f]{64})$", ":HASH", name)
-        for short, long in {"f": "ID", "r": "ID", "g": "GENERATION", "s": "SNAPSHOT", "u": "USER", "d": "DATE"}.items():
+        for short, long in {
+            "f": "ID",
+            "r": "ID",
+            "g": "GENERATION",
+            "s": "SNAPSHOT",
+            "m": "MODEL",
+            "u": "USER",
+            "d": "DATE",
+        }.items():
             shown = re.sub(f":{short}(?=:|$)", f":{long}", shown)
         assert f"`{shown}`" in table, name
 
