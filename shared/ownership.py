@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from shared.errors import ForeignStoreError, ReckonerError
+from shared.errors import ForeignStoreError, NoRedisError, ReckonerError, RedisUnavailableError
 from shared.redis.connections import check, connect, describe, is_server_trouble, unavailable
 from shared.redis.embedded import find_redis
 from shared.redis.keys import Keys
@@ -136,19 +136,31 @@ async def take_store(settings: Settings, store: Store) -> bool:
     """Make a store that of the prefix and the Redis, whoever has had it.
 
     Returns:
-        Whether a Redis could be reached; if not, the store belongs to the first of that prefix that comes.
+        Whether there is a Redis; if none is set and none runs, the store belongs to the prefix's first that comes.
+
+    Raises:
+        RedisUnavailableError: the Redis that there is cannot be used; the store is as it was.
     """
     owner = msgspec.json.encode(Owner(1, settings.prefix))
-    store.remove_mark(SERVER_MARK)
     try:
-        async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
-            await check(redis)
-            mark = Server(1, secrets.token_hex(16), _is_embedded(settings))
-            await ask(redis, "SET", Keys(settings.prefix).store, mark.token)
-            store.set_mark(SERVER_MARK, msgspec.json.encode(mark), replace=True)
-    except ReckonerError:
+        url = find_redis(settings)
+    except NoRedisError:
+        store.remove_mark(SERVER_MARK)
         store.set_mark(OWNER_MARK, owner, replace=True)
         return False
+    mark = Server(1, secrets.token_hex(16), _is_embedded(settings))
+    try:
+        async with connect(url, client_name="reckoner-owner") as redis:
+            await check(redis)
+            await ask(redis, "SET", Keys(settings.prefix).store, mark.token)
+    except Exception as error:
+        from redis.exceptions import RedisError
+
+        trouble = unavailable(redis, error) if isinstance(error, RedisError) else error
+        if not isinstance(trouble, RedisUnavailableError):
+            raise
+        raise RedisUnavailableError(f"{str(trouble).rstrip('.')}: the store was left as it was.") from error
+    store.set_mark(SERVER_MARK, msgspec.json.encode(mark), replace=True)
     store.set_mark(OWNER_MARK, owner, replace=True)
     return True
 

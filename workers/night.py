@@ -14,28 +14,39 @@ log = structlog.get_logger()
 TICK_S = 60.0
 
 
-async def keep_nights(runtime: Runtime) -> None:
-    """Start the night's run whenever it is due and has not begun, for ever; at once where there are no nights."""
-    if runtime.settings.nightly:
-        await again_and_again("the night's start", TICK_S, lambda: start_what_is_due(runtime), first_pause_s=0.0)
+class Nights:
+    """The start of the nights by one worker process."""
 
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._told: tuple[str, str] | None = None
+        """The date whose run was last said to wait, and for what."""
 
-async def start_what_is_due(runtime: Runtime) -> None:
-    """Start the run of the last date that was due, unless it has begun; it is the same whoever does so, and how often.
+    async def run(self) -> None:
+        """Start the night's run whenever it is due and has not begun, for ever; at once where there are no nights."""
+        if self._runtime.settings.nightly:
+            await again_and_again("the night's start", TICK_S, self.start_what_is_due, first_pause_s=0.0)
 
-    What is missing now, as a model, is there at a later time of asking.
-    """
-    nightly = parse_nightly(runtime.settings.nightly)
-    if nightly is None:
-        return
-    now = datetime.fromtimestamp(await runtime.now_ms() / 1000, UTC)
-    date = last_due(now, nightly).date.isoformat()
-    if await runtime.runs.night(date) is not None:
-        return
-    newest = await runtime.results.follow(runtime.keys.newest)
-    if newest.record is None:
-        log.info("the night's run waits for a model", date=date, reason=newest.damage or "none was fitted")
-        return
-    run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
-    if beginning != "known":
-        log.info(f"the night's run was {beginning}", date=date, run=run_id)
+    async def start_what_is_due(self) -> None:
+        """Start the run of the last date that was due, unless it has begun: the same whoever does so, and how often.
+
+        What is missing now, as a model, is there at a later time of asking.
+        """
+        runtime = self._runtime
+        nightly = parse_nightly(runtime.settings.nightly)
+        if nightly is None:
+            return
+        now = datetime.fromtimestamp(await runtime.now_ms() / 1000, UTC)
+        date = last_due(now, nightly).date.isoformat()
+        if await runtime.runs.night(date) is not None:
+            return
+        newest = await runtime.results.follow(runtime.keys.newest)
+        if newest.record is None:
+            waits = date, newest.damage or "none was fitted"
+            if waits != self._told:
+                log.info("the night's run waits for a model", date=date, reason=waits[1])
+            self._told = waits
+            return
+        run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
+        if beginning != "known":
+            log.info(f"the night's run was {beginning}", date=date, run=run_id)

@@ -29,7 +29,7 @@ from workers.forgetting import Forgetting
 from workers.healing import Healing
 from workers.heartbeat import Heartbeat
 from workers.layouts import Layouts
-from workers.night import keep_nights
+from workers.night import Nights
 from workers.opening import Opening
 from workers.retention import keep_store_clean
 from workers.runtime import Runtime
@@ -142,7 +142,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         Sweeper(runtime).run(),
         Forgetting(runtime).run(),
         keep_store_clean(runtime),
-        keep_nights(runtime),
+        Nights(runtime).run(),
         healing.run(),
         healing.run_scrub(),
         runtime.store_watch.run(),

@@ -60,14 +60,15 @@ def split_url(url: str) -> SplitResult:
         if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
             raise ValueError
         hosts = parts.netloc.rpartition("@")[2].split(",")
-        for host in hosts:
-            # Reading it checks it.
-            urlsplit(f"//{host}").port  # noqa: B018
+        places = [urlsplit(f"//{host}") for host in hosts]
     except ValueError:
-        # The error of urlsplit quotes what it takes for the port, which may be a part of the password.
         raise SettingsError(
             "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
         ) from None
+    if not all(map(_has_port, places)):
+        raise SettingsError(
+            "The Redis URL has a port that is no number from 1 to 65535: write HOST:PORT, an IPv6 address in brackets."
+        )
     if parts.scheme == f"rediss+{SENTINEL.partition('+')[2]}":
         raise SettingsError(
             "The Redis URL asks for TLS to Sentinels, which is not supported: give the primary's own, with rediss://."
@@ -80,6 +81,14 @@ def split_url(url: str) -> SplitResult:
     _check_options(parts)
     _check_path(parts)
     return parts
+
+
+def _has_port(place: SplitResult) -> bool:
+    """Whether a host's port is one, or left out."""
+    try:
+        return place.port != 0
+    except ValueError:
+        return False
 
 
 def _check_options(parts: SplitResult) -> None:

@@ -375,16 +375,18 @@ class EngineWorker(Worker):
         """Cancel those of this worker's jobs that somebody has asked to end, and forget what nobody has heeded."""
         now_s = time.time()
         oldest, latest = int((now_s - FORGET_S) * 1000), int((now_s + FORGET_S) * 1000)
-        _, _, asked = await asyncio.gather(
+        await asyncio.gather(
             ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, "-inf", oldest),
             ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, latest, "+inf"),
-            ask(self.pool, "ZRANGE", abort_jobs_ss, 0, -1),
         )
-        # One that is no text is no job's.
-        mine = {member.decode(errors="replace") for member in asked} & self.job_tasks.keys()
+        running = list(self.job_tasks)
+        # Anybody may write there, and as much as they like: only this worker's jobs are looked for.
+        asked = await ask(self.pool, "ZMSCORE", abort_jobs_ss, *running) if running else []
+        mine = [job_id for job_id, score in zip(running, asked, strict=True) if score is not None]
         for job_id in mine:
-            self.aborting_tasks.add(job_id)
-            self.job_tasks[job_id].cancel()
+            if job_id in self.job_tasks:
+                self.aborting_tasks.add(job_id)
+                self.job_tasks[job_id].cancel()
         if mine:
             await ask(self.pool, "ZREM", abort_jobs_ss, *mine)
 

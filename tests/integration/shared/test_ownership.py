@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from arq import ArqRedis
 
-from shared.errors import ForeignStoreError
+from shared.errors import ForeignStoreError, RedisUnavailableError
 from shared.ownership import OWNER_MARK, SERVER_MARK, own, own_prefix, own_where_redis_is, require_prefix, take_store
 from shared.redis.connections import connect
 from shared.redis.embedded import EmbeddedServer
@@ -109,13 +109,34 @@ async def test_who_loses_a_store_is_told_so(redis: ArqRedis, other: ArqRedis, se
 
 
 async def test_a_store_can_be_taken_without_a_redis(redis: ArqRedis, settings: Settings, store: Store) -> None:
-    """By another prefix too; it belongs to the first Redis then with which it is used."""
+    """Where none is set: by another prefix too, and it belongs to the first Redis then with which it is used."""
     await own(redis, settings, store)
-    away = msgspec.structs.replace(settings, prefix=f"{settings.prefix}-b", redis_url="redis://127.0.0.1:1")
-    assert not await take_store(away, store)
+    without = msgspec.structs.replace(settings, prefix=f"{settings.prefix}-b", redis_url="")
+    assert not await take_store(without, store)
     with pytest.raises(ForeignStoreError):
         require_prefix(settings, store)
-    await own(redis, msgspec.structs.replace(away, redis_url=settings.redis_url), store)
+    await own(redis, msgspec.structs.replace(without, redis_url=settings.redis_url), store)
+
+
+@pytest.mark.parametrize("how", ["away", "full"])
+async def test_a_store_is_not_taken_for_a_redis_that_cannot_be_used(
+    settings: Settings, store: Store, fresh_server: StartServer, how: str
+) -> None:
+    """It would be nobody's then; the sentence says that nothing was changed, and the same command takes it later."""
+    url = fresh_server().url
+    async with connect(url) as redis:
+        other = msgspec.structs.replace(settings, redis_url=url)
+        await own(redis, other, store)
+        before = marks(store), await ask(redis, "GET", Keys(settings.prefix).store)
+        if how == "full":
+            await ask(redis, "CONFIG", "SET", "maxmemory", 1)
+        refusing = msgspec.structs.replace(other, redis_url="redis://127.0.0.1:1") if how == "away" else other
+        with pytest.raises(RedisUnavailableError, match=r"^Redis at \S.*: the store was left as it was\.$"):
+            await take_store(refusing, store)
+        assert (marks(store), await ask(redis, "GET", Keys(settings.prefix).store)) == before
+        await ask(redis, "CONFIG", "SET", "maxmemory", 0)
+        assert await take_store(other, store)
+        assert marks(store) != before[0]
 
 
 async def test_the_embedded_redis_of_the_home_may_be_emptied(

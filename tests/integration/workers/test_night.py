@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from redis import exceptions
+from structlog.testing import capture_logs
 
 from shared.cancelling import end
 from shared.nightly import last_due, parse_nightly
@@ -16,7 +17,7 @@ from shared.settings import Settings
 from tests.conftest import StartServer
 from tests.lanes import until
 from tests.world import Hand, World, settle
-from workers.night import keep_nights, start_what_is_due
+from workers.night import Nights
 from workers.settings import connect_worker
 from workers.sweeper import Sweeper
 
@@ -40,7 +41,7 @@ async def night(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[
 
 
 async def tick(hand: Hand) -> None:
-    await start_what_is_due(hand.runtime)
+    await Nights(hand.runtime).start_what_is_due()
 
 
 async def due(hand: Hand) -> str:
@@ -208,7 +209,7 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
     hands = [Hand(own_world, redis, f"{prefix}-{shop}", nightly=nightly) for shop in "ab"]
     for hand in hands:
         await hand.adopt(own_world)
-    keeping = [asyncio.create_task(keep_nights(hand.runtime)) for hand in hands]
+    keeping = [asyncio.create_task(Nights(hand.runtime).run()) for hand in hands]
     for hand in hands:
         await until(partial(runs, hand))
     await end(*keeping)
@@ -218,10 +219,25 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
     await redis.aclose()
 
 
+async def test_a_night_that_waits_says_so_once(night: Hand, own_world: World) -> None:
+    """And again when it waits for another reason; each worker asks every minute."""
+    nights, newest = Nights(night.runtime), night.runtime.keys.newest
+    with capture_logs() as logs:
+        for pointer in ("", "nonsense !", ""):
+            await ask(night.redis, *(("SET", newest, pointer) if pointer else ("DEL", newest)))
+            for _ in range(3):
+                await nights.start_what_is_due()
+        await night.adopt(own_world)
+        await nights.start_what_is_due()
+    told = [log for log in logs if log["event"] == "the night's run waits for a model"]
+    assert [log["reason"] == "none was fitted" for log in told] == [True, False, True]
+    assert logs[-1]["event"] == "the night's run was started"
+
+
 async def test_no_setting_no_night(hand: Hand, own_world: World) -> None:
     """Without the setting nothing is started, and nothing waits for a minute to pass."""
     await hand.adopt(own_world)
     before = await hand.dump()
-    await keep_nights(hand.runtime)
+    await Nights(hand.runtime).run()
     await tick(hand)
     assert await hand.dump() == before

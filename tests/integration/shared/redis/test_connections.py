@@ -327,6 +327,20 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     [
         ("redis://host/shop", "has a database that is no number"),
         ("redis://host?db=shop", "has a db that is no number"),
+        *(
+            (
+                f"{scheme}://{host}",
+                "has a port that is no number from 1 to 65535: write HOST:PORT, an IPv6 address in br",
+            )
+            for scheme, host in (
+                ("redis", "host:99999"),
+                ("rediss", "host:six"),
+                ("redis", "user:secret@host:0/3"),
+                ("redis", "::1:6379"),
+                ("redis+sentinel", "one:1,two:-2/shop"),
+            )
+        ),
+        ("redis://user:a/b@host:99999", "in a user name or password, write"),
         ("redis://host/0 ", "has a blank or a line break"),
         ("redis://host\n", "has a blank or a line break"),
         (

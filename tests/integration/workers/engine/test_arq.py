@@ -11,6 +11,7 @@ from arq.constants import keep_cronjob_progress
 from arq.jobs import Job, JobStatus, ResultNotFound
 from arq.worker import FailedJobs, Retry
 
+import workers.engine.worker
 from shared.redis.keys import in_progress_key
 from shared.redis.scripts import ask
 from tests.lanes import CLAIMED, Lanes, decode, until
@@ -166,6 +167,32 @@ async def test_what_no_job_can_be_among_the_aborted_ends_no_worker(lanes: Lanes)
             await until(lanes.idle)
     finally:
         await ask(lanes.redis, "ZREM", "arq:abort", old, far, foreign)
+
+
+async def test_of_the_aborted_a_worker_reads_only_its_own(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may write there, and as much as they like."""
+    others, sizes, began = [lanes.name() for _ in range(2000)], list[int](), asyncio.Event()
+
+    async def note(redis: Any, *command: Any) -> Any:
+        answer = await ask(redis, *command)
+        sizes.append(len(answer) if isinstance(answer, list) else 0)
+        return answer
+
+    async def slow(ctx: Ctx) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(workers.engine.worker, "ask", note)
+    await ask(lanes.redis, "ZADD", "arq:abort", *(part for job in others for part in (time.time() * 1000, job)))
+    try:
+        made = await lanes.redis.enqueue_job("slow")
+        assert made is not None
+        async with lanes.running(lanes.make(func(slow, name="slow"), allow_abort_jobs=True, poll_delay=0.01)):
+            await began.wait()
+            assert await job_of(lanes, made.job_id).abort(timeout=PATIENCE_S, poll_delay=0.01)
+        assert max(sizes) == 1
+    finally:
+        await ask(lanes.redis, "ZREM", "arq:abort", *others)
 
 
 async def is_forgotten(lanes: Lanes, job_id: str) -> bool:
