@@ -30,7 +30,7 @@ HEAR_WITHIN_S = 2.0
 ASKED = (
     "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
     "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "TIME", "TTL", "UNLINK", "XDEL", "XLEN",
-    "XRANGE", "ZADD", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCAN",
+    "XRANGE", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCAN",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
 # The commands in ARGV that this user may not run on a key; none where the server cannot tell.
