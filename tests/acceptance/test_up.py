@@ -38,8 +38,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(home: Path) -> dict[str, str]:
-    """The environment of an `up` of this test alone."""
-    return environment(RECKONER_HOME=home)
+    """The environment of an `up` of this test alone, whose workers soon leave what they have to its leases."""
+    return environment(RECKONER_HOME=home, RECKONER_LEASE_S=1)
 
 
 def ready(process: "subprocess.Popen[str]") -> list[psutil.Process]:
