@@ -130,6 +130,10 @@ class Lanes:
         score = await ask(self.redis, "ZSCORE", leases_key(lane), job)
         return None if score is None else float(score)
 
+    async def is_paused(self, lane: str, job: str) -> bool:
+        """Whether a job is to come again after a pause."""
+        return (await self.score(lane, job) or 0) >= PAUSED
+
     async def tries(self, job: str) -> int:
         """How many tries of a job are counted."""
         return int(await ask(self.redis, "GET", tries_key(job)) or 0)

@@ -16,6 +16,7 @@ from shared.wire import Plan, UserSpec
 from tests.lanes import Lanes, died, until
 from tests.patience import PATIENCE_S, slowness
 from workers.engine import worker as module
+from workers.engine.outcomes import NotNowError
 
 if TYPE_CHECKING:
     from workers.engine.worker import EngineWorker
@@ -70,6 +71,30 @@ async def test_a_job_of_a_worker_that_died_is_done_by_another(lanes: Lanes) -> N
         await until(lanes.idle)
     assert tries == [(first, 2), (second, 1)]
     assert await lanes.left(first, second) == 0
+
+
+async def test_a_job_that_pauses_beside_its_worker_s_death_is_done_once_and_next(lanes: Lanes) -> None:
+    """By another worker, when it is due, before those that came later: neither pause nor death is a try."""
+    tries = list[tuple[str, int]]()
+
+    async def note(ctx: Ctx) -> None:
+        tries.append((ctx["job_id"], ctx["job_deaths"]))
+        if len(tries) == 1:
+            raise NotNowError(60_000)
+
+    paused, *later = [lanes.name() for _ in range(30)]
+    await lanes.put(lanes.batch, paused, function="note", place=1)
+    doomed = lanes.make(func(note, name="note"), name="doomed", lease_s=1.0)
+    main = asyncio.create_task(doomed.async_run())
+    await until(lambda: lanes.is_paused(lanes.batch, paused))
+    await died(doomed, main)
+    await lanes.put(lanes.batch, *later, function="note", place=2)
+    await ask(lanes.redis, "ZADD", leases_key(lanes.batch), "XX", 1, paused)
+    async with lanes.running(lanes.make(func(note, name="note"), lease_s=1.0, max_jobs=1)):
+        await until(lanes.idle)
+    assert tries[:2] == [(paused, 0), (paused, 0)]
+    assert sorted(tries[2:]) == sorted((job, 0) for job in later)
+    assert await lanes.left(paused, *later) == 0
 
 
 async def test_only_the_job_that_kills_is_given_up(lanes: Lanes) -> None:
