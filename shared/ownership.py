@@ -5,8 +5,10 @@ prefix, which an import knows without a Redis, and the second holds the token of
 either would delete what the other one serves, and each would make its own snapshot current.
 """
 
+import asyncio
 import secrets
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +28,14 @@ OWNER_MARK = "owner.json"
 SERVER_MARK = "owner-server.json"
 
 M = TypeVar("M", "Owner", "Server")
+R = TypeVar("R")
+
+
+class Aside(Protocol):
+    """Runs what reads or writes a store beside the event loop, which a store that hangs would block."""
+
+    def __call__(self, work: Callable[[], R], /) -> Awaitable[R]:
+        """What the work returns."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -79,14 +89,18 @@ def require_server(settings: Settings, server: Server, token: bytes | None) -> N
     Raises:
         ForeignStoreError: it belongs to another one, or to this one before it was emptied.
     """
-    emptied = token is None and server.embedded and _is_embedded(settings)
+    _require_token(settings, server, token, _is_embedded(settings))
+
+
+def _require_token(settings: Settings, server: Server, token: bytes | None, embedded: bool) -> None:
+    emptied = token is None and server.embedded and embedded
     if not emptied and token != server.token.encode():
         where = describe(settings.redis_url) if settings.redis_url else "the embedded Redis"
         owner = f"prefix {settings.prefix} of another Redis, or of this one before it was emptied"
         raise _foreign(settings, owner, where)
 
 
-async def own(redis: "ArqRedis", settings: Settings, store: Store) -> None:
+async def own(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside = asyncio.to_thread) -> None:
     """Make sure that a store is that of the prefix and the Redis; one that is nobody's is from now on.
 
     Raises:
@@ -95,21 +109,24 @@ async def own(redis: "ArqRedis", settings: Settings, store: Store) -> None:
     """
     key = Keys(settings.prefix).store
     try:
-        marked, token = require_prefix(settings, store), await ask(redis, "GET", key)
+        marked, embedded = await aside(lambda: (require_prefix(settings, store), _is_embedded(settings)))
+        token = await ask(redis, "GET", key)
         # Another one may just have marked it, and then have written the token.
-        if token is not None and not (marked or _is_embedded(settings) or require_prefix(settings, store)):
+        if token is not None and not (marked or embedded or await aside(lambda: require_prefix(settings, store))):
             raise _unmarked(settings)
-        own_prefix(settings, store)
-        server = server_of(settings, store)
+        server = await aside(lambda: _own_prefix_and_look(settings, store))
         if server is None:
             # Redis first: who begins at the same moment under this Redis then marks the same.
             token = token or await _claim(redis, key, secrets.token_hex(16))
-            mark = Server(1, token.decode(errors="replace"), _is_embedded(settings))
-            server = _read(settings, store.set_mark(SERVER_MARK, msgspec.json.encode(mark)), Server)
+            mark = msgspec.json.encode(Server(1, token.decode(errors="replace"), embedded))
+            server = _read(settings, await aside(lambda: store.set_mark(SERVER_MARK, mark)), Server)
             assert server is not None
-        require_server(settings, server, token)
+        elif token is None:
+            # Another one may just have marked it, and before that have written the token.
+            token = await ask(redis, "GET", key)
+        _require_token(settings, server, token, embedded)
         if token is None:
-            require_server(settings, server, await _claim(redis, key, server.token))
+            _require_token(settings, server, await _claim(redis, key, server.token), embedded)
     except Exception as error:
         from redis.exceptions import RedisError
 
@@ -165,6 +182,11 @@ async def take_store(settings: Settings, store: Store) -> bool:
     return True
 
 
+def _own_prefix_and_look(settings: Settings, store: Store) -> Server | None:
+    own_prefix(settings, store)
+    return server_of(settings, store)
+
+
 async def _claim(redis: "ArqRedis", key: str, token: str) -> bytes:
     """The token that Redis holds, which is `token` if it held none."""
     await ask(redis, "SET", key, token, "NX")
@@ -174,8 +196,9 @@ async def _claim(redis: "ArqRedis", key: str, token: str) -> bytes:
 
 def _is_embedded(settings: Settings) -> bool:
     """Whether Redis and store are those of one home."""
-    place = store_directory(settings.store_location).resolve()
-    return not settings.redis_url and place.is_relative_to(settings.home_path.resolve())
+    if settings.redis_url:
+        return False
+    return store_directory(settings.store_location).resolve().is_relative_to(settings.home_path.resolve())
 
 
 def _read(settings: Settings, data: bytes | None, kind: type[M]) -> M | None:

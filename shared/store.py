@@ -26,6 +26,8 @@ SCRATCH_NAME = "scratch"
 SCRATCH_LIFE_S = 86_400.0
 DAMAGED_NAME = "damaged"
 DAMAGED_LIFE_S = 7 * 86_400.0
+# Workers look at what they have open many times as often, and go on with it for as long as one look and a commit take.
+SEEN_WITHIN_S = 0.25
 # Beside the files of a damaged artifact: what is wrong with it.
 WHY_NAME = "why"
 # The seal of an artifact that was set aside.
@@ -50,7 +52,7 @@ class Store(Protocol):
         """Put the artifact in `directory` into the store, its manifest last; `directory` is given up to the store.
 
         An object that is there already with the same hash is success, and renews its age. What lies there damaged is
-        set aside.
+        set aside. What was set aside a moment ago is published anew when each worker of the host has seen that.
 
         Raises:
             StoreError: the store cannot be written, or holds another object under that name.
@@ -76,12 +78,6 @@ class Store(Protocol):
         """What an artifact's files are: another text once one of them was replaced or written to.
 
         It is `SET_ASIDE` for one that was, and empty where none can be seen. A renewal does not change it.
-        """
-
-    def glance(self, kind: ArtifactKind, artifact_id: str) -> object:
-        """What the manifest of an artifact that was fetched is, within microseconds; None where none can be seen.
-
-        It is another one, by ==, once it was renewed or replaced.
         """
 
     def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
@@ -225,7 +221,6 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._root_name = str(root)
         try:
             for name in PLACES:
                 (root / name).mkdir(parents=True, exist_ok=True)
@@ -277,10 +272,22 @@ class DirectoryStore:
             for name in sorted(manifest.arrays):
                 self._put(directory / f"{name}.npy", target / f"{name}.npy", manifest.arrays[name].sha256)
             _flush(target)
+            self._wait_until_seen(self.aside(kind, artifact_id))
             source = directory / MANIFEST_NAME
             self._put(source, target / MANIFEST_NAME, file_sha256(source))
             _flush(target)
             _flush(target.parent)
+
+    def _wait_until_seen(self, aside: Path) -> None:
+        """Wait until nobody goes on with what was set aside: no list is made of its bytes once others lie there."""
+        try:
+            set_aside_s = aside.stat().st_ctime
+        except FileNotFoundError:
+            return
+        # By the clock of the files: that of a process may be wrong.
+        with self._new_file(b"") as now:
+            age_s = now.stat().st_ctime - set_aside_s
+        time.sleep(min(max(SEEN_WITHIN_S - age_s, 0.0), SEEN_WITHIN_S))
 
     def fetch(self, kind: ArtifactKind, artifact_id: str) -> Path:
         """See `Store.fetch`."""
@@ -290,7 +297,9 @@ class DirectoryStore:
                 raise ArtifactDamagedError(
                     f"The {SINGULAR[kind]} {artifact_id} was set aside as damaged: {_why(aside)}."
                 )
-            raise ArtifactMissingError(f"The store {self.root} holds no {SINGULAR[kind]} {artifact_id}.")
+            raise ArtifactMissingError(
+                f"The store {self.root} holds no {SINGULAR[kind]} {artifact_id}.", artifact=artifact_id
+            )
         found, _ = read_manifest(directory)
         if found != artifact_id:
             raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} is that of {found}.")
@@ -315,15 +324,6 @@ class DirectoryStore:
             return _seal(kind, artifact_id, self._place(kind, artifact_id))
         except OSError:
             return SET_ASIDE if self.aside(kind, artifact_id).exists() else ""
-
-    def glance(self, kind: ArtifactKind, artifact_id: str) -> object:
-        """See `Store.glance`."""
-        try:
-            # No Path is made: that takes longer than the look.
-            found = os.stat(f"{self._root_name}/{kind}/{artifact_id}/{MANIFEST_NAME}")
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
     def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
         """See `Store.set_aside`."""

@@ -276,6 +276,27 @@ class System:
 
             await eventually(nothing_left)
 
+    async def troubled(self) -> list[str]:
+        """What the workers say that keeps them from the store, those that something does."""
+        async with self.reckoner() as reckoner:
+            return [heard.beat.trouble for heard in await reckoner.alive() if heard.beat and heard.beat.trouble]
+
+    async def nothing_failed(self) -> None:
+        """Wait until the system is idle and no worker in trouble.
+
+        Raises:
+            AssertionError: a job has failed or was refused, or a worker has logged a stack trace.
+        """
+
+        async def nobody_is() -> bool:
+            return not await self.troubled()
+
+        await eventually(nobody_is)
+        await self.idle()
+        async with self.reckoner() as reckoner:
+            assert not await ask(reckoner.redis, "EXISTS", self.keys.dead, self.keys.refused)
+        assert "Traceback" not in self.log.read_text()
+
     async def keys_for_ever(self) -> set[str]:
         """All keys without expiry."""
         async with self.reckoner() as reckoner:

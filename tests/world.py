@@ -20,6 +20,7 @@ from shared.flows import Flows, fresh_id
 from shared.jobs import Reduce, Split, arq_deserializer
 from shared.model_config import ModelConfig, model_id
 from shared.models import open_model, write_model
+from shared.ownership import Aside
 from shared.redis.keys import Keys, in_progress_key, job_key, tries_key
 from shared.redis.scripts import Lease, ask
 from shared.results import Results, generation_id
@@ -164,7 +165,7 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
     return flow
 
 
-async def _nobody_asks() -> None:
+async def _nobody_asks(_: Aside) -> None:
     """Whose the store is."""
 
 

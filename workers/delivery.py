@@ -29,6 +29,8 @@ MAX_TRIES = 3
 SPENT = f"its worker died {MAX_TRIES} times"
 # Between two tries of a job that its environment keeps from being done.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+# How long an NFS mount may go on hiding what another host has published: its `acdirmax`, unless that was set.
+HIDDEN_S = 60.0
 
 Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]
 T = TypeVar("T")
@@ -84,7 +86,7 @@ class Delivery:
 
     async def within_deadline(self, work: Callable[[], Awaitable[None]]) -> str | None:
         """Do the work in time; returns why it failed for good, None when it did not."""
-        deadline_s = self.runtime.settings.task_deadline_s
+        deadline_s, began_s = self.runtime.settings.task_deadline_s, asyncio.get_running_loop().time()
         try:
             async with self.runtime.turns.deadline(deadline_s) as limit:
                 await work()
@@ -94,6 +96,9 @@ class Delivery:
                 if self.lease.lapsed:
                     # This process stood still: the time was not the job's, and another worker may have it by now.
                     raise LeaseLostError from error
+                if await to_the_end(self.runtime.store_watch.was_away(began_s)):
+                    # It may have stood still at what it reads there.
+                    raise NotNowError from error
                 return f"{self.job_id.partition(':')[0]} ran longer than {deadline_s:g} s"
             if isinstance(error, TimeoutError):
                 await self._bear_with_environment(error)
@@ -118,14 +123,20 @@ class Delivery:
         if isinstance(error, StoreError) and not await self.runtime.store_watch.look():
             # Other workers may see it. This one claims nothing until it does.
             raise NotNowError from error
-        # What a run misses may be on its way: a damaged model is built again, and hosts see a new one a moment later.
-        on_its_way = self.of_run and isinstance(error, ArtifactMissingError | ArtifactDamagedError)
+        # What is missed may be on its way: hosts see a new artifact a moment later, and a damaged model is built again.
+        missing = str(error.evidence.get("artifact", "")) if isinstance(error, ArtifactMissingError) else ""
+        on_its_way = isinstance(error, ArtifactMissingError | ArtifactDamagedError) if self.of_run else missing
         if not is_environment_trouble(error) and not on_its_way:
             return
-        # The blocks of a run have one patience together, or each of thousands would have its own.
-        told = (self.of_run, 2 * LONGEST_PAUSE_S) if self.of_run else (self.job_id, math.inf)
+        # The blocks of a run have one patience together, or each of thousands would have its own; so have all clicks
+        # that miss an artifact, which nobody may bring back.
+        most_s, told = self.runtime.settings.trouble_s, (self.job_id, math.inf)
+        if self.of_run:
+            told = self.of_run, 2 * LONGEST_PAUSE_S
+        elif missing:
+            most_s, told = min(most_s, HIDDEN_S), (missing, math.inf)
         lasts_s = await self.runtime.trouble_lasts_s(*told)
-        if lasts_s < self.runtime.settings.trouble_s:
+        if lasts_s < most_s:
             pause_ms = int(min(max(FIRST_PAUSE_S, lasts_s / 2), LONGEST_PAUSE_S) * random.uniform(500, 1500))
             log.warning("a job waits for its environment", job=self.job_id, reason=_reason(error), again_in_ms=pause_ms)
             raise NotNowError(pause_ms) from error

@@ -91,7 +91,7 @@ class Forgetting:
             return
         gone = holding.gone or 0
         pages = snapshot.users.pages(gone)
-        while page := await runtime.in_thread(lambda: next(pages, None)):
+        while page := await runtime.in_store(lambda: next(pages, None)):
             users = [user.decode(errors="replace") for user in page]
             for start in range(0, len(users), SLICE):
                 began, some = time.monotonic(), users[start : start + SLICE]

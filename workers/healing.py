@@ -70,7 +70,7 @@ class Healing:
         runtime = self._runtime
         if runtime.store_watch.trouble:
             return
-        missed = await runtime.in_thread(partial(runtime.store.missed, "models"))
+        missed = await runtime.in_store(partial(runtime.store.missed, "models"))
         self._asked = {model: asked for model, asked in self._asked.items() if missed.get(model) == asked.damage}
         if missed:
             for model in sorted(self._asked.keys() | await self._named(missed.keys() - self._asked.keys())):
@@ -95,9 +95,9 @@ class Healing:
         return named | missed & (artifacts | {record.model for record in records if record})
 
     async def _build_again(self, model: str, damage: int) -> None:
-        store, in_thread = self._runtime.store, self._runtime.in_thread
+        store, in_store = self._runtime.store, self._runtime.in_store
         try:
-            snapshot, config = await in_thread(partial(describe, store.aside("models", model)))
+            snapshot, config = await in_store(partial(describe, store.aside("models", model)))
         except ArtifactMissingError:
             # It was published again just now.
             return
@@ -105,7 +105,7 @@ class Healing:
             # Nothing else says how it was built.
             self._give_up(model, _Asked(damage, ""), str(error))
             return
-        asked = _Asked(damage, await in_thread(partial(store.seal, "snapshots", snapshot)))
+        asked = _Asked(damage, await in_store(partial(store.seal, "snapshots", snapshot)))
         if self._asked.get(model) == asked:
             return
         if model_id(snapshot, config) != model:
@@ -132,7 +132,7 @@ class Healing:
             return
         async with renewing(redis, key, CLAIM_MS):
             referred = await referred_to(self._runtime)
-            entries = await self._runtime.in_thread(
+            entries = await self._runtime.in_store(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]
             )
             used = [(kind, name) for kind, name in entries if name in referred]
@@ -158,8 +158,7 @@ class Healing:
                 runtime.opening.set_aside(kind, name, seal, str(damage))
 
         try:
-            # Not in one of the threads for work that waits: it takes minutes.
-            await asyncio.to_thread(read)
+            await runtime.threads.scrub(read)
         except asyncio.CancelledError:
             stop.set()
             raise

@@ -54,7 +54,7 @@ class Opening:
             opened = opener(self._store.fetch(kind, artifact_id))
             if seal() == verified:
                 self._note_use(kind, artifact_id)
-                return opened, Watch(verified, seal, partial(self._store.glance, kind, artifact_id))
+                return opened, Watch(verified, seal)
         raise StoreError(f"Artifact {artifact_id} changes while it is opened.")
 
     def verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object], since_s: float) -> None:

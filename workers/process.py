@@ -17,6 +17,7 @@ from shared.redis.pools import PatientPool
 from shared.settings import Settings
 from shared.store import open_store
 from workers.settings import build_engine, connect_waiting, connect_worker
+from workers.store_watch import beside
 from workers.supervisor import DRAINED
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def work(settings: Settings) -> int:
 
 
 async def _work(settings: Settings) -> int:
-    store = open_store(settings.store_location)
+    store = await beside(lambda: open_store(settings.store_location))
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
-    await own(redis, settings, store)
+    await own(redis, settings, store, beside)
     waiting = connect_waiting(url)
     worker = build_engine(settings, redis, waiting, store)
     following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))

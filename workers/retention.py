@@ -54,17 +54,17 @@ async def delete_unreferred(runtime: Runtime) -> None:
     deletes: so one reading of the references is enough for all of them.
     """
     try:
-        old = await runtime.in_thread(lambda: list(_old_entries(runtime.store)))
+        old = await runtime.in_store(lambda: list(_old_entries(runtime.store)))
         if not old:
             return
-        await own(runtime.redis, runtime.settings, runtime.store)
+        await own(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
         read_s, referred = time.time(), await referred_to(runtime)
         for kind, entry in old:
             if time.time() - read_s > GRACE_S:
                 # This process stood still: what was taken up meanwhile may be as old again.
                 return
             if entry not in referred:
-                await runtime.in_thread(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
+                await runtime.in_store(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
                 log.info("deleted an unreferenced artifact", kind=kind, id=entry)
     except ForeignStoreError as error:
         log.warning("nothing was deleted: the store is another's", reason=str(error))
@@ -85,7 +85,7 @@ async def referred_to(runtime: Runtime) -> set[str]:
     Raises:
         WireError: a reference cannot be read, or leads nowhere.
     """
-    current = await runtime.in_thread(runtime.store.current_snapshot)
+    current = await runtime.in_store(runtime.store.current_snapshot)
     # The live first and the pointers then: what a run or fit names that ends meanwhile is named by a pointer by then.
     generations, referred = await live_references(runtime)
     referred |= {current} if current else set()

@@ -29,7 +29,7 @@ from workers.flows_at_hand import FlowsAtHand
 from workers.kernels.score import ADDITIONS_PER_MS
 from workers.layouts import Layouts
 from workers.opening import Opener, Opening
-from workers.shelf import Shelf
+from workers.shelf import Looks, Shelf, Watch
 from workers.store_watch import StoreWatch
 from workers.threads import Threads
 from workers.turns import Turns
@@ -62,6 +62,7 @@ class Runtime:
     results: Results
     store: Store
     opening: Opening
+    looks: Looks
     turns: Turns
     threads: Threads
     store_watch: StoreWatch
@@ -98,31 +99,37 @@ class Runtime:
 
         async def make() -> None:
             try:
-                await self.in_thread(partial(self.opening.verify, "models", model_id, open_model, since_s))
+                await self.in_store(partial(self.opening.verify, "models", model_id, open_model, since_s))
             finally:
                 self._making.pop(key, None)
 
         await self._make(key, make)
 
-    def look_again(self, model_id: str) -> None:
+    async def note_published(self, model_id: str) -> None:
         """See a model that this worker has just published when it is next asked for; others see it a moment later."""
         self._models.look_again(model_id)
+        await ask(self.redis, "DEL", self.keys.trouble(model_id))
 
-    def require_current(self, *opened: Model | Snapshot, closely: bool) -> None:
+    async def require_current(self, *opened: Model | Snapshot, closely: bool) -> None:
         """Make sure that what was computed of these is of what lies in the store until this moment.
 
-        What is published anew is always seen. That a file was written to is seen when it is looked at `closely`, which
-        takes some ten microseconds, or else at the next look.
+        What is published anew is always seen. That a file was written to is seen when it is looked at `closely`, in a
+        thread, or else at the next look.
 
         Raises:
-            NotNowError: one of them was damaged, or published anew; the task comes again.
+            NotNowError: one of them was damaged or published anew, or the store does not answer; the task comes again.
         """
+        watches = list[Watch]()
         for artifact in opened:
             shelf: Shelf[Any] = self._models if isinstance(artifact, Model) else self._snapshots
-            if closely:
-                shelf.look_again(artifact.id)
-            if not shelf.is_still_current(artifact.id, artifact):
+            kept, watch = shelf.get(artifact.id)
+            if kept is not artifact or watch is None:
                 raise NotNowError
+            watches.append(watch)
+        if closely or not all(watch.is_fresh for watch in watches):
+            await self.looks.look(watches)
+        if not all(watch.current for watch in watches):
+            raise NotNowError
 
     async def distrust(self, job_id: str, deaths: int, spec: Spec) -> None:
         """Have a job's artifacts verified since its last start without an end, once by each host: one may be deadly."""
@@ -131,7 +138,7 @@ class Runtime:
         left_ms = int(await ask(self.redis, "PTTL", tries_key(job_id)))
         since_s = TRIES_LIFE_S - left_ms / 1000 if left_ms > 0 else 0.0
         for kind, artifact_id in await self._read_by(spec):
-            if await self.in_thread(partial(self.opening.distrust, kind, artifact_id, since_s)):
+            if await self.in_store(partial(self.opening.distrust, kind, artifact_id, since_s)):
                 log.warning("artifact verified anew after a death", kind=kind, id=artifact_id, job=job_id)
                 (self._models if kind == "models" else self._snapshots).look_again(artifact_id)
 
@@ -142,7 +149,7 @@ class Runtime:
         return [("snapshots", record.snapshot), ("models", record.model)]
 
     async def _open(self, shelf: Shelf[T], kind: ArtifactKind, artifact_id: str, opener: Opener[T]) -> T:
-        if (kept := shelf.get(artifact_id)) is not None:
+        if (kept := await self._current(shelf, artifact_id)) is not None:
             return kept
         key = kind, artifact_id
 
@@ -150,11 +157,11 @@ class Runtime:
             try:
                 # It may have been opened by whoever was before.
                 async with self._one_at_a_time:
-                    if (kept := shelf.get(artifact_id)) is not None:
+                    if (kept := await self._current(shelf, artifact_id)) is not None:
                         return kept
-                    opened = await self.in_thread(partial(self.opening.open, kind, artifact_id, opener))
+                    opened = await self.in_store(partial(self.opening.open, kind, artifact_id, opener))
                     made = shelf.put(artifact_id, *opened)
-                    self.opening.let_go(kind, but=shelf)
+                    await self.in_store(partial(self.opening.let_go, kind, but=shelf))
                     return made
             except (ArtifactMissingError, ArtifactDamagedError) as error:
                 raise type(error)(f"{str(error).rstrip('.')}; {REMEDIES[kind]}.", **error.evidence) from error
@@ -163,13 +170,20 @@ class Runtime:
 
         return await self._make(key, make)
 
+    async def _current(self, shelf: Shelf[T], artifact_id: str) -> T | None:
+        """What is open, if it was current when the store was last looked at: lately, or now."""
+        kept, watch = shelf.get(artifact_id)
+        if watch is not None and not watch.is_fresh:
+            await self.looks.look([watch])
+        return kept if watch is not None and watch.current else None
+
     async def record(self, generation: str) -> Record:
         """What a generation was made with.
 
         Raises:
             NothingFittedError: its record is gone.
         """
-        known = self._records.get(generation)
+        known, _ = self._records.get(generation)
         if known:
             return known
         record = await self.results.record(generation)
@@ -196,8 +210,12 @@ class Runtime:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def in_thread(self, work: Callable[[], R]) -> R:
-        """Do blocking work beside the event loop."""
+        """Do work that takes a while, and leaves the store alone, beside the event loop."""
         return await self.threads.block(work)
+
+    async def in_store(self, work: Callable[[], R]) -> R:
+        """Read or write the store beside the event loop."""
+        return await self.threads.use_store(work)
 
     async def load(self, kernels: Callable[[], object]) -> None:
         """Have a function import kernels, and compile them where need be, beside the loop; once for all who ask.

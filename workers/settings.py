@@ -33,6 +33,7 @@ from workers.night import Nights
 from workers.opening import Opening
 from workers.retention import keep_store_clean
 from workers.runtime import Runtime
+from workers.shelf import Looks
 from workers.store_watch import StoreWatch
 from workers.sweeper import Sweeper
 from workers.tasks import arq_functions
@@ -88,6 +89,8 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
 def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
     """What every task of a worker is handed."""
     keys, threads = Keys(settings.prefix), Threads(settings.threads)
+    # A wait and the task's own deadline together stay within arq's time-out.
+    patience_s = settings.task_deadline_s / 4
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
@@ -98,8 +101,8 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         results=Results(redis, keys),
         store=store,
         opening=Opening(store, Verified(settings.home_path / "verified")),
-        # A wait and the task's own deadline together stay within arq's time-out.
-        turns=Turns(threads.kernels, patience_s=settings.task_deadline_s / 4),
+        looks=Looks(threads, patience_s),
+        turns=Turns(threads.kernels, patience_s),
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(own, redis, settings, store)),
         layouts=Layouts(threads.blocking),

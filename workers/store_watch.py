@@ -1,18 +1,19 @@
 """Whether this worker sees the store: while it does not, it claims nothing and says so in its heartbeat."""
 
 import asyncio
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from shared.errors import ForeignStoreError, RedisUnavailableError, StoreError
-from shared.ownership import SERVER_MARK
+from shared.ownership import SERVER_MARK, Aside
 from shared.store import Store
-from workers.threads import Threads
+from workers.threads import StoreThreads, Threads
 from workers.upkeep import again_and_again
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+R = TypeVar("R")
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ NO_ANSWER = f"The store has not answered for {PATIENCE_S:g} s."
 class StoreWatch:
     """The look-out of one worker process for its store."""
 
-    def __init__(self, store: Store, threads: Threads, own: "Callable[[], Awaitable[None]]") -> None:
+    def __init__(self, store: Store, threads: Threads, own: Callable[[Aside], Awaitable[None]]) -> None:
         self.trouble = ""
         """Why the store cannot be used, a sentence; empty while it can."""
         self.on_change: Callable[[], None] = lambda: None
@@ -37,6 +38,7 @@ class StoreWatch:
         self._mark: bytes | None = None
         """Whose the store was when that was looked at last."""
         self._looking: asyncio.Future[bytes | None] | None = None
+        self._looking_since = self._back_at = -math.inf
 
     async def run(self) -> None:
         """Look once a second, for ever."""
@@ -44,20 +46,12 @@ class StoreWatch:
 
     async def look(self) -> bool:
         """Look at the store now; returns whether it can be used."""
-        # One look at a time: one that hangs is not followed by others.
-        if self._looking is None:
-            self._looking = asyncio.ensure_future(self._threads.look(self._look))
-        looking = self._looking
-        await asyncio.wait([looking], timeout=PATIENCE_S)
-        if not looking.done():
-            self._note(NO_ANSWER)
-            return False
-        self._looking = None
+        mark: bytes | None = None
         try:
-            mark = looking.result()
+            mark = await self._shared_look()
             if mark is None or mark != self._mark:
                 # Where its mount is missing there may be a place for it, and nobody's mark.
-                await self.own()
+                await self.own(lambda work: patiently(self._threads.look(work)))
                 self._mark = mark
         except RedisUnavailableError:
             # Whose it is will be told when Redis is back; till then nothing is claimed anyway.
@@ -67,6 +61,22 @@ class StoreWatch:
             return False
         self._note("")
         return True
+
+    async def was_away(self, since_s: float) -> bool:
+        """Whether the store cannot be used now, or was seen to be away since a moment by the event loop's clock."""
+        return not await self.look() or self._back_at >= since_s
+
+    async def _shared_look(self) -> bytes | None:
+        # One look at a time: one that hangs is not followed by others.
+        now_s = asyncio.get_running_loop().time()
+        if self._looking is None:
+            self._looking, self._looking_since = asyncio.ensure_future(self._threads.look(self._look)), now_s
+        looking = self._looking
+        try:
+            return await patiently(looking, self._looking_since + PATIENCE_S - now_s)
+        finally:
+            if looking.done() and self._looking is looking:
+                self._looking = None
 
     def _look(self) -> bytes | None:
         self._store.look()
@@ -80,4 +90,30 @@ class StoreWatch:
             log.warning("the store is away: nothing is claimed until it is back", reason=trouble)
         else:
             log.info("the store is back")
+            self._back_at = asyncio.get_running_loop().time()
         self.on_change()
+
+
+async def beside(work: Callable[[], R]) -> R:
+    """Read or write the store in a thread of its own, before there are others.
+
+    Raises:
+        StoreError: it does not answer, or the work raised this.
+    """
+    thread = StoreThreads(1, "store")
+    running = asyncio.get_running_loop().run_in_executor(thread, work)
+    thread.shutdown(wait=False)
+    return await patiently(running)
+
+
+async def patiently(answer: Awaitable[R], patience_s: float | None = None) -> R:
+    """What the store answers.
+
+    Raises:
+        StoreError: it does not.
+    """
+    coming = asyncio.ensure_future(answer)
+    await asyncio.wait([coming], timeout=PATIENCE_S if patience_s is None else max(patience_s, 0.0))
+    if not coming.done():
+        raise StoreError(NO_ANSWER)
+    return coming.result()

@@ -17,7 +17,8 @@ from shared.redis.embedded import find_redis
 from shared.settings import Settings
 from shared.starting import Teller
 from shared.stopping import supervisor_patience_s
-from shared.store import Store, open_store
+from shared.store import open_store
+from workers.store_watch import beside
 
 log = structlog.get_logger()
 
@@ -69,8 +70,7 @@ class Supervisor:
         Raises:
             ReckonerError: Redis or the store cannot be used; no worker was started then.
         """
-        store = open_store(self._settings.store_location)
-        asyncio.run(self._check(store))
+        asyncio.run(self._check())
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
@@ -81,10 +81,11 @@ class Supervisor:
         finally:
             self._stop_children()
 
-    async def _check(self, store: Store) -> None:
+    async def _check(self) -> None:
+        store = await beside(lambda: open_store(self._settings.store_location))
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
-            await own(redis, self._settings, store)
+            await own(redis, self._settings, store, beside)
 
     def _stop(self, signum: int, frame: object) -> None:
         if self._stopping:

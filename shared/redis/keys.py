@@ -36,7 +36,7 @@ A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one 
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
 | `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
-| `p:trouble:ID` | string, since when the environment fails a job or run, ms | a worker | `RECKONER_TROUBLE_S` twice |
+| `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
 | `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
@@ -166,7 +166,7 @@ class Keys:
         return self._name("worker", worker, "mail")
 
     def trouble(self, name: str) -> str:
-        """Since when the environment keeps a job or a run from being done, and when it did so last."""
+        """Since when the environment keeps a job or a run from being done, or an artifact is missed, and when last."""
         return self._name("trouble", name.replace(":", "-"))
 
     def probe(self, look: str) -> str:

@@ -33,12 +33,6 @@ async def system(fitted: System) -> System:
     return fitted
 
 
-async def troubled(system: System) -> list[str]:
-    """What the workers say that keeps them from the store, those that something does."""
-    async with system.reckoner() as reckoner:
-        return [heard.beat.trouble for heard in await reckoner.alive() if heard.beat and heard.beat.trouble]
-
-
 async def current(system: System) -> str:
     """The generation, of which no list is there yet."""
     async with system.reckoner() as reckoner:
@@ -58,7 +52,7 @@ async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System
     root.rename(away)
 
     async def all_say_so() -> bool:
-        return len(await troubled(system)) == 2
+        return len(await system.troubled()) == 2
 
     await eventually(all_say_so)
     generation = await current(system)
@@ -84,7 +78,7 @@ async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System
     assert (await system.run_ended(run)).outcome == "passed"
     assert (await system.ended(job)).state == "done"
     assert await system.lists(generation) == system.reference_lists(generation)
-    await _nothing_failed(system)
+    await system.nothing_failed()
 
 
 async def test_a_worker_without_its_mount_leaves_the_jobs_to_those_that_have_theirs(system: System) -> None:
@@ -93,24 +87,13 @@ async def test_a_worker_without_its_mount_leaves_the_jobs_to_those_that_have_the
     mount.unlink()
 
     async def says_so() -> bool:
-        return bool(await troubled(system))
+        return bool(await system.troubled())
 
     await eventually(says_so)
     generation = await current(system)
     run = await system.start_run(block_size=1)
     assert (await system.run_ended(run)).outcome == "passed"
     assert await system.lists(generation) == system.reference_lists(generation)
-    assert len(await troubled(system)) == 1
+    assert len(await system.troubled()) == 1
     mount.symlink_to(system.home / "store")
-    await _nothing_failed(system)
-
-
-async def _nothing_failed(system: System) -> None:
-    async def nobody_says_so() -> bool:
-        return not await troubled(system)
-
-    await eventually(nobody_says_so)
-    await system.idle()
-    async with system.reckoner() as reckoner:
-        assert not await ask(reckoner.redis, "EXISTS", system.keys.dead, system.keys.refused)
-    assert "Traceback" not in system.log.read_text()
+    await system.nothing_failed()

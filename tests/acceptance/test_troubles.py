@@ -260,9 +260,9 @@ async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
 
 
 @asynccontextmanager
-async def served(home: Path) -> AsyncIterator[tuple[System, CommandLine]]:
+async def served(home: Path, **settings: object) -> AsyncIterator[tuple[System, CommandLine]]:
     """A system with a model and everybody's list, whose worker has gone home, and its command line."""
-    async with System(home, first_look_s=0.2) as system:
+    async with System(home, first_look_s=0.2, **settings) as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
         await system.fit(5)
@@ -273,7 +273,7 @@ async def served(home: Path) -> AsyncIterator[tuple[System, CommandLine]]:
 
 async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again(tmp_path: Path) -> None:
     """Lists that are cached are read meanwhile, a run is refused, and after the fit the bytes are the reference's."""
-    async with served(tmp_path / "a höme") as (system, commands), system.reckoner() as reckoner:
+    async with served(tmp_path / "a höme", trouble_s=1) as (system, commands), system.reckoner() as reckoner:
         (model,) = (system.home / "store" / "models").iterdir()
         said = f" holds no model {model.name}; {REMEDY}."
         shutil.rmtree(model)

@@ -92,5 +92,5 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
         )
 
     best = await runtime.kernel(lane, score, additions)
-    runtime.require_current(model, snapshot, closely=isinstance(spec, BlockSpec) or not laid_out)
+    await runtime.require_current(model, snapshot, closely=isinstance(spec, BlockSpec) or not laid_out)
     return Best(*(array.tobytes() for array in best))

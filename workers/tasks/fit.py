@@ -114,8 +114,8 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
         tile = await runtime.kernel("batch", build)
     finally:
         runtime.layouts.counted()
-    runtime.require_current(snapshot, closely=True)
-    return Part(await runtime.in_thread(lambda: runtime.store.put_part(_body(tile))))
+    await runtime.require_current(snapshot, closely=True)
+    return Part(await runtime.in_store(lambda: runtime.store.put_part(_body(tile))))
 
 
 async def join_fit(
@@ -131,7 +131,7 @@ async def join_fit(
     from workers.building import join_tiles
 
     names = [part.name for part in stored if isinstance(part, Part)]
-    reading = (runtime.in_thread(partial(_read_part, runtime.store, name)) for name in names)
+    reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
     parts = await asyncio.gather(*reading)
     tiles = [part for part in parts if part is not None]
     if len(tiles) < len(parts):
@@ -140,7 +140,7 @@ async def join_fit(
     if tiles:
         items = (await runtime.snapshot(spec.snapshot)).n_items
         matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
-        await runtime.in_thread(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
+        await runtime.in_store(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
     if spec.heals:
         log.info("a damaged model is whole again", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
         return [], b""
@@ -155,16 +155,16 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
     Raises:
         NotNowError: to verify it takes too long; the task comes again, and goes on with what was verified meanwhile.
     """
-    seal = await runtime.in_thread(lambda: runtime.store.seal("models", model))
+    seal = await runtime.in_store(lambda: runtime.store.seal("models", model))
     try:
         # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
-        await runtime.in_thread(lambda: runtime.store.renew("models", model))
+        await runtime.in_store(lambda: runtime.store.renew("models", model))
         await runtime.verify_model(model, asked_s)
     except ArtifactMissingError:
         return False
     except ArtifactDamagedError as damage:
         log.warning("a damaged model is built again", model=model, reason=str(damage))
-        await runtime.in_thread(partial(runtime.opening.set_aside, "models", model, seal, str(damage)))
+        await runtime.in_store(partial(runtime.opening.set_aside, "models", model, seal, str(damage)))
         return False
     return True
 
@@ -218,7 +218,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         popular=[snapshot.items[item] for item in popular],
     )
     if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
-        await runtime.results.write_titles(spec.snapshot, await runtime.in_thread(lambda: titles_of(snapshot)))
+        await runtime.results.write_titles(spec.snapshot, await runtime.in_store(lambda: titles_of(snapshot)))
     before = await runtime.results.current()
     if await runtime.results.adopt(flow.id, flow.round, record, lease=lease):
         log.info("a model was fitted", model=model, snapshot=spec.snapshot, generation=generation)

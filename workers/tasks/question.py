@@ -29,14 +29,14 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, HistorySpec):
         past: Reply = await runtime.kernel("click", lambda _: history(snapshot, spec))
-        runtime.require_current(snapshot, closely=False)
+        await runtime.require_current(snapshot, closely=False)
         return past
     model = await runtime.model(record.model)
     # To compare two items some similarities have to know of all others, which takes up to a second of a large snapshot:
     # no click waits for that.
     lane: Lane = "click" if spec.other is None else "batch"
     reply: Reply = await runtime.kernel(lane, lambda stop: similar(model, snapshot, spec, stop))
-    runtime.require_current(model, snapshot, closely=False)
+    await runtime.require_current(model, snapshot, closely=False)
     return reply
 
 

@@ -54,7 +54,7 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
             await again(runtime, flow, lease, unusable)
         else:
             # Who waited for it asks at once for lists.
-            runtime.look_again(model_id(flow.spec.snapshot, config_of(flow.spec)))
+            await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
     elif isinstance(flow.spec, ScoringSpec):
         outcome = await _publish(runtime, flow, flow.spec, stored)
@@ -109,7 +109,7 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
     users = users_of(spec, flow.block or 0, snapshot)
     written = await _publish_lists(runtime, spec, partials, users, snapshot, record)
     # What was written of names that are not right any more is written again.
-    runtime.require_current(snapshot, closely=isinstance(spec, BlockSpec))
+    await runtime.require_current(snapshot, closely=isinstance(spec, BlockSpec))
     if not isinstance(spec, BlockSpec):
         return None
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())

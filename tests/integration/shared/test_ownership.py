@@ -1,6 +1,7 @@
 """A store belongs to one prefix of one Redis: the first that comes, until another one takes it over."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from shared.redis.embedded import EmbeddedServer
 from shared.redis.keys import Keys
 from shared.redis.scripts import ask
 from shared.settings import Settings
-from shared.store import Store, open_store
+from shared.store import DirectoryStore, Store, open_store
 
 StartServer = Callable[..., EmbeddedServer]
 
@@ -53,6 +54,28 @@ async def test_the_first_one_owns_a_store(redis: ArqRedis, settings: Settings, s
     assert msgspec.json.decode(before[1] or b"") == {"format": 1, "token": token.decode(), "embedded": False}
     await own(redis, settings, store)
     assert (marks(store), await ask(redis, "GET", Keys(settings.prefix).store)) == (before, token)
+
+
+async def test_whose_a_store_is_is_read_and_marked_beside_the_event_loop(
+    redis: ArqRedis, settings: Settings, tmp_path: Path
+) -> None:
+    """Which a store that hangs would block; from the first look to the last mark."""
+    threads = set[str]()
+
+    class Noting(DirectoryStore):
+        def mark(self, name: str) -> bytes | None:
+            threads.add(threading.current_thread().name)
+            return super().mark(name)
+
+        def set_mark(self, name: str, data: bytes, *, replace: bool = False) -> bytes:
+            threads.add(threading.current_thread().name)
+            return super().set_mark(name, data, replace=replace)
+
+    store = Noting(tmp_path / "noting")
+    for _ in range(2):
+        await own(redis, settings, store)
+    assert threading.current_thread().name not in threads
+    assert marks(store)[1] is not None
 
 
 async def test_of_two_prefixes_at_once_one_owns_it(redis: ArqRedis, settings: Settings, store: Store) -> None:

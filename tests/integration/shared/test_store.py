@@ -14,7 +14,7 @@ import pytest
 from shared.artifacts import open_artifact, write_artifact
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from shared.manifests import MANIFEST_NAME
-from shared.store import DirectoryStore, open_store
+from shared.store import SEEN_WITHIN_S, DirectoryStore, open_store
 
 
 @pytest.fixture
@@ -295,6 +295,16 @@ def test_a_full_disk_is_one_sentence(store: DirectoryStore) -> None:
     assert [entry.id for entry in store.entries("snapshots")] == [current]
     assert list(store.entries("parts")) == []
     assert list((store.root / "scratch").iterdir()) == []
+
+
+def test_what_was_set_aside_is_published_anew_when_all_workers_have_seen_that(store: DirectoryStore) -> None:
+    """For so long they go on with what they have open."""
+    artifact = publish(store)
+    began = time.monotonic()
+    assert store.set_aside("snapshots", artifact, store.seal("snapshots", artifact), "damaged") is not None
+    assert publish(store) == artifact
+    # The clock of files moves in steps.
+    assert time.monotonic() - began >= 0.9 * SEEN_WITHIN_S
 
 
 def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(

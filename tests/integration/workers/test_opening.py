@@ -20,6 +20,7 @@ from shared.verified import Verified
 from tests.tampering import flip
 from tests.world import World, make_world
 from workers.opening import Opening
+from workers.shelf import Watch
 
 
 class Opener:
@@ -61,6 +62,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield made
     for process in made.processes:
         process.let_go()
+
+
+def looked_at(watch: Watch) -> Watch:
+    """The watch, after a look."""
+    watch.look()
+    return watch
 
 
 def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> None:
@@ -146,10 +153,10 @@ def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
 def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, name: str) -> None:
     """Whoever has the artifact open lets go of it; the others are told what was wrong with it."""
     _, watch = site.open()
-    assert watch.is_current()
+    assert looked_at(watch).current
     site.damage(name)
     watch.look_again()
-    assert not watch.is_current()
+    assert not looked_at(watch).current
     with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
         site.open(1)
     assert site.store.seal("models", site.model) == SET_ASIDE
@@ -164,7 +171,7 @@ def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
     with (site.directory / "row_values.npy").open("r+b") as file:
         file.truncate(200)
     watch.look_again()
-    assert not watch.is_current()
+    assert not looked_at(watch).current
     with pytest.raises(ArtifactDamagedError, match=r"row_values\.npy .* has 200 bytes instead of"):
         site.open()
 
@@ -174,7 +181,7 @@ def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
     _, watch = site.open()
     site.store.delete("models", site.model)
     watch.look_again()
-    assert watch.is_current()
+    assert looked_at(watch).current
 
 
 def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
@@ -183,9 +190,9 @@ def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
     site.processes[0].distrust("models", site.model)
     for watch in watches:
         watch.look_again()
-    assert [watch.is_current() for watch in watches] == [False, False]
+    assert [looked_at(watch).current for watch in watches] == [False, False]
     for number in (0, 1):
-        assert site.open(number)[1].is_current()
+        assert looked_at(site.open(number)[1]).current
     assert site.opener.verified == 2
 
 
@@ -222,7 +229,7 @@ def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) 
     with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
         site.process().open("models", site.model, site.opener)
     watch.look_again()
-    assert not watch.is_current()
+    assert not looked_at(watch).current
 
 
 def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> None:

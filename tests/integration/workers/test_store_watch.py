@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,9 @@ from shared.ownership import own
 from shared.redis.scripts import ask
 from shared.store import DirectoryStore
 from shared.wire import UserSpec
-from tests.world import Hand, World
+from tests.world import USERS, Hand, World
 from workers import store_watch
-from workers.delivery import delivered
+from workers.delivery import HIDDEN_S, delivered
 from workers.engine.outcomes import NotNowError
 from workers.heartbeat import Heartbeat
 from workers.store_watch import NO_ANSWER, StoreWatch
@@ -40,15 +41,16 @@ async def load(hand: Hand, flow_id: str) -> Flow:
     return flow
 
 
-async def deliver(hand: Hand, flow: Flow, error: Exception) -> None:
-    """Deliver the flow's split to a task that raises this."""
+async def deliver(hand: Hand, flow: Flow, work: Exception | Callable[..., Awaitable[None]]) -> None:
+    """Deliver the flow's split to a task that does this, or raises it."""
     lease = await hand.claim(Split(flow.id).job_id)
     ctx = {"runtime": hand.runtime, "job_try": 3, "job_deaths": 0, "lease": lease}
 
     async def body(*_: object) -> None:
-        raise error
+        assert isinstance(work, Exception)
+        raise work
 
-    await delivered(Split, body)(ctx, flow.id)
+    await delivered(Split, body if isinstance(work, Exception) else work)(ctx, flow.id)
 
 
 def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
@@ -104,11 +106,57 @@ async def test_a_worker_whose_threads_wait_for_a_disk_sees_the_store(
     """As where hundreds of parts of a fit are read: it claimed nothing and said that the store was away."""
     monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
     go_on = threading.Event()
-    reading = [asyncio.create_task(hand.runtime.threads.block(go_on.wait)) for _ in range(100)]
+    reading = [asyncio.create_task(hand.runtime.threads.use_store(go_on.wait)) for _ in range(100)]
     await asyncio.sleep(0)
     assert await hand.runtime.store_watch.look()
+    assert await hand.runtime.in_thread(lambda: "what leaves the store alone")
     go_on.set()
     await asyncio.gather(*reading)
+
+
+async def test_a_store_that_hangs_where_its_marks_lie_is_away(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop goes on, and the next look waits for that one."""
+    answers, threads = threading.Event(), list[str]()
+
+    class Hanging(DirectoryStore):
+        def set_mark(self, name: str, data: bytes, *, replace: bool = False) -> bytes:
+            threads.append(threading.current_thread().name)
+            answers.wait()
+            return super().set_mark(name, data, replace=replace)
+
+    monkeypatch.setattr(store_watch, "PATIENCE_S", 0.05)
+    watch = watch_over(hand, Hanging(tmp_path / "store"))
+    assert [await watch.look() for _ in range(3)] == [False] * 3
+    assert (watch.trouble, threads) == (NO_ANSWER, ["looking_0"])
+    answers.set()
+    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
+    assert await watch.look()
+    assert watch.trouble == ""
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_a_deadline_that_passed_while_the_store_was_away_is_not_the_jobs(
+    hand: Hand, flow: Flow, tmp_path: Path, is_back: bool
+) -> None:
+    """It may have stood still at what it reads there, also where the store is back by then."""
+    settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
+    store = DirectoryStore(tmp_path / "store")
+    watch = watch_over(hand, store)
+    hand.runtime = replace(hand.runtime, settings=settings)
+
+    async def body(*_: object) -> None:
+        store.root.rename(tmp_path / "away")
+        await watch.look()
+        if is_back:
+            (tmp_path / "away").rename(store.root)
+            await watch.look()
+        await asyncio.sleep(60)
+
+    with pytest.raises(NotNowError):
+        await deliver(hand, flow, body)
+    assert (await load(hand, flow.id)).state == "split"
 
 
 async def test_while_the_store_is_away_a_worker_claims_nothing_and_says_why(hand: Hand) -> None:
@@ -170,13 +218,34 @@ async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:
     await ask(hand.redis, "SET", key, f"{since}:{since}", "EX", 60)
 
 
-@pytest.mark.parametrize("error", [ArtifactMissingError("No such model."), ArtifactDamagedError("Damaged.")])
-async def test_what_the_store_has_not_is_the_datas_fault_and_fails_at_once(
-    hand: Hand, flow: Flow, error: Exception
-) -> None:
-    """The store is there, and an artifact is not: no pause would change that."""
-    await deliver(hand, flow, error)
+async def test_what_is_damaged_is_the_datas_fault_and_fails_at_once(hand: Hand, flow: Flow) -> None:
+    """The store is there, and an artifact was set aside: no pause would change that."""
+    await deliver(hand, flow, ArtifactDamagedError("Damaged."))
     assert (await load(hand, flow.id)).state == "failed"
+
+
+async def test_what_a_click_misses_may_be_hidden_by_its_hosts_mount_for_a_minute(hand: Hand, world: World) -> None:
+    """All clicks wait for one artifact together, and fail at once when it was missed for so long; one that is published
+    then has its time again.
+    """
+    generation = await hand.adopt(world)
+    model, keys = generation.record.model, hand.runtime.keys
+    specs = [UserSpec(user, generation.id) for user in USERS[:3]]
+    joins = [keys.join_user(generation.id, spec.user) for spec in specs]
+    flows = [await load(hand, name) for name in await hand.runtime.flows.create(specs, joins)]
+    missing = ArtifactMissingError("No such model.", artifact=model)
+    for flow in flows:
+        with pytest.raises(NotNowError) as caught:
+            await deliver(hand, flow, missing)
+        assert 250 <= caught.value.pause_ms <= 750
+    now_ms = await hand.runtime.now_ms()
+    await ask(hand.redis, "SET", keys.trouble(model), f"{now_ms - int(HIDDEN_S * 1000)}:{now_ms}", "EX", 60)
+    for flow in flows[:2]:
+        await deliver(hand, flow, missing)
+        assert (await load(hand, flow.id)).reason == "No such model"
+    await hand.runtime.note_published(model)
+    with pytest.raises(NotNowError):
+        await deliver(hand, flows[2], missing)
 
 
 async def test_what_a_run_misses_may_be_on_its_way(hand: Hand, world: World) -> None:

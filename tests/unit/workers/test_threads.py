@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.patience import PATIENCE_S
-from workers.threads import BATCH_NICENESS, Threads
+from workers.threads import BATCH_NICENESS, STORE_THREADS, Threads
 
 
 @contextmanager
@@ -37,6 +39,30 @@ async def test_as_many_batch_kernels_run_at_once_as_there_are_threads() -> None:
     meeting = threading.Barrier(3, timeout=PATIENCE_S)
     with threads_of(3) as threads:
         await asyncio.gather(*(threads.compute("batch", meeting.wait) for _ in range(3)))
+
+
+async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it_alone() -> None:
+    """Of what waits behind it, nothing is done that was cancelled meanwhile; a failure is that of who asked."""
+    until, done = threading.Event(), list[str]()
+
+    def fail() -> None:
+        raise OSError("stale")
+
+    with threads_of(1) as threads:
+        hanging = [asyncio.create_task(threads.use_store(until.wait)) for _ in range(STORE_THREADS)]
+        await asyncio.sleep(0)
+        behind = asyncio.create_task(threads.use_store(lambda: done.append("behind")))
+        await asyncio.sleep(0)
+        assert await threads.look(lambda: "look") == "look"
+        assert await threads.block(lambda: "block") == "block"
+        assert await threads.compute("click", lambda: "click") == "click"
+        behind.cancel()
+        await asyncio.wait([behind])
+        until.set()
+        await asyncio.gather(*hanging)
+        with pytest.raises(OSError, match="stale"):
+            await threads.use_store(fail)
+        assert not done
 
 
 async def test_only_batch_threads_have_a_lower_priority() -> None:

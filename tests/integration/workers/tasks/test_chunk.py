@@ -6,6 +6,7 @@ import pytest
 
 import workers.shelf
 from shared.results import Results
+from shared.store import SEEN_WITHIN_S
 from shared.wire import BlockSpec, FitSpec, ScoringSpec, UserSpec
 from tests.tampering import flip
 from tests.world import ITEMS, USERS, Generation, Hand, World, publish_model
@@ -23,8 +24,8 @@ def specs(generation: Generation) -> list[ScoringSpec]:
 async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """However lately the store was looked at, and though it is published while a kernel computes."""
-    monkeypatch.setattr(workers.shelf, "LOOK_S", 3600.0)
+    """However lately the store was looked at, and though it is published while a kernel computes: so long it takes."""
+    monkeypatch.setattr(workers.shelf, "LOOK_S", SEEN_WITHIN_S)
     generation = await hand.adopt(own_world)
     spec, model = specs(generation)[number], generation.record.model
     rows = await hand.runtime.model(model)

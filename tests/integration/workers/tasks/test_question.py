@@ -27,6 +27,7 @@ from shared.wire import (
     Unknown,
 )
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World
+from workers import delivery
 from workers.sweeper import Sweeper
 from workers.tasks.question import similar
 
@@ -181,8 +182,11 @@ async def test_a_question_is_joined_while_it_is_under_way_and_leaves_its_answer_
     assert {name for name in await hand.dump() if ":flow:" not in name} == before.keys()
 
 
-async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(own_world: World, hand: Hand) -> None:
-    """Its history is in the snapshot, which is there."""
+async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(
+    own_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no mount hides it any more; its history is in the snapshot, which is there."""
+    monkeypatch.setattr(delivery, "HIDDEN_S", 0.0)
     generation = await hand.adopt(own_world)
     own_world.store.delete("models", generation.record.model)
     flow = await ask_for(hand, SimilarSpec(ITEMS[0], None, generation.id, 3))

@@ -1,0 +1,78 @@
+"""A store that hangs, as a mount does whose server is away, holds up nothing but what reads it."""
+
+from pathlib import Path
+
+from tests.system import ROOT, System, eventually, synthetic_pairs
+from workers.store_watch import NO_ANSWER
+
+
+class Hang:
+    """Workers whose store hangs for as long as a file is there."""
+
+    def __init__(self, home: Path) -> None:
+        self._file, self._touched = home / "hangs", home / "touched"
+        paths = ("--hangs", str(self._file), "--touched", str(self._touched))
+        self.program = (str(ROOT / "tests" / "hanging.py"), *paths)
+
+    def begin(self) -> None:
+        """Let it hang."""
+        self._file.touch()
+
+    def end(self) -> None:
+        """Let it answer."""
+        self._file.unlink()
+
+    def on_the_loop(self) -> str:
+        """Where the store was touched on the event loop of a worker."""
+        return self._touched.read_text("utf-8") if self._touched.exists() else ""
+
+
+async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> None:
+    """They beat, renew their leases and hand back what they have, and stop though it hangs; with the store everything
+    goes on by itself. Whatever they do, they touch it beside the event loop.
+    """
+    home = tmp_path / "a höme"
+    hang = Hang(home)
+    async with System(home, first_look_s=0.5) as system, system.reckoner() as reckoner:
+
+        async def says_so() -> bool:
+            return await system.troubled() == [NO_ANSWER]
+
+        system.import_pairs(synthetic_pairs())
+        workers = system.start_workers(program=hang.program)
+        generation = await system.fit()
+        # What lies in memory then.
+        await system.ended((await system.enqueue(["üser 001"]))[0])
+        hang.begin()
+        jobs = await system.enqueue([f"üser {user:03d}" for user in range(20)])
+        run = await system.start_run(block_size=1)
+        await eventually(says_so)
+        beats = set[int]()
+
+        async def goes_on_without_a_job() -> bool:
+            alive = await reckoner.alive()
+            beats.update(heard.heard_ms for heard in alive)
+            return len(beats) > 5 and not any(heard.running_ms for heard in alive)
+
+        await eventually(goes_on_without_a_job)
+        flows = [await reckoner.flows.load(job) for job in jobs]
+        assert all(flow is not None and not flow.reason for flow in flows)
+        hang.end()
+        assert {(await system.ended(job)).state for job in jobs} == {"done"}
+        assert (await system.run_ended(run)).outcome == "passed"
+        assert await system.lists(generation) == system.reference_lists(generation)
+        await system.nothing_failed()
+        hang.begin()
+        await eventually(says_so)
+        assert await workers.stop() == 0
+        log = system.log.read_text()
+        assert [told for told in ("a job was taken from this worker", "is killed", "Traceback") if told in log] == []
+        assert hang.on_the_loop() == ""
+
+
+async def test_workers_whose_store_hangs_when_they_start_say_so(tmp_path: Path) -> None:
+    """They end, as where its mount is missing."""
+    system, hang = System(tmp_path / "a höme"), Hang(tmp_path)
+    hang.begin()
+    assert await system.start_workers(program=hang.program).ended() == 1
+    assert NO_ANSWER in system.log.read_text()

@@ -1,0 +1,78 @@
+"""Workers whose store hangs while a file is there: `python tests/hanging.py --hangs FILE --touched FILE --processes N`,
+for tests only.
+
+They are what `python -m workers` starts. What touches the store in the main thread, which is that of the event loop,
+is put down in the second file.
+"""
+
+# Nothing is imported from `tests` here: see `tests/killer.py`.
+
+import argparse
+import builtins
+import io
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ReckonerError
+from shared.logs import configure_logs
+from shared.settings import load_settings
+from shared.stopping import worker_patience_s
+from shared.store import store_directory
+from workers.parent import end_with
+from workers.process import work
+from workers.supervisor import Supervisor
+
+PAUSE_S = 0.01
+CALLS = ("stat", "lstat", "access", "scandir", "listdir", "open", "mkdir", "link", "rename", "replace", "unlink")
+
+
+def main() -> int:
+    """Supervise such workers, or be one of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hangs", type=Path, required=True)
+    parser.add_argument("--touched", type=Path, required=True)
+    parser.add_argument("--processes", type=int, required=True)
+    parser.add_argument("--parent", type=int)
+    options = parser.parse_args()
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    let_hang(str(store_directory(settings.store_location)), options.hangs, options.touched)
+    if options.parent is None:
+        Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
+        return 0
+    end_with(options.parent, worker_patience_s(settings.stop_s))
+    return work(settings)
+
+
+def let_hang(store: str, hangs: Path, touched: Path) -> None:
+    """Have all that touches a file of the store wait for as long as a file is there."""
+    open_plainly, exists = builtins.open, hangs.exists
+
+    def hanging(call: Callable[..., Any]) -> Callable[..., Any]:
+        def touch(path: Any, *arguments: Any, **named: Any) -> Any:
+            if isinstance(path, str | os.PathLike) and os.fsdecode(path).startswith(store):
+                if threading.current_thread() is threading.main_thread():
+                    with open_plainly(touched, "a", encoding="utf-8") as file:
+                        traceback.print_stack(file=file)
+                while exists():
+                    time.sleep(PAUSE_S)
+            return call(path, *arguments, **named)
+
+        return touch
+
+    for name in CALLS:
+        setattr(os, name, hanging(getattr(os, name)))
+    builtins.open = io.open = hanging(open_plainly)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ReckonerError as error:
+        sys.exit(str(error))
