@@ -62,12 +62,12 @@ async def test_workers_that_are_killed_while_they_delete_are_followed_by_others(
             system.import_pairs(synthetic_pairs(night))
             await system.fit()
             await system.run()
-        killed, kills = 0, 2
+        killed: list[int] = []
         while (entry := (await reckoner.results.holdings()).get(old.encode())) is not None:
-            if decode_holding(entry).gone and kills and (pids := system.worker_pids):
-                for pid in pids:
+            if decode_holding(entry).gone and not killed:
+                killed = system.worker_pids
+                for pid in killed:
                     os.kill(pid, signal.SIGKILL)
-                killed, kills = killed + len(pids), kills - 1
             await asyncio.sleep(0.005)
         assert killed, "none was killed in time"
         assert old not in await holders(reckoner.redis, system)

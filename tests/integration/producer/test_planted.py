@@ -192,8 +192,8 @@ def test_what_is_planted_in_a_key_ends_no_command_in_a_trace(perform: Any, kind:
 
     async def plant(scene: Scene, redis: Any) -> None:
         key = scene.names()[kind]
-        await ask(redis, "DEL", key)
-        await ask(redis, str(command), key, *values)
+        planting = redis.pipeline(transaction=False)
+        await planting.delete(key).execute_command(command, key, *values).execute()
 
     perform(plant)
 
