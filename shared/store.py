@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +29,8 @@ DAMAGED_NAME = "damaged"
 DAMAGED_LIFE_S = 7 * 86_400.0
 # Workers look at what they have open many times as often, and go on with it for as long as one look and a commit take.
 SEEN_WITHIN_S = 0.25
+# Whoever only wants to know what was imported last waits no longer.
+IMPORTED_WITHIN_S = 2.0
 # Beside the files of a damaged artifact: what is wrong with it.
 WHY_NAME = "why"
 # The seal of an artifact that was set aside.
@@ -185,11 +188,18 @@ def open_store(url: str) -> Store:
 
 
 def imported_last(url: str) -> str | None:
-    """The current snapshot of the store at `url`; None where there is none, or it cannot be read here."""
-    try:
-        return (store_directory(url) / CURRENT_SNAPSHOT_NAME).read_text("ascii").strip() or None
-    except (OSError, UnicodeDecodeError, StoreError):
-        return None
+    """The current snapshot of the store at `url`; None where there is none, or it cannot be read, or not in time."""
+    found = list[str]()
+
+    def read() -> None:
+        with contextlib.suppress(OSError, UnicodeDecodeError, StoreError):
+            found.append((store_directory(url) / CURRENT_SNAPSHOT_NAME).read_text("ascii").strip())
+
+    # A mount that hangs holds its reader for ever, and nobody waits for this thread.
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    reading.join(IMPORTED_WITHIN_S)
+    return found[0] or None if found else None
 
 
 def store_directory(url: str) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from shared.artifacts import open_artifact, write_artifact
 from shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from shared.manifests import MANIFEST_NAME
-from shared.store import SEEN_WITHIN_S, DirectoryStore, open_store
+from shared.store import SEEN_WITHIN_S, DirectoryStore, imported_last, open_store
 
 
 @pytest.fixture
@@ -295,6 +295,18 @@ def test_a_full_disk_is_one_sentence(store: DirectoryStore) -> None:
     assert [entry.id for entry in store.entries("snapshots")] == [current]
     assert list(store.entries("parts")) == []
     assert list((store.root / "scratch").iterdir()) == []
+
+
+def test_what_was_imported_last_is_not_known_of_a_store_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As status would be that hung with it: a pipe that nobody writes to is read without end."""
+    monkeypatch.setattr("shared.store.IMPORTED_WITHIN_S", 0.05)
+    pipe = tmp_path / "current-snapshot"
+    os.mkfifo(pipe)
+    assert imported_last(tmp_path.as_uri()) is None
+    with pipe.open("w") as file:
+        file.write("let go")
 
 
 def test_what_was_set_aside_is_published_anew_when_all_workers_have_seen_that(store: DirectoryStore) -> None:
