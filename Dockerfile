@@ -11,6 +11,7 @@ RUN python -m venv tools \
         --compile-bytecode --requirement image.lock.txt
 # The build backend comes by hash too, from the lock that has it, and stays out of the image.
 COPY pyproject.toml README.md LICENSE ./
+COPY reckoner reckoner
 COPY shared shared
 COPY workers workers
 COPY producer producer
@@ -21,7 +22,7 @@ RUN tools/bin/uv build --no-cache --wheel --build-constraints demo.lock.txt --re
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/kernels
 # Not where another copy of the packages lies.
 WORKDIR /opt
-RUN venv/bin/python -m workers.kernels
+RUN venv/bin/python -m reckoner.workers.kernels
 
 FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="Ready Reckoner" \
@@ -43,7 +44,7 @@ USER 10001:10001
 WORKDIR /var/tmp
 VOLUME /artifacts
 # Whether a worker of this container is heard of in Redis.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "workers", "--heard"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "reckoner.workers", "--heard"]
 # No shell in between: signals reach the supervisor, which `reckoner worker` becomes.
 ENTRYPOINT ["reckoner"]
 CMD ["worker"]

@@ -26,7 +26,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-unit test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -50,8 +50,9 @@ lint: .venv/dev.installed ## format, lint, types, layers
 	$(section) "Layers (import-linter)"
 	@.venv/bin/lint-imports
 
-test-unit: .venv/dev.installed ## the tests that start no process and touch no server
-	@$(pytest) tests/unit
+test-quick: lint ## lint, types and the tests that start no server, in less than a minute
+	$(section) "Quick tests (pytest)"
+	@$(pytest) $(side_by_side) tests/unit
 
 # The package that the example imports. There is no lock file for it: npm's name the registry's host.
 node_package := redis@5.12.1

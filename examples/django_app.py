@@ -15,9 +15,15 @@ from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from producer.client import Reckoner
-from shared.errors import FlowFailedError, NothingFittedError, RedisUnavailableError, UsageError, WaitTimeoutError
-from shared.results import Answer
+from reckoner import (
+    Answer,
+    FlowFailedError,
+    NothingFittedError,
+    Reckoner,
+    RedisUnavailableError,
+    UsageError,
+    WaitTimeoutError,
+)
 
 # A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
 # used up only where Redis hangs.

@@ -12,9 +12,15 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from producer.client import Reckoner
-from shared.errors import FlowFailedError, NothingFittedError, RedisUnavailableError, UsageError, WaitTimeoutError
-from shared.results import Entry
+from reckoner import (
+    Entry,
+    FlowFailedError,
+    NothingFittedError,
+    Reckoner,
+    RedisUnavailableError,
+    UsageError,
+    WaitTimeoutError,
+)
 
 # A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
 # used up only where Redis hangs.

@@ -1,5 +1,5 @@
-"""`python -m producer` is `reckoner`."""
+"""`python -m reckoner.producer` is `reckoner`."""
 
-from producer.cli import main
+from reckoner.producer.cli import main
 
 main()

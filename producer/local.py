@@ -11,15 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from producer.client import Reckoner
-from shared.cancelling import end
-from shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
-from shared.interpreter import module_command
-from shared.movement import STILL_S, Movement
-from shared.redis.embedded import EmbeddedServer
-from shared.settings import load_settings
-from shared.starting import Listener, News
-from shared.stopping import starter_patience_s
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.cancelling import end
+from reckoner.shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
+from reckoner.shared.interpreter import module_command
+from reckoner.shared.progress import STILL_S, ProgressWatch
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.settings import load_settings
+from reckoner.shared.startup import EventReceiver, StartupEvent
+from reckoner.shared.stopping import starter_patience_s
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class _Starting:
         self.ready = set[int]()
         self.kernels = 0
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: StartupEvent) -> None:
         """Note what a worker or the supervisor has told."""
         if news.what == "started":
             self.started.add(news.pid)
@@ -83,14 +83,14 @@ class LocalSystem:
 
     def __enter__(self) -> Self:
         self._server = EmbeddedServer.start(self._home, still_s=self._still_s, look=self._look)
-        self._listener = Listener()
+        self._listener = EventReceiver()
         try:
             # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
             self._since_ms = time.time_ns() // 1_000_000
             teller = self._listener.others_end
             options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(teller)]
             self._supervisor = subprocess.Popen(
-                module_command("workers", *options),
+                module_command("reckoner.workers", *options),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
@@ -168,13 +168,13 @@ class LocalSystem:
         self._listener.close()
 
     async def _ready(self, reckoner: Reckoner, show: Show) -> None:
-        movement, starting = Movement(self._still_s), _Starting()
+        movement, starting = ProgressWatch(self._still_s), _Starting()
         while True:
             for news in self._listener.news():
                 movement.moved()
                 starting.hear(news)
             try:
-                heard = await reckoner.workers(self._since_ms)
+                heard = await reckoner.operator.workers(self._since_ms)
             except RedisUnavailableError:
                 # The server runs; a busy machine may keep it from answering.
                 heard = []
@@ -191,7 +191,7 @@ class LocalSystem:
                 show("Compiling kernels, once", "kernels", starting.kernels, None)
             else:
                 show("Starting the workers", "workers", len(heard), self._processes)
-            if movement.stands_still(starting.started - starting.ready or {self._supervisor.pid}):
+            if movement.is_stalled(starting.started - starting.ready or {self._supervisor.pid}):
                 raise WorkersUnavailableError(
                     f"{len(heard)} of {self._processes} workers are ready, and nothing else has used the processor for "
                     f"{self._still_s:g} s.{self._last_words()}"

@@ -1,6 +1,6 @@
 """Ids: which texts can name a user, an item, or whatever else is asked for by name: one rule for imports and calls."""
 
-from shared.errors import UsageError
+from reckoner.shared.errors import UsageError
 
 MAX_ID_BYTES = 1024
 # What is wrong with an id, in the same words for a row that is imported and for what somebody asks.

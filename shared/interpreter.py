@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).absolute().parent.parent
+ROOT = Path(__file__).absolute().parents[2]
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command line that runs `module` with this Python, and never one of that name in the current directory.
 
-    There may well be a package `workers` in a user's own project. Only where ours lie in the current directory, as in a
-    checkout that is not installed, the current directory is looked at.
+    A project of a user may have a module of that name. Only a checkout that is not installed, and is the current
+    directory, is imported from there.
     """
     try:
         here = Path.cwd().samefile(ROOT)

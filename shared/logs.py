@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from shared.terminal import plain, plain_lines
+from reckoner.shared.terminal import plain, plain_lines
 
 # What of an event is a text of several lines.
 TRACES = {"exception", "stack"}

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.defaults import MAX_QUEUED, MOST_BLOCK_USERS, MOST_PLACES, MOST_THREADS
-from shared.errors import SettingsError
-from shared.nightly import parse_nightly
+from reckoner.shared.defaults import MAX_QUEUED, MOST_BLOCK_USERS, MOST_PLACES, MOST_THREADS
+from reckoner.shared.errors import SettingsError
+from reckoner.shared.nightly import parse_nightly
 
 VARIABLE_PREFIX = "RECKONER_"
 # The file of settings, in the working directory unless this variable names another.

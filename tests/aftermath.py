@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import shared.redis.keys as key_names
-from shared.dead_letters import DeadLetters
-from shared.flow_state import Flow
-from shared.runs import Runs
-from shared.wire import BasketSpec, UserSpec
+import reckoner.shared.redis.keys as key_names
+from reckoner.shared.flows.dead_letters import DeadLetters
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.wire.shapes import BasketSpec, UserSpec
 from tests.chaos import Chaos
 from tests.load import UNFITTED
 

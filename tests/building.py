@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.model_config import ModelConfig
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.workers.kernels.building.build import Tile, build_tile
+from reckoner.workers.kernels.building.join import Matrix, join_tiles
+from reckoner.workers.kernels.building.ranked import Ranked, rank
+from reckoner.workers.kernels.building.similarity import Weighting, weigh
+from reckoner.workers.kernels.scoring.candidates import lay_out
+from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.score import score_users
 from tests.interactions import Interactions
-from workers.kernels.build import Tile, build_tile
-from workers.kernels.candidates import lay_out
-from workers.kernels.join import Matrix, join_tiles
-from workers.kernels.merge import Partial
-from workers.kernels.ranked import Ranked, rank
-from workers.kernels.score import score_users
-from workers.kernels.similarity import Weighting, weigh
 
 # Room for all bits of the small matrices of tests.
 BIT_BYTES = 10_000_000

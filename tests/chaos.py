@@ -13,12 +13,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from redis.exceptions import RedisError
 
-from producer.waiting import patiently
-from shared.cancelling import end
-from shared.redis.connections import connect
-from shared.redis.keys import leases_key, paused_key
-from shared.redis.scripts import ask
-from shared.wire import Lane
+from reckoner.producer.client.waiting import patiently
+from reckoner.shared.cancelling import end
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.keys import leases_key, paused_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import Lane
 from tests.fleet import Fleet
 from tests.load import Load, Truths
 from tests.patience import slowness
@@ -222,7 +222,7 @@ class Chaos:
         """Have all lanes claimed from, since it may have been the end of a pause that the server has lost."""
         operator = self.load.operator
         for lane in LANES:
-            await operator.insist(partial(operator.reckoner.resume, lane))
+            await operator.insist(partial(operator.reckoner.operator.resume, lane))
 
     async def _nothing_left(self) -> None:
         async def look() -> bool:

@@ -13,8 +13,7 @@ from typing import Any
 from unittest import mock
 
 from tests.patience import PATIENCE_S
-
-ROOT = Path(__file__).absolute().parent.parent
+from tests.root import ROOT
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def call_here(*arguments: str, given: bytes = b"") -> Ended:
 
 def call_with(out: io.TextIOWrapper, err: io.TextIOWrapper, *arguments: str, given: bytes = b"") -> int:
     """Call the command line in this process with these for standard output and error; returns its exit code."""
-    from producer.cli.edge import guarded
+    from reckoner.producer.cli.edge import guarded
 
     command = _command()
     streams = sys.stdin, sys.stdout, sys.stderr
@@ -64,7 +63,7 @@ def _command() -> Callable[..., object]:
     """The command line, which typer would make anew for each call: half of what most calls take."""
     from typer.main import get_command
 
-    from producer.cli.application import app
+    from reckoner.producer.cli.application import app
 
     return get_command(app)
 
@@ -80,7 +79,7 @@ class CommandLine:
     def run(self, *arguments: str | bytes, given: bytes = b"", environ: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "producer", *arguments],
+            [sys.executable, "-m", "reckoner.producer", *arguments],
             cwd=self._root,
             env=self.environ | dict(environ or {}),
             input=given,
@@ -98,7 +97,7 @@ class CommandLine:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command; whoever does ends it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "producer", *arguments],
+            [sys.executable, "-m", "reckoner.producer", *arguments],
             cwd=self._root,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -112,7 +111,7 @@ class CommandLine:
         lines = [
             f"import sys; sys.argv = ['reckoner', *{arguments!r}]",
             program,
-            "from producer.cli import main",
+            "from reckoner.producer.cli import main",
             "try:",
             "    main()",
             "finally:",

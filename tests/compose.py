@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).absolute().parent.parent
+from tests.root import ROOT
+
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 # `$$`, or `${NAME:-default}`: all that the file uses of what compose replaces.
 REPLACED = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+):-(?P<default>[^}]*)\}")

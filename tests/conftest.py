@@ -10,8 +10,8 @@ import hypothesis
 import pytest
 from arq import ArqRedis
 
-from shared.redis.connections import connect
-from shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.servers import server_program, server_version, start_server
 
 StartServer = Callable[..., EmbeddedServer]

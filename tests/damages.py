@@ -5,8 +5,8 @@ from typing import Protocol
 import pytest
 from arq import ArqRedis
 
-from shared.redis.keys import Keys
-from shared.redis.scripts import ask
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.redis.scripts import ask
 
 
 class Damage(Protocol):

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from workers.kernels.ranking import key_of, value_of
+from reckoner.workers.kernels.ranking import key_of, value_of
 
 VALUES = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.0, 2.0**100, width=32)
 ITEMS = st.integers(0, 2**32 - 1)

@@ -223,9 +223,9 @@ async def pause(chaos: Chaos, rng: Random) -> str:
 
     async def resume() -> None:
         await asyncio.sleep(lasts_s)
-        await operator.insist(lambda: operator.reckoner.resume(lane))
+        await operator.insist(lambda: operator.reckoner.operator.resume(lane))
 
-    await operator.insist(lambda: operator.reckoner.pause(lane))
+    await operator.insist(lambda: operator.reckoner.operator.pause(lane))
     chaos.later(resume())
     return f"{lane}, for {lasts_s:.1f} s"
 
@@ -242,11 +242,11 @@ async def cancel(chaos: Chaos, rng: Random) -> str:
 async def drain(chaos: Chaos, rng: Random) -> str:
     """Tell a worker to claim nothing any more and to end."""
     operator = chaos.load.operator
-    alive = [heard for heard in await operator.insist(operator.reckoner.alive) or () if heard.beat]
+    alive = [heard for heard in await operator.insist(operator.reckoner.operator.alive) or () if heard.beat]
     if not alive:
         return ""
     heard = rng.choice(alive)
-    await operator.insist(partial(operator.reckoner.drain, [heard]))
+    await operator.insist(partial(operator.reckoner.operator.drain, [heard]))
     return heard.worker
 
 

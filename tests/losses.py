@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.jobs import TASKS, Chunk, FlowTask, Reduce, Split, encode_job
-from shared.redis.keys import in_progress_key, job_key, leases_key
+from reckoner.shared.redis.keys import in_progress_key, job_key, leases_key
+from reckoner.shared.wire.jobs import TASKS, Chunk, FlowTask, Reduce, Split, encode_job
 from tests.chaos import Chaos
 
 T = TypeVar("T")

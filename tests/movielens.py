@@ -13,7 +13,9 @@ from tests.interactions import Interactions, interactions
 def read_movielens(folder: Path) -> Interactions:
     """100,004 interactions of 671 users and 9,066 items, read in a process of its own that writes into the folder."""
     path = folder / "movielens.csv"
-    subprocess.run([sys.executable, "-m", "producer.demo_data", str(path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "reckoner.producer.trial.demo_data", str(path)], check=True, capture_output=True
+    )
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(row["user"].encode(), row["item"].encode()) for row in csv.DictReader(file)]
     user_ids, users = np.unique([user for user, _ in rows], return_inverse=True)  # sorted by bytes

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 from msgspec import inspect
 
-from producer.cli.application import app
-from shared.settings import VARIABLE_PREFIX, Settings
+from reckoner.producer.cli.application import app
+from reckoner.shared.settings import VARIABLE_PREFIX, Settings
+from tests.root import ROOT
 
-ROOT = Path(__file__).absolute().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*\n)??(<!-- end -->)", re.DOTALL)

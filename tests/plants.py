@@ -4,7 +4,7 @@ from random import Random
 
 from redis.exceptions import ResponseError
 
-from shared.redis.keys import leases_key
+from reckoner.shared.redis.keys import leases_key
 from tests.chaos import LANES, Chaos
 from tests.damages import ALL
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 
-from shared.interpreter import module_command
+from reckoner.shared.interpreter import module_command
 from tests.patience import PATIENCE_S
 
 

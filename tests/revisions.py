@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.commands import CommandLine
-from tests.system import ROOT, System, Workers
+from tests.root import ROOT
+from tests.system import System, Workers
 
 
 def check_out(revision: str, directory: Path) -> Path:

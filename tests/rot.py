@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from random import Random
 
-from shared.model_config import model_id
-from shared.store import store_directory
+from reckoner.shared.store.location import store_directory
+from reckoner.shared.store.model_config import model_id
 from tests.chaos import Chaos
 from tests.commands import CommandLine
 from tests.system import synthetic_pairs

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from redis.asyncio import Redis
 
-from shared.redis.connections import connect
-from shared.redis.scripts import ask
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask
 from tests.servers import free_port, server_program
 from tests.system import eventually
 

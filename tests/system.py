@@ -19,23 +19,22 @@ import numpy as np
 import psutil
 from arq import ArqRedis
 
-from producer.client import Reckoner
-from producer.importing import import_interactions
-from shared.flow_state import Flow
-from shared.flows import Flows
-from shared.model_config import ModelConfig
-from shared.redis.embedded import Fsync
-from shared.redis.keys import Keys, wake_key
-from shared.redis.scripts import ask
-from shared.runs import Run
-from shared.settings import Settings, load_settings
-from shared.snapshots import open_snapshot, write_snapshot
-from shared.store import open_store
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.importing import import_interactions
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.run_state import Run
+from reckoner.shared.redis.embedded import Fsync
+from reckoner.shared.redis.keys import Keys, wake_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.settings import Settings, load_settings
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.snapshots import open_snapshot, write_snapshot
 from tests.patience import PATIENCE_S
+from tests.root import ROOT
 from tests.servers import start_server
 from tests.truth import Truth
-
-ROOT = Path(__file__).absolute().parent.parent
 
 T = TypeVar("T")
 
@@ -130,7 +129,11 @@ class System:
         self.server = start_server(self.home, appendfsync=appendfsync)
 
     def start_workers(
-        self, processes: int = 1, program: Sequence[str] = ("-m", "workers"), root: Path = ROOT, **settings: object
+        self,
+        processes: int = 1,
+        program: Sequence[str] = ("-m", "reckoner.workers"),
+        root: Path = ROOT,
+        **settings: object,
     ) -> Workers:
         """Start workers under a supervisor of their own, of another checkout if need be; the settings are for these."""
         command = [self.python, *program, "--processes", str(processes)]
@@ -166,7 +169,7 @@ class System:
             async def heard() -> bool:
                 hopeless = count and self._workers and not any(workers.alive for workers in self._workers)
                 assert not hopeless, self.log.read_text()[-2000:]
-                return len(await reckoner.workers()) == count
+                return len(await reckoner.operator.workers()) == count
 
             await eventually(heard)
 
@@ -186,7 +189,12 @@ class System:
     def import_movielens(self, one_in: int = 1) -> str:
         """Make the demonstration's interactions, or those of one in so many users, the current snapshot."""
         whole, part = self.home / "movielens.csv", self.home / "part.csv"
-        subprocess.run([sys.executable, "-m", "producer.demo_data", str(whole)], check=True, cwd=ROOT, stdout=DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "reckoner.producer.trial.demo_data", str(whole)],
+            check=True,
+            cwd=ROOT,
+            stdout=DEVNULL,
+        )
         with whole.open(encoding="utf-8", newline="") as source, part.open("w", encoding="utf-8", newline="") as chosen:
             reader = csv.reader(source)
             writer = csv.writer(chosen)
@@ -199,7 +207,9 @@ class System:
         snapshot = self.store.current_snapshot()
         assert snapshot is not None
         async with self.reckoner() as reckoner:
-            job, _ = await reckoner.fit(snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length)
+            job, _ = await reckoner.operator.fit(
+                snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length
+            )
             flow = await self.ended(job)
         assert flow.state == "done", flow.reason
         return flow.answer.decode()
@@ -222,7 +232,7 @@ class System:
     async def start_run(self, block_size: int = 7, window: int = 4) -> str:
         """Start a run of the newest generation; returns its id."""
         async with self.reckoner() as reckoner:
-            return (await reckoner.start_run(block_size, window))[0]
+            return (await reckoner.operator.start_run(block_size, window))[0]
 
     async def run_ended(self, run_id: str) -> Run:
         """Wait until a run has ended."""
@@ -279,7 +289,9 @@ class System:
     async def troubled(self) -> list[str]:
         """What the workers say that keeps them from the store, those that something does."""
         async with self.reckoner() as reckoner:
-            return [heard.beat.trouble for heard in await reckoner.alive() if heard.beat and heard.beat.trouble]
+            return [
+                heard.beat.trouble for heard in await reckoner.operator.alive() if heard.beat and heard.beat.trouble
+            ]
 
     async def nothing_failed(self) -> None:
         """Wait until the system is idle and no worker in trouble.
@@ -309,8 +321,8 @@ class System:
         named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:
-                generation = await reckoner.results.pointer(pointer)
-                record = await reckoner.results.record(generation) if generation else None
+                generation = await reckoner.results.generations.pointer(pointer)
+                record = await reckoner.results.generations.record(generation) if generation else None
                 if record:
                     named |= {keys.record(record.generation), keys.titles(record.snapshot)}
         return named

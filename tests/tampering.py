@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.manifests import MANIFEST_NAME, Manifest, file_sha256, read_manifest
+from reckoner.shared.store.manifests import MANIFEST_NAME, Manifest, file_sha256, read_manifest
 
 
 def rewrite(directory: Path, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.snapshots import Snapshot
+from reckoner.shared.store.snapshots import Snapshot
 from tests.reference import Entry, reference_lists, reference_rows
 
 

@@ -15,28 +15,30 @@ from arq import ArqRedis
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from shared.flow_state import Flow
-from shared.flows import Flows, fresh_id
-from shared.jobs import Reduce, Split, arq_deserializer
-from shared.model_config import ModelConfig, model_id
-from shared.models import open_model, write_model
-from shared.ownership import Aside
-from shared.redis.keys import Keys, in_progress_key, job_key, tries_key
-from shared.redis.scripts import Lease, ask
-from shared.results import Results, generation_id
-from shared.settings import Settings
-from shared.snapshots import Snapshot, open_snapshot, write_snapshot
-from shared.store import DirectoryStore
-from shared.wire import BASKET, RESULT, BasketResult, FitSpec, Options, Plan, Record, Result, ScoredItem
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import Flows, fresh_id
+from reckoner.shared.redis.keys import Keys, in_progress_key, job_key, tries_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.serving.results import Results
+from reckoner.shared.settings import Settings
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.model_config import ModelConfig, model_id
+from reckoner.shared.store.models import open_model, write_model
+from reckoner.shared.store.ownership import Aside
+from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
+from reckoner.shared.wire.jobs import Reduce, Split, arq_deserializer
+from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, FitSpec, Options, Plan, Record, Result, ScoredItem
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.process.wiring import build_engine
 from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows
-from workers.engine.outcomes import NotNowError
-from workers.settings import build_engine
 
 if TYPE_CHECKING:
     from arq.worker import Worker
 
-    from workers.runtime import Runtime
+    from reckoner.workers.runtime.runtime import Runtime
 
 USERS = sorted(["Ada", "user:1", "user 2", "usér", "with an empty history", "ユーザー"])
 ITEMS = [f"item {number:02}" for number in range(40)]
@@ -147,7 +149,7 @@ async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[s
     results = Results(redis, keys)
     if not await results.has_titles(record.snapshot):
         await results.write_titles(record.snapshot, titles)
-    assert await results.adopt(flow.id, flow.round, record, lease=None)
+    assert await results.generations.adopt(flow.id, flow.round, record, lease=None)
     await Flows(redis, keys, 10.0).finish(flow, lease=None)
     jobs = [Split(flow.id).job_id, Reduce(flow.id, 0).job_id]
     await ask(redis, "ZREM", keys.batch, *jobs)

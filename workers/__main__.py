@@ -1,11 +1,11 @@
-"""Starts workers: `python -m workers --processes 2`."""
+"""Starts workers: `python -m reckoner.workers --processes 2`."""
 
 import argparse
 import os
 import sys
 from typing import NoReturn
 
-from shared.defaults import MOST_THREADS
+from reckoner.shared.defaults import MOST_THREADS
 
 # Everything else is imported where it is used: Ctrl-C meanwhile is then no stack trace either.
 
@@ -16,8 +16,8 @@ def main() -> int:
     """Run the workers until they are told to stop; returns the exit code."""
     try:
         options = _read_arguments()
-        from shared.errors import ReckonerError
-        from shared.terminal import plain, show_trace
+        from reckoner.shared.errors import ReckonerError
+        from reckoner.shared.terminal import plain, show_trace
 
         sys.excepthook = show_trace
         try:
@@ -33,13 +33,13 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with an argument, which may hold anything."""
 
     def error(self, message: str) -> NoReturn:
-        from shared.terminal import plain
+        from reckoner.shared.terminal import plain
 
         super().error(plain(message))
 
 
 def _read_arguments() -> argparse.Namespace:
-    parser = _Parser(prog="python -m workers", description=__doc__)
+    parser = _Parser(prog="python -m reckoner.workers", description=__doc__)
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many worker processes")
     parser.add_argument("--threads", type=int, metavar="N", help="how many batch kernels a process runs at a time")
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")
@@ -55,12 +55,12 @@ def _read_arguments() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from shared.logs import configure_logs
-    from shared.settings import read_settings, variable_of
-    from shared.starting import Teller
-    from shared.stopping import starter_patience_s, worker_patience_s
-    from workers.environment import prepare, require_packages
-    from workers.parent import end_with
+    from reckoner.shared.logs import configure_logs
+    from reckoner.shared.settings import read_settings, variable_of
+    from reckoner.shared.startup import EventSender
+    from reckoner.shared.stopping import starter_patience_s, worker_patience_s
+    from reckoner.workers.kernels.environment import prepare, require_packages
+    from reckoner.workers.process.parent import end_with
 
     if options.threads is not None:
         # The children of a supervisor read it there too.
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
 
         structlog.get_logger().debug("variables of Kubernetes services passed over", variables=reading.passed_over)
     if options.heard:
-        from workers.heard import require_worker
+        from reckoner.workers.process.healthcheck import require_worker
 
         require_worker(settings)
         return 0
@@ -83,15 +83,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.parent is not None:
         patience_s = worker_patience_s if options.child else starter_patience_s
         end_with(options.parent, patience_s(settings.stop_s))
-    teller = Teller(options.tell)
+    teller = EventSender(options.tell)
     if options.child:
-        from workers.compiling import Compiling
+        from reckoner.workers.process.compiling import Compiling
 
         Compiling(teller).watch()
-        from workers.process import work
+        from reckoner.workers.process.child import work
 
         return work(settings)
-    from workers.supervisor import Supervisor
+    from reckoner.workers.process.supervisor import Supervisor
 
     Supervisor(settings, options.processes, teller=teller).run()
     return 0

@@ -13,7 +13,7 @@ def main() -> None:
     """Run the command line."""
     try:
         # Imported here: Ctrl-C meanwhile is then no stack trace either.
-        from producer.cli.application import run
+        from reckoner.producer.cli.application import run
 
         code = run()
     except KeyboardInterrupt:

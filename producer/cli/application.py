@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from producer.cli import (
+from reckoner.producer.cli import (
     batch,
     cancel,
     config,
@@ -28,9 +28,9 @@ from producer.cli import (
     version,
     workers,
 )
-from producer.cli.edge import guarded
-from producer.cli.output import say
-from shared.terminal import show_trace
+from reckoner.producer.cli.edge import guarded
+from reckoner.producer.cli.output import say
+from reckoner.shared.terminal import show_trace
 
 app = typer.Typer(
     name="reckoner",

@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, going_on
-from producer.cli.output import print_facts, print_json, print_line, progress_bar, say
-from producer.cli.runs import as_facts, as_object, verdict
-from producer.cli.users import AsJson
-from producer.cli.work import minding_workers
-from shared.defaults import IN_FLIGHT, MOST_BLOCK_USERS
+from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar, say
+from reckoner.producer.cli.runs import as_facts, as_object, verdict
+from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.work import minding_workers
+from reckoner.shared.defaults import IN_FLIGHT, MOST_BLOCK_USERS
 
 if TYPE_CHECKING:
-    from producer.client import Reckoner
-    from shared.runs import Run
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.flows.run_state import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -44,15 +44,15 @@ def batch(
 
     Example: reckoner batch --block 500
     """
-    from shared.settings import load_settings
-    from shared.store import imported_last
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import imported_last
 
     settings = load_settings()
 
     async def start() -> bool:
         async with connect(settings) as reckoner:
-            run_id, is_new = await reckoner.start_run(block or settings.block_size, in_flight)
-            imported, fitted = imported_last(settings.store_location), (await reckoner.newest()).snapshot
+            run_id, is_new = await reckoner.operator.start_run(block or settings.block_size, in_flight)
+            imported, fitted = imported_last(settings.store_location), (await reckoner.operator.newest()).snapshot
             if imported not in (None, fitted):
                 say(
                     f"The newest model is of snapshot {fitted}; {imported} is current: `reckoner fit` builds its model."
@@ -84,7 +84,7 @@ async def _wait(reckoner: "Reckoner", run_id: str) -> "Run":
         progress_bar("Everybody's list", "users") as bar,
     ):
         async with minding_workers(reckoner, bar.say):
-            async for report in reckoner.follow_run(run_id):
+            async for report in reckoner.operator.follow_run(run_id):
                 run = report.run
                 bar.update(report.users_done, run.users)
     return run

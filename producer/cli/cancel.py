@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, identifier
-from producer.cli.output import print_json, print_line, say
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.output import print_json, print_line, say
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.client import Reckoner
+    from reckoner.producer.client.reckoner import Reckoner
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def cancel(
 
     Example: reckoner cancel 8c1f0e5d2b7a9436
     """
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings, wanted = load_settings(), [identifier("job", job) for job in ids]
 
@@ -44,7 +44,7 @@ def cancel(
 
 async def _cancel(reckoner: "Reckoner", wanted: str, as_json: bool) -> bool:
     """Cancel one and print that; what is wrong with one is said, and keeps no other from its turn."""
-    from shared.errors import FlowUnknownError
+    from reckoner.shared.errors import FlowUnknownError
 
     try:
         cancelled = await reckoner.cancel(wanted)
@@ -65,7 +65,7 @@ async def _outcome(reckoner: "Reckoner", wanted: str, cancelled: bool) -> tuple[
     """What became of a job or run, as `--json` prints it and as a sentence."""
     flow = await reckoner.flows.load(wanted)
     if flow is None:
-        run = (await reckoner.run(wanted)).run
+        run = (await reckoner.operator.run(wanted)).run
         went = (
             "is cancelled: it begins no more blocks and does not go live" if cancelled else "has no more blocks to end"
         )

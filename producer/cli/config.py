@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from producer.cli.output import print_json, print_line, print_table
-from producer.cli.users import AsJson
+from reckoner.producer.cli.output import print_json, print_line, print_table
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from shared.settings import Reading
+    from reckoner.shared.settings import Reading
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def config(as_json: AsJson = False) -> None:
 
     Example: reckoner config
     """
-    from shared.settings import FILE_NAME, read_settings
+    from reckoner.shared.settings import FILE_NAME, read_settings
 
     reading = read_settings()
     shown = {field: _shown(reading, field) for field in reading.origins}
@@ -43,7 +43,7 @@ def _shown(reading: "Reading", field: str) -> object:
         return value
     match field:
         case "redis_url":
-            from shared.redis.connections import describe
+            from reckoner.shared.redis.connections import describe
 
             return describe(value)
         case "store_url":

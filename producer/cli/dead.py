@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from producer.cli.edge import complete, connect, identifier
-from producer.cli.output import counted, moment, print_facts, print_json, print_line, print_table, say
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.output import counted, moment, print_facts, print_json, print_line, print_table, say
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from shared.dead_letters import DeadLetter, DeadLetters, Retried
-    from shared.wire import Spec
+    from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters, Retried
+    from reckoner.shared.wire.shapes import Spec
 
 Letters: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="The ids of dead letters, as the list shows them.")
@@ -127,12 +127,12 @@ def drop(
 
 
 def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings = load_settings()
 
     async def connected() -> Any:
-        from shared.dead_letters import DeadLetters
+        from reckoner.shared.flows.dead_letters import DeadLetters
 
         async with connect(settings) as reckoner:
             return await work(DeadLetters(reckoner.redis, reckoner.flows))
@@ -141,7 +141,7 @@ def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
 
 
 def _wanted(ids: list[str] | None, everything: bool) -> list[str]:
-    from shared.errors import UsageError
+    from reckoner.shared.errors import UsageError
 
     if bool(ids) == everything:
         raise UsageError("Name dead letters by their ids, or give --all, and not both.")
@@ -149,7 +149,7 @@ def _wanted(ids: list[str] | None, everything: bool) -> list[str]:
 
 
 def _confirm() -> None:
-    from shared.errors import UsageError
+    from reckoner.shared.errors import UsageError
 
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("Dropping all dead letters has to be confirmed: give --yes too.")
@@ -160,7 +160,7 @@ def _confirm() -> None:
 
 async def _each(ids: Iterable[str], work: "Callable[[str], Awaitable[None]]") -> bool:
     """Do the work for each; what is wrong with one is said, and keeps no other from its turn."""
-    from shared.errors import LetterUnknownError, RetryRefusedError
+    from reckoner.shared.errors import LetterUnknownError, RetryRefusedError
 
     whole = True
     for letter_id in ids:
@@ -235,7 +235,7 @@ def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
 
 
 def _bound(spec: "Spec") -> list[tuple[str, str]]:
-    from shared.wire import FitSpec
+    from reckoner.shared.wire.shapes import FitSpec
 
     return [("snapshot", spec.snapshot) if isinstance(spec, FitSpec) else ("generation", spec.generation)]
 
@@ -248,7 +248,7 @@ def _about(letter: "DeadLetter") -> str:
 
 def _in_words(spec: "Spec", block: int | None) -> str:
     """What a job asked for."""
-    from shared.wire import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
+    from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     match spec:
         case UserSpec():

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from producer.cli.output import Bar, print_line, print_table, progress_bar, say
-from producer.cli.tasks import print_shares, print_tasks
+from reckoner.producer.cli.output import Bar, print_line, print_table, progress_bar, say
+from reckoner.producer.cli.tasks import print_shares, print_tasks
 
 if TYPE_CHECKING:
-    from producer.demo import Demonstration
+    from reckoner.producer.trial.demo import Demonstration
 
 NEXT = (
     ("up", "Redis and two workers, until Ctrl-C"),
@@ -42,8 +42,8 @@ def demo() -> None:
     """
     from tempfile import TemporaryDirectory
 
-    from producer.demo import Demo
-    from producer.interruption import Interrupted, Interruption
+    from reckoner.producer.cli.interruption import Interrupted, Interruption
+    from reckoner.producer.trial.demo import Demo
 
     began = time.monotonic()
     print_line("Ready Reckoner: a demonstration with the ratings of MovieLens")
@@ -126,6 +126,6 @@ def _command() -> str:
     """How this command line was called, as one would type it."""
     called = sys.argv[0]
     if os.path.basename(called) != "reckoner":
-        return "python -m producer"
+        return "python -m reckoner.producer"
     found = shutil.which("reckoner")
     return "reckoner" if found and os.path.samefile(found, called) else os.path.relpath(called)

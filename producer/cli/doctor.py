@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from producer.cli.edge import complete
-from producer.cli.output import print_json, print_line, progress_bar
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete
+from reckoner.producer.cli.output import print_json, print_line, progress_bar
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.doctor.examination import Examination
-    from producer.doctor.findings import Finding
+    from reckoner.producer.doctor.examination import Examination
+    from reckoner.producer.doctor.findings import Finding
 
 NAME_WIDTH = len("dead letters")
 
@@ -29,10 +29,10 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: reckoner doctor
     """
-    from producer.doctor.examination import Examination
-    from producer.doctor.findings import Finding
-    from shared.errors import SettingsError
-    from shared.settings import read_settings
+    from reckoner.producer.doctor.examination import Examination
+    from reckoner.producer.doctor.findings import Finding
+    from reckoner.shared.errors import SettingsError
+    from reckoner.shared.settings import read_settings
 
     try:
         examination = Examination(read_settings())

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, going_on, identifier
-from producer.cli.output import print_json, print_line
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, connect, going_on, identifier
+from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from producer.client import Reckoner
-    from shared.heartbeats import Heard
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.flows.heartbeats import LiveWorker
 
 
 def register(app: typer.Typer) -> None:
@@ -37,8 +37,8 @@ def drain(
 
     Example: reckoner drain shop-1-4711-08ca
     """
-    from shared.errors import UsageError
-    from shared.settings import load_settings
+    from reckoner.shared.errors import UsageError
+    from reckoner.shared.settings import load_settings
 
     if (worker is not None) + (host is not None) + everybody != 1:
         raise UsageError("Name a worker, or give --host or --all: one of them.")
@@ -48,14 +48,14 @@ def drain(
 
     async def end() -> None:
         async with connect(settings) as reckoner:
-            await _drain(reckoner, _chosen(await reckoner.alive(), wanted, where), not no_wait, as_json)
+            await _drain(reckoner, _chosen(await reckoner.operator.alive(), wanted, where), not no_wait, as_json)
 
     complete(end())
 
 
-def _chosen(alive: "list[Heard]", part: str | None, host: str | None) -> "list[Heard]":
-    from producer.steering import find_worker
-    from shared.errors import WorkerUnknownError
+def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "list[LiveWorker]":
+    from reckoner.producer.client.steering import find_worker
+    from reckoner.shared.errors import WorkerUnknownError
 
     if part is not None:
         return [find_worker(alive, part)]
@@ -65,15 +65,15 @@ def _chosen(alive: "list[Heard]", part: str | None, host: str | None) -> "list[H
     return chosen
 
 
-async def _drain(reckoner: "Reckoner", chosen: "Sequence[Heard]", is_waiting: bool, as_json: bool) -> None:
-    await reckoner.drain(chosen)
+async def _drain(reckoner: "Reckoner", chosen: "Sequence[LiveWorker]", is_waiting: bool, as_json: bool) -> None:
+    await reckoner.operator.drain(chosen)
     names = [heard.worker for heard in chosen]
     if not is_waiting:
         for name in names:
             _print(name, False, as_json)
         return
     with going_on("They end all the same when they have done what they run; `reckoner status` shows them."):
-        async for name in reckoner.gone(names):
+        async for name in reckoner.operator.gone(names):
             _print(name, True, as_json)
 
 

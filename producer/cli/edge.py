@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from producer.cli import INTERRUPTED
-from producer.cli.output import say
-from shared.errors import ReckonerError, UsageError
-from shared.ids import require_id
-from shared.terminal import plain
+from reckoner.producer.cli import INTERRUPTED
+from reckoner.producer.cli.output import say
+from reckoner.shared.errors import ReckonerError, UsageError
+from reckoner.shared.ids import require_id
+from reckoner.shared.terminal import plain
 
 if TYPE_CHECKING:
-    from producer.client import Reckoner
-    from shared.settings import Settings
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.settings import Settings
 
 T = TypeVar("T")
 
@@ -68,15 +68,15 @@ def _trouble(error: Exception) -> str | None:
         return None
     from redis.exceptions import RedisError
 
-    from shared.redis.connections import trouble
+    from reckoner.shared.redis.connections import trouble
 
     return f"Redis {trouble(error)}." if isinstance(error, RedisError) else None
 
 
 def connect(settings: "Settings") -> "Reckoner":
     """The client for the Redis that the settings name; enter it to connect."""
-    from producer.client import Reckoner
-    from shared.redis.embedded import find_redis
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.redis.embedded import find_redis
 
     url = find_redis(settings)
 
@@ -123,7 +123,7 @@ def stopped(sentence: str) -> Iterator[None]:
 
 def without_extra(error: ModuleNotFoundError, what: str) -> Exception:
     """What to raise when something for which the extra `data` is there, `what`, does not find a module."""
-    from shared.errors import MissingExtraError
+    from reckoner.shared.errors import MissingExtraError
 
     if (error.name or "").partition(".")[0] not in DATA_PACKAGES:
         return error

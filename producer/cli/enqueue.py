@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, going_on
-from producer.cli.lists import print_answers, print_basket
-from producer.cli.output import counted, print_json, print_line, progress_bar, say
-from producer.cli.users import AsJson, History, Places, Users, UsersFile, read_basket, read_users
-from producer.cli.work import minding_workers
-from producer.defaults import USERS_AT_ONCE
+from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.lists import print_answers, print_basket
+from reckoner.producer.cli.output import counted, print_json, print_line, progress_bar, say
+from reckoner.producer.cli.users import AsJson, History, Places, Users, UsersFile, read_basket, read_users
+from reckoner.producer.cli.work import minding_workers
+from reckoner.producer.defaults import USERS_AT_ONCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from producer.answers import Enqueued
-    from producer.client import Reckoner
-    from shared.flow_state import Flow
-    from shared.settings import Settings
-    from shared.wire import Record
+    from reckoner.producer.client.answers import Enqueued
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.flows.flow_state import Flow
+    from reckoner.shared.settings import Settings
+    from reckoner.shared.wire.shapes import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def enqueue(
 
     Example: reckoner enqueue 42 43 --wait
     """
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings = load_settings()
     if history is not None:
@@ -61,7 +61,7 @@ def enqueue(
 
     failed = complete(ask())
     if failed:
-        from producer.asking import no_good_end
+        from reckoner.producer.client.asking import no_good_end
 
         user, flow = next(iter(failed.items()))
         more = f", and {counted(len(failed) - 1, 'other job')} came to no good end either" if len(failed) > 1 else ""
@@ -69,7 +69,7 @@ def enqueue(
 
 
 def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh: bool) -> None:
-    from shared.errors import UsageError
+    from reckoner.shared.errors import UsageError
 
     if users or users_file is not None:
         raise UsageError("Name users or give --history, and not both: a basket is that of somebody unknown.")
@@ -94,7 +94,7 @@ async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None,
 
 
 async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
-    from shared.errors import QueueFullError
+    from reckoner.shared.errors import QueueFullError
 
     for start in range(0, len(users), USERS_AT_ONCE):
         some = users[start : start + USERS_AT_ONCE]

@@ -2,9 +2,9 @@
 
 import typer
 
-from producer.cli.edge import stopped
-from producer.cli.output import print_json, print_line
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import stopped
+from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.users import AsJson
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +20,10 @@ def users(as_json: AsJson = False) -> None:
 
     Example: reckoner users | head -n 3
     """
-    from shared.errors import MissingExtraError, NothingImportedError
-    from shared.ownership import require_prefix
-    from shared.settings import load_settings
-    from shared.store import open_store
+    from reckoner.shared.errors import MissingExtraError, NothingImportedError
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.ownership import require_prefix
 
     settings = load_settings()
     store = open_store(settings.store_location)
@@ -32,7 +32,7 @@ def users(as_json: AsJson = False) -> None:
     if snapshot_id is None:
         raise NothingImportedError
     try:
-        from shared.snapshots import open_snapshot
+        from reckoner.shared.store.snapshots import open_snapshot
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise

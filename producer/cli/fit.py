@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from producer.cli.edge import complete, connect, going_on
-from producer.cli.output import print_facts, print_json, print_line, progress_bar
-from producer.cli.users import AsJson
-from producer.cli.work import minding_workers
+from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar
+from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
-    from producer.answers import JobReport
-    from producer.client import Reckoner
-    from shared.model_config import ModelConfig
+    from reckoner.producer.client.answers import JobReport
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.store.model_config import ModelConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -63,10 +63,10 @@ def fit(
 
     Example: reckoner fit --similarity bm25 --neighbours 50
     """
-    from shared.errors import NothingImportedError
-    from shared.ownership import own
-    from shared.settings import load_settings
-    from shared.store import open_store
+    from reckoner.shared.errors import NothingImportedError
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.ownership import own
 
     settings = load_settings()
     given = {"alpha": alpha, "beta": beta, "k1": k1, "b": b}
@@ -87,7 +87,7 @@ def fit(
             snapshot = store.current_snapshot()
             if snapshot is None:
                 raise NothingImportedError
-            job, model = await reckoner.fit(snapshot, config, settings.list_length)
+            job, model = await reckoner.operator.fit(snapshot, config, settings.list_length)
             if not no_wait:
                 report = await _wait(reckoner, job)
                 await _print_end(reckoner, report, model, snapshot, as_json)
@@ -102,8 +102,8 @@ def fit(
 def _configuration(**wanted: str | float) -> "ModelConfig":
     import msgspec
 
-    from shared.errors import UsageError
-    from shared.model_config import ModelConfig
+    from reckoner.shared.errors import UsageError
+    from reckoner.shared.store.model_config import ModelConfig
 
     try:
         return msgspec.convert(wanted, ModelConfig)
@@ -126,12 +126,12 @@ async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
 
 
 async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
-    from producer.asking import no_good_end
+    from reckoner.producer.client.asking import no_good_end
 
     flow = report.flow
     if flow.state != "done":
         raise no_good_end("The fit", flow)
-    generation, current = flow.answer.decode(errors="replace"), await reckoner.results.current()
+    generation, current = flow.answer.decode(errors="replace"), await reckoner.results.generations.current()
     duration_s = ((flow.ended_ms or flow.created_ms) - flow.created_ms) / 1000
     end = {
         "job": flow.id,

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect
-from producer.cli.lists import print_answers
-from producer.cli.users import AsJson, Places, Users, UsersFile, read_users
-from producer.defaults import USERS_AT_ONCE
+from reckoner.producer.cli.edge import complete, connect
+from reckoner.producer.cli.lists import print_answers
+from reckoner.producer.cli.users import AsJson, Places, Users, UsersFile, read_users
+from reckoner.producer.defaults import USERS_AT_ONCE
 
 
 def register(app: typer.Typer) -> None:
@@ -33,13 +33,13 @@ def get(
 
     Example: reckoner get 42 43 -n 5 --json
     """
-    from shared.errors import WaitTimeoutError
-    from shared.settings import load_settings
+    from reckoner.shared.errors import WaitTimeoutError
+    from reckoner.shared.settings import load_settings
 
     settings, wanted = load_settings(), read_users(users, users_file)
 
     async def read() -> None:
-        from producer.calls import within
+        from reckoner.producer.client.calls import within
 
         async with AsyncExitStack() as stack:
             async with within(timeout):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from producer.cli.edge import complete, readable, stopped, without_extra
-from producer.cli.output import counted, print_facts, print_json, progress_bar, say
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, readable, stopped, without_extra
+from reckoner.producer.cli.output import counted, print_facts, print_json, progress_bar, say
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.importing import ImportReport, Query
+    from reckoner.producer.importing import ImportReport, Query
 
 
 def register(app: typer.Typer) -> None:
@@ -60,9 +60,9 @@ def import_(
 
     Example: reckoner import purchases.csv --user customer --item product
     """
-    from shared.ownership import own_where_redis_is
-    from shared.settings import load_settings
-    from shared.store import open_store
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.ownership import own_where_redis_is
 
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: readable(column) for name, column in names.items() if column is not None}
@@ -70,7 +70,7 @@ def import_(
     store = open_store(settings.store_location)
     complete(own_where_redis_is(settings, store))
     try:
-        from producer.importing import Columns, import_interactions
+        from reckoner.producer.importing import Columns, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
@@ -85,8 +85,8 @@ def _find(source: str, query: str | None) -> "Path | Query":
     Raises:
         UsageError: a database without a query, or a file with one.
     """
-    from producer.importing import Query, find_database, is_database
-    from shared.errors import UsageError
+    from reckoner.producer.importing import Query, find_database, is_database
+    from reckoner.shared.errors import UsageError
 
     if not is_database(source):
         if query is not None:

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, identifier
-from producer.cli.output import counted, moment, print_facts, print_json, print_line
-from producer.cli.runs import as_facts, as_object
-from producer.cli.tasks import print_shares, print_tasks
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.output import counted, moment, print_facts, print_json, print_line
+from reckoner.producer.cli.runs import as_facts, as_object
+from reckoner.producer.cli.tasks import print_shares, print_tasks
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.answers import JobReport
-    from producer.client import Reckoner
+    from reckoner.producer.client.answers import JobReport
+    from reckoner.producer.client.reckoner import Reckoner
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +30,8 @@ def job(
 
     Example: reckoner job 8c1f0e5d2b7a9436
     """
-    from shared.errors import FlowUnknownError
-    from shared.settings import load_settings
+    from reckoner.shared.errors import FlowUnknownError
+    from reckoner.shared.settings import load_settings
 
     settings, wanted = load_settings(), identifier("job", job_id)
 
@@ -62,7 +62,7 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
 
 
 def _told(report: "JobReport") -> dict[str, Any]:
-    from shared.wire import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
+    from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     flow, spec = report.flow, report.flow.spec
     told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
@@ -105,7 +105,7 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
 
 
 async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
-    report = await reckoner.run(run_id)
+    report = await reckoner.operator.run(run_id)
     run = report.run
     by_worker = run.manifest.tasks if run.manifest else {}
     if as_json:

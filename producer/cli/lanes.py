@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from producer.cli.edge import complete, connect
-from producer.cli.output import moment, print_json, print_line
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import complete, connect
+from reckoner.producer.cli.output import moment, print_json, print_line
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from producer.client import Reckoner
+    from reckoner.producer.client.reckoner import Reckoner
 
 # Named here as well, since a help text is printed without the wire.
 LaneName: TypeAlias = Annotated[Literal["click", "batch"], typer.Argument(metavar="LANE", help="`click` or `batch`.")]
@@ -32,7 +32,7 @@ def pause(lane: LaneName, as_json: AsJson = False) -> None:
     """
 
     async def stop(reckoner: "Reckoner") -> None:
-        since_ms = await reckoner.pause(lane)
+        since_ms = await reckoner.operator.pause(lane)
         if as_json:
             print_json({"lane": lane, "paused": True, "since_ms": since_ms})
         else:
@@ -48,7 +48,7 @@ def resume(lane: LaneName, as_json: AsJson = False) -> None:
     """
 
     async def go_on(reckoner: "Reckoner") -> None:
-        was_paused = await reckoner.resume(lane)
+        was_paused = await reckoner.operator.resume(lane)
         if as_json:
             print_json({"lane": lane, "paused": False, "was_paused": was_paused})
         else:
@@ -58,7 +58,7 @@ def resume(lane: LaneName, as_json: AsJson = False) -> None:
 
 
 def _do(work: "Callable[[Reckoner], Awaitable[None]]") -> None:
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings = load_settings()
 

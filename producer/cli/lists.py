@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from producer.cli.output import counted, print_filled, print_json, print_line
+from reckoner.producer.cli.output import counted, print_filled, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from producer.answers import BasketAnswer
-    from shared.results import Answer, Entry
+    from reckoner.producer.client.answers import BasketAnswer
+    from reckoner.shared.serving.results import Answer, Entry
 
 PLACE = ("item", "score", "because", "title")
 

@@ -1,4 +1,4 @@
-"""What a command prints: JSON a line, or tables and sentences, all made plain by `shared.terminal`.
+"""What a command prints: JSON a line, or tables and sentences, all made plain by `reckoner.shared.terminal`.
 
 Results go to standard output. Standard error has the progress, as a bar on a terminal and not at all otherwise, and
 what a person has to know besides.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shared.terminal import plain, plain_json
+from reckoner.shared.terminal import plain, plain_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shared.runs import Run
+    from reckoner.shared.flows.run_state import Run
 
 
 def as_object(run: "Run") -> dict[str, Any]:

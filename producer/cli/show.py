@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.cli.edge import complete, connect, identifier
-from producer.cli.output import counted, print_filled, print_json, print_line, say
-from producer.cli.users import AsJson, Places
-from producer.cli.work import minding_workers
+from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.output import counted, print_filled, print_json, print_line, say
+from reckoner.producer.cli.users import AsJson, Places
+from reckoner.producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
-    from producer.answers import UserHistory
-    from producer.client import Reckoner
-    from shared.results import Entry, Source
+    from reckoner.producer.client.answers import UserHistory
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.serving.results import Entry, Source
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def show(
 
     Example: reckoner show 601 -n 5
     """
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings, wanted = load_settings(), identifier("user", user)
 
@@ -74,7 +74,7 @@ async def _look(reckoner: "Reckoner", user: str, n: int | None) -> Shown:
     results = reckoner.results
     now = await results.read(record.generation, [user])
     [(source, items)] = await results.lists(now, places, record)
-    pointed = await results.follow(reckoner.keys.previous)
+    pointed = await results.generations.follow(reckoner.keys.previous)
     previous = pointed.generation
     before = left = None
     if previous is not None:

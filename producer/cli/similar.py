@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.edge import complete, connect, identifier
-from producer.cli.output import counted, print_facts, print_filled, print_json, print_line, say
-from producer.cli.users import AsJson
-from producer.cli.work import minding_workers
+from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.output import counted, print_facts, print_filled, print_json, print_line, say
+from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
-    from producer.answers import Compared, Similar
+    from reckoner.producer.client.answers import Compared, Similar
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def similar(
 
     Example: reckoner similar 55820 -n 5
     """
-    from shared.settings import load_settings
+    from reckoner.shared.settings import load_settings
 
     settings, wanted = load_settings(), identifier("item", item)
     compared = None if other is None else identifier("item", other)
@@ -43,7 +43,7 @@ def similar(
             return await reckoner.similar(wanted, other=compared)
 
     answer = complete(look())
-    from producer.answers import Similar
+    from reckoner.producer.client.answers import Similar
 
     if as_json:
         print_json(asdict(answer))

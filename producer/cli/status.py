@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from producer.cli.edge import complete, connect
-from producer.cli.output import (
+from reckoner.producer.cli.edge import complete, connect
+from reckoner.producer.cli.output import (
     counted,
     lasting,
     mebibytes,
@@ -16,13 +16,13 @@ from producer.cli.output import (
     print_line,
     print_table,
 )
-from producer.cli.runs import as_object
-from producer.cli.users import AsJson
+from reckoner.producer.cli.runs import as_object
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.client import Reckoner
-    from producer.status import Queue, RunNow, Status
-    from shared.heartbeats import Heard
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.status import Queue, RunNow, Status
+    from reckoner.shared.flows.heartbeats import LiveWorker
 
 COLUMNS = ("worker", "heard", "memory", "runs")
 
@@ -40,8 +40,8 @@ def status(as_json: AsJson = False) -> None:
 
     Example: reckoner status --json
     """
-    from shared.settings import load_settings
-    from shared.store import imported_last
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import imported_last
 
     settings = load_settings()
 
@@ -53,7 +53,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 async def _show(reckoner: "Reckoner", imported: str | None, as_json: bool) -> None:
-    now = await reckoner.status()
+    now = await reckoner.operator.status()
     if as_json:
         print_json(_as_object(now) | {"imported_snapshot": imported})
         return
@@ -107,7 +107,7 @@ def _as_object(now: "Status") -> dict[str, Any]:
     }
 
 
-def _worker_as_object(heard: "Heard") -> dict[str, Any]:
+def _worker_as_object(heard: "LiveWorker") -> dict[str, Any]:
     beat = heard.beat
     return {
         "worker": heard.worker,
@@ -183,7 +183,7 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
 def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
     record = now.records.get(now.generation or "")
     if record and imported not in (None, record.snapshot):
-        from producer.answers import behind
+        from reckoner.producer.client.answers import behind
 
         yield "data", f"snapshot {imported} is current; {behind(record.snapshot)}"
 
@@ -200,20 +200,20 @@ def _about(now: "Status", counts: str) -> str:
     return "about " if counts in now.estimated else ""
 
 
-def _releases(workers: "list[Heard]") -> Iterator[str]:
+def _releases(workers: "list[LiveWorker]") -> Iterator[str]:
     names = sorted({each.beat.version if each.beat else "" for each in workers})
     if names:
         yield f"release {' and '.join(name or 'unknown' for name in names)}"
 
 
-def _row(heard: "Heard") -> tuple[str, ...]:
+def _row(heard: "LiveWorker") -> tuple[str, ...]:
     age = f"{lasting(heard.age_ms)} ago"
     if heard.beat is None:
         return heard.worker, age, "", "says nothing that can be read"
     return heard.worker, age, f"{heard.beat.memory_bytes / 2**20:,.0f} MiB", _running(heard)
 
 
-def _running(heard: "Heard") -> str:
+def _running(heard: "LiveWorker") -> str:
     """The job that has taken longest, without its number and round, and how many there are besides."""
     jobs = sorted(heard.running_ms.items(), key=lambda job: -job[1])
     if heard.beat and heard.beat.draining:

@@ -2,8 +2,8 @@
 
 import typer
 
-from producer.cli.edge import complete
-from producer.cli.output import print_line
+from reckoner.producer.cli.edge import complete
+from reckoner.producer.cli.output import print_line
 
 group = typer.Typer(name="store", help="Decide whose the artifact store is.", no_args_is_help=True)
 
@@ -22,9 +22,9 @@ def take() -> None:
 
     Example: reckoner store take
     """
-    from shared.ownership import take_store
-    from shared.settings import load_settings
-    from shared.store import open_store, store_directory
+    from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import open_store, store_directory
+    from reckoner.shared.store.ownership import take_store
 
     settings = load_settings()
     place = store_directory(settings.store_location)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from producer.cli.edge import stopped, without_extra
-from producer.cli.output import counted, mebibytes, print_facts, print_json, progress_bar
-from producer.cli.users import AsJson
+from reckoner.producer.cli.edge import stopped, without_extra
+from reckoner.producer.cli.output import counted, mebibytes, print_facts, print_json, progress_bar
+from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from producer.synthesis import Size
+    from reckoner.producer.trial.synthesis import Size
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +43,8 @@ def synth(
     """
     began = time.monotonic()
     try:
-        from producer.interaction_files import write_interactions
-        from producer.synthesis import synthesise
+        from reckoner.producer.trial.interaction_files import write_interactions
+        from reckoner.producer.trial.synthesis import synthesise
     except ModuleNotFoundError as error:
         raise without_extra(error, "Making data") from error
     size = _size(like, {"users": users, "items": items, "interactions": interactions})
@@ -59,8 +59,8 @@ def _size(like: str | None, given: dict[str, int | None]) -> "Size":
     Raises:
         UsageError: they leave something open, or it is impossible.
     """
-    from producer.synthesis import LIKE, Size
-    from shared.errors import UsageError
+    from reckoner.producer.trial.synthesis import LIKE, Size
+    from reckoner.shared.errors import UsageError
 
     known = {name: getattr(LIKE[like], name) for name in given} if like else {}
     wanted = known | {name: count for name, count in given.items() if count is not None}

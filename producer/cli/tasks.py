@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from producer.cli.output import print_table
+from reckoner.producer.cli.output import print_table
 
 if TYPE_CHECKING:
-    from producer.answers import JobReport
+    from reckoner.producer.client.answers import JobReport
 
 
 def print_tasks(report: "JobReport") -> None:

@@ -8,8 +8,8 @@ from typing import IO, Annotated, TypeAlias
 
 import typer
 
-from producer.cli.edge import identifier, readable
-from shared.ids import MAX_ID_BYTES, require_id
+from reckoner.producer.cli.edge import identifier, readable
+from reckoner.shared.ids import MAX_ID_BYTES, require_id
 
 MARK = b"\xef\xbb\xbf"
 # A byte order mark, the longest id, the end of the line, and one byte more.
@@ -46,7 +46,7 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
         UsageError: none was, or the id of one can be that of nobody (`require_id`).
         SourceError: the file is not there, or what was read is not UTF-8 text.
     """
-    from shared.errors import SourceError, UsageError
+    from reckoner.shared.errors import SourceError, UsageError
 
     if not given and file is None:
         raise UsageError("Name a user, or give --users-file, or - for standard input.")
@@ -70,7 +70,7 @@ def read_basket(given: list[str]) -> list[str]:
     """
     import csv
 
-    from shared.errors import UsageError
+    from reckoner.shared.errors import UsageError
 
     try:
         rows = list(csv.reader([readable(line) for line in given], strict=True))
@@ -86,7 +86,7 @@ def read_basket(given: list[str]) -> list[str]:
 
 
 def _open_input() -> IO[bytes]:
-    from shared.errors import SourceError
+    from reckoner.shared.errors import SourceError
 
     if sys.stdin is None:
         raise SourceError("Standard input is closed, and - reads users from it.")
@@ -95,7 +95,7 @@ def _open_input() -> IO[bytes]:
 
 def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
     """The lines that are not empty, each of which is a user's id."""
-    from shared.errors import SourceError
+    from reckoner.shared.errors import SourceError
 
     # A line that is too long is read only as far as shows that.
     for number, line in enumerate(iter(partial(lines.readline, LONGEST_LINE), b""), 1):

@@ -2,8 +2,8 @@
 
 import typer
 
-from producer.cli.output import print_json, print_line
-from producer.cli.users import AsJson
+from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.users import AsJson
 
 
 def register(app: typer.Typer) -> None:
@@ -16,8 +16,8 @@ def version(as_json: AsJson = False) -> None:
 
     Example: reckoner version
     """
-    from shared.errors import MissingExtraError
-    from shared.version import DISTRIBUTION, installed_version
+    from reckoner.shared.errors import MissingExtraError
+    from reckoner.shared.version import DISTRIBUTION, installed_version
 
     found = installed_version()
     if not found:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from producer.client import Reckoner
+    from reckoner.producer.client.reckoner import Reckoner
 
 # A worker that has just been started is given the time to be heard.
 PAUSE_S = 1.0
@@ -31,7 +31,7 @@ async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> 
 async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
     import asyncio
 
-    from shared.redis.connections import is_server_trouble
+    from reckoner.shared.redis.connections import is_server_trouble
 
     told = None
     while True:
@@ -48,7 +48,7 @@ async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
 
 
 async def _missing(reckoner: "Reckoner") -> str | None:
-    from producer.status import read_paused, read_workers
+    from reckoner.producer.client.status import read_paused, read_workers
 
     if not await read_workers(reckoner.redis, reckoner.keys):
         return NOBODY

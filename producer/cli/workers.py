@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shared.defaults import MOST_THREADS
+from reckoner.shared.defaults import MOST_THREADS
 
 LOOK_S = 0.1
 
@@ -39,11 +39,11 @@ def worker(
 
     Example: reckoner worker --processes 4
     """
-    from shared.interpreter import module_command
+    from reckoner.shared.interpreter import module_command
 
     # The supervisor takes this process over, so that signals reach it and nothing of the command line stays in memory.
     options = [] if threads is None else ["--threads", str(threads)]
-    command = module_command("workers", "--processes", str(processes), *options)
+    command = module_command("reckoner.workers", "--processes", str(processes), *options)
     os.execv(command[0], command)  # noqa: S606
 
 
@@ -58,11 +58,11 @@ def up(
 
     Example: reckoner up --workers 2
     """
-    from producer.cli.output import Lines, say
-    from producer.interruption import Interrupted, Interruption
-    from producer.local import LocalSystem
-    from shared.errors import UsageError, WorkersUnavailableError
-    from shared.settings import read_settings, variable_of
+    from reckoner.producer.cli.interruption import Interrupted, Interruption
+    from reckoner.producer.cli.output import Lines, say
+    from reckoner.producer.local import LocalSystem
+    from reckoner.shared.errors import UsageError, WorkersUnavailableError
+    from reckoner.shared.settings import read_settings, variable_of
 
     environ = os.environ | ({} if threads is None else {variable_of("threads"): str(threads)})
     reading = read_settings()

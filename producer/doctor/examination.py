@@ -5,17 +5,18 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from producer.doctor.findings import Finding, NotSeenError, finding, findings, judge
-from producer.doctor.server import SERVER_CHECKS, Site
-from producer.doctor.storage import STORE_CHECKS, Storage, Tell, artifacts, open_storage
-from producer.doctor.system import SYSTEM_CHECKS
-from shared.errors import ReckonerError
-from shared.ownership import require_prefix, require_server, server_of
-from shared.redis.connections import check, connect, describe
-from shared.redis.embedded import find_redis
-from shared.redis.scripts import ask
-from shared.settings import VARIABLE_PREFIX, Reading
-from shared.store import ArtifactKind, open_store
+from reckoner.producer.doctor.findings import Finding, NotSeenError, finding, findings, judge
+from reckoner.producer.doctor.server import SERVER_CHECKS, Site
+from reckoner.producer.doctor.storage import STORE_CHECKS, Storage, Tell, artifacts, open_storage
+from reckoner.producer.doctor.system import SYSTEM_CHECKS
+from reckoner.shared.errors import ReckonerError
+from reckoner.shared.redis.connections import check, connect, describe
+from reckoner.shared.redis.embedded import find_redis
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.settings import VARIABLE_PREFIX, Reading
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.ownership import require_prefix, require_server, server_of
+from reckoner.shared.store.protocol import ArtifactKind
 
 
 class Examination:
@@ -55,7 +56,7 @@ class Examination:
         try:
             self._token = await ask(site.redis, "GET", site.keys.store)
             self._named = await _named(site)
-            current = await site.results.follow(site.keys.current)
+            current = await site.results.generations.follow(site.keys.current)
             self._live = current.record.snapshot if current.record else None
         except RedisError:
             # Whoever may not look has been told.
@@ -102,6 +103,6 @@ async def _named(site: Site) -> list[tuple[ArtifactKind, str]]:
     """The artifacts of the generations that the pointers name."""
     named = list[tuple[ArtifactKind, str]]()
     for key in site.keys.pointers:
-        if record := (await site.results.follow(key)).record:
+        if record := (await site.results.generations.follow(key)).record:
             named += [("snapshots", record.snapshot), ("models", record.model)]
     return named

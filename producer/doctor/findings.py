@@ -6,8 +6,8 @@ from typing import Literal, TypeVar
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from shared.errors import ReckonerError
-from shared.redis.connections import is_server_trouble, trouble
+from reckoner.shared.errors import ReckonerError
+from reckoner.shared.redis.connections import is_server_trouble, trouble
 
 T = TypeVar("T")
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
-from producer.doctor.findings import Check, NotSeenError, WrongError, refused
-from shared.flows import fresh_id
-from shared.redis.connections import greet, is_forbidden, is_withheld
-from shared.redis.keys import Keys, in_progress_key
-from shared.redis.scripts import ask, commands_of_scripts
-from shared.results import Results
-from shared.runs import Runs
-from shared.settings import Settings
+from reckoner.producer.doctor.findings import Check, NotSeenError, WrongError, refused
+from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.redis.connections import greet, is_forbidden, is_withheld
+from reckoner.shared.redis.keys import Keys, in_progress_key
+from reckoner.shared.redis.scripts import ask, commands_of_scripts
+from reckoner.shared.serving.results import Results
+from reckoner.shared.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

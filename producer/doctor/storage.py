@@ -6,12 +6,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.answers import behind
-from producer.doctor.findings import WrongError
-from shared.errors import ArtifactDamagedError, ArtifactMissingError
-from shared.manifests import read_manifest
-from shared.model_config import KERNEL_VERSION
-from shared.store import ArtifactKind, Store, open_store, store_directory
+from reckoner.producer.client.answers import behind
+from reckoner.producer.doctor.findings import WrongError
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
+from reckoner.shared.store.location import open_store, store_directory
+from reckoner.shared.store.manifests import read_manifest
+from reckoner.shared.store.model_config import KERNEL_VERSION
+from reckoner.shared.store.protocol import ArtifactKind, Store
 
 # A new snapshot and a new model are written beside those that are in use; so much is to be left then.
 LEAST_FREE_BYTES = 100 * 2**20

@@ -3,15 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from producer.doctor.findings import Check, NotSeenError, WrongError
-from producer.doctor.server import MOST_SKEW_S, Site
-from producer.status import now_ms, read_queues
-from shared.errors import StoreError
-from shared.heartbeats import Heard, Heartbeats
-from shared.nightly import last_due, parse_nightly
-from shared.redis.scripts import ask
-from shared.store import store_directory
-from shared.version import installed_version
+from reckoner.producer.client.status import now_ms, read_queues
+from reckoner.producer.doctor.findings import Check, NotSeenError, WrongError
+from reckoner.producer.doctor.server import MOST_SKEW_S, Site
+from reckoner.shared.errors import StoreError
+from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
+from reckoner.shared.nightly import last_due, parse_nightly
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.location import store_directory
+from reckoner.shared.version import installed_version
 
 # A job that waits this long while a worker has nothing to do is not being claimed.
 STUCK_AFTER_MS = 300_000
@@ -21,7 +21,7 @@ STARTS_WITHIN = timedelta(minutes=3)
 USERS_DRAWN = 200
 
 
-async def heard(site: Site) -> list[Heard]:
+async def heard(site: Site) -> list[LiveWorker]:
     """The workers that have been heard of within their lease."""
     return await Heartbeats(site.redis, site.keys).alive()
 
@@ -85,8 +85,8 @@ async def queue(site: Site) -> str:
 
 async def generation(site: Site) -> str:
     """There is one to read, and one for the next run."""
-    current = (await site.results.follow(site.keys.current)).require()
-    newest = await site.results.follow(site.keys.newest)
+    current = (await site.results.generations.follow(site.keys.current)).require()
+    newest = await site.results.generations.follow(site.keys.newest)
     if newest.record is None:
         raise WrongError(f"{newest.damage or f'There is no {site.keys.newest}'}: build a model with `reckoner fit`.")
     return f"{current.generation} is current."
@@ -94,7 +94,7 @@ async def generation(site: Site) -> str:
 
 async def lists(site: Site) -> str:
     """Some of the users of the live generation's snapshot, drawn evenly, have lists."""
-    record = (await site.results.follow(site.keys.current)).record
+    record = (await site.results.generations.follow(site.keys.current)).record
     if record is None:
         return "There is no generation that could have some."
     users = await asyncio.to_thread(_some_users, site.settings.store_location, record.snapshot)
@@ -117,7 +117,7 @@ def _some_users(store_url: str, snapshot: str) -> list[str]:
         NotSeenError: this host does not have the snapshot, or not what opens it.
     """
     try:
-        from shared.snapshots import open_snapshot
+        from reckoner.shared.store.snapshots import open_snapshot
 
         directory = store_directory(store_url) / "snapshots" / snapshot
         users = open_snapshot(directory).users

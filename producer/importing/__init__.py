@@ -1,9 +1,9 @@
 """Importing: interactions in files and databases become the current snapshot."""
 
-from producer.importing.columns import Columns
-from producer.importing.databases import Query
-from producer.importing.pipeline import ImportReport, import_interactions
-from producer.importing.repeats import Repeats
-from producer.importing.urls import find_database, is_database
+from reckoner.producer.importing.columns import Columns
+from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.pipeline import ImportReport, import_interactions
+from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.urls import find_database, is_database
 
 __all__ = ["Columns", "ImportReport", "Query", "Repeats", "find_database", "import_interactions", "is_database"]

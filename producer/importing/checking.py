@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from producer.importing.columns import ChosenColumns
-from producer.importing.tables import Batch
-from producer.importing.values import as_milliseconds, as_numbers, as_texts
-from shared.errors import NotTimesError
-from shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
+from reckoner.producer.importing.columns import ChosenColumns
+from reckoner.producer.importing.tables import Batch
+from reckoner.producer.importing.values import as_milliseconds, as_numbers, as_texts
+from reckoner.shared.errors import NotTimesError
+from reckoner.shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
 
 MAX_EXAMPLES = 20
 SHOWN_CHARACTERS = 40

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import SourceError
+from reckoner.shared.errors import SourceError
 
 SHOWN_CHARACTERS = 60
 SHOWN_NAMES = 50

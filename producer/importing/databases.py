@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
-from producer.importing.urls import Database
-from shared.errors import MissingExtraError, SourceError
+from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
+from reckoner.producer.importing.urls import Database
+from reckoner.shared.errors import MissingExtraError, SourceError
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection

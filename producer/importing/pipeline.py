@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from producer.importing.checking import BadRows, GoodRows, check_batch
-from producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
-from producer.importing.databases import Query
-from producer.importing.repeats import Repeats, Rows, merge_repeats
-from producer.importing.sources import Source, find_source
-from producer.importing.tables import Table, unchanged
-from producer.importing.values import as_texts
-from shared.errors import NotTimesError, SourceError
-from shared.snapshots import KIND, write_snapshot
-from shared.store import Store
+from reckoner.producer.importing.checking import BadRows, GoodRows, check_batch
+from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
+from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
+from reckoner.producer.importing.sources import Source, find_source
+from reckoner.producer.importing.tables import Table, unchanged
+from reckoner.producer.importing.values import as_texts
+from reckoner.shared.errors import NotTimesError, SourceError
+from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import KIND, write_snapshot
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 

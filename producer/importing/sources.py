@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from producer.importing.databases import Query, QueryTable
-from producer.importing.tables import CsvTable, ParquetTable, Table, sentences
-from shared.errors import SourceError
+from reckoner.producer.importing.databases import Query, QueryTable
+from reckoner.producer.importing.tables import CsvTable, ParquetTable, Table, sentences
+from reckoner.shared.errors import SourceError
 
 RATINGS_NAME = "ratings.csv"
 MOVIES_NAME = "movies.csv"

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from shared.errors import SourceError
+from reckoner.shared.errors import SourceError
 
 BATCH_ROWS = 131_072
 BLOCK_BYTES = 8 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from shared.errors import SourceError, UsageError
+from reckoner.shared.errors import SourceError, UsageError
 
 VARIABLE_MARK = "env:"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

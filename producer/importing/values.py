@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shared.errors import NotTimesError, SourceError
+from reckoner.shared.errors import NotTimesError, SourceError
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 ISO_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)"

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from shared.errors import EmbeddedServerError
+from reckoner.shared.errors import EmbeddedServerError
 
 # What fits into the address of a Unix socket beside its closing zero byte.
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107

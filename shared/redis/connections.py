@@ -14,12 +14,12 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
-from shared.errors import RedisUnavailableError, SettingsError, WireError
-from shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
-from shared.redis.scripts import ask
-from shared.redis.sentinel import find_primary
-from shared.redis.tls import tls_trouble
-from shared.redis.urls import SENTINEL_SHAPE, read_url
+from reckoner.shared.errors import RedisUnavailableError, SettingsError, WireError
+from reckoner.shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.sentinel import find_primary
+from reckoner.shared.redis.tls import tls_trouble
+from reckoner.shared.redis.urls import SENTINEL_SHAPE, read_url
 
 OLDEST_REDIS = (7, 0)
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import EmbeddedServerError, MissingExtraError, NoRedisError
-from shared.movement import STILL_S, Movement
-from shared.redis.address import (
+from reckoner.shared.errors import EmbeddedServerError, MissingExtraError, NoRedisError
+from reckoner.shared.progress import STILL_S, ProgressWatch
+from reckoner.shared.redis.address import (
     Address,
     address_path,
     new_socket_path,
@@ -29,7 +29,7 @@ from shared.redis.address import (
     take_lock,
     unlocked,
 )
-from shared.settings import Settings
+from reckoner.shared.settings import Settings
 
 # A guardian that ends its server waits ten seconds before it uses SIGKILL.
 STOP_WAIT_S = 12.0
@@ -93,7 +93,7 @@ class EmbeddedServer:
             server._launch([binary, *_options(server._socket_path, appendfsync, maxmemory)], guard)
             # Now with its process, by which others see whether it gets on.
             server._publish("starting")
-            server._wait_until_ready(Movement(still_s), look)
+            server._wait_until_ready(ProgressWatch(still_s), look)
             server._publish("ready")
         except OSError as error:
             server.kill()
@@ -190,7 +190,7 @@ class EmbeddedServer:
         else:
             self.pid = self._process.pid
 
-    def _wait_until_ready(self, movement: Movement, look: Callable[[bool], object]) -> None:
+    def _wait_until_ready(self, movement: ProgressWatch, look: Callable[[bool], object]) -> None:
         while not (answer := _answer(self._socket_path)).startswith(b"+PONG"):
             look(answer.startswith(b"-LOADING"))
             if not self.is_running:
@@ -198,7 +198,7 @@ class EmbeddedServer:
                     f"The embedded server ended while it started; its log says: {self._last_words()}",
                     log=str(self._log_path),
                 )
-            if movement.stands_still([self.pid]):
+            if movement.is_stalled([self.pid]):
                 raise EmbeddedServerError(
                     f"The embedded server is not ready, and has not used the processor for {movement.still_s:g} s; "
                     f"its log says: {self._last_words()}",
@@ -233,7 +233,7 @@ def find_embedded(home: Path, *, still_s: float = STARTING_STILL_S) -> str | Non
         EmbeddedServerError: it is still starting, and has stood still for `still_s` seconds.
     """
     directory = home.absolute() / "redis"
-    movement = Movement(still_s)
+    movement = ProgressWatch(still_s)
     while (address := read_address(directory)) is not None:
         with unlocked(directory) as is_stale:
             if is_stale:
@@ -241,7 +241,7 @@ def find_embedded(home: Path, *, still_s: float = STARTING_STILL_S) -> str | Non
                 return None
         if address.state == "ready":
             return address.url
-        if movement.stands_still([address.pid or address.launcher]):
+        if movement.is_stalled([address.pid or address.launcher]):
             raise EmbeddedServerError(
                 f"The embedded server in {home}, run by process {address.launcher}, is still starting, and has not "
                 f"used the processor for {still_s:g} s.",
@@ -261,7 +261,7 @@ def find_redis(settings: Settings) -> str:
     """
     if path := settings.password_path:
         # Imported here: it brings arq along.
-        from shared.redis.password import add_password
+        from reckoner.shared.redis.password import add_password
 
         return add_password(settings.redis_url, path)
     url = settings.redis_url or find_embedded(settings.home_path)

@@ -51,7 +51,7 @@ from hashlib import sha256
 
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 
-from shared.wire import Lane
+from reckoner.shared.wire.shapes import Lane
 
 
 def job_key(job_id: str) -> str:
@@ -219,7 +219,7 @@ class Keys:
         return self._name("store")
 
     @property
-    def forgetting(self) -> str:
+    def cleanup(self) -> str:
         """The lock of who looks at what holds old generations back."""
         return self._name("forgetting")
 
@@ -307,7 +307,7 @@ class Keys:
         """The types of the keys that all flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
-        claims = (self.sweeper, self.scrub, self.retention, self.forgetting)
+        claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers)
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 

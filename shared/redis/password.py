@@ -3,8 +3,8 @@
 from pathlib import Path
 from urllib.parse import parse_qs, quote
 
-from shared.errors import SettingsError
-from shared.redis.urls import split_url
+from reckoner.shared.errors import SettingsError
+from reckoner.shared.redis.urls import split_url
 
 # No password is longer, and whatever is read here by mistake stays in bounds.
 LONGEST_LINE = 65_536

@@ -15,8 +15,8 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 
-from shared.redis.tls import Tls
-from shared.redis.urls import Service
+from reckoner.shared.redis.tls import Tls
+from reckoner.shared.redis.urls import Service
 
 # What redis-py makes a lost connection of, though it is an answer.
 TOO_MANY_CLIENTS = "max number of clients reached"

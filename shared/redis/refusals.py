@@ -6,8 +6,8 @@ from itertools import islice
 from redis import exceptions
 from redis.asyncio import Redis
 
-from shared.redis.keys import Keys, types_of_jobs
-from shared.redis.scripts import Value, ask, call
+from reckoner.shared.redis.keys import Keys, types_of_jobs
+from reckoner.shared.redis.scripts import Value, ask, call
 
 KEYS_AT_ONCE = 100
 # A hundred times as many as a worker claims at once.

@@ -3,8 +3,8 @@
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
-from shared.redis.pools import PatientPool, UnwelcomeError
-from shared.redis.urls import Service
+from reckoner.shared.redis.pools import PatientPool, UnwelcomeError
+from reckoner.shared.redis.urls import Service
 
 
 async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, int]:

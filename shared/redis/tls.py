@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from shared.errors import SettingsError
+from reckoner.shared.errors import SettingsError
 
 AUTHORITIES, CERTIFICATE, KEY = FILES = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
-from shared.errors import SettingsError
+from reckoner.shared.errors import SettingsError
 
 SENTINEL = "redis+sentinel"
 SENTINEL_PORT = 26379

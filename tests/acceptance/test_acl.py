@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from redis.exceptions import NoPermissionError
 
-from producer.client import Reckoner
-from shared.errors import RedisUnavailableError
-from shared.redis.connections import connect
-from shared.redis.scripts import ask
-from tests.commands import ROOT, CommandLine
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import RedisUnavailableError
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask
+from tests.commands import CommandLine
+from tests.root import ROOT
 from tests.system import System, synthetic_pairs
 
 
@@ -83,7 +84,7 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
             assert (await client.get("damaged")).source == "popular"
             record = await ask(admin, "GET", system.keys.record(await client.generation()))
             await ask(admin, "SET", system.keys.record("another"), record)
-            assert await client.results.record("another") is None
+            assert await client.results.generations.record("another") is None
             with pytest.raises(RedisUnavailableError, match="refuses commands"):
                 await client.enqueue("nobody")
 

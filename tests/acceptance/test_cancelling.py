@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from producer.client import Reckoner
-from shared.model_config import ModelConfig
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.store.model_config import ModelConfig
 from tests.system import System, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
@@ -14,7 +14,7 @@ USERS = ["üser 001", "üser 002"]
 
 async def running(reckoner: Reckoner) -> set[str]:
     """The jobs that the workers say they run."""
-    return {job.job for heard in (await reckoner.status()).workers if heard.beat for job in heard.beat.jobs}
+    return {job.job for heard in (await reckoner.operator.status()).workers if heard.beat for job in heard.beat.jobs}
 
 
 async def test_a_kernel_ends_with_its_job_and_frees_its_turn(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ async def test_a_kernel_ends_with_its_job_and_frees_its_turn(tmp_path: Path) -> 
                 return not kernels & await running(reckoner)
 
             await eventually(have_begun)
-            waiting, _ = await reckoner.fit(snapshot, ModelConfig(neighbours=5), system.settings.list_length)
+            waiting, _ = await reckoner.operator.fit(snapshot, ModelConfig(neighbours=5), system.settings.list_length)
             assert [await reckoner.cancel(job) for job in jobs] == [True, True]
             await eventually(have_ended)
             assert (await system.ended(waiting)).state == "done"

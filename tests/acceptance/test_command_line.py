@@ -17,12 +17,13 @@ from uuid import uuid4
 
 import pytest
 
-from producer.client import Reckoner
-from shared.interpreter import module_command
-from shared.redis.embedded import EmbeddedServer
-from shared.store import open_store
-from tests.commands import ROOT, CommandLine
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.interpreter import module_command
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.store.location import open_store
+from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
+from tests.root import ROOT
 
 StartServer = Callable[..., EmbeddedServer]
 
@@ -51,7 +52,7 @@ class Shop:
 @contextmanager
 def workers(commands: CommandLine, processes: int) -> Iterator["subprocess.Popen[bytes]"]:
     """A supervisor and its worker processes."""
-    command = module_command("workers", "--processes", str(processes))
+    command = module_command("reckoner.workers", "--processes", str(processes))
     supervisor = subprocess.Popen(command, cwd=ROOT, env=commands.environ, stderr=subprocess.DEVNULL)
     try:
         yield supervisor
@@ -119,7 +120,7 @@ def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
     master, terminal = pty.openpty()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "producer", "enqueue", "üser 011", "--fresh", "--wait", "--json"],
+            [sys.executable, "-m", "reckoner.producer", "enqueue", "üser 011", "--fresh", "--wait", "--json"],
             cwd=ROOT,
             env=shop.commands.environ | {"TERM": "xterm"},
             stdin=subprocess.DEVNULL,
@@ -175,7 +176,7 @@ def test_asking_needs_no_array_library(shop: Shop) -> None:
     """A process that really enqueues, and has its answer, never imported one."""
     ended, modules = shop.commands.modules("", "enqueue", "üser 009", "--fresh", "--wait", "--json")
     assert (ended.code, ended.objects[0]["source"]) == (0, "cache")
-    assert "producer.client" in modules
+    assert "reckoner.producer.client.reckoner" in modules
     assert modules.isdisjoint(ARRAYS)
 
 

@@ -18,10 +18,11 @@ import psutil
 import pytest
 
 from tests import debian
-from tests.compose import ROOT, image_command, image_environment, read_compose
+from tests.compose import image_command, image_environment, read_compose
 from tests.pages import shown_commands
 from tests.patience import PATIENCE_S
 from tests.processes import descendants, environment, wait_until
+from tests.root import ROOT
 from tests.servers import server_program
 
 # What a configuration file, a URL and a shell would each read in another way.
@@ -93,7 +94,7 @@ class Host:
         if service != "redis":
             (program,) = image_command("ENTRYPOINT")
             assert program == "reckoner"
-            words = [sys.executable, "-m", "producer", *words]
+            words = [sys.executable, "-m", "reckoner.producer", *words]
         return self._popen(words, service)
 
     def _popen(self, words: list[str], service: str) -> "subprocess.Popen[str]":
@@ -153,7 +154,7 @@ class Host:
 
     def compile_kernels(self) -> str:
         """What the build of the image does; returns what it printed."""
-        code, out = self.ended(self._popen([sys.executable, "-m", "workers.kernels"], "worker"))
+        code, out = self.ended(self._popen([sys.executable, "-m", "reckoner.workers.kernels"], "worker"))
         assert code == 0
         return out
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from shared.flow_state import Flow
-from shared.model_config import ModelConfig, model_id
-from shared.redis.scripts import ask
-from shared.verified import Verified
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig, model_id
+from reckoner.shared.store.verified import Verified
+from reckoner.workers.runtime.artifact_cache import LOOK_S
 from tests.system import System, eventually, synthetic_pairs
 from tests.tampering import flip
-from workers.shelf import LOOK_S
 
 USER = "üser 001"
 NEIGHBOURS = 5

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from shared.redis.scripts import ask
+from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.system import System, synthetic_pairs
 

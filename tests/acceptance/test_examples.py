@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.redis.connections import connect
-from shared.redis.keys import Keys
-from shared.wire import Options, Record
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.wire.shapes import Options, Record
 from tests.patience import PATIENCE_S, slowness
 from tests.processes import environment, started, wait_until
 from tests.servers import free_port, hanging, tcp_server

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from producer.client import Reckoner
-from shared.errors import ReckonerError, SettingsError
-from shared.jobs import Chunk, Finish, Reduce, Split, encode_job
-from shared.redis.keys import job_key
-from shared.redis.scripts import ask
-from shared.settings import Settings, load_settings, variable_of
-from shared.snapshots import open_snapshot
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import ReckonerError, SettingsError
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.settings import Settings, load_settings, variable_of
+from reckoner.shared.store.snapshots import open_snapshot
+from reckoner.shared.wire.jobs import Chunk, Finish, Reduce, Split, encode_job
 from tests.commands import call_here
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.patience import PATIENCE_S

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import Reckoner
-from shared.heartbeats import Heard
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.flows.heartbeats import LiveWorker
+from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.system import System, eventually, synthetic_pairs
 
@@ -26,11 +26,11 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         yield system
 
 
-async def scoring(reckoner: Reckoner, count: int = 1) -> list[Heard]:
+async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
     """The workers, when so many of them run a chunk task."""
 
-    async def look() -> list[Heard]:
-        alive = await reckoner.alive()
+    async def look() -> list[LiveWorker]:
+        alive = await reckoner.operator.alive()
         busy = [heard for heard in alive if any(name.startswith("chunk:") for name in heard.running_ms)]
         return alive if len(busy) >= count else []
 
@@ -67,7 +67,7 @@ async def test_what_takes_longer_than_a_stop_may_is_handed_back_without_a_try(sy
             assert await workers.ended() == 0
             assert (await reckoner.job(job)).flow.state == "run"
             assert await tries_and_claims(reckoner) == []
-            assert await reckoner.alive() == []
+            assert await reckoner.operator.alive() == []
         assert "killed" not in system.log.read_text()
         await assert_done(system, [job])
 
@@ -80,7 +80,7 @@ async def test_what_ends_in_time_is_not_handed_back(system: System) -> None:
         [job] = await system.enqueue(["üser 001"])
         [worker] = await scoring(reckoner)
         assert await workers.stop() == 0
-        assert await reckoner.alive() == []
+        assert await reckoner.operator.alive() == []
         assert "handed back" not in system.log.read_text()
         await assert_done(system, [job])
         assert [trace.worker for trace in (await reckoner.job(job)).traces.values()] == [worker.worker]
@@ -97,16 +97,16 @@ async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_aga
         first, second = (heard.worker for heard in await scoring(reckoner, 2))
         drained = await asyncio.to_thread(commands.run, "drain", first, "--json")
         assert (drained.code, drained.objects) == (0, [{"worker": first, "ended": True}])
-        assert await reckoner.workers() == [second]
-        assert await reckoner.pause("batch") > 0
+        assert await reckoner.operator.workers() == [second]
+        assert await reckoner.operator.pause("batch") > 0
         told = await asyncio.to_thread(commands.run, "drain", "--all", "--no-wait")
         assert (told.code, told.out) == (0, f"{second} was told to take no more jobs.\n")
         assert await workers.ended() == 0
-        assert await reckoner.alive() == []
+        assert await reckoner.operator.alive() == []
         assert await tries_and_claims(reckoner) == []
         log = system.log.read_text()
         assert (log.count("a worker was drained"), "a worker ended" in log) == (2, False)
-        await reckoner.resume("batch")
+        await reckoner.operator.resume("batch")
         await assert_done(system, jobs)
         traces = [trace.worker for job in jobs for trace in (await reckoner.job(job)).traces.values()]
         assert {first, second} <= set(traces)

@@ -32,11 +32,11 @@ async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -
 
             async def assert_silent(worker: str) -> None:
                 await asyncio.sleep(LEASE_S + MARGIN_S)
-                status = await reckoner.status()
+                status = await reckoner.operator.status()
                 assert (status.workers, [each.worker for each in status.silent]) == ([], [worker])
                 assert await heard_code(system) == 1
 
-            [worker] = await reckoner.workers()
+            [worker] = await reckoner.operator.workers()
             [job] = await system.enqueue([USER])
 
             async def is_wedged() -> bool:
@@ -46,13 +46,13 @@ async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -
             await assert_silent(worker)
             wedged.unlink()
             assert (await system.ended(job)).state == "done"
-            assert await eventually(reckoner.workers) == [worker]
+            assert await eventually(reckoner.operator.workers) == [worker]
             workers.send(signal.SIGSTOP)
             await assert_silent(worker)
             workers.send(signal.SIGCONT)
-            assert await eventually(reckoner.workers) == [worker]
+            assert await eventually(reckoner.operator.workers) == [worker]
             workers.send(signal.SIGKILL)
             await asyncio.sleep(LEASE_S + MARGIN_S)
-            assert worker not in await reckoner.workers()
+            assert worker not in await reckoner.operator.workers()
             # Its supervisor starts another.
-            await eventually(reckoner.workers)
+            await eventually(reckoner.operator.workers)

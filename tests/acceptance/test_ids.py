@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer.importing import import_interactions
-from shared.errors import UsageError
+from reckoner.producer.importing import import_interactions
+from reckoner.shared.errors import UsageError
 from tests.system import System
 
 IDS = [

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "installer.lock.txt", "producer", "shared", "workers")
 # What the build backend needs: enough to show every step of an installation, small enough to do it several times.
 BACKEND = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "typing-extensions"}
@@ -110,14 +110,14 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
     assert not elsewhere.exists()
     assert list((clone / ".venv").glob("lib/python*/site-packages/hatchling/__pycache__/*.pyc"))
     located = subprocess.run(
-        [clone / ".venv/bin/python", "-c", "import producer; print(producer.__file__)"],
+        [clone / ".venv/bin/python", "-c", "import reckoner; print(reckoner.__file__)"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert Path(located.stdout.strip()) == clone / "producer" / "__init__.py"
+    assert Path(located.stdout.strip()) == clone / "reckoner" / "__init__.py"
 
     assert "up to date" in make(clone, ".venv/demo.installed").stdout
 
@@ -197,5 +197,5 @@ def test_a_missing_python_is_named(clone: Path) -> None:
 
 def test_tests_do_not_see_the_callers_settings(clone: Path) -> None:
     """A Redis that somebody works with is none that tests may touch."""
-    shown = make(clone, "--dry-run", "test-unit", environ=environment(RECKONER_REDIS_URL="redis://somebodys"))
+    shown = make(clone, "--dry-run", "test-quick", environ=environment(RECKONER_REDIS_URL="redis://somebodys"))
     assert "env -u RECKONER_REDIS_URL .venv/bin/pytest" in shown.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arq import ArqRedis
 
-from shared.redis.scripts import ask, load_script
+from reckoner.shared.redis.scripts import ask, load_script
 from tests.system import System, eventually, synthetic_pairs
 
 # Two workers that pause for up to 3 s, and now and then for less, since each wakes the other with what it hands back;
@@ -46,7 +46,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
                 return workers.pids
 
             await eventually(well_under_way)
-            at_work = await reckoner.workers()
+            at_work = await reckoner.operator.workers()
             await reckoner.redis.config_set("maxmemory", 1)
             ended, paused = -1, await blocks_ended()
             while ended < paused:
@@ -61,7 +61,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             assert "redis is in trouble, and the worker pauses" in log
             assert "a worker ended" not in log
             assert await workers_there() == pids
-            assert await reckoner.workers() == at_work
+            assert await reckoner.operator.workers() == at_work
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[0], signal.SIGKILL)
             await asyncio.sleep(2.0)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from producer.client import Reckoner
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.scripts import ask
 from tests.system import System, eventually, synthetic_pairs
 
 ZONE = "Asia/Kathmandu"

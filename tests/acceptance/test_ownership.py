@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from shared.redis.scripts import ask
-from shared.store import open_store
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.location import open_store
 from tests.commands import CommandLine
 from tests.processes import environment, run
 from tests.system import System, eventually, synthetic_pairs

@@ -20,11 +20,12 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from producer.client import Reckoner
-from shared.redis.embedded import find_embedded
-from tests.pages import PAGES, ROOT, commands, shown_commands
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.embedded import find_embedded
+from tests.pages import PAGES, commands, shown_commands
 from tests.patience import PATIENCE_S
 from tests.processes import environment, started, wait_until
+from tests.root import ROOT
 
 # Each user has had eleven of the items, which have the numbers that the pages use.
 USERS = [15, 42, 43, *range(100, 130), 601]
@@ -37,7 +38,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "make": ("tests/acceptance/test_makefile.py", '["make", *arguments]'),
     "pip install": ("tests/acceptance/test_client_alone.py", '"-m", "pip", "install"'),
     "docker compose": ("tests/acceptance/test_compose.py", 'PAGE = "docs/deployment.md"'),
-    "reckoner cancel": ("tests/integration/producer/test_cancelling.py", 'commands.run, "cancel"'),
+    "reckoner cancel": ("tests/integration/producer/client/test_cancelling.py", 'commands.run, "cancel"'),
     "reckoner drain": ("tests/acceptance/test_graceful_stop.py", '"drain"'),
     "reckoner demo": ("tests/acceptance/test_demo.py", 'run("producer", "demo"'),
 }
@@ -157,7 +158,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     bin_directory = place / "bin"
     bin_directory.mkdir()
     script = bin_directory / "reckoner"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m producer "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m reckoner.producer "$@"\n')
     script.chmod(0o755)
     path = f"{bin_directory}:{os.environ['PATH']}"
     environ = environment(RECKONER_HOME=place / "home", PYTHONPATH=ROOT, PATH=path)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from producer.importing import import_interactions
+from reckoner.producer.importing import import_interactions
 from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
-from tests.system import ROOT, System
+from tests.root import ROOT
+from tests.system import System
 
 EXAMPLE = ROOT / "docs" / "examples" / "read.mjs"
 # Where the Makefile puts the package that the example imports.

@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.redis.connections import connect
-from shared.redis.scripts import ask
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.patience import PATIENCE_S
 from tests.proxies import Relay
+from tests.root import ROOT
 from tests.servers import tcp_server
-from tests.system import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 LIST = json.loads((ROOT / "tests" / "reader_urls.json").read_text(encoding="utf-8"))

@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
-from shared.redis.scripts import ask
-from shared.wire import TRACE, Trace
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import TRACE, Trace
 from tests.commands import CommandLine
 from tests.system import System
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import redis
 
-from shared.redis.embedded import EmbeddedServer
-from tests.commands import ROOT
+from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.conftest import StartServer
 from tests.processes import command_of, descendants, environment, run, started, wait_until
+from tests.root import ROOT
 
 SECRET = "hunter2 @:/"
 # Programs that are started elsewhere find the packages of this repository.

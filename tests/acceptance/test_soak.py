@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.redis.scripts import ask
-from shared.snapshots import open_snapshot
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.snapshots import open_snapshot
 from tests.system import System, eventually
 
 FIRST = 2_000

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from producer.client import Reckoner
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.system import System, eventually, synthetic_pairs
 

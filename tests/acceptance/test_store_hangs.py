@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.system import ROOT, System, eventually, synthetic_pairs
-from workers.store_watch import NO_ANSWER
+from reckoner.workers.runtime.store_watch import NO_ANSWER
+from tests.root import ROOT
+from tests.system import System, eventually, synthetic_pairs
 
 
 class Hang:
@@ -50,7 +51,7 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
         beats = set[int]()
 
         async def goes_on_without_a_job() -> bool:
-            alive = await reckoner.alive()
+            alive = await reckoner.operator.alive()
             beats.update(heard.heard_ms for heard in alive)
             return len(beats) > 5 and not any(heard.running_ms for heard in alive)
 

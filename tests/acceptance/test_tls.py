@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import Reckoner
-from shared.redis.connections import connect
-from shared.redis.password import add_password
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.password import add_password
+from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.commands import CommandLine, Ended
 from tests.proxies import HOST, Proxy

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from shared.interpreter import module_command
-from shared.redis.scripts import ask
+from reckoner.shared.interpreter import module_command
+from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine, Ended
 from tests.patience import PATIENCE_S
 from tests.servers import start_server
@@ -68,7 +68,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
         csv.writer(file).writerows([("user", "item"), *ROWS])
     with start_server(home) as server:
         commands = CommandLine(redis_url=server.url, home=home, list_length=LENGTH)
-        worker = Workers(module_command("workers"), commands.environ, home / "log")
+        worker = Workers(module_command("reckoner.workers"), commands.environ, home / "log")
         try:
             imported = commands.run("import", str(source))
             assert imported.code == 0, imported.err

@@ -11,9 +11,9 @@ import psutil
 import pytest
 import redis
 
-from producer.local import LocalSystem
-from shared.errors import EmbeddedServerError, WorkersUnavailableError
-from shared.redis.embedded import find_embedded
+from reckoner.producer.local import LocalSystem
+from reckoner.shared.errors import EmbeddedServerError, WorkersUnavailableError
+from reckoner.shared.redis.embedded import find_embedded
 from tests.patience import PATIENCE_S
 from tests.processes import (
     command_of,

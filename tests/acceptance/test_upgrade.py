@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from shared.redis.scripts import ask
-from shared.wire import UserSpec
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import UserSpec
 from tests.revisions import Side, check_out
-from tests.system import ROOT, System, synthetic_pairs
+from tests.root import ROOT
+from tests.system import System, synthetic_pairs
 
 pytestmark = pytest.mark.upgrade
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from producer.client import Reckoner
-from shared.redis.connections import connect
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask
 from tests.patience import PATIENCE_S
 from tests.system import System, eventually, synthetic_pairs
 

@@ -12,13 +12,13 @@ import psutil
 import pytest
 import redis
 
-from shared.redis.embedded import EmbeddedServer
-from shared.redis.keys import Keys
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.keys import Keys
 from tests.patience import PATIENCE_S
 from tests.processes import command_of, descendants, environment, run, started, still_there, wait_until
+from tests.root import ROOT
 
 StartServer = Callable[..., EmbeddedServer]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
                 (packages / path.name).symlink_to(path)
     told = subprocess.run(
         # Without site-packages; what is on the path stands in for it.
-        [sys.executable, "-S", "-m", "workers"],
+        [sys.executable, "-S", "-m", "reckoner.workers"],
         env=environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)])},
         cwd=tmp_path,
         capture_output=True,

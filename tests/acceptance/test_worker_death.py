@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from producer.client import Reckoner
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.scripts import ask
 from tests.killer import FAULTS
 from tests.system import System, Workers, eventually, synthetic_pairs
 
@@ -141,19 +141,19 @@ async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newe
         workers = system.start_workers(2)
         generations = [await system.fit(neighbours=k) for k in (100, 20, 5)]
         async with system.reckoner() as reckoner:
-            older, newer = [await reckoner.results.record(generation) for generation in generations[1:]]
+            older, newer = [await reckoner.results.generations.record(generation) for generation in generations[1:]]
             assert older is not None
             assert newer is not None
             # Neither ends before the other has begun, however long that takes.
-            await reckoner.pause("batch")
+            await reckoner.operator.pause("batch")
             slow, _ = await reckoner.runs.start(older, older_block, 1)
             quick, _ = await reckoner.runs.start(newer, newer_block, 1)
-            await reckoner.resume("batch")
+            await reckoner.operator.resume("batch")
             os.kill(workers.pids[0], signal.SIGKILL)
             ended = {run.generation: run.outcome for run in [await system.run_ended(run) for run in (slow, quick)]}
             assert sorted(ended.values()) == ["passed", "superseded"]
             assert ended[await reckoner.generation()] == "passed"
-            assert await reckoner.results.pointer(system.keys.previous) == generations[0]
+            assert await reckoner.results.generations.pointer(system.keys.previous) == generations[0]
         await system.idle()
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
 
@@ -201,7 +201,7 @@ async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path
                 await system.stop_workers()
                 assert await reckoner.redis.keys("arq:retry:*") == []
                 assert await reckoner.redis.keys("arq:in-progress:*") == []
-                assert await reckoner.workers() == []
+                assert await reckoner.operator.workers() == []
             run = await reckoner.runs.load(run_id)
             assert run is not None
             assert run.state == "run"

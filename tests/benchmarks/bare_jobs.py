@@ -8,6 +8,9 @@ once.
 """
 
 import asyncio
+import json
+import statistics
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +18,18 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from shared.redis.connections import connect
+from reckoner.shared.redis.connections import connect
+from reckoner.workers.engine.connection import EngineRedis, NewJob
 from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError
-from workers.engine.connection import EngineRedis, NewJob
 
 QUEUE = "benchmark"
 # How many jobs stock arq's producer sends at the same time; it has no bulk form.
 AT_ONCE = 200
 # A machine that is busy is slow; who has not done them by then never will.
 DONE_WITHIN_S = 240.0
+# Before each of the jobs that come one by one: long enough for everybody to be idle again.
+DRIP_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Queue:
     program: tuple[str, ...]
     fill: Callable[[str, int], Awaitable[None]]
     """Given the URL and how many."""
+    drip: Callable[[str, int], Awaitable[list[float]]] | None = None
+    """Enqueues so many one after the other, with a pause before each; returns when, by the clock that all share."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,33 @@ class BareJobs:
         return {"jobs/s": self.jobs / took_s}
 
 
+@dataclass(frozen=True)
+class OneByOne:
+    """A measurement of how long a job takes that finds two idle workers, from before it is enqueued to its end."""
+
+    url: str
+    scratch: Path
+    queue: Queue
+    jobs: int
+
+    async def __call__(self) -> Figures:
+        """The median of one round, in milliseconds."""
+        assert self.queue.drip is not None
+        redis = Redis.from_url(self.url)
+        await redis.flushdb()
+        program = [*self.queue.program, "--url", self.url, "--queue", QUEUE]
+        async with crew([program] * 2, self.scratch, self.queue.python) as workers:
+            for worker in workers:
+                worker.begin()
+            enqueued = await self.queue.drip(self.url, self.jobs)
+            await all_done(workers, self.jobs, DONE_WITHIN_S)
+            deliveries = [delivery for worker in workers for delivery in await worker.end()]
+        await redis.flushdb()
+        await redis.aclose()
+        once_each(deliveries, self.jobs)
+        return {"median": statistics.median((it.ended_s - enqueued[it.number]) * 1000 for it in deliveries)}
+
+
 async def fill_stock(url: str, jobs: int) -> None:
     """Enqueue as stock arq does, one at a time, some at once."""
     redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, max_connections=AT_ONCE)
@@ -87,13 +121,36 @@ async def fill_engine(url: str, jobs: int) -> None:
     await redis.aclose()
 
 
+async def drip_engine(url: str, jobs: int) -> list[float]:
+    """Enqueue jobs of the engine one after the other; see `Queue.drip`."""
+    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, kind=EngineRedis)
+    assert isinstance(redis, EngineRedis)
+    moments = []
+    for number in range(jobs):
+        await asyncio.sleep(DRIP_S)
+        moments.append(time.monotonic())
+        await redis.enqueue_jobs([NewJob("work", (number,))])
+    await redis.aclose()
+    return moments
+
+
 def ardiq(python: Path) -> Queue:
     """ArdiQ, run by the Python of its own environment."""
 
-    async def fill(url: str, jobs: int) -> None:
-        command = [str(python), str(PROGRAMS), "worker_ardiq", "--url", url, "--queue", QUEUE, "--fill", str(jobs)]
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
-        if await process.wait():
+    async def produce(url: str, jobs: int, *options: str) -> bytes:
+        program = ["worker_ardiq", "--url", url, "--queue", QUEUE, "--fill", str(jobs), *options]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(str(python), str(PROGRAMS), *program, stdout=pipe, cwd=ROOT)
+        told, _ = await process.communicate()
+        if process.returncode:
             raise WrongAnswerError("its producer failed")
+        return told
 
-    return Queue("ArdiQ", python, ("worker_ardiq",), fill)
+    async def fill(url: str, jobs: int) -> None:
+        await produce(url, jobs)
+
+    async def drip(url: str, jobs: int) -> list[float]:
+        moments: list[float] = json.loads(await produce(url, jobs, "--pause-s", str(DRIP_S)))
+        return moments
+
+    return Queue("ArdiQ", python, ("worker_ardiq",), fill, drip)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from producer.synthesis import LIKE, Size
-from shared.redis.embedded import EmbeddedServer
+from reckoner.producer.trial.synthesis import LIKE, Size
+from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.benchmarks.environments import NoEnvironmentError, installed, peer_python
 from tests.benchmarks.frame import Measure, Report, Row, Side, at_most, at_most_times, in_turn, machine, times_sooner
 from tests.benchmarks.kernel_calls import Call

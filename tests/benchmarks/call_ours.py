@@ -9,15 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from shared.model_config import ModelConfig, Similarity
+from reckoner.shared.store.model_config import ModelConfig, Similarity
+from reckoner.workers.kernels.building.ranked import rank
+from reckoner.workers.kernels.building.similarity import weigh
+from reckoner.workers.kernels.building.work import cost_of, plan_rows
+from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
+from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.runtime.building import Tile, build_tiles, counting_of, join_tiles
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
-from workers.building import Tile, build_tiles, counting_of, join_tiles
-from workers.kernels.candidates import Candidates, lay_out
-from workers.kernels.merge import Partial
-from workers.kernels.ranked import rank
-from workers.kernels.score import score_users
-from workers.kernels.similarity import weigh
-from workers.kernels.work import cost_of, plan_rows
 
 TILES = 8
 TILE_BYTES = 256_000_000

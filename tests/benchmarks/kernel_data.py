@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.synthesis import Size, synthesise
-from shared.snapshots import KIND, write_snapshot
-from shared.store import open_store
+from reckoner.producer.trial.synthesis import Size, synthesise
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.snapshots import KIND, write_snapshot
 from tests.benchmarks.sampled_truth import Truth, true_bm25, true_cosine, true_scores
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, Arrays, read
 

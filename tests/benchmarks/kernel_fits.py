@@ -1,4 +1,4 @@
-"""Fits on whole worker processes: `python -m workers` builds a model of a snapshot, as `reckoner fit` asks for it.
+"""Fits on whole worker processes: `python -m reckoner.workers` builds a model of a snapshot, as `reckoner fit` asks.
 
 How long that takes and how much memory it needs is measured here; the kernels alone are measured by `kernel_calls`.
 """
@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import numpy as np
 
-from producer.client import Reckoner
-from shared.errors import ReckonerError
-from shared.model_config import ModelConfig
-from shared.models import KIND, open_model
-from shared.ownership import take_store
-from shared.redis.embedded import EmbeddedServer
-from shared.store import open_store
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import ReckonerError
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.models import KIND, open_model
+from reckoner.shared.store.ownership import take_store
 from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.benchmarks.kernel_data import Data
 from tests.benchmarks.memory import PeakMemory
@@ -64,7 +64,7 @@ class Fit:
     async def _measured(self, system: System) -> Figures:
         system.server = self.server
         # They end with this process, however it ends.
-        workers = system.start_workers(self.processes, ("-m", "workers", "--parent", str(os.getpid())))
+        workers = system.start_workers(self.processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
         try:
             await system.ready(self.processes)
             async with system.reckoner() as reckoner:
@@ -77,7 +77,7 @@ class Fit:
             await system.stop_workers()
 
     async def _fit(self, reckoner: Reckoner, length: int) -> float:
-        job, model_id = await reckoner.fit(self.data.snapshot_id, ModelConfig(neighbours=NEIGHBOURS), length)
+        job, model_id = await reckoner.operator.fit(self.data.snapshot_id, ModelConfig(neighbours=NEIGHBOURS), length)
         async with asyncio.timeout(WITHIN_S):
             async for report in reckoner.follow(job):
                 flow = report.flow

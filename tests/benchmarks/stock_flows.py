@@ -16,21 +16,21 @@ from unittest.mock import patch
 from arq import Worker
 from arq.worker import Function, Retry
 
-import producer.operations
-import workers.settings
-from producer.client import Reckoner
-from shared.logs import configure_logs
-from shared.redis.embedded import find_redis
-from shared.redis.keys import Keys
-from shared.redis.scripts import Lease
-from shared.settings import load_settings
-from shared.store import open_store
+import reckoner.producer.client.connection
+import reckoner.workers.process.wiring
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.logs import configure_logs
+from reckoner.shared.redis.embedded import find_redis
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.settings import load_settings
+from reckoner.shared.store.location import open_store
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.kernels.environment import prepare
+from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.supervisor import Supervisor
+from reckoner.workers.process.wiring import build_runtime, connect_worker, worker_options
 from tests.benchmarks.whole_system import Site
-from workers.engine.outcomes import NotNowError
-from workers.environment import prepare
-from workers.parent import end_with
-from workers.settings import build_runtime, connect_worker, worker_options
-from workers.supervisor import Supervisor
 
 PROGRAM = ("-m", "tests.benchmarks.stock_flows")
 POLL_DELAY_S = 0.01
@@ -71,7 +71,10 @@ class StockSite(Site):
 
 @contextlib.contextmanager
 def _one_queue() -> Iterator[None]:
-    with patch.object(producer.operations, "Keys", StockKeys), patch.object(workers.settings, "Keys", StockKeys):
+    with (
+        patch.object(reckoner.producer.client.connection, "Keys", StockKeys),
+        patch.object(reckoner.workers.process.wiring, "Keys", StockKeys),
+    ):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Measures whole jobs on whole workers: `python -m workers`, a model of MovieLens, four chunk tasks a job, no logs."""
+"""Measures whole jobs on `python -m reckoner.workers`: a model of MovieLens, four chunk tasks a job, no logs."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from producer.client import Reckoner
-from shared.errors import ReckonerError
-from shared.redis.embedded import EmbeddedServer
-from shared.redis.scripts import ask
-from shared.snapshots import write_snapshot
-from shared.store import open_store
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import ReckonerError
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.snapshots import write_snapshot
 from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.interactions import Interactions
 from tests.system import System
@@ -67,7 +67,7 @@ class Site(System):
     async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
         """Worker processes that have a model and have loaded what they need, and a client."""
         # They end with this process, however it ends.
-        self.start_workers(processes, ("-m", "workers", "--parent", str(os.getpid())))
+        self.start_workers(processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
         try:
             await self.ready(processes)
             async with self.reckoner() as reckoner:
@@ -132,9 +132,9 @@ async def clicks_beside_a_run(site: Site) -> Figures:
     """How long users wait for their list, one after the other, while two workers compute the lists of all users."""
     waited: list[float] = []
     async with site.at_work() as reckoner:
-        run_id, _ = await reckoner.start_run(site.settings.block_size, WINDOW)
+        run_id, _ = await reckoner.operator.start_run(site.settings.block_size, WINDOW)
         users = cycle(site.users[::STRIDE])
-        while (run := (await reckoner.run(run_id)).run).state != "ended":
+        while (run := (await reckoner.operator.run(run_id)).run).state != "ended":
             waited.append(await click(reckoner, next(users)))
     if run.manifest is None or run.manifest.done != len(site.users):
         raise WrongAnswerError("the run has not computed everybody's list")

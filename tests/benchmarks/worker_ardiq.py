@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import json
 import os
+import time
 from pathlib import Path
 
 from ardiq import Ardiq
@@ -18,11 +20,14 @@ def main() -> int:
     parser.add_argument("--url", required=True)
     parser.add_argument("--queue", required=True)
     parser.add_argument("--fill", type=int)
+    parser.add_argument("--pause-s", type=float, help="enqueue one by one, and print when each was, as JSON")
     parser.add_argument("--max-jobs", type=int, default=50)
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     # No results are kept, as on the other sides. It fetches twice as many as it runs at once, its own proportion.
     app = Ardiq(options.url, options.queue, concurrency=options.max_jobs, result_ttl_ms=0)
+    if options.pause_s is not None:
+        asyncio.run(_drip(app, options.fill, options.pause_s))
     asyncio.run(_fill(app, options.fill) if options.fill else _work(app, options.report))
     return 0
 
@@ -32,6 +37,16 @@ async def _fill(app: Ardiq, jobs: int) -> None:
     for start in range(0, jobs, SLICE):
         await app.enqueue_many([work.prepare(number) for number in range(start, min(start + SLICE, jobs))])
     # Its own threads make Python crash at the end, one time in six.
+    os._exit(0)
+
+
+async def _drip(app: Ardiq, jobs: int, pause_s: float) -> None:
+    work, moments = app.ref("work"), []
+    for number in range(jobs):
+        await asyncio.sleep(pause_s)
+        moments.append(time.monotonic())
+        await app.enqueue_many([work.prepare(number)])
+    print(json.dumps(moments), flush=True)
     os._exit(0)
 
 

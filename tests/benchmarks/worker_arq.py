@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 from arq import Worker, func
 
-from shared.logs import configure_logs
-from shared.redis.connections import connect
+from reckoner.shared.logs import configure_logs
+from reckoner.shared.redis.connections import connect
+from reckoner.workers.engine.claims import Place
+from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.worker import EngineWorker
+from reckoner.workers.process.wiring import connect_waiting
 from tests.benchmarks.deliveries import Deliveries
-from workers.engine.claims import Place
-from workers.engine.connection import EngineRedis
-from workers.engine.worker import EngineWorker
-from workers.settings import connect_waiting
 
 POLL_DELAY_S = 0.01
 

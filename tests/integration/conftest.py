@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import Settings
+from reckoner.shared.settings import Settings
+from reckoner.workers.maintenance.sweeper import Sweeper
+from reckoner.workers.process.wiring import connect_worker
 from tests.world import Hand, World, make_world
-from workers.settings import connect_worker
-from workers.sweeper import Sweeper
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import trustme
 from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.redis.connections import connect
-from shared.redis.scripts import ask
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask
 from tests.proxies import Proxy
 from tests.system import eventually
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared.settings import Settings, load_settings, variable_of
-from shared.stopping import STARTER_S, starter_patience_s
+from reckoner.shared.settings import Settings, load_settings, variable_of
+from reckoner.shared.stopping import STARTER_S, starter_patience_s
 from tests.compose import COMPOSE_FILE, read_compose
 
 SERVICES: dict[str, Any] = read_compose()["services"]

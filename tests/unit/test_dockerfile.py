@@ -2,7 +2,8 @@
 
 import re
 
-from tests.compose import ROOT, final_stage, image_command, image_environment, read_dockerfile
+from tests.compose import image_environment, read_dockerfile
+from tests.root import ROOT
 
 
 def test_both_stages_stand_on_one_python_by_tag() -> None:
@@ -16,41 +17,12 @@ def test_both_stages_stand_on_one_python_by_tag() -> None:
     assert int(requires[1]) <= minor < int(requires[2])
 
 
-def test_everything_is_installed_by_hash() -> None:
-    """The tools, what runs, and what builds our wheel; that alone has none, and brings no dependencies along."""
-    runs = [rest for instruction, rest in read_dockerfile() if instruction == "RUN"]
-    installs = [
-        command for run in runs for command in run.split(" && ") if re.search(r"\binstall --no-cache|build --", command)
-    ]
-    assert len(installs) == 4
-    assert [command for command in installs if "--require-hashes" not in command] == [
-        command for command in installs if "--no-deps" in command and command.endswith("wheel/*.whl")
-    ]
-    assert any("--requirement image.lock.txt" in command and "--compile-bytecode" in command for command in installs)
-
-
-def test_the_image_has_no_tools_and_runs_as_nobody_special() -> None:
-    """What was built is copied; the user is a number, so that orchestrators can see that it is not root."""
-    stage = final_stage()
-    runs = [rest for instruction, rest in stage if instruction == "RUN"]
-    assert not any(re.search(r"apt-get|\bpip\b|\buv\b|gcc", run) for run in runs)
-    assert [rest for instruction, rest in stage if instruction == "USER"] == ["10001:10001"]
-    assert not [instruction for instruction, _ in stage if instruction in {"EXPOSE", "ADD", "ARG"}]
-    assert [rest for instruction, rest in stage if instruction == "VOLUME"] == ["/artifacts"]
-
-
-def test_signals_reach_the_supervisor() -> None:
-    """No shell stands between: the command is a list of words, and `reckoner worker` becomes the supervisor."""
-    assert (image_command("ENTRYPOINT"), image_command("CMD")) == (["reckoner"], ["worker"])
-    assert image_command("HEALTHCHECK") == ["python", "-m", "workers", "--heard"]
-
-
 def test_kernels_are_looked_for_where_and_as_they_were_compiled() -> None:
     """The build and the image name the same directory and the same kind of processor."""
     built = " ".join(rest for instruction, rest in read_dockerfile() if instruction == "ENV")
     for variable in ("NUMBA_CPU_NAME", "NUMBA_CACHE_DIR"):
         assert set(re.findall(rf"{variable}=(\S+)", built)) == {image_environment()[variable]}
-    assert ("RUN", "venv/bin/python -m workers.kernels") in read_dockerfile()
+    assert ("RUN", "venv/bin/python -m reckoner.workers.kernels") in read_dockerfile()
     assert image_environment().keys().isdisjoint({"PYTHONDONTWRITEBYTECODE", "NUMBA_DISABLE_JIT"})
 
 
@@ -66,10 +38,3 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     assert ignored[1] == "*"
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
     assert all((ROOT / source).exists() for source in copied)
-
-
-def test_labels_name_no_address() -> None:
-    """Title, description and licence."""
-    (labels,) = [rest for instruction, rest in final_stage() if instruction == "LABEL"]
-    assert 'licenses="Apache-2.0"' in labels
-    assert "://" not in labels

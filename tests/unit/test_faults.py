@@ -1,6 +1,6 @@
 """The faults of a seed are the same each time, and what is looked at afterwards is what the table of keys says."""
 
-from shared.redis.keys import Keys
+from reckoner.shared.redis.keys import Keys
 from tests.aftermath import table
 from tests.faults import FAULTS, plan
 

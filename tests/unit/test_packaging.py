@@ -1,6 +1,8 @@
 """What is installed, from where, and what the lock files may hold."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import entry_points, requires
 from pathlib import Path
@@ -8,11 +10,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-import producer
-import shared
-import workers
+import reckoner
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 LOCKS = ("installer.lock.txt", "demo.lock.txt", "image.lock.txt", "dev.lock.txt")
 
 MARKER = r"[a-z_]+ (==|!=|<|>=) '[A-Za-z0-9.]+'"
@@ -50,16 +50,30 @@ def closure(root: str) -> set[str]:
     return {name for name, _ in seen}
 
 
-@pytest.mark.parametrize("package", [producer, shared, workers], ids=lambda package: package.__name__)
-def test_the_packages_are_this_repositorys(package: object) -> None:
-    """Other projects have packages of these names too; the ones that are imported lie beside this test."""
-    assert Path(str(vars(package)["__file__"])) == ROOT / str(vars(package)["__name__"]) / "__init__.py"
+def test_the_package_is_this_repositorys() -> None:
+    """Other projects may have a package of that name too; the one that is imported lies beside this test."""
+    assert Path(reckoner.__file__) == ROOT / "reckoner" / "__init__.py"
+
+
+@pytest.mark.parametrize("folder", ["producer", "shared", "workers"])
+def test_a_folder_of_the_package_is_one_of_the_top_level(folder: str) -> None:
+    """By a link that works wherever the checkout lies."""
+    link = ROOT / "reckoner" / folder
+    assert link.is_symlink()
+    assert link.readlink() == Path("..", folder)
+
+
+def test_the_public_face_has_all_that_it_promises() -> None:
+    """And nothing is imported before it is used: a command that needs no client would pay for it."""
+    assert all(getattr(reckoner, name).__name__ == name for name in reckoner.__all__)
+    program = "import sys, reckoner; sys.exit(any(name in sys.modules for name in ('arq', 'redis', 'msgspec')))"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_command_is_the_producers() -> None:
-    """The installed command `reckoner` starts `producer.cli`."""
+    """The installed command `reckoner` starts `reckoner.producer.cli`."""
     (command,) = entry_points(group="console_scripts", name="reckoner")
-    assert command.value == "producer.cli:main"
+    assert command.value == "reckoner.producer.cli:main"
 
 
 def test_the_client_brings_no_array_library() -> None:

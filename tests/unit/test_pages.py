@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, ROOT, commands, made_anew, shown_commands
+from tests.pages import PAGES, commands, made_anew, shown_commands
+from tests.root import ROOT
 
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))

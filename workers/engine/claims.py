@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from redis.asyncio import Redis
 
-from shared.redis.scripts import Lease, Value, call
+from reckoner.shared.redis.scripts import Value, call
+from reckoner.workers.engine.lease import Lease
 
 How = Literal["done", "kept", "back", "later"]
 

@@ -11,8 +11,8 @@ from uuid import uuid4
 from arq import ArqRedis
 from arq.jobs import Job, serialize_job
 
-from shared.redis.pools import PatientPool
-from shared.redis.scripts import Value, call
+from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.scripts import Value, call
 
 # As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
 JOBS_AT_ONCE = 500

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from arq.worker import Function, Retry, RetryJob
 
-from workers.engine.claims import How
+from reckoner.workers.engine.claims import How
 
 if TYPE_CHECKING:
     from arq.cron import CronJob

@@ -2,30 +2,85 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import structlog
 from arq.jobs import SerializationError, deserialize_job_raw, serialize_job, serialize_result
 from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
-from shared.redis.connections import is_server_trouble
-from shared.redis.scripts import LeaseLostError
-from workers.engine.claims import Claimed, How, Settled
-from workers.engine.outcomes import NotNowError, OverranError, after_error, backoff_ms, most_tries
+from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.scripts import LeaseLostError
+from reckoner.workers.engine.claims import Claimed, How, Settled
+from reckoner.workers.engine.outcomes import NotNowError, OverranError, after_error, backoff_ms, most_tries
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
     from arq.worker import Function
 
-    from shared.redis.scripts import Lease
-    from workers.engine.worker import EngineWorker
+    from reckoner.workers.engine.lease import Lease
 
 # Why a job's task is cancelled: its worker stops, its lease is lost, or somebody has asked for its end.
 Why = Literal["stop", "lost", "aborted"]
+# How a job ended here: for good, or to be tried again; handed back without a try; or taken over by another worker.
+Outcome = Literal["done", "failed", "retried", "handed back", "lost"]
 
 log = structlog.get_logger()
+
+
+class JobEnd(NamedTuple):
+    """What is told of a job that a worker has run."""
+
+    lane: int
+    """The number of its lane, from 0."""
+    kind: str
+    """The name of its function."""
+    outcome: Outcome
+    waited_s: float
+    """From its creation to this start, by the clocks of its creator and of this host."""
+    ran_s: float
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What holds for all jobs of a worker; a function may have its own. See the options of `arq.Worker`."""
+
+    serializer: Callable[[dict[str, Any]], bytes] | None
+    deserializer: Callable[[bytes], dict[str, Any]] | None
+    max_tries: int
+    timeout_s: float | None
+    keep_result_s: float
+    keep_result_forever: bool
+
+
+class Host(Protocol):
+    """What a job that runs needs of its worker."""
+
+    options: JobOptions
+    retry_jobs: bool
+
+    def find(self, name: str) -> "Function | CronJob | None":
+        """The function of that name."""
+
+    def new_context(self) -> dict[Any, Any]:
+        """What every function is called with, which a job adds to."""
+
+    async def is_aborted(self, job_id: str) -> bool:
+        """Whether somebody has asked for the end of a job before it began."""
+
+    def was_aborted(self, job_id: str) -> bool:
+        """Whether a job was cancelled since somebody has asked for its end; true once."""
+
+    async def before_job(self, ctx: dict[Any, Any]) -> None:
+        """Called before the function."""
+
+    async def after_job(self, ctx: dict[Any, Any]) -> None:
+        """Called after the function, whatever it did."""
+
+    def note_end(self, running: "Running") -> None:
+        """Called when it is noted how the job is to be settled."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +105,7 @@ class _RefusedError(Exception):
 class Running:
     """A job under a lease of a worker: what it is called with, and how it is to be settled."""
 
-    def __init__(self, worker: "EngineWorker", lease: "Lease", job: Claimed) -> None:
+    def __init__(self, host: Host, lease: "Lease", job: Claimed) -> None:
         self.lease = lease
         self.lane = job.lane
         self.suspect = job.deaths > 0
@@ -64,17 +119,20 @@ class Running:
         """How it ended; None while it runs, and when there is nothing left to say of it."""
         self.trouble: Exception | None = None
         """The error by which Redis itself ended it; None where it did not."""
-        self._worker = worker
+        self.outcome: Outcome = "failed"
+        """How it ended; not to be read before."""
+        self._host = host
         self._job_id = job.job_id
         self._body = job.body
         self._deaths = job.deaths
         self._call = UNKNOWN
         self._function: Function | CronJob | None = None
         self._started_ms = 0
+        self._ended_ms = 0
 
     def start(self) -> "asyncio.Task[None]":
-        """Run it; the worker is told of its end, when it is noted how it is to be settled."""
-        self.task = self._worker.loop.create_task(self._run())
+        """Run it; its host is told of its end."""
+        self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(self._on_end)
         return self.task
 
@@ -88,19 +146,28 @@ class Running:
         """Note that it is not run at all, and becomes a dead letter."""
         self._settle("done", reason=reason)
 
+    @property
+    def end(self) -> JobEnd:
+        """What is told of it, once it has ended."""
+        waited_s = max(0, self._started_ms - self._call.enqueued_ms) / 1000 if self._call.enqueued_ms else 0.0
+        ran_s = max(0, self._ended_ms - self._started_ms) / 1000 if self._started_ms else 0.0
+        return JobEnd(self.lane, self._call.function, self.outcome, waited_s, ran_s)
+
     def _on_end(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled():
             self._note_cancelled(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
             log.error("the engine failed at a job", job=self.lease.job_id, error=type(error).__name__, exc_info=error)
+            self.outcome = "retried"
             self._settle("later", backoff_ms(1))
-        self._worker.note_end(self)
+        self._ended_ms = _now_ms()
+        self._host.note_end(self)
 
     async def _run(self) -> None:
         self._started_ms = _now_ms()
         try:
             self._call = self._read()
-            self._function = self._worker.functions.get(self._call.function)
+            self._function = self._host.find(self._call.function)
             result = await self._call_function()
         except asyncio.CancelledError as error:
             self._note_cancelled(error)
@@ -109,26 +176,23 @@ class Running:
         except Exception as error:
             self._note_error(error)
         else:
-            self._worker.jobs_complete += 1
+            self.outcome = "done"
             self._end(result)
 
     def _note_cancelled(self, error: asyncio.CancelledError) -> None:
         # It may not have begun.
-        job_id = self.lease.job_id
-        if job_id in self._worker.aborting_tasks:
-            self._worker.aborting_tasks.remove(job_id)
+        if self._host.was_aborted(self.lease.job_id):
             self.why = "aborted"
         if self.why == "lost":
             self._note_lost()
         elif self.why == "aborted":
-            self._worker.jobs_failed += 1
             self._end(error)
         else:
-            self._worker.jobs_retried += 1
+            self.outcome = "handed back"
             self._settle("back")
 
     def _note_lost(self) -> None:
-        self.why = "lost"
+        self.why = self.outcome = "lost"
         log.warning("a job was taken from this worker", job=self.lease.job_id)
 
     def _read(self) -> _Call:
@@ -136,23 +200,23 @@ class Running:
             raise _RefusedError("its body is gone")
         try:
             name, arguments, options, attempt, enqueued_ms = deserialize_job_raw(
-                self._body, deserializer=self._worker.job_deserializer
+                self._body, deserializer=self._host.options.deserializer
             )
         except SerializationError as error:
             raise _RefusedError("its body cannot be read") from error
         return _Call(name, arguments, options, enqueued_ms, attempt or 1)
 
     async def _call_function(self) -> Any:
-        worker, call, function, lease = self._worker, self._call, self._function, self.lease
+        host, call, function, lease = self._host, self._call, self._function, self.lease
         if function is None:
             raise _RefusedError(f"there is no function {call.function[:100]!a}")
-        if self._tries > most_tries(function, worker.max_tries):
+        if self._tries > most_tries(function, host.options.max_tries):
             raise _RefusedError("it was tried too often")
-        if worker.allow_abort_jobs and await worker.is_aborted(lease.job_id):
+        if await host.is_aborted(lease.job_id):
             self.why = "aborted"
             raise asyncio.CancelledError
         self.ctx = ctx = {
-            **worker.ctx,
+            **host.new_context(),
             "job_id": lease.job_id,
             "job_try": self._tries,
             "job_deaths": self._deaths,
@@ -160,9 +224,8 @@ class Running:
             "score": lease.place,
             "lease": lease,
         }
-        if worker.on_job_start:
-            await worker.on_job_start(ctx)
-        limit_s = worker.job_timeout_s if function.timeout_s is None else function.timeout_s
+        await host.before_job(ctx)
+        limit_s = host.options.timeout_s if function.timeout_s is None else function.timeout_s
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
@@ -172,23 +235,21 @@ class Running:
                 raise
             raise OverranError(f"it ran longer than {limit_s:g} s") from error
         finally:
-            if worker.on_job_end:
-                await worker.on_job_end(ctx)
+            await host.after_job(ctx)
 
     def _note_error(self, error: Exception) -> None:
         if is_server_trouble(error):
-            self.trouble = error
+            self.trouble, self.outcome = error, "handed back"
             self._settle("back")
             return
         refused = isinstance(error, _RefusedError)
-        worker, function, tries = self._worker, self._function, self._tries
-        most = 0 if refused or function is None else most_tries(function, worker.max_tries)
-        how, delay_ms = after_error(error, tries, most, worker.retry_jobs)
+        options, function, tries = self._host.options, self._function, self._tries
+        most = 0 if refused or function is None else most_tries(function, options.max_tries)
+        how, delay_ms = after_error(error, tries, most, self._host.retry_jobs)
         if how == "done":
-            worker.jobs_failed += 1
             self._give_up(error, refused)
             return
-        worker.jobs_retried += 1
+        self.outcome = "handed back" if isinstance(error, NotNowError) else "retried"
         if isinstance(error, NotNowError):
             self._settle(how, delay_ms)
             return
@@ -219,7 +280,7 @@ class Running:
         call = self._call
         body = serialize_job(
             call.function, call.arguments, call.options, call.attempt + 1, call.enqueued_ms,
-            serializer=self._worker.job_serializer,
+            serializer=self._host.options.serializer,
         )  # fmt: skip
         self._settle("later", delay_ms, body)
 
@@ -233,8 +294,8 @@ class Running:
 
     def _result(self, result: Any) -> tuple[bytes, int]:
         """Its result as arq keeps it, and for how many milliseconds, 0 for ever; empty when none is kept."""
-        worker, call, function, lease = self._worker, self._call, self._function, self.lease
-        for_ever, life_s = worker.keep_result_forever, worker.keep_result_s or 0.0
+        options, call, function, lease = self._host.options, self._call, self._function, self.lease
+        for_ever, life_s = options.keep_result_forever, options.keep_result_s
         if function is not None:
             for_ever = for_ever if function.keep_result_forever is None else function.keep_result_forever
             life_s = life_s if function.keep_result_s is None else function.keep_result_s
@@ -253,7 +314,7 @@ class Running:
             f"{lease.job_id}:{call.function}",
             lease.queue,
             job_id=lease.job_id,
-            serializer=worker.job_serializer,
+            serializer=options.serializer,
         )
         return data or b"", 0 if for_ever else int(life_s * 1000)
 

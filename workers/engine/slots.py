@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workers.engine.running import Running
+from reckoner.workers.engine.running import Running
 
 # A worker keeps one in so many of its slots for each other lane, so that no lane waits for the end of another's jobs.
 KEPT_SHARE = 5

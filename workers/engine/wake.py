@@ -8,12 +8,12 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.redis.connections import is_server_trouble
-from shared.redis.keys import wake_key
-from shared.redis.pools import PatientPool
-from shared.redis.refusals import is_wrong_type
-from shared.redis.scripts import call
-from workers.engine.claims import Place, decode_mail
+from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.keys import wake_key
+from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.refusals import is_wrong_type
+from reckoner.shared.redis.scripts import call
+from reckoner.workers.engine.claims import Place, decode_mail
 
 # How long one wait lasts at the server; a connection that is gone is noticed soon after.
 WAIT_S = 5

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from signal import Signals
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from arq import Worker
@@ -17,18 +17,23 @@ from arq.constants import abort_jobs_ss
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.cancelling import end
-from shared.redis.connections import is_server_trouble
-from shared.redis.refusals import fault_of_id, is_wrong_type
-from shared.redis.scripts import Lease, ask
-from workers.engine.claims import Claimed, Claims, Place, Settled
-from workers.engine.connection import JOBS_AT_ONCE, EngineRedis
-from workers.engine.holding import Holding
-from workers.engine.running import Running
-from workers.engine.slots import Room, Slots, any_number
-from workers.engine.trouble import Trouble
-from workers.engine.wake import Wake
-from workers.upkeep import again_and_again
+from reckoner.shared.cancelling import end
+from reckoner.shared.periodic import run_periodically
+from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.refusals import fault_of_id, is_wrong_type
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.engine.backoff import RedisBackoff
+from reckoner.workers.engine.claims import Claimed, Claims, Place, Settled
+from reckoner.workers.engine.connection import JOBS_AT_ONCE, EngineRedis
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.engine.lease_keeper import LeaseKeeper
+from reckoner.workers.engine.running import JobEnd, JobOptions, Running
+from reckoner.workers.engine.slots import Room, Slots, any_number
+from reckoner.workers.engine.wake import Wake
+
+if TYPE_CHECKING:
+    from arq.cron import CronJob
+    from arq.worker import Function
 
 # Between two claims at most, should nobody have been woken.
 LOOK_S = 2.0
@@ -46,8 +51,8 @@ class EngineWorker(Worker):
     It takes what `arq.Worker` takes, a pool that is an `EngineRedis`, and: `place`, where its jobs are; `waiting`, a
     connection of its own on which it may block; `lease_s`, after how many seconds without a sign of this worker others
     take over its jobs; `wants`, which tells how many more jobs of a lane would not only wait here, and whose giver
-    calls `look_again` when they are some again. `poll_delay`, `queue_read_limit` and the settings of the health check
-    have no effect.
+    calls `look_again` when they are some again; `observe`, which is told of each job that has ended here.
+    `poll_delay`, `queue_read_limit` and the settings of the health check have no effect.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class EngineWorker(Worker):
         waiting: Redis,
         lease_s: float = 5.0,
         wants: Callable[[int], int] = any_number,
+        observe: Callable[[JobEnd], None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(functions, queue_name=place.lanes[0], **options)
@@ -65,6 +71,15 @@ class EngineWorker(Worker):
             raise TypeError("the pool of an engine is an EngineRedis")
         if self.max_jobs > JOBS_AT_ONCE:
             raise ValueError(f"an engine runs at most {JOBS_AT_ONCE} jobs at once")
+        self.options = JobOptions(
+            self.job_serializer,
+            self.job_deserializer,
+            self.max_tries,
+            self.job_timeout_s,
+            self.keep_result_s or 0.0,
+            self.keep_result_forever,
+        )
+        self._observe = observe
         self.place = place
         self.lease_s = lease_s
         self._waiting = waiting
@@ -74,8 +89,10 @@ class EngineWorker(Worker):
         self._slots = Slots(self.max_jobs, len(place.lanes), wants)
         # What has ended and is to be settled.
         self._ended: list[Running] = []
-        self._trouble = Trouble()
-        self._holding = Holding(self._claims, self._trouble, lease_s, lambda: [*self._slots.running, *self._ended])
+        self._backoff = RedisBackoff()
+        self._lease_keeper = LeaseKeeper(
+            self._claims, self._backoff, lease_s, lambda: [*self._slots.running, *self._ended]
+        )
         self._after = set[asyncio.Task[None]]()
         # Tokens of claims whose answer has not arrived.
         self._unanswered: list[str] = []
@@ -145,12 +162,14 @@ class EngineWorker(Worker):
         if self.on_startup:
             await self.on_startup(self.ctx)
         # Workers keep order at different times.
-        order = again_and_again("keeping order", self.lease_s * random.uniform(1.0, 3.0), self._holding.keep_order)
-        background = [asyncio.create_task(task) for task in (self._wake.run(), self._holding.keep_leases(), order)]
+        order = run_periodically(
+            "keeping order", self.lease_s * random.uniform(1.0, 3.0), self._lease_keeper.keep_order
+        )
+        background = [asyncio.create_task(task) for task in (self._wake.run(), self._lease_keeper.keep_leases(), order)]
         if self.cron_jobs:
             background.append(asyncio.create_task(self._keep_cron()))
         if self.allow_abort_jobs:
-            aborting = again_and_again("aborting jobs", self.poll_delay_s, self._cancel_aborted_jobs)
+            aborting = run_periodically("aborting jobs", self.poll_delay_s, self._cancel_aborted_jobs)
             background.append(asyncio.create_task(aborting))
         for task in background:
             task.add_done_callback(lambda _: self._stir.set())
@@ -177,9 +196,33 @@ class EngineWorker(Worker):
 
     # What a job that runs asks of it.
 
+    def find(self, name: str) -> "Function | CronJob | None":
+        """The function of that name."""
+        return self.functions.get(name)
+
+    def new_context(self) -> dict[Any, Any]:
+        """What every function is called with, which a job adds to."""
+        return dict(self.ctx)
+
     async def is_aborted(self, job_id: str) -> bool:
         """Whether somebody has asked for the end of a job before it began."""
-        return bool(await ask(self.pool, "ZREM", abort_jobs_ss, job_id))
+        return self.allow_abort_jobs and bool(await ask(self.pool, "ZREM", abort_jobs_ss, job_id))
+
+    def was_aborted(self, job_id: str) -> bool:
+        """Whether a job was cancelled since somebody has asked for its end; true once."""
+        aborted = job_id in self.aborting_tasks
+        self.aborting_tasks.discard(job_id)
+        return aborted
+
+    async def before_job(self, ctx: dict[Any, Any]) -> None:
+        """Call arq's hook."""
+        if self.on_job_start:
+            await self.on_job_start(ctx)
+
+    async def after_job(self, ctx: dict[Any, Any]) -> None:
+        """Call arq's hook."""
+        if self.on_job_end:
+            await self.on_job_end(ctx)
 
     def note_end(self, running: Running) -> None:
         """Settle a job that has ended at the next turn."""
@@ -189,9 +232,22 @@ class EngineWorker(Worker):
             del self.tasks[job_id], self.job_tasks[job_id]
         self.aborting_tasks.discard(job_id)
         if running.trouble is not None:
-            self._trouble.back_off(running.trouble)
+            self._backoff.back_off(running.trouble)
+        self._count(running)
         self._ended.append(running)
         self._stir.set()
+
+    def _count(self, running: Running) -> None:
+        """Count a job that has ended as arq does, and tell of it."""
+        match running.outcome:
+            case "done":
+                self.jobs_complete += 1
+            case "failed":
+                self.jobs_failed += 1
+            case "retried" | "handed back":
+                self.jobs_retried += 1
+        if self._observe is not None:
+            self._observe(running.end)
 
     # The loop.
 
@@ -200,15 +256,15 @@ class EngineWorker(Worker):
             for task in background:
                 if task.done():
                     task.result()
-            if (pause_s := self._trouble.pause_s) > 0:
+            if (pause_s := self._backoff.pause_s) > 0:
                 await asyncio.sleep(pause_s)
             await self._turn()
-            if self._ended or self._unanswered or self._trouble.pause_s > 0:
-                if self._stopping and not self._slots.running and self._trouble.lasts_s > self.lease_s:
+            if self._ended or self._unanswered or self._backoff.pause_s > 0:
+                if self._stopping and not self._slots.running and self._backoff.lasts_s > self.lease_s:
                     log.warning("the worker leaves what it has to its leases", jobs=len(self._ended))
                     return
                 continue
-            self._trouble.is_over()
+            self._backoff.is_over()
             idle = not self._slots.running and not self._after
             if idle and (self._stopping or (self.burst and await self._is_burst_over())):
                 return
@@ -233,7 +289,7 @@ class EngineWorker(Worker):
             self._ended = ended + self._ended
             if not isinstance(error, Exception):
                 raise
-            self._trouble.back_off(error)
+            self._backoff.back_off(error)
         else:
             self._call_after(ended)
 
@@ -254,7 +310,7 @@ class EngineWorker(Worker):
             lapses_at = self._claims.lapses_at()
             claim = await self._claims.claim(token, room, lanes, alone=not self._slots.busy)
         except Exception as error:
-            self._trouble.back_off(error)
+            self._backoff.back_off(error)
             return
         self._unanswered = []
         if claim.lapsed:

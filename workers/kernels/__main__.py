@@ -1,12 +1,12 @@
-"""Compiles all kernels ahead of time, into numba's disk cache: `python -m workers.kernels`."""
+"""Compiles all kernels ahead of time, into numba's disk cache: `python -m reckoner.workers.kernels`."""
 
 import os
 import pkgutil
 from importlib import import_module
-from pathlib import Path
 
-from shared.settings import load_settings
-from workers.environment import prepare, require_packages
+from reckoner.shared.settings import load_settings
+from reckoner.workers import kernels
+from reckoner.workers.kernels.environment import prepare, require_packages
 
 
 def main() -> None:
@@ -15,16 +15,16 @@ def main() -> None:
     prepare(os.environ, load_settings())
     from numba.core.dispatcher import Dispatcher
 
-    from workers.kernels.compiled import compile_inner, compile_rest
+    from reckoner.workers.kernels.compiled import compile_inner, compile_rest
 
-    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name != "__main__"]
-    modules = [import_module(f"workers.kernels.{name}") for name in names]
+    found = pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}.")
+    modules = [import_module(module.name) for module in found if not module.name.endswith("__main__")]
     compile_inner()
     compile_rest()
-    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
-    loaded = sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)
+    compiled = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    loaded = sum(sum(kernel.stats.cache_hits.values()) for kernel in compiled)
     # One that takes several types is compiled for each.
-    versions = sum(len(kernel.signatures) for kernel in kernels)
+    versions = sum(len(kernel.signatures) for kernel in compiled)
     print(f"{versions} kernels: {versions - loaded} compiled, {loaded} loaded")
 
 

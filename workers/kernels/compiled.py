@@ -142,7 +142,7 @@ class KernelsInChosenPlace(_OfAllKernels, UserProvidedCacheLocator):
 
 @cache
 def _sources() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from workers.kernels.compiled import WRITE_INT64, WRITE_UINT64, Index, compiled
+from reckoner.workers.kernels.compiled import WRITE_INT64, WRITE_UINT64, Index, compiled
 
 # Keys are sorted by so many of their bits at a time.
 DIGIT_BITS, DIGITS = np.uint64(8), 256

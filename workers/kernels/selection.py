@@ -4,7 +4,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from workers.kernels.compiled import WRITE_FLOAT32, WRITE_UINT64, Index, compiled
+from reckoner.workers.kernels.compiled import WRITE_FLOAT32, WRITE_UINT64, Index, compiled
 
 ONE, TWO = np.uint64(1), np.uint64(2)
 

@@ -2,12 +2,12 @@
 
 from arq.worker import Function, func
 
-from shared.jobs import REFUSE, Chunk, Finish, Reduce, Split
-from workers.delivery import delivered, refuse
-from workers.tasks.chunk import chunk
-from workers.tasks.finish import finish
-from workers.tasks.reduce import reduce
-from workers.tasks.split import split
+from reckoner.shared.wire.jobs import REFUSE, Chunk, Finish, Reduce, Split
+from reckoner.workers.runtime.delivery import delivered, refuse
+from reckoner.workers.tasks.chunk import chunk
+from reckoner.workers.tasks.finish import finish
+from reckoner.workers.tasks.reduce import reduce
+from reckoner.workers.tasks.split import split
 
 
 def arq_functions() -> list[Function]:

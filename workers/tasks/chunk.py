@@ -7,15 +7,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.flow_state import Flow
-from shared.jobs import Chunk
-from shared.redis.scripts import Lease
-from shared.snapshots import Snapshot
-from shared.wire import BasketSpec, Best, BlockSpec, FitSpec, Lane, Part, ScoringSpec, Trace, UserSpec, place_of
-from workers.kernels.merge import Partial
-from workers.kernels.score import score_users
-from workers.runtime import Runtime
-from workers.tasks.fit import build_part
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.jobs import Chunk
+from reckoner.shared.wire.shapes import (
+    BasketSpec,
+    Best,
+    BlockSpec,
+    FitSpec,
+    Lane,
+    Part,
+    ScoringSpec,
+    Trace,
+    UserSpec,
+    place_of,
+)
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.fit import build_part
 
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
@@ -77,7 +88,7 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
     histories = histories_of(spec, block, snapshot)
     additions = math.inf
-    laid_out = runtime.layouts.at_hand(model, first, last) is not None
+    laid_out = runtime.layouts.cached(model, first, last) is not None
     # Those of a block are many, and take their time to count.
     if not isinstance(spec, BlockSpec) and laid_out:
         additions = model.additions(histories.held) * model.share(first, last)

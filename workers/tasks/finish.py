@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from shared.errors import WireError
-from shared.jobs import Finish
-from shared.redis.scripts import Lease
-from shared.runs import DamagedRunError, Manifest, Run, RunOutcome
-from shared.wire import OUTCOME, Outcome
-from workers.delivery import SPENT, Delivery, to_the_end
-from workers.runtime import Runtime
+from reckoner.shared.errors import WireError
+from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
+from reckoner.shared.wire.jobs import Finish
+from reckoner.shared.wire.shapes import OUTCOME, Outcome
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.runtime.delivery import SPENT, Delivery, to_the_end
+from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
     """End a run that could not be judged to the end, with what is known of it."""
     log.error("a run could not be finished", run=run.id, reason=reason)
     # A run moves the pointer when it has passed: everybody is done then, and only its end missing.
-    flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.current() == run.generation
+    flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.generations.current() == run.generation
     if flipped:
         tally.done = run.users
     tally.reasons.append(reason)

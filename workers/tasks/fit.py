@@ -12,22 +12,22 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.codecs import Codec
-from shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
-from shared.flow_state import Flow
-from shared.model_config import ModelConfig, config_of, model_id
-from shared.models import write_model
-from shared.redis.scripts import Lease
-from shared.results import generation_id
-from shared.snapshots import Snapshot
-from shared.store import Store
-from shared.wire import FitSpec, Options, Part, Plan, Record
-from shared.wire import Partial as StoredPartial
-from workers.kernels.compiled import NARROW, compile_rest
-from workers.runtime import Runtime
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.store.model_config import ModelConfig, config_of, model_id
+from reckoner.shared.store.models import write_model
+from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.shapes import FitSpec, Options, Part, Plan, Record
+from reckoner.shared.wire.shapes import Partial as StoredPartial
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.kernels.compiled import NARROW, compile_rest
+from reckoner.workers.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
-    from workers.building import Matrix, Tile
+    from reckoner.workers.runtime.building import Matrix, Tile
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     await runtime.load(_import_planning)
-    from workers.kernels.work import are_counted, estimated_cost, plan_rows
+    from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
 
     least, tile_bytes = runtime.settings.tasks_per_job, runtime.settings.tile_mb * BYTES_PER_MB
 
@@ -78,11 +78,11 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
 
 
 def _import_planning() -> None:
-    import_module("workers.kernels.work")
+    import_module("reckoner.workers.kernels.building.work")
 
 
 def _import_kernels() -> None:
-    import_module("workers.building")
+    import_module("reckoner.workers.runtime.building")
 
 
 def _import_all_kernels() -> None:
@@ -99,7 +99,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     """What the pairs of the ranks `first` to before `last` with more popular items bring, put into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     await runtime.load(_kernels_for(snapshot))
-    from workers.building import build_tiles
+    from reckoner.workers.runtime.building import build_tiles
 
     await runtime.lay_out(snapshot, config)
 
@@ -128,7 +128,7 @@ async def join_fit(
         empty for one that heals.
     """
     await runtime.load(_import_kernels)
-    from workers.building import join_tiles
+    from reckoner.workers.runtime.building import join_tiles
 
     names = [part.name for part in stored if isinstance(part, Part)]
     reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
@@ -174,7 +174,7 @@ def _body(tile: "Tile") -> bytes:
 
 
 def _read_part(store: Store, name: str) -> "Tile | None":
-    from workers.building import Tile
+    from reckoner.workers.runtime.building import Tile
 
     try:
         body = PART.decode(store.get_part(name))
@@ -219,10 +219,10 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
     )
     if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
         await runtime.results.write_titles(spec.snapshot, await runtime.in_store(lambda: titles_of(snapshot)))
-    before = await runtime.results.current()
-    if await runtime.results.adopt(flow.id, flow.round, record, lease=lease):
+    before = await runtime.results.generations.current()
+    if await runtime.results.generations.adopt(flow.id, flow.round, record, lease=lease):
         log.info("a model was fitted", model=model, snapshot=spec.snapshot, generation=generation)
-        if await runtime.results.current() != before:
+        if await runtime.results.generations.current() != before:
             log.info("a generation went live", now=generation, before=before)
     return generation
 

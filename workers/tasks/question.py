@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.models import Model
-from shared.snapshots import Snapshot
-from shared.wire import (
+from reckoner.shared.store.models import Model
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.shapes import (
     History,
     HistoryItem,
     HistorySpec,
@@ -18,9 +18,9 @@ from shared.wire import (
     SimilarSpec,
     Unknown,
 )
-from workers.decimals import shortest
-from workers.kernels.pair import compare
-from workers.runtime import Runtime
+from reckoner.workers.kernels.building.pair import compare
+from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.decimals import shortest
 
 
 async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:

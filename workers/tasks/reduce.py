@@ -8,14 +8,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from shared.errors import FlowFailedError, WireError
-from shared.flow_state import Flow
-from shared.flows import MAX_REWORK
-from shared.jobs import Reduce
-from shared.model_config import config_of, model_id
-from shared.redis.scripts import Lease
-from shared.snapshots import Snapshot
-from shared.wire import (
+from reckoner.shared.errors import FlowFailedError, WireError
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import MAX_REWORK
+from reckoner.shared.store.model_config import config_of, model_id
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.jobs import Reduce
+from reckoner.shared.wire.shapes import (
     BASKET,
     PARTIAL,
     RESULT,
@@ -32,12 +31,13 @@ from shared.wire import (
     ScoringSpec,
     place_of,
 )
-from shared.wire import Partial as StoredPartial
-from workers.decimals import shortest
-from workers.kernels.merge import Partial, in_slices, merge
-from workers.runtime import Runtime
-from workers.tasks.chunk import users_of
-from workers.tasks.fit import join_fit
+from reckoner.shared.wire.shapes import Partial as StoredPartial
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.kernels.scoring.merge import Partial, in_slices, merge
+from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.chunk import users_of
+from reckoner.workers.tasks.decimals import shortest
+from reckoner.workers.tasks.fit import join_fit
 
 # Of lists that are made in one go, in about a millisecond.
 PLACES_AT_ONCE = 500

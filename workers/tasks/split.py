@@ -3,10 +3,9 @@
 import math
 from dataclasses import replace
 
-from shared.flow_state import Flow
-from shared.jobs import Split
-from shared.redis.scripts import Lease
-from shared.wire import (
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.wire.jobs import Split
+from reckoner.shared.wire.shapes import (
     REPLY,
     UNKNOWN_USER,
     BasketSpec,
@@ -18,11 +17,12 @@ from shared.wire import (
     SimilarSpec,
     UserSpec,
 )
-from workers.kernels.score import ADDITIONS_PER_MS
-from workers.runtime import Runtime
-from workers.tasks.chunk import histories_of, known_items
-from workers.tasks.fit import plan_fit
-from workers.tasks.question import answer_question
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
+from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.chunk import histories_of, known_items
+from reckoner.workers.tasks.fit import plan_fit
+from reckoner.workers.tasks.question import answer_question
 
 
 async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None:
@@ -39,7 +39,7 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
     elif await runtime.flows.plan(task.flow, plan, lease=lease) and len(plan.bounds) > 1:
-        runtime.at_hand.note(replace(flow, state="run", plan=plan))
+        runtime.open_flows.note(replace(flow, state="run", plan=plan))
 
 
 async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan | None:

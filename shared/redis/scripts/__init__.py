@@ -1,52 +1,46 @@
 """The Lua scripts of this package, one file for each change of state, and the one way to call them."""
 
-import math
 import re
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 Value = str | bytes | int | float
+# So many keys or members at most in one call: no script, and no command, works longer than some milliseconds.
+SLICE = 500
 CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 
 
-@dataclass
-class Lease:
-    """A worker's hold on a job that it has claimed."""
+class Fence(Protocol):
+    """The claim under which a script changes something: its fencing token, and notes for when the script ends the job.
 
-    job_id: str
-    queue: str
-    token: str
-    place: int
-    on_closing: Callable[[], bool]
-    """Is called when a script is sent that ends the job: its slot is as good as free. Whether a claim follows."""
-    lapses_at: float = math.inf
-    """When it lapses unless it is renewed, by `time.monotonic`."""
-    closing: bool = False
-    """Whether such a script is under way or has ended the job: from then on the lease need not be held."""
-    closed: bool = False
-    """Whether one has ended the job."""
+    The engine's `Lease` is one.
+    """
 
-    _was_late: bool = False
+    closing: bool
+    """Set while a script that ends the job is under way, and kept once it has ended it."""
+    closed: bool
+    """Set when such a script has ended the job."""
 
     @property
-    def lapsed(self) -> bool:
-        """Whether it was once not renewed in time: this process stood still, or could not reach Redis, and another
-        worker may hold the job.
-        """
-        return self._was_late or time.monotonic() >= self.lapses_at
+    def job_id(self) -> str:
+        """The job."""
 
-    def extend(self, lapses_at: float) -> None:
-        """Note that it was renewed, and lapses at this moment unless it is renewed again."""
-        self._was_late = self.lapsed
-        self.lapses_at = lapses_at
+    @property
+    def queue(self) -> str:
+        """The queue that the job was claimed from."""
+
+    @property
+    def token(self) -> str:
+        """The fencing token of the claim."""
+
+    def on_closing(self) -> bool:
+        """Called when a script that ends the job is sent; returns whether a claim follows."""
 
 
 class LeaseLostError(Exception):
@@ -63,7 +57,7 @@ class Script(NamedTuple):
 @cache
 def load_script(name: str, closing: bool = False) -> Script:
     """The script `scripts/{name}.lua` behind the prelude; with `closing` as a change made under a job's claim."""
-    folder = files("shared.redis") / "scripts"
+    folder = files("reckoner.shared.redis") / "scripts"
     prelude, text = ((folder / f"{part}.lua").read_text() for part in ("prelude", name))
     if closing:
         text = f"local function change(KEYS, ARGV)\n{text}\nend\n{(folder / 'closing.lua').read_text()}"
@@ -74,7 +68,11 @@ def load_script(name: str, closing: bool = False) -> Script:
 @cache
 def commands_of_scripts() -> tuple[str, ...]:
     """The commands that scripts call; INFO, which they bear with being refused, is not among them."""
-    texts = [path.read_text() for path in (files("shared.redis") / "scripts").iterdir() if path.name.endswith(".lua")]
+    texts = [
+        path.read_text()
+        for path in (files("reckoner.shared.redis") / "scripts").iterdir()
+        if path.name.endswith(".lua")
+    ]
     return tuple(sorted({command for text in texts for command in CALLED.findall(text)} - {"INFO"}))
 
 
@@ -88,7 +86,7 @@ async def call(
     name: str,
     keys: Sequence[str],
     arguments: Sequence[Value] = (),
-    lease: Lease | None = None,
+    lease: Fence | None = None,
     *,
     ends_job: bool = True,
 ) -> Any:
@@ -119,7 +117,7 @@ async def call(
     return answer
 
 
-def _closing(lease: Lease, keys: Sequence[str], arguments: Sequence[Value], ends_job: bool) -> list[Value]:
+def _closing(lease: Fence, keys: Sequence[str], arguments: Sequence[Value], ends_job: bool) -> list[Value]:
     """What a script is given that makes a change under a lease, at the moment at which it is sent."""
     claims_next = ends_job and lease.on_closing()
     fence: list[Value] = [lease.job_id, lease.token, int(ends_job), int(claims_next)]

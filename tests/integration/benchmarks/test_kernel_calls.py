@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.synthesis import Size
+from reckoner.producer.trial.synthesis import Size
 from tests.benchmarks.frame import WrongAnswerError
 from tests.benchmarks.kernel_calls import Call
 from tests.benchmarks.kernel_data import Data, What

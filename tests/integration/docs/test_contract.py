@@ -2,16 +2,16 @@
 
 import json
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from shared.redis.scripts import ask
-from shared.wire import BasketSpec
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import BasketSpec
+from tests.root import ROOT
 from tests.world import ITEMS, USERS, Hand, World
 
-CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
+CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v1.schema.json").read_text())
 
 
 def validate(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.cancelling import end
+from reckoner.shared.cancelling import end
 from tests.world import Generation, Hand, World
 
 

@@ -10,7 +10,7 @@ from tests.terminals import SWEEP, moving, show
 
 PROGRAM = """
 import os, structlog
-from shared.logs import configure_logs
+from reckoner.shared.logs import configure_logs
 
 def connect(url):
     raise ValueError("no such thing")
@@ -39,7 +39,7 @@ def test_a_stack_trace_on_a_terminal_shows_no_values(tmp_path: Path) -> None:
 # Everything that a log line can hold: of ours, of what libraries log, and of the errors of both.
 ANYTHING = """
 import logging, os, structlog
-from shared.logs import configure_logs
+from reckoner.shared.logs import configure_logs
 
 class Odd:
     def __repr__(self):
@@ -76,7 +76,7 @@ def test_nothing_in_a_log_on_a_terminal_moves_the_cursor(tmp_path: Path) -> None
 @pytest.mark.parametrize("character", ["\x1b", "\x9b", "\u202e"])
 def test_a_worker_says_what_is_wrong_without_a_move(tmp_path: Path, character: str) -> None:
     """Its arguments and its variables can hold anything."""
-    command = [sys.executable, "-m", "workers", "--heard"]
+    command = [sys.executable, "-m", "reckoner.workers", "--heard"]
     for arguments, variables in (([f"--{character}"], {}), ([], {f"RECKONER_{character}": "1"})):
         environ = os.environ | {"RECKONER_HOME": str(tmp_path)} | variables
         code, shown = show([*command, *arguments], environ)

@@ -1,7 +1,6 @@
 """The reading contract is the shape of what is written: the schema and the decoder take and refuse the same."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from shared.codecs import Codec
-from shared.errors import WireError
-from shared.wire import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result, ScoredItem
+from reckoner.shared.errors import WireError
+from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.shapes import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result, ScoredItem
+from tests.root import ROOT
 
-CONTRACT = json.loads((Path(__file__).parents[3] / "docs" / "reading-contract.v1.schema.json").read_text())
+CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v1.schema.json").read_text())
 SHAPES = {"result": Result, "scored_item": ScoredItem, "basket": BasketResult, "record": Record, "options": Options}
 CODECS: dict[str, Codec[Any]] = {"result": RESULT, "basket": BASKET, "record": RECORD}
 

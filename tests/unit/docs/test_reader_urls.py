@@ -1,15 +1,15 @@
 """Our own reader takes the URLs that all readers have to take alike, and refuses those that they have to refuse."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.errors import SettingsError
-from shared.redis.connections import connect
+from reckoner.shared.errors import SettingsError
+from reckoner.shared.redis.connections import connect
+from tests.root import ROOT
 
-LIST = json.loads((Path(__file__).parents[2] / "reader_urls.json").read_text(encoding="utf-8"))
+LIST = json.loads((ROOT / "tests" / "reader_urls.json").read_text(encoding="utf-8"))
 PLACES = {"port": 7001, "tls": 7002, "socket": "/a%20place/s", "host": "127.9.8.7"}
 
 

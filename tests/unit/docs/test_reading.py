@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.redis.keys import Keys, basket_hash
+from reckoner.shared.redis.keys import Keys, basket_hash
+from tests.root import ROOT
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "reading.md").read_text(encoding="utf-8")
 EXAMPLES = sorted(path.name for path in (DOCS / "examples").glob("[Rr]ead.*"))
 KEYS = Keys("reckoner")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.cancelling import end
+from reckoner.shared.cancelling import end
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_with_the_next() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.errors import UsageError
-from shared.ids import MAX_ID_BYTES, require_id
+from reckoner.shared.errors import UsageError
+from reckoner.shared.ids import MAX_ID_BYTES, require_id
 
 
 @pytest.mark.parametrize("text", ["7", " ", "a\0b", "\n", "x" * MAX_ID_BYTES, "é" * (MAX_ID_BYTES // 2)])

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from shared.interpreter import ROOT, module_command
+from reckoner.shared.interpreter import ROOT, module_command
 
 
 def test_a_module_of_the_current_directory_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project may well have a package of the same name."""
     (tmp_path / "shared.py").write_text("raise SystemExit('theirs')")
     monkeypatch.chdir(tmp_path)
-    command = module_command("shared.interpreter", "--option", "a value")
-    assert command == [sys.executable, "-P", "-m", "shared.interpreter", "--option", "a value"]
+    command = module_command("reckoner.shared.interpreter", "--option", "a value")
+    assert command == [sys.executable, "-P", "-m", "reckoner.shared.interpreter", "--option", "a value"]
     assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_ours_in_the_current_directory_need_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout works as it is."""
     monkeypatch.chdir(ROOT)
-    assert module_command("workers") == [sys.executable, "-m", "workers"]
+    assert module_command("reckoner.workers") == [sys.executable, "-m", "reckoner.workers"]
 
 
 def test_a_current_directory_that_is_gone_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,4 +30,4 @@ def test_a_current_directory_that_is_gone_does_no_harm(tmp_path: Path, monkeypat
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert module_command("workers") == [sys.executable, "-P", "-m", "workers"]
+    assert module_command("reckoner.workers") == [sys.executable, "-P", "-m", "reckoner.workers"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.nightly import Due, Nightly, last_due, parse_nightly
+from reckoner.shared.nightly import Due, Nightly, last_due, parse_nightly
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Half hours, both ends of the world, a change of half an hour, one at midnight, one over the date line, none at all.

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.errors import SettingsError
-from shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings, variable_of
+from reckoner.shared.errors import SettingsError
+from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings, variable_of
 
 WRONG = {
     "PREFIX": "a secret of one with spaces",

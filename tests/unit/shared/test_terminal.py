@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.terminal import plain, plain_json, plain_lines, show_trace
+from reckoner.shared.terminal import plain, plain_json, plain_lines, show_trace
 from tests.terminals import KEPT, UNSAFE
 
 

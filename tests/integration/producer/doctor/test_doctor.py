@@ -11,23 +11,25 @@ import numpy as np
 import pytest
 from arq import ArqRedis
 
-from producer.client import Reckoner
-from producer.doctor.examination import Examination
-from producer.doctor.findings import Finding
-from shared.flows import Flows
-from shared.heartbeats import Heartbeats
-from shared.ownership import own as own_store
-from shared.redis.connections import connect
-from shared.redis.embedded import EmbeddedServer
-from shared.redis.keys import Keys
-from shared.redis.scripts import ask
-from shared.results import Results
-from shared.runs import Manifest, Runs
-from shared.settings import Reading, Settings
-from shared.snapshots import write_snapshot
-from shared.store import DirectoryStore, open_store
-from shared.version import installed_version
-from shared.wire import Beat, Running, UserSpec
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.doctor.examination import Examination
+from reckoner.producer.doctor.findings import Finding
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.flows.run_state import Manifest
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.results import Results
+from reckoner.shared.settings import Reading, Settings
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.ownership import own as own_store
+from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.version import installed_version
+from reckoner.shared.wire.shapes import Beat, Running, UserSpec
 from tests.commands import CommandLine
 from tests.damages import DAMAGES, Damage
 from tests.world import LIST_LENGTH, Hand, World, make_known, make_world
@@ -266,12 +268,12 @@ async def test_what_the_doctor_says_of_a_pointer_helps(
     await damage(hand.redis, keys, getattr(keys, pointer), generation.id)
     assert wrong(await examined(settings))["generation"].endswith("with `reckoner fit`.")
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
-        await reckoner.fit(world.snapshot.id, generation.config, LIST_LENGTH)
+        await reckoner.operator.fit(world.snapshot.id, generation.config, LIST_LENGTH)
         await hand.deliver_all()
         assert (await examined(settings))["generation"].state == "ok"
-        run_id, _ = await reckoner.start_run(2, 2)
+        run_id, _ = await reckoner.operator.start_run(2, 2)
         await hand.deliver_all()
-        assert (await reckoner.run(run_id)).run.outcome == "passed"
+        assert (await reckoner.operator.run(run_id)).run.outcome == "passed"
 
 
 async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:

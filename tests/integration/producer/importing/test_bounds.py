@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer.importing import import_interactions
-from shared.errors import SourceError
-from shared.store import open_store
-from tests.commands import ROOT, CommandLine
+from reckoner.producer.importing import import_interactions
+from reckoner.shared.errors import SourceError
+from reckoner.shared.store.location import open_store
+from tests.commands import CommandLine
+from tests.root import ROOT
 
 SIZE = 512 << 20
 # What importing takes with all its libraries, and far less than what the files below would.
@@ -51,7 +52,7 @@ def test_what_has_no_end_is_refused_in_little_memory(tmp_path: Path, start: byte
     """Half a gigabyte of it, in a zip of half a megabyte."""
     path = zipped(tmp_path / "ratings.zip", start, filling)
     assert path.stat().st_size < 8 << 20
-    command = [sys.executable, "-m", "producer", "import", str(path)]
+    command = [sys.executable, "-m", "reckoner.producer", "import", str(path)]
     environ = CommandLine(home=tmp_path / "home").environ
     measured = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], cwd=ROOT, env=environ, capture_output=True, text=True, check=True

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.importing import Columns, Query, databases, find_database, import_interactions
-from producer.importing.databases import QueryTable
-from shared.errors import SourceError
-from shared.store import Store, open_store
+from reckoner.producer.importing import Columns, Query, databases, find_database, import_interactions
+from reckoner.producer.importing.databases import QueryTable
+from reckoner.shared.errors import SourceError
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.protocol import Store
 from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, USER, PostgresServer, started

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer.importing import import_interactions
-from shared.errors import SourceError
-from shared.store import open_store
-from tests.commands import ROOT, CommandLine
+from reckoner.producer.importing import import_interactions
+from reckoner.shared.errors import SourceError
+from reckoner.shared.store.location import open_store
+from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
+from tests.root import ROOT
 from tests.snapshots import current, interactions
 
 # Root may read and write everything, unless this is taken from it.
@@ -40,7 +41,14 @@ def good(tmp_path: Path) -> Path:
 
 def run(commands: CommandLine, *arguments: object, before: str = "") -> "subprocess.CompletedProcess[str]":
     """Run `reckoner` behind the lines of a shell, as somebody who may not do everything."""
-    command = [*AS_ANYBODY, "sh", "-c", f'{before}exec "$0" -m producer "$@"', sys.executable, *map(str, arguments)]
+    command = [
+        *AS_ANYBODY,
+        "sh",
+        "-c",
+        f'{before}exec "$0" -m reckoner.producer "$@"',
+        sys.executable,
+        *map(str, arguments),
+    ]
     return subprocess.run(
         command, cwd=ROOT, env=commands.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )

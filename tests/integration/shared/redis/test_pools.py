@@ -11,9 +11,9 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.redis.connections import connect
-from shared.redis.pools import PatientPool
-from shared.redis.scripts import ask
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.scripts import ask
 from tests.conftest import StartServer
 from tests.patience import PATIENCE_S
 

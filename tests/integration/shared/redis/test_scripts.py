@@ -8,22 +8,22 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from shared.dead_letters import DeadLetters
-from shared.flow_state import Flow
-from shared.flows import Flows
-from shared.jobs import Chunk, Split
-from shared.redis.connections import connect
-from shared.redis.keys import job_key, leases_key, paused_key
-from shared.redis.scripts import Script, ask, call, load_script
-from shared.wire import Best, Plan, Trace, UserSpec
+from reckoner.shared.flows.dead_letters import DeadLetters
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.keys import job_key, leases_key, paused_key
+from reckoner.shared.redis.scripts import Script, ask, call, load_script
+from reckoner.shared.wire.jobs import Chunk, Split
+from reckoner.shared.wire.shapes import Best, Plan, Trace, UserSpec
+from reckoner.workers.engine.claims import Claims, Settled
+from reckoner.workers.maintenance.heartbeat import Heartbeat
+from reckoner.workers.maintenance.sweeper import Sweeper
 from tests.world import Generation, Hand, World
-from workers.engine.claims import Claims, Settled
-from workers.heartbeat import Heartbeat
-from workers.sweeper import Sweeper
 
 NAMES = {
     file.name.removesuffix(".lua")
-    for file in (files("shared.redis") / "scripts").iterdir()
+    for file in (files("reckoner.shared.redis") / "scripts").iterdir()
     if file.name.endswith(".lua") and file.name not in ("prelude.lua", "closing.lua")
 }
 GARBAGE = (b"", b"\xff", b"nan")

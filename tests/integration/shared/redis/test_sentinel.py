@@ -8,13 +8,13 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
-from producer.client import Reckoner
-from shared.errors import RedisUnavailableError, SettingsError
-from shared.redis.connections import check, connect, unavailable
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import RedisUnavailableError, SettingsError
+from reckoner.shared.redis.connections import check, connect, unavailable
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.process.wiring import connect_waiting
 from tests.sentinels import Watched
 from tests.system import eventually
-from workers.settings import connect_waiting
 
 UNKNOWN = "a job of nobody's"
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from producer.client import Reckoner
-from shared.errors import RedisUnavailableError
-from shared.redis import pools
-from shared.redis.connections import connect, is_server_trouble, unavailable
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import RedisUnavailableError
+from reckoner.shared.redis import pools
+from reckoner.shared.redis.connections import connect, is_server_trouble, unavailable
+from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.patience import slowness
 from tests.proxies import Proxy

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from shared.errors import RedisUnavailableError, SettingsError
-from shared.redis.connections import check, connect, is_server_trouble, unavailable
-from shared.redis.embedded import EmbeddedServer
-from shared.redis.scripts import ask
+from reckoner.shared.errors import RedisUnavailableError, SettingsError
+from reckoner.shared.redis.connections import check, connect, is_server_trouble, unavailable
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.proxies import Proxy
 

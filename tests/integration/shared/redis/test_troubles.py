@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from producer.client import Reckoner
-from shared.errors import RedisUnavailableError
-from shared.model_config import ModelConfig
-from shared.redis.connections import check, connect, is_server_trouble
-from shared.redis.embedded import EmbeddedServer
-from shared.redis.scripts import ask
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import RedisUnavailableError
+from reckoner.shared.redis.connections import check, connect, is_server_trouble
+from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig
 from tests.proxies import Proxy
 from tests.servers import tcp_server
 from tests.system import eventually
@@ -72,7 +72,7 @@ async def told(url: str) -> str:
     """What a client says, behind where the server is, that looks at it and then asks for work by a script."""
     with pytest.raises(RedisUnavailableError) as caught:
         async with Reckoner(url) as reckoner:
-            await reckoner.fit("a snapshot", ModelConfig(), 20)
+            await reckoner.operator.fit("a snapshot", ModelConfig(), 20)
     assert caught.value.__cause__
     assert is_server_trouble(caught.value.__cause__)
     return str(caught.value).split(" ", 3)[3]

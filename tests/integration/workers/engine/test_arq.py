@@ -3,7 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from arq import cron, func
@@ -11,11 +11,14 @@ from arq.constants import keep_cronjob_progress
 from arq.jobs import Job, JobStatus, ResultNotFound
 from arq.worker import FailedJobs, Retry
 
-import workers.engine.worker
-from shared.redis.keys import in_progress_key
-from shared.redis.scripts import ask
+import reckoner.workers.engine.worker
+from reckoner.shared.redis.keys import in_progress_key
+from reckoner.shared.redis.scripts import ask
 from tests.lanes import CLAIMED, Lanes, decode, until
 from tests.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    from reckoner.workers.engine.running import JobEnd
 
 Ctx = dict[Any, Any]
 
@@ -182,7 +185,7 @@ async def test_of_the_aborted_a_worker_reads_only_its_own(lanes: Lanes, monkeypa
         began.set()
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(workers.engine.worker, "ask", note)
+    monkeypatch.setattr(reckoner.workers.engine.worker, "ask", note)
     await ask(lanes.redis, "ZADD", "arq:abort", *(part for job in others for part in (time.time() * 1000, job)))
     try:
         made = await lanes.redis.enqueue_job("slow")
@@ -355,6 +358,19 @@ async def test_hooks_that_raise_end_no_worker(lanes: Lanes) -> None:
     async with lanes.running(lanes.make(work, on_job_start=raises, max_tries=1)):
         await until(lanes.idle)
     assert [letter[b"reason"] for letter in await lanes.dead()] == [b"ValueError in try 1"]
+
+
+async def test_each_end_is_told_with_its_lane_its_kind_and_its_outcome(lanes: Lanes) -> None:
+    """A job that is tried again ends each time; how long it waited and ran is told in seconds."""
+    ends: list[JobEnd] = []
+    await lanes.put(lanes.click, lanes.name())
+    await lanes.put(lanes.batch, lanes.name(), function="fail")
+    functions = [func(work, name="work"), func(fail, name="fail", max_tries=2)]
+    async with lanes.running(lanes.make(*functions, observe=ends.append)):
+        await until(lanes.idle)
+    told = sorted((end.lane, end.kind, end.outcome) for end in ends)
+    assert told == [(0, "work", "done"), (1, "fail", "failed"), (1, "fail", "retried")]
+    assert all(end.waited_s >= 0 and 0 <= end.ran_s < PATIENCE_S for end in ends)
 
 
 async def test_a_burst_ends_when_nothing_is_left(lanes: Lanes) -> None:

@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
-from shared.redis.scripts import Lease, LeaseLostError, ask, call
+from reckoner.shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
+from reckoner.shared.redis.scripts import LeaseLostError, ask, call
+from reckoner.workers.engine.claims import Claim, Claims, Place, Settled
+from reckoner.workers.engine.lease import Lease
 from tests.lanes import CLAIMED, PAUSED, Lanes, until
-from workers.engine.claims import Claim, Claims, Place, Settled
 
 KINDS = ("string", "hash", "list", "set", "zset", "stream")
 

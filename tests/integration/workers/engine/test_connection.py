@@ -7,12 +7,12 @@ import pytest
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from shared.redis.keys import job_key
-from shared.redis.scripts import ask, call
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.workers.engine.connection import JOBS_AT_ONCE, NewJob
 from tests.lanes import Lanes, until
 from tests.proxies import Relay
 from tests.servers import tcp_server
-from workers.engine.connection import JOBS_AT_ONCE, NewJob
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from arq import func
 from redis import exceptions
 from structlog.testing import capture_logs
 
-from shared.redis.keys import leases_key
-from shared.redis.scripts import Lease, ask
+from reckoner.shared.redis.keys import leases_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.engine.claims import Claims, Place, Settled
+from reckoner.workers.engine.lease import Lease
 from tests.conftest import StartServer
 from tests.lanes import PAUSED, Lanes, until
-from workers.engine.claims import Claims, Place, Settled
 
 
 async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer, prefix: str) -> None:

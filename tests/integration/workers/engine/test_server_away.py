@@ -5,8 +5,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.redis.connections import connect
-from shared.redis.scripts import ask, call
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.scripts import ask, call
 from tests.conftest import StartServer
 
 CLAIMED = 10**14

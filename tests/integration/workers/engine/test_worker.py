@@ -9,17 +9,17 @@ import pytest
 from arq import func
 from redis import exceptions
 
-from shared.flows import Flows
-from shared.redis.keys import job_key, leases_key, paused_key, tries_key, wake_key
-from shared.redis.scripts import ask, load_script
-from shared.wire import Plan, UserSpec
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.redis.keys import job_key, leases_key, paused_key, tries_key, wake_key
+from reckoner.shared.redis.scripts import ask, load_script
+from reckoner.shared.wire.shapes import Plan, UserSpec
+from reckoner.workers.engine import worker as module
+from reckoner.workers.engine.outcomes import NotNowError
 from tests.lanes import Lanes, died, until
 from tests.patience import PATIENCE_S, slowness
-from workers.engine import worker as module
-from workers.engine.outcomes import NotNowError
 
 if TYPE_CHECKING:
-    from workers.engine.worker import EngineWorker
+    from reckoner.workers.engine.worker import EngineWorker
 
 Ctx = dict[Any, Any]
 
@@ -145,7 +145,7 @@ async def test_an_exception_is_tried_again_later_and_at_last_is_a_dead_letter(
     lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As often as the function may be tried, each time a while later."""
-    monkeypatch.setattr("workers.engine.outcomes.FIRST_BACKOFF_MS", 100)
+    monkeypatch.setattr("reckoner.workers.engine.outcomes.FIRST_BACKOFF_MS", 100)
     moments = list[float]()
 
     async def fail(ctx: Ctx) -> None:
@@ -166,7 +166,7 @@ async def test_an_exception_is_tried_again_later_and_at_last_is_a_dead_letter(
 
 async def test_an_exception_that_was_caught_makes_no_suspect(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its next try runs beside whatever else does, and its deaths are counted apart."""
-    monkeypatch.setattr("workers.engine.outcomes.FIRST_BACKOFF_MS", 1)
+    monkeypatch.setattr("reckoner.workers.engine.outcomes.FIRST_BACKOFF_MS", 1)
     gate, calls = Gate(), list[tuple[int, int]]()
 
     async def fail_once(ctx: Ctx) -> None:

@@ -12,14 +12,14 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.model_config import ModelConfig, Similarity
-from workers.kernels.build import build_tile
-from workers.kernels.candidates import lay_out
-from workers.kernels.join import join_tiles
-from workers.kernels.logarithm import logs, powers
-from workers.kernels.ranked import rank
-from workers.kernels.score import score_users
-from workers.kernels.similarity import cosine, weigh
+from reckoner.shared.store.model_config import ModelConfig, Similarity
+from reckoner.workers.kernels.building.build import build_tile
+from reckoner.workers.kernels.building.join import join_tiles
+from reckoner.workers.kernels.building.logarithm import logs, powers
+from reckoner.workers.kernels.building.ranked import rank
+from reckoner.workers.kernels.building.similarity import cosine, weigh
+from reckoner.workers.kernels.scoring.candidates import lay_out
+from reckoner.workers.kernels.scoring.score import score_users
 
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 CONFIGS = (

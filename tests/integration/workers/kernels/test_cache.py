@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.kernels import compiled
+from reckoner.workers.kernels import compiled
 
 CALLED = """
 from numba import types

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.balance import balance
-from shared.model_config import ModelConfig
+from reckoner.shared.store.balance import balance
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.workers.kernels.building.join import Matrix
+from reckoner.workers.kernels.building.work import bit_ranks, cost_of, row_work
+from reckoner.workers.kernels.scoring.merge import merge
 from tests.building import BIT_BYTES, build, label, ranked_of, same_bytes, score, weighting_of
 from tests.interactions import Interactions
 from tests.movielens import read_movielens
 from tests.reference import reference_lists, reference_rows, reference_similarities
-from workers.kernels.join import Matrix
-from workers.kernels.merge import merge
-from workers.kernels.work import bit_ranks, cost_of, row_work
 
 # One of each similarity, and those with parameters that no other test has on data of this size.
 CLOSE = (

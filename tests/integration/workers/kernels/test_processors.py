@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import workers
 from tests.integration.workers.kernels import every_similarity
 from tests.interactions import random_interactions
+from tests.root import ROOT
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 def digests(data: Path, **variables: str) -> tuple[str, list[str]]:
     """The digest of every similarity of this process, and what one says that compiles kernels anew with variables."""
-    own = {"NUMBA_CACHE_DIR": str(data.with_name("cache")), "PYTHONPATH": str(Path(workers.__path__[0]).parent)}
+    own = {"NUMBA_CACHE_DIR": str(data.with_name("cache")), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, every_similarity.__file__, str(data)]
     with subprocess.Popen(command, env=os.environ | own | variables, stdout=subprocess.PIPE, text=True) as process:
         expected = every_similarity.digest(str(data))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.model_config import ModelConfig
+from reckoner.shared.store.model_config import ModelConfig
 from tests.building import Model, build, same_bytes, score
 from tests.interactions import Interactions, interactions, random_interactions
 from tests.reference import reference_lists
@@ -56,7 +56,7 @@ def test_users_of_popular_items_in_a_large_catalogue_are_counted_beyond_sixteen_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two items of 70,000 users each, beside as many that have one."""
-    monkeypatch.setattr("workers.kernels.build.bit_ranks", lambda *_: 0)
+    monkeypatch.setattr("reckoner.workers.kernels.building.build.bit_ranks", lambda *_: 0)
     users = np.concatenate((np.arange(70_000), np.arange(70_000), np.arange(OTHERS)))
     items = np.concatenate((np.zeros(70_000, np.int64), np.ones(70_000, np.int64), 2 + np.arange(OTHERS)))
     model = build(interactions(users, items, None, n_users=70_000, n_items=2 + OTHERS), ModelConfig("cosine", 1))

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from shared.settings import Settings
-from shared.snapshots import write_snapshot
-from shared.wire import FitSpec, Record
+from reckoner.shared.settings import Settings
+from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.wire.shapes import FitSpec, Record
+from reckoner.workers.process.wiring import connect_worker
 from tests.interactions import random_interactions
 from tests.world import ITEMS, LIST_LENGTH, Hand, World
-from workers.settings import connect_worker
 
 
 @pytest.fixture
@@ -43,6 +43,6 @@ async def weighted(own_world: World, hand: Hand) -> Record:
     spec = FitSpec(snapshot, "cosine", 6, 1.5, LIST_LENGTH)
     await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("weighted")])
     await hand.deliver_all()
-    newest = await hand.runtime.results.pointer(hand.runtime.keys.newest)
+    newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)
     assert newest is not None
     return await hand.runtime.record(newest)

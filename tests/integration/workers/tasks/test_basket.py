@@ -6,12 +6,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from shared.jobs import arq_deserializer
-from shared.redis.keys import job_key
-from shared.redis.scripts import ask
-from shared.results import BASKET_LIFE_S
-from shared.snapshots import open_snapshot
-from shared.wire import BASKET, MOST_ITEMS, RESULT, BasketResult, BasketSpec, Record, UserSpec
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.results import BASKET_LIFE_S
+from reckoner.shared.store.snapshots import open_snapshot
+from reckoner.shared.wire.jobs import arq_deserializer
+from reckoner.shared.wire.shapes import BASKET, MOST_ITEMS, RESULT, BasketResult, BasketSpec, Record, UserSpec
 from tests.world import ITEMS, USERS, Hand, World, basket_bytes
 
 BASKETS: list[list[str]] = [

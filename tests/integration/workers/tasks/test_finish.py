@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from shared.codecs import Codec
-from shared.dead_letters import DeadLetters
-from shared.flow_state import Flow
-from shared.jobs import Finish
-from shared.redis.scripts import ask
-from shared.runs import Run
-from shared.snapshots import write_snapshot
-from shared.wire import OUTCOME, FitSpec, Outcome, Record
+from reckoner.shared.flows.dead_letters import DeadLetters
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.run_state import Run
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.jobs import Finish
+from reckoner.shared.wire.shapes import OUTCOME, FitSpec, Outcome, Record
+from reckoner.workers.tasks.finish import Tally
 from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand, World, calls_on_the_loop
-from workers.tasks.finish import Tally
 
 STAYED, NEW = USERS[1:4], "who is new"
 
@@ -31,7 +31,7 @@ async def fit_without_some(hand: Hand, world: World) -> Record:
     join = hand.runtime.keys.join_fit("later")
     await hand.runtime.flows.create([FitSpec(snapshot, "cosine", 4, 0.0, LIST_LENGTH)], [join])
     await hand.deliver_all()
-    newest = await hand.runtime.results.pointer(hand.runtime.keys.newest)
+    newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)
     assert newest is not None
     return await hand.runtime.record(newest)
 
@@ -66,7 +66,7 @@ async def test_users_who_left_keep_their_lists_in_the_previous_generation(
     run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
     await hand.deliver_all()
     assert (await ended(hand, run_id)).outcome == "passed"
-    assert await hand.runtime.results.pointer(hand.runtime.keys.previous) == first.id
+    assert await hand.runtime.results.generations.pointer(hand.runtime.keys.previous) == first.id
     assert all(await hand.runtime.results.read(first.id, USERS))
 
 
@@ -134,7 +134,7 @@ async def test_a_finish_that_takes_too_long_ends_the_run(hand: Hand, own_world: 
     run = await ended(hand, run_id)
     assert run.manifest is not None
     assert (run.outcome, run.manifest.reasons) == ("failed", ["finish ran longer than 0.02 s"])
-    assert await hand.runtime.results.current() == first.id
+    assert await hand.runtime.results.generations.current() == first.id
 
 
 async def test_a_run_that_could_not_be_finished_failed_also_for_the_current_generation(
@@ -177,7 +177,7 @@ async def test_a_finish_of_an_earlier_round_changes_nothing(hand: Hand, own_worl
     await assert_nothing_changes()
     await hand.deliver_all()
     assert (await ended(hand, run_id)).outcome == "passed"
-    assert await hand.runtime.results.current() == generation.id
+    assert await hand.runtime.results.generations.current() == generation.id
 
 
 async def test_a_finish_that_dies_passes_by_no_flip_but_its_own(
@@ -194,7 +194,7 @@ async def test_a_finish_that_dies_passes_by_no_flip_but_its_own(
     await hand.deliver_all()
     await run_to_finish(hand, generation.record)
     await hand.deliver_all()
-    assert await hand.runtime.results.current() == generation.id
+    assert await hand.runtime.results.generations.current() == generation.id
     letters = DeadLetters(hand.redis, flows)
     await letters.retry((await letters.newest(1))[0].id)
     await hand.deliver_all(but=lambda job: job.startswith("finish:"))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import workers.building
-from shared.jobs import Split
-from shared.models import Model, open_model
-from shared.redis.scripts import ask
+import reckoner.workers.runtime.building
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.models import Model, open_model
+from reckoner.shared.wire.jobs import Split
 from tests.world import Generation, Hand, World
 
 
@@ -47,7 +47,7 @@ async def test_a_model_that_takes_long_to_verify_is_waited_for_again(
         verified.append(directory.name)
         return open_model(directory, verify=verify)
 
-    monkeypatch.setattr("workers.runtime.open_model", verify)
+    monkeypatch.setattr("reckoner.workers.runtime.runtime.open_model", verify)
     monkeypatch.setattr(runtime.turns, "patience_s", 0.05)
     flow = await fit(hand, generation)
     for _ in range(2):
@@ -118,14 +118,14 @@ async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is let go where none comes soon, and not made by who plans and has none, as other workers were faster."""
-    lay_out, made = workers.building.lay_out, []
+    lay_out, made = reckoner.workers.runtime.building.lay_out, []
 
     def laid_out(*arguments: Any) -> Any:
         made.append(lay_out(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(workers.building, "lay_out", laid_out)
-    monkeypatch.setattr("workers.layouts.FIT_KEPT_S", 0.5)
+    monkeypatch.setattr(reckoner.workers.runtime.building, "lay_out", laid_out)
+    monkeypatch.setattr("reckoner.workers.runtime.layouts.FIT_KEPT_S", 0.5)
     flow = await fit(hand, own_world.unfitted)
     await hand.deliver(Split(flow).job_id)
     first, second, third = await hand.queued()
@@ -144,8 +144,10 @@ async def test_kernels_for_many_items_are_compiled_before_a_task_computes(
 ) -> None:
     """Where ranks are wide, once, and not within what a kernel has of its task's time."""
     threads: list[str] = []
-    monkeypatch.setattr("workers.tasks.fit.NARROW", narrow)
-    monkeypatch.setattr("workers.tasks.fit.compile_rest", lambda: threads.append(threading.current_thread().name))
+    monkeypatch.setattr("reckoner.workers.tasks.fit.NARROW", narrow)
+    monkeypatch.setattr(
+        "reckoner.workers.tasks.fit.compile_rest", lambda: threads.append(threading.current_thread().name)
+    )
     flow = await fit(hand, own_world.unfitted)
     await hand.deliver_all()
     assert (await answer(hand, flow))[0] == "done"

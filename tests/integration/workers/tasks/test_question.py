@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from shared.flow_state import Flow
-from shared.jobs import Split
-from shared.models import Model, open_model
-from shared.redis.keys import job_key
-from shared.redis.scripts import ask
-from shared.snapshots import Snapshot, open_snapshot
-from shared.wire import (
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.models import Model, open_model
+from reckoner.shared.store.snapshots import Snapshot, open_snapshot
+from reckoner.shared.wire.jobs import Split
+from reckoner.shared.wire.shapes import (
     REPLY,
     SPEC,
     FitSpec,
@@ -26,10 +26,10 @@ from shared.wire import (
     SimilarSpec,
     Unknown,
 )
+from reckoner.workers.maintenance.sweeper import Sweeper
+from reckoner.workers.runtime import delivery
+from reckoner.workers.tasks.question import similar
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World
-from workers import delivery
-from workers.sweeper import Sweeper
-from workers.tasks.question import similar
 
 
 async def ask_for(hand: Hand, spec: QuestionSpec) -> str:
@@ -66,7 +66,7 @@ async def unlimited(hand: Hand, record: Record, shrink: float) -> Record:
     spec = FitSpec(record.snapshot, "cosine", 40, shrink, LIST_LENGTH)
     await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("unlimited")])
     await hand.deliver_all()
-    newest = await hand.runtime.results.pointer(hand.runtime.keys.newest)
+    newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)
     assert newest is not None
     return await hand.runtime.record(newest)
 

@@ -4,11 +4,11 @@ import asyncio
 
 import numpy as np
 
-from shared.snapshots import write_snapshot
-from shared.store import DirectoryStore
-from shared.wire import FitSpec
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.wire.shapes import FitSpec
+from reckoner.workers.tasks.reduce import PLACES_AT_ONCE
 from tests.world import ITEMS, Hand, World
-from workers.tasks.reduce import PLACES_AT_ONCE
 
 N_USERS = 2_000
 
@@ -31,7 +31,7 @@ async def fit(hand: Hand, snapshot: str, neighbours: int) -> str:
     join = hand.runtime.keys.join_fit(str(neighbours))
     await hand.runtime.flows.create([FitSpec(snapshot, "cosine", neighbours, 0.0, 20)], [join])
     await hand.deliver_all()
-    newest = await hand.runtime.results.pointer(hand.runtime.keys.newest)
+    newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)
     assert newest is not None
     return newest
 

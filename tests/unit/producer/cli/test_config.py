@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from producer.cli.application import app
-from shared.settings import Settings
+from reckoner.producer.cli.application import app
+from reckoner.shared.settings import Settings
 
 SECRETS = {
     "RECKONER_REDIS_URL": "redis://someone:hunter2@host:1/2?password=hunter2",

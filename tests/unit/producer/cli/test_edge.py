@@ -7,8 +7,8 @@ import pytest
 import redis.exceptions
 import typer
 
-from producer.cli.edge import complete, guarded
-from shared.errors import NothingFittedError, ReckonerError, SettingsError
+from reckoner.producer.cli.edge import complete, guarded
+from reckoner.shared.errors import NothingFittedError, ReckonerError, SettingsError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from producer.cli.fit import fit
-from shared.errors import UsageError
+from reckoner.producer.cli.fit import fit
+from reckoner.shared.errors import UsageError
 
 
 @pytest.mark.parametrize(

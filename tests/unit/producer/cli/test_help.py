@@ -9,9 +9,9 @@ import pytest
 from typer.models import CommandInfo
 from typer.testing import CliRunner
 
-from producer.cli.application import app
-from producer.cli.fit import fit
-from shared.model_config import ModelConfig
+from reckoner.producer.cli.application import app
+from reckoner.producer.cli.fit import fit
+from reckoner.shared.store.model_config import ModelConfig
 
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
 
@@ -50,12 +50,12 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     """Neither the event loop, Redis, the queue, the wire formats nor the logs are imported to print a help text."""
     program = (
         "import sys; sys.argv = ['reckoner', 'enqueue', '--help']\n"
-        "from producer.cli import main\n"
+        "from reckoner.producer.cli import main\n"
         "try:\n    main()\nfinally:\n    print(sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules = set(done.stderr.strip("[]\n").replace("'", "").split(", "))
-    assert "producer.cli.enqueue" in modules
+    assert "reckoner.producer.cli.enqueue" in modules
     assert modules.isdisjoint(
         {"arq", "redis", "msgspec", "structlog", "asyncio", "numpy", "pandas", "numba", "pyarrow"}
     )

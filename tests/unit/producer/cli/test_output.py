@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from producer.cli.output import (
+from reckoner.producer.cli.output import (
     lasting,
     mebibytes,
     moment,

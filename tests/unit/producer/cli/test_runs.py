@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from producer.cli.runs import as_facts, as_object, verdict
-from shared.runs import Manifest, Run, RunOutcome
+from reckoner.producer.cli.runs import as_facts, as_object, verdict
+from reckoner.shared.flows.run_state import Manifest, Run, RunOutcome
 
 
 def ended(outcome: str) -> Run:

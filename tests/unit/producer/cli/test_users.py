@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from producer.cli.users import read_users
-from shared.errors import SourceError, UsageError
+from reckoner.producer.cli.users import read_users
+from reckoner.shared.errors import SourceError, UsageError
 
 
 class Input:

@@ -1,12 +1,11 @@
 """The doctor looks whether the user may give every command that the code gives."""
 
 import re
-from pathlib import Path
 
-from producer.doctor.server import ASKED
-from shared.redis.scripts import commands_of_scripts
+from reckoner.producer.doctor.server import ASKED
+from reckoner.shared.redis.scripts import commands_of_scripts
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[4]
 # What it looks at by doing it, and what whoever asks bears with being refused.
 DONE, BORNE = {"EVAL", "EVALSHA", "PUBLISH"}, {"DBSIZE", "HELLO"}
 PIPED = r"\bpipe\.(hgetall|hget|hset|incr|expire|pexpire|set)\(|redis\.(hscan|zscan|scan|get|set)\("

@@ -2,8 +2,8 @@
 
 import pytest
 
-from producer.importing.urls import find_database, is_database
-from shared.errors import SourceError, UsageError
+from reckoner.producer.importing.urls import find_database, is_database
+from reckoner.shared.errors import SourceError, UsageError
 
 SECRET = "hunter2"
 

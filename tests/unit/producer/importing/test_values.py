@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.importing.values import as_milliseconds, as_numbers, as_texts
-from shared.errors import SourceError
+from reckoner.producer.importing.values import as_milliseconds, as_numbers, as_texts
+from reckoner.shared.errors import SourceError
 
 NOON = 1_790_251_200_000  # 2026-09-24T12:00:00Z
 

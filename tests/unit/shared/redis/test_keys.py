@@ -1,14 +1,12 @@
 """Key names: one prefix before all of them, no two alike, and none made elsewhere."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-import shared.redis.keys
-from shared.redis.keys import Keys, basket_hash, in_progress_key, job_key, tries_key, types_of_jobs
-
-ROOT = Path(shared.redis.keys.__file__).parents[2]
+import reckoner.shared.redis.keys
+from reckoner.shared.redis.keys import Keys, basket_hash, in_progress_key, job_key, tries_key, types_of_jobs
+from tests.root import ROOT
 
 
 def all_names(keys: Keys) -> list[str]:
@@ -52,7 +50,7 @@ def test_all_names_are_distinct_and_under_the_prefix() -> None:
 
 def test_each_name_stands_in_the_table() -> None:
     """The module's docstring lists every key, its type, its writer and its life."""
-    table = shared.redis.keys.__doc__ or ""
+    table = reckoner.shared.redis.keys.__doc__ or ""
     assert "`p:queue:LANE`" in table
     assert "`p:live:LANE`" in table
     for name in all_names(Keys("p")):
@@ -106,5 +104,5 @@ def test_no_other_module_writes_a_key_name() -> None:
     """Names are made in one home: nobody else joins a prefix and a colon."""
     for package in ("shared", "producer", "workers"):
         for module in (ROOT / package).rglob("*.py"):
-            if module != Path(shared.redis.keys.__file__):
+            if module != ROOT / "shared" / "redis" / "keys.py":
                 assert not re.search(r"[{]\w*(?:prefix|keys[.]prefix)[}]:|arq:(?:job|retry|queue)", module.read_text())

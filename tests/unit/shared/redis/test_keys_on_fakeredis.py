@@ -5,15 +5,16 @@ import re
 import pytest
 from redis.asyncio import Redis
 
-from shared.flows import Flows
-from shared.jobs import Chunk
-from shared.redis import keys as module
-from shared.redis.keys import Keys
-from shared.redis.refusals import Refusals
-from shared.redis.scripts import ask, call
-from shared.results import Results
-from shared.runs import Manifest, Runs
-from shared.wire import RESULT, BasketSpec, Best, Options, Plan, Record, Result, Trace, UserSpec
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.run_state import Manifest
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.redis import keys as module
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.redis.refusals import Refusals
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.serving.results import Results
+from reckoner.shared.wire.jobs import Chunk
+from reckoner.shared.wire.shapes import RESULT, BasketSpec, Best, Options, Plan, Record, Result, Trace, UserSpec
 from tests.world import make_known
 
 KEYS = Keys("p")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio.connection import parse_url
 
-from shared.errors import SettingsError
-from shared.redis.connections import describe
-from shared.redis.embedded import find_redis
-from shared.redis.password import add_password
-from shared.settings import Settings
+from reckoner.shared.errors import SettingsError
+from reckoner.shared.redis.connections import describe
+from reckoner.shared.redis.embedded import find_redis
+from reckoner.shared.redis.password import add_password
+from reckoner.shared.settings import Settings
 
 SECRET = "hunter2@:/?#%[] é\t'"
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from shared.redis.scripts import Lease, ask, call
-from workers.engine.claims import Claims, Place, Settled
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.workers.engine.claims import Claims, Place, Settled
+from reckoner.workers.engine.lease import Lease
 
 LANES = "q:click", "q:batch"
 

@@ -7,7 +7,7 @@ from arq.worker import Function, Retry, RetryJob
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.engine.outcomes import (
+from reckoner.workers.engine.outcomes import (
     LONGEST_BACKOFF_MS,
     NotNowError,
     OverranError,

@@ -8,9 +8,9 @@ from pathlib import Path
 import arq
 import pytest
 
-import workers.engine
-from workers.engine.connection import EngineRedis
-from workers.engine.worker import EngineWorker
+import reckoner.workers.engine
+from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.worker import EngineWorker
 
 KINDS = {"Worker": (arq.Worker, EngineWorker), "ArqRedis": (arq.ArqRedis, EngineRedis)}
 # Of the sources of arq 0.28: when one has changed, see what the engine has to do about it.
@@ -35,7 +35,7 @@ HASHES = {
 def replaced() -> set[str]:
     """The methods that the table of the room names."""
     names = set()
-    for line in (workers.engine.__doc__ or "").splitlines():
+    for line in (reckoner.workers.engine.__doc__ or "").splitlines():
         if found := re.findall(r"`([\w.]+)`", line.split(" | ")[0] if line.startswith("| `") else ""):
             owner = found[0].partition(".")[0]
             names |= {name if "." in name else f"{owner}.{name}" for name in found}

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from shared.redis.scripts import Lease
-from workers.engine.claims import Claimed
-from workers.engine.running import Running
-from workers.engine.slots import Slots
+from reckoner.workers.engine.claims import Claimed
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.engine.running import Running
+from reckoner.workers.engine.slots import Slots
 
 if TYPE_CHECKING:
-    from workers.engine.worker import EngineWorker
+    from reckoner.workers.engine.worker import EngineWorker
 
 # A job that does not run asks nothing of its worker.
 NOBODY = cast("EngineWorker", None)

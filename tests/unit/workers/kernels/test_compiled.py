@@ -9,16 +9,20 @@ import pytest
 from numba import types
 from numba.core.dispatcher import Dispatcher
 
-from workers import kernels
-from workers.kernels.compiled import compile_inner, compile_rest, compiled
-from workers.kernels.selection import nth_largest
+from reckoner.workers import kernels
+from reckoner.workers.kernels.compiled import compile_inner, compile_rest, compiled
+from reckoner.workers.kernels.selection import nth_largest
 
-MODULES = [module.name for module in pkgutil.iter_modules(kernels.__path__) if module.name != "__main__"]
+MODULES = [
+    module.name.removeprefix(f"{kernels.__name__}.")
+    for module in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}.")
+    if not module.name.endswith("__main__")
+]
 KERNELS = {
     f"{name}.{kernel.py_func.__name__}": kernel
     for name in MODULES
-    for kernel in vars(import_module(f"workers.kernels.{name}")).values()
-    if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == f"workers.kernels.{name}"
+    for kernel in vars(import_module(f"reckoner.workers.kernels.{name}")).values()
+    if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == f"reckoner.workers.kernels.{name}"
 }
 
 
@@ -69,14 +73,14 @@ def test_what_could_not_be_compiled_is_tried_again_with_what_comes_after_it(monk
     compile_inner()
     waiting: list[tuple[object, object]] = []
     tried = []
-    monkeypatch.setattr("workers.kernels.compiled._inner", waiting)
+    monkeypatch.setattr("reckoner.workers.kernels.compiled._inner", waiting)
 
     def compile_now(kernel: object, signature: object) -> None:
         tried.append((kernel, signature))
         if len(tried) == 1:
             raise OSError("no space")
 
-    monkeypatch.setattr("workers.kernels.compiled._compile", compile_now)
+    monkeypatch.setattr("reckoner.workers.kernels.compiled._compile", compile_now)
     waiting += [("one", 1), ("two", 2)]
     with pytest.raises(OSError, match="no space"):
         compile_inner()
@@ -86,8 +90,8 @@ def test_what_could_not_be_compiled_is_tried_again_with_what_comes_after_it(monk
 
 def test_there_are_kernels_in_every_module_of_arithmetic() -> None:
     """So that none is overlooked above."""
-    found = {name.split(".")[0] for name in KERNELS}
-    assert found == set(MODULES) - {"compiled", "processor", "work"}
+    found = {name.rpartition(".")[0] for name in KERNELS}
+    assert found == set(MODULES) - {"building", "scoring", "building.work", "compiled", "environment", "processor"}
 
 
 def test_a_call_compiles_nothing() -> None:
@@ -104,5 +108,5 @@ def test_what_comes_later_is_compiled_once() -> None:
     before = {name: len(kernel.signatures) for name, kernel in KERNELS.items()}
     compile_rest()
     assert {name: len(kernel.signatures) for name, kernel in KERNELS.items()} == before
-    assert before["counting.count_users"] == 4
-    assert before["build._build"] == before["ranked._rank"] == 2
+    assert before["building.counting.count_users"] == 4
+    assert before["building.build._build"] == before["building.ranked._rank"] == 2

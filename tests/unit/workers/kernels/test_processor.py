@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit, types
 
-from workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, WRITE_FLOAT64, Index
-from workers.kernels.processor import add_four, at_least, keep_larger, popcount, trailing_zeros
+from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, WRITE_FLOAT64, Index
+from reckoner.workers.kernels.processor import add_four, at_least, keep_larger, popcount, trailing_zeros
 
 WORDS = st.integers(0, 2**64 - 1)
 BEFORE = 3

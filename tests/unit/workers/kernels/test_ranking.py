@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reckoner.workers.kernels.ranking import DIGITS, FEW, entries_of, keep_best, key_of, sort_by_digits
 from tests.entries import ENTRIES, ITEMS, VALUES, best, entries_in, keys_of
-from workers.kernels.ranking import DIGITS, FEW, entries_of, keep_best, key_of, sort_by_digits
 
 
 @given(item=ITEMS, value=VALUES, other_item=ITEMS, other_value=VALUES)

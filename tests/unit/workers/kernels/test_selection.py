@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reckoner.workers.kernels.selection import nth_largest, select_best
 from tests.entries import ENTRIES, VALUES, best, entries_in, keys_of
-from workers.kernels.selection import nth_largest, select_best
 
 
 @given(entries=ENTRIES, length=st.integers(1, 60))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.runs import Manifest, Run
-from shared.wire import OUTCOME, Outcome
-from workers.tasks.finish import Tally, passes
+from reckoner.shared.flows.run_state import Manifest, Run
+from reckoner.shared.wire.shapes import OUTCOME, Outcome
+from reckoner.workers.tasks.finish import Tally, passes
 
 
 def run(users: int) -> Run:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.snapshots import Snapshot, open_snapshot, write_snapshot
-from shared.wire import RESULT
-from workers.kernels.merge import Partial
-from workers.tasks.reduce import as_results
+from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
+from reckoner.shared.wire.shapes import RESULT
+from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.tasks.reduce import as_results
 
 ITEMS = ["a", "b:c", "d e", "ü"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from workers.kernels.score import ADDITIONS_PER_MS
-from workers.tasks.split import tasks_of_block
+from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
+from reckoner.workers.tasks.split import tasks_of_block
 
 
 @pytest.mark.parametrize(

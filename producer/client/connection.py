@@ -1,0 +1,86 @@
+"""The connections of a client to one Redis, and what stands on them."""
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from reckoner.producer.client.asking import Asking
+from reckoner.producer.client.questions import Questions
+from reckoner.producer.client.waiting import Waiting
+from reckoner.shared.defaults import MAX_QUEUED
+from reckoner.shared.errors import WrongLoopError
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.redis.connections import check, connect
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.serving.results import Results
+from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
+
+if TYPE_CHECKING:
+    from arq import ArqRedis
+
+
+class Client:
+    """What every client of Ready Reckoner has: one connection that asks and one that listens, in one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "reckoner",
+        first_look_s: float = 10.0,
+        max_queued: int | None = MAX_QUEUED,
+    ) -> None:
+        self.keys = Keys(prefix)
+        self.redis: ArqRedis = connect(
+            url,
+            queue_name=self.keys.batch,
+            job_serializer=arq_serializer,
+            job_deserializer=arq_deserializer,
+            max_connections=1,
+        )
+        self.flows = Flows(self.redis, self.keys, first_look_s)
+        self.results = Results(self.redis, self.keys)
+        self.runs = Runs(self.redis, self.keys, first_look_s)
+        self._listening = connect(url, client_name="reckoner-listening")
+        self.waiting = Waiting(self._listening, self.flows)
+        self.asking = Asking(self.flows, self.results, self.waiting, max_queued)
+        self.questions = Questions(self.asking, self.results)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def require_own_loop(self) -> None:
+        """Make sure that this client is used in one event loop alone: its connections are that loop's.
+
+        Raises:
+            WrongLoopError: it was used in another one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise WrongLoopError
+        self._loop = loop
+
+    async def __aenter__(self) -> Self:
+        self.require_own_loop()
+        try:
+            await check(self.redis)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self.require_own_loop()
+        await self.waiting.aclose()
+        await self._listening.connection_pool.aclose()
+        await self.redis.connection_pool.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was left."""
+        return self.waiting.closed

@@ -1,0 +1,259 @@
+"""The system as it is now: who works on what, what waits, which generations there are, what was refused."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from redis.exceptions import ResponseError
+
+from reckoner.producer.client.answers import RunReport
+from reckoner.shared.errors import WireError
+from reckoner.shared.flows.flow_state import UNFINISHED
+from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
+from reckoner.shared.flows.runs import Runs
+from reckoner.shared.redis.connections import greet, is_withheld
+from reckoner.shared.redis.keys import paused_key
+from reckoner.shared.redis.refusals import is_wrong_type
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import Lane
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from reckoner.shared.redis.keys import Keys
+    from reckoner.shared.serving.results import Results
+    from reckoner.shared.wire.shapes import Record
+
+# More keys or flows than these are estimated from a random sample of this size, so that the cost does not grow.
+FEW = 300
+# What the score of a claimed job is beyond its place, and that of one that comes again after a pause.
+CLAIMED, PAUSED = 100_000_000_000_000, 200_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and for how
+    long the lane has been paused, None when it is not.
+
+    A job is as old as the flow that it belongs to.
+    """
+
+    waiting: int
+    running: int
+    oldest_ms: int | None
+    paused_ms: int | None
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs are in the queue; those that run stay there until they end."""
+        return self.waiting + self.running
+
+
+@dataclass(frozen=True)
+class RunNow(RunReport):
+    """A run that has not ended: how far it is, and how long it has been under way."""
+
+    age_ms: int
+
+    @property
+    def users_per_second(self) -> float:
+        """Since it began."""
+        return self.users_done / max(self.age_ms, 1) * 1000
+
+
+@dataclass(frozen=True)
+class Status:
+    """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind.
+
+    `server` is `redis` or `valkey`, or what else a server calls itself; `redis_memory_max_bytes` is None where it has
+    no limit, and what the server does not let this user know is None too. `records` has what the generations were made
+    with that pointers name, None where that is gone, and `results` how many lists of each generation are held.
+    `estimated` names those of `flows` and `results` of which there are too many to be counted.
+    """
+
+    server: str
+    server_version: str | None
+    redis_memory_bytes: int | None
+    redis_memory_max_bytes: int | None
+    workers: list[LiveWorker]
+    """Those that have been heard of within their lease."""
+    silent: list[LiveWorker]
+    """Those that were heard of before, and not since."""
+    queues: dict[Lane, Queue]
+    flows: dict[str, int]
+    runs: list[RunNow]
+    generation: str | None
+    previous: str | None
+    newest: str | None
+    damage: list[str]
+    """What is wrong with pointers that lead to no generation."""
+    records: dict[str, "Record | None"]
+    results: dict[str, int]
+    estimated: list[str]
+    dead: int
+    refused: dict[str, int]
+
+    @property
+    def queued(self) -> int:
+        """How many jobs are in the queues, running ones included."""
+        return sum(queue.jobs for queue in self.queues.values())
+
+
+async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
+    """Read the whole status; the time does not grow with keys or jobs."""
+    server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
+    flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
+    pointed = {key: await results.generations.follow(key) for key in keys.pointers}
+    return Status(
+        server=server.name or "redis",
+        server_version=server.version or None,
+        redis_memory_bytes=memory.get("used_memory"),
+        redis_memory_max_bytes=memory.get("maxmemory") or None,
+        workers=[each for each in heard if not each.silent],
+        silent=[each for each in heard if each.silent],
+        queues=await read_queues(redis, keys),
+        flows=flows.counts,
+        runs=await _runs(redis, runs),
+        generation=pointed[keys.current].generation,
+        previous=pointed[keys.previous].generation,
+        newest=pointed[keys.newest].generation,
+        damage=[each.damage for each in pointed.values() if each.damage],
+        records={each.generation: each.record for each in pointed.values() if each.generation},
+        results=lists.counts,
+        estimated=[name for name, found in (("flows", flows), ("results", lists)) if found.is_estimate],
+        dead=int(await ask(redis, "XLEN", keys.dead)),
+        refused=await read_refused(redis, keys),
+    )
+
+
+async def _memory(redis: "Redis") -> dict[str, int]:
+    try:
+        return dict(await redis.info("memory"))
+    except ResponseError as error:
+        if not is_withheld(error):
+            raise
+        return {}
+
+
+async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:
+    """The workers that have been heard of within their lease, and since a moment by the server's clock."""
+    return [each.worker for each in await Heartbeats(redis, keys).alive(since_ms)]
+
+
+async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
+    """How much was refused, by kind."""
+    counts = await ask(redis, "HGETALL", keys.refused)
+    return {kind.decode(errors="replace"): int(count) for kind, count in counts.items() if count.isdigit()}
+
+
+async def read_queues(redis: "Redis", keys: "Keys") -> dict[Lane, Queue]:
+    """The lanes as they are now."""
+    lanes: tuple[Lane, ...] = get_args(Lane)
+    return {lane: await _read_queue(redis, keys.lane(lane)) for lane in lanes}
+
+
+async def _read_queue(redis: "Redis", queue: str) -> Queue:
+    waiting = int(await ask(redis, "ZCOUNT", queue, "-inf", f"({CLAIMED}"))
+    pausing = int(await ask(redis, "ZCOUNT", queue, PAUSED, "+inf"))
+    running = int(await ask(redis, "ZCOUNT", queue, CLAIMED, f"({PAUSED}"))
+    places = []
+    for low, high, beyond in (("-inf", f"({CLAIMED}", 0), (PAUSED, "+inf", PAUSED)):
+        first = await ask(redis, "ZRANGEBYSCORE", queue, low, high, "WITHSCORES", "LIMIT", 0, 1)
+        places += [float(first[1]) - beyond] if first else []
+    now, place = await now_ms(redis), min(places, default=-1.0)
+    oldest = max(0, now - int(min(place, 2**53))) if place >= 0 else None
+    return Queue(waiting + pausing, running, oldest, await _paused_for(redis, queue, now))
+
+
+async def _paused_for(redis: "Redis", queue: str, now: int) -> int | None:
+    try:
+        since = await ask(redis, "GET", paused_key(queue))
+    except ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        # It pauses the lane all the same, until the sweeper sets it aside.
+        since = b""
+    if since is None:
+        return None
+    return max(0, now - int(since)) if since.isdigit() and len(since) < 16 else 0
+
+
+async def read_paused(redis: "Redis", keys: "Keys") -> list[Lane]:
+    """The lanes that are paused."""
+    lanes: tuple[Lane, ...] = get_args(Lane)
+    return [lane for lane in lanes if await ask(redis, "EXISTS", paused_key(keys.lane(lane)))]
+
+
+async def now_ms(redis: "Redis") -> int:
+    """The server's clock, in milliseconds since the epoch."""
+    seconds, microseconds = await ask(redis, "TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many there are of each kind."""
+
+    counts: dict[str, int]
+    is_estimate: bool
+
+
+def _counts(kinds: Iterable[str | None], drawn: int, total: int) -> Counts:
+    """Scale the kinds in a sample of `drawn` up to `total`; a kind of None is not ours."""
+    found = Counter(kind for kind in kinds if kind is not None)
+    is_estimate = total > drawn
+    share = total / max(drawn, 1) if is_estimate else 1.0
+    return Counts({kind: round(count * share) for kind, count in sorted(found.items())}, is_estimate)
+
+
+async def count_results(redis: "Redis", keys: "Keys") -> Counts:
+    """How many results of each generation there are: counted among few keys, estimated among many."""
+    start, total = keys.result("", "")[:-1].encode(), int(await ask(redis, "DBSIZE"))
+    if total <= FEW:
+        # While keys come and go a name may be met twice.
+        names = list({name async for name in redis.scan_iter(match=start.decode() + "*", count=FEW)})
+    else:
+        async with redis.pipeline(transaction=False) as pipe:
+            for _ in range(FEW):
+                pipe.randomkey()
+            names = await pipe.execute()
+    return _counts((_generation_of(name or b"", start) for name in names), min(total, FEW), total)
+
+
+def _generation_of(name: bytes, start: bytes) -> str | None:
+    """The generation of a result, None for another key."""
+    return name[len(start) :].partition(b":")[0].decode(errors="replace") if name.startswith(start) else None
+
+
+async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
+    """How many unfinished flows there are in each state: counted where they are few, estimated where they are many."""
+    lanes = [await _count_live(redis, keys, live) for live in keys.all_live]
+    counts: dict[str, int] = {state: sum(lane.counts.get(state, 0) for lane in lanes) for state in UNFINISHED}
+    return Counts(counts, any(lane.is_estimate for lane in lanes))
+
+
+async def _count_live(redis: "Redis", keys: "Keys", live: str) -> Counts:
+    total = int(await ask(redis, "ZCARD", live))
+    which = ("ZRANGE", live, 0, -1) if total <= FEW else ("ZRANDMEMBER", live, FEW)
+    members = [member.decode(errors="replace") for member in await ask(redis, *which)]
+    async with redis.pipeline(transaction=False) as pipe:
+        for member in members:
+            pipe.hget(keys.flow(member.removeprefix("flow:")), "state")
+        states = await pipe.execute(raise_on_error=False)
+    # A key of another type answers with an error; the sweeper sets it aside.
+    named = [state.decode(errors="replace") if isinstance(state, bytes) else "" for state in states]
+    return _counts([name if name in UNFINISHED else None for name in named], len(members), total)
+
+
+async def _runs(redis: "Redis", runs: Runs) -> list[RunNow]:
+    run_ids, now = await runs.under_way(), await now_ms(redis)
+    found = []
+    for run_id in run_ids:
+        try:
+            run = await runs.load(run_id)
+        except WireError:
+            continue
+        if run is not None and run.state != "ended":
+            found.append(RunNow(run, await runs.progress(run_id), max(0, now - run.started_ms)))
+    return found

@@ -1,0 +1,86 @@
+"""Ready Reckoner keeps every user's next N recommendations ready in Redis: `from reckoner import Reckoner`.
+
+This is its public face. What lies below `reckoner.producer`, `reckoner.workers` and `reckoner.shared` may change.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reckoner.producer.client.answers import (
+        BasketAnswer,
+        Compared,
+        Enqueued,
+        EnqueuedBasket,
+        Had,
+        JobReport,
+        Neighbour,
+        RunReport,
+        Similar,
+        UserHistory,
+    )
+    from reckoner.producer.client.operator import Operator
+    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.shared.errors import (
+        ClientClosedError,
+        FlowCancelledError,
+        FlowFailedError,
+        FlowUnknownError,
+        ItemUnknownError,
+        NothingFittedError,
+        QueueFullError,
+        ReckonerError,
+        RedisUnavailableError,
+        UsageError,
+        UserUnknownError,
+        WaitTimeoutError,
+        WrongLoopError,
+    )
+    from reckoner.shared.serving.results import Answer, Entry
+
+__all__ = [
+    "Answer",
+    "BasketAnswer",
+    "ClientClosedError",
+    "Compared",
+    "Enqueued",
+    "EnqueuedBasket",
+    "Entry",
+    "FlowCancelledError",
+    "FlowFailedError",
+    "FlowUnknownError",
+    "Had",
+    "ItemUnknownError",
+    "JobReport",
+    "Neighbour",
+    "NothingFittedError",
+    "Operator",
+    "QueueFullError",
+    "Reckoner",
+    "ReckonerError",
+    "RedisUnavailableError",
+    "RunReport",
+    "Similar",
+    "UsageError",
+    "UserHistory",
+    "UserUnknownError",
+    "WaitTimeoutError",
+    "WrongLoopError",
+]
+
+_HOMES = (
+    "reckoner.shared.errors",
+    "reckoner.shared.serving.results",
+    "reckoner.producer.client.answers",
+    "reckoner.producer.client.operator",
+    "reckoner.producer.client.reckoner",
+)
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used, so that each command and worker imports only what it needs."""
+    if name in __all__:
+        for home in map(import_module, _HOMES):
+            if hasattr(home, name):
+                return getattr(home, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

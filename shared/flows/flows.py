@@ -1,0 +1,318 @@
+"""One job on its way through split, chunk and reduce: its state in Redis and each change of it."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from reckoner.shared.errors import QueueFullError, WireError
+from reckoner.shared.flows.flow_state import (
+    UNREADABLE,
+    DamagedFlowError,
+    Flow,
+    State,
+    decode_flow,
+    unreadable,
+    whole_number,
+)
+from reckoner.shared.redis.keys import Keys, job_key
+from reckoner.shared.redis.refusals import Refusals, is_wrong_type
+from reckoner.shared.redis.scripts import Fence, Value, ask, call
+from reckoner.shared.wire.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
+from reckoner.shared.wire.shapes import (
+    OUTCOME,
+    PARTIAL,
+    PLAN,
+    SPEC,
+    TRACE,
+    ClickSpec,
+    FitSpec,
+    Lane,
+    Outcome,
+    Partial,
+    Plan,
+    Trace,
+)
+
+UNFINISHED_LIFE_MS = 7 * 86_400_000
+ENDED_LIFE_MS = 3_600_000
+LONGEST_LOOK_MS = 600_000
+MAX_REWORK = 5
+# A script that creates more flows than this would hold up the server for longer than some 5 ms.
+FLOWS_AT_ONCE = 150
+CANCELLED = "it was cancelled"
+# What a look at a flow answers when there is nothing to create.
+MOVED_ON, ALL_THERE = -1, -2
+
+
+def fresh_id() -> str:
+    """The id of a new flow or run: never derived from what it does, so that no late delivery of another fits it."""
+    return secrets.token_hex(8)
+
+
+class Flows:
+    """The flows under one prefix."""
+
+    def __init__(self, redis: Redis, keys: Keys, first_look_s: float) -> None:
+        self._redis = redis
+        self.keys = keys
+        self.refusals = Refusals(redis, keys)
+        self.first_look_ms = int(first_look_s * 1000)
+
+    async def create(
+        self,
+        specs: Sequence[ClickSpec | FitSpec],
+        joins: Sequence[str],
+        lane: Lane = "click",
+        most_queued: int | None = None,
+    ) -> list[str]:
+        """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
+
+        Who joins on the click lane what is under way on the batch lane raises it.
+
+        Returns:
+            The id of the flow that now works for each, in the order given.
+
+        Raises:
+            QueueFullError: the lane holds `most_queued` jobs, and has taken only those before the first that it would
+                have had to create then; their ids are the error's `taken`.
+        """
+        ids: list[str] = []
+        pairs = list(zip(specs, joins, strict=True))
+        for start in range(0, len(pairs), FLOWS_AT_ONCE):
+            names = [*self.keys.lanes, self.keys.live_stem]
+            arguments: list[Value] = [lane, UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
+            arguments.append("" if most_queued is None else most_queued)
+            for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
+                split = Split(fresh_id())
+                names += [self.keys.flow(split.flow), job_key(split.job_id), join]
+                arguments += [
+                    split.flow,
+                    str(spec.__struct_config__.tag),
+                    SPEC.encode(spec),
+                    split.job_id,
+                    encode_job(split),
+                ]
+            answer = await call(self._redis, "create", names, arguments)
+            held, *now = answer
+            ids += [flow_id.decode() for flow_id in now]
+            if len(ids) < min(start + FLOWS_AT_ONCE, len(pairs)):
+                raise QueueFullError(int(held), most_queued or 0, len(pairs), ids)
+        return ids
+
+    async def load(self, flow_id: str) -> Flow | None:
+        """The flow as it is now, None when there is none.
+
+        Raises:
+            DamagedFlowError: a field is not what it should be.
+        """
+        try:
+            fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
+        except ResponseError as error:
+            fields = error
+        return self._decode(flow_id, fields)
+
+    async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
+        """The flows as they are now, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for flow_id in flow_ids:
+                pipe.hgetall(self.keys.flow(flow_id))
+            answers = await pipe.execute(raise_on_error=False)
+        flows: list[Flow | DamagedFlowError | None] = []
+        for flow_id, fields in zip(flow_ids, answers, strict=True):
+            try:
+                flows.append(self._decode(flow_id, fields))
+            except DamagedFlowError as error:
+                flows.append(error)
+        return flows
+
+    def _decode(self, flow_id: str, fields: dict[bytes, bytes] | Exception) -> Flow | None:
+        if isinstance(fields, Exception):
+            if not is_wrong_type(fields):
+                raise fields
+            raise DamagedFlowError(flow_id, "", b"", "", "") from fields
+        return decode_flow(flow_id, fields, self.keys.joins) if fields else None
+
+    async def has_partial(self, flow_id: str, index: int) -> bool:
+        """Whether a chunk task's partial is stored."""
+        return bool(await ask(self._redis, "HEXISTS", self.keys.partials(flow_id), str(index)))
+
+    async def partials(self, flow_id: str) -> dict[bytes, bytes]:
+        """All stored partials by field; a field that was planted may be anything."""
+        stored: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.partials(flow_id))
+        return stored
+
+    async def stored(self, flow_id: str) -> int:
+        """How many partials are stored."""
+        return int(await ask(self._redis, "HLEN", self.keys.partials(flow_id)))
+
+    async def traces(self, flow_id: str) -> dict[int, Trace]:
+        """Who did which chunk task; what could not be read is set aside."""
+        key, found = self.keys.tasks(flow_id), dict[int, Trace]()
+        for field, data in (await ask(self._redis, "HGETALL", key)).items():
+            try:
+                found[whole_number(field)] = TRACE.decode(data)
+            except WireError:
+                await self.refusals.field("trace", flow_id, key, field, data)
+        return found
+
+    async def plan(self, flow_id: str, plan: Plan, *, lease: Fence | None) -> bool:
+        """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
+        count = len(plan.bounds) - 1
+        tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
+        names = [self.keys.flow(flow_id), self.keys.live_stem, *self.keys.lanes]
+        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_LIFE_MS]
+        for task in tasks:
+            names.append(job_key(task.job_id))
+            arguments += [task.job_id, encode_job(task)]
+        return bool(await call(self._redis, "plan", names, arguments, lease))
+
+    async def store_partial(
+        self, task: Chunk, partial: Partial, trace: Trace, place: str, *, lease: Fence | None
+    ) -> str:
+        """Store what a chunk task found, sealed for its `place_of`; with the last one missing the flow moves to reduce.
+
+        Returns:
+            `"stored"`, `"last"`, or `"late"` when the flow is past this round.
+        """
+        sealed = PARTIAL.encode(partial, place)
+        return await self._note(task, str(task.index), sealed, TRACE.encode(trace), lease)
+
+    async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Fence | None) -> str:
+        reduce = Reduce(task.flow, task.round)
+        names = [
+            self.keys.flow(task.flow),
+            self.keys.partials(task.flow),
+            self.keys.tasks(task.flow),
+            self.keys.live_stem,
+            *self.keys.lanes,
+            job_key(reduce.job_id),
+        ]
+        arguments: list[Value] = [task.flow, task.round, index, partial, trace, reduce.job_id, encode_job(reduce)]
+        arguments += [self.first_look_ms, UNFINISHED_LIFE_MS]
+        answer: bytes = await call(self._redis, "partial", names, arguments, lease)
+        return answer.decode()
+
+    async def rework(
+        self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int], *, lease: Fence | None
+    ) -> str:
+        """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
+
+        Returns:
+            `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
+        """
+        names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live_stem, *self.keys.lanes]
+        arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_LIFE_MS]
+        arguments += [len(unusable), *unusable]
+        for index in missing:
+            task = Chunk(flow.id, index, flow.round + 1)
+            names.append(job_key(task.job_id))
+            arguments += [index, task.job_id, encode_job(task)]
+        answer: bytes = await call(self._redis, "rework", names, arguments, lease, ends_job=False)
+        return answer.decode()
+
+    async def finish(
+        self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, *, lease: Fence | None
+    ) -> bool:
+        """End a flow as done, from the state and round in which it was read. False when it had moved on."""
+        return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
+
+    async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
+        """End a flow as cancelled, whatever state it is in; its jobs are gone, also those that run. False when it had
+        ended.
+        """
+        if isinstance(flow, DamagedFlowError):
+            flow = await self._set_aside(flow)
+        return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
+
+    async def fail(self, flow: Flow, reason: str, index: int | None = None, *, lease: Fence | None) -> bool:
+        """End a flow as failed, with a dead letter, from the state and round in which it was read.
+
+        Returns:
+            Whether it did: False when the flow had moved on, or has the partial of chunk task `index`.
+        """
+        return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index, lease=lease)
+
+    def _join(self, flow: Flow) -> str:
+        """The key of the flow's join. Where it has none its own key, which holds no string, stands in that place: an
+        empty name is one that a Redis user with patterns of keys may not touch.
+        """
+        return flow.join or self.keys.flow(flow.id)
+
+    async def _end(
+        self,
+        flow: Flow,
+        state: State,
+        expected: tuple[str, str],
+        reason: str,
+        answer: bytes = b"",
+        outcome: Outcome | None = None,
+        index: int | None = None,
+        *,
+        lease: Fence | None,
+    ) -> bool:
+        keys = self.keys
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
+        names += [self._join(flow), keys.dead, *keys.lanes]
+        arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
+        arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
+        arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
+        arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
+        if flow.run:
+            # The run cannot get into another round while this block is one of those in flight.
+            split, finish = Split(fresh_id()), Finish(flow.run, await self.run_round(flow.run))
+            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run)]
+            names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
+            arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
+            arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
+        return bool(await call(self._redis, "end", names, arguments, lease))
+
+    async def run_round(self, run_id: str) -> int:
+        """The round that a run is in, as far as it can be read; a finish of another round changes nothing."""
+        try:
+            return whole_number(await ask(self._redis, "HGET", self.keys.run(run_id), "round") or b"")
+        except (WireError, ResponseError) as error:
+            if isinstance(error, ResponseError) and not is_wrong_type(error):
+                raise
+            return 0
+
+    async def fail_damaged(self, damage: DamagedFlowError, *, lease: Fence | None) -> None:
+        """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
+        flow = await self._set_aside(damage)
+        await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
+
+    async def _set_aside(self, damage: DamagedFlowError) -> Flow:
+        """Set the bytes aside that cannot be read, before an end overwrites some of them; returns what is to end."""
+        flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
+        await self.refusals.field("flow", flow.id, self.keys.flow(flow.id), damage.field, damage.data)
+        return flow
+
+    async def mend(self, flow: Flow) -> int:
+        """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.
+
+        Returns:
+            How many jobs were lost; -1 when there was nothing to mend, since the flow has moved on or moves on now.
+        """
+        keys = self.keys
+        names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem, *keys.lanes]
+        names.append(self._join(flow))
+        delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
+        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]
+        for task, index in self._wanted(flow):
+            names.append(job_key(task.job_id))
+            arguments += [task.job_id, encode_job(task), index]
+        made = int(await call(self._redis, "mend", names, arguments))
+        if made == ALL_THERE:
+            # Something else than a chunk task completed the partials: nobody else would close the round.
+            await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"", None)
+        return max(made, MOVED_ON)
+
+    def _wanted(self, flow: Flow) -> Iterator[tuple[FlowTask, str]]:
+        if flow.state == "split":
+            yield Split(flow.id), ""
+        elif flow.state == "reduce":
+            yield Reduce(flow.id, flow.round), ""
+        else:
+            for index in range(flow.tasks):
+                yield Chunk(flow.id, index, flow.round), str(index)

@@ -1,0 +1,81 @@
+"""The state of a run as it is read from Redis."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from reckoner.shared.errors import WireError
+from reckoner.shared.flows.flow_state import whole_number
+from reckoner.shared.wire.shapes import SPEC
+
+RunState = Literal["run", "finish", "ended"]
+RunOutcome = Literal["passed", "refused", "superseded", "failed"]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a run did: counts of users, seconds, and how much of the lists is new."""
+
+    users: int
+    done: int
+    failed: int
+    empty: int
+    duration_s: float
+    users_per_second: float
+    churn: float | None
+    """The share of the places in the new lists that the lists before did not have; None when there were none before."""
+    reasons: list[str]
+    tasks: dict[str, int] = {}
+    """How many chunk tasks each worker did."""
+
+
+class DamagedRunError(WireError):
+    """A run's state in Redis cannot be read; `generation` is what it says of it, as far as that can be read."""
+
+    def __init__(self, run_id: str, generation: str) -> None:
+        super().__init__(f"The state of run {run_id} cannot be read.")
+        self.run_id, self.generation = run_id, generation
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was read."""
+
+    id: str
+    state: RunState
+    generation: str
+    since: str
+    """The generation that was current when the run began, empty when there was none."""
+    round: int
+    blocks: int
+    block_size: int
+    users: int
+    next_block: int
+    started_ms: int
+    ended_ms: int | None
+    outcome: str
+    manifest: Manifest | None
+
+
+def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
+    """The run that a hash in Redis holds; it raises one of many errors where that is not what it should be."""
+    state = msgspec.convert(fields["state"].decode(), RunState)
+    if state != "ended":
+        SPEC.decode(fields["spec"])
+    manifest = fields.get("manifest")
+    return Run(
+        id=run_id,
+        state=state,
+        generation=fields["generation"].decode(),
+        since=fields["since"].decode(),
+        round=whole_number(fields["round"]),
+        blocks=whole_number(fields["blocks"]),
+        block_size=whole_number(fields["block_size"]),
+        users=whole_number(fields["users"]),
+        next_block=whole_number(fields["next"]),
+        started_ms=whole_number(fields["started"]),
+        ended_ms=whole_number(fields["ended"]) if "ended" in fields else None,
+        outcome=fields.get("outcome", b"").decode(),
+        manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
+    )

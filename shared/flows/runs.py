@@ -1,0 +1,224 @@
+"""One pass over all users: its state in Redis and each change of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from reckoner.shared.errors import WireError
+from reckoner.shared.flows.flow_state import UNFINISHED
+from reckoner.shared.flows.flows import (
+    CANCELLED,
+    ENDED_LIFE_MS,
+    FLOWS_AT_ONCE,
+    LONGEST_LOOK_MS,
+    UNFINISHED_LIFE_MS,
+    fresh_id,
+)
+from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome, decode_run
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.redis.refusals import is_wrong_type
+from reckoner.shared.redis.scripts import SLICE, Fence, Value, ask, call
+from reckoner.shared.serving.generations import UNNAMED_LIFE_MS, Generations
+from reckoner.shared.wire.jobs import Finish, Split, encode_job
+from reckoner.shared.wire.shapes import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from reckoner.shared.redis.keys import Keys
+
+NIGHT_LIFE_DAYS = 8
+# How a run that was asked for is under way; a night's is known once the night has it.
+Beginning = Literal["started", "joined", "known"]
+
+
+class Runs:
+    """The runs under one prefix."""
+
+    def __init__(self, redis: "Redis", keys: "Keys", first_look_s: float) -> None:
+        self._redis = redis
+        self._generations = Generations(redis, keys)
+        self.keys = keys
+        self.first_look_ms = int(first_look_s * 1000)
+
+    async def start(self, record: Record, block_size: int, window: int) -> tuple[str, bool]:
+        """Start a run over all users with at most `window` blocks in flight, or join the one under way.
+
+        Returns:
+            The run's id, and whether it is a new one.
+        """
+        run_id, beginning = await self._start(record, block_size, window, self.keys.run_of(record.generation))
+        return run_id, beginning == "started"
+
+    async def start_night(self, date: str, record: Record, block_size: int, window: int) -> tuple[str, Beginning]:
+        """Start the run of a date's night, or join the one under way, unless that night has a run."""
+        return await self._start(record, block_size, window, self.keys.night(date))
+
+    async def _start(self, record: Record, block_size: int, window: int, night: str) -> tuple[str, Beginning]:
+        keys, run_id = self.keys, fresh_id()
+        blocks = -(-record.users // block_size)
+        while True:
+            current = await self._generations.follow(keys.current)
+            since = current.named or ""
+            spec = BlockSpec(run_id, record.generation, block_size, since)
+            names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live_stem]
+            names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
+            arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), UNNAMED_LIFE_MS, current.value]
+            arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_LIFE_MS, self.first_look_ms]
+            arguments += [keys.run(""), NIGHT_LIFE_DAYS * 86_400_000, since]
+            arguments.append(record.snapshot)
+            for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
+                split = Split(fresh_id())
+                names += [keys.flow(split.flow), job_key(split.job_id)]
+                arguments += [split.flow, split.job_id, encode_job(split)]
+            answer = await call(self._redis, "start", names, arguments)
+            if answer is not None:
+                started, beginning = (part.decode(errors="replace") for part in answer)
+                return started, beginning
+
+    async def night(self, date: str) -> str | None:
+        """The id of the run that the night of a date has, None when it has none yet or that is long ago."""
+        return (await self._nights([date]))[0]
+
+    async def last_night(self) -> tuple[str, str] | None:
+        """The last date whose night has a run, and the id of that; None when there is none that is remembered."""
+        seconds, _ = await ask(self._redis, "TIME")
+        # In some zone it is tomorrow already.
+        tomorrow = datetime.fromtimestamp(int(seconds), UTC).date() + timedelta(1)
+        dates = [(tomorrow - timedelta(days)).isoformat() for days in range(NIGHT_LIFE_DAYS + 2)]
+        nights = zip(dates, await self._nights(dates), strict=True)
+        return next(((date, run_id) for date, run_id in nights if run_id is not None), None)
+
+    async def _nights(self, dates: Sequence[str]) -> list[str | None]:
+        values = await ask(self._redis, "MGET", *map(self.keys.night, dates))
+        return [None if value is None else value.decode(errors="replace") for value in values]
+
+    async def under_way(self) -> list[str]:
+        """The ids of the runs that are, or were lately, under way for the generations that hold lists."""
+        generations = [name.decode(errors="replace") for name in await ask(self._redis, "HKEYS", self.keys.generations)]
+        named = await ask(self._redis, "MGET", *map(self.keys.run_of, generations)) if generations else []
+        return sorted(each.decode(errors="replace") for each in named if each)
+
+    async def load(self, run_id: str) -> Run | None:
+        """The run as it is now, None when there is none.
+
+        Raises:
+            DamagedRunError: its state is not what it should be.
+        """
+        try:
+            raw = await ask(self._redis, "HGETALL", self.keys.run(run_id))
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            raise DamagedRunError(run_id, "") from error
+        if not raw:
+            return None
+        try:
+            return decode_run(run_id, {name.decode(): value for name, value in raw.items()})
+        except (KeyError, ValueError, msgspec.MsgspecError, WireError) as error:
+            raise DamagedRunError(run_id, raw.get(b"generation", b"").decode(errors="replace")) from error
+
+    async def progress(self, run_id: str) -> int:
+        """How many blocks of a run have ended."""
+        return int(await ask(self._redis, "HLEN", self.keys.blocks(run_id)))
+
+    async def outcome_pages(self, run_id: str) -> AsyncIterator[dict[bytes, bytes]]:
+        """How the blocks of a run ended, encoded, a page at a time: one of a million would hold up the server."""
+        cursor = -1
+        while cursor:
+            cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
+            yield page
+
+    async def flip(self, run: Run, *, lease: Fence | None) -> Literal["flipped", "superseded", "late", "lost"]:
+        """Make the run's generation the current one, unless the pointer has moved since the run began.
+
+        Returns:
+            `"late"` when the run has gone on from the state or round in which it was read, `"lost"` when the record of
+            its generation is gone or cannot be read.
+        """
+        await self._generations.record(run.generation)
+        await self._generations.current()
+        names = [self.keys.run(run.id), *self.keys.pointers]
+        arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
+        arguments.append(run.round)
+        answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
+        return answer.decode()  # type: ignore[return-value]
+
+    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, *, lease: Fence | None) -> bool:
+        """End a run, from the state and round in which it was read. False when it had gone on."""
+        return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest, lease)
+
+    async def _close(
+        self,
+        run_id: str,
+        generation: str,
+        expected: tuple[str, str],
+        outcome: RunOutcome,
+        manifest: Manifest,
+        lease: Fence | None,
+    ) -> bool:
+        keys = self.keys
+        names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live_stem]
+        arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
+        arguments += [ENDED_LIFE_MS, keys.events(run_id), generation]
+        return bool(await call(self._redis, "close", names, arguments, lease))
+
+    async def curtail(self, run: Run) -> tuple[bool, list[str]]:
+        """Let a run begin no more blocks, so that it is judged when those under way have ended, and does not pass.
+
+        Returns:
+            Whether there were more blocks, and the flows of those under way.
+        """
+        outcome = OUTCOME.encode(Outcome(reason=CANCELLED))
+        names = [self.keys.run(run.id), self.keys.blocks(run.id)]
+        more = await call(self._redis, "curtail", names, [outcome, UNFINISHED_LIFE_MS])
+        flight = await ask(self._redis, "HVALS", self.keys.flight(run.id))
+        return bool(more), [flow_id.decode(errors="replace") for flow_id in flight]
+
+    async def has_flipped(self, run_id: str) -> bool:
+        """Whether the run has made its generation the current one."""
+        return bool(await ask(self._redis, "HEXISTS", self.keys.run(run_id), "flipped"))
+
+    async def fail_damaged(self, damage: DamagedRunError, *, lease: Fence | None) -> None:
+        """End a run whose state cannot be read, or the next run of its generation would join it."""
+        manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
+        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, lease)
+
+    async def tend(self, run: Run) -> int:
+        """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.
+
+        Returns:
+            How many jobs were lost; -1 when the run has ended, which is no longer a member of the live ones then.
+        """
+        keys, finish = self.keys, Finish(run.id, run.round)
+        names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live_stem]
+        names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id), *keys.lanes]
+        delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
+        arguments: list[Value] = [run.id, delay, UNFINISHED_LIFE_MS, self.first_look_ms, finish.job_id]
+        arguments += [encode_job(finish), keys.flow(""), run.round]
+        for block, flow_id in (await self._lost(run))[:FLOWS_AT_ONCE]:
+            split = Split(fresh_id())
+            names += [keys.flow(split.flow), job_key(split.job_id)]
+            arguments += [block, flow_id, split.flow, split.job_id, encode_job(split)]
+        return int(await call(self._redis, "tend", names, arguments))
+
+    async def _lost(self, run: Run) -> Sequence[tuple[bytes, bytes]]:
+        """The blocks nobody works at: their flow is gone, or it ended and the run was not told, or none is known."""
+        flight = dict(await ask(self._redis, "HGETALL", self.keys.flight(run.id)))
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for flow_id in flight.values():
+                pipe.hget(self.keys.flow(flow_id.decode(errors="replace")), "state")
+            states = await pipe.execute()
+        unfinished = [state.encode() for state in UNFINISHED]
+        lost = [pair for pair, state in zip(flight.items(), states, strict=True) if state not in unfinished]
+        if len(flight) + await self.progress(run.id) < run.next_block:
+            ended = set(await ask(self._redis, "HKEYS", self.keys.blocks(run.id)))
+            lost += [
+                (block, b"")
+                for block in (b"%d" % i for i in range(run.next_block))
+                if block not in ended | flight.keys()
+            ]
+        return lost

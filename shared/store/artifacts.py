@@ -1,0 +1,136 @@
+"""Artifacts: immutable directories of `.npy` arrays and one manifest, opened through a memory map."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reckoner.shared.errors import ArtifactDamagedError, StoreError
+from reckoner.shared.store.manifests import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    ArrayFile,
+    Manifest,
+    file_sha256,
+    open_error,
+    read_manifest,
+    reason,
+    short_hash,
+)
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An opened artifact: its id, its facts, and its arrays, read-only and shared with every process on this host."""
+
+    id: str
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    def array(self, name: str, dtype: type[np.generic], size: int | None = None) -> NDArray[Any]:
+        """The array of that name, which has one dimension, this type and, where it is given, this size.
+
+        Raises:
+            ArtifactDamagedError: there is none.
+        """
+        found = self.arrays.get(name)
+        if found is None:
+            raise self.damage(name, "is not among the files that the manifest names")
+        if found.dtype != dtype or found.ndim != 1:
+            raise self.damage(name, f"is not a row of {np.dtype(dtype).name}")
+        if size is not None and found.size != size:
+            raise self.damage(name, f"has {found.size} elements, and has to have {size}")
+        return found
+
+    def damage(self, name: str, what: str) -> ArtifactDamagedError:
+        """The error that says what is wrong with the file of an array."""
+        return ArtifactDamagedError(f"{name}.npy of artifact {self.id} {what}.")
+
+    def fact_damage(self, what: str) -> ArtifactDamagedError:
+        """The error that says what is wrong with the manifest."""
+        return ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {self.id} {what}.")
+
+
+def write_artifact(
+    directory: Path,
+    kind: str,
+    arrays: Mapping[str, NDArray[Any]],
+    facts: Mapping[str, JSON],
+    *,
+    artifact_id: str | None = None,
+) -> str:
+    """Write `arrays` and their manifest into the existing `directory`, and return the artifact's id.
+
+    Without `artifact_id` the id is the hash of the manifest, and so of all contents.
+
+    Raises:
+        StoreError: the directory cannot be written, or the disk is full.
+    """
+    try:
+        files = {name: _write_array(directory / f"{name}.npy", array) for name, array in arrays.items()}
+        encoded = Manifest(FORMAT_VERSION, kind, dict(facts), files, artifact_id).encode()
+        (directory / MANIFEST_NAME).write_bytes(encoded)
+    except OSError as error:
+        raise StoreError(f"The files of {kind} cannot be written: {reason(error)}.", directory=directory) from error
+    return artifact_id or short_hash(encoded)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
+    np.save(path, array, allow_pickle=False)
+    return ArrayFile(array.dtype.str, array.shape, path.stat().st_size, file_sha256(path))
+
+
+def open_artifact(directory: Path, kind: str, *, verify: bool = False) -> Artifact:
+    """Open the artifact in `directory` through memory maps; sizes are always checked, and hashes with `verify`.
+
+    Raises:
+        ArtifactMissingError: there is no manifest, so nothing was published here.
+        ArtifactDamagedError: a file is gone, or is not what the manifest says, which is of another kind or of a format
+            that this release does not read; the message names it.
+        StoreError: a file cannot be read for now.
+    """
+    artifact_id, manifest = read_manifest(directory)
+    if manifest.kind != kind:
+        raise ArtifactDamagedError(
+            f"{MANIFEST_NAME} of artifact {directory.name} is of kind {manifest.kind}, not {kind}."
+        )
+    arrays = {name: _open_array(directory, name, file, verify) for name, file in manifest.arrays.items()}
+    return Artifact(artifact_id, manifest.facts, arrays)
+
+
+def _open_array(directory: Path, name: str, expected: ArrayFile, verify: bool) -> NDArray[Any]:
+    path = directory / f"{name}.npy"
+    try:
+        if path.stat().st_size != expected.size:
+            raise _damaged(path, f"has {path.stat().st_size} bytes instead of {expected.size}")
+        if verify and file_sha256(path) != expected.sha256:
+            raise _damaged(path, "does not match its hash")
+        loaded = _read_empty(path) if 0 in expected.shape else np.lib.format.open_memmap(path, mode="r")
+    except ArtifactDamagedError:
+        raise
+    except OSError as error:
+        raise open_error(path, error) from error
+    except Exception as error:
+        # numpy has Python parse the header, which a hostile one lets fail in many ways.
+        raise _damaged(path, "cannot be read") from error
+    if (loaded.dtype.str, loaded.shape) != (expected.dtype, expected.shape):
+        raise _damaged(path, "does not hold the array that the manifest names")
+    # A plain view of the map: numpy's memmap class makes every slice dearer and numba does not know it.
+    array = np.asarray(loaded)
+    array.flags.writeable = False
+    return array
+
+
+def _read_empty(path: Path) -> NDArray[Any]:
+    """An empty array, which has no bytes that could be mapped."""
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _damaged(path: Path, what: str) -> ArtifactDamagedError:
+    return ArtifactDamagedError(f"{path.name} of artifact {path.parent.name} {what}.", path=path)

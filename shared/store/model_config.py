@@ -1,0 +1,111 @@
+"""How a model is built, and the id that it will have: known before it is there, and without numpy."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from reckoner.shared.defaults import MOST_NEIGHBOURS
+from reckoner.shared.errors import WireError
+from reckoner.shared.store.manifests import short_hash
+from reckoner.shared.wire.shapes import FitSpec
+
+# Raised whenever the kernels would build another model from the same snapshot and configuration.
+KERNEL_VERSION = 1
+
+Similarity: TypeAlias = Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"]
+
+# What each similarity takes besides `neighbours` and `power`, with its default.
+PARAMETERS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
+    {
+        "cosine": {"shrink": 0.0, "user_norm": 0.0},
+        "jaccard": {"shrink": 0.0, "user_norm": 0.0},
+        "dice": {"shrink": 0.0, "user_norm": 0.0},
+        "asymmetric": {"shrink": 0.0, "user_norm": 0.0, "alpha": 0.5},
+        "bm25": {"k1": 1.2, "b": 0.75},
+        "tfidf": {"shrink": 0.0},
+        "llr": {},
+        "rp3beta": {"alpha": 1.0, "beta": 0.6},
+    }
+)
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How similar items are found; a parameter of None has the default of its similarity, in `PARAMETERS`.
+
+    Raises:
+        ValueError: a parameter is not one of the similarity's.
+    """
+
+    similarity: Annotated[Similarity, Meta(description="The formula.")] = "cosine"
+    neighbours: Annotated[
+        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=MOST_NEIGHBOURS)
+    ] = 100
+    shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
+        0.0
+    )
+    power: Annotated[float, Meta(description="What similarities are raised to.", gt=0, le=100)] = 1.0
+    user_norm: Annotated[
+        float, Meta(description="A user of n items counts n to the power of minus this.", ge=0, le=10)
+    ] = 0.0
+    alpha: (
+        Annotated[float, Meta(description="The row's share in an asymmetric cosine; RP3beta's exponent.", ge=0, le=10)]
+        | None
+    ) = None
+    beta: Annotated[float, Meta(description="How much RP3beta takes from popular items.", ge=0, le=10)] | None = None
+    k1: Annotated[float, Meta(description="BM25's K1.", ge=0, le=1e6)] | None = None
+    b: Annotated[float, Meta(description="BM25's B.", ge=0, le=1)] | None = None
+
+    def __post_init__(self) -> None:
+        takes = {"similarity", "neighbours", "power", *PARAMETERS[self.similarity]}
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if name not in takes and getattr(self, name) != default:
+                taken = ", ".join(PARAMETERS[self.similarity]) or "none"
+                raise ValueError(f"{self.similarity} takes no {name}; its parameters: {taken}")
+
+    def parameter(self, name: str) -> float:
+        """A parameter of the similarity: what was given, or its default."""
+        given = getattr(self, name)
+        return float(PARAMETERS[self.similarity][name] if given is None else given)
+
+    def facts(self) -> dict[str, Any]:
+        """The configuration as it is written down: what the first release did not know of only where it matters."""
+        facts: dict[str, Any] = {
+            "similarity": self.similarity,
+            "neighbours": self.neighbours,
+            "shrink": float(self.shrink),
+        }
+        if self.power != 1.0:
+            facts["power"] = float(self.power)
+        if self.user_norm:
+            facts["user_norm"] = float(self.user_norm)
+        for name in ("alpha", "beta", "k1", "b"):
+            if name in PARAMETERS[self.similarity]:
+                facts[name] = self.parameter(name)
+        return facts
+
+
+def config_of(spec: FitSpec) -> ModelConfig:
+    """The configuration that a fit asks for.
+
+    Raises:
+        WireError: there is no such configuration.
+    """
+    wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
+    try:
+        return msgspec.convert(spec.parameters | wanted, ModelConfig)
+    except msgspec.ValidationError as error:
+        raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
+
+
+def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, heals: bool = False) -> FitSpec:
+    """What a fit of this configuration asks for, or one that `heals`."""
+    beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
+    return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, heals)
+
+
+def model_id(snapshot_id: str, config: ModelConfig, kernel_version: int = KERNEL_VERSION) -> str:
+    """The id of the model that these kernels, or others, build from that snapshot with this configuration."""
+    return short_hash(msgspec.json.encode([snapshot_id, config.facts(), kernel_version], order="sorted"))

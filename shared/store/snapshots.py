@@ -1,0 +1,161 @@
+"""Snapshots: all interactions at one moment, by user and by item, with the tables of ids and titles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reckoner.shared.store.artifacts import Artifact, open_artifact, write_artifact
+from reckoner.shared.store.identifiers import TextTable, build
+from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_texts, check_values
+
+KIND: Final = "snapshots"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The U by I matrix of interactions in CSR and CSC; index order is the byte order of the ids.
+
+    `user_ptr` int64[U + 1], `user_items` uint32[nnz] (ascending within each user), `user_weights` float32[nnz] (None
+    when each is 1) and `user_times` int64[nnz] (milliseconds since 1970, None when the source had none) are the rows;
+    `item_ptr` int64[I + 1], `item_users` uint32[nnz] (ascending within each item) and `item_weights` float32[nnz] are
+    the columns. All are memory maps and cannot be written.
+    """
+
+    id: str
+    users: TextTable
+    items: TextTable
+    titles: TextTable | None
+    user_ptr: NDArray[np.int64]
+    user_items: NDArray[np.uint32]
+    user_weights: NDArray[np.float32] | None
+    user_times: NDArray[np.int64] | None
+    item_ptr: NDArray[np.int64]
+    item_users: NDArray[np.uint32]
+    item_weights: NDArray[np.float32] | None
+
+    @property
+    def n_users(self) -> int:
+        """U, the number of users."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """I, the number of items."""
+        return len(self.items)
+
+    def title(self, item: int) -> str | None:
+        """The title of the item with this index; None when it has none."""
+        return (self.titles[item] or None) if self.titles is not None else None
+
+    def popular(self, n: int) -> NDArray[np.uint32]:
+        """The n items with the most users, uint32[min(n, I)]; of two with as many, the smaller index first."""
+        return np.argsort(-np.diff(self.item_ptr), kind="stable")[:n].astype(np.uint32)
+
+
+def write_snapshot(
+    directory: Path,
+    *,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    users: NDArray[np.integer[Any]],
+    items: NDArray[np.integer[Any]],
+    weights: NDArray[np.floating[Any]] | None = None,
+    times: NDArray[np.int64] | None = None,
+    titles: Sequence[str] | None = None,
+) -> str:
+    """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
+
+    `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8); `users`[n] and
+    `items`[n] are indices into them, each pair at most once, in any order; `weights`[n]; `times`[n] in milliseconds
+    since 1970; `titles` one an item, empty for an item without one.
+
+    Raises:
+        ValueError: ids are not distinct and sorted, or a pair is repeated.
+        StoreError: the directory cannot be written, or the disk is full.
+    """
+    for ids in (user_ids, item_ids):
+        if any(first >= second for first, second in pairwise(ids)):
+            raise ValueError("ids must be distinct and sorted")
+    by_user = np.lexsort((items, users))
+    sorted_users, sorted_items = users[by_user].astype(np.uint32), items[by_user].astype(np.uint32)
+    if np.any((np.diff(sorted_users) == 0) & (np.diff(sorted_items) == 0)):
+        raise ValueError("each pair of user and item must stand once")
+    # Stable, so that the users of each item stay in their order.
+    by_item = np.argsort(sorted_items, kind="stable")
+    arrays: dict[str, NDArray[Any]] = {
+        "user_ptr": _pointers(sorted_users, len(user_ids)),
+        "user_items": sorted_items,
+        "item_ptr": _pointers(sorted_items, len(item_ids)),
+        "item_users": sorted_users[by_item],
+    }
+    rounded = None if weights is None else weights[by_user].astype(np.float32)
+    if rounded is not None and np.any(rounded != 1):
+        arrays |= {"user_weights": rounded, "item_weights": rounded[by_item]}
+    if times is not None:
+        arrays["user_times"] = times[by_user].astype(np.int64)
+    tables = {"user_ids": user_ids, "item_ids": item_ids} | ({"titles": titles} if titles is not None else {})
+    for name, texts in tables.items():
+        table = build(texts)
+        arrays |= {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
+    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(sorted_users)}
+    return write_artifact(directory, KIND, arrays, facts)
+
+
+def _pointers(codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
+    """Where each of the n codes starts once they are sorted, int64[n + 1]."""
+    pointers = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(codes, minlength=n), out=pointers[1:])
+    return pointers
+
+
+def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
+    """Open the snapshot in `directory`; with `verify` the hashes of all files are checked too, and what they mean.
+
+    Raises:
+        ArtifactMissingError: there is none.
+        ArtifactDamagedError: a file is not what the manifest says, or what a snapshot has.
+        StoreError: a file cannot be read for now.
+    """
+    artifact = open_artifact(directory, KIND, verify=verify)
+    if artifact.facts.keys() != {"users", "items", "interactions"}:
+        raise artifact.fact_damage("does not describe a snapshot")
+    users, items, interactions = (artifact.facts[name] for name in ("users", "items", "interactions"))
+    if not all(isinstance(count, int) and count >= 0 for count in (users, items, interactions)):
+        raise artifact.fact_damage("does not describe a snapshot")
+    weights = ("user_weights", "item_weights")
+    has_weights = any(name in artifact.arrays for name in weights)
+    snapshot = Snapshot(
+        id=artifact.id,
+        users=_table(artifact, "user_ids", users),
+        items=_table(artifact, "item_ids", items),
+        titles=_table(artifact, "titles", items) if "titles_blob" in artifact.arrays else None,
+        user_ptr=artifact.array("user_ptr", np.int64, users + 1),
+        user_items=artifact.array("user_items", np.uint32, interactions),
+        user_weights=artifact.array("user_weights", np.float32, interactions) if has_weights else None,
+        user_times=artifact.array("user_times", np.int64, interactions) if "user_times" in artifact.arrays else None,
+        item_ptr=artifact.array("item_ptr", np.int64, items + 1),
+        item_users=artifact.array("item_users", np.uint32, interactions),
+        item_weights=artifact.array("item_weights", np.float32, interactions) if has_weights else None,
+    )
+    if verify:
+        for side, other in (("user", "item"), ("item", "user")):
+            check_texts(artifact, f"{side}_ids", are_ids=True)
+            check_pointers(artifact, f"{side}_ptr", interactions)
+            check_rows(artifact, f"{side}_{other}s", f"{side}_ptr", items if other == "item" else users)
+        check_counts(artifact, "user_ptr", "item_users")
+        check_counts(artifact, "item_ptr", "user_items")
+        for name in weights if has_weights else ():
+            check_values(artifact, name)
+        if snapshot.titles is not None:
+            check_texts(artifact, "titles", are_ids=False)
+    return snapshot
+
+
+def _table(artifact: Artifact, name: str, count: int) -> TextTable:
+    offsets = artifact.array(f"{name}_offsets", np.int64, count + 1)
+    return TextTable(offsets, artifact.array(f"{name}_blob", np.uint8))

@@ -1,0 +1,1 @@
+"""What crosses Redis, as values?"""

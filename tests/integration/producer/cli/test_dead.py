@@ -1,0 +1,224 @@
+"""The commands for dead letters, on a system whose workers are away, so that everything stays as it is put."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import FitSpec, Options, Record, UserSpec
+from tests.commands import CommandLine, Ended
+from tests.patience import PATIENCE_S
+from tests.root import ROOT
+from tests.world import make_known
+
+EVIL = "a\nb\x1b[2J"
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
+    async with Reckoner(redis_url, prefix=prefix) as client:
+        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["i"])
+        await make_known(client.redis, client.keys, record, {})
+        yield client
+
+
+async def fail(reckoner: Reckoner, user: str) -> str:
+    """Ask for a user's list and have the job fail; returns the dead letter."""
+    [flow_id] = await reckoner.flows.create([UserSpec(user, "gen")], [reckoner.keys.join_user("gen", user)])
+    return await _failed(reckoner, flow_id)
+
+
+async def _failed(reckoner: Reckoner, flow_id: str) -> str:
+    flow = await reckoner.flows.load(flow_id)
+    assert flow is not None
+    await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
+    return await newest(reckoner)
+
+
+async def refuse(reckoner: Reckoner, data: bytes) -> str:
+    """Have bytes refused in the place of a job; returns the dead letter."""
+    name = f"{reckoner.keys.prefix}:planted"
+    await ask(reckoner.redis, "SET", name, data)
+    assert await reckoner.flows.refusals.string("job", "planted", name, data, "no job")
+    return await newest(reckoner)
+
+
+async def newest(reckoner: Reckoner) -> str:
+    entries = await ask(reckoner.redis, "XREVRANGE", reckoner.keys.dead, "+", "-", "COUNT", 1)
+    letter: bytes = entries[0][0]
+    return letter.decode()
+
+
+def facts(ended: Ended) -> dict[str, str]:
+    """What a command printed as names with their values."""
+    return {name: value.strip() for name, _, value in (line.partition("  ") for line in ended.out.splitlines())}
+
+
+def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command whose standard input is a terminal at which somebody has typed ahead."""
+    ours, theirs = pty.openpty()
+    os.write(ours, typed)
+    command = [sys.executable, "-m", "reckoner.producer", *arguments]
+    try:
+        return subprocess.run(
+            command, cwd=ROOT, env=commands.environ, stdin=theirs, capture_output=True, timeout=PATIENCE_S, check=False
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Reckoner) -> None:
+    """What each is about, why and when, with no id that could move the cursor; an empty one says so."""
+    nothing = commands.run("dead", "list")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "There are no dead letters.\n")
+    user, bytes_, planted = [
+        await fail(reckoner, EVIL),
+        await refuse(reckoner, b"\x80bomb"),
+        (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "18446744073709551615-1", "x", b"\xff")).decode(),
+    ]
+    ended = commands.run("dead", "list")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == [planted, bytes_, user]
+    assert "the list of user a\\nb\\x1b[2J" in lines[2]
+    assert "its worker died 3 times" in lines[2]
+    assert "job planted" in lines[1]
+    assert "damaged" in lines[0]
+    objects = commands.run("dead", "list", "--json", "-n", "2").objects
+    assert [letter["letter"] for letter in objects] == [planted, bytes_]
+    assert objects[1] == {
+        "letter": bytes_,
+        "kind": "refused",
+        "of": "job",
+        "subject": "planted",
+        "reason": "no job",
+        "at_ms": int(bytes_.split("-")[0]),
+        "asked_for": None,
+    }
+
+
+async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: Reckoner) -> None:
+    """A job's question in words; refused bytes as text where they are text, and else in hexadecimal digits."""
+    letter = await fail(reckoner, "601")
+    shown = commands.run("dead", "show", letter)
+    assert shown.code == 0
+    assert facts(shown)["asked for"] == "the list of user 601"
+    assert commands.run("dead", "show", letter, "--json").objects[0]["asked_for"] == {
+        "user": "601",
+        "generation": "gen",
+    }
+    assert facts(commands.run("dead", "show", await refuse(reckoner, b"a b\n")))["text"] == "a b\\n"
+    letter = await refuse(reckoner, b"\x80\x05bomb.")
+    assert facts(commands.run("dead", "show", letter))["hex"] == "8005626f6d622e"
+    [told] = commands.run("dead", "show", letter, "--json").objects
+    assert (told["text"], told["hex"]) == (None, "8005626f6d622e")
+
+
+async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine, reckoner: Reckoner) -> None:
+    """What cannot be retried is a sentence each and exit code 1; all others have their new job."""
+    first, second, bytes_ = [await fail(reckoner, "1"), await fail(reckoner, "1"), await refuse(reckoner, b"x")]
+    ended = commands.run("dead", "retry", bytes_, "1-1", first, second)
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 2
+    assert f"Dead letter {bytes_} holds bytes that are no job" in ended.err
+    assert "There is no dead letter 1-1 (any more)" in ended.err
+    (new, job), (joined, *rest) = [line.split(maxsplit=1) for line in ended.out.splitlines()]
+    assert (new, joined, rest) == (first, second, [f"{job}  (it was under way already)"])
+    flow = await reckoner.flows.load(job)
+    assert flow is not None
+    assert flow.spec == UserSpec("1", "gen")
+
+
+async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Reckoner) -> None:
+    """The oldest first, and refused bytes stay where they are; when there is no job that is said, and no failure."""
+    letters = [await fail(reckoner, "1"), await fail(reckoner, "2")]
+    bytes_ = await refuse(reckoner, b"x")
+    ended = commands.run("dead", "retry", "--all", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert [(told["letter"], told["is_new"]) for told in ended.objects] == [(letter, True) for letter in letters]
+    again = commands.run("dead", "retry", "--all")
+    assert (again.code, again.out, again.err) == (0, "", "There is no job among the dead letters.\n")
+    assert await newest(reckoner) == bytes_
+
+
+async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
+    commands: CommandLine, reckoner: Reckoner
+) -> None:
+    """What was asked for cannot be read, or not be done any more: ask again."""
+    fields = ("kind", "flow", "id", "f", "of", "user", "reason", "r", "data", b"\x80\x05bomb.")
+    damaged = (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "*", *fields)).decode()
+    assert facts(commands.run("dead", "show", damaged))["asked for"] == "cannot be read any more"
+    forgotten = await fail(reckoner, "1")
+    await ask(reckoner.redis, "DEL", reckoner.keys.record("gen"))
+    ended = commands.run("dead", "retry", "--all")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines() == [
+        f"What the job of dead letter {damaged} asked for cannot be read: ask for it again.",
+        f"The generation of dead letter {forgotten} is forgotten: ask again with `reckoner enqueue`.",
+    ]
+
+
+async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) -> None:
+    """With the snapshot that it is bound to."""
+    [flow_id] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")])
+    shown = facts(commands.run("dead", "show", await _failed(reckoner, flow_id)))
+    assert shown["asked for"] == "a model: cosine, 5 neighbours, shrink 2.5"
+    assert shown["snapshot"] == "s"
+
+
+async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: CommandLine, reckoner: Reckoner) -> None:
+    """An id is confirmation enough; --all asks for --yes where nobody can be asked."""
+    letters = [await fail(reckoner, user) for user in "1234"]
+    ended = commands.run("dead", "drop", letters[0], "nothing", letters[1])
+    assert (ended.code, ended.out) == (1, "")
+    assert "There is no dead letter nothing (any more)" in ended.err
+    refused = commands.run("dead", "drop", "--all")
+    assert (refused.code, refused.err) == (2, "Dropping all dead letters has to be confirmed: give --yes too.\n")
+    assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 2
+    ended = commands.run("dead", "drop", "--all", "--yes")
+    assert (ended.code, ended.err) == (0, "Dropped 2 dead letters.\n")
+    assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 0
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 1), (b"y\n", 0, 0)])
+async def test_on_a_terminal_it_asks(
+    commands: CommandLine, reckoner: Reckoner, answer: bytes, code: int, left: int
+) -> None:
+    """And does nothing unless the answer is yes."""
+    await fail(reckoner, "1")
+    done = on_a_terminal(commands, answer, "dead", "drop", "--all")
+    assert done.returncode == code
+    assert b"Drop all dead letters?" in done.stderr
+    assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == left
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("retry",), ("drop",), ("retry", "1-1", "--all"), ("drop", "1-1", "--all"), ("show",), ("list", "-n", "0")],
+)
+def test_what_names_nothing_or_too_much_is_wrong(commands: CommandLine, arguments: tuple[str, ...]) -> None:
+    """One sentence, and exit code 2."""
+    ended = commands.run("dead", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("letter", ["nothing", "1", "-", "1-1", EVIL])
+def test_a_letter_that_is_not_there_is_a_sentence(commands: CommandLine, letter: str) -> None:
+    """Whatever was typed in the place of an id."""
+    ended = commands.run("dead", "show", "--", letter)
+    assert (ended.code, ended.out) == (1, "")
+    assert len(ended.err.splitlines()) == 1
+    assert "`reckoner dead list` shows those that there are." in ended.err

@@ -1,0 +1,135 @@
+"""The commands that ask about items, baskets and one user, beside a worker whose jobs are delivered."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from arq import ArqRedis
+
+from reckoner.shared.wire.shapes import RECORD, RESULT
+from tests.commands import CommandLine, Ended
+from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
+
+Run: TypeAlias = Callable[..., Awaitable[Ended]]
+
+
+@pytest.fixture
+def run(redis_url: str, prefix: str, tmp_path: Path) -> Run:
+    """Run a command while the worker works."""
+    commands = CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
+    return partial(asyncio.to_thread, commands.run)
+
+
+def places(data: bytes) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(data)["items"]
+    return found
+
+
+async def test_similar_prints_neighbours(run: Run, generation: Generation) -> None:
+    """A table for people, with titles where there are some, and one object with --json."""
+    ended = await run("similar", ITEMS[0], "-n", "3")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"Item {ITEMS[0]}, The {ITEMS[0]}: ")
+    [told] = (await run("similar", ITEMS[0], "-n", "3", "--json")).objects
+    assert [near["item"] in ended.out for near in told["items"]] == [True] * 3
+    assert (told["item"], told["title"], told["generation"]) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
+
+
+async def test_similar_compares_two(run: Run, generation: Generation) -> None:
+    """Their similarity and how many users they share."""
+    [told] = (await run("similar", ITEMS[0], ITEMS[1], "--json")).objects
+    assert {"similarity", "users", "other_users", "shared_users"} <= told.keys()
+    ended = await run("similar", ITEMS[0], ITEMS[1])
+    assert f"{told['shared_users']} user" in ended.out
+    assert f"{ITEMS[1]}, The {ITEMS[1]}: " in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("similar", "nowhere"), 1, "The data do not have the item nowhere."),
+        (("similar", ITEMS[0], "a\nb"), 1, "The data do not have the item a\\nb."),
+        (("show", "nobody"), 1, "The data do not have the user nobody."),
+        (("similar", ITEMS[0], "-n", "0"), 2, "-n"),
+        (("similar",), 2, "ITEM"),
+        (("similar", b"\xff"), 2, "not UTF-8"),
+        (("show", "Ada", "-n", "6"), 2, "RECKONER_LIST_LENGTH"),
+        (("enqueue", "Ada", "--history", "a"), 2, "not both"),
+        (("enqueue", "--fresh", "--history", "a"), 2, "--fresh"),
+        (("enqueue", "--history", ""), 2, "names no item"),
+        (("enqueue", "--history", '"a'), 2, "no line of CSV"),
+    ],
+)
+async def test_what_cannot_be_answered_is_one_sentence(
+    run: Run, generation: Generation, arguments: tuple[str | bytes, ...], code: int, said: str
+) -> None:
+    """An unknown item or user is a failure, and a wrong call is wrong usage."""
+    ended = await run(*arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+async def test_a_basket_is_enqueued_and_printed(run: Run, generation: Generation) -> None:
+    """Its job first, then its list; ids with commas stand in double quotes, and unknown ones are named."""
+    basket = ("--history", f'{ITEMS[3]},"a,""b"', "--history", ITEMS[1])
+    [asked] = (await run("enqueue", *basket, "--json")).objects
+    assert asked["basket"] == ['a,"b', ITEMS[1], ITEMS[3]]
+    assert asked["job"] is not None
+    [answer] = (await run("enqueue", *basket, "--wait", "-n", "2", "--json")).objects
+    assert (answer["unknown"], answer["source"], len(answer["items"])) == (['a,"b'], "cache", 2)
+    ended = await run("enqueue", *basket, "--wait")
+    assert ended.out.startswith('Basket of 3 items\nNot in the data: a,"b\n')
+    assert answer["items"][0]["item"] in ended.out
+    assert (await run("enqueue", *basket)).out == "basket  cached\n"
+    nothing = await run("enqueue", "--history", "nowhere", "--wait")
+    assert nothing.out.startswith("Basket of 1 item: nothing to go by, so this is the popular list\n")
+
+
+async def test_show_sets_lists_side_by_side(
+    run: Run, generation: Generation, hand: Hand, world: World, redis: ArqRedis
+) -> None:
+    """What was had, the list with reasons, where each place was before, and what has left the list."""
+    keys, results = hand.runtime.keys, hand.runtime.results
+    alone = await run("show", "Ada")
+    assert "No list of their own, so readers get the popular one" in alone.out
+    await results.write(generation.id, [("Ada", generation.lists["Ada"])], 60)
+    first = await run("show", "Ada")
+    assert f"Their list in generation {generation.id}, before which there was none\n" in first.out
+
+    before = world.generations[0]
+    await redis.set(keys.record(before.id), RECORD.encode(before.record))
+    await redis.set(keys.previous, before.id)
+    assert f"beside {before.id}, in which they had none\n" in (await run("show", "Ada")).out
+    await results.write(before.id, [("Ada", before.lists["Ada"])], 60)
+    [told] = (await run("show", "Ada", "--json")).objects
+    had = [place["item"] for place in places(before.lists["Ada"])]
+    has = [place["item"] for place in places(generation.lists["Ada"])]
+    assert [(place["item"], place["before"]) for place in told["items"]] == [
+        (item, had.index(item) + 1 if item in had else None) for item in has
+    ]
+    assert [(gone["item"], gone["before"]) for gone in told["left"]] == [
+        (item, rank) for rank, item in enumerate(had, 1) if item not in has
+    ]
+    assert (told["user"], told["generation"], told["previous"]) == ("Ada", generation.id, before.id)
+    assert (told["source"], told["had_list_before"]) == ("cache", True)
+    assert len(told["history"]) == min(told["had"], LIST_LENGTH)
+    shown = await run("show", "Ada")
+    assert (shown.code, shown.err) == (0, "")
+    assert f"User Ada had {told['had']} items" in shown.out
+    assert ("new" in shown.out) == any(place["before"] is None for place in told["items"])
+    assert ("No more in it" in shown.out) == bool(told["left"])
+
+
+async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation, hand: Hand) -> None:
+    """They had nothing, and get the popular list; a list that cannot be read counts as none."""
+    user = "with an empty history"
+    await hand.runtime.results.write(generation.id, [(user, RESULT.encode(RESULT.decode(generation.lists[user])))], 60)
+    shown = await run("show", user)
+    assert shown.code == 0
+    assert shown.out.startswith(f"User {user} had 0 items\n")
+    assert "the popular one" in shown.out

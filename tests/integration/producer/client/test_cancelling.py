@@ -1,0 +1,280 @@
+"""What is cancelled ends for all who wait for it, wherever it is on its way, and leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import FlowCancelledError, FlowUnknownError
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.redis.keys import job_key, leases_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.jobs import Chunk
+from reckoner.shared.wire.shapes import Best, Trace
+from reckoner.workers.engine.claims import Claims, Settled
+from reckoner.workers.engine.lease import Lease
+from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
+from tests.system import eventually
+from tests.world import ITEMS, USERS, Generation, Hand, World
+
+NO_ARRAYS = Best(b"", b"", b"", b"")
+
+
+@pytest.fixture
+async def made(hand: Hand, world: World) -> Generation:
+    """A generation for which nobody works."""
+    return await hand.adopt(world)
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
+    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
+        yield client
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path, made: Generation) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
+
+
+async def asked_for(reckoner: Reckoner, user: str = USERS[0]) -> str:
+    job = (await reckoner.enqueue(user, fresh=True)).job
+    assert job is not None
+    return job
+
+
+async def state_of(reckoner: Reckoner, job: str) -> str:
+    return (await reckoner.job(job)).flow.state
+
+
+async def left(reckoner: Reckoner) -> list[int]:
+    """How much there is in the lanes, under leases, and among what is live."""
+    keys = reckoner.keys
+    return [
+        int(await ask(reckoner.redis, "ZCARD", key))
+        for key in (*keys.lanes, *map(leases_key, keys.lanes), *keys.all_live)
+    ]
+
+
+async def under_way(reckoner: Reckoner, count: int) -> list[str]:
+    """The flows that are under way, once there are so many."""
+
+    async def look() -> list[bytes] | None:
+        found: list[bytes] = await ask(reckoner.redis, "ZUNION", 2, *reckoner.keys.all_live)
+        return found if len(found) == count else None
+
+    return [member.decode().removeprefix("flow:") for member in await eventually(look)]
+
+
+@pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
+async def test_it_ends_in_every_state(reckoner: Reckoner, hand: Hand, kept: str) -> None:
+    """Its jobs are gone, those that are delivered all the same change nothing, and who asks again gets a new job."""
+    job = await asked_for(reckoner)
+    await hand.deliver_all(but=lambda name: name.startswith(kept))
+    jobs = {name: (name.split(":")[0], name.split(":")[1:]) for name in await hand.queued()}
+    assert await reckoner.cancel(job)
+    assert await left(reckoner) == [0] * 6
+    assert not await ask(hand.redis, "EXISTS", reckoner.keys.partials(job), *map(job_key, jobs))
+    report = await reckoner.job(job)
+    assert (report.flow.state, report.flow.reason) == ("cancelled", "it was cancelled")
+    for name, (kind, arguments) in jobs.items():
+        await hand.run(kind, [job, *map(int, arguments[1:])], name)
+    assert await state_of(reckoner, job) == "cancelled"
+    assert await left(reckoner) == [0] * 6
+    assert await ask(hand.redis, "XLEN", reckoner.keys.dead) == 0
+    again = await asked_for(reckoner)
+    assert again != job
+    await hand.deliver_all()
+    assert await state_of(reckoner, again) == "done"
+
+
+async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner, hand: Hand) -> None:
+    """It learns so when it renews it; what it stores and settles comes too late."""
+    job = await asked_for(reckoner)
+    await hand.deliver_all(but=lambda name: name.startswith("chunk"))
+    claims = Claims(hand.redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claimed = [found.job_id.decode() for found in (await claims.claim("a token", 2, [2, 2], alone=True)).jobs]
+    assert len(claimed) == 2
+    assert await reckoner.cancel(job)
+    assert await left(reckoner) == [0] * 6
+    leases = [hand_lease(reckoner, name) for name in claimed]
+    assert await claims.renew(reckoner.keys.batch, leases) == [0, 1]
+    assert (
+        await hand.runtime.flows.store_partial(Chunk(job, 0, 0), NO_ARRAYS, Trace("w", 1.0, 2.0), "", lease=None)
+        == "late"
+    )
+    assert await claims.settle(reckoner.keys.batch, [Settled(name, "a token", "back") for name in claimed]) == 0
+    assert await left(reckoner) == [0] * 6
+
+
+def hand_lease(reckoner: Reckoner, job_id: str) -> Lease:
+    return Lease(job_id, reckoner.keys.batch, "a token", 0, lambda: False)
+
+
+async def test_all_who_wait_are_told(reckoner: Reckoner, redis_url: str) -> None:
+    """In one sentence, whichever call and whichever client it was."""
+    async with Reckoner(redis_url, prefix=reckoner.keys.prefix) as other:
+        user = f"The job for user {USERS[0]} was cancelled."
+        calls = {
+            reckoner.recommend(USERS[0]): user,
+            reckoner.recommend_many(USERS[:1]): user,
+            other.recommend(USERS[0]): user,
+            reckoner.recommend_for(ITEMS[:2]): "The job for the basket was cancelled.",
+            other.similar(ITEMS[0]): "The question was cancelled.",
+        }
+        waiting = [asyncio.create_task(call) for call in calls]
+        for job in await under_way(reckoner, 3):
+            assert await other.cancel(job)
+        for end, said in zip(await asyncio.gather(*waiting, return_exceptions=True), calls.values(), strict=True):
+            assert isinstance(end, FlowCancelledError)
+            assert str(end) == said
+
+
+async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: Reckoner, hand: Hand) -> None:
+    """Nothing changes when it has ended, also as cancelled."""
+    done, cancelled = await asked_for(reckoner), await asked_for(reckoner, USERS[1])
+    assert await reckoner.cancel(cancelled)
+    await hand.deliver_all()
+    before = await hand.dump()
+    assert [await reckoner.cancel(job) for job in (done, cancelled)] == [False, False]
+    assert await hand.dump() == before
+    for strange in ("nope", "*", "ünknown\n"):
+        with pytest.raises(FlowUnknownError):
+            await reckoner.cancel(strange)
+
+
+@pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
+async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept: str) -> None:
+    """Two who cancel and one who finishes at the same moment: it ends once."""
+    job = await asked_for(reckoner)
+    await hand.deliver_all(but=lambda name: name.startswith(kept))
+    flow = await reckoner.flows.load(job)
+    assert flow is not None
+    others = [Flows(hand.redis, reckoner.keys, 10.0) for _ in range(2)]
+    ends = await asyncio.gather(reckoner.cancel(job), others[0].cancel(flow), others[1].finish(flow, lease=None))
+    assert sorted(ends) == [False, False, True]
+    assert await state_of(reckoner, job) == ("done" if ends[2] else "cancelled")
+
+
+async def test_a_cancelled_block_counts_as_failed(reckoner: Reckoner, hand: Hand) -> None:
+    """The run goes on with its other blocks, and readers stay with what they had."""
+    run, _ = await reckoner.operator.start_run(1, 2)
+    block = next(name.split(":")[1] for name in await hand.queued())
+    assert await reckoner.cancel(block)
+    await hand.deliver_all()
+    ended = (await reckoner.operator.run(run)).run
+    assert (ended.outcome, ended.blocks) == ("refused", len(USERS))
+    assert ended.manifest is not None
+    assert (ended.manifest.failed, ended.manifest.reasons) == (1, ["it was cancelled"])
+
+
+async def test_a_cancelled_run_begins_no_more_blocks(reckoner: Reckoner, hand: Hand) -> None:
+    """Those under way are cancelled, it is judged at once, and the next run is another one."""
+    run, _ = await reckoner.operator.start_run(1, 2)
+    await hand.deliver_all(but=lambda name: name.startswith("reduce"))
+    await hand.deliver(next(name for name in await hand.queued()))
+    assert await reckoner.cancel(run)
+    assert [name.partition(":")[0] for name in await hand.queued()] == ["finish"]
+    assert not await reckoner.cancel(run)
+    await hand.deliver_all()
+    ended = (await reckoner.operator.run(run)).run
+    assert ended.outcome == "refused"
+    assert ended.manifest is not None
+    assert (ended.manifest.done, ended.manifest.reasons) == (1, ["it was cancelled"])
+    assert not await reckoner.cancel(run)
+    assert await left(reckoner) == [0] * 6
+    again, is_new = await reckoner.operator.start_run(1, 2)
+    assert is_new
+    await hand.deliver_all()
+    assert (await reckoner.operator.run(again)).run.outcome == "passed"
+
+
+async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: Reckoner, hand: Hand) -> None:
+    """All have begun by then."""
+    run, _ = await reckoner.operator.start_run(3, 2)
+    assert await reckoner.cancel(run)
+    await hand.deliver_all()
+    ended = (await reckoner.operator.run(run)).run
+    assert (ended.outcome, ended.blocks, ended.next_block) == ("refused", 2, 2)
+
+
+async def test_a_cancelled_fit_can_be_asked_for_again(reckoner: Reckoner, hand: Hand, world: World) -> None:
+    """No model comes of the one that was cancelled."""
+    wanted = world.unfitted
+    world.store.delete("models", wanted.record.model)
+    job, model = await reckoner.operator.fit(wanted.record.snapshot, wanted.config, 5)
+    await hand.deliver_all(but=lambda name: name.startswith("reduce"))
+    assert await reckoner.cancel(job)
+    await hand.deliver_all()
+    assert model not in {entry.id for entry in world.store.entries("models")}
+    again, _ = await reckoner.operator.fit(wanted.record.snapshot, wanted.config, 5)
+    await hand.deliver_all()
+    assert await state_of(reckoner, again) == "done"
+    world.store.delete("models", model)
+
+
+DAMAGES: list[tuple[str, Callable[[str], list[str]]]] = [
+    ("a state that is none", lambda key: ["HSET", key, "state", "asleep"]),
+    ("a spec that is none", lambda key: ["HSET", key, "spec", "no spec"]),
+    ("no round", lambda key: ["HDEL", key, "round"]),
+]
+
+
+@pytest.mark.parametrize(("what", "damage"), DAMAGES, ids=[what for what, _ in DAMAGES])
+async def test_what_cannot_be_read_can_be_cancelled(
+    reckoner: Reckoner, hand: Hand, what: str, damage: Callable[[str], list[str]]
+) -> None:
+    """Its bytes are set aside, and who waits is told."""
+    waiting = asyncio.create_task(reckoner.recommend(USERS[0]))
+    [job] = await under_way(reckoner, 1)
+    await ask(hand.redis, *damage(reckoner.keys.flow(job)))
+    assert await reckoner.cancel(job), what
+    with pytest.raises(FlowCancelledError):
+        await waiting
+    assert await ask(hand.redis, "HGETALL", reckoner.keys.refused) == ({} if what == "no round" else {b"flow": b"1"})
+    await hand.deliver_all()
+    assert await left(reckoner) == [0] * 6
+
+
+async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
+    """Who waits with a command is told and ends with 1; what is wrong with one keeps no other from its turn."""
+    waiting = commands.start("enqueue", USERS[0], "--wait")
+    try:
+        [job] = await under_way(reckoner, 1)
+        ended = await asyncio.to_thread(commands.run, "cancel", "nope", job)
+        assert (ended.code, ended.out) == (1, f"Job {job} is cancelled.\n")
+        assert ended.err == "There is no job nope: it never was, or it ended so long ago that it is forgotten.\n"
+        _, said = await asyncio.to_thread(waiting.communicate, timeout=PATIENCE_S)
+        assert (waiting.returncode, said.splitlines()[-1]) == (1, f"The job for user {USERS[0]} was cancelled.")
+    finally:
+        waiting.kill()
+    again = await asyncio.to_thread(commands.run, "cancel", job, "--json")
+    assert (again.code, again.objects) == (1, [{"job": job, "cancelled": False, "state": "cancelled"}])
+    assert again.err == f"Job {job} had ended before, as cancelled.\n"
+    [told] = commands.run("job", job, "--json").objects
+    assert (told["state"], told["reason"]) == ("cancelled", "it was cancelled")
+    assert commands.run("cancel", b"\xff").code == 2
+
+
+async def test_commands_cancel_a_run_and_its_blocks(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
+    """It is said what becomes of the run."""
+    waiting = commands.start("batch", "--block", "1", "--in-flight", "2")
+    try:
+        found = await eventually(hand.queued)
+        flow = await reckoner.flows.load(found[0].split(":")[1])
+        assert isinstance(flow, Flow)
+        one = await asyncio.to_thread(commands.run, "cancel", flow.id)
+        assert one.out == f"Job {flow.id} is cancelled; run {flow.run} counts its block {flow.block} as failed.\n"
+        whole = await asyncio.to_thread(commands.run, "cancel", flow.run)
+        assert whole.out == f"Run {flow.run} is cancelled: it begins no more blocks and does not go live.\n"
+        again = await asyncio.to_thread(commands.run, "cancel", flow.run, "--json")
+        assert (again.code, again.objects) == (1, [{"run": flow.run, "cancelled": False, "state": "finish"}])
+        await hand.deliver_all()
+        _, said = await asyncio.to_thread(waiting.communicate, timeout=PATIENCE_S)
+        assert (waiting.returncode, said.splitlines()[-1].partition(":")[0]) == (1, "Refused")
+    finally:
+        waiting.kill()

@@ -1,0 +1,133 @@
+"""One rule for ids: what `import` takes for none is refused by every call and every command, and nothing is asked."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from arq import ArqRedis
+
+from reckoner.producer.cli.application import app
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import UsageError
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import Options, Record
+from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
+from tests.world import make_known
+
+Call = Callable[[Reckoner, str], Awaitable[object]]
+
+
+async def each(answers: AsyncIterator[object]) -> None:
+    async for _ in answers:
+        pass
+
+
+CALLS: dict[str, Call] = {
+    "enqueue": lambda reckoner, text: reckoner.enqueue(text),
+    "enqueue_many": lambda reckoner, text: reckoner.enqueue_many(["Ada", text]),
+    "recommend": lambda reckoner, text: reckoner.recommend(text),
+    "recommend_many": lambda reckoner, text: reckoner.recommend_many(["Ada", text]),
+    "computed": lambda reckoner, text: reckoner.computed(["Ada", text]),
+    "recommend_for": lambda reckoner, text: reckoner.recommend_for(["a", text]),
+    "enqueue_for": lambda reckoner, text: reckoner.enqueue_for(["a", text]),
+    "similar": lambda reckoner, text: reckoner.similar(text),
+    "similar, other": lambda reckoner, text: reckoner.similar("a", other=text),
+    "history": lambda reckoner, text: reckoner.history(text),
+    "get": lambda reckoner, text: reckoner.get(text),
+    "get_many": lambda reckoner, text: reckoner.get_many(["Ada", text]),
+    "wait": lambda reckoner, text: each(reckoner.wait(["a", text])),
+    "job": lambda reckoner, text: reckoner.job(text),
+    "cancel": lambda reckoner, text: reckoner.cancel(text),
+    "run": lambda reckoner, text: reckoner.operator.run(text),
+    "follow": lambda reckoner, text: each(reckoner.follow(text)),
+    "follow_run": lambda reckoner, text: each(reckoner.operator.follow_run(text)),
+}
+LONG = "é" * 2500
+COMMANDS = [
+    ["get", "1", LONG],
+    ["get", "--users-file", "{file}"],
+    ["enqueue", "1", LONG],
+    ["enqueue", "--users-file", "{file}", "--wait"],
+    ["enqueue", "--history", f"a,{LONG}"],
+    ["enqueue", "--history", f"a,{LONG}", "--wait"],
+    ["show", LONG],
+    ["similar", LONG],
+    ["similar", "a", LONG],
+    ["job", LONG],
+    ["cancel", "a", LONG],
+    ["dead", "show", LONG],
+    ["dead", "retry", "1-0", LONG],
+    ["dead", "drop", "1-0", LONG],
+    ["drain", LONG],
+    ["drain", "--host", LONG],
+]
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
+    """A client, and a generation that is current."""
+    async with Reckoner(redis_url, prefix=prefix) as client:
+        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["a"])
+        await make_known(redis, client.keys, record, {})
+        yield client
+
+
+async def nothing_was_asked(reckoner: Reckoner) -> bool:
+    return not await ask(reckoner.redis, "EXISTS", *reckoner.keys.all_live, *reckoner.keys.lanes)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("text", "wrong"), [(LONG, "is over 1,024 bytes"), ("", "is empty"), ("\udc80", "has half")])
+async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str, text: str, wrong: str) -> None:
+    """Also one among others."""
+    with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):
+        async with asyncio.timeout(PATIENCE_S):
+            await CALLS[call](reckoner, text)
+    assert await nothing_was_asked(reckoner)
+
+
+def test_no_call_with_an_id_is_left_out() -> None:
+    """Whatever takes one by these names is among those above."""
+    names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id"}
+    public = {name: call for name, call in inspect.getmembers(Reckoner, inspect.isfunction) if name[0] != "_"}
+    taking = {name for name, call in public.items() if names & inspect.signature(call).parameters.keys()}
+    assert taking == {call.partition(",")[0] for call in CALLS}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"))
+async def test_a_command_refuses_what_cannot_be_an_id(
+    redis_url: str, prefix: str, tmp_path: Path, reckoner: Reckoner, arguments: list[str]
+) -> None:
+    """In one sentence with the exit code of wrong usage."""
+    file = tmp_path / "users"
+    file.write_text(f"1\n{LONG}\n")
+    commands = CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
+    ended = commands.run(*(part.format(file=file) for part in arguments))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("'... is over 1,024 bytes.\n")
+    assert len(ended.err.splitlines()) == 1
+    assert await nothing_was_asked(reckoner)
+
+
+def test_no_command_with_an_id_is_left_out() -> None:
+    """Whatever takes one of these is among those above."""
+    metavars = {"USER", "ITEM", "OTHER", "ID", "WORKER", "HOST", "ITEMS"}
+    groups = {"": app} | {
+        f"{each.typer_instance.info.name} ": each.typer_instance
+        for each in app.registered_groups
+        if each.typer_instance
+    }
+    taking = set()
+    for parent, group in groups.items():
+        for command in group.registered_commands:
+            assert command.callback is not None
+            hints = get_type_hints(command.callback, include_extras=True).values()
+            if metavars & {
+                getattr(part, "metavar", None) for hint in hints for part in getattr(hint, "__metadata__", ())
+            }:
+                taking.add(parent + (command.name or command.callback.__name__))
+    assert taking == {" ".join(arguments[: 2 if arguments[0] == "dead" else 1]) for arguments in COMMANDS}

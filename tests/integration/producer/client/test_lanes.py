@@ -1,0 +1,185 @@
+"""Who waits goes before who does not, and a lane that is full takes no more from producers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.cancelling import end
+from reckoner.shared.errors import QueueFullError, UsageError
+from reckoner.shared.flows.dead_letters import DeadLetters
+from reckoner.shared.redis.keys import leases_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.workers.engine.claims import Claims, Settled
+from tests.commands import CommandLine
+from tests.patience import PATIENCE_S
+from tests.system import eventually
+from tests.world import ITEMS, USERS, Generation, Hand, World
+
+MOST = 3
+
+
+@pytest.fixture
+async def made(hand: Hand, world: World) -> Generation:
+    """A generation for which nobody works."""
+    return await hand.adopt(world)
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
+    """A client whose lanes hold three jobs."""
+    async with Reckoner(redis_url, prefix=prefix, max_queued=MOST) as client, asyncio.timeout(PATIENCE_S):
+        yield client
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path, made: Generation) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path, max_queued=MOST)
+
+
+async def lane_of(reckoner: Reckoner, job: str | None) -> str:
+    return (await reckoner.job(job or "")).flow.lane
+
+
+async def members(reckoner: Reckoner) -> list[int]:
+    """How many jobs each lane holds, the click lane first."""
+    return [int(await ask(reckoner.redis, "ZCARD", queue)) for queue in reckoner.keys.lanes]
+
+
+@asynccontextmanager
+async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Let calls wait until the lanes hold so many jobs, and give them up behind the block."""
+    tasks = [asyncio.create_task(call) for call in calls]
+
+    async def look() -> bool:
+        return await members(reckoner) == held
+
+    await eventually(look)
+    yield
+    await end(*tasks)
+
+
+async def test_what_is_waited_for_is_on_the_click_lane(redis_url: str, prefix: str, made: Generation) -> None:
+    """A user's list, a basket's, the neighbours of an item and what a user has had."""
+    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+        calls = (
+            reckoner.recommend(USERS[0]),
+            reckoner.recommend_many(USERS[1:3]),
+            reckoner.recommend_for(ITEMS[:2]),
+            reckoner.similar(ITEMS[0]),
+            reckoner.history(USERS[0]),
+        )
+        async with waiting(reckoner, [6, 0], *calls):
+            pass
+
+
+async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, world: World, made: Generation) -> None:
+    """Unless it is told otherwise; there are no other lanes."""
+    asked = [(await reckoner.enqueue(USERS[0])).job, (await reckoner.enqueue_for(ITEMS[:2])).job]
+    fit, _ = await reckoner.operator.fit(made.record.snapshot, world.unfitted.config, 5)
+    assert [await lane_of(reckoner, job) for job in (*asked, fit)] == ["batch"] * 3
+    assert await lane_of(reckoner, (await reckoner.enqueue(USERS[1], lane="click")).job) == "click"
+    assert await lane_of(reckoner, (await reckoner.enqueue_for(ITEMS[2:4], lane="click")).job) == "click"
+    assert await members(reckoner) == [2, 3]
+    for call in (reckoner.enqueue(USERS[2], lane="night"), reckoner.enqueue_for(ITEMS[:1], lane="")):  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="There is no lane"):
+            await call
+
+
+async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Reckoner, hand: Hand) -> None:
+    """Its jobs change lanes, paused ones too, but for one that a worker runs; what follows is on the click lane."""
+    asked = await reckoner.enqueue(USERS[0])
+    await hand.deliver_all(but=lambda job: job.startswith("chunk"))
+    claims = Claims(hand.redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    [claimed, paused] = (await claims.claim("a token", 2, [2, 2], alone=True)).jobs
+    await claims.settle(reckoner.keys.batch, [Settled(paused.job_id, "a token", "later", 1)])
+    async with waiting(reckoner, [2, 1], reckoner.recommend(USERS[0])):
+        assert await lane_of(reckoner, asked.job) == "click"
+    for members_of in (reckoner.keys.batch, leases_key(reckoner.keys.batch)):
+        assert await ask(hand.redis, "ZRANGE", members_of, 0, -1) == [claimed.job_id]
+    assert await ask(hand.redis, "ZRANGE", leases_key(reckoner.keys.click), 0, -1) == [paused.job_id]
+    await hand.deliver_all(but=lambda job: job.startswith("reduce"))
+    assert await members(reckoner) == [1, 0]
+
+
+async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: Generation) -> None:
+    """It is said how many were taken, and which; joining is no more, and the other lane is another."""
+    await reckoner.results.write(made.id, [(USERS[1], made.lists[USERS[1]])], 60)
+    with pytest.raises(QueueFullError) as full:
+        await reckoner.enqueue_many(USERS)
+    assert str(full.value) == (
+        "Only the first 4 of 6 were taken: the queue holds 3 jobs, and takes no more from 3 on (RECKONER_MAX_QUEUED); "
+        "ask again when the workers have done some of them."
+    )
+    taken = full.value.taken
+    assert [(entry.user, entry.job is None) for entry in taken] == [(user, user == USERS[1]) for user in USERS[:4]]
+    assert await reckoner.enqueue_many(USERS[:4]) == taken
+    full_now = "^The queue holds 3 jobs"
+    for call in (
+        reckoner.enqueue(USERS[5]),
+        reckoner.enqueue_for(ITEMS[:1]),
+        reckoner.operator.fit(made.record.snapshot, ModelConfig(neighbours=7), 5),
+    ):
+        with pytest.raises(QueueFullError, match=full_now):
+            await call
+    assert await members(reckoner) == [0, 3]
+    async with waiting(reckoner, [1, 3], reckoner.similar(ITEMS[0])):
+        pass
+    with pytest.raises(QueueFullError, match=r"^Only the first 2 of 4 were taken: the queue holds 3"):
+        await reckoner.recommend_many(USERS[2:])
+    with pytest.raises(QueueFullError, match=full_now):
+        await reckoner.history(USERS[0])
+    await hand.deliver_all()
+    assert [entry.job is None for entry in await reckoner.enqueue_many(USERS)] == [*[True] * 4, False, False]
+
+
+async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: Reckoner, hand: Hand) -> None:
+    """A run begins its blocks, jobs their chunk tasks, and what failed can be asked for again."""
+    run, _ = await reckoner.operator.start_run(1, 4)
+    with pytest.raises(QueueFullError):
+        await reckoner.enqueue(USERS[0], fresh=True)
+    async with Reckoner(url_of(reckoner), prefix=reckoner.keys.prefix, max_queued=None) as unbounded:
+        asked = await unbounded.enqueue(USERS[0], fresh=True)
+    flow = await reckoner.flows.load(asked.job or "")
+    assert flow is not None
+    assert await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
+    letters = DeadLetters(reckoner.redis, reckoner.flows)
+    [letter] = await letters.newest(10)
+    retried = await letters.retry(letter.id)
+    assert await lane_of(reckoner, retried.job) == "batch"
+    await hand.deliver_all()
+    assert (await reckoner.operator.run(run)).run.outcome == "passed"
+    assert (await reckoner.job(retried.job)).flow.state == "done"
+
+
+def url_of(reckoner: Reckoner) -> str:
+    path = reckoner.redis.connection_pool.connection_kwargs["path"]
+    return f"unix://{path}"
+
+
+async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: CommandLine) -> None:
+    """What is above the setting is refused with exit code 1, behind what was taken; job tells the lane."""
+    ended = await asyncio.to_thread(commands.run, "enqueue", *USERS, "--json")
+    assert (ended.code, [told["user"] for told in ended.objects]) == (1, USERS[:3])
+    assert ended.err.startswith("Only the first 3 of 6 were taken: the queue holds 3 jobs, ")
+    assert len(ended.err.splitlines()) == 1
+    [told] = commands.run("job", ended.objects[0]["job"], "--json").objects
+    assert told["lane"] == "batch"
+    assert "lane         batch\n" in commands.run("job", told["job"]).out
+
+
+async def test_a_command_that_waits_asks_on_the_click_lane(reckoner: Reckoner, commands: CommandLine) -> None:
+    """It raises what is on the batch lane."""
+    asked = await reckoner.enqueue(USERS[0])
+    command = commands.start("enqueue", USERS[0], USERS[1], "--wait")
+    try:
+        async with waiting(reckoner, [2, 0]):
+            assert await lane_of(reckoner, asked.job) == "click"
+    finally:
+        command.kill()
+        command.communicate()

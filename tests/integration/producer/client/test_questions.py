@@ -1,0 +1,170 @@
+"""Baskets and questions: what the client answers, beside a worker whose jobs are delivered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from arq import ArqRedis
+
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import (
+    FlowFailedError,
+    ItemUnknownError,
+    NothingFittedError,
+    UsageError,
+    UserUnknownError,
+    WaitTimeoutError,
+)
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import RECORD
+from tests.patience import PATIENCE_S
+from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
+    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
+        yield client
+
+
+async def flows(redis: ArqRedis, reckoner: Reckoner) -> int:
+    """How many flows there have been."""
+    return len([key async for key in redis.scan_iter(f"{reckoner.keys.flow('')}*")])
+
+
+async def test_a_basket_is_answered_once_whatever_its_order(
+    reckoner: Reckoner, generation: Generation, redis: ArqRedis
+) -> None:
+    """With scores, reasons and titles, the unknown items named; whoever has the same basket reads the cache."""
+    first = await reckoner.recommend_for([ITEMS[3], "nowhere", ITEMS[1], ITEMS[3]], n=3)
+    again = await reckoner.recommend_for([ITEMS[1], ITEMS[3], "nowhere"], n=3)
+    assert first == again
+    assert await flows(redis, reckoner) == 2  # the other one was the fit
+    assert (first.basket, first.unknown) == ([ITEMS[1], ITEMS[3], "nowhere"], ["nowhere"])
+    assert (first.source, first.generation, len(first.items)) == ("cache", generation.id, 3)
+    for entry in first.items:
+        assert entry.item not in first.basket
+        assert entry.because in (ITEMS[1], ITEMS[3])
+        assert entry.because_title == f"The {entry.because}"
+        assert entry.score is not None
+        assert 0 < entry.score <= 1
+
+
+async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
+    reckoner: Reckoner, generation: Generation, redis: ArqRedis
+) -> None:
+    """One of unknown items does; so does an empty one, for which nobody is asked."""
+    before = await flows(redis, reckoner)
+    empty = await reckoner.recommend_for([])
+    assert await flows(redis, reckoner) == before
+    unknown = await reckoner.recommend_for(["ünknown", "nowhere"])
+    assert (unknown.source, unknown.unknown) == ("popular", ["nowhere", "ünknown"])
+    assert (empty.source, empty.unknown) == ("popular", [])
+    assert [entry.item for entry in unknown.items] == generation.record.popular[:LIST_LENGTH]
+    assert unknown.items == empty.items
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ("item 01", "'item 01' is one text: put it into a list"),
+        ([str(i) for i in range(1001)], "at most 1,000 items, and this one has 1,001"),
+        ([f"{i:01024}" for i in range(65)], "at most 65,536 bytes in sum, and these 66,560"),
+        (["x" * 1025], "is over 1,024 bytes"),
+        (["\udc80"], "half of a surrogate pair"),
+    ],
+)
+async def test_a_basket_that_cannot_be_asked_for_is_wrong_usage(
+    reckoner: Reckoner, items: list[str], said: str
+) -> None:
+    """The sentence says what is wrong; nobody is asked."""
+    with pytest.raises(UsageError, match=said):
+        await reckoner.recommend_for(items)
+
+
+async def test_neighbours_have_titles_and_similarities(reckoner: Reckoner, generation: Generation) -> None:
+    """The most similar first, as many as are asked for."""
+    similar = await reckoner.similar(ITEMS[0], n=4)
+    assert (similar.item, similar.title, similar.generation) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
+    values = [near.similarity for near in similar.items]
+    assert len(values) == 4
+    assert values == sorted(values, reverse=True)
+    assert similar.users > 0
+    whole = await reckoner.similar(ITEMS[0], 1000)
+    assert whole.items[:4] == similar.items
+
+
+async def test_two_items_are_compared(reckoner: Reckoner, generation: Generation) -> None:
+    """Their similarity is the one of the model, and it is the same from both sides."""
+    near = (await reckoner.similar(ITEMS[0], 1)).items[0]
+    pair = await reckoner.similar(ITEMS[0], other=near.item)
+    back = await reckoner.similar(near.item, other=ITEMS[0])
+    assert pair.similarity == back.similarity == near.similarity
+    assert (pair.users, pair.other_users, pair.shared_users) == (back.other_users, back.users, back.shared_users)
+    assert 0 < pair.shared_users <= min(pair.users, pair.other_users)
+    assert (pair.title, pair.other_title) == (f"The {ITEMS[0]}", near.title)
+
+
+async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Generation, world: World) -> None:
+    """How much it is, and the first of it with titles; an empty one is none of an unknown user."""
+    snapshot = world.snapshot
+    had = [snapshot.items[int(i)] for i in snapshot.user_items[snapshot.user_ptr[0] : snapshot.user_ptr[1]]]
+    history = await reckoner.history(snapshot.users[0], 5)
+    assert (history.count, [entry.item for entry in history.items]) == (len(had), had[:5])
+    assert all(entry.title == world.titles.get(entry.item) for entry in history.items)
+    assert (await reckoner.history("with an empty history")).count == 0
+
+
+async def test_what_is_unknown_is_named(reckoner: Reckoner, generation: Generation) -> None:
+    """One sentence for an item, for two, and for a user."""
+    with pytest.raises(ItemUnknownError, match=r"^The data do not have the item nowhere\.$"):
+        await reckoner.similar("nowhere")
+    with pytest.raises(ItemUnknownError, match=r"^The data do not have the items nowhere and nothing\.$"):
+        await reckoner.similar("nowhere", other="nothing")
+    with pytest.raises(UserUnknownError, match=r"^The data do not have the user nobody\.$"):
+        await reckoner.history("nobody")
+    for n in (0, 1001):
+        with pytest.raises(UsageError, match=f"^n is {n}, and has to be from 1 to 1,000"):
+            await reckoner.similar(ITEMS[0], n)
+
+
+async def test_a_model_that_is_gone_is_said(
+    reckoner: Reckoner, generation: Generation, world: World, redis: ArqRedis
+) -> None:
+    """Whoever waits gets the reason for which the job failed, and whoever asks for a lost record what to do."""
+    record = world.unfitted.record
+    world.store.delete("models", record.model)  # another test may have built it
+    await redis.set(reckoner.keys.record(record.generation), RECORD.encode(record))
+    await redis.set(reckoner.keys.current, record.generation)
+    for call in (reckoner.recommend("Ada"), reckoner.recommend_for([ITEMS[0]]), reckoner.similar(ITEMS[0])):
+        with pytest.raises(FlowFailedError, match=record.model):
+            await call
+    await redis.set(reckoner.keys.current, "gone")
+    with pytest.raises(NothingFittedError, match=r"The record of generation gone, .* is gone: build a model"):
+        await reckoner.get("Ada")
+
+
+async def test_an_answer_that_was_tampered_with_is_set_aside(
+    reckoner: Reckoner, hand: Hand, world: World, redis: ArqRedis
+) -> None:
+    """It is refused and counted; one to another question is no answer either."""
+    await hand.adopt(world, 0)
+    for planted, said in ((b"\x80\x04.", "was set aside"), (b'{"type":"unknown","ids":["x"]}', "do not have")):
+        call = asyncio.create_task(reckoner.similar(ITEMS[0]))
+        async with asyncio.timeout(PATIENCE_S):
+            while not (members := await ask(redis, "ZUNION", 2, *reckoner.keys.all_live)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        flow = await reckoner.flows.load(members[0].decode().removeprefix("flow:"))
+        assert flow is not None
+        assert await reckoner.flows.finish(flow, planted, lease=None)
+        with pytest.raises((FlowFailedError, ItemUnknownError), match=said):
+            await call
+    assert await ask(redis, "HGETALL", reckoner.keys.refused) == {b"reply": b"1"}
+
+
+async def test_a_question_has_its_time(reckoner: Reckoner, hand: Hand, world: World) -> None:
+    """Without a worker it takes too long."""
+    await hand.adopt(world, 0)
+    for call in (reckoner.similar(ITEMS[0], timeout=0.1), reckoner.recommend_for([ITEMS[0]], timeout=0.1)):
+        with pytest.raises(WaitTimeoutError):
+            await call

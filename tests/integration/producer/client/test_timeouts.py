@@ -1,0 +1,115 @@
+"""Time limits and event loops of the client: a Redis that takes connections and never answers holds up no call."""
+
+import asyncio
+import inspect
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
+
+import pytest
+
+from reckoner.producer.client import calls
+from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.errors import WaitTimeoutError, WrongLoopError
+from reckoner.shared.flows.heartbeats import LiveWorker
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.wire.shapes import Beat
+from tests.commands import CommandLine
+from tests.proxies import Proxy
+from tests.servers import hanging
+from tests.world import Generation
+
+SHORT_S = 0.1
+# So that no call ends by another limit than its own: that of a command, or of a connection which is made.
+OTHERS = "socket_timeout=600&socket_connect_timeout=600"
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "cancel": ("job",),
+    "computed": (["u"],),
+    "drain": ([LiveWorker("w", 0, 0, Beat(1, "w", "h", 1, "", 0, 0, 0, [], 1000))],),
+    "enqueue": ("u",),
+    "enqueue_for": (["i"],),
+    "enqueue_many": (["u"],),
+    "fit": ("s", ModelConfig(), 20),
+    "follow": ("job",),
+    "follow_run": ("run",),
+    "get": ("u",),
+    "get_many": (["u"],),
+    "gone": (["w"],),
+    "history": ("u",),
+    "job": ("job",),
+    "pause": ("click",),
+    "recommend": ("u",),
+    "recommend_for": (["i"],),
+    "recommend_many": (["u"],),
+    "resume": ("click",),
+    "run": ("run",),
+    "similar": ("i",),
+    "start_run": (1, 1),
+    "wait": (["job"],),
+}
+# They close, or are for whoever has made another call's limit their own.
+UNLIMITED = {"aclose", "computed"}
+CALLS = sorted(
+    name
+    for name, call in inspect.getmembers(Reckoner, inspect.isfunction)
+    if not name.startswith("_") and (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
+)
+
+
+async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
+    """Make a call, or begin what it yields."""
+    given = getattr(reckoner, name)(*ARGUMENTS.get(name, ()), **options)
+    await (given if inspect.isawaitable(given) else anext(given))
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in UNLIMITED])
+async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
+    """Though Redis takes the connection and never answers; each call has a limit that can be set."""
+    assert "timeout" in inspect.signature(getattr(Reckoner, name)).parameters
+    async with hanging() as port, aclosing(Reckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
+        with pytest.raises(WaitTimeoutError):
+            await called(reckoner, name, timeout=SHORT_S)
+
+
+async def test_a_connection_that_is_there_and_hangs_holds_up_no_call(redis_url: str, prefix: str) -> None:
+    """The limit is for the answer as for the connection; the next call gets the answer that is its own."""
+    async with Proxy(redis_url) as proxy, Reckoner(f"{proxy.url}?{OTHERS}", prefix=prefix) as reckoner:
+        proxy.hole()
+        with pytest.raises(WaitTimeoutError):
+            await reckoner.operator.alive(timeout=SHORT_S)
+        proxy.heal()
+        assert await reckoner.operator.alive() == []
+
+
+async def test_a_limit_of_ones_own_goes_before_the_usual_one(
+    redis_url: str, prefix: str, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call that another one makes has the usual limit: a slow network is borne with as long as is asked for."""
+    seen = list[float | None]()
+
+    def within(timeout: float | None) -> AbstractAsyncContextManager[None]:
+        seen.append(timeout)
+        return calls.until(calls.moment_after(timeout))
+
+    monkeypatch.setattr(calls, "within", within)
+    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+        for name, arguments in ((name, ARGUMENTS[name]) for name in ("get", "enqueue", "recommend", "recommend_for")):
+            await getattr(reckoner, name)(*arguments, timeout=77.0)
+    assert generation.id
+    assert set(seen) == {77.0, None}
+
+
+async def test_get_gives_up_in_time() -> None:
+    """The command too, by its option."""
+    async with hanging() as port:
+        commands = CommandLine(redis_url=f"redis://127.0.0.1:{port}?{OTHERS}")
+        ended = await asyncio.to_thread(commands.run, "get", "u", "--timeout", str(SHORT_S))
+        assert (ended.code, ended.err) == (1, f"Redis did not answer within {SHORT_S:g} s.\n")
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_client_in_another_event_loop_is_told_so(redis_url: str, prefix: str, name: str) -> None:
+    """By a sentence, whatever is called; in its own it goes on."""
+    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+        with pytest.raises(WrongLoopError, match="one client for each loop"):
+            await asyncio.to_thread(asyncio.run, called(reckoner, name))
+        assert await reckoner.operator.alive() == []

@@ -1,0 +1,153 @@
+"""A worker's heartbeat says what the worker is and does, for as long as it beats."""
+
+import asyncio
+import os
+import socket
+import time
+
+import psutil
+import pytest
+
+from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.settings import Settings
+from reckoner.shared.version import installed_version
+from reckoner.shared.wire.shapes import Beat
+from reckoner.workers.engine.claims import Claims
+from reckoner.workers.maintenance.heartbeat import Heartbeat, resident_bytes
+from reckoner.workers.process.wiring import connect_worker
+from reckoner.workers.runtime.delivery import Delivery
+from tests.world import Hand, World
+
+
+async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World) -> None:
+    """Its host, process, release, age and memory, and each job while it is delivered, with its start."""
+    heartbeat, heartbeats = Heartbeat(hand.runtime), Heartbeats(hand.redis, hand.runtime.keys)
+    let_go, before_ms = asyncio.Event(), time.time_ns() // 1_000_000
+
+    async def work() -> None:
+        await let_go.wait()
+
+    ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": None}
+    running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
+    await asyncio.sleep(0)
+    await heartbeat.beat()
+    (heard,) = await heartbeats.heard()
+    beat = heard.beat
+    assert beat is not None
+    assert (heard.worker, beat.worker) == (hand.runtime.worker_id,) * 2
+    assert (beat.host, beat.pid, beat.version) == (socket.gethostname(), os.getpid(), installed_version())
+    assert [job.job for job in beat.jobs] == ["j" * 200]
+    assert before_ms <= beat.jobs[0].since_ms <= beat.beat_ms
+    assert (beat.lease_ms, beat.draining, heard.silent) == (5_000, False, False)
+    assert abs(heard.skew_ms) < 5_000
+    let_go.set()
+    await running
+    await heartbeat.beat()
+    (heard,) = await heartbeats.heard()
+    assert heard.beat is not None
+    assert heard.beat.jobs == []
+
+
+async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> None:
+    """Both keys of a beat end by themselves ten seconds after its lease."""
+    keys, heartbeat = hand.runtime.keys, Heartbeat(hand.runtime)
+    await heartbeat.beat()
+    for name in (keys.workers, keys.beat(hand.runtime.worker_id)):
+        assert 0 < await ask(hand.redis, "PTTL", name) <= 15_000
+    await heartbeat.stop()
+    assert await Heartbeats(hand.redis, keys).heard() == []
+    assert await hand.dump() == {}
+
+
+async def test_what_stands_in_the_place_of_the_workers_keeps_nobody_from_ending(hand: Hand) -> None:
+    """It is logged, and the worker ends in good order."""
+    heartbeat = Heartbeat(hand.runtime)
+    await heartbeat.beat()
+    await ask(hand.redis, "SET", hand.runtime.keys.workers, "planted", "EX", 100)
+    await heartbeat.stop()
+
+
+async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
+    """Of another release, planted, of another type or gone: the worker is there, and no more is known of it."""
+    keys, redis, now_ms = hand.runtime.keys, hand.redis, await hand.runtime.now_ms()
+    await ask(
+        redis,
+        "ZADD",
+        keys.workers,
+        now_ms,
+        "newer",
+        now_ms,
+        "planted",
+        now_ms,
+        "gone",
+        now_ms,
+        b"\xff",
+        1,
+        "silent for long",
+    )
+    await ask(redis, "SET", keys.beat("newer"), b'{"format":2}')
+    await ask(redis, "HSET", keys.beat("planted"), "a", "b")
+    heard = await Heartbeats(redis, keys).heard()
+    assert [(each.worker, each.beat, each.skew_ms) for each in heard] == [
+        ("gone", None, 0),
+        ("newer", None, 0),
+        ("planted", None, 0),
+        ("\ufffd", None, 0),
+    ]
+
+
+@pytest.mark.parametrize("score", ["+inf", "1e14", "9e15"])
+async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, score: str) -> None:
+    """It is no worker to anybody, takes no part of what is due, and is counted once, with the next beat."""
+    keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
+    await heartbeat.beat()
+    await ask(redis, "ZADD", keys.workers, score, "planted", score, b"\xff")
+    assert [heard.worker for heard in await Heartbeats(redis, keys).heard()] == [hand.runtime.worker_id]
+    jobs = [f"{keys.prefix}-{number}" for number in range(6)]
+    await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
+    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 6
+    for _ in range(2):
+        await heartbeat.beat()
+    assert await ask(redis, "ZRANGE", keys.workers, 0, -1) == [hand.runtime.worker_id.encode()]
+    assert await ask(redis, "HGETALL", keys.refused) == {b"member": b"2"}
+    assert [letter[b"data"] for _, letter in await ask(redis, "XRANGE", keys.dead, "-", "+")] == [b"planted", b"\xff"]
+
+
+def say(worker: str, lease_ms: int) -> Beat:
+    return Beat(1, worker, "host", 1, "", 1, 2, 3, [], lease_ms)
+
+
+async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) -> None:
+    """Nor does anybody leave a part of what is due to it; whose beat cannot be read has five seconds."""
+    keys, redis, heartbeats = hand.runtime.keys, hand.redis, Heartbeats(hand.redis, hand.runtime.keys)
+    leases = {"patient": 60_000, "hasty": 1_000, "here": 5_000}
+    for worker, lease_ms in leases.items():
+        await heartbeats.say(say(worker, lease_ms))
+    seconds, _ = await ask(redis, "TIME")
+    ages_s = {"patient": 30, "hasty": 2, "old": 3, "older": 9, "here": 0, "forgotten": 16}
+    for worker, age_s in ages_s.items():
+        await ask(redis, "ZADD", keys.workers, (int(seconds) - age_s) * 1000, worker)
+    assert [heard.worker for heard in await heartbeats.alive()] == ["here", "old", "patient"]
+    assert [heard.worker for heard in await heartbeats.heard() if heard.silent] == ["hasty", "older"]
+    jobs = [f"{keys.prefix}-{number}" for number in range(12)]
+    await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
+    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    # By a lease of its own, which all workers share: "here", "old" and "hasty" are heard of.
+    assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 4
+
+
+async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: str, prefix: str) -> None:
+    """So that it is not taken for dead when one beat comes late."""
+    pool = connect_worker(Settings(), redis_url)
+    for lease_s, pause_s in ((1.0, 1 / 3), (3.0, 1.0), (60.0, 1.0)):
+        hand = Hand(world, pool, prefix, lease_s=lease_s)
+        assert Heartbeat(hand.runtime).pause_s == pause_s
+        hand.close()
+    await pool.aclose()
+
+
+def test_memory_is_what_the_system_says_it_is() -> None:
+    """Pages in bytes, give or take what another look costs."""
+    assert abs(resident_bytes() - psutil.Process().memory_info().rss) < 20_000_000

@@ -1,0 +1,43 @@
+"""A worker's start says in its log what will harm it later."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.settings import Settings
+from reckoner.workers.process.wiring import connect_worker
+from tests.conftest import StartServer
+from tests.world import Hand, World
+
+
+@pytest.mark.parametrize(
+    ("limit", "policy", "rights", "told"),
+    [
+        (100_000_000, "allkeys-lru", "", ["allkeys-lru"]),
+        (100_000_000, "volatile-ttl", "", ["volatile-ttl"]),
+        (100_000_000, "noeviction", "", []),
+        (0, "allkeys-lru", "", []),
+        (100_000_000, "allkeys-lru", "-info", []),
+    ],
+)
+async def test_a_server_that_throws_keys_away_is_told_of(
+    fresh_server: StartServer, world: World, prefix: str, limit: int, policy: str, rights: str, told: list[str]
+) -> None:
+    """Where it has a limit and another policy than noeviction; one that may not be asked is not told of."""
+    server = fresh_server()
+    async with connect(server.url) as owner:
+        await owner.config_set("maxmemory", limit)
+        await owner.config_set("maxmemory-policy", policy)
+        await ask(owner, "ACL SETUSER", "shop", "on", ">tiger", *Keys(prefix).rights.split(), *rights.split())
+    redis = connect_worker(Settings(), server.url.replace("unix://", "unix://shop:tiger@"))
+    hand = Hand(world, redis, prefix)
+    assert hand.worker.on_startup
+    assert hand.worker.on_shutdown
+    with capture_logs() as lines:
+        await hand.worker.on_startup(hand.worker.ctx)
+        await hand.worker.on_shutdown(hand.worker.ctx)
+    assert [line["policy"] for line in lines if "policy" in line] == told
+    assert "worker ready" in {line["event"] for line in lines}
+    await redis.aclose()

@@ -1,0 +1,65 @@
+"""A worker claims what it has room for, and serves whatever lies in its queues; what no job can be is set aside."""
+
+import asyncio
+
+import pytest
+
+from reckoner.shared.redis.keys import in_progress_key, job_key, tries_key
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import UserSpec
+from reckoner.workers.engine.worker import EngineWorker
+from tests.patience import PATIENCE_S
+from tests.world import Hand, World
+
+
+async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(hand: Hand) -> None:
+    """A task's own deadline comes first."""
+    assert hand.runtime.settings.task_deadline_s == 15
+    assert hand.worker.job_timeout_s == 20
+
+
+async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(hand: Hand) -> None:
+    """And any number of clicks; it looks again as soon as there is a turn."""
+    worker, turns = hand.worker, hand.runtime.turns
+    assert isinstance(worker, EngineWorker)
+    assert worker._slots.room.lanes == [8, 2]
+    worker._stir.clear()
+    async with turns.turn("click"), turns.turn("batch"):
+        assert worker._slots.room.lanes == [8, 1]
+        waiting = asyncio.create_task(hand.runtime.kernel("batch", lambda _: 1))
+        await asyncio.sleep(0)
+        assert worker._slots.room.lanes == [8, 0]
+        assert not worker._stir.is_set()
+    assert worker._stir.is_set()
+    await waiting
+
+
+# arq's own.
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: World) -> None:
+    """Members that are not UTF-8, keys of other types where arq reads, and a heartbeat that is none."""
+    generation, keys, redis = await hand.adopt(world), hand.runtime.keys, hand.redis
+    planted = [f"{keys.prefix}-{number}" for number in range(4)]
+    await ask(redis, "ZADD", keys.click, 1, b"\xff\xfe", *(part for job in planted for part in (1, job)))
+    await ask(redis, "HSET", job_key(planted[0]), "a", "b")
+    await ask(redis, "SET", tries_key(planted[1]), "no number", "EX", 100)
+    await ask(redis, "HSET", tries_key(planted[2]), "a", "b")
+    await ask(redis, "HSET", in_progress_key(planted[3]), "a", "b")
+    await ask(redis, "SET", keys.workers, "planted")
+    join = keys.join_user(generation.id, "Ada")
+    [flow_id] = await hand.runtime.flows.create([UserSpec("Ada", generation.id)], [join])
+    running = asyncio.create_task(hand.worker.async_run())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while await ask(redis, "EXISTS", keys.click):
+                assert not running.done()
+                await asyncio.sleep(0.02)
+        flow = await hand.runtime.flows.load(flow_id)
+        assert flow is not None
+        assert flow.state == "done"
+        assert await redis.zcard(keys.workers) == 1
+        assert await ask(redis, "HGETALL", keys.refused) == {b"member": b"1", b"key": b"5"}
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await hand.worker.close()

@@ -1,0 +1,165 @@
+"""The shelves: what lies in the store is looked at now and then, and at once where that is asked for."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reckoner.workers.runtime.artifact_cache
+from reckoner.shared.store.directory import SEEN_WITHIN_S
+from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.runtime.artifact_cache import LOOK_S, OPEN_AT_ONCE, ArtifactCache, Looks, Watch
+from reckoner.workers.runtime.threads import Threads
+from tests.patience import PATIENCE_S
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "manifest.json"
+    path.write_text("{}")
+    return path
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(1)
+    yield threads
+    threads.shutdown()
+
+
+@pytest.fixture
+def looks(threads: Threads) -> Looks:
+    return Looks(threads, PATIENCE_S)
+
+
+def watch(manifest: Path) -> Watch:
+    """One that looks at this file alone."""
+
+    def seal() -> str:
+        return f"{manifest.stat().st_ino}" if manifest.exists() else ""
+
+    return Watch(seal(), seal)
+
+
+class Hanging:
+    """A file whose looks hang until they may go on, counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def seal(self) -> str:
+        self.count += 1
+        self.begun.set()
+        self.go_on.wait()
+        return "a seal"
+
+    def watch(self) -> Watch:
+        return Watch("a seal", self.seal)
+
+
+def replace(manifest: Path) -> None:
+    """Another one, as whoever publishes anew leaves it."""
+    (new := manifest.with_name("new")).write_text("{} ")
+    os.replace(new, manifest)
+
+
+async def test_what_was_looked_at_lately_is_fresh(
+    manifest: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is asked to be looked at again, or for a moment, far within that for which a publisher waits."""
+    assert LOOK_S <= SEEN_WITHIN_S / 4
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    watched, fresh = watch(manifest), list[bool]()
+    fresh.append(watched.is_fresh)
+    await looks.look([watched])
+    fresh.append(watched.is_fresh)
+    watched.look_again()
+    fresh.append(watched.is_fresh)
+    await looks.look([watched])
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 0.0)
+    fresh.append(watched.is_fresh)
+    assert fresh == [False, True, False, False]
+
+
+async def test_what_was_published_until_this_moment_is_seen(
+    manifest: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a list is about to be stored that was made of it, however lately the store was looked at."""
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    watched = watch(manifest)
+    await looks.look([watched])
+    assert watched.current
+    replace(manifest)
+    await looks.look([watched])
+    assert not watched.current
+
+
+def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
+    """Its bytes are mapped, and good; but something may be published there at any moment."""
+    watched = watch(manifest)
+    manifest.unlink()
+    watched.look()
+    assert (watched.current, watched.is_fresh) == (True, False)
+
+
+async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has_one_that_begins_later(
+    looks: Looks,
+) -> None:
+    """A look that has begun says nothing of what is published after that."""
+    file = Hanging()
+    watched = file.watch()
+    first = [asyncio.create_task(looks.look([watched])) for _ in range(10)]
+    await asyncio.to_thread(file.begun.wait)
+    watched.look_again()
+    later = [asyncio.create_task(looks.look([watched])) for _ in range(10)]
+    await asyncio.sleep(0)
+    file.go_on.set()
+    await asyncio.gather(*first, *later)
+    assert file.count == 2
+
+
+async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask; whoever asks behind its end is told."""
+    file, looks = Hanging(), Looks(threads, 0.05)
+    watched = file.watch()
+    for _ in range(3):
+        answers = await asyncio.gather(*(looks.look([watched]) for _ in range(10)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [NotNowError] * 10
+    assert file.count == 1
+    file.go_on.set()
+    monkeypatch.setattr(looks, "_patience_s", PATIENCE_S)
+    await looks.look([watched])
+    assert watched.current
+
+
+async def test_what_a_look_fails_with_is_told_to_whoever_asked(looks: Looks, manifest: Path) -> None:
+    """And the next one looks anew."""
+    troubles = [OSError("stale")]
+
+    def seal() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "a seal"
+
+    watched = Watch("a seal", seal)
+    with pytest.raises(OSError, match="stale"):
+        await looks.look([watched])
+    await looks.look([watched])
+    assert watched.current
+
+
+def test_a_shelf_lets_go_of_what_was_not_asked_for_the_longest() -> None:
+    """Memory stays bounded."""
+    shelf = ArtifactCache[int]()
+    for number in range(OPEN_AT_ONCE):
+        shelf.put(f"{number}", number)
+    assert shelf.get("0") == (0, None)
+    shelf.put("new", 9)
+    assert [shelf.get(name)[0] for name in ("0", "1", "new")] == [0, None, 9]
+    shelf.look_again("of what is not there")

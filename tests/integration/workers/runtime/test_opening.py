@@ -1,0 +1,272 @@
+"""Artifacts are verified once by each host, again when that may not be so any more, and set aside when damaged."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, StoreError
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.manifests import MANIFEST_NAME
+from reckoner.shared.store.models import Model, open_model
+from reckoner.shared.store.protocol import SET_ASIDE
+from reckoner.shared.store.verified import Verified
+from reckoner.workers.runtime.artifact_cache import Watch
+from reckoner.workers.runtime.opening import Opening
+from tests.tampering import flip
+from tests.world import World, make_world
+
+
+class Opener:
+    """Opens models, and counts how often one was verified."""
+
+    def __init__(self) -> None:
+        self.verified = 0
+
+    def __call__(self, directory: Path, *, verify: bool = False) -> Model:
+        self.verified += verify
+        return open_model(directory, verify=verify)
+
+
+class Site:
+    """A store of its own with a model, and processes of a host that open it."""
+
+    def __init__(self, world: World, home: Path) -> None:
+        self.store, self.home = world.store, home
+        self.model = world.generations[0].record.model
+        self.directory = world.store.root / "models" / self.model
+        self.opener = Opener()
+        self.processes = [self.process() for _ in range(2)]
+
+    def process(self) -> Opening:
+        return Opening(self.store, Verified(self.home / "verified"))
+
+    def open(self, number: int = 0) -> tuple[Model, Any]:
+        return self.processes[number].open("models", self.model, self.opener)
+
+    def damage(self, name: str = "row_items.npy") -> None:
+        """Flip a bit of the last index, or of an exponent, in place."""
+        path = self.directory / name
+        flip(path, path.stat().st_size - 1, 4)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(make_world(tmp_path / "a störe"), tmp_path / "a home")
+    yield made
+    for process in made.processes:
+        process.let_go()
+
+
+def looked_at(watch: Watch) -> Watch:
+    """The watch, after a look."""
+    watch.look()
+    return watch
+
+
+def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> None:
+    """Also after a renewal, and by a process that starts later."""
+    for number in (0, 1, 0):
+        site.open(number)
+    site.store.renew("models", site.model)
+    site.process().open("models", site.model, site.opener)
+    assert site.opener.verified == 1
+    Opening(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
+    assert site.opener.verified == 2
+
+
+def test_a_process_whose_clock_is_wrong_remembers_what_it_verified(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would sweep away all that was just noted."""
+    monkeypatch.setattr(time, "time", lambda: 1e11)
+    for _ in range(2):
+        site.open()
+    assert site.opener.verified == 1
+
+
+def test_what_was_verified_long_ago_is_swept_away(site: Site) -> None:
+    """Also that of a boot which is no more; what is in use stays."""
+    site.open()
+    verified = site.home / "verified"
+    old = verified / "another boot"
+    old.mkdir()
+    stamps = [old / "a seal", *verified.glob("*/*")]
+    stamps[0].touch()
+    for stamp in stamps:
+        os.utime(stamp, (1, 1))
+    Verified(verified).note("another")
+    assert [stamp.suffix for stamp in stamps if stamp.exists()] == [".use"]
+
+
+def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) -> None:
+    """Once."""
+    site = Site(make_world(tmp_path / "a störe"), Path("/dev/null"))
+    for number in (0, 0, 1, 1):
+        site.open(number)
+    assert site.opener.verified == 2
+
+
+def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
+    """A worker that was frozen kept all others of its host from opening the artifact for as long as it was."""
+    verified, began = Verified(tmp_path), time.monotonic()
+    with verified.alone("models.m"), Verified(tmp_path).alone("models.m", patience_s=0.2):
+        assert time.monotonic() - began >= 0.2
+
+
+def test_where_files_cannot_be_locked_each_process_verifies(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some file systems of a network: it was an error, and a descriptor was lost at each look."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    site.open()
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        site.open()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not list(site.home.glob("verified/*/*.new"))
+    assert site.opener.verified == 1
+
+
+def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their seal is empty, which named the directory of all stamps."""
+    Verified(site.home / "verified").note("another")
+    seals = iter(["", ""])
+    seal = DirectoryStore.seal
+    monkeypatch.setattr(
+        DirectoryStore, "seal", lambda *asked: found if (found := next(seals, None)) is not None else seal(*asked)
+    )
+    site.damage()
+    with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+        site.open()
+
+
+@pytest.mark.parametrize("name", ["row_items.npy", "row_ptr.npy", "row_values.npy", "candidate_ptr.npy"])
+def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, name: str) -> None:
+    """Whoever has the artifact open lets go of it; the others are told what was wrong with it."""
+    _, watch = site.open()
+    assert looked_at(watch).current
+    site.damage(name)
+    watch.look_again()
+    assert not looked_at(watch).current
+    with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
+        site.open(1)
+    assert site.store.seal("models", site.model) == SET_ASIDE
+    with pytest.raises(ArtifactDamagedError, match=f"was set aside as damaged: {name} of .* does not match its hash"):
+        site.open()
+    assert [(what, name in why) for what, why in site.store.damaged()] == [(f"model-{site.model}", True)]
+
+
+def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
+    """It cannot be read through its map any more."""
+    _, watch = site.open()
+    with (site.directory / "row_values.npy").open("r+b") as file:
+        file.truncate(200)
+    watch.look_again()
+    assert not looked_at(watch).current
+    with pytest.raises(ArtifactDamagedError, match=r"row_values\.npy .* has 200 bytes instead of"):
+        site.open()
+
+
+def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
+    """What was opened is as good as it was."""
+    _, watch = site.open()
+    site.store.delete("models", site.model)
+    watch.look_again()
+    assert looked_at(watch).current
+
+
+def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
+    """All let go of it until then."""
+    watches = [site.open(number)[1] for number in (0, 1)]
+    site.processes[0].distrust("models", site.model)
+    for watch in watches:
+        watch.look_again()
+    assert [looked_at(watch).current for watch in watches] == [False, False]
+    for number in (0, 1):
+        assert looked_at(site.open(number)[1]).current
+    assert site.opener.verified == 2
+
+
+def test_a_process_that_died_with_an_artifact_open_has_it_verified_anew(site: Site) -> None:
+    """Once; one that has let go of it in good order, or lives, does not."""
+    site.open()
+    used = [sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}"]
+    for dies in ("no", "yes", "no"):
+        subprocess.run([*used, dies], check=True)
+        site.open(1)
+        site.open(1)
+    assert site.opener.verified == 2
+
+
+USE = """
+import os, sys
+from pathlib import Path
+from reckoner.shared.store.verified import Verified
+
+use = Verified(Path(sys.argv[1])).use(sys.argv[2])
+if sys.argv[3] == "no":
+    use.end()
+os._exit(0)
+"""
+
+
+def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) -> None:
+    """As of a disk whose bits have changed without a write."""
+    site.open()
+    site.damage()
+    Verified(site.home / "verified").note(site.store.seal("models", site.model))
+    _, watch = site.open(1)
+    subprocess.run([sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}", "yes"], check=True)
+    with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+        site.process().open("models", site.model, site.opener)
+    watch.look_again()
+    assert not looked_at(watch).current
+
+
+def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> None:
+    """It is told of, and its own release may use it."""
+    manifest = site.directory / MANIFEST_NAME
+    manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 9'))
+    with pytest.raises(ForeignFormatError, match="it was made by another release, or is damaged"):
+        site.open()
+    assert manifest.exists()
+    assert not list(site.store.damaged())
+
+
+def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker has just built the model again: its files are not those that were damaged."""
+    site.damage()
+    seal = site.store.seal("models", site.model)
+    path = site.directory / "row_items.npy"
+    flip(path, path.stat().st_size - 1, 4)
+    with monkeypatch.context() as before:
+        before.setattr(DirectoryStore, "seal", lambda *_: seal)
+        assert site.store.set_aside("models", site.model, seal, "its bits were flipped.") is None
+    assert not list(site.store.damaged())
+    site.open()
+
+
+def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may take no writes."""
+
+    def refuse(*_: object) -> None:
+        raise StoreError
+
+    monkeypatch.setattr(DirectoryStore, "set_aside", refuse)
+    site.damage()
+    for _ in range(2):
+        with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
+            site.open()
+    assert site.opener.verified == 1

@@ -1,0 +1,193 @@
+"""The runtime: where kernels run, and that one which is told to stop does so soon."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.kernels.building.build import build_tile
+from reckoner.workers.kernels.scoring.candidates import lay_out
+from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.runtime.layouts import Layouts
+from reckoner.workers.runtime.runtime import ADDITIONS_ON_LOOP
+from reckoner.workers.runtime.scheduling import Turns
+from tests.building import BIT_BYTES, no_floors, ranked_of, weighting_of
+from tests.interactions import Interactions, everything
+from tests.patience import slowness
+from tests.world import Hand, World
+
+SIZE = 2500
+# A kernel looks at its flag every few milliseconds; a machine that is busy is slow. What it is stopped in takes longer.
+SOON_S = 2.0
+
+
+def score(data: Interactions, stop: Any) -> Any:
+    """Half a minute and more of one user who has had everything time and again."""
+    once_more, values = np.tile(data.user_items[:SIZE], SIZE), np.ones(data.user_items.size, np.float32)
+    candidates = lay_out(data.user_ptr, data.user_items, values, 0, SIZE, stop=stop)
+    if candidates is None:
+        return None
+    return score_users(candidates, np.array([0, once_more.size]), once_more, None, 9, stop=stop)
+
+
+def build(data: Interactions, stop: Any) -> Any:
+    """Half as long, of weighted items that everybody has had."""
+    weighting = weighting_of(data, ModelConfig())
+    return build_tile(
+        *(ranked_of(data, weighting), weighting, no_floors(data), 0, SIZE, 0, SIZE),
+        neighbours=9,
+        bit_bytes=BIT_BYTES,
+        stop=stop,
+    )
+
+
+@pytest.mark.parametrize("kernel", [score, build])
+async def test_a_kernel_whose_task_is_cancelled_ends_soon_and_frees_its_thread(
+    hand: Hand, kernel: Callable[[Interactions, Any], Any]
+) -> None:
+    """In the middle of work without end; the next one has the one thread then."""
+    data = everything(SIZE, weighted=True)
+    began = threading.Event()
+
+    def work(stop: Any) -> Any:
+        began.set()
+        return kernel(data, stop)
+
+    running = asyncio.create_task(hand.runtime.kernel("batch", work))
+    await asyncio.to_thread(began.wait)
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    since = time.monotonic()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await hand.runtime.kernel("batch", lambda _: "next") == "next"
+    assert time.monotonic() - since < SOON_S * slowness()
+
+
+async def test_a_small_kernel_runs_on_the_loop_and_another_one_in_a_thread_of_its_lane(hand: Hand) -> None:
+    """What is small is told by its additions."""
+
+    def where(_: Any) -> str:
+        return threading.current_thread().name
+
+    here = threading.current_thread().name
+    assert await hand.runtime.kernel("click", where, ADDITIONS_ON_LOOP - 1) == here
+    assert (await hand.runtime.kernel("click", where, ADDITIONS_ON_LOOP)).startswith("click")
+    assert (await hand.runtime.kernel("batch", where)).startswith("batch")
+
+
+async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
+    """Nobody told it to."""
+    for additions in (0, ADDITIONS_ON_LOOP):
+        with pytest.raises(RuntimeError, match="without being told"):
+            await hand.runtime.kernel("click", lambda _: None, additions)
+
+
+async def test_kernels_that_take_long_to_load_are_waited_for_again(hand: Hand) -> None:
+    """They may have to be compiled, on a slow machine longer than a task may run; that is done once all the same."""
+    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1))
+    loaded, end = [], threading.Event()
+
+    def load() -> None:
+        end.wait()
+        loaded.append(threading.current_thread().name)
+
+    with pytest.raises(NotNowError):
+        await runtime.load(load)
+    assert not loaded
+    end.set()
+    for _ in range(2):
+        await runtime.load(load)
+    [thread] = loaded
+    assert thread.startswith("blocking")
+
+
+async def test_kernels_that_could_not_be_loaded_are_tried_again(hand: Hand) -> None:
+    """The disk may have been full."""
+    troubles = [OSError("no space")]
+
+    def load() -> None:
+        if troubles:
+            raise troubles.pop()
+
+    with pytest.raises(OSError, match="no space"):
+        await hand.runtime.load(load)
+    await hand.runtime.load(load)
+
+
+class SlowLayouts(Layouts):
+    """Layouts that take as long as a test wants, or until they are told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+        self.stopped = False
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+        self.threads.append(threading.current_thread().name)
+        self.begun.set()
+        while not self.end.wait(0.01):
+            if stop[0]:
+                self.stopped = True
+                return None
+        return super().counting(snapshot, config, stop)
+
+
+async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
+    """It goes on while who waits is handed back, in the batch lane, and is made once for all who ask meanwhile."""
+    layouts, config = SlowLayouts(), world.generations[0].config
+    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
+    waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
+    assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
+    layouts.end.set()
+    await asyncio.gather(*(runtime.lay_out(world.snapshot, config) for _ in range(2)))
+    await runtime.lay_out(world.snapshot, config)
+    assert layouts.cached_counting(world.snapshot, config) is not None
+    [thread] = layouts.threads
+    assert thread.startswith("batch")
+
+
+async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand, world: World) -> None:
+    """As of a worker that ends; who waits for it is told."""
+    layouts = SlowLayouts()
+    runtime = replace(hand.runtime, layouts=layouts)
+    waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
+    await asyncio.to_thread(layouts.begun.wait)
+    await runtime.stop_making()
+    assert layouts.stopped
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_layout_that_failed_is_made_anew(hand: Hand, world: World) -> None:
+    """There may have been no room for it; once for all who ask again."""
+    troubles, made = [MemoryError()], 0
+
+    class Full(Layouts):
+        def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+            nonlocal made
+            if troubles:
+                raise troubles.pop()
+            made += 1
+            return super().counting(snapshot, config, stop)
+
+    runtime, config = replace(hand.runtime, layouts=Full()), world.generations[0].config
+
+    async def ask_again() -> None:
+        with pytest.raises(MemoryError):
+            await runtime.lay_out(world.snapshot, config)
+        await runtime.lay_out(world.snapshot, config)
+
+    await asyncio.gather(*(ask_again() for _ in range(3)))
+    assert made == 1
+    assert runtime.layouts.cached_counting(world.snapshot, config) is not None

@@ -1,0 +1,94 @@
+"""Signals are noted when they come, and act where nothing is left behind."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from reckoner.producer.cli.interruption import Interrupted, Interruption
+
+
+def test_a_signal_acts_where_it_is_asked_for_and_not_before() -> None:
+    """Between two looks nothing is interrupted."""
+    with Interruption() as interruption:
+        interruption.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted) as raised:
+            interruption.check()
+    assert raised.value.exit_code == 143
+
+
+def test_a_signal_cancels_what_is_awaited() -> None:
+    """What is under way can put things in order before it ends."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(60)
+        finally:
+            steps.append("in order")
+
+    with Interruption() as interruption, pytest.raises(Interrupted):
+        interruption.run(work())
+    assert steps == ["in order"]
+
+
+def test_a_signal_that_came_before_lets_nothing_begin() -> None:
+    """It has been noted, so the work is over before its first step."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interruption.run(work())
+    assert steps == []
+
+
+def test_the_first_signal_says_how_it_ends() -> None:
+    """Ctrl-C after a stop is still a stop."""
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+            interruption.check()
+
+
+def test_what_nobody_interrupts_gives_its_answer() -> None:
+    """And the handlers from before are back afterwards."""
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "answer"
+
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption() as interruption:
+        assert interruption.run(work()) == "answer"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    """`nohup` has seen to it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            interruption.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_every_further_signal_is_heard_at_once() -> None:
+    """Who asked once and does not want to wait asks again."""
+    heard: list[str] = []
+    with Interruption() as interruption:
+        interruption.again = lambda: heard.append("again")
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), signum)
+        with pytest.raises(Interrupted) as raised:
+            interruption.check()
+    assert (heard, raised.value.exit_code) == (["again", "again"], 130)

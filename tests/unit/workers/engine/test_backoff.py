@@ -1,0 +1,70 @@
+"""RedisBackoff: a worker pauses while Redis is in trouble, and raises what is none."""
+
+import time
+
+import pytest
+from redis import exceptions
+from structlog.testing import capture_logs
+
+import reckoner.workers.engine.backoff
+from reckoner.workers.engine.backoff import FIRST_PAUSE_S, LONGEST_PAUSE_S, RedisBackoff
+
+
+def test_a_worker_pauses_at_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has none does not; what comes within a pause makes it no longer."""
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "LONGEST_PAUSE_S", 120.0)
+    trouble = RedisBackoff()
+    assert trouble.pause_s <= 0
+    trouble.back_off(exceptions.ConnectionError("lost"))
+    assert 0 < (first_s := trouble.pause_s) <= 90
+    trouble.back_off(exceptions.ConnectionError("lost again"))
+    assert trouble.pause_s <= first_s
+
+
+def test_pauses_grow_while_troubles_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a bound; it is told once, when they begin."""
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "LONGEST_PAUSE_S", 0.004)
+    trouble, pauses = RedisBackoff(), list[float]()
+    with capture_logs() as lines:
+        for _ in range(5):
+            trouble.back_off(exceptions.OutOfMemoryError("full"))
+            pauses.append(trouble.pause_s)
+            time.sleep(max(trouble.pause_s, 0.0) + 0.001)
+    bounds = [0.0015, 0.003, 0.006, 0.006, 0.006]
+    assert all(pause_s <= bound_s for pause_s, bound_s in zip(pauses, bounds, strict=True))
+    assert [line["error"] for line in lines] == ["OutOfMemoryError"]
+
+
+def test_a_trouble_after_a_calm_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and its first pause is short."""
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "CALM_S", 0.0)
+    trouble = RedisBackoff()
+    with capture_logs() as lines:
+        for _ in range(3):
+            trouble.back_off(exceptions.ConnectionError("lost"))
+            assert trouble.pause_s <= 1.5 * FIRST_PAUSE_S < LONGEST_PAUSE_S
+            time.sleep(max(trouble.pause_s, 0.0) + 0.001)
+    assert len(lines) == 3
+
+
+def test_what_is_no_trouble_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted key is one: others than this worker see to it."""
+    trouble = RedisBackoff()
+    with pytest.raises(ValueError, match="a mistake"):
+        trouble.back_off(ValueError("a mistake"))
+    assert trouble.pause_s <= 0
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(reckoner.workers.engine.backoff, "LONGEST_PAUSE_S", 60.0)
+    trouble.back_off(exceptions.ResponseError("WRONGTYPE Operation against a key"))
+    assert trouble.pause_s > 0
+
+
+def test_it_lasts_until_redis_has_done_all_that_it_was_asked() -> None:
+    """By which a worker that is to end knows that it leaves to others what it has."""
+    trouble = RedisBackoff()
+    time.sleep(0.2)
+    assert trouble.lasts_s >= 0.2
+    trouble.is_over()
+    assert trouble.lasts_s < 0.2

@@ -1,0 +1,122 @@
+"""Tests of what rows cost, of which are counted as bits, and of the ranges in which they are built."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.workers.kernels.building.work import (
+    PER_MET,
+    PER_PAIR,
+    Cost,
+    are_counted,
+    bit_ranks,
+    cost_of,
+    estimated_cost,
+    plan_rows,
+    row_work,
+)
+from tests.building import BIT_BYTES, CONFIGS, label, ranked_of, weighting_of
+from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
+
+
+def cost(data: Interactions, config: ModelConfig | None = None) -> Cost:
+    weighting = weighting_of(data, config or ModelConfig())
+    return cost_of(ranked_of(data, weighting), weighting)
+
+
+@given(data=small_interactions())
+def test_a_row_costs_its_pairs_and_its_additions_where_it_is_not_counted_as_bits(data: Interactions) -> None:
+    """And less where it is; a pair that is met costs more, and how many are is what chance would have."""
+    found = cost(data)
+    met = [rank * (1 - math.exp(-added / max(rank, 1))) for rank, added in enumerate(found.additions.tolist())]
+    costs = (found.additions + np.arange(data.n_items) * PER_PAIR + np.array(met) * PER_MET).astype(np.int64)
+    work, bits = row_work(found, BIT_BYTES), bit_ranks(found, BIT_BYTES)
+    assert work[bits:].tolist() == costs[bits:].tolist()
+    assert work.sum() <= costs.sum()
+
+
+@pytest.mark.parametrize(("config", "weighted"), [(ModelConfig("tfidf"), False), (ModelConfig(), True)])
+def test_where_users_weigh_no_row_is_counted_as_bits(config: ModelConfig, weighted: bool) -> None:
+    """A bit is there or not."""
+    assert bit_ranks(cost(everything(100, weighted=weighted), config), BIT_BYTES) == 0
+
+
+def test_items_that_everybody_has_are_counted_as_bits_and_others_are_not() -> None:
+    """On every processor: 100 of 10,000 users' bits are two words, and each of 10,000 items has one user of 10,000."""
+    assert bit_ranks(cost(everything(100)), BIT_BYTES) == 100
+    data = random_interactions(1, n_users=10_000, n_items=10_000, n_pairs=10_000)
+    assert bit_ranks(cost(data), BIT_BYTES) < 100
+
+
+def test_no_more_items_are_counted_as_bits_than_have_room() -> None:
+    """Two words for the 100 users of each, and 64 counts; those for whom there is none cost their additions."""
+    found, each = cost(everything(100)), 2 * 8 + 64 * 4
+    assert bit_ranks(found, 31 * each - 1) == 30
+    assert row_work(found, 30 * each)[30:].tolist() == [
+        int(rank * (100 + PER_PAIR + PER_MET)) for rank in range(30, 100)
+    ]
+
+
+def test_no_bits_are_set_for_rows_that_gain_less_by_them() -> None:
+    """The last rows that are worth it are not worth the bits of all those before them."""
+    found = cost(random_interactions(6, n_users=500, n_items=500, n_pairs=50_000))
+    ranks = bit_ranks(found, BIT_BYTES)
+    assert bit_ranks(found, BIT_BYTES, 0, 500) == ranks > 100
+    assert bit_ranks(found, BIT_BYTES, 0, 100) == 100
+    assert bit_ranks(found, BIT_BYTES, 100, 500) == ranks
+    assert bit_ranks(found, BIT_BYTES, ranks - 1, 500) == bit_ranks(found, BIT_BYTES, ranks, 500) == 0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
+def test_one_interaction_shows_whether_users_are_counted(config: ModelConfig, weighted: bool) -> None:
+    """As all of them do."""
+    data = random_interactions(2, n_users=20, n_items=20, n_pairs=100, weighted=weighted)
+    assert are_counted(config, weighted) == cost(data, config).are_counted
+
+
+@given(data=small_interactions())
+def test_what_few_interactions_cost_is_known_without_a_layout(data: Interactions) -> None:
+    """Exactly, as all users are looked at."""
+    estimated, found = estimated_cost(data.item_ptr, data.user_ptr, data.user_items, are_counted=True), cost(data)
+    assert estimated.additions.tolist() == found.additions.tolist()
+    assert estimated.holders.tolist() == found.holders.tolist() == sorted(np.diff(data.item_ptr).tolist())[::-1]
+    assert estimated.users == found.users
+
+
+def test_what_many_interactions_cost_is_known_from_some_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly, for ranges of rows as they are planned."""
+    data = random_interactions(3, n_users=4000, n_items=300, n_pairs=80_000)
+    monkeypatch.setattr("reckoner.workers.kernels.building.work.SAMPLE", 8000)
+    estimated = estimated_cost(data.item_ptr, data.user_ptr, data.user_items, are_counted=True)
+    exact = cost(data).additions.reshape(10, 30).sum(axis=1)
+    assert estimated.additions.reshape(10, 30).sum(axis=1) == pytest.approx(exact, rel=0.15, abs=0.02 * exact.sum())
+
+
+def test_what_all_rows_cost_is_known_where_few_users_bring_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has had everything, and is none of those who are looked at."""
+    some = random_interactions(5, n_users=2000, n_items=300, n_pairs=10_000)
+    pairs = {
+        (int(user), int(item)): 1.0
+        for user in range(2000)
+        for item in some.user_items[slice(*some.user_ptr[user : user + 2])]
+    }
+    data = from_pairs(pairs | {(1, item): 1.0 for item in range(300)}, n_users=2000, n_items=300)
+    monkeypatch.setattr("reckoner.workers.kernels.building.work.SAMPLE", 1000)
+    estimated = estimated_cost(data.item_ptr, data.user_ptr, data.user_items, are_counted=True)
+    assert estimated.additions.sum() == pytest.approx(cost(data).additions.sum())
+
+
+def test_there_are_as_many_ranges_as_the_work_wants_and_they_become_smaller() -> None:
+    """No fewer and no more than was asked for; nobody waits long for the last one."""
+    found = cost(random_interactions(4, n_users=200, n_items=1000, n_pairs=20_000))
+    work = row_work(found, BIT_BYTES)
+    for additions, ranges in ((1, 20), (-(-int(work.sum()) // 9), 9), (int(work.sum()), 5)):
+        bounds = plan_rows(found, 5, 20, additions, BIT_BYTES)
+        sizes = np.add.reduceat(work, bounds[:-1])
+        assert bounds.size == ranges + 1
+        assert sizes[0] > sizes[ranges // 2] > sizes[-1]
+        assert sizes[-1] < 0.8 * work.sum() / ranges

@@ -1,0 +1,78 @@
+"""A fit's tasks: rows against all more popular items, in tiles that are as narrow as memory wants."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.workers.kernels.building.build import Tile, build_tile
+from reckoner.workers.kernels.building.keep import SPARE
+from reckoner.workers.kernels.building.work import cost_of, plan_rows
+from reckoner.workers.runtime.building import (
+    BYTES_PER_COLUMN,
+    BYTES_PER_PLACE,
+    Counting,
+    build_tiles,
+    counting_of,
+    join_tiles,
+)
+from tests.building import build, flag, ranked_of, same_bytes, weighting_of
+from tests.interactions import random_interactions
+
+DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
+K = 7
+BYTES = BYTES_PER_PLACE * SPARE * K + BYTES_PER_COLUMN
+
+
+def counting(config: ModelConfig) -> Counting:
+    weighting = weighting_of(DATA, config)
+    return counting_of(ranked_of(DATA, weighting), weighting, config.neighbours)
+
+
+@pytest.mark.parametrize("columns", [1, 30, 199, 1000])
+@pytest.mark.parametrize("similarity", ["cosine", "rp3beta"])
+def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, columns: int) -> None:
+    """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
+    config = ModelConfig(similarity, K)  # type: ignore[arg-type]
+    found, tiles = counting(config), []
+    bounds = plan_rows(cost_of(found.ranked, found.weighting), 3, 3, 1, columns * BYTES)
+    assert len(bounds) == 4
+    for first, last in pairwise(bounds.tolist()):
+        tile = build_tiles(found, first, last, columns * BYTES, flag())
+        assert tile is not None
+        assert columns >= last or np.unique(tile.owners).size == tile.owners.size
+        assert columns >= last or tile.counts.max() <= K
+        tiles.append(tile)
+    model = join_tiles(tiles, DATA.n_items, K, stop=flag())
+    assert model is not None
+    assert same_bytes(model, build(DATA, config))
+
+
+def test_a_task_that_is_stopped_brings_nothing() -> None:
+    """Whether its columns are one tile or many."""
+    found = counting(ModelConfig(neighbours=K))
+    for tile_bytes in (1, 1_000_000):
+        assert build_tiles(found, 0, 200, tile_bytes, flag(1)) is None
+
+
+def test_no_rows_bring_nothing() -> None:
+    """As of a catalogue without items."""
+    tile = build_tiles(counting(ModelConfig(neighbours=K)), 0, 0, 1_000_000, flag())
+    assert tile is not None
+    assert [array.size for array in tile] == [0, 0, 0, 0]
+
+
+def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list has no more places than there are rows, however many are wanted."""
+    widths = []
+
+    def tile(*arguments: Any, **options: Any) -> Tile | None:
+        widths.append(arguments[6] - arguments[5])
+        return build_tile(*arguments, **options)
+
+    monkeypatch.setattr("reckoner.workers.runtime.building.build_tile", tile)
+    wanted = ModelConfig(neighbours=1_000_000_000)
+    build_tiles(counting(wanted), 150, 200, 200 * (BYTES_PER_PLACE * 50 + BYTES_PER_COLUMN), flag())
+    assert widths == [200]

@@ -1,0 +1,1 @@
+"""How is a model built? Arrays in, arrays out."""

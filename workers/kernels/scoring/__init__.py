@@ -1,0 +1,1 @@
+"""How are lists scored? Arrays in, arrays out."""

@@ -1,0 +1,292 @@
+"""Scores candidates for a block of users: adds up, leaves out what was had, keeps the best, says why; in one pass."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from reckoner.workers.kernels.compiled import (
+    READ_FLOAT32,
+    READ_INT64,
+    READ_UINT8,
+    READ_UINT32,
+    WRITE_FLOAT32,
+    WRITE_FLOAT64,
+    WRITE_INT64,
+    WRITE_UINT32,
+    WRITE_UINT64,
+    Index,
+    compiled,
+)
+from reckoner.workers.kernels.processor import add_four, at_least, keep_larger, prefetch, trailing_zeros
+from reckoner.workers.kernels.ranking import keep_best, key_of, value_of
+from reckoner.workers.kernels.scoring import candidates as layout
+from reckoner.workers.kernels.scoring.candidates import Candidates
+from reckoner.workers.kernels.scoring.merge import Partial
+
+# How many additions a slow processor does in a millisecond, a quick one more than twice as many; the call and what it
+# writes are paid beside that.
+ADDITIONS_PER_MS = 1_000_000
+# The sums of the head are looked at in stripes, of which a processor takes some at a time, and what is too small is
+# found by halving; then as many at a time as a word has bits.
+HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
+BITS, HALVINGS = np.uint64(64), 8
+GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
+ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
+LOWER_HALF = np.uint64(0xFFFFFFFF)
+# Rows lie far from each other: some items ahead they are fetched, as many lines of the cache as 100 entries take, and
+# still further ahead where they lie.
+AHEAD, FAR_AHEAD = np.uint64(4), np.uint64(10)
+LINES, WORDS_A_LINE = 12, np.uint64(8)
+# A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
+SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
+# The smallest float64 that is one.
+ABOVE_ZERO = 2.0**-1074
+
+
+def score_users(
+    candidates: Candidates,
+    user_ptr: NDArray[np.int64],
+    user_items: NDArray[np.uint32],
+    user_weights: NDArray[np.float32] | None,
+    length: int,
+    *,
+    exclude_history: bool = True,
+    with_reasons: bool = True,
+    stop: NDArray[np.uint8],
+) -> Partial | None:
+    """Each user's best `length` of the candidates, or None if `stop` was set.
+
+    The histories are CSR: user_ptr int64[users + 1] points into user_items (uint32, ascending within a user) and
+    user_weights (float32, finite and above zero, which is not looked at here; None: all 1), and may be a slice of a
+    snapshot's with the whole of the other two.
+    `stop` is uint8[1]; another thread sets it.
+
+    score(u, j) = sum_i w_ui * S_ij / sum_i w_ui over the history (Deshpande and Karypis 2004, section 4, as a weighted
+    mean), summed in float64 in index order, divided in float64, rounded once to float32 and ranked on that: the higher
+    first, then the smaller index; only scores above zero. The reason is the history item with the largest
+    w_ui * S_ij in float64, the smaller index where they are equal. What a candidate gets does not depend on the other
+    ones or on the other users. `exclude_history` leaves out what the user has had. Without reasons, all are 0.
+
+    Raises ValueError for a length below 1.
+    """
+    if length < 1:
+        raise ValueError(f"a list cannot hold {length} items")
+    counts = np.zeros(user_ptr.size - 1, np.uint32)
+    items = np.empty(counts.size * min(length, candidates.order.size), np.uint32)
+    scores = np.empty(items.size, np.float32)
+    reasons = np.zeros(items.size, np.uint32)
+    filled = _score(
+        *(candidates, candidates.words.view(np.float32), _scratch(candidates)),
+        *(user_ptr, user_items, np.empty(0, np.float32) if user_weights is None else user_weights),
+        *(min(length, candidates.order.size), exclude_history, with_reasons),
+        *(counts, items, scores, reasons, stop),
+    )
+    if filled < 0:
+        return None
+    # Copies, so that the unused rest of the arrays is not kept alive.
+    return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
+
+
+class Scratch(NamedTuple):
+    """What users are scored with, one after the other.
+
+    Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
+    tail to which something was added; `had` float32[I] the weights of the history. Between users sums and weights are
+    0.
+    `maxima` float64[STRIPES] and `keys` uint64, those of `ranking`, are written anew.
+    """
+
+    sums: NDArray[np.float64]
+    met: NDArray[np.uint32]
+    had: NDArray[np.float32]
+    maxima: NDArray[np.float64]
+    keys: NDArray[np.uint64]
+
+
+def _scratch(candidates: Candidates) -> Scratch:
+    size = max(candidates.order.size, layout.HEAD)
+    return Scratch(
+        np.zeros(size, np.float64),
+        # One more, as it is written to before it is known whether another one was met.
+        np.empty(size - layout.HEAD + 1, np.uint32),
+        np.zeros(candidates.ranks.size, np.float32),
+        np.empty(int(STRIPES), np.float64),
+        np.empty(size, np.uint64),
+    )
+
+
+CANDIDATES = types.NamedTuple(
+    [WRITE_UINT32, WRITE_INT64, WRITE_INT64, WRITE_UINT64, WRITE_INT64, WRITE_UINT64], Candidates
+)
+SCRATCH = types.NamedTuple([WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64], Scratch)
+HISTORIES = (READ_UINT32, READ_FLOAT32)
+
+
+@compiled(
+    types.Tuple((types.float64, types.float64, types.uint64))(
+        *(CANDIDATES, READ_FLOAT32, SCRATCH, *HISTORIES, types.uint64, types.uint64, READ_UINT8)
+    ),
+    inner=True,
+)
+def _add_history(
+    candidates: Candidates,
+    halves: NDArray[np.float32],
+    scratch: Scratch,
+    user_items: NDArray[np.uint32],
+    user_weights: NDArray[np.float32],
+    begin: Index,
+    end: Index,
+    stop: NDArray[np.uint8],
+) -> tuple[float, float, Index]:
+    """Add up one user's shares by candidate, and put down what was had and who of the tail was met.
+
+    `halves` are those of the words of the candidates. Returns the sum of the weights, -1 if stopped, the largest of
+    them, and how many were met.
+    """
+    bounds, words = candidates.bounds, candidates.words
+    sums, met, had = scratch.sums, scratch.met, scratch.had
+    total, heaviest, count = 0.0, 0.0, ZERO
+    for at in range(begin, end):
+        if stop[0]:
+            return -1.0, 0.0, count
+        if at + FAR_AHEAD < end:
+            prefetch(bounds, TWO * np.uint64(user_items[at + FAR_AHEAD]))
+        if at + AHEAD < end:
+            later = np.uint64(bounds[TWO * np.uint64(user_items[at + AHEAD])])
+            for line in range(LINES):
+                prefetch(words, later + np.uint64(line) * WORDS_A_LINE)
+        item = np.uint64(user_items[at])
+        weight = np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
+        total += weight
+        heaviest = max(heaviest, weight)
+        had[item] = np.float32(weight)
+        head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
+        # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+        for k in range(head, tail, GROUP_WORDS):
+            add_four(sums, words[k], weight, halves, TWO * (k + ONE))
+        for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
+            rank = words[k] & LOWER_HALF
+            met[count] = rank
+            count += np.uint64(sums[rank] == 0.0)
+            sums[rank] += weight * np.float64(halves[TWO * k + ONE])
+    return total, heaviest, count
+
+
+@compiled(types.float64(SCRATCH, types.uint64), inner=True)
+def _find_floor(scratch: Scratch, length: Index) -> float:
+    """A sum that no fewer than `length` candidates of the head have at least; near the largest one that is so.
+
+    Halves time and again where it lies, and looks at the largest of each stripe, stripe k being every STRIPES-th
+    candidate from the k-th on.
+    """
+    sums, maxima = scratch.sums, scratch.maxima
+    for k in range(STRIPES):
+        maxima[k] = sums[k]
+    for row in range(STRIPES, HEAD, STRIPES):
+        for k in range(ZERO, STRIPES, AT_A_TIME):
+            keep_larger(maxima, k, sums, row + k)
+    low, high = 0.0, 0.0
+    for k in range(STRIPES):
+        high = max(high, maxima[k])
+    for _ in range(HALVINGS):
+        middle, found = 0.5 * (low + high), ZERO
+        for k in range(STRIPES):
+            found += np.uint64(maxima[k] >= middle)
+        if found >= length:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
+def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
+    """Gather one user's best, best first, and return how many they are; all sums are 0 then."""
+    order, sums, met = candidates.order, scratch.sums, scratch.met
+    keys, size = scratch.keys, ZERO
+    least = np.float32(_find_floor(scratch, length) / total)
+    floor = max((np.float64(least) * SURELY_BELOW - STEP) * total, ABOVE_ZERO)
+    for begin in range(ZERO, HEAD, BITS):
+        found = at_least(sums, begin, floor)
+        while found != ZERO:
+            rank = begin + trailing_zeros(found)
+            found &= found - ONE
+            score = np.float32(sums[rank] / total)
+            keys[size] = key_of(score, order[rank])
+            size += np.uint64(score > np.float32(0.0))
+    for rank in range(HEAD):
+        sums[rank] = 0.0
+    for n in range(count):
+        rank = np.uint64(met[n])
+        if sums[rank] >= floor:
+            score = np.float32(sums[rank] / total)
+            keys[size] = key_of(score, order[rank])
+            size += np.uint64(score > np.float32(0.0))
+        sums[rank] = 0.0
+    return keep_best(keys, size, length)
+
+
+@compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64), inner=True)
+def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heaviest: float) -> int:
+    """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
+    rank = np.uint64(candidates.ranks[item])
+    largest, reason = 0.0, np.uint32(0)
+    for at in range(np.uint64(candidates.column_ptr[rank]), np.uint64(candidates.column_ptr[rank + ONE])):
+        key = candidates.columns[at]
+        value, source = np.float64(value_of(key)), key & LOWER_HALF
+        # Values fall from here on: not even the heaviest item could reach the largest share any more.
+        if heaviest * value < largest:
+            break
+        share = np.float64(had[source]) * value
+        if share > largest or (share == largest and share > 0.0 and source < reason):
+            largest, reason = share, np.uint32(source)
+    return reason
+
+
+@compiled(
+    types.int64(
+        *(CANDIDATES, READ_FLOAT32, SCRATCH, READ_INT64, *HISTORIES, types.int64, types.boolean, types.boolean),
+        *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
+    )
+)
+def _score(
+    candidates: Candidates,
+    halves: NDArray[np.float32],
+    scratch: Scratch,
+    user_ptr: NDArray[np.int64],
+    user_items: NDArray[np.uint32],
+    user_weights: NDArray[np.float32],
+    length: int,
+    exclude_history: bool,
+    with_reasons: bool,
+    counts: NDArray[np.uint32],
+    best_items: NDArray[np.uint32],
+    best_scores: NDArray[np.float32],
+    best_reasons: NDArray[np.uint32],
+    stop: NDArray[np.uint8],
+) -> int:
+    """Fill the users' lists and return the number of entries, or -1 if stopped."""
+    filled = 0
+    for user in range(counts.size):
+        begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
+        total, heaviest, count = _add_history(candidates, halves, scratch, user_items, user_weights, begin, end, stop)
+        if total < 0.0:
+            return -1
+        if exclude_history:
+            for at in range(begin, end):
+                rank = candidates.ranks[user_items[at]]
+                if rank >= 0:
+                    scratch.sums[rank] = 0.0
+        size = _take_best(candidates, scratch, total, count, np.uint64(length))
+        for n in range(size):
+            item = scratch.keys[n] & LOWER_HALF
+            best_items[filled + n], best_scores[filled + n] = item, value_of(scratch.keys[n])
+            if with_reasons:
+                best_reasons[filled + n] = _reason(candidates, scratch.had, item, heaviest)
+        for at in range(begin, end):
+            scratch.had[user_items[at]] = np.float32(0.0)
+        counts[user] = size
+        filled += size
+    return filled

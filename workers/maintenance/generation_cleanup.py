@@ -1,0 +1,105 @@
+"""The forgetting: the lists of generations that are neither current, previous nor being made are deleted, in slices.
+
+Whose lists there are is known by the generation's snapshot, and how many are gone by what Redis says beside the
+generation: any worker goes on where another one has stopped. A click that was bound to the generation holds it back
+until it has ended; a list that is written all the same, by a job that was asked for at just that moment, expires.
+"""
+
+import asyncio
+import os
+import time
+
+import structlog
+
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
+from reckoner.shared.periodic import renewing, run_periodically
+from reckoner.shared.redis.scripts import SLICE, ask, call
+from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
+from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.maintenance.retention import live_references
+from reckoner.workers.runtime.runtime import Runtime
+
+log = structlog.get_logger()
+
+PERIOD_S = 1.0
+# How long nobody looks again at what holds old generations back: among a million flows that takes half a minute.
+PAUSE_MS = 10_000
+
+
+class GenerationCleanup:
+    """The forgetting of one worker process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def run(self) -> None:
+        """Forget for ever what is old."""
+        await run_periodically("the deletion of old generations", PERIOD_S, self.forget)
+
+    async def forget(self) -> None:
+        """Delete the lists of all generations that are old, if nothing holds them back."""
+        redis, keys, results = self._runtime.redis, self._runtime.keys, self._runtime.results
+        held, pointers = await asyncio.gather(results.generations.lists(), ask(redis, "MGET", *keys.pointers))
+        named = {pointer for pointer in pointers if pointer}
+        if unknown := named - held.keys():
+            for generation in unknown:
+                await self._note(generation)
+            return
+        if pointers[0] is None:
+            # Which one readers follow has been lost, and may come back.
+            return
+        old = {generation: decode_generation_lists(held[generation]) for generation in sorted(held.keys() - named)}
+        whole = {generation for generation, holding in old.items() if holding.gone is None}
+        kept = await self._held_back(whole) if whole else whole
+        for generation in sorted(old.keys() - kept):
+            await self._forget(generation, held[generation], old[generation])
+
+    async def _note(self, generation: bytes) -> None:
+        """Note a generation that a pointer names, which was lost; nothing is old while one names what has no record."""
+        record = await self._runtime.results.generations.record(generation.decode(errors="replace"))
+        if record is not None:
+            key = self._runtime.keys.generations
+            await ask(self._runtime.redis, "HSET", key, generation, GenerationLists(record.snapshot).encode())
+
+    async def _held_back(self, old: set[bytes]) -> set[bytes]:
+        """Those of old generations that an unfinished flow or run names; all while another worker looks at that."""
+        redis, lock, token = self._runtime.redis, self._runtime.keys.cleanup, os.urandom(8).hex()
+        if not await call(redis, "lock", [lock], [token, PAUSE_MS]):
+            return old
+        try:
+            async with renewing(redis, lock, PAUSE_MS):
+                named, _ = await live_references(self._runtime)
+        except WireError:
+            # What cannot be read is ended by the sweeper.
+            return old
+        kept = {generation for generation in old if generation.decode(errors="replace") in named}
+        if not kept:
+            await call(redis, "unlock", [lock], [token])
+        return kept
+
+    async def _forget(self, generation: bytes, seen: bytes | str, holding: GenerationLists) -> None:
+        runtime, name = self._runtime, generation.decode(errors="replace")
+        try:
+            snapshot = await runtime.snapshot(holding.snapshot)
+        except (ArtifactMissingError, ArtifactDamagedError) as error:
+            log.warning("lists of an old generation were left to expire", generation=name, reason=str(error))
+            await runtime.results.generations.forget(generation, seen)
+            return
+        except NotNowError:
+            # It is still being verified.
+            return
+        gone = holding.gone or 0
+        pages = snapshot.users.pages(gone)
+        while page := await runtime.in_store(lambda: next(pages, None)):
+            users = [user.decode(errors="replace") for user in page]
+            for start in range(0, len(users), SLICE):
+                began, some = time.monotonic(), users[start : start + SLICE]
+                gone += len(some)
+                left = GenerationLists(holding.snapshot, gone)
+                if not await runtime.results.generations.forget(generation, seen, left, some):
+                    return
+                seen = left.encode()
+                # Half of the server's time is everybody else's.
+                await asyncio.sleep(time.monotonic() - began)
+        if await runtime.results.generations.forget(generation, seen):
+            log.info("an old generation was deleted", generation=name, users=gone)

@@ -1,0 +1,164 @@
+"""Healing: reads each artifact in use once a day, and has a damaged model built again before many jobs need it."""
+
+import asyncio
+import math
+import threading
+import time
+from functools import partial
+from typing import NamedTuple
+
+import structlog
+
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, ForeignFormatError, WireError
+from reckoner.shared.periodic import renewing, run_periodically
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import fit_spec, model_id
+from reckoner.shared.store.models import describe
+from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind
+from reckoner.workers.maintenance.retention import live_references, referred_to
+from reckoner.workers.runtime.runtime import Runtime
+
+LOOK_S = 2.0
+SCRUB_LOOK_S = 600.0
+# So slowly that no job is held up by it.
+SCRUB_BYTES_PER_S = 8_000_000
+SCRUB_EACH_MS = 86_400_000
+# A worker that scrubs says so again and again, and another one begins when it has not for so long.
+CLAIM_MS = 600_000
+# To see what unfinished flows name takes seconds among a million of them: a hundredth of the time at most.
+PAUSES_PER_LOOK = 100
+KINDS: tuple[ArtifactKind, ...] = ("snapshots", "models")
+
+log = structlog.get_logger()
+
+
+class _StoppedError(Exception):
+    """This worker ends, and reads no further."""
+
+
+class _Asked(NamedTuple):
+    """When the fit of a damaged model was asked for, or could not be."""
+
+    damage: int
+    """Which damage it was; see `Store.missed`."""
+    snapshot: str
+    """The seal of its snapshot."""
+
+
+class Healing:
+    """What one worker process does against damage beside its jobs."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._asked = dict[str, _Asked]()
+        self._look_at = -math.inf
+
+    async def run(self) -> None:
+        """Heal for ever."""
+        await run_periodically("healing", LOOK_S, self.heal)
+
+    async def run_scrub(self) -> None:
+        """Scrub for ever."""
+        await run_periodically("a scrub", SCRUB_LOOK_S, self.scrub)
+
+    async def heal(self) -> None:
+        """Ask for a fit of each model that is set aside and that a pointer or something unfinished names.
+
+        It moves no pointer. It is asked for once until the model is whole or its snapshot was published again: a fit
+        that has failed would fail again.
+        """
+        runtime = self._runtime
+        if runtime.store_watch.trouble:
+            return
+        missed = await runtime.in_store(partial(runtime.store.missed, "models"))
+        self._asked = {model: asked for model, asked in self._asked.items() if missed.get(model) == asked.damage}
+        if missed:
+            for model in sorted(self._asked.keys() | await self._named(missed.keys() - self._asked.keys())):
+                await self._build_again(model, missed[model])
+
+    async def _named(self, missed: set[str]) -> set[str]:
+        """Those of some models that a pointer, or an unfinished flow or run, names."""
+        results, keys = self._runtime.results, self._runtime.keys
+        records = [(await results.generations.follow(pointer)).record for pointer in keys.pointers]
+        named = {record.model for record in records if record} & missed
+        began = time.monotonic()
+        if missed == named or began < self._look_at:
+            return named
+        try:
+            generations, artifacts = await live_references(self._runtime)
+        except WireError:
+            # The sweeper ends what cannot be read.
+            return named
+        records = [await results.generations.record(generation) for generation in sorted(generations)]
+        now = time.monotonic()
+        self._look_at = now + PAUSES_PER_LOOK * (now - began)
+        return named | missed & (artifacts | {record.model for record in records if record})
+
+    async def _build_again(self, model: str, damage: int) -> None:
+        store, in_store = self._runtime.store, self._runtime.in_store
+        try:
+            snapshot, config = await in_store(partial(describe, store.aside("models", model)))
+        except ArtifactMissingError:
+            # It was published again just now.
+            return
+        except ArtifactDamagedError as error:
+            # Nothing else says how it was built.
+            self._give_up(model, _Asked(damage, ""), str(error))
+            return
+        asked = _Asked(damage, await in_store(partial(store.seal, "snapshots", snapshot)))
+        if self._asked.get(model) == asked:
+            return
+        if model_id(snapshot, config) != model:
+            self._give_up(model, asked, "kernels of another release built it")
+        elif asked.snapshot in ("", SET_ASIDE):
+            self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
+        else:
+            spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
+            join = self._runtime.keys.join_heal(model)
+            [job] = await self._runtime.flows.create([spec], [join], "batch")
+            self._asked[model] = asked
+            log.info("fit of a damaged model enqueued", model=model, job=job)
+
+    def _give_up(self, model: str, asked: _Asked, reason: str) -> None:
+        """Say once why a model cannot be built again."""
+        if self._asked.get(model) != asked:
+            self._asked[model] = asked
+            log.error("a damaged model cannot be built again", model=model, reason=reason)
+
+    async def scrub(self) -> None:
+        """Read all artifacts in use if nobody does or has done so today; what is damaged is set aside."""
+        redis, key, worker = self._runtime.redis, self._runtime.keys.scrub, self._runtime.worker_id
+        if not await ask(redis, "SET", key, worker, "NX", "PX", CLAIM_MS):
+            return
+        async with renewing(redis, key, CLAIM_MS):
+            referred = await referred_to(self._runtime)
+            entries = await self._runtime.in_store(
+                lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]
+            )
+            used = [(kind, name) for kind, name in entries if name in referred]
+            for kind, name in used:
+                await self._read(kind, name)
+        await ask(redis, "SET", key, worker, "PX", SCRUB_EACH_MS)
+        log.info("artifacts scrubbed", count=len(used))
+
+    async def _read(self, kind: ArtifactKind, name: str) -> None:
+        stop, runtime = threading.Event(), self._runtime
+
+        def pace(size: int) -> None:
+            if stop.wait(size / SCRUB_BYTES_PER_S):
+                raise _StoppedError
+
+        def read() -> None:
+            seal = runtime.store.seal(kind, name)
+            try:
+                runtime.store.verify(kind, name, pace)
+            except (ArtifactMissingError, ForeignFormatError, _StoppedError):
+                return
+            except ArtifactDamagedError as damage:
+                runtime.opening.set_aside(kind, name, seal, str(damage))
+
+        try:
+            await runtime.threads.scrub(read)
+        except asyncio.CancelledError:
+            stop.set()
+            raise

@@ -1,0 +1,84 @@
+"""The heartbeat of one worker process: again and again it says that it is there, and what it is and does."""
+
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import structlog
+
+from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.periodic import run_periodically
+from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.version import installed_version
+from reckoner.shared.wire.shapes import Beat, Running
+from reckoner.workers.runtime.runtime import Runtime
+
+# Twice within the shortest lease a beat may be late.
+LONGEST_PAUSE_S = 1.0
+BEATS_A_LEASE = 3
+# As much of a job's name as is told; ours are shorter, and others may have put jobs into the queue.
+MOST_LETTERS = 200
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """The heartbeat of one worker process, which begins when this is made; `is_draining` tells whether it is to end."""
+
+    def __init__(self, runtime: Runtime, is_draining: Callable[[], bool] = lambda: False) -> None:
+        self._runtime = runtime
+        self._is_draining = is_draining
+        self._lease_ms = int(runtime.settings.lease_s * 1000)
+        self.pause_s = min(LONGEST_PAUSE_S, runtime.settings.lease_s / BEATS_A_LEASE)
+        """How long it waits from beat to beat, in seconds."""
+        self._beats = Heartbeats(runtime.redis, runtime.keys)
+        self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
+
+    async def beat(self) -> None:
+        """Beat once."""
+        running = self._runtime.running.items()
+        await self._beats.say(
+            Beat(
+                format=1,
+                worker=self._runtime.worker_id,
+                host=self._host,
+                pid=os.getpid(),
+                version=self._version,
+                started_ms=self._started_ms,
+                beat_ms=_now_ms(),
+                memory_bytes=resident_bytes(),
+                jobs=[Running(job[:MOST_LETTERS], since_ms) for job, since_ms in running],
+                lease_ms=self._lease_ms,
+                draining=self._is_draining(),
+                trouble=self._runtime.store_watch.trouble[:MOST_LETTERS],
+            )
+        )
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        await run_periodically("a beat", self.pause_s, self.beat)
+
+    async def stop(self) -> None:
+        """Say no more; a Redis that is away forgets this worker by itself."""
+        try:
+            await self._beats.stop(self._runtime.worker_id)
+        except Exception as error:
+            if not is_server_trouble(error):
+                log.exception("the last beat failed")
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory; where there is no /proc, the most that it ever held."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

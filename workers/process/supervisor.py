@@ -1,0 +1,140 @@
+"""N worker processes: those that crash are started again, those that were drained are not, one signal stops all."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from reckoner.shared.interpreter import module_command
+from reckoner.shared.redis.connections import check, connect
+from reckoner.shared.redis.embedded import find_redis
+from reckoner.shared.settings import Settings
+from reckoner.shared.startup import EventSender
+from reckoner.shared.stopping import supervisor_patience_s
+from reckoner.shared.store.location import open_store
+from reckoner.shared.store.ownership import own
+from reckoner.workers.runtime.store_watch import beside
+
+log = structlog.get_logger()
+
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 10.0
+STEADY_S = 30.0
+LOOK_S = 0.1
+
+# What a worker's process ends with that was drained: it has done all that it had claimed, and nobody misses it.
+DRAINED = 3
+
+
+@dataclass
+class Child:
+    """One worker process and its restarts."""
+
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    backoff_s: float = FIRST_BACKOFF_S
+    due: float = 0.0
+    drained: bool = False
+
+
+class Supervisor:
+    """Keeps `processes` workers alive, each started by `command`, until a signal comes or all of them were drained.
+
+    It imports no kernels and no arq worker, so that it is small and its children start at once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        processes: int,
+        command: Sequence[str] | None = None,
+        teller: EventSender | None = None,
+    ) -> None:
+        self._settings = settings
+        self._teller = teller or EventSender(None)
+        self._command = [*(command or module_command("reckoner.workers", "--child", "--parent", str(os.getpid())))]
+        self._passed = [] if self._teller.descriptor is None else [self._teller.descriptor]
+        for descriptor in self._passed:
+            self._command += ["--tell", str(descriptor)]
+        self._children = [Child() for _ in range(processes)]
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run until SIGINT or SIGTERM, then stop all workers and wait for them; after another one they stop at once.
+
+        Raises:
+            ReckonerError: Redis or the store cannot be used; no worker was started then.
+        """
+        asyncio.run(self._check())
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._stop)
+        try:
+            while not self._stopping and not all(child.drained for child in self._children):
+                self._note_those_that_ended()
+                self._start_those_that_are_due()
+                time.sleep(LOOK_S)
+        finally:
+            self._stop_children()
+
+    async def _check(self) -> None:
+        store = await beside(lambda: open_store(self._settings.store_location))
+        async with connect(find_redis(self._settings)) as redis:
+            await check(redis)
+            await own(redis, self._settings, store, beside)
+
+    def _stop(self, signum: int, frame: object) -> None:
+        if self._stopping:
+            # Not SIGTERM, with which it might be one when both come at the same moment.
+            self._tell(signal.SIGINT)
+        self._stopping = True
+
+    def _tell(self, signum: signal.Signals) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.send_signal(signum)
+
+    def _note_those_that_ended(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.process is None or child.process.poll() is None:
+                continue
+            self._teller.tell("ended", child.process.pid, child.process.returncode)
+            if child.process.returncode == DRAINED:
+                log.info("a worker was drained", pid=child.process.pid)
+                child.process, child.drained = None, True
+                continue
+            if now - child.started > STEADY_S:
+                child.backoff_s = FIRST_BACKOFF_S
+            log.warning(
+                "a worker ended", pid=child.process.pid, code=child.process.returncode, again_in_s=child.backoff_s
+            )
+            child.process, child.due = None, now + child.backoff_s
+            child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
+
+    def _start_those_that_are_due(self) -> None:
+        now = time.monotonic()
+        due = [child for child in self._children if not (child.process or child.drained) and now >= child.due]
+        for child in due:
+            if not self._stopping:
+                child.started, child.process = time.monotonic(), self._start_worker()
+                self._teller.tell("started", child.process.pid)
+
+    def _start_worker(self) -> "subprocess.Popen[bytes]":
+        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, pass_fds=self._passed, start_new_session=True)
+
+    def _stop_children(self) -> None:
+        self._tell(signal.SIGTERM)
+        until = time.monotonic() + supervisor_patience_s(self._settings.stop_s)
+        for process in [child.process for child in self._children if child.process is not None]:
+            try:
+                process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("a worker did not stop in time and is killed", pid=process.pid)
+                process.kill()
+                process.wait()
