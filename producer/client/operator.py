@@ -97,10 +97,9 @@ class Operator:
             FlowUnknownError: there is no such run, or it is forgotten.
             UsageError: the run's id is refused (`require_id`).
         """
-        return await self.report(require_id("run", run_id))
+        return await self._report(require_id("run", run_id))
 
-    async def report(self, run_id: str) -> RunReport:
-        """The same as `run`, for callers that turn errors into sentences themselves."""
+    async def _report(self, run_id: str) -> RunReport:
         run = await self._client.runs.load(run_id)
         if run is None:
             raise FlowUnknownError
@@ -114,7 +113,7 @@ class Operator:
             while True:
                 async with until(moment):
                     await hear()
-                    report = await patiently(lambda: self.report(run_id))
+                    report = await patiently(lambda: self._report(run_id))
                 yield report
                 if report.run.state == "ended":
                     return

@@ -367,7 +367,7 @@ class Reckoner(Client):
         return await (self.flows.cancel(flow) if flow else self._cancel_run(job))
 
     async def _cancel_run(self, run_id: str) -> bool:
-        more, under_way = await self.runs.curtail((await self.operator.report(run_id)).run)
+        more, under_way = await self.runs.curtail((await self.operator.run(run_id, timeout=None)).run)
         flows = await self.flows.load_many(under_way)
         return any([more, *[await self.flows.cancel(flow) for flow in flows if flow is not None]])
 

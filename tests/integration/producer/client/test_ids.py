@@ -10,6 +10,7 @@ import pytest
 from arq import ArqRedis
 
 from reckoner.producer.cli.application import app
+from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import UsageError
 from reckoner.shared.redis.scripts import ask
@@ -93,7 +94,8 @@ async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str
 def test_no_call_with_an_id_is_left_out() -> None:
     """Whatever takes one by these names is among those above."""
     names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id"}
-    public = {name: call for name, call in inspect.getmembers(Reckoner, inspect.isfunction) if name[0] != "_"}
+    members = [*inspect.getmembers(Reckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
+    public = {name: call for name, call in members if name[0] != "_"}
     taking = {name for name, call in public.items() if names & inspect.signature(call).parameters.keys()}
     assert taking == {call.partition(",")[0] for call in CALLS}
 

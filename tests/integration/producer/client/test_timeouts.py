@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reckoner.producer.client import calls
+from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import WaitTimeoutError, WrongLoopError
 from reckoner.shared.flows.heartbeats import LiveWorker
@@ -48,23 +49,25 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 # They close, or are for whoever has made another call's limit their own.
 UNLIMITED = {"aclose", "computed"}
-CALLS = sorted(
-    name
-    for name, call in inspect.getmembers(Reckoner, inspect.isfunction)
+CALLS: dict[str, type] = {
+    name: of
+    for of in (Operator, Reckoner)
+    for name, call in inspect.getmembers(of, inspect.isfunction)
     if not name.startswith("_") and (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
-)
+}
 
 
 async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
     """Make a call, or begin what it yields."""
-    given = getattr(reckoner, name)(*ARGUMENTS.get(name, ()), **options)
+    caller = reckoner.operator if CALLS[name] is Operator else reckoner
+    given = getattr(caller, name)(*ARGUMENTS.get(name, ()), **options)
     await (given if inspect.isawaitable(given) else anext(given))
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in UNLIMITED])
 async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
     """Though Redis takes the connection and never answers; each call has a limit that can be set."""
-    assert "timeout" in inspect.signature(getattr(Reckoner, name)).parameters
+    assert "timeout" in inspect.signature(getattr(CALLS[name], name)).parameters
     async with hanging() as port, aclosing(Reckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
         with pytest.raises(WaitTimeoutError):
             await called(reckoner, name, timeout=SHORT_S)
