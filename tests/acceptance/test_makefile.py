@@ -13,7 +13,17 @@ import pytest
 from tests.patience import PATIENCE_S
 from tests.root import ROOT
 
-SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "installer.lock.txt", "producer", "shared", "workers")
+SOURCES = (
+    "Makefile",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "installer.lock.txt",
+    "reckoner",
+    "producer",
+    "shared",
+    "workers",
+)
 # What the build backend needs: enough to show every step of an installation, small enough to do it several times.
 BACKEND = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "typing-extensions"}
 
@@ -75,7 +85,8 @@ def clone(tmp_path: Path) -> Path:
     target.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, target / name, ignore=ignored, symlinks=True)
         else:
             shutil.copy(ROOT / name, target / name)
     entries = re.split(r"(?m)^(?! )", (ROOT / "demo.lock.txt").read_text())
