@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 from reckoner.producer.client.reckoner import Reckoner
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import EmbeddedServerError, RedisUnavailableError, WorkersUnavailableError
 from reckoner.shared.interpreter import module_command
-from reckoner.shared.progress import STILL_S, ProgressWatch
+from reckoner.shared.progress import STALL_TIMEOUT_S, ProgressWatch
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.settings import load_settings
 from reckoner.shared.startup import EventReceiver, StartupEvent
-from reckoner.shared.stopping import starter_patience_s
+from reckoner.shared.stopping import launcher_exit_timeout_s
 
 T = TypeVar("T")
 
@@ -59,9 +59,9 @@ class LocalSystem:
     """A running server and a supervisor of `processes` workers; leaving it stops the workers first, then the server.
 
     Enter it in the main thread, which the server ends with. `environ` is the workers' environment, which has to name
-    the same home; their log goes to `log`, or to standard error. Starting may take as long as it needs, but not stand
-    still for `still_s` seconds. `look` is called again and again while the server starts, with whether it loads its
-    data; what it raises ends the start.
+    the same home; their log goes to `log`, or to standard error. Starting may take as long as it needs, but not
+    stall for `stall_timeout_s` seconds. `look` is called repeatedly while the server starts, with whether it loads its
+    data; an exception from it ends the start.
     """
 
     def __init__(
@@ -71,36 +71,36 @@ class LocalSystem:
         environ: Mapping[str, str],
         log: IO[bytes] | None = None,
         look: Callable[[bool], object] = bool,
-        still_s: float = STILL_S,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
     ) -> None:
         self._home = home
         self._processes = processes
         self._environ = environ
         self._log = log
         self._look = look
-        self._still_s = still_s
+        self._still_s = stall_timeout_s
         self._stop_s = load_settings(environ).stop_s
 
     def __enter__(self) -> Self:
-        self._server = EmbeddedServer.start(self._home, still_s=self._still_s, look=self._look)
-        self._listener = EventReceiver()
+        self._server = EmbeddedServer.start(self._home, stall_timeout_s=self._still_s, look=self._look)
+        self._receiver = EventReceiver()
         try:
             # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
             self._since_ms = time.time_ns() // 1_000_000
-            teller = self._listener.others_end
-            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(teller)]
+            sender = self._receiver.sender_end
+            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(sender)]
             self._supervisor = subprocess.Popen(
                 module_command("reckoner.workers", *options),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
-                pass_fds=[teller],
+                pass_fds=[sender],
                 # A session of its own: Ctrl-C reaches this process alone, which then stops everything in order.
                 start_new_session=True,
             )
-            self._listener.handed_over()
+            self._receiver.close_sender_end()
         except BaseException:
-            self._listener.close()
+            self._receiver.close()
             self._server.stop()
             raise
         return self
@@ -110,13 +110,13 @@ class LocalSystem:
     ) -> None:
         try:
             self._supervisor.terminate()
-            self._supervisor.wait(starter_patience_s(self._stop_s))
+            self._supervisor.wait(launcher_exit_timeout_s(self._stop_s))
         except subprocess.TimeoutExpired:
             # Its workers notice that it is gone, and end.
             self._supervisor.kill()
             self._supervisor.wait()
         finally:
-            self._listener.close()
+            self._receiver.close()
             self._server.stop()
 
     def hurry(self) -> None:
@@ -151,7 +151,7 @@ class LocalSystem:
                 await asyncio.wait({task}, timeout=LOOK_S)
             return task.result()
         finally:
-            await end(task)
+            await cancel_and_wait(task)
             if not task.cancelled():
                 task.exception()  # looked at, so that nobody is told that it never was
 
@@ -165,13 +165,13 @@ class LocalSystem:
         async with Reckoner(self.url, prefix=prefix) as reckoner:
             await self.guard(self._ready(reckoner, show))
         # Later news has no listener.
-        self._listener.close()
+        self._receiver.close()
 
     async def _ready(self, reckoner: Reckoner, show: Show) -> None:
-        movement, starting = ProgressWatch(self._still_s), _Starting()
+        progress, starting = ProgressWatch(self._still_s), _Starting()
         while True:
-            for news in self._listener.news():
-                movement.moved()
+            for news in self._receiver.receive():
+                progress.note_progress()
                 starting.hear(news)
             try:
                 heard = await reckoner.operator.workers(self._since_ms)
@@ -191,7 +191,7 @@ class LocalSystem:
                 show("Compiling kernels, once", "kernels", starting.kernels, None)
             else:
                 show("Starting the workers", "workers", len(heard), self._processes)
-            if movement.is_stalled(starting.started - starting.ready or {self._supervisor.pid}):
+            if progress.is_stalled(starting.started - starting.ready or {self._supervisor.pid}):
                 raise WorkersUnavailableError(
                     f"{len(heard)} of {self._processes} workers are ready, and nothing else has used the processor for "
                     f"{self._still_s:g} s.{self._last_words()}"

@@ -6,7 +6,7 @@ from typing import Any
 LOOK_S = 0.2
 
 
-async def end(*tasks: "asyncio.Future[Any]") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Future[Any]") -> None:
     """Cancel tasks until they have ended; how they did is left to the caller.
 
     Once is not always enough: arq runs tasks through `asyncio.wait_for`, and that of CPython 3.11 drops a cancellation

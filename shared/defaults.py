@@ -5,8 +5,8 @@ IN_FLIGHT = 8
 # How many jobs a lane may hold before producers are told to wait.
 MAX_QUEUED = 1_000_000
 # The most batch threads of one worker process.
-MOST_THREADS = 64
+MAX_THREADS = 64
 # The longest list that can be cached, the most users of a block, and the most neighbours of an item.
-MOST_PLACES = 1000
-MOST_BLOCK_USERS = 100_000
-MOST_NEIGHBOURS = 1_000_000_000
+MAX_LIST_LENGTH = 1000
+MAX_BLOCK_USERS = 100_000
+MAX_NEIGHBOURS = 1_000_000_000

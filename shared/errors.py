@@ -65,7 +65,7 @@ class ForeignStoreError(ReckonerError):
     """The artifact store belongs to another prefix or another Redis."""
 
 
-def is_environment_trouble(error: BaseException) -> bool:
+def is_environment_error(error: BaseException) -> bool:
     """Whether the store, the disk or the memory has failed, which is no fault of what was asked for and may pass."""
     if isinstance(error, StoreError):
         return not isinstance(error, ArtifactMissingError | ArtifactDamagedError)

@@ -8,9 +8,9 @@ from typing import NoReturn
 import structlog
 from redis.asyncio import Redis
 
-from reckoner.shared.cancelling import end
-from reckoner.shared.errors import is_environment_trouble
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.errors import is_environment_error
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import ask
 
@@ -31,9 +31,9 @@ async def run_periodically(
         try:
             await work()
         except Exception as error:
-            if not is_server_trouble(error) and type(error) is not told:
+            if not is_transient_redis_error(error) and type(error) is not told:
                 told = type(error)
-                if is_environment_trouble(error):
+                if is_environment_error(error):
                     log.warning(f"{what} failed", error=told.__name__, reason=str(error))
                 else:
                     # What has another type was planted, and where tells nobody anything.
@@ -54,4 +54,4 @@ async def renewing(redis: Redis, claim: str, life_ms: int) -> AsyncIterator[None
     try:
         yield
     finally:
-        await end(task)
+        await cancel_and_wait(task)

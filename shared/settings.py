@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from reckoner.shared.defaults import MAX_QUEUED, MOST_BLOCK_USERS, MOST_PLACES, MOST_THREADS
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_QUEUED, MAX_THREADS
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.nightly import parse_nightly
 
@@ -20,7 +20,7 @@ FILE_NAME = "reckoner.toml"
 FILE_VARIABLE = "RECKONER_CONFIG"
 DEFAULT = "default"
 # It has some twenty lines, and is read whole.
-MOST_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 
 # What Kubernetes sets in every pod beside a service called `reckoner` or `reckoner-...`. A port that is a number alone
 # comes from somebody who thinks that it is a setting.
@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prefix: Annotated[
         str, Meta(description="What every key in Redis starts with."), Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")
     ] = "reckoner"
-    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=MOST_PLACES)] = 20
+    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=MAX_LIST_LENGTH)] = 20
     result_ttl_s: Annotated[
         int, Meta(description="How long a cached list lives, in seconds.", ge=1, le=10 * 365 * 86_400)
     ] = 8 * 86_400
@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             description="How many batch kernels one worker process runs at a time; clicks have a thread of their own.",
             ge=1,
-            le=MOST_THREADS,
+            le=MAX_THREADS,
         ),
     ] = 1
     tile_mb: Annotated[
@@ -87,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 256
     block_size: Annotated[
-        int, Meta(description="How many users one job of a run computes.", ge=1, le=MOST_BLOCK_USERS)
+        int, Meta(description="How many users one job of a run computes.", ge=1, le=MAX_BLOCK_USERS)
     ] = 500
     lease_s: Annotated[
         float,
@@ -151,7 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True)
-class Reading:
+class LoadedSettings:
     """The settings as they were read, the file that was read, and where each field came from: `default`, the name of
     its variable, or the path of the file. `passed_over` are the variables that Kubernetes set.
     """
@@ -172,7 +172,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     return read_settings(environ).settings
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Reading:
+def read_settings(environ: Mapping[str, str] = os.environ) -> LoadedSettings:
     """Read the settings: variables in `environ` before the file before the defaults. What is empty is not set.
 
     The file is the one that `RECKONER_CONFIG` names, or `reckoner.toml` in the working directory if it is there.
@@ -199,7 +199,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Reading:
     changed = {field: getattr(given, field) for field in in_variables}
     settings = _convert(in_file | changed, lambda field: field, strict=True)
     origins = dict.fromkeys(Settings.__struct_fields__, DEFAULT) | dict.fromkeys(in_file, str(file))
-    return Reading(settings, file, origins | {field: variable_of(field) for field in in_variables}, passed_over)
+    return LoadedSettings(settings, file, origins | {field: variable_of(field) for field in in_variables}, passed_over)
 
 
 def _absolute(path: str) -> Path:
@@ -243,14 +243,14 @@ def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:
     try:
         path = _absolute(named or FILE_NAME)
         with path.open("rb") as file:
-            data = file.read(MOST_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and not named:
             return None, {}
         why = (error.strerror if isinstance(error, OSError) else None) or "this is no path"
         raise SettingsError(f"The settings file {named or FILE_NAME} cannot be read: {why}.") from error
-    if len(data) > MOST_FILE_BYTES:
-        raise SettingsError(f"The settings file {path} has over {MOST_FILE_BYTES:,} bytes, so it is none of settings.")
+    if len(data) > MAX_FILE_BYTES:
+        raise SettingsError(f"The settings file {path} has over {MAX_FILE_BYTES:,} bytes, so it is none of settings.")
     values = _parse(path, data)
     if unknown := sorted(values.keys() - set(Settings.__struct_fields__)):
         raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting; the nearest one is {_nearest(unknown[0])}.")

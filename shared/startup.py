@@ -27,7 +27,7 @@ class EventSender:
     def __init__(self, descriptor: int | None) -> None:
         self.descriptor = descriptor
 
-    def tell(self, what: What, pid: int, number: int = 0) -> None:
+    def send(self, what: What, pid: int, number: int = 0) -> None:
         """Tell it, whether or not somebody still listens."""
         if self.descriptor is not None:
             # A short write to a pipe is never mixed with those of other processes.
@@ -39,17 +39,17 @@ class EventReceiver:
     """The other end: what was told, in its order."""
 
     def __init__(self) -> None:
-        self._end, self.others_end = os.pipe()
+        self._end, self.sender_end = os.pipe()
         """The descriptor that is for the tellers."""
         os.set_blocking(self._end, False)
         self._begun = b""
         self._open = True
 
-    def handed_over(self) -> None:
+    def close_sender_end(self) -> None:
         """Close the tellers' end here, now that they hold it."""
-        os.close(self.others_end)
+        os.close(self.sender_end)
 
-    def news(self) -> list[StartupEvent]:
+    def receive(self) -> list[StartupEvent]:
         """What was told since the last time."""
         with contextlib.suppress(BlockingIOError):
             while told := os.read(self._end, 1 << 16):

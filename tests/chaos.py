@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from redis.exceptions import RedisError
 
 from reckoner.producer.client.waiting import patiently
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import leases_key, paused_key
 from reckoner.shared.redis.scripts import ask
@@ -122,7 +122,7 @@ class Chaos:
         assert await self.system.fit(self.truths.configs[0].neighbours) == self.truths.generations[0]
         self.load = await stack.enter_async_context(Load(self.system, self.truths, self.seed, self.counts))
         self.listening = asyncio.create_task(self.ends.listen(self._url, self.keys.events))
-        stack.push_async_callback(end, self.listening)
+        stack.push_async_callback(cancel_and_wait, self.listening)
 
     async def __aexit__(self, *raised: object) -> None:
         for task in self._lasting:

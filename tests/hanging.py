@@ -22,7 +22,7 @@ from typing import Any
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.logs import configure_logs
 from reckoner.shared.settings import load_settings
-from reckoner.shared.stopping import worker_patience_s
+from reckoner.shared.stopping import worker_exit_timeout_s
 from reckoner.shared.store.location import store_directory
 from reckoner.workers.process.child import work
 from reckoner.workers.process.parent import end_with
@@ -46,7 +46,7 @@ def main() -> int:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return 0
-    end_with(options.parent, worker_patience_s(settings.stop_s))
+    end_with(options.parent, worker_exit_timeout_s(settings.stop_s))
     return work(settings)
 
 

@@ -24,7 +24,7 @@ from reckoner.shared.flows.runs import Runs
 from reckoner.shared.logs import configure_logs
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import load_settings
-from reckoner.shared.stopping import worker_patience_s
+from reckoner.shared.stopping import worker_exit_timeout_s
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.process.child import work
 from reckoner.workers.process.parent import end_with
@@ -142,7 +142,7 @@ def main() -> None:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return
-    end_with(options.parent, worker_patience_s(settings.stop_s))
+    end_with(options.parent, worker_exit_timeout_s(settings.stop_s))
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("reckoner.workers.tasks.chunk")

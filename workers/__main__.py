@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-from reckoner.shared.defaults import MOST_THREADS
+from reckoner.shared.defaults import MAX_THREADS
 
 # Everything else is imported where it is used: Ctrl-C meanwhile is then no stack trace either.
 
@@ -49,8 +49,8 @@ def _read_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.processes < 1:
         parser.error("--processes must be at least 1")
-    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
-        parser.error(f"--threads must be 1 to {MOST_THREADS}")
+    if options.threads is not None and not 1 <= options.threads <= MAX_THREADS:
+        parser.error(f"--threads must be 1 to {MAX_THREADS}")
     return options
 
 
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     from reckoner.shared.logs import configure_logs
     from reckoner.shared.settings import read_settings, variable_of
     from reckoner.shared.startup import EventSender
-    from reckoner.shared.stopping import starter_patience_s, worker_patience_s
+    from reckoner.shared.stopping import launcher_exit_timeout_s, worker_exit_timeout_s
     from reckoner.workers.kernels.environment import prepare, require_packages
     from reckoner.workers.process.parent import end_with
 
@@ -81,19 +81,19 @@ def _run(options: argparse.Namespace) -> int:
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:
-        patience_s = worker_patience_s if options.child else starter_patience_s
+        patience_s = worker_exit_timeout_s if options.child else launcher_exit_timeout_s
         end_with(options.parent, patience_s(settings.stop_s))
-    teller = EventSender(options.tell)
+    sender = EventSender(options.tell)
     if options.child:
         from reckoner.workers.process.compiling import Compiling
 
-        Compiling(teller).watch()
+        Compiling(sender).watch()
         from reckoner.workers.process.child import work
 
         return work(settings)
     from reckoner.workers.process.supervisor import Supervisor
 
-    Supervisor(settings, options.processes, teller=teller).run()
+    Supervisor(settings, options.processes, sender=sender).run()
     return 0
 
 

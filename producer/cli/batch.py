@@ -9,7 +9,7 @@ from reckoner.producer.cli.output import print_facts, print_json, print_line, pr
 from reckoner.producer.cli.runs import as_facts, as_object, verdict
 from reckoner.producer.cli.users import AsJson
 from reckoner.producer.cli.work import minding_workers
-from reckoner.shared.defaults import IN_FLIGHT, MOST_BLOCK_USERS
+from reckoner.shared.defaults import IN_FLIGHT, MAX_BLOCK_USERS
 
 if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
@@ -27,7 +27,7 @@ def batch(
         typer.Option(
             metavar="N",
             min=1,
-            max=MOST_BLOCK_USERS,
+            max=MAX_BLOCK_USERS,
             show_default="RECKONER_BLOCK_SIZE",
             help="How many users one job computes.",
         ),

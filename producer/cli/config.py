@@ -8,7 +8,7 @@ from reckoner.producer.cli.output import print_json, print_line, print_table
 from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
-    from reckoner.shared.settings import Reading
+    from reckoner.shared.settings import LoadedSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def config(as_json: AsJson = False) -> None:
     print_table(("setting", "value", "from"), rows)
 
 
-def _shown(reading: "Reading", field: str) -> object:
+def _shown(reading: "LoadedSettings", field: str) -> object:
     value = getattr(reading.settings, field)
     if not value:
         return value
@@ -53,6 +53,6 @@ def _shown(reading: "Reading", field: str) -> object:
     return value
 
 
-def _origin(reading: "Reading", field: str) -> str:
+def _origin(reading: "LoadedSettings", field: str) -> str:
     origin = reading.origins[field]
     return "the file" if origin == str(reading.file) else origin

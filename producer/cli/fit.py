@@ -66,7 +66,7 @@ def fit(
     from reckoner.shared.errors import NothingImportedError
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
-    from reckoner.shared.store.ownership import own
+    from reckoner.shared.store.ownership import claim_store
 
     settings = load_settings()
     given = {"alpha": alpha, "beta": beta, "k1": k1, "b": b}
@@ -83,7 +83,7 @@ def fit(
         # Redis first: where it is away that is the sentence to read.
         async with connect(settings) as reckoner:
             store = open_store(settings.store_location)
-            await own(reckoner.redis, settings, store)
+            await claim_store(reckoner.redis, settings, store)
             snapshot = store.current_snapshot()
             if snapshot is None:
                 raise NothingImportedError

@@ -62,13 +62,13 @@ def import_(
     """
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
-    from reckoner.shared.store.ownership import own_where_redis_is
+    from reckoner.shared.store.ownership import claim_store_or_prefix
 
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: readable(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
     store = open_store(settings.store_location)
-    complete(own_where_redis_is(settings, store))
+    complete(claim_store_or_prefix(settings, store))
     try:
         from reckoner.producer.importing import Columns, import_interactions
     except ModuleNotFoundError as error:

@@ -31,7 +31,7 @@ async def minding_workers(reckoner: "Reckoner", tell: Callable[[str], None]) -> 
 async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
     import asyncio
 
-    from reckoner.shared.redis.connections import is_server_trouble
+    from reckoner.shared.redis.connections import is_transient_redis_error
 
     told = None
     while True:
@@ -39,7 +39,7 @@ async def _mind(reckoner: "Reckoner", tell: Callable[[str], None]) -> None:
         try:
             missing = await _missing(reckoner)
         except Exception as error:
-            if not is_server_trouble(error):
+            if not is_transient_redis_error(error):
                 raise
             missing = NO_REDIS
         if missing not in (None, told):

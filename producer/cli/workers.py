@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reckoner.shared.defaults import MOST_THREADS
+from reckoner.shared.defaults import MAX_THREADS
 
 LOOK_S = 0.1
 
@@ -16,7 +16,7 @@ Threads = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        max=MOST_THREADS,
+        max=MAX_THREADS,
         help="How many batch kernels each process runs at a time, in place of RECKONER_THREADS.",
     ),
 ]

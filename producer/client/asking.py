@@ -24,7 +24,7 @@ from reckoner.shared.wire.shapes import (
 )
 
 # How often the same is asked for when Redis has lost both flow and result.
-MOST_ASKS = 3
+MAX_ASKS = 3
 LOST = "Redis lost the job, and lost it again"
 
 
@@ -70,7 +70,7 @@ class Asking:
         users, found, failed = list(dict.fromkeys(users)), dict[str, Result | None](), dict[str, Flow | None]()
         create = partial(self.create, generation=generation, lane="click")
         jobs = await create(users)
-        for left in reversed(range(MOST_ASKS)):
+        for left in reversed(range(MAX_ASKS)):
             ends = await self._wait(dict(zip(jobs, users, strict=True)))
             failed |= {user: flow for user, flow in ends.items() if flow is not None and flow.state != "done"}
             results = await patiently(partial(self._results.read, generation, users))
@@ -95,7 +95,7 @@ class Asking:
         """
         read = partial(self._results.read_basket, generation, items)
         result = await read()
-        for _ in range(MOST_ASKS):
+        for _ in range(MAX_ASKS):
             if result is not None:
                 return result
             await self._ended(partial(self.create_basket, items, generation, "click"), "The job for the basket")
@@ -123,7 +123,7 @@ class Asking:
     async def _ended(self, create: Callable[[], Awaitable[str]], what: str) -> Flow:
         """Ask for one job and wait for its good end."""
         job = await create()
-        for left in reversed(range(MOST_ASKS)):
+        for left in reversed(range(MAX_ASKS)):
             async for _, flow in self._waiting.ends([job]):
                 if flow is not None and flow.state == "done":
                     return flow

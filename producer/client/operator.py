@@ -16,7 +16,7 @@ from reckoner.producer.client.calls import (
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.status import Status, read_status, read_workers
 from reckoner.producer.client.waiting import patiently
-from reckoner.shared.defaults import MOST_BLOCK_USERS, MOST_PLACES
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH
 from reckoner.shared.errors import FlowUnknownError
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
@@ -63,7 +63,7 @@ class Operator:
             QueueFullError: the batch lane takes no more.
         """
         require_id("snapshot", snapshot)
-        require_number("The list length", list_length, MOST_PLACES)
+        require_number("The list length", list_length, MAX_LIST_LENGTH)
         model = model_id(snapshot, config)
         generation = generation_id(model, Options(list_length))
         return await self._client.asking.create_fit(fit_spec(snapshot, config, list_length), generation), model
@@ -85,7 +85,7 @@ class Operator:
             NothingFittedError: no model was fitted yet.
             UsageError: a block cannot have so many users, or no block may be under way.
         """
-        require_number("The block size", block_size, MOST_BLOCK_USERS)
+        require_number("The block size", block_size, MAX_BLOCK_USERS)
         require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
         return await self._client.runs.start(await self.newest(timeout=None), block_size, window)
 

@@ -8,8 +8,8 @@ from reckoner.producer.client.calls import require_ids
 from reckoner.shared.errors import FlowFailedError, ItemUnknownError, UsageError, UserUnknownError
 from reckoner.shared.serving.results import Results
 from reckoner.shared.wire.shapes import (
-    MOST_BASKET_BYTES,
-    MOST_ITEMS,
+    MAX_BASKET_BYTES,
+    MAX_ITEMS,
     History,
     HistorySpec,
     Neighbours,
@@ -31,11 +31,11 @@ def as_basket(items: Sequence[str]) -> list[str]:
     require_ids("item", items)
     # By their code points, which is by their bytes.
     basket = sorted(set(items))
-    if len(basket) > MOST_ITEMS:
-        raise UsageError(f"A basket has at most {MOST_ITEMS:,} items, and this one has {len(basket):,}.")
+    if len(basket) > MAX_ITEMS:
+        raise UsageError(f"A basket has at most {MAX_ITEMS:,} items, and this one has {len(basket):,}.")
     size = sum(len(item.encode()) for item in basket)
-    if size > MOST_BASKET_BYTES:
-        raise UsageError(f"The ids of a basket have at most {MOST_BASKET_BYTES:,} bytes in sum, and these {size:,}.")
+    if size > MAX_BASKET_BYTES:
+        raise UsageError(f"The ids of a basket have at most {MAX_BASKET_BYTES:,} bytes in sum, and these {size:,}.")
     return basket
 
 
@@ -45,8 +45,8 @@ def require_places(n: int) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if not 1 <= n <= MOST_ITEMS:
-        raise UsageError(f"n is {n}, and has to be from 1 to {MOST_ITEMS:,}.")
+    if not 1 <= n <= MAX_ITEMS:
+        raise UsageError(f"n is {n}, and has to be from 1 to {MAX_ITEMS:,}.")
 
 
 class Questions:

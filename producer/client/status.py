@@ -12,7 +12,7 @@ from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.runs import Runs
-from reckoner.shared.redis.connections import greet, is_withheld
+from reckoner.shared.redis.connections import is_command_unavailable, server_info
 from reckoner.shared.redis.keys import paused_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import ask
@@ -102,7 +102,7 @@ class Status:
 
 async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
     """Read the whole status; the time does not grow with keys or jobs."""
-    server, memory, heard = await greet(redis), await _memory(redis), await Heartbeats(redis, keys).heard()
+    server, memory, heard = await server_info(redis), await _memory(redis), await Heartbeats(redis, keys).recent()
     flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
     pointed = {key: await results.generations.follow(key) for key in keys.pointers}
     return Status(
@@ -131,7 +131,7 @@ async def _memory(redis: "Redis") -> dict[str, int]:
     try:
         return dict(await redis.info("memory"))
     except ResponseError as error:
-        if not is_withheld(error):
+        if not is_command_unavailable(error):
             raise
         return {}
 

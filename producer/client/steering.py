@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.2
 # As many names as a sentence can hold.
-MOST_NAMES = 5
+MAX_NAMES = 5
 
 
 async def pause(redis: "Redis", keys: "Keys", lane: "Lane") -> int:
@@ -44,7 +44,7 @@ def find_worker(alive: Sequence[LiveWorker], part: str) -> LiveWorker:
     if not found:
         raise WorkerUnknownError
     if len(found) > 1:
-        names = ", ".join(heard.worker for heard in found[:MOST_NAMES]) + (", ..." if len(found) > MOST_NAMES else "")
+        names = ", ".join(heard.worker for heard in found[:MAX_NAMES]) + (", ..." if len(found) > MAX_NAMES else "")
         raise UsageError(f"{len(found):,} workers have that in their ids ({names}): give more of the one you mean.")
     return found[0]
 

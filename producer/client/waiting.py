@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import RedisError
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ClientClosedError, RedisUnavailableError, WaitTimeoutError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.flows.flows import Flows
-from reckoner.shared.redis.connections import is_server_trouble, unavailable
+from reckoner.shared.redis.connections import is_transient_redis_error, unavailable
 
 if TYPE_CHECKING:
     from arq import ArqRedis
@@ -42,7 +42,7 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
         try:
             return await work()
         except Exception as error:
-            if not is_server_trouble(error):
+            if not is_transient_redis_error(error):
                 raise
             if time.monotonic() >= until:
                 raise RedisUnavailableError(
@@ -115,7 +115,7 @@ class Waiting:
         """Stop; whoever waits gets a ClientClosedError."""
         self.closed = True
         if self._keeping is not None:
-            await end(self._keeping)
+            await cancel_and_wait(self._keeping)
         self._tell_all(ClientClosedError())
         for heard in self._hearers.values():
             for event in heard:
@@ -155,7 +155,7 @@ class Waiting:
                 await self._attend()
             except Exception as error:
                 try:
-                    if not is_server_trouble(error):
+                    if not is_transient_redis_error(error):
                         raise
                     await patiently(self._listening.ping)
                 except RedisError as reason:
@@ -189,7 +189,7 @@ class Waiting:
                 await reading
             finally:
                 self._subscribed = set()
-                await end(reading)
+                await cancel_and_wait(reading)
                 await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self, listener: "PubSub") -> None:

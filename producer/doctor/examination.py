@@ -13,7 +13,7 @@ from reckoner.shared.errors import ReckonerError
 from reckoner.shared.redis.connections import check, connect, describe
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.settings import VARIABLE_PREFIX, Reading
+from reckoner.shared.settings import VARIABLE_PREFIX, LoadedSettings
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import require_prefix, require_server, server_of
 from reckoner.shared.store.protocol import ArtifactKind
@@ -22,7 +22,7 @@ from reckoner.shared.store.protocol import ArtifactKind
 class Examination:
     """An examination under some settings."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: LoadedSettings) -> None:
         self._reading = reading
         self._settings = reading.settings
         self._live: str | None = None

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from reckoner.shared.errors import ReckonerError
-from reckoner.shared.redis.connections import is_server_trouble, trouble
+from reckoner.shared.redis.connections import is_transient_redis_error, trouble
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def judge(name: str, error: Exception) -> Finding:
 
 def refused(error: RedisError) -> str:
     """Say why Redis did not do what it was asked; never in its own words, which may hold what was asked."""
-    if is_server_trouble(error):
+    if is_transient_redis_error(error):
         return f"Redis {trouble(error)}."
     word = str(error).partition(" ")[0] if isinstance(error, ResponseError) else type(error).__name__
     if word == "WRONGTYPE":

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from reckoner.producer.doctor.findings import Check, NotSeenError, WrongError, refused
 from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.flows.runs import Runs
-from reckoner.shared.redis.connections import greet, is_forbidden, is_withheld
+from reckoner.shared.redis.connections import is_command_unavailable, is_forbidden, server_info
 from reckoner.shared.redis.keys import Keys, in_progress_key
 from reckoner.shared.redis.scripts import ask, commands_of_scripts
 from reckoner.shared.serving.results import Results
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from arq import ArqRedis
 
 # By the server's clock it is decided who is alive and what is due; by the hosts' what is shown.
-MOST_SKEW_S = 5.0
-MOST_MEMORY = 0.9
-PROBE_LIFE_MS = 10_000
+MAX_SKEW_S = 5.0
+MAX_MEMORY = 0.9
+PROBE_TTL_MS = 10_000
 HEAR_WITHIN_S = 2.0
 # The commands that workers and clients send outside scripts.
 ASKED = (
@@ -79,7 +79,7 @@ async def look(site: Site, *command: str) -> Any:
     try:
         return await ask(site.redis, *command)
     except ResponseError as error:
-        if is_withheld(error):
+        if is_command_unavailable(error):
             asked = " ".join(command)
             raise NotSeenError(f"Not looked at: the server does not let this user ask for {asked}.") from error
         raise
@@ -87,7 +87,7 @@ async def look(site: Site, *command: str) -> Any:
 
 async def version(site: Site) -> str:
     """Redis answers; whether it is new enough and no cluster was looked at when the connection was made."""
-    server = await greet(site.redis)
+    server = await server_info(site.redis)
     if not server.version:
         raise NotSeenError(f"The server at {site.where} does not let this user know its version.")
     return f"{server.name} {server.version} at {site.where}."
@@ -125,7 +125,7 @@ async def clock(site: Site) -> str:
     seconds, microseconds = await look(site, "TIME")
     after_s = time.time()
     skew_s = int(seconds) + int(microseconds) / 1e6 - (before_s + after_s) / 2
-    if abs(skew_s) > MOST_SKEW_S:
+    if abs(skew_s) > MAX_SKEW_S:
         raise WrongError(f"The server's clock and this host's are {abs(skew_s):,.1f} s apart: keep both right by NTP.")
     return f"{abs(skew_s) * 1000:,.0f} ms from this host's."
 
@@ -138,7 +138,7 @@ async def memory(site: Site) -> str:
     if not most:
         return f"{told}, no limit set."
     told += f" of {most / 2**20:,.1f} MiB"
-    if used > MOST_MEMORY * most:
+    if used > MAX_MEMORY * most:
         raise WrongError(f"{told}: raise maxmemory, or lower RECKONER_RESULT_TTL_S.")
     return f"{told}."
 
@@ -149,7 +149,7 @@ async def writing(site: Site) -> str:
     names = [site.keys.probe(probe), in_progress_key(probe)]
     try:
         for name in names:
-            await ask(site.redis, "SET", name, probe, "PX", PROBE_LIFE_MS)
+            await ask(site.redis, "SET", name, probe, "PX", PROBE_TTL_MS)
             # Everything that changes does so in scripts.
             if await ask(site.redis, "EVAL", READ_BACK, 1, name) != probe.encode():
                 raise WrongError(f"What was written to {name} was not read back: does something else delete keys?")

@@ -110,7 +110,7 @@ def artifacts(storage: Storage, tell: Tell) -> str:
         broken = {name for kind, name in damage if kind == "snapshots"}
         told = (f"{why}; {_remedy(storage.store, *artifact, broken)}." for artifact, why in damage.items())
         raise WrongError(" ".join(told))
-    aside = [name for name, _ in storage.store.damaged()]
+    aside = [name for name, _ in storage.store.quarantined()]
     also = f" Set aside as damaged, and not in use: {', '.join(aside)}." if aside else ""
     return f"{len(wanted):,} that are named, {done / 2**20:,.1f} MiB, are as they were published.{also}"
 
@@ -120,7 +120,7 @@ def _remedy(store: Store, kind: ArtifactKind, name: str, broken: Container[str])
     if kind == "snapshots":
         return IMPORT
     try:
-        found, manifest = read_manifest(store.aside(kind, name))
+        found, manifest = read_manifest(store.quarantine_path(kind, name))
     except (ArtifactMissingError, ArtifactDamagedError):
         return FIT
     if (found, manifest.facts.get("kernel_version")) != (name, KERNEL_VERSION):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from reckoner.producer.client.status import now_ms, read_queues
 from reckoner.producer.doctor.findings import Check, NotSeenError, WrongError
-from reckoner.producer.doctor.server import MOST_SKEW_S, Site
+from reckoner.producer.doctor.server import MAX_SKEW_S, Site
 from reckoner.shared.errors import StoreError
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.nightly import last_due, parse_nightly
@@ -28,12 +28,12 @@ async def heard(site: Site) -> list[LiveWorker]:
 
 async def workers(site: Site) -> str:
     """At least one works, none has fallen silent or lost sight of the store, and their clocks are right."""
-    found = await Heartbeats(site.redis, site.keys).heard()
+    found = await Heartbeats(site.redis, site.keys).recent()
     if not found:
         raise WrongError("No worker is running: start some with `reckoner worker`.")
     if silent := [each for each in found if each.silent]:
         raise WrongError(f"{silent[0].worker} has been silent for {silent[0].age_ms / 1000:.0f} s: look at its log.")
-    if wrong := [each for each in found if abs(each.skew_ms) > MOST_SKEW_S * 1000]:
+    if wrong := [each for each in found if abs(each.skew_ms) > MAX_SKEW_S * 1000]:
         raise WrongError(
             f"The clock of {wrong[0].worker} and the server's are {abs(wrong[0].skew_ms) / 1000:,.1f} s apart: keep "
             "both right by NTP."

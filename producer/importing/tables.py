@@ -22,9 +22,9 @@ from reckoner.shared.errors import SourceError
 BATCH_ROWS = 131_072
 BLOCK_BYTES = 8 << 20
 # Headers and footers are read into memory whole; in a zip they may be a thousand times larger than the file.
-MOST_HEADER_BYTES = 1 << 20
-MOST_FOOTER_BYTES = 64 << 20
-MOST_COLUMNS = 10_000
+MAX_HEADER_BYTES = 1 << 20
+MAX_FOOTER_BYTES = 64 << 20
+MAX_COLUMNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,15 @@ class CsvTable:
         self.name = name
         self._open_file = open_file
         with sentences(name), open_file() as file:
-            start = file.read(MOST_HEADER_BYTES + 1)
-            is_whole = len(start) <= MOST_HEADER_BYTES
+            start = file.read(MAX_HEADER_BYTES + 1)
+            is_whole = len(start) <= MAX_HEADER_BYTES
             decoder = codecs.getincrementaldecoder("utf-8-sig")()
             text = io.StringIO(decoder.decode(start, final=is_whole), newline="")
             header = next(csv.reader(text), None)
             self._has_rows = text.read(1) != ""
         if not (is_whole or self._has_rows):
             raise SourceError(
-                f"The first line of {name} has over {MOST_HEADER_BYTES:,} bytes; it must name the columns, and end."
+                f"The first line of {name} has over {MAX_HEADER_BYTES:,} bytes; it must name the columns, and end."
             )
         if header is None:
             raise SourceError(f"{name} is empty.")
@@ -145,8 +145,8 @@ class ParquetTable:
             file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
             size = int.from_bytes(file.read(4), "little")
             size = min(size, file.seek(0, io.SEEK_END))
-        if size > MOST_FOOTER_BYTES:
-            raise SourceError(f"The Parquet footer of {self.name} has over {MOST_FOOTER_BYTES:,} bytes.")
+        if size > MAX_FOOTER_BYTES:
+            raise SourceError(f"The Parquet footer of {self.name} has over {MAX_FOOTER_BYTES:,} bytes.")
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
         """See `Table.batches`."""
@@ -165,8 +165,8 @@ def require_columns(name: str, count: int) -> None:
     Raises:
         SourceError: it has.
     """
-    if count > MOST_COLUMNS:
-        raise SourceError(f"{name} has {count:,} columns, and at most {MOST_COLUMNS:,} can be read.")
+    if count > MAX_COLUMNS:
+        raise SourceError(f"{name} has {count:,} columns, and at most {MAX_COLUMNS:,} can be read.")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 
 # With more of them, sums and products here might not fit into 64 bits.
-MOST_USERS_OR_ITEMS = 100_000_000
+MAX_USERS_OR_ITEMS = 100_000_000
 
 TASTES = 8
 # What an item is drawn from, each as often as it stands here: the user's first or second taste, what everybody takes,
@@ -28,7 +28,7 @@ DRAWN_FROM = (FIRST, FIRST, FIRST, SECOND, SECOND, EVERYBODYS, EVERYBODYS, ALL)
 # Who has least has a seventh of the mean, or 20 where that is less, as in MovieLens.
 LEAST_PART, MOST_LEAST = 7, 20
 # Nobody has more than so many eighths of all items, unless there is no other way.
-MOST_EIGHTHS = 5
+MAX_EIGHTHS = 5
 # Powers of two are taken in so many steps to a doubling.
 STEPS = 4096
 # The standard deviation of the logarithm of a history's length, in 256ths of a doubling.
@@ -57,8 +57,8 @@ class Size:
     interactions: int
 
     def __post_init__(self) -> None:
-        if not (0 < self.users <= MOST_USERS_OR_ITEMS and 0 < self.items <= MOST_USERS_OR_ITEMS):
-            raise ValueError(f"there can be 1 to {MOST_USERS_OR_ITEMS:,} users, and as many items")
+        if not (0 < self.users <= MAX_USERS_OR_ITEMS and 0 < self.items <= MAX_USERS_OR_ITEMS):
+            raise ValueError(f"there can be 1 to {MAX_USERS_OR_ITEMS:,} users, and as many items")
         least, most = max(self.users, self.items), self.users * self.items
         if self.interactions < least:
             raise ValueError(
@@ -217,7 +217,7 @@ def _lengths(size: Size, normal: Integers) -> Integers:
     """How many items each user has, int64[users], in sum the interactions; `normal` comes from `_Synthesis._normal`."""
     mean = size.interactions // size.users
     least = min(MOST_LEAST, max(1, mean // LEAST_PART))
-    most = min(size.items, max(size.items * MOST_EIGHTHS // 8, mean + 1))
+    most = min(size.items, max(size.items * MAX_EIGHTHS // 8, mean + 1))
     # 20 doublings up, where the smallest is above zero too.
     weights = _power_of_two(normal * SPREAD // 256 // (65_536 // STEPS) + 20 * STEPS)
     lengths = np.minimum(least + _shares(weights, size.interactions - least * size.users), most)

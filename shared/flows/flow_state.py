@@ -42,7 +42,7 @@ class Flow:
         return self.state in ENDED
 
 
-def whole_number(value: bytes) -> int:
+def parse_count(value: bytes) -> int:
     """A number out of a hash in Redis.
 
     Raises:
@@ -112,23 +112,23 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
         flow = Flow(
             id=flow_id,
             state=state,
-            round=whole_number(field("round")),
+            round=parse_count(field("round")),
             spec=spec,
             plan=PLAN.decode(field("plan")) if b"plan" in fields else None,
-            looks=whole_number(field("looks")),
+            looks=parse_count(field("looks")),
             join=field("join").decode(),
             run=field("run").decode(),
-            block=whole_number(field("block")) if isinstance(spec, BlockSpec) else None,
+            block=parse_count(field("block")) if isinstance(spec, BlockSpec) else None,
             lane=_lane(field("lane").decode()),
-            created_ms=whole_number(field("created")),
-            ended_ms=whole_number(field("ended")) if b"ended" in fields else None,
+            created_ms=parse_count(field("created")),
+            ended_ms=parse_count(field("ended")) if b"ended" in fields else None,
             reason=field("reason").decode(),
             answer=field("answer"),
         )
         # What the scripts reckon with has to be right too, or they would stop in the middle.
         for name in ("place", "rework"):
-            whole_number(field(name))
-        if whole_number(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
+            parse_count(field(name))
+        if parse_count(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
             raise WireError("The plan is not the one that was made.")
         if flow.plan is not None and isinstance(spec, QuestionSpec):
             raise WireError("A question is answered by its split and has no plan.")

@@ -13,8 +13,8 @@ from reckoner.shared.flows.flow_state import (
     Flow,
     State,
     decode_flow,
+    parse_count,
     unreadable,
-    whole_number,
 )
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import Refusals, is_wrong_type
@@ -35,8 +35,8 @@ from reckoner.shared.wire.shapes import (
     Trace,
 )
 
-UNFINISHED_LIFE_MS = 7 * 86_400_000
-ENDED_LIFE_MS = 3_600_000
+UNFINISHED_TTL_MS = 7 * 86_400_000
+ENDED_TTL_MS = 3_600_000
 LONGEST_LOOK_MS = 600_000
 MAX_REWORK = 5
 # A script that creates more flows than this would hold up the server for longer than some 5 ms.
@@ -82,7 +82,7 @@ class Flows:
         pairs = list(zip(specs, joins, strict=True))
         for start in range(0, len(pairs), FLOWS_AT_ONCE):
             names = [*self.keys.lanes, self.keys.live_stem]
-            arguments: list[Value] = [lane, UNFINISHED_LIFE_MS, self.first_look_ms, self.keys.flow("")]
+            arguments: list[Value] = [lane, UNFINISHED_TTL_MS, self.first_look_ms, self.keys.flow("")]
             arguments.append("" if most_queued is None else most_queued)
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
@@ -152,7 +152,7 @@ class Flows:
         key, found = self.keys.tasks(flow_id), dict[int, Trace]()
         for field, data in (await ask(self._redis, "HGETALL", key)).items():
             try:
-                found[whole_number(field)] = TRACE.decode(data)
+                found[parse_count(field)] = TRACE.decode(data)
             except WireError:
                 await self.refusals.field("trace", flow_id, key, field, data)
         return found
@@ -162,22 +162,22 @@ class Flows:
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
         names = [self.keys.flow(flow_id), self.keys.live_stem, *self.keys.lanes]
-        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_LIFE_MS]
+        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_TTL_MS]
         for task in tasks:
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task)]
         return bool(await call(self._redis, "plan", names, arguments, lease))
 
     async def store_partial(
-        self, task: Chunk, partial: Partial, trace: Trace, place: str, *, lease: Fence | None
+        self, task: Chunk, partial: Partial, trace: Trace, context: str, *, lease: Fence | None
     ) -> str:
-        """Store what a chunk task found, sealed for its `place_of`; with the last one missing the flow moves to reduce.
+        """Store what a chunk task found, with a digest over its context; the last missing one moves the flow to reduce.
 
         Returns:
             `"stored"`, `"last"`, or `"late"` when the flow is past this round.
         """
-        sealed = PARTIAL.encode(partial, place)
-        return await self._note(task, str(task.index), sealed, TRACE.encode(trace), lease)
+        encoded = PARTIAL.encode(partial, context)
+        return await self._note(task, str(task.index), encoded, TRACE.encode(trace), lease)
 
     async def _note(self, task: Chunk, index: str, partial: bytes, trace: bytes, lease: Fence | None) -> str:
         reduce = Reduce(task.flow, task.round)
@@ -190,7 +190,7 @@ class Flows:
             job_key(reduce.job_id),
         ]
         arguments: list[Value] = [task.flow, task.round, index, partial, trace, reduce.job_id, encode_job(reduce)]
-        arguments += [self.first_look_ms, UNFINISHED_LIFE_MS]
+        arguments += [self.first_look_ms, UNFINISHED_TTL_MS]
         answer: bytes = await call(self._redis, "partial", names, arguments, lease)
         return answer.decode()
 
@@ -203,7 +203,7 @@ class Flows:
             `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
         """
         names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live_stem, *self.keys.lanes]
-        arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_LIFE_MS]
+        arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_TTL_MS]
         arguments += [len(unusable), *unusable]
         for index in missing:
             task = Chunk(flow.id, index, flow.round + 1)
@@ -223,7 +223,7 @@ class Flows:
         ended.
         """
         if isinstance(flow, DamagedFlowError):
-            flow = await self._set_aside(flow)
+            flow = await self._quarantine(flow)
         return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
 
     async def fail(self, flow: Flow, reason: str, index: int | None = None, *, lease: Fence | None) -> bool:
@@ -256,8 +256,8 @@ class Flows:
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
         names += [self._join(flow), keys.dead, *keys.lanes]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
-        arguments += [ENDED_LIFE_MS, keys.events(flow.id)]
-        arguments += [UNFINISHED_LIFE_MS, self.first_look_ms]
+        arguments += [ENDED_TTL_MS, keys.events(flow.id)]
+        arguments += [UNFINISHED_TTL_MS, self.first_look_ms]
         arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
         if flow.run:
             # The run cannot get into another round while this block is one of those in flight.
@@ -271,7 +271,7 @@ class Flows:
     async def run_round(self, run_id: str) -> int:
         """The round that a run is in, as far as it can be read; a finish of another round changes nothing."""
         try:
-            return whole_number(await ask(self._redis, "HGET", self.keys.run(run_id), "round") or b"")
+            return parse_count(await ask(self._redis, "HGET", self.keys.run(run_id), "round") or b"")
         except (WireError, ResponseError) as error:
             if isinstance(error, ResponseError) and not is_wrong_type(error):
                 raise
@@ -279,10 +279,10 @@ class Flows:
 
     async def fail_damaged(self, damage: DamagedFlowError, *, lease: Fence | None) -> None:
         """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
-        flow = await self._set_aside(damage)
+        flow = await self._quarantine(damage)
         await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
 
-    async def _set_aside(self, damage: DamagedFlowError) -> Flow:
+    async def _quarantine(self, damage: DamagedFlowError) -> Flow:
         """Set the bytes aside that cannot be read, before an end overwrites some of them; returns what is to end."""
         flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
         await self.refusals.field("flow", flow.id, self.keys.flow(flow.id), damage.field, damage.data)
@@ -298,7 +298,7 @@ class Flows:
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem, *keys.lanes]
         names.append(self._join(flow))
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
-        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_LIFE_MS]
+        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_TTL_MS]
         for task, index in self._wanted(flow):
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task), index]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reckoner.shared.redis.keys import Keys
 
 # How long a worker may be silent whose beat cannot be read.
-PATIENCE_MS = 5_000
+DEFAULT_TIMEOUT_MS = 5_000
 # What a worker has said is kept for so much longer than it may be silent.
 KEPT_MS = 10_000
 
@@ -23,28 +23,28 @@ class LiveWorker:
     """A worker that beats, or did so lately: its last beat, and what it said then, None when that cannot be read."""
 
     worker: str
-    heard_ms: int
+    last_beat_ms: int
     """When, by the server's clock."""
     age_ms: int
     """How long ago that was."""
     beat: Beat | None
 
     @property
-    def patience_ms(self) -> int:
+    def timeout_ms(self) -> int:
         """How long it may be silent: as long as its leases last."""
-        return self.beat.lease_ms if self.beat else PATIENCE_MS
+        return self.beat.lease_ms if self.beat else DEFAULT_TIMEOUT_MS
 
     @property
     def silent(self) -> bool:
         """Whether it has not been heard of within its lease: it is dead, stands still, or does not reach Redis."""
-        return self.age_ms > self.patience_ms
+        return self.age_ms > self.timeout_ms
 
     @property
     def skew_ms(self) -> int:
         """How far the clock of the worker's host is before the server's, and the way of the beat on top; 0 when it
         cannot be told.
         """
-        return self.beat.beat_ms - self.heard_ms if self.beat else 0
+        return self.beat.beat_ms - self.last_beat_ms if self.beat else 0
 
     @property
     def up_ms(self) -> int | None:
@@ -68,17 +68,17 @@ class Heartbeats:
         self._redis = redis
         self._keys = keys
 
-    async def say(self, beat: Beat) -> None:
+    async def write(self, beat: Beat) -> None:
         """Write a worker's beat."""
         names = [self._keys.workers, self._keys.beat(beat.worker), self._keys.refused, self._keys.dead]
         await call(self._redis, "beat", names, [beat.worker, BEAT.encode(beat), beat.lease_ms + KEPT_MS])
 
-    async def stop(self, worker: str) -> None:
+    async def remove(self, worker: str) -> None:
         """Take a worker away that has ended in good order."""
         await ask(self._redis, "ZREM", self._keys.workers, worker)
         await ask(self._redis, "DEL", self._keys.beat(worker))
 
-    async def heard(self, since_ms: int = 0) -> list[LiveWorker]:
+    async def recent(self, since_ms: int = 0) -> list[LiveWorker]:
         """The workers that have been heard of since a moment by the server's clock, by name; those that have fallen
         silent are among them for another ten seconds.
         """
@@ -99,11 +99,11 @@ class Heartbeats:
             LiveWorker(name, scores[name], max(0, now_ms - scores[name]), _decode(data))
             for name, data in zip(names, beats, strict=True)
         ]
-        return [heard for heard in found if heard.age_ms <= heard.patience_ms + KEPT_MS]
+        return [heard for heard in found if heard.age_ms <= heard.timeout_ms + KEPT_MS]
 
     async def alive(self, since_ms: int = 0) -> list[LiveWorker]:
         """Those of them that have been heard of within their lease."""
-        return [heard for heard in await self.heard(since_ms) if not heard.silent]
+        return [heard for heard in await self.recent(since_ms) if not heard.silent]
 
 
 def _decode(data: bytes | None) -> Beat | None:

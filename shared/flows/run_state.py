@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from reckoner.shared.errors import WireError
-from reckoner.shared.flows.flow_state import whole_number
+from reckoner.shared.flows.flow_state import parse_count
 from reckoner.shared.wire.shapes import SPEC
 
 RunState = Literal["run", "finish", "ended"]
@@ -69,13 +69,13 @@ def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
         state=state,
         generation=fields["generation"].decode(),
         since=fields["since"].decode(),
-        round=whole_number(fields["round"]),
-        blocks=whole_number(fields["blocks"]),
-        block_size=whole_number(fields["block_size"]),
-        users=whole_number(fields["users"]),
-        next_block=whole_number(fields["next"]),
-        started_ms=whole_number(fields["started"]),
-        ended_ms=whole_number(fields["ended"]) if "ended" in fields else None,
+        round=parse_count(fields["round"]),
+        blocks=parse_count(fields["blocks"]),
+        block_size=parse_count(fields["block_size"]),
+        users=parse_count(fields["users"]),
+        next_block=parse_count(fields["next"]),
+        started_ms=parse_count(fields["started"]),
+        ended_ms=parse_count(fields["ended"]) if "ended" in fields else None,
         outcome=fields.get("outcome", b"").decode(),
         manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
     )

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 from reckoner.shared.errors import RedisUnavailableError, SettingsError, WireError
-from reckoner.shared.redis.pools import TOO_MANY_CLIENTS, PatientPool, UnwelcomeError
+from reckoner.shared.redis.pools import TOO_MANY_CLIENTS, BoundedPool, ConnectFailedError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.sentinel import find_primary
 from reckoner.shared.redis.tls import tls_trouble
@@ -88,7 +88,7 @@ def connect(
     if parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") != ["none"]:
         options["ssl_check_hostname"] = True
     try:
-        pool = PatientPool.from_url(
+        pool = BoundedPool.from_url(
             plain,
             patience_s=socket_timeout_s,
             client_name=client_name,
@@ -126,7 +126,7 @@ class Server(NamedTuple):
     """`standalone`, `cluster` or `sentinel`."""
 
 
-async def greet(redis: Redis) -> Server:
+async def server_info(redis: Redis) -> Server:
     """What the server says of itself: to HELLO, which every user may ask, or to INFO, which many may not.
 
     Raises:
@@ -138,12 +138,12 @@ async def greet(redis: Redis) -> Server:
         told = {key: value.decode() for key, value in pairs if isinstance(value, bytes)}
         return Server(*(told.get(key, "") for key in (b"server", b"version", b"mode")))
     except exceptions.ResponseError as error:
-        if not is_withheld(error):
+        if not is_command_unavailable(error):
             raise
     try:
         info = await redis.info("server")
     except exceptions.ResponseError as error:
-        if not is_withheld(error):
+        if not is_command_unavailable(error):
             raise
         return Server("", "", "")
     name = str(info.get("server_name", "redis"))
@@ -152,7 +152,7 @@ async def greet(redis: Redis) -> Server:
     return Server(name, str(version), str(info.get("redis_mode", info.get("server_mode", ""))))
 
 
-async def evicts_by(redis: Redis) -> str | None:
+async def eviction_policy(redis: Redis) -> str | None:
     """The policy by which a full server throws keys away; None where it throws none away, or does not say.
 
     Raises:
@@ -161,14 +161,14 @@ async def evicts_by(redis: Redis) -> str | None:
     try:
         memory = await redis.info("memory")
     except exceptions.ResponseError as error:
-        if not is_withheld(error):
+        if not is_command_unavailable(error):
             raise
         return None
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     return policy if memory.get("maxmemory") and policy != "noeviction" else None
 
 
-def is_withheld(error: BaseException) -> bool:
+def is_command_unavailable(error: BaseException) -> bool:
     """Whether the server does not let this user give a command, or does not know it, as a hosted one may not."""
     return isinstance(error, exceptions.NoPermissionError) or (
         isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("unknown command")
@@ -192,7 +192,7 @@ async def check(redis: ArqRedis) -> None:
     where = _whereabouts(redis)
     try:
         await _answers(redis)
-        server = await greet(redis)
+        server = await server_info(redis)
     except exceptions.RedisError as error:
         raise unavailable(redis, error) from error
     if server.version and tuple(int(part) for part in re.findall(r"\d+", server.version)[:2]) < OLDEST_REDIS:
@@ -220,7 +220,7 @@ def unavailable(redis: ArqRedis, error: exceptions.RedisError) -> RedisUnavailab
     return RedisUnavailableError(f"Redis at {where} {trouble(error)}.", redis=where)
 
 
-def is_server_trouble(error: BaseException) -> bool:
+def is_transient_redis_error(error: BaseException) -> bool:
     """Whether Redis itself ended what was under way (lost, late, full, read-only, loading, busy), so it may be tried
     again and counts against nobody.
     """
@@ -288,7 +288,7 @@ def trouble(error: BaseException) -> str:
 
 def _first_words(cause: BaseException) -> str:
     """What a cause says better than whatever else is in its chain; nothing for most."""
-    if isinstance(cause, UnwelcomeError):
+    if isinstance(cause, ConnectFailedError):
         return str(cause)
     if isinstance(cause, SettingsError):
         # The file of a certificate, which was good when the pool was made.

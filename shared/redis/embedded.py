@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from reckoner.shared.errors import EmbeddedServerError, MissingExtraError, NoRedisError
-from reckoner.shared.progress import STILL_S, ProgressWatch
+from reckoner.shared.progress import STALL_TIMEOUT_S, ProgressWatch
 from reckoner.shared.redis.address import (
     Address,
     address_path,
@@ -34,7 +34,7 @@ from reckoner.shared.settings import Settings
 # A guardian that ends its server waits ten seconds before it uses SIGKILL.
 STOP_WAIT_S = 12.0
 # How long a command that looks for a server which is starting waits without seeing that it gets on.
-STARTING_STILL_S = 30.0
+STARTING_STALL_TIMEOUT_S = 30.0
 POLL_S = 0.005
 LOG_LINES = 3
 # The process, role, time and level that the server puts before each line.
@@ -67,14 +67,14 @@ class EmbeddedServer:
         appendfsync: Fsync = "everysec",
         maxmemory: int | None = None,
         guard: Guard = DEFAULT_GUARD,
-        still_s: float = STILL_S,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
         binary: str | None = None,
         look: Callable[[bool], object] = bool,
     ) -> Self:
         """Start the server of `home`, whose data are in `home/redis`, and return when it answers.
 
-        It may take as long as it needs, but not stand still for `still_s` seconds. `look` is called again and again
-        meanwhile, with whether the server says that it loads its data; what it raises ends the start.
+        It may take as long as it makes progress: after `stall_timeout_s` seconds without any it fails. `look` is called
+        repeatedly meanwhile, with whether the server loads its data; an exception from it ends the start.
         `maxmemory` is in bytes; `binary` is the program of another server than the installed Valkey. The server runs
         until it is stopped or this process ends. With the guard `signal` that is when the thread that calls this ends,
         therefore it has to be the main one.
@@ -93,7 +93,7 @@ class EmbeddedServer:
             server._launch([binary, *_options(server._socket_path, appendfsync, maxmemory)], guard)
             # Now with its process, by which others see whether it gets on.
             server._publish("starting")
-            server._wait_until_ready(ProgressWatch(still_s), look)
+            server._wait_until_ready(ProgressWatch(stall_timeout_s), look)
             server._publish("ready")
         except OSError as error:
             server.kill()
@@ -200,8 +200,8 @@ class EmbeddedServer:
                 )
             if movement.is_stalled([self.pid]):
                 raise EmbeddedServerError(
-                    f"The embedded server is not ready, and has not used the processor for {movement.still_s:g} s; "
-                    f"its log says: {self._last_words()}",
+                    f"The embedded server is not ready, and has not used the processor for "
+                    f"{movement.stall_timeout_s:g} s; its log says: {self._last_words()}",
                     log=str(self._log_path),
                 )
             time.sleep(POLL_S)
@@ -226,14 +226,14 @@ class EmbeddedServer:
             address_path(self._directory).unlink(missing_ok=True)
 
 
-def find_embedded(home: Path, *, still_s: float = STARTING_STILL_S) -> str | None:
+def find_embedded(home: Path, *, stall_timeout_s: float = STARTING_STALL_TIMEOUT_S) -> str | None:
     """Return the URL of the server that runs in `home`, waiting while it starts; None when none runs there.
 
     Raises:
-        EmbeddedServerError: it is still starting, and has stood still for `still_s` seconds.
+        EmbeddedServerError: it is still starting, and has stood still for `stall_timeout_s` seconds.
     """
     directory = home.absolute() / "redis"
-    movement = ProgressWatch(still_s)
+    movement = ProgressWatch(stall_timeout_s)
     while (address := read_address(directory)) is not None:
         with unlocked(directory) as is_stale:
             if is_stale:
@@ -244,7 +244,7 @@ def find_embedded(home: Path, *, still_s: float = STARTING_STILL_S) -> str | Non
         if movement.is_stalled([address.pid or address.launcher]):
             raise EmbeddedServerError(
                 f"The embedded server in {home}, run by process {address.launcher}, is still starting, and has not "
-                f"used the processor for {still_s:g} s.",
+                f"used the processor for {stall_timeout_s:g} s.",
                 pid=address.pid,
             )
         time.sleep(POLL_S)

@@ -26,11 +26,11 @@ FindPrimary = Callable[[Service, float | None], Awaitable[tuple[str, int]]]
 ENDED = "ends the connection before it answers: {}"
 
 
-class UnwelcomeError(exceptions.ConnectionError):
+class ConnectFailedError(exceptions.ConnectionError):
     """A server has ended a connection before it answered; the message says in half a sentence what it may want."""
 
 
-class HeedingConnection(AbstractConnection):
+class CancellableConnection(AbstractConnection):
     """A connection that is cancelled when it is told to be, says what a server may want that ends it at its beginning,
     and knows when it is to be given up for another.
 
@@ -56,7 +56,7 @@ class HeedingConnection(AbstractConnection):
             # A refusal is a ConnectionError too, of a class of its own but for one.
             if type(error) is not exceptions.ConnectionError or str(error) == TOO_MANY_CLIENTS or not self.wanting:
                 raise
-            raise UnwelcomeError(ENDED.format(self.wanting)) from error
+            raise ConnectFailedError(ENDED.format(self.wanting)) from error
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         # The pool may have been closed a step ago.
@@ -136,13 +136,13 @@ class HeedingConnection(AbstractConnection):
             return error
 
 
-class TcpConnection(HeedingConnection, Connection):
+class TcpConnection(CancellableConnection, Connection):
     """Over TCP."""
 
     wanting = "if it speaks TLS, write rediss:// instead of redis://"
 
 
-class FollowingConnection(TcpConnection):
+class SentinelConnection(TcpConnection):
     """Over TCP to the primary of a service, which `find_primary` is asked for each time that this connects."""
 
     def __init__(self, *, service: Service, find_primary: FindPrimary, **options: Any) -> None:
@@ -154,7 +154,7 @@ class FollowingConnection(TcpConnection):
         await super()._connect()  # type: ignore[no-untyped-call]
 
 
-class TlsConnection(HeedingConnection, SSLConnection):
+class TlsConnection(CancellableConnection, SSLConnection):
     """Over TLS."""
 
     wanting = "it may want a client certificate, or another one than ssl_certfile in the URL names"
@@ -170,26 +170,26 @@ class TlsConnection(HeedingConnection, SSLConnection):
         try:
             await super()._connect()  # type: ignore[no-untyped-call]
         except ConnectionResetError as error:
-            raise UnwelcomeError(ENDED.format(self.wanting)) from error
+            raise ConnectFailedError(ENDED.format(self.wanting)) from error
         except TimeoutError as error:
             # So it is with a Redis without TLS, which waits for the end of what it takes for a command.
-            raise UnwelcomeError(
+            raise ConnectFailedError(
                 "does not answer in time: if it does not speak TLS, write redis:// instead of rediss://"
             ) from error
 
 
-class SocketConnection(HeedingConnection, UnixDomainSocketConnection):
+class SocketConnection(CancellableConnection, UnixDomainSocketConnection):
     """Over a Unix socket."""
 
 
-HEEDING: dict[type[AbstractConnection], type[AbstractConnection]] = {
+CONNECTION_CLASSES: dict[type[AbstractConnection], type[AbstractConnection]] = {
     Connection: TcpConnection,
     SSLConnection: TlsConnection,
     UnixDomainSocketConnection: SocketConnection,
 }
 
 
-class PatientPool(ConnectionPool):
+class BoundedPool(ConnectionPool):
     """At most `max_connections`, and whoever wants one when all are in use waits in line, for `patience_s` at most.
 
     redis-py's own such pool loses a connection for good when whoever gives it back is cancelled just then.
@@ -197,7 +197,9 @@ class PatientPool(ConnectionPool):
 
     def __init__(self, *, patience_s: float | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.connection_class = FollowingConnection if "service" in options else HEEDING[self.connection_class]
+        self.connection_class = (
+            SentinelConnection if "service" in options else CONNECTION_CLASSES[self.connection_class]
+        )
         if self.connection_class is TlsConnection:
             self.connection_kwargs["tls"] = Tls(self.connection_kwargs)
         self._patience_s = patience_s
@@ -229,10 +231,10 @@ class PatientPool(ConnectionPool):
         return connection
 
     async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send commands together over one connection; see `HeedingConnection.exchange` and `get_connection`."""
+        """Send commands together over one connection; see `CancellableConnection.exchange` and `get_connection`."""
         connection = await self.get_connection()
         try:
-            assert isinstance(connection, HeedingConnection)
+            assert isinstance(connection, CancellableConnection)
             return await connection.exchange(commands)
         finally:
             await self.release(connection)
@@ -240,7 +242,7 @@ class PatientPool(ConnectionPool):
     async def release(self, connection: AbstractConnection) -> None:
         """Give a connection back; one to a server that has become a replica ends, and the next may find its primary."""
         self._free.release()
-        if isinstance(connection, HeedingConnection) and connection.overtaken:
+        if isinstance(connection, CancellableConnection) and connection.overtaken:
             await connection.disconnect(nowait=True)
         await super().release(connection)
 

@@ -21,7 +21,7 @@ def is_wrong_type(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
-def fault_of_id(member: bytes) -> str:
+def invalid_id_reason(member: bytes) -> str:
     """Why no job can have this id; empty when one can."""
     if not 0 < len(member) <= LONGEST_ID:
         return f"its id has {len(member)} bytes"
@@ -72,7 +72,7 @@ class Refusals:
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
         for queue in self._keys.lanes:
             for member in await ask(self._redis, "ZRANGE", queue, 0, HEAD - 1):
-                if reason := fault_of_id(member):
+                if reason := invalid_id_reason(member):
                     count += int(await self.member(queue, member, f"a queue member: {reason}"))
                 else:
                     jobs.append(member.decode())

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
-from reckoner.shared.redis.pools import PatientPool, UnwelcomeError
+from reckoner.shared.redis.pools import BoundedPool, ConnectFailedError
 from reckoner.shared.redis.urls import Service
 
 
@@ -11,10 +11,10 @@ async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, 
     """Ask the Sentinels of a service, one after the other, for the host and port of its primary.
 
     Raises:
-        UnwelcomeError: none of them answers in `timeout_s` and knows one that is well.
+        ConnectFailedError: none of them answers in `timeout_s` and knows one that is well.
     """
     pools = [
-        PatientPool(
+        BoundedPool(
             host=host,
             port=port,
             username=service.username,
@@ -29,7 +29,7 @@ async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, 
     try:
         host, port = await sentinel.discover_master(service.name)
     except MasterNotFoundError as error:
-        raise UnwelcomeError("has no primary: none of its Sentinels answers, or knows one that is well") from error
+        raise ConnectFailedError("has no primary: none of its Sentinels answers, or knows one that is well") from error
     finally:
         for pool in pools:
             await pool.aclose()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-UNNAMED_LIFE_MS = 8 * 86_400_000
+UNREFERENCED_TTL_MS = 8 * 86_400_000
 
 
 def generation_id(model: str, options: Options) -> str:
@@ -114,7 +114,7 @@ class Generations:
         data = await self._values.get(key)
         record = await self._values.decode(RECORD, "record", generation, key, data)
         if record and data and record.generation != generation:
-            await self._values.set_aside("record", generation, key, data, "the record of another generation")
+            await self._values.quarantine("record", generation, key, data, "the record of another generation")
             return None
         return record
 
@@ -132,7 +132,7 @@ class Generations:
         names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
         names.append(self.keys.generations)
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
-        arguments += [self.keys.record(""), self.keys.titles(""), UNNAMED_LIFE_MS]
+        arguments += [self.keys.record(""), self.keys.titles(""), UNREFERENCED_TTL_MS]
         arguments.append(record.snapshot)
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from reckoner.shared.redis.scripts import SLICE, ask, call
-from reckoner.shared.serving.generations import UNNAMED_LIFE_MS, Generations
+from reckoner.shared.serving.generations import UNREFERENCED_TTL_MS, Generations
 from reckoner.shared.serving.stored_values import StoredValues
 from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, Record, Result
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BASKET_LIFE_S = 3_600
+BASKET_TTL_S = 3_600
 
 
 Source = Literal["cache", "popular"]
@@ -61,7 +61,7 @@ class Results:
         """Put a snapshot's titles beside the results, item by item; they expire unless a pointer comes to name them."""
         key, pairs = self.keys.titles(snapshot), iter(titles.items())
         while some := list(islice(pairs, SLICE)):
-            await call(self._redis, "titles", [key], [UNNAMED_LIFE_MS, *chain.from_iterable(some)])
+            await call(self._redis, "titles", [key], [UNREFERENCED_TTL_MS, *chain.from_iterable(some)])
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
         """Put users' encoded results into the cache; doing it again changes nothing but their age."""
@@ -88,7 +88,7 @@ class Results:
 
     async def write_basket(self, generation: str, items: Sequence[str], data: bytes) -> None:
         """Put a basket's encoded result into the cache, for an hour."""
-        await ask(self._redis, "SET", self.keys.basket(generation, items), data, "EX", BASKET_LIFE_S)
+        await ask(self._redis, "SET", self.keys.basket(generation, items), data, "EX", BASKET_TTL_S)
 
     async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
         """A basket's cached result; one that could not be read is set aside and counts as a miss."""

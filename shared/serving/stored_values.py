@@ -37,10 +37,10 @@ class StoredValues:
         try:
             return codec.decode(data)
         except WireError as error:
-            await self.set_aside(kind, what, key, data, str(error))
+            await self.quarantine(kind, what, key, data, str(error))
             return None
 
-    async def set_aside(self, kind: str, what: str, key: str, data: bytes, reason: str) -> None:
+    async def quarantine(self, kind: str, what: str, key: str, data: bytes, reason: str) -> None:
         """Set aside what cannot be read; whoever may only read leaves it to those who write."""
         try:
             await self._refusals.string(kind, what, key, data, reason)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from reckoner.shared.store.manifests import MANIFEST_NAME, Manifest, file_sha256, open_error, read_manifest, reason
-from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind, EntryKind, StoreEntry
+from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind, EntryKind, StoreEntry
 
 CURRENT_SNAPSHOT_NAME = "current-snapshot"
 SCRATCH_NAME = "scratch"
-SCRATCH_LIFE_S = 86_400.0
+SCRATCH_TTL_S = 86_400.0
 DAMAGED_NAME = "damaged"
-DAMAGED_LIFE_S = 7 * 86_400.0
+DAMAGED_TTL_S = 7 * 86_400.0
 # Workers look at what they have open many times as often, and go on with it for as long as one look and a commit take.
 SEEN_WITHIN_S = 0.25
 # Beside the files of a damaged artifact: what is wrong with it.
@@ -45,10 +45,10 @@ class DirectoryStore:
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
             raise StoreError(f"The store {root} cannot be created: {why}.") from error
-        self.look()
+        self.check_available()
 
-    def look(self) -> None:
-        """See `Store.look`."""
+    def check_available(self) -> None:
+        """See `Store.check_available`."""
         try:
             for name in PLACES:
                 os.stat(self.root / name)
@@ -62,7 +62,7 @@ class DirectoryStore:
         found, manifest = read_manifest(directory)
         if found != artifact_id:
             raise StoreError(f"The {SINGULAR[kind]} to publish is {found}, not {artifact_id}.")
-        seal = self.seal(kind, artifact_id)
+        fingerprint = self.fingerprint(kind, artifact_id)
         try:
             self._publish(kind, artifact_id, directory, manifest)
         except _TakenError:
@@ -70,7 +70,7 @@ class DirectoryStore:
             try:
                 self.verify(kind, artifact_id)
             except (ArtifactMissingError, ArtifactDamagedError) as damage:
-                self.set_aside(kind, artifact_id, seal, str(damage))
+                self.quarantine(kind, artifact_id, fingerprint, str(damage))
                 self._publish(kind, artifact_id, directory, manifest)
             else:
                 raise
@@ -90,7 +90,7 @@ class DirectoryStore:
             for name in sorted(manifest.arrays):
                 self._put(directory / f"{name}.npy", target / f"{name}.npy", manifest.arrays[name].sha256)
             _flush(target)
-            self._wait_until_seen(self.aside(kind, artifact_id))
+            self._wait_until_seen(self.quarantine_path(kind, artifact_id))
             source = directory / MANIFEST_NAME
             self._put(source, target / MANIFEST_NAME, file_sha256(source))
             _flush(target)
@@ -111,7 +111,7 @@ class DirectoryStore:
         """See `Store.fetch`."""
         directory = self._place(kind, artifact_id)
         if not (directory / MANIFEST_NAME).is_file():
-            if (aside := self.aside(kind, artifact_id)).exists():
+            if (aside := self.quarantine_path(kind, artifact_id)).exists():
                 raise ArtifactDamagedError(
                     f"The {SINGULAR[kind]} {artifact_id} was set aside as damaged: {_why(aside)}."
                 )
@@ -136,48 +136,48 @@ class DirectoryStore:
             if not whole:
                 raise ArtifactDamagedError(f"{name}.npy of {SINGULAR[kind]} {artifact_id} does not match its hash.")
 
-    def seal(self, kind: ArtifactKind, artifact_id: str) -> str:
-        """See `Store.seal`."""
+    def fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
+        """See `Store.fingerprint`."""
         try:
-            return _seal(kind, artifact_id, self._place(kind, artifact_id))
+            return _fingerprint(kind, artifact_id, self._place(kind, artifact_id))
         except OSError:
-            return SET_ASIDE if self.aside(kind, artifact_id).exists() else ""
+            return QUARANTINED if self.quarantine_path(kind, artifact_id).exists() else ""
 
-    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
-        """See `Store.set_aside`."""
-        place, aside = self._place(kind, artifact_id), self.aside(kind, artifact_id)
+    def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> Path | None:
+        """See `Store.quarantine`."""
+        place, aside = self._place(kind, artifact_id), self.quarantine_path(kind, artifact_id)
         with self._writing(), self.scratch() as scratch:
-            if seal == SET_ASIDE or self.seal(kind, artifact_id) != seal or not place.exists():
+            if fingerprint == QUARANTINED or self.fingerprint(kind, artifact_id) != fingerprint or not place.exists():
                 return None
             with contextlib.suppress(FileNotFoundError):
                 aside.rename(scratch / artifact_id)
             place.rename(aside)
             with contextlib.suppress(OSError):
-                if seal and _seal(kind, artifact_id, aside) != seal:
+                if fingerprint and _fingerprint(kind, artifact_id, aside) != fingerprint:
                     # It was published anew at just that moment.
                     aside.rename(place)
                     return None
                 (aside / WHY_NAME).write_text(why.rstrip("."), "utf-8")
         return aside
 
-    def damaged(self) -> Iterator[tuple[str, str]]:
-        """See `Store.damaged`."""
+    def quarantined(self) -> Iterator[tuple[str, str]]:
+        """See `Store.quarantined`."""
         for path in sorted((self.root / DAMAGED_NAME).iterdir()):
             yield path.name, _why(path)
 
-    def missed(self, kind: ArtifactKind) -> dict[str, int]:
-        """See `Store.missed`."""
+    def unreplaced(self, kind: ArtifactKind) -> dict[str, int]:
+        """See `Store.unreplaced`."""
         start, found = f"{SINGULAR[kind]}-", dict[str, int]()
         for place in (self.root / DAMAGED_NAME).glob(f"{start}*"):
             artifact_id = place.name.removeprefix(start)
             # Another process may remove what was set aside before.
             with contextlib.suppress(FileNotFoundError):
-                if ENTRY_ID.fullmatch(artifact_id) and self.seal(kind, artifact_id) == SET_ASIDE:
+                if ENTRY_ID.fullmatch(artifact_id) and self.fingerprint(kind, artifact_id) == QUARANTINED:
                     found[artifact_id] = place.stat().st_ino
         return found
 
-    def aside(self, kind: ArtifactKind, artifact_id: str) -> Path:
-        """See `Store.aside`."""
+    def quarantine_path(self, kind: ArtifactKind, artifact_id: str) -> Path:
+        """See `Store.quarantine_path`."""
         return self.root / DAMAGED_NAME / f"{SINGULAR[kind]}-{artifact_id}"
 
     def put_part(self, data: bytes) -> str:
@@ -324,7 +324,7 @@ class DirectoryStore:
 
     def _sweep_scratch(self, now_s: float) -> None:
         """Remove what killed processes left in the scratch place, and what was set aside long ago."""
-        for name, life_s in ((SCRATCH_NAME, SCRATCH_LIFE_S), (DAMAGED_NAME, DAMAGED_LIFE_S)):
+        for name, life_s in ((SCRATCH_NAME, SCRATCH_TTL_S), (DAMAGED_NAME, DAMAGED_TTL_S)):
             for path in (self.root / name).iterdir():
                 # Another process may sweep at the same time, or own what lies there.
                 with contextlib.suppress(OSError):
@@ -343,8 +343,8 @@ class _TakenError(StoreError):
     """An object of other contents has the name of one that is to be published."""
 
 
-def _seal(kind: ArtifactKind, artifact_id: str, directory: Path) -> str:
-    """What the files in a directory are, wherever that lies; see `Store.seal`."""
+def _fingerprint(kind: ArtifactKind, artifact_id: str, directory: Path) -> str:
+    """What the files in a directory are, wherever that lies; see `Store.fingerprint`."""
     digest = hashlib.sha256(f"{kind} {artifact_id}".encode())
     digest.update((directory / MANIFEST_NAME).read_bytes())
     with os.scandir(directory) as files:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 PAGE = 10_000
 # A few megabytes of the ids that catalogues have.
-MOST_RECALLED = 50_000
+MAX_CACHED_TEXTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class TextTable:
         """The same, for texts that are asked for time and again: some of them are kept at hand."""
         text = self._recalled.get(index)
         if text is None:
-            if len(self._recalled) >= MOST_RECALLED:
+            if len(self._recalled) >= MAX_CACHED_TEXTS:
                 self._recalled.clear()
             self._recalled[index] = text = self[index]
         return text

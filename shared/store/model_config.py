@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from reckoner.shared.defaults import MOST_NEIGHBOURS
+from reckoner.shared.defaults import MAX_NEIGHBOURS
 from reckoner.shared.errors import WireError
 from reckoner.shared.store.manifests import short_hash
 from reckoner.shared.wire.shapes import FitSpec
@@ -41,7 +41,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     similarity: Annotated[Similarity, Meta(description="The formula.")] = "cosine"
     neighbours: Annotated[
-        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=MOST_NEIGHBOURS)
+        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=MAX_NEIGHBOURS)
     ] = 100
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from reckoner.shared.errors import ForeignStoreError, NoRedisError, ReckonerError, RedisUnavailableError
-from reckoner.shared.redis.connections import check, connect, describe, is_server_trouble, unavailable
+from reckoner.shared.redis.connections import check, connect, describe, is_transient_redis_error, unavailable
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
@@ -67,7 +67,7 @@ def require_prefix(settings: Settings, store: Store) -> bool:
     return owner is not None
 
 
-def own_prefix(settings: Settings, store: Store) -> None:
+def claim_prefix(settings: Settings, store: Store) -> None:
     """Make a store that is nobody's that of the prefix; see `require_prefix`."""
     if store.mark(OWNER_MARK) is None:
         # Another one may be first.
@@ -101,7 +101,7 @@ def _require_token(settings: Settings, server: Server, token: bytes | None, embe
         raise _foreign(settings, owner, where)
 
 
-async def own(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside = asyncio.to_thread) -> None:
+async def claim_store(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside = asyncio.to_thread) -> None:
     """Make sure that a store is that of the prefix and the Redis; one that is nobody's is from now on.
 
     Raises:
@@ -115,7 +115,7 @@ async def own(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside 
         # Another one may just have marked it, and then have written the token.
         if token is not None and not (marked or embedded or await aside(lambda: require_prefix(settings, store))):
             raise _unmarked(settings)
-        server = await aside(lambda: _own_prefix_and_look(settings, store))
+        server = await aside(lambda: _claim_prefix_and_read_server(settings, store))
         if server is None:
             # Redis first: who begins at the same moment under this Redis then marks the same.
             token = token or await _claim(redis, key, secrets.token_hex(16))
@@ -131,23 +131,23 @@ async def own(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside 
     except Exception as error:
         from redis.exceptions import RedisError
 
-        if isinstance(error, RedisError) and is_server_trouble(error):
+        if isinstance(error, RedisError) and is_transient_redis_error(error):
             raise unavailable(redis, error) from error
         raise
 
 
-async def own_where_redis_is(settings: Settings, store: Store) -> None:
+async def claim_store_or_prefix(settings: Settings, store: Store) -> None:
     """Make sure that a store is that of the prefix, and where a Redis can be reached, of that; see `own`."""
     require_prefix(settings, store)
     try:
         async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
             await check(redis)
-            await own(redis, settings, store)
+            await claim_store(redis, settings, store)
     except ForeignStoreError:
         raise
     except ReckonerError:
         # Whoever comes with a Redis looks again.
-        own_prefix(settings, store)
+        claim_prefix(settings, store)
 
 
 async def take_store(settings: Settings, store: Store) -> bool:
@@ -183,8 +183,8 @@ async def take_store(settings: Settings, store: Store) -> bool:
     return True
 
 
-def _own_prefix_and_look(settings: Settings, store: Store) -> Server | None:
-    own_prefix(settings, store)
+def _claim_prefix_and_read_server(settings: Settings, store: Store) -> Server | None:
+    claim_prefix(settings, store)
     return server_of(settings, store)
 
 

@@ -9,8 +9,8 @@ from typing import Literal, Protocol, TypeAlias
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
 
-# The seal of an artifact that was set aside.
-SET_ASIDE = "set aside"
+# The fingerprint of an artifact that was set aside.
+QUARANTINED = "set aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +50,28 @@ class Store(Protocol):
             ArtifactDamagedError: one of them is gone, or is not what it was when it was published.
         """
 
-    def seal(self, kind: ArtifactKind, artifact_id: str) -> str:
+    def fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
         """What an artifact's files are: another text once one of them was replaced or written to.
 
-        It is `SET_ASIDE` for one that was, and empty where none can be seen. A renewal does not change it.
+        It is `QUARANTINED` for one that was, and empty where none can be seen. A renewal does not change it.
         """
 
-    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> Path | None:
+    def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> Path | None:
         """Move a damaged artifact away: it is not opened any more, and can be published anew. For a week it is kept.
 
-        Returns where its files are then; None if they were not those of that seal any more.
+        Returns where its files are then; None if they were not those of that fingerprint any more.
 
         Raises:
             StoreError: the store cannot be written.
         """
 
-    def aside(self, kind: ArtifactKind, artifact_id: str) -> Path:
+    def quarantine_path(self, kind: ArtifactKind, artifact_id: str) -> Path:
         """Where the files of an artifact are that was set aside."""
 
-    def damaged(self) -> Iterator[tuple[str, str]]:
+    def quarantined(self) -> Iterator[tuple[str, str]]:
         """What was set aside, and why."""
 
-    def missed(self, kind: ArtifactKind) -> dict[str, int]:
+    def unreplaced(self, kind: ArtifactKind) -> dict[str, int]:
         """The artifacts of a kind that were set aside and not published again since, by their ids; each has a number,
         which is another one when it was published again and set aside again.
         """
@@ -143,7 +143,7 @@ class Store(Protocol):
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory to write an artifact in before it is published; gone afterwards."""
 
-    def look(self) -> None:
+    def check_available(self) -> None:
         """Make sure that the store is there, whole as a place, and can be read and written.
 
         Raises:

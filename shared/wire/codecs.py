@@ -38,7 +38,7 @@ class Codec(Generic[T]):
         return value
 
 
-class SealedCodec(Codec[T]):
+class DigestCodec(Codec[T]):
     """A codec whose bytes begin with a digest of the rest, so that damage within a right shape is seen too.
 
     The digest covers the `place` that the bytes are for, so that those of another place do not pass there.

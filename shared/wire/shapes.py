@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from reckoner.shared.defaults import MOST_BLOCK_USERS, MOST_NEIGHBOURS, MOST_PLACES
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
 from reckoner.shared.ids import MAX_ID_BYTES
-from reckoner.shared.wire.codecs import Codec, SealedCodec
+from reckoner.shared.wire.codecs import Codec, DigestCodec
 
 # Not `$`, before which a new line may stand.
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
@@ -16,12 +16,12 @@ OuterId = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 # The most items that one basket, and the most places that the answer to one question, can have.
-MOST_ITEMS = 1000
+MAX_ITEMS = 1000
 # The most bytes that the ids of one basket can have in sum: its job is kept whole with the dead letters when it fails.
-MOST_BASKET_BYTES = 65_536
+MAX_BASKET_BYTES = 65_536
 
 # What a similarity takes besides is fewer.
-MOST_PARAMETERS = 20
+MAX_PARAMETERS = 20
 
 # The answer of a user's flow where the snapshot does not know the user, who then has no list.
 UNKNOWN_USER = b"unknown user"
@@ -42,7 +42,7 @@ class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
 
     run: Id
     generation: Id
-    block_size: Annotated[int, Meta(ge=1, le=MOST_BLOCK_USERS)]
+    block_size: Annotated[int, Meta(ge=1, le=MAX_BLOCK_USERS)]
     since: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
     """The generation that was current when the run began, empty when there was none."""
 
@@ -52,10 +52,10 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
 
     snapshot: Id
     similarity: Annotated[str, Meta(max_length=64)]
-    neighbours: Annotated[int, Meta(ge=1, le=MOST_NEIGHBOURS)]
+    neighbours: Annotated[int, Meta(ge=1, le=MAX_NEIGHBOURS)]
     shrink: Annotated[float, Meta(ge=0)]
-    list_length: Annotated[int, Meta(ge=1, le=MOST_PLACES)]
-    parameters: Annotated[dict[str, float], Meta(max_length=MOST_PARAMETERS)] = {}
+    list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
+    parameters: Annotated[dict[str, float], Meta(max_length=MAX_PARAMETERS)] = {}
     """What else the similarity takes, by the names of a configuration's fields."""
     heals: bool = False
     """Whether a damaged model is built again: no record is written then and no pointer moves."""
@@ -64,13 +64,13 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
     """What a job for a basket asks for: the list for somebody of whom nothing is known but these items."""
 
-    items: Annotated[list[OuterId], Meta(min_length=1, max_length=MOST_ITEMS)]
-    """Distinct, in the order of their bytes, of which they have at most `MOST_BASKET_BYTES` in sum."""
+    items: Annotated[list[OuterId], Meta(min_length=1, max_length=MAX_ITEMS)]
+    """Distinct, in the order of their bytes, of which they have at most `MAX_BASKET_BYTES` in sum."""
     generation: Id
 
     def __post_init__(self) -> None:
-        if sum(len(item.encode()) for item in self.items) > MOST_BASKET_BYTES:
-            raise ValueError(f"The ids of a basket have more than {MOST_BASKET_BYTES:,} bytes in sum.")
+        if sum(len(item.encode()) for item in self.items) > MAX_BASKET_BYTES:
+            raise ValueError(f"The ids of a basket have more than {MAX_BASKET_BYTES:,} bytes in sum.")
 
 
 class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True
     item: OuterId
     other: OuterId | None
     generation: Id
-    n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+    n: Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
 
 
 class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True
 
     user: OuterId
     generation: Id
-    n: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+    n: Annotated[int, Meta(ge=1, le=MAX_ITEMS)]
 
 
 ScoringSpec = UserSpec | BlockSpec | BasketSpec
@@ -125,7 +125,7 @@ class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fiel
 Partial = Best | Part
 
 
-def place_of(flow_id: str, index: int, bounds: Sequence[int], block: int | None = None) -> str:
+def digest_context(flow_id: str, index: int, bounds: Sequence[int], block: int | None = None) -> str:
     """The place that the partial of a chunk task is sealed for: its users, and its items by the plan's bounds.
 
     Where the server lost a plan, another one may have taken its place, with other bounds.
@@ -235,7 +235,7 @@ Reply = Neighbours | Pair | History | Unknown
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What a generation fixes beside its model; closed, since who does not know an option computes other lists."""
 
-    list_length: Annotated[int, Meta(ge=1, le=MOST_PLACES)]
+    list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     exclude_history: bool = True
 
 
@@ -249,7 +249,7 @@ class Record(Struct, frozen=True):
     options: Options
     made_ms: Count
     users: Count
-    popular: Annotated[list[str], Meta(max_length=MOST_PLACES)]
+    popular: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH)]
 
 
 Name = Annotated[str, Meta(max_length=300)]
@@ -285,9 +285,9 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     """Why it cannot use the store, and claims nothing until it can; empty while it can."""
 
 
-SPEC: Codec[Spec] = SealedCodec(Spec)
-PLAN: Codec[Plan] = SealedCodec(Plan)
-PARTIAL: SealedCodec[Partial] = SealedCodec(Partial)
+SPEC: Codec[Spec] = DigestCodec(Spec)
+PLAN: Codec[Plan] = DigestCodec(Plan)
+PARTIAL: DigestCodec[Partial] = DigestCodec(Partial)
 TRACE: Codec[Trace] = Codec(Trace)
 OUTCOME: Codec[Outcome] = Codec(Outcome)
 RESULT: Codec[Result] = Codec(Result, "json")

@@ -11,7 +11,7 @@ import pytest_asyncio
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig, model_id
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.verification import VerificationCache
 from reckoner.workers.runtime.artifact_cache import LOOK_S
 from tests.system import System, eventually, synthetic_pairs
 from tests.tampering import flip
@@ -191,7 +191,7 @@ async def test_a_worker_that_a_job_killed_is_followed_by_none(system: System) ->
     """
     await system.stop_workers()
     an_index(model_directory(system))
-    Verified(system.home / "verified").note(system.store.seal("models", the_model(system)))
+    VerificationCache(system.home / "verified").add(system.store.fingerprint("models", the_model(system)))
     system.start_workers(2, lease_s=1)
     await assert_told_and_healed(system, await current(system), "row_items.npy", by_fit=True)
     deaths = [line for line in system.log.read_text("utf-8").splitlines() if DIED in line]

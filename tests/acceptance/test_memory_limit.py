@@ -13,7 +13,7 @@ from tests.system import System, eventually, synthetic_pairs
 
 # Two workers that pause for up to 3 s, and now and then for less, since each wakes the other with what it hands back;
 # without a pause it would be hundreds.
-MOST_CLAIMS = 60
+MAX_CLAIMS = 60
 
 
 async def claims_in(redis: ArqRedis, seconds: float) -> int:
@@ -54,7 +54,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
                 ended, paused = paused, await blocks_ended()
             assert 5 <= paused < 60
             pids = await workers_there()
-            assert await claims_in(reckoner.redis, seconds=4.0) < MOST_CLAIMS
+            assert await claims_in(reckoner.redis, seconds=4.0) < MAX_CLAIMS
             # Nothing that runs into it counts as failed, and nobody ends.
             assert [name async for name in reckoner.redis.scan_iter("arq:retry:*", count=10_000)] == []
             log = system.log.read_text()

@@ -12,7 +12,7 @@ from tests.system import System, eventually
 FIRST = 2_000
 LAST = 20_000
 AT_ONCE = 500
-MOST_GROWTH_MB = 5.0
+MAX_GROWTH_MB = 5.0
 
 
 @pytest.mark.soak
@@ -38,4 +38,4 @@ async def test_a_worker_does_not_grow(tmp_path: Path) -> None:
                 (resident_mb[goal],) = workers.resident_mb
     growth_mb = resident_mb[LAST] - resident_mb[FIRST]
     print(f"resident after {FIRST:,} jobs {resident_mb[FIRST]:.1f} MB, after {LAST:,} {resident_mb[LAST]:.1f} MB")
-    assert growth_mb < MOST_GROWTH_MB
+    assert growth_mb < MAX_GROWTH_MB

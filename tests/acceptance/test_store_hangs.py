@@ -52,7 +52,7 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
 
         async def goes_on_without_a_job() -> bool:
             alive = await reckoner.operator.alive()
-            beats.update(heard.heard_ms for heard in alive)
+            beats.update(heard.last_beat_ms for heard in alive)
             return len(beats) > 5 and not any(heard.running_ms for heard in alive)
 
         await eventually(goes_on_without_a_job)

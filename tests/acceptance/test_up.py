@@ -135,7 +135,7 @@ def test_what_keeps_the_workers_from_starting_is_told_once(environ: dict[str, st
     assert without_progress(told.stderr) == "The store /dev/null/store cannot be created: Not a directory.\n"
 
 
-def start_one(home: Path, before_it_starts: str, still_s: float) -> list[tuple[str, str, int, int | None]]:
+def start_one(home: Path, before_it_starts: str, stall_timeout_s: float) -> list[tuple[str, str, int, int | None]]:
     """Start one worker that does something before it is Python's turn; returns what was shown."""
     home.mkdir()
     (home / "sitecustomize.py").write_text(
@@ -143,19 +143,22 @@ def start_one(home: Path, before_it_starts: str, still_s: float) -> list[tuple[s
     )
     environ = environment(RECKONER_HOME=home, PYTHONPATH=home)
     shown: list[tuple[str, str, int, int | None]] = []
-    with (home / "log").open("wb") as log, LocalSystem(home, 1, environ, log, still_s=still_s) as system:
+    with (
+        (home / "log").open("wb") as log,
+        LocalSystem(home, 1, environ, log, stall_timeout_s=stall_timeout_s) as system,
+    ):
         asyncio.run(system.ready("reckoner", lambda *what: shown.append(what)))
     return shown
 
 
 def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
     """It is waited for, longer than it may stand still."""
-    shown = start_one(home, "until = time.monotonic() + 3\n    while time.monotonic() < until: pass", still_s=2)
+    shown = start_one(home, "until = time.monotonic() + 3\n    while time.monotonic() < until: pass", stall_timeout_s=2)
     assert shown[0] == ("Starting the workers", "workers", 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("does", "still_s", "sentence"),
+    ("does", "stall_timeout_s", "sentence"),
     [
         (
             "print('no luck', file=sys.stderr, flush=True); os._exit(3)",
@@ -176,12 +179,12 @@ def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
     ids=["dies at once", "dies after a while", "hangs"],
 )
 def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
-    home: Path, does: str, still_s: float, sentence: str
+    home: Path, does: str, stall_timeout_s: float, sentence: str
 ) -> None:
     """The sentence names what has ended and how, or says that nothing moves, and has the last lines of the log."""
     before = descendants(os.getpid())
     with pytest.raises(WorkersUnavailableError) as raised:
-        start_one(home, does, still_s)
+        start_one(home, does, stall_timeout_s)
     assert re.fullmatch(sentence, str(raised.value))
     assert [process for process in descendants(os.getpid()) if process not in before] == []
     assert find_embedded(home) is None

@@ -21,7 +21,7 @@ TASKS = 32
 # Whatever the job is, and however little there is to compute.
 MANY_TASKS: dict[str, Any] = {"tasks_per_job": TASKS, "chunks": TASKS, "batch_task_ms": 1e-6}
 # A kill that comes too late is tried again, in so many runs at most.
-MOST_RUNS = 20
+MAX_RUNS = 20
 # A job whose worker died is claimed again four seconds later.
 QUICK = {"task_deadline_s": 2, "first_look_s": 0.2}
 
@@ -55,7 +55,7 @@ async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
 async def kill_amid_partials(system: System, workers: Workers, partials: int) -> None:
     """Kill the one worker while a flow holds at least so many partials, and not all; the run is finished then."""
     async with system.reckoner() as reckoner:
-        for _ in range(MOST_RUNS):
+        for _ in range(MAX_RUNS):
             run_id = await system.start_run(block_size=10, window=3)
             while await ask(reckoner.redis, "HGET", system.keys.run(run_id), "state") == b"run":
                 if await partials_of_a_flow(reckoner, run_id) >= partials:
@@ -68,7 +68,7 @@ async def kill_amid_partials(system: System, workers: Workers, partials: int) ->
             assert run.outcome == "passed", run
             if hit:
                 return
-    pytest.fail(f"in none of {MOST_RUNS} runs was the worker killed while a flow held {partials} partials or more")
+    pytest.fail(f"in none of {MAX_RUNS} runs was the worker killed while a flow held {partials} partials or more")
 
 
 async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_path: Path) -> None:

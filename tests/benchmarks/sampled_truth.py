@@ -15,7 +15,7 @@ from tests.benchmarks.timed_call import Arrays, Lists
 
 SAMPLED = 2_000
 # Of the items that are sampled, so many are the most popular ones, whose rows are the longest sums.
-MOST_POPULAR = 50
+MAX_POPULAR = 50
 # Rows that are computed at a time.
 SLICE = 100
 
@@ -76,8 +76,8 @@ class Truth:
 def sampled_items(arrays: Arrays) -> NDArray[np.int64]:
     """The most popular items and others, int64[n], ascending."""
     order = np.argsort(-np.diff(arrays.item_ptr), kind="stable")
-    rest = np.random.default_rng(1).permutation(order[MOST_POPULAR:])
-    return np.sort(np.concatenate((order[:MOST_POPULAR], rest))[:SAMPLED])
+    rest = np.random.default_rng(1).permutation(order[MAX_POPULAR:])
+    return np.sort(np.concatenate((order[:MAX_POPULAR], rest))[:SAMPLED])
 
 
 def sampled_users(arrays: Arrays) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reckoner.shared.settings import Settings, load_settings, variable_of
-from reckoner.shared.stopping import STARTER_S, starter_patience_s
+from reckoner.shared.stopping import STARTER_S, launcher_exit_timeout_s
 from tests.compose import COMPOSE_FILE, read_compose
 
 SERVICES: dict[str, Any] = read_compose()["services"]
@@ -70,7 +70,9 @@ def test_what_needs_redis_starts_when_it_is_healthy() -> None:
 
 def test_a_stop_gives_workers_the_time_that_they_take() -> None:
     """Who kills a container before its supervisor has stopped its workers makes their jobs wait."""
-    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= starter_patience_s(Settings().stop_s)
+    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= launcher_exit_timeout_s(
+        Settings().stop_s
+    )
     assert f"at least {STARTER_S:g} seconds more" in COMPOSE_FILE.read_text()
     patient = read_compose({"RECKONER_STOP_S": "60", "WORKER_STOP_GRACE": "73s"})["services"]["worker"]
     assert (patient["environment"]["RECKONER_STOP_S"], patient["stop_grace_period"]) == ("60", "73s")

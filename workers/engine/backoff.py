@@ -6,7 +6,7 @@ import time
 
 import structlog
 
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.refusals import is_wrong_type
 
 FIRST_PAUSE_S = 0.05
@@ -41,7 +41,7 @@ class RedisBackoff:
 
     def back_off(self, error: Exception) -> None:
         """Pause from now, if that is not so already: Redis is in trouble. An `error` that says otherwise is raised."""
-        if not is_server_trouble(error) and not is_wrong_type(error):
+        if not is_transient_redis_error(error) and not is_wrong_type(error):
             raise error
         if (calm_s := -self.pause_s) < 0:
             return

@@ -11,7 +11,7 @@ from uuid import uuid4
 from arq import ArqRedis
 from arq.jobs import Job, serialize_job
 
-from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import Value, call
 
 # As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
@@ -68,7 +68,7 @@ class EngineRedis(ArqRedis):
     async def _exchange(self, asked: Sequence[_Asked]) -> None:
         try:
             pool = self.connection_pool
-            assert isinstance(pool, PatientPool)
+            assert isinstance(pool, BoundedPool)
             answers = await pool.exchange([one.command for one in asked])
         except BaseException as error:
             answers = [error] * len(asked)

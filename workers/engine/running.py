@@ -11,7 +11,7 @@ from arq.jobs import SerializationError, deserialize_job_raw, serialize_job, ser
 from arq.utils import ms_to_datetime
 from arq.worker import JobExecutionFailed
 
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.workers.engine.claims import Claimed, How, Settled
 from reckoner.workers.engine.outcomes import NotNowError, OverranError, after_error, backoff_ms, most_tries
@@ -238,7 +238,7 @@ class Running:
             await host.after_job(ctx)
 
     def _note_error(self, error: Exception) -> None:
-        if is_server_trouble(error):
+        if is_transient_redis_error(error):
             self.trouble, self.outcome = error, "handed back"
             self._settle("back")
             return

@@ -8,9 +8,9 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.keys import wake_key
-from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import call
 from reckoner.workers.engine.claims import Place, decode_mail
@@ -54,7 +54,7 @@ class Wake:
                 if is_wrong_type(error):
                     log.warning("a list that wakes workers is none, and is made one")
                     await self._make_lists()
-                elif not is_server_trouble(error):
+                elif not is_transient_redis_error(error):
                     raise
                 self._ready.set()
                 await asyncio.sleep(KNOCK_S)
@@ -70,7 +70,7 @@ class Wake:
         try:
             lists = [wake_key(self._place.lanes[lane]) for lane in self._blocked_on]
             pool = self._redis.connection_pool
-            assert isinstance(pool, PatientPool)
+            assert isinstance(pool, BoundedPool)
             [answer] = await pool.exchange([("BLPOP", self._place.mail, *lists, WAIT_S)])
             if isinstance(answer, Exception):
                 raise answer

@@ -17,10 +17,10 @@ from arq.constants import abort_jobs_ss
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.periodic import run_periodically
-from reckoner.shared.redis.connections import is_server_trouble
-from reckoner.shared.redis.refusals import fault_of_id, is_wrong_type
+from reckoner.shared.redis.connections import is_transient_redis_error
+from reckoner.shared.redis.refusals import invalid_id_reason, is_wrong_type
 from reckoner.shared.redis.scripts import ask
 from reckoner.workers.engine.backoff import RedisBackoff
 from reckoner.workers.engine.claims import Claimed, Claims, Place, Settled
@@ -152,7 +152,7 @@ class EngineWorker(Worker):
         try:
             await super().run_cron(n, delay, num_windows)
         except Exception as error:
-            if not is_server_trouble(error) and not is_wrong_type(error):
+            if not is_transient_redis_error(error) and not is_wrong_type(error):
                 raise
             log.warning("redis refused a tick", error=type(error).__name__)
 
@@ -176,7 +176,7 @@ class EngineWorker(Worker):
         try:
             await self._work(background)
         finally:
-            await end(*background)
+            await cancel_and_wait(*background)
         # A token may just have been taken that is another worker's now: an empty claim tells one.
         self._token_taken = True
         await self._claim()
@@ -340,7 +340,7 @@ class EngineWorker(Worker):
 
     def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
         queue = self.place.lanes[job.lane]
-        if reason := fault_of_id(job.job_id):
+        if reason := invalid_id_reason(job.job_id):
             log.warning("a job was refused whose id no job can have", size=len(job.job_id))
             refused = Running(self, Lease("", queue, token, job.place, self._on_closing, lapses_at), job)
             refused.refuse(reason)

@@ -14,7 +14,7 @@ from reckoner.shared.periodic import renewing, run_periodically
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import fit_spec, model_id
 from reckoner.shared.store.models import describe
-from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind
+from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind
 from reckoner.workers.maintenance.retention import live_references, referred_to
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -40,9 +40,9 @@ class _Asked(NamedTuple):
     """When the fit of a damaged model was asked for, or could not be."""
 
     damage: int
-    """Which damage it was; see `Store.missed`."""
+    """Which damage it was; see `Store.unreplaced`."""
     snapshot: str
-    """The seal of its snapshot."""
+    """The fingerprint of its snapshot."""
 
 
 class Healing:
@@ -70,19 +70,19 @@ class Healing:
         runtime = self._runtime
         if runtime.store_watch.trouble:
             return
-        missed = await runtime.in_store(partial(runtime.store.missed, "models"))
-        self._asked = {model: asked for model, asked in self._asked.items() if missed.get(model) == asked.damage}
-        if missed:
-            for model in sorted(self._asked.keys() | await self._named(missed.keys() - self._asked.keys())):
-                await self._build_again(model, missed[model])
+        unreplaced = await runtime.in_store(partial(runtime.store.unreplaced, "models"))
+        self._asked = {model: asked for model, asked in self._asked.items() if unreplaced.get(model) == asked.damage}
+        if unreplaced:
+            for model in sorted(self._asked.keys() | await self._named(unreplaced.keys() - self._asked.keys())):
+                await self._build_again(model, unreplaced[model])
 
-    async def _named(self, missed: set[str]) -> set[str]:
+    async def _named(self, unreplaced: set[str]) -> set[str]:
         """Those of some models that a pointer, or an unfinished flow or run, names."""
         results, keys = self._runtime.results, self._runtime.keys
         records = [(await results.generations.follow(pointer)).record for pointer in keys.pointers]
-        named = {record.model for record in records if record} & missed
+        named = {record.model for record in records if record} & unreplaced
         began = time.monotonic()
-        if missed == named or began < self._look_at:
+        if unreplaced == named or began < self._look_at:
             return named
         try:
             generations, artifacts = await live_references(self._runtime)
@@ -92,12 +92,12 @@ class Healing:
         records = [await results.generations.record(generation) for generation in sorted(generations)]
         now = time.monotonic()
         self._look_at = now + PAUSES_PER_LOOK * (now - began)
-        return named | missed & (artifacts | {record.model for record in records if record})
+        return named | unreplaced & (artifacts | {record.model for record in records if record})
 
     async def _build_again(self, model: str, damage: int) -> None:
         store, in_store = self._runtime.store, self._runtime.in_store
         try:
-            snapshot, config = await in_store(partial(describe, store.aside("models", model)))
+            snapshot, config = await in_store(partial(describe, store.quarantine_path("models", model)))
         except ArtifactMissingError:
             # It was published again just now.
             return
@@ -105,12 +105,12 @@ class Healing:
             # Nothing else says how it was built.
             self._give_up(model, _Asked(damage, ""), str(error))
             return
-        asked = _Asked(damage, await in_store(partial(store.seal, "snapshots", snapshot)))
+        asked = _Asked(damage, await in_store(partial(store.fingerprint, "snapshots", snapshot)))
         if self._asked.get(model) == asked:
             return
         if model_id(snapshot, config) != model:
             self._give_up(model, asked, "kernels of another release built it")
-        elif asked.snapshot in ("", SET_ASIDE):
+        elif asked.snapshot in ("", QUARANTINED):
             self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
         else:
             spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
@@ -149,13 +149,13 @@ class Healing:
                 raise _StoppedError
 
         def read() -> None:
-            seal = runtime.store.seal(kind, name)
+            fingerprint = runtime.store.fingerprint(kind, name)
             try:
                 runtime.store.verify(kind, name, pace)
             except (ArtifactMissingError, ForeignFormatError, _StoppedError):
                 return
             except ArtifactDamagedError as damage:
-                runtime.opening.set_aside(kind, name, seal, str(damage))
+                runtime.opening.quarantine(kind, name, fingerprint, str(damage))
 
         try:
             await runtime.threads.scrub(read)

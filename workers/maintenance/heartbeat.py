@@ -11,7 +11,7 @@ import structlog
 
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.periodic import run_periodically
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.version import installed_version
 from reckoner.shared.wire.shapes import Beat, Running
 from reckoner.workers.runtime.runtime import Runtime
@@ -20,7 +20,7 @@ from reckoner.workers.runtime.runtime import Runtime
 LONGEST_PAUSE_S = 1.0
 BEATS_A_LEASE = 3
 # As much of a job's name as is told; ours are shorter, and others may have put jobs into the queue.
-MOST_LETTERS = 200
+MAX_LETTERS = 200
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """Beat once."""
         running = self._runtime.running.items()
-        await self._beats.say(
+        await self._beats.write(
             Beat(
                 format=1,
                 worker=self._runtime.worker_id,
@@ -50,10 +50,10 @@ class Heartbeat:
                 started_ms=self._started_ms,
                 beat_ms=_now_ms(),
                 memory_bytes=resident_bytes(),
-                jobs=[Running(job[:MOST_LETTERS], since_ms) for job, since_ms in running],
+                jobs=[Running(job[:MAX_LETTERS], since_ms) for job, since_ms in running],
                 lease_ms=self._lease_ms,
                 draining=self._is_draining(),
-                trouble=self._runtime.store_watch.trouble[:MOST_LETTERS],
+                trouble=self._runtime.store_watch.trouble[:MAX_LETTERS],
             )
         )
 
@@ -64,9 +64,9 @@ class Heartbeat:
     async def stop(self) -> None:
         """Say no more; a Redis that is away forgets this worker by itself."""
         try:
-            await self._beats.stop(self._runtime.worker_id)
+            await self._beats.remove(self._runtime.worker_id)
         except Exception as error:
-            if not is_server_trouble(error):
+            if not is_transient_redis_error(error):
                 log.exception("the last beat failed")
 
 

@@ -20,7 +20,7 @@ from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import SLICE, call
 from reckoner.shared.serving.generations import decode_generation_lists
 from reckoner.shared.store.model_config import config_of, model_id
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import EntryKind, Store
 from reckoner.shared.wire.shapes import RECORD, SPEC, BlockSpec, FitSpec
 from reckoner.workers.runtime.runtime import Runtime
@@ -56,7 +56,7 @@ async def delete_unreferred(runtime: Runtime) -> None:
         old = await runtime.in_store(lambda: list(_old_entries(runtime.store)))
         if not old:
             return
-        await own(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
+        await claim_store(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
         read_s, referred = time.time(), await referred_to(runtime)
         for kind, entry in old:
             if time.time() - read_s > GRACE_S:

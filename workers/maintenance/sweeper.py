@@ -12,7 +12,7 @@ from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.flows.flows import LONGEST_LOOK_MS
 from reckoner.shared.flows.run_state import DamagedRunError
 from reckoner.shared.periodic import run_periodically
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.shared.wire.jobs import Finish
@@ -115,7 +115,7 @@ class Sweeper:
         try:
             return await look
         except Exception as error:
-            if is_server_trouble(error):
+            if is_transient_redis_error(error):
                 raise
             told = {"member": it.member.decode(), "error": type(error).__name__}
             log.error("a look failed", **told, exc_info=not is_wrong_type(error))

@@ -10,12 +10,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from reckoner.shared.redis.address import read_address
-from reckoner.shared.redis.connections import check, is_server_trouble, unavailable
+from reckoner.shared.redis.connections import check, is_transient_redis_error, unavailable
 from reckoner.shared.redis.embedded import find_redis
-from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.workers.process.supervisor import DRAINED
 from reckoner.workers.process.wiring import build_engine, connect_waiting, connect_worker
 from reckoner.workers.runtime.store_watch import beside
@@ -53,7 +53,7 @@ async def _work(settings: Settings) -> int:
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
-    await own(redis, settings, store, beside)
+    await claim_store(redis, settings, store, beside)
     waiting = connect_waiting(url)
     worker = build_engine(settings, redis, waiting, store)
     following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))
@@ -72,7 +72,7 @@ async def _work(settings: Settings) -> int:
             running.result()
         await worker.close()
     except RedisError as error:
-        if not is_server_trouble(error):
+        if not is_transient_redis_error(error):
             raise
         raise unavailable(redis, error) from error
     finally:
@@ -91,7 +91,7 @@ async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]
         url = address.url
         log.info("the embedded server is somewhere else now")
         for pool in pools:
-            if isinstance(pool, PatientPool):
+            if isinstance(pool, BoundedPool):
                 await pool.move(str(address.socket_path))
 
 

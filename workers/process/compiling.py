@@ -13,8 +13,8 @@ log = structlog.get_logger()
 class Compiling(event.Listener):
     """Is told by numba of each kernel that it did not find compiled, from the first import of kernels on."""
 
-    def __init__(self, teller: EventSender) -> None:
-        self._teller = teller
+    def __init__(self, sender: EventSender) -> None:
+        self._sender = sender
         self._begun = 0
 
     def watch(self) -> None:
@@ -26,7 +26,7 @@ class Compiling(event.Listener):
         self._begun += 1
         if self._begun == 1:
             log.info("began to compile kernels, once")
-        self._teller.tell("compiling", os.getpid(), self._begun)
+        self._sender.send("compiling", os.getpid(), self._begun)
 
     def on_end(self, event: event.Event) -> None:
         """One has been compiled."""

@@ -15,9 +15,9 @@ from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.settings import Settings
 from reckoner.shared.startup import EventSender
-from reckoner.shared.stopping import supervisor_patience_s
+from reckoner.shared.stopping import supervisor_exit_timeout_s
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.workers.runtime.store_watch import beside
 
 log = structlog.get_logger()
@@ -53,12 +53,12 @@ class Supervisor:
         settings: Settings,
         processes: int,
         command: Sequence[str] | None = None,
-        teller: EventSender | None = None,
+        sender: EventSender | None = None,
     ) -> None:
         self._settings = settings
-        self._teller = teller or EventSender(None)
+        self._sender = sender or EventSender(None)
         self._command = [*(command or module_command("reckoner.workers", "--child", "--parent", str(os.getpid())))]
-        self._passed = [] if self._teller.descriptor is None else [self._teller.descriptor]
+        self._passed = [] if self._sender.descriptor is None else [self._sender.descriptor]
         for descriptor in self._passed:
             self._command += ["--tell", str(descriptor)]
         self._children = [Child() for _ in range(processes)]
@@ -85,7 +85,7 @@ class Supervisor:
         store = await beside(lambda: open_store(self._settings.store_location))
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
-            await own(redis, self._settings, store, beside)
+            await claim_store(redis, self._settings, store, beside)
 
     def _stop(self, signum: int, frame: object) -> None:
         if self._stopping:
@@ -103,7 +103,7 @@ class Supervisor:
         for child in self._children:
             if child.process is None or child.process.poll() is None:
                 continue
-            self._teller.tell("ended", child.process.pid, child.process.returncode)
+            self._sender.send("ended", child.process.pid, child.process.returncode)
             if child.process.returncode == DRAINED:
                 log.info("a worker was drained", pid=child.process.pid)
                 child.process, child.drained = None, True
@@ -122,7 +122,7 @@ class Supervisor:
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
-                self._teller.tell("started", child.process.pid)
+                self._sender.send("started", child.process.pid)
 
     def _start_worker(self) -> "subprocess.Popen[bytes]":
         # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
@@ -130,7 +130,7 @@ class Supervisor:
 
     def _stop_children(self) -> None:
         self._tell(signal.SIGTERM)
-        until = time.monotonic() + supervisor_patience_s(self._settings.stop_s)
+        until = time.monotonic() + supervisor_exit_timeout_s(self._settings.stop_s)
         for process in [child.process for child in self._children if child.process is not None]:
             try:
                 process.wait(max(0.0, until - time.monotonic()))

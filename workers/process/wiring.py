@@ -10,16 +10,16 @@ from typing import Any
 import structlog
 from arq import ArqRedis
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
-from reckoner.shared.redis.connections import connect, evicts_by
+from reckoner.shared.redis.connections import connect, eviction_policy
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.verification import VerificationCache
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 from reckoner.workers.engine.claims import Place
 from reckoner.workers.engine.connection import EngineRedis
@@ -100,11 +100,11 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
-        opening=Opening(store, Verified(settings.home_path / "verified")),
+        opening=Opening(store, VerificationCache(settings.home_path / "verified")),
         looks=Looks(threads, patience_s),
         turns=Turns(threads.kernels, patience_s),
         threads=threads,
-        store_watch=StoreWatch(store, threads, partial(own, redis, settings, store)),
+        store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
         layouts=Layouts(threads.blocking),
     )
 
@@ -135,7 +135,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("what no job can be was set aside", count=count)
-    if policy := await evicts_by(runtime.redis):
+    if policy := await eviction_policy(runtime.redis):
         log.warning("redis throws jobs and lists away when it is full: set maxmemory-policy noeviction", policy=policy)
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
@@ -157,7 +157,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
 async def _stop_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     background = ctx.pop("background", [])
-    await end(*background)
+    await cancel_and_wait(*background)
     await runtime.stop_making()
     runtime.threads.shutdown(wait=False)
     runtime.opening.let_go()

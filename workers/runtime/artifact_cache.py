@@ -22,14 +22,14 @@ LOOK_S = 0.05
 class Watch:
     """Tells from now on whether an artifact that is opened is the one that lies in the store.
 
-    `first` is what its files were when it was opened, and `seal` tells what they are: empty where none lies there any
-    more, upon which what was opened is as good as it was.
+    `first` is the fingerprint when it was opened. `fingerprint` returns the present one: empty if the artifact is gone
+    from the store, and then the opened one stays valid.
     """
 
-    def __init__(self, first: str, seal: Callable[[], str]) -> None:
+    def __init__(self, first: str, fingerprint: Callable[[], str]) -> None:
         self.current = True
         """What was found when the store was last looked at."""
-        self._first, self._seal = first, seal
+        self._first, self._fingerprint = first, fingerprint
         self._there = False
         self._looked_at = self._asked_at = -math.inf
 
@@ -48,7 +48,7 @@ class Watch:
 
     def look(self) -> None:
         """Look at the artifact. It reads: not on the event loop."""
-        began, found = time.monotonic(), self._seal()
+        began, found = time.monotonic(), self._fingerprint()
         self.current, self._there, self._looked_at = found in (self._first, ""), bool(found), began
 
 

@@ -15,10 +15,10 @@ from reckoner.shared.errors import (
     ArtifactMissingError,
     ReckonerError,
     StoreError,
-    is_environment_trouble,
+    is_environment_error,
 )
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
@@ -107,7 +107,7 @@ class Delivery:
                 raise
             return self._failed(error)
         except Exception as error:
-            if is_server_trouble(error) or isinstance(error, NotNowError | LeaseLostError):
+            if is_transient_redis_error(error) or isinstance(error, NotNowError | LeaseLostError):
                 raise
             await self._bear_with_environment(error)
             if self._comes_again and not isinstance(error, ReckonerError | OSError | MemoryError):
@@ -127,7 +127,7 @@ class Delivery:
         # What is missed may be on its way: hosts see a new artifact a moment later, and a damaged model is built again.
         missing = str(error.evidence.get("artifact", "")) if isinstance(error, ArtifactMissingError) else ""
         on_its_way = isinstance(error, ArtifactMissingError | ArtifactDamagedError) if self.of_run else missing
-        if not is_environment_trouble(error) and not on_its_way:
+        if not is_environment_error(error) and not on_its_way:
             return
         # The blocks of a run have one patience together, or each of thousands would have its own; so have all clicks
         # that miss an artifact, which nobody may bring back.

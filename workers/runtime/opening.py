@@ -9,15 +9,15 @@ from typing import Protocol, TypeVar
 import structlog
 
 from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, StoreError
-from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind, Store
-from reckoner.shared.store.verified import Use, Verified
+from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind, Store
+from reckoner.shared.store.verification import UsageLock, VerificationCache
 from reckoner.workers.runtime.artifact_cache import Watch
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 # An artifact that is published anew again and again while it is opened is given up.
-MOST_LOOKS = 5
+MAX_LOOKS = 5
 NOT_VERIFIED = "not verified"
 
 log = structlog.get_logger()
@@ -33,9 +33,9 @@ class Opener(Protocol[T_co]):
 class Opening:
     """How one worker process opens the artifacts of a store. It reads files: not on the event loop."""
 
-    def __init__(self, store: Store, verified: Verified) -> None:
+    def __init__(self, store: Store, verified: VerificationCache) -> None:
         self._store, self._verified = store, verified
-        self._uses = dict[tuple[ArtifactKind, str], Use]()
+        self._uses = dict[tuple[ArtifactKind, str], UsageLock]()
         # Seals of what is damaged and could not be set aside, and why.
         self._damaged = dict[str, str]()
 
@@ -47,14 +47,14 @@ class Opening:
             ArtifactDamagedError: it is damaged, and was set aside.
             StoreError: it cannot be read for now.
         """
-        seal = partial(self._verified_seal, kind, artifact_id)
+        fingerprint = partial(self._verified_fingerprint, kind, artifact_id)
         self._suspect(kind, artifact_id)
-        for _ in range(MOST_LOOKS):
+        for _ in range(MAX_LOOKS):
             verified = self._verify(kind, artifact_id, opener)
             opened = opener(self._store.fetch(kind, artifact_id))
-            if seal() == verified:
+            if fingerprint() == verified:
                 self._note_use(kind, artifact_id)
-                return opened, Watch(verified, seal)
+                return opened, Watch(verified, fingerprint)
         raise StoreError(f"Artifact {artifact_id} changes while it is opened.")
 
     def verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object], since_s: float) -> None:
@@ -67,19 +67,19 @@ class Opening:
         """Have every process of this host verify an artifact anew before it goes on with it; False when one of them has
         done so within the last `since_s` seconds.
         """
-        seal = self._store.seal(kind, artifact_id)
-        if self._verified.age_s(seal) < since_s:
+        fingerprint = self._store.fingerprint(kind, artifact_id)
+        if self._verified.age_s(fingerprint) < since_s:
             return False
-        self._verified.forget(seal)
+        self._verified.discard(fingerprint)
         return True
 
-    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> None:
-        """Set a damaged artifact aside whose files had this seal, and tell of it."""
-        self._verified.forget(seal)
+    def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> None:
+        """Set a damaged artifact aside whose files had this fingerprint, and tell of it."""
+        self._verified.discard(fingerprint)
         try:
-            aside = self._store.set_aside(kind, artifact_id, seal, why)
+            aside = self._store.quarantine(kind, artifact_id, fingerprint, why)
         except StoreError as error:
-            self._damaged[seal] = why
+            self._damaged[fingerprint] = why
             log.error("artifact damaged and not set aside", kind=kind, id=artifact_id, why=why, reason=str(error))
             return
         if aside is not None:
@@ -90,44 +90,46 @@ class Opening:
         for key in [key for key in self._uses if kind in (key[0], None) and key[1] not in but]:
             self._uses.pop(key).end()
 
-    def _verified_seal(self, kind: ArtifactKind, artifact_id: str) -> str:
-        found = self._store.seal(kind, artifact_id)
-        return found if found in ("", SET_ASIDE) or self._verified.remembers(found) else NOT_VERIFIED
+    def _verified_fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
+        found = self._store.fingerprint(kind, artifact_id)
+        return found if found in ("", QUARANTINED) or self._verified.contains(found) else NOT_VERIFIED
 
     def _suspect(self, kind: ArtifactKind, artifact_id: str) -> None:
-        if self._verified.was_open_at_a_death(f"{kind}.{artifact_id}"):
+        if self._verified.was_open_in_crash(f"{kind}.{artifact_id}"):
             log.warning("artifact verified anew after a worker that had it open has died", kind=kind, id=artifact_id)
             self.distrust(kind, artifact_id)
 
-    def _knows(self, seal: str, since_s: float) -> bool:
-        return self._verified.remembers(seal) if since_s == math.inf else self._verified.age_s(seal) < since_s
+    def _knows(self, fingerprint: str, since_s: float) -> bool:
+        return (
+            self._verified.contains(fingerprint) if since_s == math.inf else self._verified.age_s(fingerprint) < since_s
+        )
 
     def _verify(self, kind: ArtifactKind, artifact_id: str, opener: Opener[object], since_s: float = math.inf) -> str:
-        """Verify an artifact unless this host has done so within the last `since_s` seconds, and return its seal."""
-        seal = self._store.seal(kind, artifact_id)
-        if self._knows(seal, since_s):
-            return seal
-        with self._verified.alone(f"{kind}.{artifact_id}"):
-            seal = self._store.seal(kind, artifact_id)
+        """Verify an artifact unless this host has within the last `since_s` seconds; return its fingerprint."""
+        fingerprint = self._store.fingerprint(kind, artifact_id)
+        if self._knows(fingerprint, since_s):
+            return fingerprint
+        with self._verified.lock(f"{kind}.{artifact_id}"):
+            fingerprint = self._store.fingerprint(kind, artifact_id)
             # Another process may have done it meanwhile.
-            if self._knows(seal, since_s):
-                return seal
-            if seal in self._damaged:
-                raise ArtifactDamagedError(self._damaged[seal])
+            if self._knows(fingerprint, since_s):
+                return fingerprint
+            if fingerprint in self._damaged:
+                raise ArtifactDamagedError(self._damaged[fingerprint])
             try:
                 opener(self._store.fetch(kind, artifact_id), verify=True)
             except ForeignFormatError:
                 # Another release may have made it, and use it.
                 raise
             except ArtifactDamagedError as damage:
-                self.set_aside(kind, artifact_id, seal, str(damage))
+                self.quarantine(kind, artifact_id, fingerprint, str(damage))
                 raise
-            # What was written to meanwhile has another seal.
-            self._verified.note(seal)
-        return seal
+            # What was written to meanwhile has another fingerprint.
+            self._verified.add(fingerprint)
+        return fingerprint
 
     def _note_use(self, kind: ArtifactKind, artifact_id: str) -> None:
         if (kind, artifact_id) not in self._uses:
-            use = self._verified.use(f"{kind}.{artifact_id}")
+            use = self._verified.mark_open(f"{kind}.{artifact_id}")
             if use is not None:
                 self._uses[kind, artifact_id] = use

@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from arq import ArqRedis
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 # Some 0.2 ms with the call. From thread to thread and back takes as long, and longer while the cores are busy.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
 # As long as a count of deaths lives, which each death renews.
-TRIES_LIFE_S = 88_400
+TRIES_TTL_S = 88_400
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "importing the same data again makes it whole",
     "models": "`reckoner fit`, given the same options, builds it again",
@@ -136,7 +136,7 @@ class Runtime:
         if not deaths:
             return
         left_ms = int(await ask(self.redis, "PTTL", tries_key(job_id)))
-        since_s = TRIES_LIFE_S - left_ms / 1000 if left_ms > 0 else 0.0
+        since_s = TRIES_TTL_S - left_ms / 1000 if left_ms > 0 else 0.0
         for kind, artifact_id in await self._read_by(spec):
             if await self.in_store(partial(self.opening.distrust, kind, artifact_id, since_s)):
                 log.warning("artifact verified anew after a death", kind=kind, id=artifact_id, job=job_id)
@@ -268,7 +268,7 @@ class Runtime:
 
     async def stop_making(self) -> None:
         """End what is made for tasks that will not come again here."""
-        await end(*self._making.values())
+        await cancel_and_wait(*self._making.values())
 
     async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:
         """Run a kernel in a thread of its lane and in its turn, or right here if it is about to do few `additions`.

@@ -20,7 +20,7 @@ from reckoner.shared.wire.shapes import (
     ScoringSpec,
     Trace,
     UserSpec,
-    place_of,
+    digest_context,
 )
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial
@@ -41,7 +41,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
-    place = place_of(flow.id, task.index, flow.plan.bounds, flow.block)
+    place = digest_context(flow.id, task.index, flow.plan.bounds, flow.block)
     await runtime.flows.store_partial(task, partial, trace, place, lease=lease)
 
 

@@ -18,7 +18,7 @@ from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-MOST_REASONS = 5
+MAX_REASONS = 5
 ENDED: Mapping[RunOutcome, str] = {
     "passed": "passed",
     "refused": "was refused",
@@ -122,7 +122,7 @@ class Tally:
         self.fresh += outcome.fresh
         self.tasks.update(outcome.tasks)
         if outcome.reason and outcome.reason not in self.reasons:
-            self.reasons = sorted([*self.reasons, outcome.reason])[:MOST_REASONS]
+            self.reasons = sorted([*self.reasons, outcome.reason])[:MAX_REASONS]
 
     def manifest(self, run: Run, now_ms: int) -> Manifest:
         """What the run did; whoever is not known to be done has failed."""

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 # batch thread too that stands back while all cores are busy. Each task has lists for all of its columns, so that many
 # tasks cost more than few.
 WORK_PER_TASK = 520_000_000
-MOST_TASKS = 500
+MAX_TASKS = 500
 BYTES_PER_MB = 1_000_000
 
 
@@ -72,7 +72,7 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
     def plan() -> Plan:
         counted = are_counted(config, snapshot.item_weights is not None)
         cost = estimated_cost(snapshot.item_ptr, snapshot.user_ptr, snapshot.user_items, counted)
-        return Plan(plan_rows(cost, least, MOST_TASKS, WORK_PER_TASK, tile_bytes).tolist())
+        return Plan(plan_rows(cost, least, MAX_TASKS, WORK_PER_TASK, tile_bytes).tolist())
 
     return await runtime.in_thread(plan)
 
@@ -155,7 +155,7 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
     Raises:
         NotNowError: to verify it takes too long; the task comes again, and goes on with what was verified meanwhile.
     """
-    seal = await runtime.in_store(lambda: runtime.store.seal("models", model))
+    fingerprint = await runtime.in_store(lambda: runtime.store.fingerprint("models", model))
     try:
         # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
         await runtime.in_store(lambda: runtime.store.renew("models", model))
@@ -164,7 +164,7 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
         return False
     except ArtifactDamagedError as damage:
         log.warning("a damaged model is built again", model=model, reason=str(damage))
-        await runtime.in_store(partial(runtime.opening.set_aside, "models", model, seal, str(damage)))
+        await runtime.in_store(partial(runtime.opening.quarantine, "models", model, fingerprint, str(damage)))
         return False
     return True
 

@@ -29,7 +29,7 @@ from reckoner.shared.wire.shapes import (
     Result,
     ScoredItem,
     ScoringSpec,
-    place_of,
+    digest_context,
 )
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
@@ -72,7 +72,7 @@ async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPart
         try:
             if name not in wanted:
                 raise WireError("A partial is not one that this flow asked for.")
-            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], bounds, flow.block))
+            partial = PARTIAL.decode(data, digest_context(flow.id, wanted[name], bounds, flow.block))
             if not isinstance(partial, kind):
                 raise WireError("A partial is of another kind of flow.")
             found[wanted[name]] = partial

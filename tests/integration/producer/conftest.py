@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from tests.world import Generation, Hand, World
 
 
@@ -15,7 +15,7 @@ async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
     made = await hand.adopt(world, 1)
     working = asyncio.create_task(work(hand))
     yield made
-    await end(working)
+    await cancel_and_wait(working)
 
 
 async def work(hand: Hand) -> None:

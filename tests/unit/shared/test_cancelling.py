@@ -2,7 +2,7 @@
 
 import asyncio
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_with_the_next() -> None:
@@ -25,6 +25,6 @@ async def test_a_task_that_swallows_a_cancellation_ends_with_the_next() -> None:
         asyncio.create_task(asyncio.sleep(0)),
     ]
     await tasks[2]
-    await end(*tasks)
+    await cancel_and_wait(*tasks)
     assert swallowed == 3
     assert [task.cancelled() for task in tasks] == [True, True, False]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reckoner.shared import progress
-from reckoner.shared.progress import ProgressWatch, seconds, used
+from reckoner.shared.progress import ProgressWatch, cpu_seconds, parse_ps_time
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,13 @@ from reckoner.shared.progress import ProgressWatch, seconds, used
 )
 def test_times_of_ps_are_read(written: str, read: float) -> None:
     """With days, hours and hundredths, or without."""
-    assert seconds(written) == pytest.approx(read)
+    assert parse_ps_time(written) == pytest.approx(read)
 
 
 def test_what_this_process_has_used_is_told() -> None:
     """To the hundredth or so; a process that is not there is left out."""
     before = time.process_time()
-    told = used([os.getpid(), 2**30])
+    told = cpu_seconds([os.getpid(), 2**30])
     assert told.keys() == {os.getpid()}
     assert before - 0.1 <= told[os.getpid()] <= time.process_time() + 0.1
 
@@ -30,7 +30,7 @@ def test_what_this_process_has_used_is_told() -> None:
 def test_without_proc_ps_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on macOS, where it tells hundredths."""
     monkeypatch.setattr(progress, "PROCESSES", tmp_path)
-    told = used([os.getpid()])
+    told = cpu_seconds([os.getpid()])
     assert abs(told[os.getpid()] - time.process_time()) <= 2
 
 
@@ -38,8 +38,8 @@ def test_a_process_that_gets_on_does_not_stand_still(monkeypatch: pytest.MonkeyP
     """What counts is each step that it has gone on, and what else somebody has seen."""
     clock, told = [0.0], {1: 0.0, 2: 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(progress, "used", lambda processes: {process: told[process] for process in processes})
-    watched = ProgressWatch(still_s=10)
+    monkeypatch.setattr(progress, "cpu_seconds", lambda processes: {process: told[process] for process in processes})
+    watched = ProgressWatch(stall_timeout_s=10)
 
     def is_stalled(now: float, *processes: int) -> bool:
         clock[0] = now
@@ -54,6 +54,6 @@ def test_a_process_that_gets_on_does_not_stand_still(monkeypatch: pytest.MonkeyP
     told[2] = 0.2
     assert not is_stalled(22.0, 1, 2)
     clock[0] = 31.0
-    watched.moved()
+    watched.note_progress()
     assert not is_stalled(40.0, 1, 2)
     assert is_stalled(41.0, 1, 2)

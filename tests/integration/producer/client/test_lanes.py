@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reckoner.producer.client.reckoner import Reckoner
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import QueueFullError, UsageError
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.redis.keys import leases_key
@@ -61,7 +61,7 @@ async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, An
 
     await eventually(look)
     yield
-    await end(*tasks)
+    await cancel_and_wait(*tasks)
 
 
 async def test_what_is_waited_for_is_on_the_click_lane(redis_url: str, prefix: str, made: Generation) -> None:

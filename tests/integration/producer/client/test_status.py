@@ -54,8 +54,8 @@ async def test_workers_queue_and_generations_are_told(
     keys = reckoner.keys
     record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
-    await Heartbeats(redis, keys).say(beat("shop-1-4711-08ca"))
-    await Heartbeats(redis, keys).say(
+    await Heartbeats(redis, keys).write(beat("shop-1-4711-08ca"))
+    await Heartbeats(redis, keys).write(
         beat("shop-2-4712-b946", host="shop-2", draining=True, trouble="The store is away.")
     )
     seconds, _ = await ask(redis, "TIME")

@@ -118,7 +118,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
 async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
     """A worker's beat; unless told otherwise it is patient."""
     host = worker.partition("-")[0]
-    await Heartbeats(client.redis, client.keys).say(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
+    await Heartbeats(client.redis, client.keys).write(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
 
 
 @pytest.mark.parametrize(

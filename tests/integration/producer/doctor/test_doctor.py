@@ -23,10 +23,10 @@ from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.results import Results
-from reckoner.shared.settings import Reading, Settings
+from reckoner.shared.settings import LoadedSettings, Settings
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import own as own_store
+from reckoner.shared.store.ownership import claim_store as own_store
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.version import installed_version
 from reckoner.shared.wire.shapes import Beat, Running, UserSpec
@@ -64,7 +64,7 @@ async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
 
 
 @pytest.fixture
-async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
+async def claim_store(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
     """A connection to a server of the test's own, which it may set as it likes."""
     server = fresh_server()
     redis = connect(server.url)
@@ -79,12 +79,12 @@ async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: i
     now_ms = int(seconds) * 1000 - late_ms
     beat = Beat(1, worker, "host", 1, installed_version(), now_ms - 60_000, now_ms, 10**8, [], 60_000)
     fields = {name: getattr(beat, name) for name in beat.__struct_fields__} | changes
-    await Heartbeats(redis, Keys(settings.prefix)).say(Beat(**fields))
+    await Heartbeats(redis, Keys(settings.prefix)).write(Beat(**fields))
 
 
 async def examined(settings: Settings) -> dict[str, Finding]:
     """All lines of an examination, by what they are about."""
-    examination = Examination(Reading(settings, None, dict.fromkeys(Settings.__struct_fields__, "default")))
+    examination = Examination(LoadedSettings(settings, None, dict.fromkeys(Settings.__struct_fields__, "default")))
     lines = [examination.settings(), *[line async for line in examination.redis()]]
     lines += examination.store(lambda done, total: None)
     assert len({line.check for line in lines}) == len(lines)
@@ -369,7 +369,9 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     told = wrong(await examined(settings))["artifacts"]
     assert f"{tampered.name} of model {record.model} does not match its hash; `reckoner fit` builds it again." in told
     directory_store = DirectoryStore(store)
-    directory_store.set_aside("models", record.model, directory_store.seal("models", record.model), "its bits rot.")
+    directory_store.quarantine(
+        "models", record.model, directory_store.fingerprint("models", record.model), "its bits rot."
+    )
     told = wrong(await examined(settings))["artifacts"]
     assert f"{record.model} was set aside as damaged: its bits rot; the workers build it again." in told
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))

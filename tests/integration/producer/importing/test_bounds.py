@@ -17,7 +17,7 @@ from tests.root import ROOT
 
 SIZE = 512 << 20
 # What importing takes with all its libraries, and far less than what the files below would.
-MOST_MB = 600
+MAX_MB = 600
 # Runs a command to its end, and says how much memory it had at its peak.
 MEASURED = """
 import resource, subprocess, sys
@@ -61,7 +61,7 @@ def test_what_has_no_end_is_refused_in_little_memory(tmp_path: Path, start: byte
     code, peak_mb = map(int, figures.split())
     assert code == 1
     assert said in sentence
-    assert peak_mb < MOST_MB
+    assert peak_mb < MAX_MB
 
 
 def refusal(path: Path, tmp_path: Path) -> str:

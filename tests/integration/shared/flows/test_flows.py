@@ -18,8 +18,8 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Reduce, Split
 from reckoner.shared.wire.shapes import (
-    MOST_BASKET_BYTES,
-    MOST_ITEMS,
+    MAX_BASKET_BYTES,
+    MAX_ITEMS,
     PARTIAL,
     SPEC,
     BasketSpec,
@@ -219,7 +219,7 @@ async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
 
 @pytest.mark.parametrize(
     "items",
-    [[f"{number:065}" for number in range(MOST_ITEMS)], ["ü" * 512] * (MOST_BASKET_BYTES // 1024)],
+    [[f"{number:065}" for number in range(MAX_ITEMS)], ["ü" * 512] * (MAX_BASKET_BYTES // 1024)],
     ids=["many items", "a long item"],
 )
 async def test_a_dead_letter_has_the_whole_spec_of_its_flow(hand: Hand, items: list[str]) -> None:

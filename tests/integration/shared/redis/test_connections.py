@@ -17,7 +17,7 @@ from arq.jobs import SerializationError
 from redis import exceptions
 
 from reckoner.shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
-from reckoner.shared.redis.connections import check, connect, describe, greet, is_server_trouble
+from reckoner.shared.redis.connections import check, connect, describe, is_transient_redis_error, server_info
 from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.patience import slowness
 from tests.root import ROOT
@@ -87,7 +87,7 @@ async def test_a_command_may_not_take_for_ever(redis_url: str) -> None:
     patient: Any = connect(redis_url, socket_timeout_s=None)
     with pytest.raises(exceptions.TimeoutError) as caught:
         await hasty.blpop(["never"], timeout=1)
-    assert is_server_trouble(caught.value)
+    assert is_transient_redis_error(caught.value)
     assert await patient.blpop(["never"], timeout=1) is None
     await hasty.aclose()
     await patient.aclose()
@@ -104,7 +104,7 @@ async def test_a_pool_outlives_its_server(tmp_path: Path) -> None:
     for lost in (waiting, pool.get("key")):
         with pytest.raises(exceptions.ConnectionError) as caught:
             await lost
-        assert is_server_trouble(caught.value)
+        assert is_transient_redis_error(caught.value)
     with tcp_server(tmp_path, port=port):
         assert await pool.set("key", "value")
     await pool.aclose()
@@ -224,7 +224,7 @@ async def test_a_server_says_who_it_is_as_far_as_the_user_may_know(tmp_path: Pat
         await check(limited)
         name = info.get("server_name", "redis")
         known = (name, info[f"{name}_version"], "standalone")
-        assert await greet(limited) == (("", "", "") if renamed and not rights else known)
+        assert await server_info(limited) == (("", "", "") if renamed and not rights else known)
         await limited.aclose()
 
 

@@ -380,7 +380,7 @@ def test_who_looks_does_not_wait_for_a_server_that_stands_still(starting: Path) 
     """A server that does not get on is told of in a sentence."""
     told = rf"process {os.getpid()}, is still starting, and has not used the processor for 0\.1 s\.$"
     with pytest.raises(EmbeddedServerError, match=told):
-        find_embedded(starting, still_s=0.1)
+        find_embedded(starting, stall_timeout_s=0.1)
 
 
 def test_who_looks_waits_longer_for_a_server_that_gets_on(starting: Path) -> None:
@@ -393,7 +393,7 @@ def test_who_looks_waits_longer_for_a_server_that_gets_on(starting: Path) -> Non
         ready.write_text(json.dumps(known | {"state": "ready"}))
         timer = threading.Timer(1.5 * SHORT_STILL_S, ready.replace, [said])
         timer.start()
-        assert find_embedded(starting, still_s=SHORT_STILL_S) == "unix:///somewhere/valkey.sock"
+        assert find_embedded(starting, stall_timeout_s=SHORT_STILL_S) == "unix:///somewhere/valkey.sock"
         timer.join()
         busy.kill()
 
@@ -455,7 +455,7 @@ def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
     hanging = program(tmp_path / "hanging", "time.sleep(3600)")
     told = r"is not ready, and has not used the processor for 0\.5 s; its log says: nothing\.$"
     with pytest.raises(EmbeddedServerError, match=told):
-        EmbeddedServer.start(tmp_path, binary=hanging, still_s=0.5)
+        EmbeddedServer.start(tmp_path, binary=hanging, stall_timeout_s=0.5)
     assert children() == before
     assert find_embedded(tmp_path) is None
 
@@ -465,7 +465,7 @@ def test_a_server_that_gets_on_may_take_as_long_as_it_needs(tmp_path: Path) -> N
     slow = program(
         tmp_path / "slow", f"until = time.monotonic() + {1.5 * SHORT_STILL_S}", "while time.monotonic() < until: pass"
     )
-    with EmbeddedServer.start(tmp_path, binary=slow, still_s=SHORT_STILL_S) as server:
+    with EmbeddedServer.start(tmp_path, binary=slow, stall_timeout_s=SHORT_STILL_S) as server:
         assert get_value(server.url) is None
 
     def look(loads: bool) -> None:

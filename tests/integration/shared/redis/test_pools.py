@@ -12,7 +12,7 @@ from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from reckoner.shared.redis.connections import connect
-from reckoner.shared.redis.pools import PatientPool
+from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import ask
 from tests.conftest import StartServer
 from tests.patience import PATIENCE_S
@@ -63,7 +63,7 @@ async def test_a_pool_moves_to_another_server(fresh_server: StartServer, tmp_pat
     """What waits for the old one fails, and every connection from then on is to the new one."""
     old, new = fresh_server(tmp_path / "old"), fresh_server(tmp_path / "new")
     async with connect(old.url) as redis, connect(new.url) as there:
-        assert isinstance(redis.connection_pool, PatientPool)
+        assert isinstance(redis.connection_pool, BoundedPool)
         await asyncio.gather(redis.set("where", "old"), there.set("where", "new"))
         blocked = asyncio.create_task(ask(redis, "BLPOP", "nothing", 60))
         while not (await redis.info("clients"))["blocked_clients"]:  # noqa: ASYNC110
@@ -92,7 +92,7 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
 async def test_who_comes_after_a_cancelled_exchange_has_its_own_answers(redis_url: str) -> None:
     """At whatever step it was cancelled, and over the one connection that there may be."""
     pool = connect(redis_url, max_connections=1).connection_pool
-    assert isinstance(pool, PatientPool)
+    assert isinstance(pool, BoundedPool)
     for steps in range(12):
         task = asyncio.create_task(pool.exchange([("ECHO", f"late {number}") for number in range(3)]))
         for _ in range(steps):

@@ -13,7 +13,7 @@ from redis import exceptions
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import RedisUnavailableError
 from reckoner.shared.redis import pools
-from reckoner.shared.redis.connections import connect, is_server_trouble, unavailable
+from reckoner.shared.redis.connections import connect, is_transient_redis_error, unavailable
 from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.patience import slowness
@@ -38,7 +38,7 @@ async def given_up(redis: Any, work: Any) -> str:
     with pytest.raises(exceptions.RedisError) as caught:
         await work
     assert TIMEOUT_S / 2 < time.monotonic() - began < LATE_S * slowness()
-    assert is_server_trouble(caught.value)
+    assert is_transient_redis_error(caught.value)
     return str(unavailable(redis, caught.value)).partition("/0 ")[2]
 
 

@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions
 
 from reckoner.shared.errors import RedisUnavailableError, SettingsError
-from reckoner.shared.redis.connections import check, connect, is_server_trouble, unavailable
+from reckoner.shared.redis.connections import check, connect, is_transient_redis_error, unavailable
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
@@ -64,7 +64,7 @@ async def said(url: str) -> str:
         else:
             return ""
     assert refused.__cause__
-    assert is_server_trouble(refused.__cause__)
+    assert is_transient_redis_error(refused.__cause__)
     where, sentence = str(refused).split("/0 ", 1)
     assert where.startswith("Redis at rediss://")
     return sentence
@@ -194,7 +194,7 @@ async def test_certificates_that_are_renewed_are_used_from_the_next_connection_o
         for _ in range(2):  # the first may be the one that sees the cut
             with pytest.raises(exceptions.ConnectionError) as caught:
                 await redis.ping()
-        assert is_server_trouble(caught.value)
+        assert is_transient_redis_error(caught.value)
         assert str(unavailable(redis, caught.value)).endswith(
             f" cannot be reached (The file {files[1]}, ssl_keyfile in the Redis URL, cannot be read: "
             "No such file or directory)."

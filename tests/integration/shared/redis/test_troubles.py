@@ -12,7 +12,7 @@ from redis import exceptions
 
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import RedisUnavailableError
-from reckoner.shared.redis.connections import check, connect, is_server_trouble
+from reckoner.shared.redis.connections import check, connect, is_transient_redis_error
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig
@@ -49,7 +49,7 @@ async def mistaken(redis: Any) -> list[str]:
     for name, write in WRITES.items():
         with pytest.raises(exceptions.RedisError) as caught:
             await write(redis)
-        if not is_server_trouble(caught.value):
+        if not is_transient_redis_error(caught.value):
             names.append(name)
     return names
 
@@ -74,7 +74,7 @@ async def told(url: str) -> str:
         async with Reckoner(url) as reckoner:
             await reckoner.operator.fit("a snapshot", ModelConfig(), 20)
     assert caught.value.__cause__
-    assert is_server_trouble(caught.value.__cause__)
+    assert is_transient_redis_error(caught.value.__cause__)
     return str(caught.value).split(" ", 3)[3]
 
 
@@ -97,7 +97,7 @@ async def test_a_server_that_fills_up_between_multi_and_exec_is_trouble(own: Any
         await connection.read_response()
     await own.connection_pool.release(connection)
     assert "because of" in str(caught.value)
-    assert is_server_trouble(caught.value)
+    assert is_transient_redis_error(caught.value)
 
 
 async def test_a_server_that_cannot_write_its_files_is_trouble(own: Any, url: str, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_a_replica_is_trouble(own: Any, url: str) -> None:
         await ask(other, "REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(exceptions.ResponseError, match=r"^UNBLOCKED ") as caught:
         await waiting
-    assert is_server_trouble(caught.value)
+    assert is_transient_redis_error(caught.value)
     assert await mistaken(own) == []
     assert await told(url) == REPLICA
     await own.config_set("replica-serve-stale-data", "no")
@@ -218,7 +218,7 @@ async def test_a_busy_server_is_trouble(own: Any, url: str) -> None:
     await own.script_kill()
     with pytest.raises(exceptions.ResponseError, match="killed") as caught:
         await endless
-    assert not is_server_trouble(caught.value)
+    assert not is_transient_redis_error(caught.value)
 
 
 async def test_a_mistake_is_no_trouble(own: Any) -> None:
@@ -234,6 +234,6 @@ async def test_a_mistake_is_no_trouble(own: Any) -> None:
     for mistake in mistakes:
         with pytest.raises(exceptions.ResponseError) as caught:
             await mistake()
-        assert not is_server_trouble(caught.value), caught.value
+        assert not is_transient_redis_error(caught.value), caught.value
     for error in (ValueError("OOM x"), OSError(), asyncio.CancelledError(), exceptions.DataError("BUSY x")):
-        assert not is_server_trouble(error)
+        assert not is_transient_redis_error(error)

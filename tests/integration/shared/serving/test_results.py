@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from reckoner.shared.errors import NothingFittedError
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.generations import UNNAMED_LIFE_MS
+from reckoner.shared.serving.generations import UNREFERENCED_TTL_MS
 from reckoner.shared.wire.shapes import RESULT, Result, ScoredItem
 from reckoner.workers.maintenance.sweeper import Sweeper
 from tests.damages import DAMAGES, Damage
@@ -162,7 +162,7 @@ async def test_what_pointers_name_lives_and_what_they_have_left_expires(
     assert [await life(hand, keys.record(g.id)) for g in (first, second)] == ["for ever"] * 2
     third = await hand.adopt(world, 2)
     assert [await life(hand, keys.record(g.id)) for g in (first, second, third)] == ["for ever", "a while", "for ever"]
-    assert await ask(hand.redis, "PTTL", keys.record(second.id)) > UNNAMED_LIFE_MS - 100_000
+    assert await ask(hand.redis, "PTTL", keys.record(second.id)) > UNREFERENCED_TTL_MS - 100_000
     assert await life(hand, titles) == "for ever"
     for generation in (second, third):
         await hand.runtime.runs.start(generation.record, 6, 1)

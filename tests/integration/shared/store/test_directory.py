@@ -314,7 +314,7 @@ def test_what_was_set_aside_is_published_anew_when_all_workers_have_seen_that(st
     """For so long they go on with what they have open."""
     artifact = publish(store)
     began = time.monotonic()
-    assert store.set_aside("snapshots", artifact, store.seal("snapshots", artifact), "damaged") is not None
+    assert store.quarantine("snapshots", artifact, store.fingerprint("snapshots", artifact), "damaged") is not None
     assert publish(store) == artifact
     # The clock of files moves in steps.
     assert time.monotonic() - began >= 0.9 * SEEN_WITHIN_S
@@ -328,7 +328,9 @@ def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(
 
     def take_away_first(self: DirectoryStore, source: Path, target: Path, sha256: str) -> None:
         if not puts:
-            assert store.set_aside("snapshots", artifact, store.seal("snapshots", artifact), "damaged") is not None
+            assert (
+                store.quarantine("snapshots", artifact, store.fingerprint("snapshots", artifact), "damaged") is not None
+            )
         puts.append(target.name)
         put(self, source, target, sha256)
 
@@ -344,10 +346,10 @@ def test_what_was_set_aside_is_missed_until_it_is_published_again(store: Directo
     seen = []
     for _ in range(2):
         snapshot = publish(store)
-        assert store.missed("snapshots") == {}
-        store.set_aside("snapshots", snapshot, store.seal("snapshots", snapshot), "as a test wants")
-        [(missed, damage)] = store.missed("snapshots").items()
+        assert store.unreplaced("snapshots") == {}
+        store.quarantine("snapshots", snapshot, store.fingerprint("snapshots", snapshot), "as a test wants")
+        [(missed, damage)] = store.unreplaced("snapshots").items()
         assert missed == snapshot
         seen.append(damage)
     assert seen[0] != seen[1]
-    assert store.missed("models") == {}
+    assert store.unreplaced("models") == {}

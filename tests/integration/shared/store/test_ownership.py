@@ -20,9 +20,9 @@ from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import (
     OWNER_MARK,
     SERVER_MARK,
-    own,
-    own_prefix,
-    own_where_redis_is,
+    claim_prefix,
+    claim_store,
+    claim_store_or_prefix,
     require_prefix,
     take_store,
 )
@@ -57,12 +57,12 @@ def marks(store: Store) -> tuple[bytes | None, bytes | None]:
 
 async def test_the_first_one_owns_a_store(redis: ArqRedis, settings: Settings, store: Store) -> None:
     """Twenty who begin at once agree, and nothing changes when they come again."""
-    await asyncio.gather(*(own(redis, settings, store) for _ in range(20)))
+    await asyncio.gather(*(claim_store(redis, settings, store) for _ in range(20)))
     token, before = await ask(redis, "GET", Keys(settings.prefix).store), marks(store)
     assert await ask(redis, "TTL", Keys(settings.prefix).store) == -1
     assert msgspec.json.decode(before[0] or b"") == {"format": 1, "prefix": settings.prefix}
     assert msgspec.json.decode(before[1] or b"") == {"format": 1, "token": token.decode(), "embedded": False}
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     assert (marks(store), await ask(redis, "GET", Keys(settings.prefix).store)) == (before, token)
 
 
@@ -83,7 +83,7 @@ async def test_whose_a_store_is_is_read_and_marked_beside_the_event_loop(
 
     store = Noting(tmp_path / "noting")
     for _ in range(2):
-        await own(redis, settings, store)
+        await claim_store(redis, settings, store)
     assert threading.current_thread().name not in threads
     assert marks(store)[1] is not None
 
@@ -91,18 +91,18 @@ async def test_whose_a_store_is_is_read_and_marked_beside_the_event_loop(
 async def test_of_two_prefixes_at_once_one_owns_it(redis: ArqRedis, settings: Settings, store: Store) -> None:
     """The other one is refused, then and later, in a sentence that says whose it is and what to do."""
     shops = [msgspec.structs.replace(settings, prefix=f"{settings.prefix}-{shop}") for shop in "ab"]
-    answers = await asyncio.gather(*(own(redis, shop, store) for shop in shops * 5), return_exceptions=True)
+    answers = await asyncio.gather(*(claim_store(redis, shop, store) for shop in shops * 5), return_exceptions=True)
     for first, second in ((0, 1), (1, 0)):
         if answers[first] is None:
             owner, loser = shops[first], shops[second]
     with pytest.raises(ForeignStoreError) as refused:
-        await own(redis, loser, store)
+        await claim_store(redis, loser, store)
     place = Path(settings.home) / "store"
     assert str(refused.value) == (
         f"The store {place} belongs to prefix {owner.prefix}: set RECKONER_STORE_URL to another store for prefix "
         f"{loser.prefix}, or, where nobody else needs this one, take it over with `reckoner store take`."
     )
-    await own(redis, owner, store)
+    await claim_store(redis, owner, store)
     assert [isinstance(answer, ForeignStoreError) for answer in answers].count(True) == 5
 
 
@@ -110,45 +110,45 @@ async def test_of_two_databases_at_once_one_owns_it(
     redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store
 ) -> None:
     """With one prefix; also where both complete what an import has begun without them."""
-    own_prefix(settings, store)
+    claim_prefix(settings, store)
     pools = [redis, other]
-    answers = await asyncio.gather(*(own(pool, settings, store) for pool in pools * 5), return_exceptions=True)
+    answers = await asyncio.gather(*(claim_store(pool, settings, store) for pool in pools * 5), return_exceptions=True)
     assert [isinstance(answer, ForeignStoreError) for answer in answers].count(True) == 5
     kept, refused = (redis, other) if answers[0] is None else (other, redis)
-    await own(kept, settings, store)
+    await claim_store(kept, settings, store)
     with pytest.raises(
         ForeignStoreError, match=r"of another Redis, or of this one before it was emptied: set RECKONER"
     ):
-        await own(refused, settings, store)
+        await claim_store(refused, settings, store)
 
 
 async def test_a_redis_that_was_emptied_is_told_what_to_do(redis: ArqRedis, settings: Settings, store: Store) -> None:
     """Nothing tells it from another one; one command, and all goes on."""
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     await ask(redis, "DEL", Keys(settings.prefix).store)
     with pytest.raises(ForeignStoreError, match="`reckoner store take`"):
-        await own(redis, settings, store)
+        await claim_store(redis, settings, store)
     assert await take_store(settings, store)
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
 
 
 async def test_who_loses_a_store_is_told_so(redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store) -> None:
     """A store that was taken over is the former owner's no more, though it holds the token of its time."""
-    await own(other, settings, store)
+    await claim_store(other, settings, store)
     assert await take_store(settings, store)
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     with pytest.raises(ForeignStoreError):
-        await own(other, settings, store)
+        await claim_store(other, settings, store)
 
 
 async def test_a_store_can_be_taken_without_a_redis(redis: ArqRedis, settings: Settings, store: Store) -> None:
     """Where none is set: by another prefix too, and it belongs to the first Redis then with which it is used."""
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     without = msgspec.structs.replace(settings, prefix=f"{settings.prefix}-b", redis_url="")
     assert not await take_store(without, store)
     with pytest.raises(ForeignStoreError):
         require_prefix(settings, store)
-    await own(redis, msgspec.structs.replace(without, redis_url=settings.redis_url), store)
+    await claim_store(redis, msgspec.structs.replace(without, redis_url=settings.redis_url), store)
 
 
 @pytest.mark.parametrize("how", ["away", "full"])
@@ -159,7 +159,7 @@ async def test_a_store_is_not_taken_for_a_redis_that_cannot_be_used(
     url = fresh_server().url
     async with connect(url) as redis:
         other = msgspec.structs.replace(settings, redis_url=url)
-        await own(redis, other, store)
+        await claim_store(redis, other, store)
         before = marks(store), await ask(redis, "GET", Keys(settings.prefix).store)
         if how == "full":
             await ask(redis, "CONFIG", "SET", "maxmemory", 1)
@@ -180,25 +180,25 @@ async def test_the_embedded_redis_of_the_home_may_be_emptied(
     for _ in range(2):
         server = fresh_server(home.home_path)
         async with connect(server.url) as embedded:
-            await asyncio.gather(*(own(embedded, home, store) for _ in range(5)))
+            await asyncio.gather(*(claim_store(embedded, home, store) for _ in range(5)))
             await ask(embedded, "FLUSHALL")
-            await own(embedded, home, store)
+            await claim_store(embedded, home, store)
             assert await ask(embedded, "EXISTS", Keys(home.prefix).store)
             await ask(embedded, "FLUSHALL")
         server.stop()
     with pytest.raises(ForeignStoreError):
-        await own(redis, settings, store)
+        await claim_store(redis, settings, store)
 
 
 async def test_the_embedded_redis_does_not_take_what_another_one_had(
     redis: ArqRedis, settings: Settings, store: Store, fresh_server: StartServer
 ) -> None:
     """Though the store lies in its home."""
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     home = msgspec.structs.replace(settings, redis_url="")
     async with connect(fresh_server(home.home_path).url) as embedded:
         with pytest.raises(ForeignStoreError):
-            await own(embedded, home, store)
+            await claim_store(embedded, home, store)
 
 
 async def test_an_import_without_redis_marks_the_prefix_alone(
@@ -206,15 +206,15 @@ async def test_an_import_without_redis_marks_the_prefix_alone(
 ) -> None:
     """The first one that has a Redis completes it; with a Redis the import does."""
     away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
-    await own_where_redis_is(away, store)
+    await claim_store_or_prefix(away, store)
     assert marks(store)[0] is not None
     assert marks(store)[1] is None
-    await own_where_redis_is(settings, store)
+    await claim_store_or_prefix(settings, store)
     assert marks(store)[1] is not None
-    await own_where_redis_is(away, store)
+    await claim_store_or_prefix(away, store)
     await ask(redis, "SET", Keys(settings.prefix).store, "0" * 32)
     with pytest.raises(ForeignStoreError):
-        await own_where_redis_is(settings, store)
+        await claim_store_or_prefix(settings, store)
 
 
 async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
@@ -223,15 +223,19 @@ async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
     """A worker whose mount is missing would find no model there and fail every job, and an import would import where
     nobody looks; a move is told by a command.
     """
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     moved = msgspec.structs.replace(settings, store_url=(tmp_path / "mount").as_uri())
     empty = open_store(moved.store_location)
-    for refused in (own(redis, moved, empty), own_where_redis_is(moved, empty), own(redis, moved, empty)):
+    for refused in (
+        claim_store(redis, moved, empty),
+        claim_store_or_prefix(moved, empty),
+        claim_store(redis, moved, empty),
+    ):
         with pytest.raises(ForeignStoreError, match=r"is empty, and .* has one already: mount that one there"):
             await refused
     assert marks(empty) == (None, None)
     assert await take_store(moved, empty)
-    await own(redis, moved, empty)
+    await claim_store(redis, moved, empty)
 
 
 @pytest.mark.parametrize("name", [OWNER_MARK, SERVER_MARK])
@@ -240,9 +244,9 @@ async def test_marks_that_are_damaged_are_refused(
     redis: ArqRedis, settings: Settings, store: Store, name: str, data: bytes
 ) -> None:
     """In a sentence with the way out."""
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)
     store.set_mark(name, data, replace=True)
     with pytest.raises(ForeignStoreError, match=r"marks are damaged: set .* take it over with `reckoner store take`"):
-        await own(redis, settings, store)
+        await claim_store(redis, settings, store)
     assert await take_store(settings, store)
-    await own(redis, settings, store)
+    await claim_store(redis, settings, store)

@@ -15,7 +15,7 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.manifests import MANIFEST_NAME
 from reckoner.shared.store.models import open_model
-from reckoner.shared.store.protocol import SET_ASIDE
+from reckoner.shared.store.protocol import QUARANTINED
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.process.wiring import connect_worker
@@ -38,15 +38,15 @@ class Ward(NamedTuple):
         return self.generation.record.model
 
     @property
-    def seal(self) -> str:
-        return self.world.store.seal("models", self.model)
+    def fingerprint(self) -> str:
+        return self.world.store.fingerprint("models", self.model)
 
     def damage(self, kind: str = "models", artifact_id: str = "", name: str = "row_values.npy") -> None:
         path = self.world.store.root / kind / (artifact_id or self.model) / name
         flip(path, path.stat().st_size - 1, 4)
 
-    def set_aside(self) -> None:
-        self.world.store.set_aside("models", self.model, self.seal, ASIDE)
+    def quarantine(self) -> None:
+        self.world.store.quarantine("models", self.model, self.fingerprint, ASIDE)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_the_newest_model_is_built_again_when_it_was_set_aside(ward: Ward,
     whole = open_model(ward.world.store.fetch("models", ward.model)).row_values.copy()
     # Again when it is damaged again, however long they live, and whether or not they saw it whole meanwhile.
     for _ in range(2):
-        ward.set_aside()
+        ward.quarantine()
         for healing in healings * 2:
             await healing.heal()
         assert len(await ward.hand.queued()) == 1
@@ -86,7 +86,7 @@ async def test_a_fit_that_fails_is_asked_for_once_and_one_that_was_refused_again
 ) -> None:
     """A full Redis takes no job; a fit that has failed would fail again."""
     healing = Healing(ward.hand.runtime)
-    ward.set_aside()
+    ward.quarantine()
     with monkeypatch.context() as full:
 
         async def refuse(*_: object) -> None:
@@ -112,7 +112,7 @@ async def test_a_model_that_is_not_the_newest_is_built_again_and_no_pointer_move
     if which == "previous":
         await ask(redis, "MSET", keys.current, newest.id, keys.previous, ward.generation.id)
     before = await known(ward)
-    ward.set_aside()
+    ward.quarantine()
     await Healing(ward.hand.runtime).heal()
     await ward.hand.deliver_all()
     open_model(ward.world.store.fetch("models", ward.model), verify=True)
@@ -133,7 +133,7 @@ async def test_a_model_that_only_something_unfinished_names_is_built_again(
     keys, flows = ward.hand.runtime.keys, ward.hand.runtime.flows
     newest = await ward.hand.adopt(ward.world, 1)
     await ask(ward.hand.redis, "SET", keys.current, newest.id)
-    ward.set_aside()
+    ward.quarantine()
     monkeypatch.setattr(reckoner.workers.maintenance.healing, "PAUSES_PER_LOOK", 1e9)
     healing = Healing(ward.hand.runtime)
     await healing.heal()
@@ -145,13 +145,13 @@ async def test_a_model_that_only_something_unfinished_names_is_built_again(
     await Healing(ward.hand.runtime).heal()
     assert len(await ward.hand.queued()) == 2
     await ward.hand.deliver_all(but=lambda job: job == click)
-    assert ward.seal not in ("", SET_ASIDE)
+    assert ward.fingerprint not in ("", QUARANTINED)
 
 
 async def test_a_fit_that_a_user_asks_for_does_not_join_one_that_heals(ward: Ward) -> None:
     """It is to make its model the newest."""
     newest = await ward.hand.adopt(ward.world, 1)
-    ward.set_aside()
+    ward.quarantine()
     await Healing(ward.hand.runtime).heal()
     [healing] = await ward.hand.queued()
     keys, flows = ward.hand.runtime.keys, ward.hand.runtime.flows
@@ -168,8 +168,8 @@ async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: W
     healing, store, snapshot = Healing(ward.hand.runtime), ward.world.store, ward.world.snapshot.id
     kept = ward.world.store.root / "kept"
     shutil.copytree(store.fetch("snapshots", snapshot), kept)
-    ward.set_aside()
-    store.set_aside("snapshots", snapshot, store.seal("snapshots", snapshot), ASIDE)
+    ward.quarantine()
+    store.quarantine("snapshots", snapshot, store.fingerprint("snapshots", snapshot), ASIDE)
     with capture_logs() as logs:
         await healing.heal()
         await healing.heal()
@@ -180,7 +180,7 @@ async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: W
     store.publish("snapshots", snapshot, kept)
     await healing.heal()
     await ward.hand.deliver_all()
-    assert ward.seal not in ("", SET_ASIDE)
+    assert ward.fingerprint not in ("", QUARANTINED)
 
 
 async def test_a_snapshot_whose_damage_only_the_fit_finds_is_waited_for_too(ward: Ward) -> None:
@@ -188,23 +188,23 @@ async def test_a_snapshot_whose_damage_only_the_fit_finds_is_waited_for_too(ward
     healing, store, snapshot = Healing(ward.hand.runtime), ward.world.store, ward.world.snapshot.id
     kept = ward.world.store.root / "kept"
     shutil.copytree(store.fetch("snapshots", snapshot), kept)
-    ward.set_aside()
+    ward.quarantine()
     ward.damage("snapshots", snapshot, "user_items.npy")
     for _ in range(3):
         await healing.heal()
         await ward.hand.deliver_all()
-    assert store.seal("snapshots", snapshot) == ward.seal == SET_ASIDE
+    assert store.fingerprint("snapshots", snapshot) == ward.fingerprint == QUARANTINED
     assert await ask(ward.hand.redis, "XLEN", ward.hand.runtime.keys.dead) == 1
     store.publish("snapshots", snapshot, kept)
     await healing.heal()
     await ward.hand.deliver_all()
-    assert ward.seal not in ("", SET_ASIDE)
+    assert ward.fingerprint not in ("", QUARANTINED)
 
 
 async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward: Ward) -> None:
     """Nothing else says how it was built."""
-    ward.set_aside()
-    (ward.world.store.aside("models", ward.model) / MANIFEST_NAME).write_text("{")
+    ward.quarantine()
+    (ward.world.store.quarantine_path("models", ward.model) / MANIFEST_NAME).write_text("{")
     await Healing(ward.hand.runtime).heal()
     assert not await ward.hand.queued()
 
@@ -219,18 +219,18 @@ async def test_what_is_in_use_is_read_once_a_day_by_one_worker(ward: Ward) -> No
     for artifact_id in (ward.model, unused):
         ward.damage(artifact_id=artifact_id)
     await scrub()
-    assert ward.seal != SET_ASIDE
+    assert ward.fingerprint != QUARANTINED
     await ask(ward.hand.redis, "DEL", ward.hand.runtime.keys.scrub)
     await scrub()
-    assert ward.seal == SET_ASIDE
-    assert ward.world.store.seal("models", unused) != SET_ASIDE
+    assert ward.fingerprint == QUARANTINED
+    assert ward.world.store.fingerprint("models", unused) != QUARANTINED
 
 
 async def test_a_scrub_reads_the_current_snapshot_too(ward: Ward) -> None:
     """As what it names."""
     ward.damage("snapshots", ward.world.snapshot.id, "user_items.npy")
     await Healing(ward.hand.runtime).scrub()
-    assert ward.world.store.seal("snapshots", ward.world.snapshot.id) == SET_ASIDE
+    assert ward.world.store.fingerprint("snapshots", ward.world.snapshot.id) == QUARANTINED
 
 
 async def test_a_scrub_ends_with_its_worker(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
     await asyncio.sleep(0)
     await heartbeat.beat()
-    (heard,) = await heartbeats.heard()
+    (heard,) = await heartbeats.recent()
     beat = heard.beat
     assert beat is not None
     assert (heard.worker, beat.worker) == (hand.runtime.worker_id,) * 2
@@ -44,7 +44,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     let_go.set()
     await running
     await heartbeat.beat()
-    (heard,) = await heartbeats.heard()
+    (heard,) = await heartbeats.recent()
     assert heard.beat is not None
     assert heard.beat.jobs == []
 
@@ -56,7 +56,7 @@ async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> N
     for name in (keys.workers, keys.beat(hand.runtime.worker_id)):
         assert 0 < await ask(hand.redis, "PTTL", name) <= 15_000
     await heartbeat.stop()
-    assert await Heartbeats(hand.redis, keys).heard() == []
+    assert await Heartbeats(hand.redis, keys).recent() == []
     assert await hand.dump() == {}
 
 
@@ -88,7 +88,7 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
     )
     await ask(redis, "SET", keys.beat("newer"), b'{"format":2}')
     await ask(redis, "HSET", keys.beat("planted"), "a", "b")
-    heard = await Heartbeats(redis, keys).heard()
+    heard = await Heartbeats(redis, keys).recent()
     assert [(each.worker, each.beat, each.skew_ms) for each in heard] == [
         ("gone", None, 0),
         ("newer", None, 0),
@@ -103,7 +103,7 @@ async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, sco
     keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
     await heartbeat.beat()
     await ask(redis, "ZADD", keys.workers, score, "planted", score, b"\xff")
-    assert [heard.worker for heard in await Heartbeats(redis, keys).heard()] == [hand.runtime.worker_id]
+    assert [heard.worker for heard in await Heartbeats(redis, keys).recent()] == [hand.runtime.worker_id]
     jobs = [f"{keys.prefix}-{number}" for number in range(6)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
     claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
@@ -124,13 +124,13 @@ async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) 
     keys, redis, heartbeats = hand.runtime.keys, hand.redis, Heartbeats(hand.redis, hand.runtime.keys)
     leases = {"patient": 60_000, "hasty": 1_000, "here": 5_000}
     for worker, lease_ms in leases.items():
-        await heartbeats.say(say(worker, lease_ms))
+        await heartbeats.write(say(worker, lease_ms))
     seconds, _ = await ask(redis, "TIME")
     ages_s = {"patient": 30, "hasty": 2, "old": 3, "older": 9, "here": 0, "forgotten": 16}
     for worker, age_s in ages_s.items():
         await ask(redis, "ZADD", keys.workers, (int(seconds) - age_s) * 1000, worker)
     assert [heard.worker for heard in await heartbeats.alive()] == ["here", "old", "patient"]
-    assert [heard.worker for heard in await heartbeats.heard() if heard.silent] == ["hasty", "older"]
+    assert [heard.worker for heard in await heartbeats.recent() if heard.silent] == ["hasty", "older"]
     jobs = [f"{keys.prefix}-{number}" for number in range(12)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
     claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import pytest
 from redis import exceptions
 from structlog.testing import capture_logs
 
-from reckoner.shared.cancelling import end
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.flows.run_state import Run
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.redis.scripts import ask
@@ -212,7 +212,7 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
     keeping = [asyncio.create_task(Nights(hand.runtime).run()) for hand in hands]
     for hand in hands:
         await until(partial(runs, hand))
-    await end(*keeping)
+    await cancel_and_wait(*keeping)
     assert [len(await runs(hand)) for hand in hands] == [1, 1]
     for each in (*hands, without):
         each.close()

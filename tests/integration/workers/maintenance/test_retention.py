@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from reckoner.shared.redis.scripts import SLICE, ask
 from reckoner.shared.settings import Settings
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.wire.shapes import RECORD, UserSpec
 from reckoner.workers.maintenance import retention
 from reckoner.workers.maintenance.retention import GRACE_S, delete_in_turn, delete_unreferred, referred_to
@@ -150,7 +150,7 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
 ) -> None:
     """Of a second prefix or a second database: what the first one serves is referred to by nothing there."""
     generation, before = await hand.adopt(old_world), models(old_world)
-    await own(hand.redis, Settings(prefix=prefix, redis_url=redis_url), old_world.store)
+    await claim_store(hand.redis, Settings(prefix=prefix, redis_url=redis_url), old_world.store)
     url = redis_url + ("?db=1" if change == "database" else "")
     redis = connect_worker(Settings(), url)
     other = Hand(old_world, redis, prefix + "-b" if change == "prefix" else prefix, redis_url=url)

@@ -38,10 +38,10 @@ def looks(threads: Threads) -> Looks:
 def watch(manifest: Path) -> Watch:
     """One that looks at this file alone."""
 
-    def seal() -> str:
+    def fingerprint() -> str:
         return f"{manifest.stat().st_ino}" if manifest.exists() else ""
 
-    return Watch(seal(), seal)
+    return Watch(fingerprint(), fingerprint)
 
 
 class Hanging:
@@ -51,14 +51,14 @@ class Hanging:
         self.count = 0
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def seal(self) -> str:
+    def fingerprint(self) -> str:
         self.count += 1
         self.begun.set()
         self.go_on.wait()
-        return "a seal"
+        return "a fingerprint"
 
     def watch(self) -> Watch:
-        return Watch("a seal", self.seal)
+        return Watch("a fingerprint", self.fingerprint)
 
 
 def replace(manifest: Path) -> None:
@@ -142,12 +142,12 @@ async def test_what_a_look_fails_with_is_told_to_whoever_asked(looks: Looks, man
     """And the next one looks anew."""
     troubles = [OSError("stale")]
 
-    def seal() -> str:
+    def fingerprint() -> str:
         if troubles:
             raise troubles.pop()
-        return "a seal"
+        return "a fingerprint"
 
-    watched = Watch("a seal", seal)
+    watched = Watch("a fingerprint", fingerprint)
     with pytest.raises(OSError, match="stale"):
         await looks.look([watched])
     await looks.look([watched])

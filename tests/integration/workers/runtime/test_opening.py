@@ -16,8 +16,8 @@ from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, Sto
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.manifests import MANIFEST_NAME
 from reckoner.shared.store.models import Model, open_model
-from reckoner.shared.store.protocol import SET_ASIDE
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.protocol import QUARANTINED
+from reckoner.shared.store.verification import VerificationCache
 from reckoner.workers.runtime.artifact_cache import Watch
 from reckoner.workers.runtime.opening import Opening
 from tests.tampering import flip
@@ -46,7 +46,7 @@ class Site:
         self.processes = [self.process() for _ in range(2)]
 
     def process(self) -> Opening:
-        return Opening(self.store, Verified(self.home / "verified"))
+        return Opening(self.store, VerificationCache(self.home / "verified"))
 
     def open(self, number: int = 0) -> tuple[Model, Any]:
         return self.processes[number].open("models", self.model, self.opener)
@@ -78,7 +78,7 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
     site.store.renew("models", site.model)
     site.process().open("models", site.model, site.opener)
     assert site.opener.verified == 1
-    Opening(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
+    Opening(site.store, VerificationCache(site.home / "another")).open("models", site.model, site.opener)
     assert site.opener.verified == 2
 
 
@@ -96,11 +96,11 @@ def test_what_was_verified_long_ago_is_swept_away(site: Site) -> None:
     verified = site.home / "verified"
     old = verified / "another boot"
     old.mkdir()
-    stamps = [old / "a seal", *verified.glob("*/*")]
+    stamps = [old / "a fingerprint", *verified.glob("*/*")]
     stamps[0].touch()
     for stamp in stamps:
         os.utime(stamp, (1, 1))
-    Verified(verified).note("another")
+    VerificationCache(verified).add("another")
     assert [stamp.suffix for stamp in stamps if stamp.exists()] == [".use"]
 
 
@@ -114,8 +114,8 @@ def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) 
 
 def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
     """A worker that was frozen kept all others of its host from opening the artifact for as long as it was."""
-    verified, began = Verified(tmp_path), time.monotonic()
-    with verified.alone("models.m"), Verified(tmp_path).alone("models.m", patience_s=0.2):
+    verified, began = VerificationCache(tmp_path), time.monotonic()
+    with verified.lock("models.m"), VerificationCache(tmp_path).lock("models.m", patience_s=0.2):
         assert time.monotonic() - began >= 0.2
 
 
@@ -138,12 +138,14 @@ def test_where_files_cannot_be_locked_each_process_verifies(site: Site, monkeypa
 def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their seal is empty, which named the directory of all stamps."""
-    Verified(site.home / "verified").note("another")
-    seals = iter(["", ""])
-    seal = DirectoryStore.seal
+    """Their fingerprint is empty, which named the directory of all stamps."""
+    VerificationCache(site.home / "verified").add("another")
+    fingerprints = iter(["", ""])
+    fingerprint = DirectoryStore.fingerprint
     monkeypatch.setattr(
-        DirectoryStore, "seal", lambda *asked: found if (found := next(seals, None)) is not None else seal(*asked)
+        DirectoryStore,
+        "fingerprint",
+        lambda *asked: found if (found := next(fingerprints, None)) is not None else fingerprint(*asked),
     )
     site.damage()
     with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
@@ -160,10 +162,10 @@ def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, na
     assert not looked_at(watch).current
     with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
         site.open(1)
-    assert site.store.seal("models", site.model) == SET_ASIDE
+    assert site.store.fingerprint("models", site.model) == QUARANTINED
     with pytest.raises(ArtifactDamagedError, match=f"was set aside as damaged: {name} of .* does not match its hash"):
         site.open()
-    assert [(what, name in why) for what, why in site.store.damaged()] == [(f"model-{site.model}", True)]
+    assert [(what, name in why) for what, why in site.store.quarantined()] == [(f"model-{site.model}", True)]
 
 
 def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
@@ -211,9 +213,9 @@ def test_a_process_that_died_with_an_artifact_open_has_it_verified_anew(site: Si
 USE = """
 import os, sys
 from pathlib import Path
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.verification import VerificationCache
 
-use = Verified(Path(sys.argv[1])).use(sys.argv[2])
+use = VerificationCache(Path(sys.argv[1])).mark_open(sys.argv[2])
 if sys.argv[3] == "no":
     use.end()
 os._exit(0)
@@ -224,7 +226,7 @@ def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) 
     """As of a disk whose bits have changed without a write."""
     site.open()
     site.damage()
-    Verified(site.home / "verified").note(site.store.seal("models", site.model))
+    VerificationCache(site.home / "verified").add(site.store.fingerprint("models", site.model))
     _, watch = site.open(1)
     subprocess.run([sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}", "yes"], check=True)
     with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
@@ -240,7 +242,7 @@ def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> Non
     with pytest.raises(ForeignFormatError, match="it was made by another release, or is damaged"):
         site.open()
     assert manifest.exists()
-    assert not list(site.store.damaged())
+    assert not list(site.store.quarantined())
 
 
 def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
@@ -248,13 +250,13 @@ def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
 ) -> None:
     """Another worker has just built the model again: its files are not those that were damaged."""
     site.damage()
-    seal = site.store.seal("models", site.model)
+    fingerprint = site.store.fingerprint("models", site.model)
     path = site.directory / "row_items.npy"
     flip(path, path.stat().st_size - 1, 4)
     with monkeypatch.context() as before:
-        before.setattr(DirectoryStore, "seal", lambda *_: seal)
-        assert site.store.set_aside("models", site.model, seal, "its bits were flipped.") is None
-    assert not list(site.store.damaged())
+        before.setattr(DirectoryStore, "fingerprint", lambda *_: fingerprint)
+        assert site.store.quarantine("models", site.model, fingerprint, "its bits were flipped.") is None
+    assert not list(site.store.quarantined())
     site.open()
 
 
@@ -264,7 +266,7 @@ def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monk
     def refuse(*_: object) -> None:
         raise StoreError
 
-    monkeypatch.setattr(DirectoryStore, "set_aside", refuse)
+    monkeypatch.setattr(DirectoryStore, "quarantine", refuse)
     site.damage()
     for _ in range(2):
         with pytest.raises(ArtifactDamagedError, match="does not match its hash"):

@@ -15,7 +15,7 @@ from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, S
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.directory import DirectoryStore
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
@@ -55,7 +55,7 @@ async def deliver(hand: Hand, flow: Flow, work: Exception | Callable[..., Awaita
 
 def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
     """Let the hand's runtime watch another store."""
-    watch = StoreWatch(store, hand.runtime.threads, partial(own, hand.redis, hand.runtime.settings, store))
+    watch = StoreWatch(store, hand.runtime.threads, partial(claim_store, hand.redis, hand.runtime.settings, store))
     hand.runtime = replace(hand.runtime, store=store, store_watch=watch)
     return watch
 
@@ -83,7 +83,7 @@ async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
     answers, looks = threading.Event(), list[int]()
 
     class Hanging(DirectoryStore):
-        def look(self) -> None:
+        def check_available(self) -> None:
             looks.append(1)
             answers.wait()
 

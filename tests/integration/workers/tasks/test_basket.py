@@ -8,10 +8,10 @@ import pytest
 
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.results import BASKET_LIFE_S
+from reckoner.shared.serving.results import BASKET_TTL_S
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.jobs import arq_deserializer
-from reckoner.shared.wire.shapes import BASKET, MOST_ITEMS, RESULT, BasketResult, BasketSpec, Record, UserSpec
+from reckoner.shared.wire.shapes import BASKET, MAX_ITEMS, RESULT, BasketResult, BasketSpec, Record, UserSpec
 from tests.world import ITEMS, USERS, Hand, World, basket_bytes
 
 BASKETS: list[list[str]] = [
@@ -104,7 +104,7 @@ async def test_a_basket_of_unknown_items_has_an_empty_list_that_names_them(own_w
 async def test_the_most_items_that_a_basket_may_have_are_looked_up(own_world: World, hand: Hand) -> None:
     """A thousand, of which most are unknown."""
     generation = await hand.adopt(own_world)
-    items = sorted([*ITEMS, *(f"unknown {number}" for number in range(MOST_ITEMS - len(ITEMS)))])
+    items = sorted([*ITEMS, *(f"unknown {number}" for number in range(MAX_ITEMS - len(ITEMS)))])
     await ask_for(hand, generation.id, items)
     await hand.deliver_all()
     assert await cached(hand, generation.id, items) == basket_bytes(own_world.store, generation.record, items)
@@ -156,7 +156,7 @@ async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_wo
     await hand.deliver_all()
     assert await ask_for(hand, generation.id, BASKETS[1]) != flow
     life = await ask(hand.redis, "TTL", keys.basket(generation.id, BASKETS[1]))
-    assert BASKET_LIFE_S - 60 < life <= BASKET_LIFE_S == 3600
+    assert BASKET_TTL_S - 60 < life <= BASKET_TTL_S == 3600
 
 
 async def test_a_cached_basket_that_cannot_be_read_is_set_aside(hand: Hand) -> None:

@@ -35,7 +35,7 @@ async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
     def publish_and_go_on(*arguments: Any) -> Any:
         monkeypatch.setattr(Layouts, "candidates", candidates)
         store = own_world.store
-        store.set_aside("models", model, store.seal("models", model), "of a test")
+        store.quarantine("models", model, store.fingerprint("models", model), "of a test")
         publish_model(store, own_world.snapshot, generation.config, (rows.row_ptr, rows.row_items, rows.row_values))
         return candidates(*arguments)
 

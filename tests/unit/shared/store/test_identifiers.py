@@ -71,7 +71,7 @@ def test_a_text_that_is_recalled_is_the_one_at_its_place(given_texts: list[str],
     """The first time and every other time, however few are kept."""
     table = build(given_texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reckoner.shared.store.identifiers, "MOST_RECALLED", 2)
+        patch.setattr(reckoner.shared.store.identifiers, "MAX_CACHED_TEXTS", 2)
         for index in data.draw(st.lists(st.integers(0, len(given_texts) - 1))):
             assert table.recall(index) == given_texts[index]
     with pytest.raises(IndexError):

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from reckoner.shared.defaults import MOST_BLOCK_USERS, MOST_NEIGHBOURS, MOST_PLACES
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
 from reckoner.shared.errors import WireError
-from reckoner.shared.wire.codecs import Codec, SealedCodec
+from reckoner.shared.wire.codecs import Codec, DigestCodec
 from reckoner.shared.wire.shapes import (
     BASKET,
     BEAT,
-    MOST_BASKET_BYTES,
-    MOST_ITEMS,
+    MAX_BASKET_BYTES,
+    MAX_ITEMS,
     OUTCOME,
     PARTIAL,
     PLAN,
@@ -47,7 +47,7 @@ from reckoner.shared.wire.shapes import (
     Trace,
     Unknown,
     UserSpec,
-    place_of,
+    digest_context,
 )
 from tests.odd_bytes import ODD_BYTES
 
@@ -74,19 +74,19 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "SPEC": st.one_of(
         st.builds(UserSpec, user=texts, generation=ids),
         st.builds(
-            BlockSpec, run=ids, generation=ids, block_size=st.integers(1, MOST_BLOCK_USERS), since=ids | st.just("")
+            BlockSpec, run=ids, generation=ids, block_size=st.integers(1, MAX_BLOCK_USERS), since=ids | st.just("")
         ),
         st.builds(
             FitSpec,
             snapshot=ids,
             similarity=st.text(max_size=64),
-            neighbours=st.integers(1, MOST_NEIGHBOURS),
+            neighbours=st.integers(1, MAX_NEIGHBOURS),
             shrink=numbers.filter(lambda number: number >= 0),
             list_length=st.integers(1, 1000),
         ),
         st.builds(BasketSpec, items=st.lists(texts, min_size=1, max_size=5), generation=ids),
-        st.builds(SimilarSpec, item=texts, other=texts | st.none(), generation=ids, n=st.integers(1, MOST_ITEMS)),
-        st.builds(HistorySpec, user=texts, generation=ids, n=st.integers(1, MOST_ITEMS)),
+        st.builds(SimilarSpec, item=texts, other=texts | st.none(), generation=ids, n=st.integers(1, MAX_ITEMS)),
+        st.builds(HistorySpec, user=texts, generation=ids, n=st.integers(1, MAX_ITEMS)),
     ),
     "PLAN": st.builds(Plan, bounds=st.lists(counts, min_size=1, max_size=501)),
     "PARTIAL": st.one_of(
@@ -159,7 +159,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         lease_ms=counts,
     ),
 }
-SEAT = place_of("f1", 0, [0, 20])
+SEAT = digest_context("f1", 0, [0, 20])
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -211,19 +211,23 @@ def test_a_sealed_value_shows_any_damage(data: st.DataObject) -> None:
 def test_a_partial_is_good_in_its_place_alone() -> None:
     """Another task's partial, another flow's or another block's has a right digest for a wrong place."""
     data = PARTIAL.encode(Part("0" * 64), SEAT)
-    others = (place_of("f1", 1, [0, 0, 20]), place_of("f2", 0, [0, 20]), place_of("f1", 0, [0, 20], 0))
-    for place in (*others, place_of("f1", 0, [0, 21]), place_of("f1", 0, [1, 20]), ""):
+    others = (
+        digest_context("f1", 1, [0, 0, 20]),
+        digest_context("f2", 0, [0, 20]),
+        digest_context("f1", 0, [0, 20], 0),
+    )
+    for place in (*others, digest_context("f1", 0, [0, 21]), digest_context("f1", 0, [1, 20]), ""):
         with pytest.raises(WireError):
             PARTIAL.decode(data, place)
 
 
 def test_a_basket_is_bounded_in_items_and_in_bytes() -> None:
     """A thousand items, and 64 KiB of ids: its spec is kept whole with the dead letters."""
-    for items in ([], ["a"] * (MOST_ITEMS + 1)):
+    for items in ([], ["a"] * (MAX_ITEMS + 1)):
         with pytest.raises(WireError):
             SPEC.decode(SPEC.encode(BasketSpec(items, "g")))
     full = [f"{number:02}" + "ü" * 511 for number in range(64)]
-    for items in ([f"{number:065}" for number in range(MOST_ITEMS)], full):
+    for items in ([f"{number:065}" for number in range(MAX_ITEMS)], full):
         assert SPEC.decode(SPEC.encode(BasketSpec(items, "g"))) == BasketSpec(items, "g")
     with pytest.raises(ValueError, match="65,536 bytes"):
         BasketSpec([*full, "a"], "g")
@@ -231,9 +235,9 @@ def test_a_basket_is_bounded_in_items_and_in_bytes() -> None:
 
 def test_a_larger_basket_than_may_be_is_refused() -> None:
     """Also one that nobody here has made."""
-    body = {"type": "basket", "items": ["x" * 1024] * (MOST_BASKET_BYTES // 1024) + ["x"], "generation": "g"}
+    body = {"type": "basket", "items": ["x" * 1024] * (MAX_BASKET_BYTES // 1024) + ["x"], "generation": "g"}
     with pytest.raises(WireError, match="65,536 bytes"):
-        SPEC.decode(SealedCodec[Any](dict).encode(body))
+        SPEC.decode(DigestCodec[Any](dict).encode(body))
 
 
 RIGHT_RECORD = Record(1, "g", "m", "s", Options(1), 0, 0, [])
@@ -244,13 +248,13 @@ RIGHT_BLOCK = BlockSpec("r", "g", 1, "")
 @pytest.mark.parametrize(
     ("codec", "value"),
     [
-        (RECORD, replace(RIGHT_RECORD, options=Options(MOST_PLACES + 1))),
-        (RECORD, replace(RIGHT_RECORD, popular=["i"] * (MOST_PLACES + 1))),
-        (SPEC, replace(RIGHT_FIT, list_length=MOST_PLACES + 1)),
-        (SPEC, replace(RIGHT_FIT, neighbours=MOST_NEIGHBOURS + 1)),
+        (RECORD, replace(RIGHT_RECORD, options=Options(MAX_LIST_LENGTH + 1))),
+        (RECORD, replace(RIGHT_RECORD, popular=["i"] * (MAX_LIST_LENGTH + 1))),
+        (SPEC, replace(RIGHT_FIT, list_length=MAX_LIST_LENGTH + 1)),
+        (SPEC, replace(RIGHT_FIT, neighbours=MAX_NEIGHBOURS + 1)),
         (SPEC, replace(RIGHT_FIT, similarity="c" * 65)),
         (SPEC, replace(RIGHT_FIT, parameters={f"p{number}": 1.0 for number in range(21)})),
-        (SPEC, replace(RIGHT_BLOCK, block_size=MOST_BLOCK_USERS + 1)),
+        (SPEC, replace(RIGHT_BLOCK, block_size=MAX_BLOCK_USERS + 1)),
         (SPEC, UserSpec("u" * 1025, "g")),
         (SPEC, HistorySpec("u" * 1025, "g", 1)),
         (SPEC, SimilarSpec("i" * 1025, None, "g", 1)),

@@ -1,7 +1,7 @@
-"""What this host has verified: artifacts by the seals of their files, so that no process does it again.
+"""The artifacts that this host has verified, by the fingerprints of their files, so that each is verified once.
 
-A stamp is an empty file in the home whose name is the seal. It lies below the id of the host's boot: what another host
-has verified, or this one before its memory was cleared, says nothing of the bytes that are read here now.
+A stamp is an empty file in the home, named by the fingerprint, in a directory for each boot of each host. A stamp of
+another host or an earlier boot proves nothing about the bytes that are in this host's page cache now.
 """
 
 import fcntl
@@ -17,56 +17,56 @@ from pathlib import Path
 from typing import IO, Final
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-STAMP_LIFE_S = 30 * 86_400.0
+STAMP_TTL_S = 30 * 86_400.0
 # A process that verifies may stand still, and holds up no other one for longer.
 PATIENCE_S = 30.0
 PAUSE_S = 0.05
 
 
-class Verified:
+class VerificationCache:
     """The stamps of one host, below a directory; where that cannot be written, those of one process."""
 
     def __init__(self, directory: Path) -> None:
         self._host = directory / _host_id()
         self._own = dict[str, float]()
 
-    def remembers(self, seal: str) -> bool:
-        """Whether the artifact whose files have this seal was verified; never where no files were seen."""
-        return bool(seal) and (seal in self._own or (self._host / seal).exists())
+    def contains(self, fingerprint: str) -> bool:
+        """Whether the artifact whose files have this fingerprint was verified; never where no files were seen."""
+        return bool(fingerprint) and (fingerprint in self._own or (self._host / fingerprint).exists())
 
-    def age_s(self, seal: str) -> float:
+    def age_s(self, fingerprint: str) -> float:
         """How long ago it was verified, in seconds by the clock of the files; infinite where it was not."""
-        if seal in self._own:
-            return time.monotonic() - self._own[seal]
+        if fingerprint in self._own:
+            return time.monotonic() - self._own[fingerprint]
         try:
             now = self._host / "now"
             now.touch()
-            return now.stat().st_mtime - (self._host / seal).stat().st_mtime
+            return now.stat().st_mtime - (self._host / fingerprint).stat().st_mtime
         except OSError:
             return math.inf
 
-    def note(self, seal: str) -> None:
+    def add(self, fingerprint: str) -> None:
         """Put down that it was."""
-        if not seal:
+        if not fingerprint:
             return
         try:
             self._host.mkdir(parents=True, exist_ok=True)
-            (self._host / seal).touch()
+            (self._host / fingerprint).touch()
             # By the clock of the files: that of a process may be wrong.
-            now_s = (self._host / seal).stat().st_mtime
+            now_s = (self._host / fingerprint).stat().st_mtime
         except OSError:
-            self._own[seal] = time.monotonic()
+            self._own[fingerprint] = time.monotonic()
             return
         self._sweep(now_s)
 
-    def forget(self, seal: str) -> None:
+    def discard(self, fingerprint: str) -> None:
         """Take that back: every process of the host verifies it anew before it goes on."""
-        self._own.pop(seal, None)
+        self._own.pop(fingerprint, None)
         with suppress(OSError):
-            (self._host / seal).unlink()
+            (self._host / fingerprint).unlink()
 
     @contextmanager
-    def alone(self, name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    def lock(self, name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
         """Wait until no other process of this host verifies the artifact of that name, but not for ever."""
         try:
             self._host.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Verified:
                 time.sleep(PAUSE_S)
             yield
 
-    def use(self, name: str) -> "Use | None":
+    def mark_open(self, name: str) -> "UsageLock | None":
         """Put down that this process has the artifact of that name open, for as long as it lives."""
         use = self._host / f"{name}.{secrets.token_hex(8)}.use"
         try:
@@ -96,11 +96,11 @@ class Verified:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             new.rename(use)
         except OSError:
-            Use(new, descriptor).end()
+            UsageLock(new, descriptor).end()
             return None
-        return Use(use, descriptor)
+        return UsageLock(use, descriptor)
 
-    def was_open_at_a_death(self, name: str) -> bool:
+    def was_open_in_crash(self, name: str) -> bool:
         """Whether a process has died that had it open: it may have died of it. That is told once."""
         died = False
         for use in self._host.glob(f"{name}.*.use"):
@@ -115,12 +115,12 @@ class Verified:
         for path in self._host.parent.glob("*/*"):
             with suppress(OSError):
                 in_use = path.suffix == ".use" and path.parent == self._host
-                if not in_use and now_s - path.stat().st_mtime > STAMP_LIFE_S:
+                if not in_use and now_s - path.stat().st_mtime > STAMP_TTL_S:
                     path.unlink()
 
 
 @dataclass(frozen=True)
-class Use:
+class UsageLock:
     """The sign that a process has an artifact open: a file that is locked while the process lives."""
 
     path: Path
