@@ -26,7 +26,7 @@ from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import LoadedSettings, Settings
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import claim_store as own_store
+from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.version import installed_version
 from reckoner.shared.wire.shapes import Beat, Running, UserSpec
@@ -64,7 +64,7 @@ async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
 
 
 @pytest.fixture
-async def claim_store(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
+async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
     """A connection to a server of the test's own, which it may set as it likes."""
     server = fresh_server()
     redis = connect(server.url)
@@ -391,7 +391,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
 async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
     """Of another prefix or another Redis; it says whose it is, and nothing is claimed by a look."""
     assert (await examined(settings))["owner"].told.startswith("The store is nobody's yet")
-    await own_store(redis, settings, open_store(settings.store_location))
+    await claim_store(redis, settings, open_store(settings.store_location))
     belongs = f"The store belongs to prefix {settings.prefix}"
     assert (await examined(settings))["owner"] == Finding("owner", "ok", f"{belongs} of this Redis.")
     away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")

@@ -129,7 +129,7 @@ async def test_the_deletion_goes_on_where_it_was_interrupted(
             raise asyncio.CancelledError
         return await forget(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(hand.runtime.results, "forget", dies)
+    monkeypatch.setattr(hand.runtime.results.generations, "forget", dies)
     with pytest.raises(asyncio.CancelledError):
         await cleanup.forget()
     assert (await holders(hand))[old.generation] == 203
