@@ -43,8 +43,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/tmp
 VOLUME /artifacts
-# Whether a worker of this container is heard of in Redis.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "reckoner.workers", "--heard"]
+# Is a worker of this container alive?
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "reckoner.workers", "--healthcheck"]
 # No shell in between: signals reach the supervisor, which `reckoner worker` becomes.
 ENTRYPOINT ["reckoner"]
 CMD ["worker"]

@@ -18,7 +18,7 @@ REASONS = (
     r"its worker died 3 times",
     r"partials were missing or damaged \d+ times",
     # Of an artifact that was damaged, with what makes it whole.
-    r".*; (`reckoner fit`, given the same options, builds it again|importing the same data again makes it whole)",
+    r".*; (run `reckoner fit` with the same options to rebuild it|import the same data again to restore it)",
 )
 # And since the record of a generation was damaged.
 UNFITTED_REASONS = (r"(The record of generation .* is gone; fit a model again|There is no model yet: .*)",)

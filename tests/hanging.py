@@ -25,7 +25,7 @@ from reckoner.shared.settings import load_settings
 from reckoner.shared.stopping import worker_exit_timeout_s
 from reckoner.shared.store.location import store_directory
 from reckoner.workers.process.child import work
-from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.parent import stop_with_parent
 from reckoner.workers.process.supervisor import Supervisor
 
 PAUSE_S = 0.01
@@ -46,7 +46,7 @@ def main() -> int:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return 0
-    end_with(options.parent, worker_exit_timeout_s(settings.stop_s))
+    stop_with_parent(options.parent, worker_patience_s(settings.stop_s))
     return work(settings)
 
 

@@ -27,7 +27,7 @@ from reckoner.shared.settings import load_settings
 from reckoner.shared.stopping import worker_exit_timeout_s
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.process.child import work
-from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.parent import stop_with_parent
 from reckoner.workers.process.supervisor import Supervisor
 
 
@@ -142,7 +142,7 @@ def main() -> None:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return
-    end_with(options.parent, worker_exit_timeout_s(settings.stop_s))
+    stop_with_parent(options.parent, worker_patience_s(settings.stop_s))
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("reckoner.workers.tasks.chunk")

@@ -12,7 +12,7 @@ import msgspec
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
 from reckoner.shared.redis.scripts import ask
-from reckoner.workers.engine.claims import Place
+from reckoner.workers.engine.claims import EngineKeys
 from reckoner.workers.engine.connection import EngineRedis
 from reckoner.workers.engine.worker import EngineWorker
 from tests.patience import PATIENCE_S
@@ -94,9 +94,9 @@ class Lanes:
         pool, waiting = self.connect(), connect(self.url, socket_timeout_s=10.0, max_connections=1)
         self._pools += [pool, waiting]
         keys = self.keys
-        place = Place(keys.lanes, (False, True), keys.workers, keys.mail(name), keys.refused, keys.dead)
+        engine_keys = EngineKeys(keys.lanes, (False, True), keys.workers, keys.mail(name), keys.refused, keys.dead)
         given = {"handle_signals": False, "job_serializer": encode, "job_deserializer": decode, **options}
-        return EngineWorker(functions, place=place, waiting=waiting, lease_s=lease_s, redis_pool=pool, **given)
+        return EngineWorker(functions, keys=engine_keys, waiting=waiting, lease_s=lease_s, redis_pool=pool, **given)
 
     @asynccontextmanager
     async def running(self, *workers: EngineWorker) -> AsyncIterator[None]:

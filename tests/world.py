@@ -191,7 +191,7 @@ class Hand:
     def close(self) -> None:
         """Let go of the threads and artifacts."""
         self.runtime.threads.shutdown()
-        self.runtime.opening.let_go()
+        self.runtime.artifact_opener.release()
 
     async def adopt(self, world: World, number: int = 0) -> Generation:
         """Make one of the world's generations known; the first one becomes the current one."""

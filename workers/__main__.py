@@ -7,13 +7,13 @@ from typing import NoReturn
 
 from reckoner.shared.defaults import MAX_THREADS
 
-# Everything else is imported where it is used: Ctrl-C meanwhile is then no stack trace either.
+# All else is imported inside functions, so that Ctrl-C during an import prints no stack trace.
 
 INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the workers until they are told to stop; returns the exit code."""
+    """Run workers until a signal stops them. Returns the exit code."""
     try:
         options = _read_arguments()
         from reckoner.shared.errors import ReckonerError
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with an argument, which may hold anything."""
+    """Escapes control characters of an argument in error messages."""
 
     def error(self, message: str) -> NoReturn:
         from reckoner.shared.terminal import plain
@@ -42,8 +42,8 @@ def _read_arguments() -> argparse.Namespace:
     parser = _Parser(prog="python -m reckoner.workers", description=__doc__)
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many worker processes")
     parser.add_argument("--threads", type=int, metavar="N", help="how many batch kernels a process runs at a time")
-    parser.add_argument("--parent", type=int, metavar="PID", help="stop when this process, which started it, has ended")
-    parser.add_argument("--heard", action="store_true", help="only say whether a worker of this host is heard of")
+    parser.add_argument("--parent", type=int, metavar="PID", help="stop when this parent process ends")
+    parser.add_argument("--healthcheck", action="store_true", help="check for a live worker on this host, then exit")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tell", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,20 +60,19 @@ def _run(options: argparse.Namespace) -> int:
     from reckoner.shared.startup import EventSender
     from reckoner.shared.stopping import launcher_exit_timeout_s, worker_exit_timeout_s
     from reckoner.workers.kernels.environment import prepare, require_packages
-    from reckoner.workers.process.parent import end_with
+    from reckoner.workers.process.parent import stop_with_parent
 
     if options.threads is not None:
-        # The children of a supervisor read it there too.
+        # A supervisor's children read it from there.
         os.environ[variable_of("threads")] = str(options.threads)
     reading = read_settings()
     settings = reading.settings
     configure_logs(settings.log_level)
     if reading.passed_over and not options.child:
-        # Not at the top, as all else that takes its time.
         import structlog
 
-        structlog.get_logger().debug("variables of Kubernetes services passed over", variables=reading.passed_over)
-    if options.heard:
+        structlog.get_logger().debug("Kubernetes service variables ignored", variables=reading.passed_over)
+    if options.healthcheck:
         from reckoner.workers.process.healthcheck import require_worker
 
         require_worker(settings)
@@ -81,19 +80,19 @@ def _run(options: argparse.Namespace) -> int:
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:
-        patience_s = worker_exit_timeout_s if options.child else launcher_exit_timeout_s
-        end_with(options.parent, patience_s(settings.stop_s))
-    sender = EventSender(options.tell)
+        patience_s = worker_patience_s if options.child else starter_patience_s
+        stop_with_parent(options.parent, patience_s(settings.stop_s))
+    events = EventSender(options.tell)
     if options.child:
-        from reckoner.workers.process.compiling import Compiling
+        from reckoner.workers.process.compiling import CompileListener
 
-        Compiling(sender).watch()
+        CompileListener(events).register()
         from reckoner.workers.process.child import work
 
         return work(settings)
     from reckoner.workers.process.supervisor import Supervisor
 
-    Supervisor(settings, options.processes, sender=sender).run()
+    Supervisor(settings, options.processes, events=events).run()
     return 0
 
 

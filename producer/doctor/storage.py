@@ -16,7 +16,7 @@ from reckoner.shared.store.protocol import ArtifactKind, Store
 
 # A new snapshot and a new model are written beside those that are in use; so much is to be left then.
 LEAST_FREE_BYTES = 100 * 2**20
-IMPORT = "importing the same data again makes it whole"
+IMPORT = "import the same data again to restore it"
 FIT = "`reckoner fit` builds it again"
 HEALS = "the workers build it again"
 WAITS = "the workers build it again when its snapshot, which is damaged too, is whole"

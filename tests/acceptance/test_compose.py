@@ -230,7 +230,7 @@ def test_the_services_work_together_and_show_their_password_to_nobody(host: Host
         "redis-cli",
         "workers",
         "producer",
-        "--heard",
+        "--healthcheck",
         "RECKONER_REDIS_PASSWORD_FILE",
     ):
         assert word in everything

@@ -11,15 +11,15 @@ import pytest_asyncio
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig, model_id
-from reckoner.shared.store.verification import VerificationCache
-from reckoner.workers.runtime.artifact_cache import LOOK_S
+from reckoner.shared.store.verified import Verified
+from reckoner.workers.runtime.artifact_cache import FRESH_S
 from tests.system import System, eventually, synthetic_pairs
 from tests.tampering import flip
 
 USER = "üser 001"
 NEIGHBOURS = 5
 # What a supervisor says of a worker that ended unbidden.
-DIED = "a worker ended"
+DIED = "worker ended"
 HEADER_BYTES = 128
 
 
@@ -69,7 +69,7 @@ async def assert_told_and_healed(system: System, generation: str, said: str, *, 
     [flow] = await clicked(system)
     assert flow.state == "failed"
     assert said in flow.reason
-    assert flow.reason.endswith("; `reckoner fit`, given the same options, builds it again")
+    assert flow.reason.endswith("; run `reckoner fit` with the same options to rebuild it")
     async with system.reckoner() as reckoner:
         jobs = [entry.job for _ in range(3) for entry in await reckoner.enqueue_many([USER], fresh=True)]
     if by_fit:
@@ -133,7 +133,7 @@ async def test_a_damaged_model_ends_no_worker_and_a_fit_makes_it_whole(
     pids = system.worker_pids
     name = damage(model_directory(system)).name
     # What a worker has looked at lately it does not look at again.
-    await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(FRESH_S)
     await assert_told_and_healed(system, await current(system), name, by_fit=in_use)
     assert system.worker_pids == pids
 
@@ -149,7 +149,7 @@ async def test_after_going_back_the_current_model_is_built_again_by_itself(syste
         before = [await ask(reckoner.redis, "GET", key) for key in known]
         await system.forget_lists(old)
         an_index(directory)
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(FRESH_S)
         assert [flow.state for flow in await clicked(system)] == ["failed"]
 
         async def is_healed() -> bool:
@@ -171,11 +171,11 @@ async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(sy
     pids = system.worker_pids
     path = system.store.fetch("snapshots", snapshot) / "user_items.npy"
     flip(path, path.stat().st_size - 1, 4)
-    await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(FRESH_S)
     for flow in await clicked(system, 3):
         assert flow.state == "failed"
         assert "user_items.npy" in flow.reason
-        assert flow.reason.endswith("; importing the same data again makes it whole")
+        assert flow.reason.endswith("; import the same data again to restore it")
     assert system.import_pairs(synthetic_pairs()) == snapshot
     assert [flow.state for flow in await clicked(system)] == ["done"]
     await system.forget_lists(generation)

@@ -105,7 +105,7 @@ async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_aga
         assert await reckoner.operator.alive() == []
         assert await tries_and_claims(reckoner) == []
         log = system.log.read_text()
-        assert (log.count("a worker was drained"), "a worker ended" in log) == (2, False)
+        assert (log.count("worker drained"), "worker ended" in log) == (2, False)
         await reckoner.operator.resume("batch")
         await assert_done(system, jobs)
         traces = [trace.worker for job in jobs for trace in (await reckoner.job(job)).traces.values()]

@@ -14,9 +14,9 @@ MARGIN_S = 0.1
 USER = "üser 001"
 
 
-async def heard_code(system: System) -> int:
+async def healthcheck_code(system: System) -> int:
     """The exit code of what a container is asked for its health."""
-    return (await asyncio.to_thread(run, "workers", "--heard", environ=system.environ())).returncode
+    return (await asyncio.to_thread(run, "workers", "--healthcheck", environ=system.environ())).returncode
 
 
 async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -> None:
@@ -27,14 +27,14 @@ async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -
         workers = system.start_workers(program=[KILLER, "--user", USER, "--wedge", "--marker", str(wedged)])
         await system.ready(1)
         await system.fit()
-        assert await heard_code(system) == 0
+        assert await healthcheck_code(system) == 0
         async with system.reckoner() as reckoner:
 
             async def assert_silent(worker: str) -> None:
                 await asyncio.sleep(LEASE_S + MARGIN_S)
                 status = await reckoner.operator.status()
                 assert (status.workers, [each.worker for each in status.silent]) == ([], [worker])
-                assert await heard_code(system) == 1
+                assert await healthcheck_code(system) == 1
 
             [worker] = await reckoner.operator.workers()
             [job] = await system.enqueue([USER])

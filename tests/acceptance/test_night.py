@@ -53,5 +53,5 @@ async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(
         assert not await ask(reckoner.redis, "EXISTS", system.keys.dead, system.keys.refused)
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
     log = system.log.read_text()
-    assert log.count("the night's run was started") == 1
+    assert log.count("nightly run started") == 1
     assert "Traceback" not in log

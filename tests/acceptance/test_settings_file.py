@@ -58,7 +58,7 @@ def test_beside_a_kubernetes_service_of_our_name_every_process_starts(tmp_path: 
     environ = HERE | service | {"RECKONER_HOME": str(tmp_path), "RECKONER_LOG_LEVEL": "DEBUG"}
     told = run("producer", "config", environ=environ, cwd=tmp_path)
     assert (told.returncode, told.stderr) == (0, "")
-    passed_over, *_, error = run("workers", "--heard", environ=environ, cwd=tmp_path).stderr.splitlines()
+    passed_over, *_, error = run("workers", "--healthcheck", environ=environ, cwd=tmp_path).stderr.splitlines()
     assert json.loads(passed_over)["level"] == "debug"
     assert json.loads(passed_over)["variables"] == sorted(service)
     assert error.startswith("No Redis: ")

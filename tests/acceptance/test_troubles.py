@@ -42,7 +42,7 @@ ROWS = [
 ]
 CATALOGUE = len({item for _, item in ROWS})
 LENGTH = 100
-REMEDY = "`reckoner fit`, given the same options, builds it again"
+REMEDY = "run `reckoner fit` with the same options to rebuild it"
 
 
 def command_line(system: System) -> CommandLine:
@@ -315,7 +315,7 @@ async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_make
         assert_said(
             commands.run("fit", "--neighbours", "6"),
             1,
-            f"user_items.npy of artifact {snapshot.name} is missing; importing the same data again makes it whole.",
+            f"user_items.npy of artifact {snapshot.name} is missing; import the same data again to restore it.",
         )
 
 

@@ -65,7 +65,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
         processes = ready(process)
         told = (tmp_path / "log").read_text()
         assert re.search(r"^Compiling kernels, once: \d+ so far$", told, re.MULTILINE)
-        assert told.count("began to compile kernels, once") == 1
+        assert told.count("kernel compilation started") == 1
         url = find_embedded(home)
         assert url is not None
         with redis.Redis.from_url(url) as connection:

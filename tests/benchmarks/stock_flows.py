@@ -27,7 +27,7 @@ from reckoner.shared.store.location import open_store
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.environment import prepare
-from reckoner.workers.process.parent import end_with
+from reckoner.workers.process.parent import stop_with_parent
 from reckoner.workers.process.supervisor import Supervisor
 from reckoner.workers.process.wiring import build_runtime, connect_worker, worker_options
 from tests.benchmarks.whole_system import Site
@@ -87,7 +87,7 @@ def main() -> int:
     options, settings = parser.parse_args(), load_settings()
     configure_logs("ERROR")
     prepare(os.environ, settings)
-    end_with(options.parent, 1.0)
+    stop_with_parent(options.parent, 1.0)
     if options.child:
         asyncio.run(_work())
     else:

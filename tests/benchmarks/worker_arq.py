@@ -11,7 +11,7 @@ from arq import Worker, func
 
 from reckoner.shared.logs import configure_logs
 from reckoner.shared.redis.connections import connect
-from reckoner.workers.engine.claims import Place
+from reckoner.workers.engine.claims import EngineKeys
 from reckoner.workers.engine.connection import EngineRedis
 from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.process.wiring import connect_waiting
@@ -67,6 +67,6 @@ def _stock(options: argparse.Namespace, given: dict[str, Any]) -> Worker:
 def _engine(options: argparse.Namespace, given: dict[str, Any]) -> EngineWorker:
     redis = connect(options.url, client_name="benchmark", kind=EngineRedis)
     queue = options.queue
-    place = Place((queue,), (False,), workers=f"{queue}:workers", mail=f"{queue}:mail:{os.getpid()}")
+    engine_keys = EngineKeys((queue,), (False,), workers=f"{queue}:workers", mail=f"{queue}:mail:{os.getpid()}")
     waiting = connect_waiting(options.url)
-    return EngineWorker(place=place, waiting=waiting, lease_s=options.lease_s, redis_pool=redis, **given)
+    return EngineWorker(keys=engine_keys, waiting=waiting, lease_s=options.lease_s, redis_pool=redis, **given)

@@ -48,6 +48,6 @@ class RedisBackoff:
         # A claim that a full Redis lets pass is no sign that it takes what a job has to write.
         if calm_s > CALM_S:
             self._backoff_s = 0.0
-            log.warning("redis is in trouble, and the worker pauses", error=type(error).__name__)
+            log.warning("worker paused", error=type(error).__name__)
         self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)

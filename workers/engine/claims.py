@@ -14,7 +14,7 @@ How = Literal["done", "kept", "back", "later"]
 
 
 @dataclass(frozen=True)
-class Place:
+class EngineKeys:
     """Where a worker finds its jobs: the arq queues that are its lanes, the first one first, and what lies beside them.
 
     Raises:
@@ -42,7 +42,7 @@ class Claimed(NamedTuple):
 
     lane: int
     job_id: bytes
-    place: int
+    score: int
     deaths: int
     """How many of its starts had no end: its worker died, or stood still past its lease."""
     body: bytes | None
@@ -75,18 +75,18 @@ class Settled(NamedTuple):
 class Claims:
     """The claims of one worker."""
 
-    def __init__(self, redis: Redis, place: Place, lease_s: float) -> None:
+    def __init__(self, redis: Redis, keys: EngineKeys, lease_s: float) -> None:
         self._redis = redis
-        self._place = place
+        self._keys = keys
         self._lease_ms = int(lease_s * 1000)
 
     async def claim(self, token: str, room: int, lanes: Sequence[int], alone: bool) -> Claim:
         """Claim up to `room` jobs under `token`, of each lane up to so many; see the script."""
         arguments: list[Value] = [token, self._lease_ms, room, int(alone)]
-        for most, shared in zip(lanes, self._place.shared, strict=True):
+        for most, shared in zip(lanes, self._keys.shared, strict=True):
             arguments += [most, int(shared)]
         next_ms, lapsed, suspect, *flat = await call(
-            self._redis, "claim", [self._place.workers, *self._place.lanes], arguments
+            self._redis, "claim", [self._keys.workers, *self._keys.lanes], arguments
         )
         jobs = [
             Claimed(flat[at] - 1, flat[at + 1], int(flat[at + 2]), flat[at + 3], flat[at + 4])
@@ -111,17 +111,17 @@ class Claims:
 
     async def settle(self, queue: str, ended: Sequence[Settled]) -> int:
         """Settle jobs of one queue; returns how many were still under their claims. It is safe to do again."""
-        names = [queue, self._place.refused or queue, self._place.dead or queue]
+        names = [queue, self._keys.refused or queue, self._keys.dead or queue]
         return int(await call(self._redis, "settle", names, [field for job in ended for field in job]))
 
     async def release(self, tokens: Sequence[str]) -> int:
         """Give back what was claimed under these tokens, whatever it was; returns how much that is."""
-        return int(await call(self._redis, "release", self._place.lanes, [self._lease_ms, *tokens]))
+        return int(await call(self._redis, "release", self._keys.lanes, [self._lease_ms, *tokens]))
 
-    async def take_unheld(self) -> int:
+    async def release_unheld(self) -> int:
         """Let go of what nobody holds in the lanes, as no script leaves it behind; returns how much that is."""
         count = 0
-        for queue in self._place.lanes:
+        for queue in self._keys.lanes:
             looked_at: bytes | str = "0"
             while looked_at:
                 found, looked_at = await call(self._redis, "unheld", [queue], [looked_at])
@@ -130,7 +130,7 @@ class Claims:
 
     async def say(self, word: str) -> None:
         """Tell this worker something, whatever it waits for."""
-        await call(self._redis, "tell", [self._place.mail], [word])
+        await call(self._redis, "tell", [self._keys.mail], [word])
 
 
 def decode_mail(answer: Any) -> tuple[bytes, bytes] | None:

@@ -13,7 +13,7 @@ class Lease:
     job_id: str
     queue: str
     token: str
-    place: int
+    score: int
     on_closing: Callable[[], bool]
     """Is called when a script is sent that ends the job: its slot is as good as free. Whether a claim follows."""
     lapses_at: float = math.inf

@@ -40,7 +40,7 @@ class LeaseKeeper:
             if not running.lease.closing:
                 running.cancel("lost")
 
-    async def keep_order(self) -> None:
+    async def release_unheld(self) -> None:
         """Mend what others have done to the leases: no script leaves a job claimed and without one."""
-        if count := await self._claims.take_unheld():
-            log.warning("jobs were claimed and held by nobody", count=count)
+        if count := await self._claims.release_unheld():
+            log.warning("jobs without a lease released", count=count)

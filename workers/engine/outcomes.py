@@ -28,7 +28,7 @@ def backoff_ms(tries: int) -> int:
     return int(longest * random.uniform(0.5, 1.5))
 
 
-class OverranError(Exception):
+class JobTimeoutError(Exception):
     """The job ran longer than it may."""
 
 
@@ -40,7 +40,7 @@ def after_error(error: Exception, tries: int, max_tries: int, retries: bool = Tr
     if isinstance(error, NotNowError):
         return ("later", error.pause_ms) if error.pause_ms else ("back", 0)
     # What ran too long would do so again.
-    if not retries or isinstance(error, OverranError):
+    if not retries or isinstance(error, JobTimeoutError):
         return "done", 0
     if isinstance(error, Retry):
         return "later", error.defer_score or 0

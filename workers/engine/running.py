@@ -14,7 +14,7 @@ from arq.worker import JobExecutionFailed
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.workers.engine.claims import Claimed, How, Settled
-from reckoner.workers.engine.outcomes import NotNowError, OverranError, after_error, backoff_ms, most_tries
+from reckoner.workers.engine.outcomes import JobTimeoutError, NotNowError, after_error, backoff_ms, most_tries
 
 if TYPE_CHECKING:
     from arq.cron import CronJob
@@ -157,7 +157,7 @@ class Running:
         if task.cancelled():
             self._note_cancelled(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            log.error("the engine failed at a job", job=self.lease.job_id, error=type(error).__name__, exc_info=error)
+            log.error("engine failed", job=self.lease.job_id, error=type(error).__name__, exc_info=error)
             self.outcome = "retried"
             self._settle("later", backoff_ms(1))
         self._ended_ms = _now_ms()
@@ -193,7 +193,7 @@ class Running:
 
     def _note_lost(self) -> None:
         self.why = self.outcome = "lost"
-        log.warning("a job was taken from this worker", job=self.lease.job_id)
+        log.warning("lease lost", job=self.lease.job_id)
 
     def _read(self) -> _Call:
         if self._body is None:
@@ -221,7 +221,7 @@ class Running:
             "job_try": self._tries,
             "job_deaths": self._deaths,
             "enqueue_time": ms_to_datetime(call.enqueued_ms),
-            "score": lease.place,
+            "score": lease.score,
             "lease": lease,
         }
         await host.before_job(ctx)
@@ -233,7 +233,7 @@ class Running:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise OverranError(f"it ran longer than {limit_s:g} s") from error
+            raise JobTimeoutError(f"it ran longer than {limit_s:g} s") from error
         finally:
             await host.after_job(ctx)
 
@@ -254,13 +254,13 @@ class Running:
             self._settle(how, delay_ms)
             return
         log.warning(
-            "a job will be tried again", job=self.lease.job_id, tries=tries, error=type(error).__name__,
+            "job retried", job=self.lease.job_id, tries=tries, error=type(error).__name__,
             again_in_ms=delay_ms,
         )  # fmt: skip
         self._settle_later(delay_ms)
 
     def _give_up(self, error: Exception, refused: bool) -> None:
-        told = refused or isinstance(error, OverranError)
+        told = refused or isinstance(error, JobTimeoutError)
         reason = str(error) if told else f"{type(error).__name__} in try {self._tries}"
         log.error("a job failed", job=self.lease.job_id, reason=reason, exc_info=None if told else error)
         shown = JobExecutionFailed(reason) if refused else TimeoutError(reason) if told else error

@@ -13,7 +13,7 @@ from reckoner.shared.redis.keys import wake_key
 from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import call
-from reckoner.workers.engine.claims import Place, decode_mail
+from reckoner.workers.engine.claims import EngineKeys, decode_mail
 
 # How long one wait lasts at the server; a connection that is gone is noticed soon after.
 WAIT_S = 5
@@ -28,9 +28,11 @@ class Wake:
     A token that it takes is one that no other worker gets: so it takes one, and the next after the worker has claimed.
     """
 
-    def __init__(self, redis: Redis, place: Place, woken: Callable[[], None], mailed: Callable[[str], None]) -> None:
+    def __init__(
+        self, redis: Redis, keys: EngineKeys, woken: Callable[[], None], mailed: Callable[[str], None]
+    ) -> None:
         self._redis = redis
-        self._place = place
+        self._keys = keys
         self._woken = woken
         self._mailed = mailed
         self._lanes: tuple[int, ...] = ()
@@ -63,15 +65,15 @@ class Wake:
         """Take over what is no list: a claim does so with those of the lanes, and who sends mail with this worker's."""
         self._woken()
         with contextlib.suppress(RedisError):
-            await call(self._redis, "tell", [self._place.mail], ["stir"])
+            await call(self._redis, "tell", [self._keys.mail], ["stir"])
 
     async def _wait(self) -> None:
         self._blocked_on = self._lanes
         try:
-            lists = [wake_key(self._place.lanes[lane]) for lane in self._blocked_on]
+            lists = [wake_key(self._keys.lanes[lane]) for lane in self._blocked_on]
             pool = self._redis.connection_pool
-            assert isinstance(pool, BoundedPool)
-            [answer] = await pool.exchange([("BLPOP", self._place.mail, *lists, WAIT_S)])
+            assert isinstance(pool, PatientPool)
+            [answer] = await pool.exchange([("BLPOP", self._keys.mail, *lists, WAIT_S)])
             if isinstance(answer, Exception):
                 raise answer
             popped = decode_mail(answer)
@@ -79,7 +81,7 @@ class Wake:
             self._blocked_on = None
         if popped is None:
             self._ready.set()
-        elif popped[0] == self._place.mail.encode():
+        elif popped[0] == self._keys.mail.encode():
             self._ready.set()
             self._mailed(popped[1].decode(errors="replace"))
         else:

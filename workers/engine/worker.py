@@ -23,7 +23,7 @@ from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.refusals import invalid_id_reason, is_wrong_type
 from reckoner.shared.redis.scripts import ask
 from reckoner.workers.engine.backoff import RedisBackoff
-from reckoner.workers.engine.claims import Claimed, Claims, Place, Settled
+from reckoner.workers.engine.claims import Claimed, Claims, EngineKeys, Settled
 from reckoner.workers.engine.connection import JOBS_AT_ONCE, EngineRedis
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.lease_keeper import LeaseKeeper
@@ -51,7 +51,7 @@ class EngineWorker(Worker):
     It takes what `arq.Worker` takes, a pool that is an `EngineRedis`, and: `place`, where its jobs are; `waiting`, a
     connection of its own on which it may block; `lease_s`, after how many seconds without a sign of this worker others
     take over its jobs; `wants`, which tells how many more jobs of a lane would not only wait here, and whose giver
-    calls `look_again` when they are some again; `observe`, which is told of each job that has ended here.
+    calls `claim_soon` when they are some again; `observe`, which is told of each job that has ended here.
     `poll_delay`, `queue_read_limit` and the settings of the health check have no effect.
     """
 
@@ -59,14 +59,14 @@ class EngineWorker(Worker):
         self,
         functions: Sequence[Any],
         *,
-        place: Place,
+        keys: EngineKeys,
         waiting: Redis,
         lease_s: float = 5.0,
         wants: Callable[[int], int] = any_number,
         observe: Callable[[JobEnd], None] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(functions, queue_name=place.lanes[0], **options)
+        super().__init__(functions, queue_name=keys.lanes[0], **options)
         if not isinstance(self._pool, EngineRedis):
             raise TypeError("the pool of an engine is an EngineRedis")
         if self.max_jobs > JOBS_AT_ONCE:
@@ -80,13 +80,13 @@ class EngineWorker(Worker):
             self.keep_result_forever,
         )
         self._observe = observe
-        self.place = place
+        self.keys = keys
         self.lease_s = lease_s
         self._waiting = waiting
-        self._claims = Claims(self._pool, place, lease_s)
-        self._wake = Wake(waiting, place, self._on_token, self._on_mail)
+        self._claims = Claims(self._pool, keys, lease_s)
+        self._wake = Wake(waiting, keys, self._on_token, self._on_mail)
         self._stir = asyncio.Event()
-        self._slots = Slots(self.max_jobs, len(place.lanes), wants)
+        self._slots = Slots(self.max_jobs, len(keys.lanes), wants)
         # What has ended and is to be settled.
         self._ended: list[Running] = []
         self._backoff = RedisBackoff()
@@ -128,21 +128,21 @@ class EngineWorker(Worker):
         """Whether it was told by its mail to end when it has done what it runs."""
         return self._drained
 
-    def look_again(self) -> None:
+    def claim_soon(self) -> None:
         """Claim at the next turn, since a lane has room that had none."""
         self._more = True
         self._stir.set()
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop and hand back what runs."""
-        log.info("the worker stops", signal=Signals(signum).name, running=len(self.tasks))
+        log.info("worker stopping", signal=Signals(signum).name, running=len(self.tasks))
         self.stop(0.0)
         if self.on_stop:
             self.on_stop(Signals(signum))
 
     def handle_sig_wait_for_completion(self, signum: Signals) -> None:
         """Stop, and hand back what still runs after `job_completion_wait`."""
-        log.info("the worker stops", signal=Signals(signum).name, running=len(self.tasks))
+        log.info("worker stopping", signal=Signals(signum).name, running=len(self.tasks))
         self.stop(self._job_completion_wait)
         if self.on_stop:
             self.on_stop(Signals(signum))
@@ -154,7 +154,7 @@ class EngineWorker(Worker):
         except Exception as error:
             if not is_transient_redis_error(error) and not is_wrong_type(error):
                 raise
-            log.warning("redis refused a tick", error=type(error).__name__)
+            log.warning("cron tick refused", error=type(error).__name__)
 
     async def main(self) -> None:
         """Work until it is told to stop, or as a burst until nothing is left."""
@@ -163,7 +163,7 @@ class EngineWorker(Worker):
             await self.on_startup(self.ctx)
         # Workers keep order at different times.
         order = run_periodically(
-            "keeping order", self.lease_s * random.uniform(1.0, 3.0), self._lease_keeper.keep_order
+            "keeping order", self.lease_s * random.uniform(1.0, 3.0), self._lease_keeper.release_unheld
         )
         background = [asyncio.create_task(task) for task in (self._wake.run(), self._lease_keeper.keep_leases(), order)]
         if self.cron_jobs:
@@ -261,7 +261,7 @@ class EngineWorker(Worker):
             await self._turn()
             if self._ended or self._unanswered or self._backoff.pause_s > 0:
                 if self._stopping and not self._slots.running and self._backoff.lasts_s > self.lease_s:
-                    log.warning("the worker leaves what it has to its leases", jobs=len(self._ended))
+                    log.warning("settling abandoned", jobs=len(self._ended))
                     return
                 continue
             self._backoff.is_over()
@@ -314,7 +314,7 @@ class EngineWorker(Worker):
             return
         self._unanswered = []
         if claim.lapsed:
-            log.warning("leases have lapsed", jobs=claim.lapsed)
+            log.warning("leases lapsed", jobs=claim.lapsed)
         for job in claim.jobs:
             self._start(job, token, lapses_at)
         if claim.next_ms is not None:
@@ -339,15 +339,15 @@ class EngineWorker(Worker):
         return room
 
     def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
-        queue = self.place.lanes[job.lane]
-        if reason := invalid_id_reason(job.job_id):
+        queue = self.keys.lanes[job.lane]
+        if reason := fault_of_id(job.job_id):
             log.warning("a job was refused whose id no job can have", size=len(job.job_id))
-            refused = Running(self, Lease("", queue, token, job.place, self._on_closing, lapses_at), job)
+            refused = Running(self, Lease("", queue, token, job.score, self._on_closing, lapses_at), job)
             refused.refuse(reason)
             self._ended.append(refused)
             return
         job_id = job.job_id.decode()
-        running = Running(self, Lease(job_id, queue, token, job.place, self._on_closing, lapses_at), job)
+        running = Running(self, Lease(job_id, queue, token, job.score, self._on_closing, lapses_at), job)
         self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = running.start()
 
@@ -365,7 +365,7 @@ class EngineWorker(Worker):
         try:
             await hook
         except Exception:
-            log.exception("what is called after a job failed", job=job_id)
+            log.exception("after-job hook failed", job=job_id)
 
     def _on_after(self, task: asyncio.Task[None]) -> None:
         self._after.discard(task)
@@ -374,7 +374,7 @@ class EngineWorker(Worker):
     async def _is_burst_over(self) -> bool:
         if 0 <= self.max_burst_jobs <= self._jobs_started():
             return True
-        return not sum([int(await ask(self.pool, "ZCARD", queue)) for queue in self.place.lanes])
+        return not sum([int(await ask(self.pool, "ZCARD", queue)) for queue in self.keys.lanes])
 
     async def _wait(self) -> None:
         """Wait until something has ended or can be claimed."""
@@ -399,7 +399,7 @@ class EngineWorker(Worker):
         late = [running for running in self._slots.running if not running.lease.closed]
         self._grace_until = time.monotonic() + CANCEL_S if late else None
         if new := sum(running.why != "stop" for running in late):
-            log.info("jobs are handed back", count=new)
+            log.info("jobs handed back", count=new)
         for running in late:
             running.cancel("stop")
 
@@ -415,7 +415,7 @@ class EngineWorker(Worker):
     def _on_mail(self, word: str) -> None:
         if word == "drain":
             if not self._drained:
-                log.info("the worker is drained", running=len(self._slots.running))
+                log.info("worker draining", running=len(self._slots.running))
             self._drained = True
             self.stop()
         self._stir.set()

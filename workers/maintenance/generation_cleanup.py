@@ -82,7 +82,7 @@ class GenerationCleanup:
         try:
             snapshot = await runtime.snapshot(holding.snapshot)
         except (ArtifactMissingError, ArtifactDamagedError) as error:
-            log.warning("lists of an old generation were left to expire", generation=name, reason=str(error))
+            log.warning("old generation left to expire", generation=name, reason=str(error))
             await runtime.results.generations.forget(generation, seen)
             return
         except NotNowError:
@@ -102,4 +102,4 @@ class GenerationCleanup:
                 # Half of the server's time is everybody else's.
                 await asyncio.sleep(time.monotonic() - began)
         if await runtime.results.generations.forget(generation, seen):
-            log.info("an old generation was deleted", generation=name, users=gone)
+            log.info("old generation deleted", generation=name, users=gone)

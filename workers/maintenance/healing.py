@@ -14,8 +14,8 @@ from reckoner.shared.periodic import renewing, run_periodically
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import fit_spec, model_id
 from reckoner.shared.store.models import describe
-from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind
-from reckoner.workers.maintenance.retention import live_references, referred_to
+from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind
+from reckoner.workers.maintenance.retention import live_references, referenced_artifacts
 from reckoner.workers.runtime.runtime import Runtime
 
 LOOK_S = 2.0
@@ -117,13 +117,13 @@ class Healing:
             join = self._runtime.keys.join_heal(model)
             [job] = await self._runtime.flows.create([spec], [join], "batch")
             self._asked[model] = asked
-            log.info("fit of a damaged model enqueued", model=model, job=job)
+            log.info("damaged model fit enqueued", model=model, job=job)
 
     def _give_up(self, model: str, asked: _Asked, reason: str) -> None:
         """Say once why a model cannot be built again."""
         if self._asked.get(model) != asked:
             self._asked[model] = asked
-            log.error("a damaged model cannot be built again", model=model, reason=reason)
+            log.error("damaged model not rebuilt", model=model, reason=reason)
 
     async def scrub(self) -> None:
         """Read all artifacts in use if nobody does or has done so today; what is damaged is set aside."""
@@ -131,7 +131,7 @@ class Healing:
         if not await ask(redis, "SET", key, worker, "NX", "PX", CLAIM_MS):
             return
         async with renewing(redis, key, CLAIM_MS):
-            referred = await referred_to(self._runtime)
+            referred = await referenced_artifacts(self._runtime)
             entries = await self._runtime.in_store(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]
             )
@@ -155,7 +155,7 @@ class Healing:
             except (ArtifactMissingError, ForeignFormatError, _StoppedError):
                 return
             except ArtifactDamagedError as damage:
-                runtime.opening.quarantine(kind, name, fingerprint, str(damage))
+                runtime.artifact_opener.set_aside(kind, name, seal, str(damage))
 
         try:
             await runtime.threads.scrub(read)

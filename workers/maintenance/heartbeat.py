@@ -66,8 +66,8 @@ class Heartbeat:
         try:
             await self._beats.remove(self._runtime.worker_id)
         except Exception as error:
-            if not is_transient_redis_error(error):
-                log.exception("the last beat failed")
+            if not is_server_trouble(error):
+                log.exception("heartbeat removal failed")
 
 
 def resident_bytes() -> int:

@@ -35,18 +35,18 @@ KINDS: tuple[EntryKind, ...] = ("snapshots", "models", "parts")
 
 async def keep_store_clean(runtime: Runtime) -> None:
     """Delete what nothing refers to, again and again, for ever."""
-    await run_periodically("the deletion of unreferenced artifacts", LOOK_S, lambda: delete_in_turn(runtime))
+    await run_periodically("the deletion of unreferenced artifacts", LOOK_S, lambda: delete_under_lock(runtime))
 
 
-async def delete_in_turn(runtime: Runtime) -> None:
+async def delete_under_lock(runtime: Runtime) -> None:
     """Delete what nothing refers to, unless another worker does or has done so lately, or the store is away."""
     if runtime.store_watch.trouble:
         return
     if await call(runtime.redis, "lock", [runtime.keys.retention], [runtime.worker_id, EACH_MS]):
-        await delete_unreferred(runtime)
+        await delete_unreferenced(runtime)
 
 
-async def delete_unreferred(runtime: Runtime) -> None:
+async def delete_unreferenced(runtime: Runtime) -> None:
     """Delete the artifacts older than a day that nothing refers to; none when a reference cannot be read.
 
     A fit that takes up an old model renews its age before it refers to it, and the store looks at the age again when it
@@ -56,19 +56,19 @@ async def delete_unreferred(runtime: Runtime) -> None:
         old = await runtime.in_store(lambda: list(_old_entries(runtime.store)))
         if not old:
             return
-        await claim_store(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
-        read_s, referred = time.time(), await referred_to(runtime)
+        await own(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
+        read_s, referred = time.time(), await referenced_artifacts(runtime)
         for kind, entry in old:
             if time.time() - read_s > GRACE_S:
                 # This process stood still: what was taken up meanwhile may be as old again.
                 return
             if entry not in referred:
                 await runtime.in_store(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
-                log.info("deleted an unreferenced artifact", kind=kind, id=entry)
+                log.info("unreferenced artifact deleted", kind=kind, id=entry)
     except ForeignStoreError as error:
-        log.warning("nothing was deleted: the store is another's", reason=str(error))
+        log.warning("cleanup skipped", reason=str(error))
     except WireError as error:
-        log.warning("nothing was deleted: what refers to artifacts cannot be read", reason=str(error))
+        log.warning("cleanup skipped", reason=str(error))
 
 
 def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
@@ -78,7 +78,7 @@ def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
                 yield kind, entry.id
 
 
-async def referred_to(runtime: Runtime) -> set[str]:
+async def referenced_artifacts(runtime: Runtime) -> set[str]:
     """The ids of all artifacts that something refers to.
 
     Raises:

@@ -75,7 +75,7 @@ class Sweeper:
         finally:
             await call(redis, "unlock", [keys.sweeper], [self._token])
         if made:
-            log.info("lost jobs were created again", jobs=made)
+            log.info("lost jobs recreated", jobs=made)
         return made
 
     async def _find_due(self, now_ms: int) -> list[_Due]:
@@ -118,7 +118,7 @@ class Sweeper:
             if is_transient_redis_error(error):
                 raise
             told = {"member": it.member.decode(), "error": type(error).__name__}
-            log.error("a look failed", **told, exc_info=not is_wrong_type(error))
+            log.error("sweep failed", **told, exc_info=not is_wrong_type(error))
             if is_wrong_type(error):
                 await self._runtime.flows.refusals.wrong_types(await self._types(it))
             return 0
@@ -157,7 +157,7 @@ class Sweeper:
         try:
             run = await runs.load(it.name)
         except DamagedRunError as damage:
-            log.error("a run cannot be read and ends as failed", run=it.name, reason=str(damage))
+            log.error("damaged run failed", run=it.name, reason=str(damage))
             await runs.fail_damaged(damage, lease=None)
             return 0
         if run is None:

@@ -1,1 +1,1 @@
-"""What starts and stops?"""
+"""How do worker processes start and stop?"""

@@ -18,54 +18,53 @@ from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import claim_store
 from reckoner.workers.process.supervisor import DRAINED
 from reckoner.workers.process.wiring import build_engine, connect_waiting, connect_worker
-from reckoner.workers.runtime.store_watch import beside
+from reckoner.workers.runtime.store_watch import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio.connection import ConnectionPool
 
-# How often a worker looks where the embedded server is.
 FOLLOW_S = 0.5
-# How long the event loop waits for a thread that runs Python; 5 ms unless set.
+# The event loop waits at most this long for a thread that runs Python. CPython's default is 5 ms.
 SWITCH_S = 0.001
 
 log = structlog.get_logger()
 
 
 def work(settings: Settings) -> int:
-    """Do jobs until SIGTERM or SIGINT, or until it is drained.
+    """Run jobs until SIGTERM, SIGINT or a drain.
 
-    What is under way then comes to its end; after a signal it is handed back if that takes longer than `stop_s`, and
-    after another one at once.
+    Running jobs finish first. After a signal, jobs still running after `stop_s` are handed back; after a second signal
+    all are handed back at once.
 
     Returns:
         The exit code.
 
     Raises:
-        ReckonerError: Redis or the store cannot be used, or Redis went away.
+        ReckonerError: Redis or the store is unavailable.
     """
     return asyncio.run(_work(settings))
 
 
 async def _work(settings: Settings) -> int:
-    store = await beside(lambda: open_store(settings.store_location))
+    store = await in_own_thread(lambda: open_store(settings.store_location))
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
-    await claim_store(redis, settings, store, beside)
+    await own(redis, settings, store, in_own_thread)
     waiting = connect_waiting(url)
     worker = build_engine(settings, redis, waiting, store)
     following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))
-    _hold_nothing_up()
-    told, again = asyncio.Event(), asyncio.Event()
+    _keep_loop_responsive()
+    stop, stop_now = asyncio.Event(), asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, lambda: (again if told.is_set() else told).set())
+        asyncio.get_running_loop().add_signal_handler(signum, lambda: (stop_now if stop.is_set() else stop).set())
     running = asyncio.create_task(worker.async_run())
-    await _first(running, told)
+    await _wait_for_either(running, stop)
     try:
         worker.stop(settings.stop_s)
-        await _first(running, again)
+        await _wait_for_either(running, stop_now)
         worker.stop(0.0)
         await asyncio.wait([running])
         if not running.cancelled():
@@ -81,7 +80,7 @@ async def _work(settings: Settings) -> int:
 
 
 async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]") -> None:
-    """Go to where the embedded server is: each time it is started it has another socket."""
+    """Reconnect the pools when the embedded server restarts: it gets a new socket each time."""
     directory = settings.home_path.absolute() / "redis"
     while not settings.redis_url:
         await asyncio.sleep(FOLLOW_S)
@@ -89,21 +88,21 @@ async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]
         if address is None or address.state != "ready" or address.url == url:
             continue
         url = address.url
-        log.info("the embedded server is somewhere else now")
+        log.info("embedded Redis moved")
         for pool in pools:
             if isinstance(pool, BoundedPool):
                 await pool.move(str(address.socket_path))
 
 
-def _hold_nothing_up() -> None:
-    """Let neither the garbage collector nor a thread stop the event loop for long."""
-    # What was imported stays: to look through all of it takes 75 ms, which a full collection did every few minutes.
+def _keep_loop_responsive() -> None:
+    """Keep the garbage collector and threads from blocking the event loop."""
+    # A full collection over all imported modules took 75 ms every few minutes.
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
 
 
-async def _first(running: "asyncio.Task[None]", told: asyncio.Event) -> None:
-    """Wait until the worker has ended or is told something."""
-    waiting = asyncio.create_task(told.wait())
+async def _wait_for_either(running: "asyncio.Task[None]", event: asyncio.Event) -> None:
+    """Wait until the worker ends or the event is set."""
+    waiting = asyncio.create_task(event.wait())
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

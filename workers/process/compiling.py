@@ -1,4 +1,4 @@
-"""Tells that kernels are being compiled, which takes long and is done once."""
+"""Reports the compilation of kernels, which is slow and happens once per cache."""
 
 import os
 
@@ -10,23 +10,23 @@ from reckoner.shared.startup import EventSender
 log = structlog.get_logger()
 
 
-class Compiling(event.Listener):
-    """Is told by numba of each kernel that it did not find compiled, from the first import of kernels on."""
+class CompileListener(event.Listener):
+    """Sends an event for each kernel that numba did not find in its cache."""
 
-    def __init__(self, sender: EventSender) -> None:
-        self._sender = sender
+    def __init__(self, events: EventSender) -> None:
+        self._events = events
         self._begun = 0
 
-    def watch(self) -> None:
-        """Begin."""
+    def register(self) -> None:
+        """Start listening."""
         event.register("numba:compile", self)  # type: ignore[no-untyped-call]
 
     def on_start(self, event: event.Event) -> None:
-        """One begins to be compiled."""
+        """Report one compilation; numba calls this."""
         self._begun += 1
         if self._begun == 1:
-            log.info("began to compile kernels, once")
-        self._sender.send("compiling", os.getpid(), self._begun)
+            log.info("kernel compilation started")
+        self._events.tell("compiling", os.getpid(), self._begun)
 
     def on_end(self, event: event.Event) -> None:
-        """One has been compiled."""
+        """Do nothing; numba requires the method."""

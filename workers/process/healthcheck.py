@@ -1,4 +1,4 @@
-"""Whether a worker of this host is heard of: what a container is asked again and again, so it imports little."""
+"""The health check of a container: is a worker of this host alive? It runs often, so it imports little."""
 
 import asyncio
 import re
@@ -15,20 +15,20 @@ from reckoner.shared.settings import Settings
 
 
 def require_worker(settings: Settings) -> None:
-    """Make sure that a worker process with this host's name has been heard of within its lease.
+    """Require a live worker process on this host.
 
     Raises:
-        WorkersUnavailableError: none was, or Redis cannot tell.
+        WorkersUnavailableError: no worker of this host sent a heartbeat within its lease, or Redis is unavailable.
     """
     try:
-        names = asyncio.run(_heard(settings))
+        names = asyncio.run(_alive_workers(settings))
     except RedisError as error:
-        raise WorkersUnavailableError("Redis cannot tell which workers there are.") from error
+        raise WorkersUnavailableError("Redis did not answer. The workers are unknown.") from error
     host = socket.gethostname()
     if not any(re.fullmatch(rf"{re.escape(host)}-\d+-[0-9a-f]+", name) for name in names):
-        raise WorkersUnavailableError(f"No worker of {host} has been heard of within its lease.")
+        raise WorkersUnavailableError(f"No worker of {host} sent a heartbeat within its lease.")
 
 
-async def _heard(settings: Settings) -> list[str]:
+async def _alive_workers(settings: Settings) -> list[str]:
     async with connect(find_redis(settings)) as redis:
-        return [heard.worker for heard in await Heartbeats(redis, Keys(settings.prefix)).alive()]
+        return [alive.worker for alive in await Heartbeats(redis, Keys(settings.prefix)).alive()]

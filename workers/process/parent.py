@@ -1,23 +1,22 @@
-"""A process that must not outlive the one that started it."""
+"""Ends a process when its parent ends."""
 
 import os
 import signal
 import threading
 import time
 
-LOOK_S = 0.5
+POLL_S = 0.5
 
 
-def end_with(parent: int, patience_s: float) -> None:
-    """Stop this process as SIGTERM would when `parent`, the process that started it, has ended.
+def stop_with_parent(parent: int, patience_s: float) -> None:
+    """Send SIGTERM to this process when its parent ends, and exit hard after another `patience_s`.
 
-    The parent is named by who starts us: asked for here, it could be gone already. What holds the end up for longer
-    than `patience_s` is cut off, since nobody is left to use SIGKILL.
+    The caller passes the parent's PID: `os.getppid()` would be wrong if the parent had already ended.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience_s)
         os._exit(1)

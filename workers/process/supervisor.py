@@ -1,4 +1,4 @@
-"""N worker processes: those that crash are started again, those that were drained are not, one signal stops all."""
+"""Runs N worker processes: restarts crashed workers, not drained ones, and stops all of them on one signal."""
 
 import asyncio
 import os
@@ -17,17 +17,16 @@ from reckoner.shared.settings import Settings
 from reckoner.shared.startup import EventSender
 from reckoner.shared.stopping import supervisor_exit_timeout_s
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import claim_store
-from reckoner.workers.runtime.store_watch import beside
+from reckoner.shared.store.ownership import own
+from reckoner.workers.runtime.store_watch import in_own_thread
 
 log = structlog.get_logger()
 
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
 STEADY_S = 30.0
-LOOK_S = 0.1
-
-# What a worker's process ends with that was drained: it has done all that it had claimed, and nobody misses it.
+POLL_S = 0.1
+# The exit code of a drained worker.
 DRAINED = 3
 
 
@@ -43,9 +42,9 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `processes` workers alive, each started by `command`, until a signal comes or all of them were drained.
+    """Keeps `processes` workers alive, each started by `command`, until a signal comes or all are drained.
 
-    It imports no kernels and no arq worker, so that it is small and its children start at once.
+    It imports neither kernels nor arq's worker, so it stays small and starts its children at once.
     """
 
     def __init__(
@@ -53,88 +52,87 @@ class Supervisor:
         settings: Settings,
         processes: int,
         command: Sequence[str] | None = None,
-        sender: EventSender | None = None,
+        events: EventSender | None = None,
     ) -> None:
         self._settings = settings
-        self._sender = sender or EventSender(None)
+        self._events = events or EventSender(None)
         self._command = [*(command or module_command("reckoner.workers", "--child", "--parent", str(os.getpid())))]
-        self._passed = [] if self._sender.descriptor is None else [self._sender.descriptor]
+        self._passed = [] if self._events.descriptor is None else [self._events.descriptor]
         for descriptor in self._passed:
             self._command += ["--tell", str(descriptor)]
         self._children = [Child() for _ in range(processes)]
         self._stopping = False
 
     def run(self) -> None:
-        """Run until SIGINT or SIGTERM, then stop all workers and wait for them; after another one they stop at once.
+        """Run until SIGINT or SIGTERM, then stop all workers and wait for them. A second signal stops them at once.
 
         Raises:
-            ReckonerError: Redis or the store cannot be used; no worker was started then.
+            ReckonerError: Redis or the store is unavailable, so no worker was started.
         """
         asyncio.run(self._check())
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         try:
             while not self._stopping and not all(child.drained for child in self._children):
-                self._note_those_that_ended()
-                self._start_those_that_are_due()
-                time.sleep(LOOK_S)
+                self._reap_children()
+                self._restart_children()
+                time.sleep(POLL_S)
         finally:
             self._stop_children()
 
     async def _check(self) -> None:
-        store = await beside(lambda: open_store(self._settings.store_location))
+        store = await in_own_thread(lambda: open_store(self._settings.store_location))
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
-            await claim_store(redis, self._settings, store, beside)
+            await own(redis, self._settings, store, in_own_thread)
 
     def _stop(self, signum: int, frame: object) -> None:
         if self._stopping:
-            # Not SIGTERM, with which it might be one when both come at the same moment.
-            self._tell(signal.SIGINT)
+            # Not SIGTERM: two of the same signal at once may merge into one.
+            self._signal(signal.SIGINT)
         self._stopping = True
 
-    def _tell(self, signum: signal.Signals) -> None:
+    def _signal(self, signum: signal.Signals) -> None:
         for child in self._children:
             if child.process is not None:
                 child.process.send_signal(signum)
 
-    def _note_those_that_ended(self) -> None:
+    def _reap_children(self) -> None:
         now = time.monotonic()
         for child in self._children:
             if child.process is None or child.process.poll() is None:
                 continue
-            self._sender.send("ended", child.process.pid, child.process.returncode)
+            self._events.tell("ended", child.process.pid, child.process.returncode)
             if child.process.returncode == DRAINED:
-                log.info("a worker was drained", pid=child.process.pid)
+                log.info("worker drained", pid=child.process.pid)
                 child.process, child.drained = None, True
                 continue
             if now - child.started > STEADY_S:
                 child.backoff_s = FIRST_BACKOFF_S
-            log.warning(
-                "a worker ended", pid=child.process.pid, code=child.process.returncode, again_in_s=child.backoff_s
-            )
+            process, backoff_s = child.process, child.backoff_s
+            log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=backoff_s)
             child.process, child.due = None, now + child.backoff_s
             child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
 
-    def _start_those_that_are_due(self) -> None:
+    def _restart_children(self) -> None:
         now = time.monotonic()
         due = [child for child in self._children if not (child.process or child.drained) and now >= child.due]
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
-                self._sender.send("started", child.process.pid)
+                self._events.tell("started", child.process.pid)
 
     def _start_worker(self) -> "subprocess.Popen[bytes]":
-        # A session of its own, so that Ctrl-C reaches the supervisor alone, and each worker is told once.
+        # A session of its own, so that Ctrl-C reaches the supervisor alone and each worker gets one signal.
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, pass_fds=self._passed, start_new_session=True)
 
     def _stop_children(self) -> None:
-        self._tell(signal.SIGTERM)
-        until = time.monotonic() + supervisor_exit_timeout_s(self._settings.stop_s)
+        self._signal(signal.SIGTERM)
+        until = time.monotonic() + supervisor_patience_s(self._settings.stop_s)
         for process in [child.process for child in self._children if child.process is not None]:
             try:
                 process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                log.warning("a worker did not stop in time and is killed", pid=process.pid)
+                log.warning("worker killed", pid=process.pid, reason="it did not stop in time")
                 process.kill()
                 process.wait()

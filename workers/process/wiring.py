@@ -1,4 +1,4 @@
-"""What the engine is told: our tasks, our wire format, and nothing of it kept or pickled."""
+"""Builds a worker: the engine with our tasks, our wire format and no stored arq results."""
 
 import asyncio
 import os
@@ -21,21 +21,21 @@ from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.verification import VerificationCache
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
-from reckoner.workers.engine.claims import Place
+from reckoner.workers.engine.claims import EngineKeys
 from reckoner.workers.engine.connection import EngineRedis
 from reckoner.workers.engine.wake import WAIT_S
 from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.maintenance.heartbeat import Heartbeat
-from reckoner.workers.maintenance.night import Nights
+from reckoner.workers.maintenance.nightly_trigger import NightlyTrigger
 from reckoner.workers.maintenance.retention import keep_store_clean
 from reckoner.workers.maintenance.sweeper import Sweeper
-from reckoner.workers.runtime.artifact_cache import Looks
+from reckoner.workers.runtime.artifact_cache import VersionChecker
+from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from reckoner.workers.runtime.layouts import Layouts
-from reckoner.workers.runtime.opening import Opening
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.runtime.scheduling import Turns
+from reckoner.workers.runtime.scheduling import Scheduler
 from reckoner.workers.runtime.store_watch import StoreWatch
 from reckoner.workers.runtime.threads import Threads
 from reckoner.workers.tasks import arq_functions
@@ -46,7 +46,7 @@ MAX_JOBS = 10
 
 
 def connect_worker(settings: Settings, url: str) -> ArqRedis:
-    """The pool of a worker or of a test's worker."""
+    """The connection pool of a worker."""
     return connect(
         url,
         client_name="reckoner-worker",
@@ -58,38 +58,40 @@ def connect_worker(settings: Settings, url: str) -> ArqRedis:
 
 
 def connect_waiting(url: str) -> ArqRedis:
-    """The connection on which a worker of the engine blocks."""
+    """The connection on which a worker blocks for jobs."""
     return connect(url, client_name="reckoner-waiting", socket_timeout_s=WAIT_S + 5.0, max_connections=1)
 
 
 def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store) -> EngineWorker:
-    """A worker of the engine that runs our tasks and heeds no signals; call it where its event loop runs."""
+    """A worker that runs our tasks and handles no signals. Call it inside its event loop."""
     runtime = build_runtime(settings, redis, store)
     keys = runtime.keys
-    # A click's tasks take less time than another worker needs to come for some of them.
-    place = Place(keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead)
+    # Clicks are not shared: their tasks end before another worker could claim some of them.
+    engine_keys = EngineKeys(
+        keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead
+    )
     worker = EngineWorker(
-        place=place,
+        keys=engine_keys,
         waiting=waiting,
         lease_s=settings.lease_s,
-        wants=lambda lane: runtime.turns.room("batch") if place.shared[lane] else MAX_JOBS,
+        wants=lambda lane: runtime.scheduler.room("batch") if engine_keys.shared[lane] else MAX_JOBS,
         **worker_options(runtime),
     )
-    runtime.turns.on_room = worker.look_again
+    runtime.scheduler.on_room = worker.claim_soon
 
-    def note_store() -> None:
+    def on_store_change() -> None:
         worker.allow_pick_jobs = not runtime.store_watch.trouble
-        worker.look_again()
+        worker.claim_soon()
 
-    runtime.store_watch.on_change = note_store
+    runtime.store_watch.on_change = on_store_change
     worker.ctx["is_draining"] = lambda: worker.stopping
     return worker
 
 
 def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
-    """What every task of a worker is handed."""
+    """The runtime that every task of a worker gets."""
     keys, threads = Keys(settings.prefix), Threads(settings.threads)
-    # A wait and the task's own deadline together stay within arq's time-out.
+    # A wait and the task's deadline together stay below arq's timeout.
     patience_s = settings.task_deadline_s / 4
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
@@ -100,9 +102,9 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
-        opening=Opening(store, VerificationCache(settings.home_path / "verified")),
-        looks=Looks(threads, patience_s),
-        turns=Turns(threads.kernels, patience_s),
+        artifact_opener=ArtifactOpener(store, Verified(settings.home_path / "verified")),
+        version_checker=VersionChecker(threads, patience_s),
+        scheduler=Scheduler(threads.kernels, patience_s),
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
         layouts=Layouts(threads.blocking),
@@ -110,17 +112,17 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
 
 
 def worker_options(runtime: Runtime) -> dict[str, Any]:
-    """What an arq worker is told that runs our tasks."""
+    """The options of an arq worker that runs our tasks."""
     return {
         "functions": arq_functions(),
         "redis_pool": runtime.redis,
         "on_startup": _start_background,
         "on_shutdown": _stop_background,
         "max_jobs": MAX_JOBS,
-        # The task's own deadline comes first, then arq's: 15 and 20 s.
+        # The task's deadline comes first, then arq's: 15 and 20 s.
         "job_timeout": runtime.settings.task_deadline_s * 4 / 3,
         "keep_result": 0,
-        # arq drops a job that used up its tries without a word; ours end as dead letters, so arq must never count.
+        # arq drops a job silently after its last try. Ours become dead letters, so arq must not count.
         "max_tries": 2**31,
         "ctx": {"runtime": runtime},
         "job_serializer": arq_serializer,
@@ -134,33 +136,33 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     # Before the first job is claimed.
     if count := await runtime.flows.refusals.foreign_jobs():
-        log.warning("what no job can be was set aside", count=count)
-    if policy := await eviction_policy(runtime.redis):
-        log.warning("redis throws jobs and lists away when it is full: set maxmemory-policy noeviction", policy=policy)
+        log.warning("foreign jobs set aside", count=count)
+    if policy := await evicts_by(runtime.redis):
+        log.warning("unsafe eviction policy found", policy=policy, advice="set maxmemory-policy noeviction")
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
     healing = Healing(runtime)
-    upkeep = (
+    maintenance = (
         heartbeat.run(),
         Sweeper(runtime).run(),
         GenerationCleanup(runtime).run(),
         keep_store_clean(runtime),
-        Nights(runtime).run(),
+        NightlyTrigger(runtime).run(),
         healing.run(),
         healing.run_scrub(),
         runtime.store_watch.run(),
     )
-    ctx["background"] = [asyncio.create_task(work) for work in upkeep]
+    ctx["background"] = [asyncio.create_task(work) for work in maintenance]
     log.info("worker ready", worker=runtime.worker_id)
 
 
 async def _stop_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     background = ctx.pop("background", [])
-    await cancel_and_wait(*background)
-    await runtime.stop_making()
+    await end(*background)
+    await runtime.stop_shared_work()
     runtime.threads.shutdown(wait=False)
-    runtime.opening.let_go()
+    runtime.artifact_opener.release()
     if heartbeat := ctx.pop("heartbeat", None):
         await heartbeat.stop()
     log.info("worker stopped", worker=runtime.worker_id)

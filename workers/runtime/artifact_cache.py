@@ -1,4 +1,4 @@
-"""The shelves of one worker process: the last few immutable things that it has opened or read."""
+"""Caches the open artifacts of one worker process, and checks whether the store still holds the same version."""
 
 import asyncio
 import math
@@ -12,130 +12,126 @@ from reckoner.workers.runtime.threads import Threads
 
 T = TypeVar("T")
 
-# A generation in use and the one that a run is making, each with a model and a snapshot.
+# The current generation and the one under construction, each with a model and a snapshot.
 OPEN_AT_ONCE = 4
-# How long what lies in the store counts as looked at: a worker of clicks asks thousands of times a second, and to look
-# costs as much as the tenth part of a click. Far within `SEEN_WITHIN_S`, so that a commit has its time, too.
-LOOK_S = 0.05
+# A check costs a tenth of a click, and clicks come by the thousand a second. Far below `SEEN_WITHIN_S`.
+FRESH_S = 0.05
 
 
-class Watch:
-    """Tells from now on whether an artifact that is opened is the one that lies in the store.
+class VersionCheck:
+    """Checks whether an open artifact is still the version in the store.
 
-    `first` is the fingerprint when it was opened. `fingerprint` returns the present one: empty if the artifact is gone
-    from the store, and then the opened one stays valid.
+    `opened` is the seal of its files when it was opened; `seal` reads the seal now. An empty seal means that the
+    artifact was deleted; its mapped bytes stay valid.
     """
 
-    def __init__(self, first: str, fingerprint: Callable[[], str]) -> None:
+    def __init__(self, opened: str, seal: Callable[[], str]) -> None:
         self.current = True
-        """What was found when the store was last looked at."""
-        self._first, self._fingerprint = first, fingerprint
-        self._there = False
-        self._looked_at = self._asked_at = -math.inf
+        """The result of the last check."""
+        self._opened, self._seal = opened, seal
+        self._exists = False
+        self._checked_at = self._expired_at = -math.inf
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the artifact was looked at, and was there, `LOOK_S` ago at most.
+        """Whether the artifact was found in the store at most `FRESH_S` ago.
 
-        So long nothing was published in its place: whoever does so waits until each worker has seen that it is away.
+        Nothing replaced it since: a publisher waits until every worker has noticed that the artifact is gone.
         """
-        lately = time.monotonic() - self._looked_at <= LOOK_S
-        return self._there and lately and self._looked_at > self._asked_at
+        recent = time.monotonic() - self._checked_at <= FRESH_S
+        return self._exists and recent and self._checked_at > self._expired_at
 
-    def look_again(self) -> None:
-        """Be no longer fresh, also behind a look that has begun."""
-        self._asked_at = time.monotonic()
+    def expire(self) -> None:
+        """Require a new check, even if one is running now."""
+        self._expired_at = time.monotonic()
 
-    def look(self) -> None:
-        """Look at the artifact. It reads: not on the event loop."""
-        began, found = time.monotonic(), self._fingerprint()
-        self.current, self._there, self._looked_at = found in (self._first, ""), bool(found), began
+    def run(self) -> None:
+        """Check now. It reads files, so never call it on the event loop."""
+        began, found = time.monotonic(), self._seal()
+        self.current, self._exists, self._checked_at = found in (self._opened, ""), bool(found), began
 
 
-class Look:
-    """One look at some artifacts."""
+class CheckBatch:
+    """Version checks that run together."""
 
     def __init__(self) -> None:
-        self.watches = set[Watch]()
+        self.checks = set[VersionCheck]()
         self.over = asyncio.Event()
         self.done = False
         self.error: Exception | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     def run(self) -> None:
-        """Look, not on the event loop."""
-        for watch in self.watches:
-            watch.look()
+        """Run all checks. Never call it on the event loop."""
+        for check in self.checks:
+            check.run()
 
 
-class Looks:
-    """The looks of one worker process at the store, beside its event loop; nobody waits longer than `patience_s`."""
+class VersionChecker:
+    """Runs version checks in batches beside the event loop. A caller waits at most `patience_s` seconds."""
 
     def __init__(self, threads: Threads, patience_s: float) -> None:
         self._threads, self._patience_s = threads, patience_s
-        self._next: Look | None = None
+        self._next: CheckBatch | None = None
         self._running: asyncio.Task[None] | None = None
 
-    async def look(self, watches: Iterable[Watch]) -> None:
-        """Have artifacts looked at now. Whoever asks before the next look begins shares it.
+    async def check(self, checks: Iterable[VersionCheck]) -> None:
+        """Run checks now. Callers share the next batch that has not started.
 
         Raises:
-            NotNowError: the store does not answer, so that nothing can be told.
+            NotNowError: the store does not answer.
         """
-        look = self._next
-        if look is None:
-            look = self._next = Look()
-            look.timer = asyncio.get_running_loop().call_later(self._patience_s, self._give_up, look)
+        batch = self._next
+        if batch is None:
+            batch = self._next = CheckBatch()
+            batch.timer = asyncio.get_running_loop().call_later(self._patience_s, self._give_up, batch)
             if self._running is None:
                 self._running = asyncio.create_task(self._run())
-        look.watches.update(watches)
-        await look.over.wait()
-        if look.error is not None:
-            raise look.error
-        if not look.done:
+        batch.checks.update(checks)
+        await batch.over.wait()
+        if batch.error is not None:
+            raise batch.error
+        if not batch.done:
             raise NotNowError
 
     async def _run(self) -> None:
         while self._next is not None:
-            look, self._next = self._next, None
+            batch, self._next = self._next, None
             try:
-                await self._threads.look(look.run)
-                look.done = True
+                await self._threads.probe(batch.run)
+                batch.done = True
             except Exception as error:
-                look.error = error
-            self._end(look)
+                batch.error = error
+            self._end(batch)
         self._running = None
 
-    def _give_up(self, look: Look) -> None:
-        if self._next is look:
+    def _give_up(self, batch: CheckBatch) -> None:
+        if self._next is batch:
             self._next = None
-        self._end(look)
+        self._end(batch)
 
-    def _end(self, look: Look) -> None:
-        look.over.set()
-        if look.timer is not None:
-            look.timer.cancel()
+    def _end(self, batch: CheckBatch) -> None:
+        batch.over.set()
+        if batch.timer is not None:
+            batch.timer.cancel()
 
 
 class ArtifactCache(Generic[T]):
-    """The last few immutable things that were asked for: a model is opened once, and memory stays bounded."""
+    """An LRU cache of immutable objects, at most `OPEN_AT_ONCE`."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[T, Watch | None]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[T, VersionCheck | None]] = OrderedDict()
 
-    def get(self, name: str) -> tuple[T, Watch | None] | tuple[None, None]:
-        """The thing of that name and what watches it, if it was put here lately."""
+    def get(self, name: str) -> tuple[T, VersionCheck | None] | tuple[None, None]:
+        """A cached object and its version check; a pair of None on a miss."""
         if name not in self._kept:
             return None, None
         self._kept.move_to_end(name)
         return self._kept[name]
 
-    def put(self, name: str, thing: T, watch: Watch | None = None) -> T:
-        """Keep a thing, if it is watched for as long as it is current.
-
-        The one that was not asked for the longest is let go.
-        """
-        self._kept[name] = thing, watch
+    def put(self, name: str, thing: T, check: VersionCheck | None = None) -> T:
+        """Cache an object, and evict the least recently used one if the cache is full."""
+        self._kept[name] = thing, check
         if len(self._kept) > OPEN_AT_ONCE:
             self._kept.popitem(last=False)
         return thing
@@ -143,8 +139,8 @@ class ArtifactCache(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._kept
 
-    def look_again(self, name: str) -> None:
-        """Look at the store when the thing of that name is asked for next."""
-        _, watch = self._kept.get(name, (None, None))
-        if watch is not None:
-            watch.look_again()
+    def expire(self, name: str) -> None:
+        """Require a new version check before the object is used again."""
+        _, check = self._kept.get(name, (None, None))
+        if check is not None:
+            check.expire()

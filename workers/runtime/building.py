@@ -1,7 +1,4 @@
-"""Builds models: lays a snapshot out, and computes tiles, each in one thread.
-
-To compile what it stands on takes seconds where that was never done; so it is imported when the first fit is asked for.
-"""
+"""Builds models: lays a snapshot out and computes tiles. Imported at the first fit, as its kernels may be compiled."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,16 +17,15 @@ from reckoner.workers.kernels.building.similarity import Weighting, weigh
 
 __all__ = ["Counting", "Matrix", "Tile", "build_tiles", "counting_of", "join_tiles", "lay_out"]
 
-# What a tile holds of each column: a list of an item and a value a place, and beside it sums, values and floors.
-BYTES_PER_PLACE, BYTES_PER_COLUMN = 8, 40
+# Of each column of a tile: an item and a value for each list entry, and the column's sums, values and floors.
+BYTES_PER_ENTRY, BYTES_PER_COLUMN = 8, 40
 
 
 class Counting(NamedTuple):
-    """What the tiles of a model are built from, and what is learned on the way.
+    """The input of a model's tiles.
 
-    `floors` float32[I] has for each rank what a similarity must have at least to be among the item's best: the K-th
-    best of one of the tiles that were built from this. What is below that cannot be among the best of all tiles. They
-    are those of one K, `neighbours`.
+    `floors` float32[I] has a lower bound for each rank: the item's K-th best similarity in any finished tile. Smaller
+    ones cannot be among its best K, K being `neighbours`. Each tile raises the floors.
     """
 
     ranked: Ranked
@@ -39,7 +35,7 @@ class Counting(NamedTuple):
 
 
 def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> Counting | None:
-    """A snapshot laid out for the similarity of a configuration; None if `stop`, uint8[1], was set meanwhile."""
+    """Lay out a snapshot for a configuration's similarity. None if `stop`, uint8[1], was set."""
     weighting = weigh(config, snapshot.item_ptr, snapshot.item_users, snapshot.item_weights, snapshot.user_ptr)
     weights = weighting.item_weights if weighting.item_weights.size else None
     ranked = rank(snapshot.item_ptr, snapshot.item_users, weights, snapshot.user_ptr, stop=stop)
@@ -47,19 +43,18 @@ def lay_out(snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) ->
 
 
 def counting_of(ranked: Ranked, weighting: Weighting, neighbours: int) -> Counting:
-    """What is laid out, and nothing learned yet."""
+    """A layout with all floors at zero."""
     return Counting(ranked, weighting, np.zeros(ranked.order.size, np.float32), neighbours)
 
 
 def build_tiles(counting: Counting, first: int, last: int, tile_bytes: int, stop: NDArray[np.uint8]) -> Tile | None:
-    """What the pairs of the ranks first..last-1 with more popular items bring; None if `stop` was set meanwhile.
+    """The tile of the ranks first..last-1 with all more popular items. None if `stop`, uint8[1], was set.
 
-    The columns are taken in as many tiles, one after the other, as it needs for none to have more than so many bytes;
-    items that are counted as bits may take as many again.
+    It is computed in narrower tiles of at most `tile_bytes`. Items that are counted as bits may take as much again.
     """
     ranked, weighting, floors, neighbours = counting
-    places = min(SPARE * neighbours, last - first)
-    width = max(1, tile_bytes // (BYTES_PER_PLACE * places + BYTES_PER_COLUMN))
+    entries = min(SPARE * neighbours, last - first)
+    width = max(1, tile_bytes // (BYTES_PER_ENTRY * entries + BYTES_PER_COLUMN))
     found, most = [], tile_bytes
     for low, high in pairwise([*range(0, last, width), last]):
         span = first, last, low, high
@@ -67,7 +62,7 @@ def build_tiles(counting: Counting, first: int, last: int, tile_bytes: int, stop
         if tile is None:
             return None
         found.append(tile)
-        # Each tile has a list for each row: of many only the best are kept, or narrow tiles would need more memory.
+        # Each tile has a list for each row: merge them now and then to bound memory.
         if len(found) > 1 and (high == last or _bytes(found) > most):
             best = _best(found, ranked.order.size, neighbours, stop)
             if best is None:
@@ -81,7 +76,7 @@ def _bytes(tiles: Sequence[Tile]) -> int:
 
 
 def _best(tiles: Sequence[Tile], items: int, neighbours: int, stop: NDArray[np.uint8]) -> Tile | None:
-    """One tile with the best of all lists that some tiles have for an item; None if stopped."""
+    """Merge tiles into one with the best entries of each item. None if stopped."""
     matrix = join_tiles(tiles, items, neighbours, stop=stop)
     if matrix is None:
         return None

@@ -1,4 +1,4 @@
-"""Whose turn it is to compute: a task waits here for the kernels ahead, and its deadline stands still meanwhile."""
+"""Schedules kernels: a task waits here for a thread of its lane, and its deadline is paused while it waits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -8,25 +8,25 @@ from typing import Any
 from reckoner.shared.wire.shapes import Lane
 from reckoner.workers.engine.outcomes import NotNowError
 
-# What a block does on the event loop it does in pieces of about a millisecond; before each a click may take this long.
+# A block works on the event loop in steps of about a millisecond, and lets clicks run this long before each.
 CLICKS_PASS_S = 0.02
-# What a thread finds when it gets free takes about so long, and is one kernel at least: enough until more is claimed.
+# The work queued for each thread: enough to last until more is claimed, at least one kernel.
 AHEAD_S = 0.02
-# How long a kernel takes is a mean over about the last so many, and counts as a millisecond at least.
+# The mean time of a kernel is taken over about this many, and is a millisecond at least.
 REMEMBERED, SHORTEST_S = 8, 0.001
 
 
-class Turns:
-    """The turns in one worker process: of each lane as many at once as it has threads; `patience_s` bounds a wait."""
+class Scheduler:
+    """Lets as many tasks of a lane compute at once as it has threads. A task waits at most `patience_s` seconds."""
 
     def __init__(self, at_once: Mapping[Lane, int], patience_s: float) -> None:
         self.patience_s = patience_s
         self.on_room: Callable[[], None] = lambda: None
-        """Called when a lane has room that had none."""
-        self._lines = {lane: asyncio.Semaphore(count) for lane, count in at_once.items()}
+        """Called when a full lane has room again."""
+        self._threads = {lane: asyncio.Semaphore(count) for lane, count in at_once.items()}
         self._at_once = at_once
         self._mean_s = dict.fromkeys(at_once, AHEAD_S)
-        # The tasks that have a turn, wait for one, or will.
+        # The tasks that compute, wait, or were announced.
         self._ahead: dict[Lane, set[asyncio.Task[Any] | None]] = {lane: set() for lane in at_once}
         self._deadlines: dict[asyncio.Task[object] | None, asyncio.Timeout] = {}
         self._clicks = 0
@@ -34,10 +34,10 @@ class Turns:
 
     @asynccontextmanager
     async def deadline(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
-        """Let this task end within so many seconds, in which its waits for a turn do not count.
+        """Limit this task's time. Waiting for a turn does not count.
 
         Raises:
-            TimeoutError: it did not, and was cancelled.
+            TimeoutError: the task took longer and was cancelled.
         """
         task = asyncio.current_task()
         async with asyncio.timeout(seconds) as limit:
@@ -49,10 +49,10 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, lane: Lane) -> AsyncIterator[None]:
-        """Hold a turn.
+        """Wait for a thread of the lane and hold it.
 
         Raises:
-            NotNowError: what is ahead takes too long; another worker may be free.
+            NotNowError: the wait took too long. Another worker may be free.
         """
         loop, took_s = asyncio.get_running_loop(), None
         self._ahead[lane].add(asyncio.current_task())
@@ -62,14 +62,14 @@ class Turns:
             try:
                 yield
             finally:
-                self._lines[lane].release()
+                self._threads[lane].release()
                 took_s = loop.time() - since
         finally:
             self._leave(lane, took_s)
 
     @contextmanager
-    def coming(self, lane: Lane) -> Iterator[None]:
-        """Let it be known that this task will ask for a turn, until it has had it."""
+    def announced(self, lane: Lane) -> Iterator[None]:
+        """Take up room for this task before it asks for its turn."""
         self._ahead[lane].add(asyncio.current_task())
         try:
             yield
@@ -77,11 +77,11 @@ class Turns:
             self._leave(lane)
 
     def skip(self, lane: Lane) -> None:
-        """Let it be known that this task does without a turn, as what it computes takes next to no time."""
+        """Give up this task's room: its kernel is so short that it needs no turn."""
         self._leave(lane, 0.0)
 
     def room(self, lane: Lane) -> int:
-        """For how many more tasks there is a turn soon; more would wait here while another worker may be free."""
+        """How many more tasks to claim. More would wait here while another worker may be free."""
         waiting = max(1, int(AHEAD_S / max(self._mean_s[lane], SHORTEST_S)))
         return max(0, self._at_once[lane] * (1 + waiting) - len(self._ahead[lane]))
 
@@ -95,7 +95,7 @@ class Turns:
 
     @contextmanager
     def click(self) -> Iterator[None]:
-        """Let it be known that a click's task runs here."""
+        """Count a click's task as running."""
         self._clicks += 1
         self._no_click.clear()
         try:
@@ -105,8 +105,8 @@ class Turns:
             if not self._clicks:
                 self._no_click.set()
 
-    async def let_clicks_pass(self) -> None:
-        """Wait while a click's task runs here, but not for ever, as there may be one click after another."""
+    async def yield_to_clicks(self) -> None:
+        """Wait while clicks run here, for `CLICKS_PASS_S` at most."""
         if self._clicks:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLICKS_PASS_S):
@@ -119,7 +119,7 @@ class Turns:
             deadline.reschedule(None)
         try:
             async with asyncio.timeout(self.patience_s):
-                await self._lines[lane].acquire()
+                await self._threads[lane].acquire()
         except TimeoutError as error:
             raise NotNowError from error
         finally:

@@ -1,4 +1,4 @@
-"""Whether this worker sees the store: while it does not, it claims nothing and says so in its heartbeat."""
+"""Watches the store: while it is unavailable, this worker claims no jobs and its heartbeat says why."""
 
 import asyncio
 import math
@@ -17,44 +17,44 @@ R = TypeVar("R")
 
 log = structlog.get_logger()
 
-LOOK_S = 1.0
-# A mount that hangs keeps its reader waiting for ever; a slow one answers within so many seconds.
-PATIENCE_S = 5.0
-NO_ANSWER = f"The store has not answered for {PATIENCE_S:g} s."
+PROBE_EACH_S = 1.0
+# A mount that hangs blocks its reader for ever; a slow one answers within this time.
+TIMEOUT_S = 5.0
+NO_ANSWER = f"The store has not answered for {TIMEOUT_S:g} s."
 
 
 class StoreWatch:
-    """The look-out of one worker process for its store."""
+    """Probes the store of one worker process."""
 
     def __init__(self, store: Store, threads: Threads, own: Callable[[Aside], Awaitable[None]]) -> None:
         self.trouble = ""
-        """Why the store cannot be used, a sentence; empty while it can."""
+        """Why the store is unavailable, a sentence; empty while it is available."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called when that has changed."""
+        """Called when `trouble` changes."""
         self._store = store
         self._threads = threads
         self.own = own
-        """Makes sure that the store is that of this worker's prefix and Redis; see `shared.store.ownership`."""
+        """Checks that the store belongs to this worker's prefix and Redis; see `shared.store.ownership`."""
         self._mark: bytes | None = None
-        """Whose the store was when that was looked at last."""
-        self._looking: asyncio.Future[bytes | None] | None = None
-        self._looking_since = self._back_at = -math.inf
+        """The owner's mark at the last successful probe."""
+        self._probing: asyncio.Future[bytes | None] | None = None
+        self._probing_since = self._back_at = -math.inf
 
     async def run(self) -> None:
-        """Look once a second, for ever."""
-        await run_periodically("a look at the store", LOOK_S, self.look)
+        """Probe once a second, for ever."""
+        await run_periodically("store probe", PROBE_EACH_S, self.probe)
 
-    async def look(self) -> bool:
-        """Look at the store now; returns whether it can be used."""
+    async def probe(self) -> bool:
+        """Probe the store now. Returns whether it is available."""
         mark: bytes | None = None
         try:
-            mark = await self._shared_look()
+            mark = await self._shared_probe()
             if mark is None or mark != self._mark:
-                # Where its mount is missing there may be a place for it, and nobody's mark.
-                await self.own(lambda work: patiently(self._threads.look(work)))
+                # The empty mount point of a missing mount has no mark.
+                await self.own(lambda work: with_timeout(self._threads.probe(work)))
                 self._mark = mark
         except RedisUnavailableError:
-            # Whose it is will be told when Redis is back; till then nothing is claimed anyway.
+            # Without Redis the owner is unknown, but nothing is claimed either.
             return mark is not None
         except (StoreError, ForeignStoreError) as error:
             self._note(str(error))
@@ -63,23 +63,23 @@ class StoreWatch:
         return True
 
     async def was_away(self, since_s: float) -> bool:
-        """Whether the store cannot be used now, or was seen to be away since a moment by the event loop's clock."""
-        return not await self.look() or self._back_at >= since_s
+        """Whether the store is unavailable, or came back after `since_s` on the event loop's clock."""
+        return not await self.probe() or self._back_at >= since_s
 
-    async def _shared_look(self) -> bytes | None:
-        # One look at a time: one that hangs is not followed by others.
+    async def _shared_probe(self) -> bytes | None:
+        # One probe at a time, so that a hanging store blocks one thread only.
         now_s = asyncio.get_running_loop().time()
-        if self._looking is None:
-            self._looking, self._looking_since = asyncio.ensure_future(self._threads.look(self._look)), now_s
-        looking = self._looking
+        if self._probing is None:
+            self._probing, self._probing_since = asyncio.ensure_future(self._threads.probe(self._probe)), now_s
+        probing = self._probing
         try:
-            return await patiently(looking, self._looking_since + PATIENCE_S - now_s)
+            return await with_timeout(probing, self._probing_since + TIMEOUT_S - now_s)
         finally:
-            if looking.done() and self._looking is looking:
-                self._looking = None
+            if probing.done() and self._probing is probing:
+                self._probing = None
 
-    def _look(self) -> bytes | None:
-        self._store.check_available()
+    def _probe(self) -> bytes | None:
+        self._store.look()
         return self._store.mark(SERVER_MARK)
 
     def _note(self, trouble: str) -> None:
@@ -87,33 +87,33 @@ class StoreWatch:
             return
         self.trouble = trouble
         if trouble:
-            log.warning("the store is away: nothing is claimed until it is back", reason=trouble)
+            log.warning("store became unavailable", reason=trouble)
         else:
-            log.info("the store is back")
+            log.info("store came back")
             self._back_at = asyncio.get_running_loop().time()
         self.on_change()
 
 
-async def beside(work: Callable[[], R]) -> R:
-    """Read or write the store in a thread of its own, before there are others.
+async def in_own_thread(work: Callable[[], R]) -> R:
+    """Use the store in a new thread, before the worker's own threads exist.
 
     Raises:
-        StoreError: it does not answer, or the work raised this.
+        StoreError: the store does not answer, or the work raised it.
     """
     thread = StoreThreads(1, "store")
     running = asyncio.get_running_loop().run_in_executor(thread, work)
     thread.shutdown(wait=False)
-    return await patiently(running)
+    return await with_timeout(running)
 
 
-async def patiently(answer: Awaitable[R], patience_s: float | None = None) -> R:
-    """What the store answers.
+async def with_timeout(answer: Awaitable[R], timeout_s: float | None = None) -> R:
+    """Wait for the store's answer.
 
     Raises:
-        StoreError: it does not.
+        StoreError: it does not come in time.
     """
     coming = asyncio.ensure_future(answer)
-    await asyncio.wait([coming], timeout=PATIENCE_S if patience_s is None else max(patience_s, 0.0))
+    await asyncio.wait([coming], timeout=TIMEOUT_S if timeout_s is None else max(timeout_s, 0.0))
     if not coming.done():
         raise StoreError(NO_ANSWER)
     return coming.result()

@@ -1,4 +1,4 @@
-"""The threads of one worker process: each lane has its own for kernels, and so has work that waits for a disk."""
+"""The threads of one worker process: separate ones for each lane's kernels, for blocking work and for the store."""
 
 import asyncio
 import os
@@ -16,17 +16,16 @@ from reckoner.shared.wire.shapes import Lane
 
 R = TypeVar("R")
 
-# A task of a click computes for milliseconds at most, so that one thread serves them one after the other.
+# A click computes for milliseconds at most, so one thread is enough.
 CLICK_THREADS = 1
 BLOCKING_THREADS = 4
 STORE_THREADS = 4
-# Behind the event loops and the clicks of all workers of the host; low enough to let them pass at once, and high enough
-# for a share with which a task keeps its deadline beside processes that are none of ours.
+# Lower priority than all event loops and clicks of the host, but enough to meet deadlines beside other processes.
 BATCH_NICENESS = 10
 
 
 class StoreThreads(Executor):
-    """Threads for what reads and writes the store: a mount that hangs keeps them, but not the end of their process."""
+    """Daemon threads for store access: a hanging mount blocks them, but not the exit of the process."""
 
     def __init__(self, count: int, name: str) -> None:
         self._work = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]()
@@ -43,7 +42,7 @@ class StoreThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `Executor.shutdown`; what was asked for before is done, and may be cancelled one by one."""
+        """See `Executor.shutdown`. Work that was submitted before still runs."""
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads if wait else ():
@@ -60,26 +59,26 @@ class StoreThreads(Executor):
                 else:
                     future.set_result(answer)
                     del answer
-            # Nothing is held while there is nothing to do.
+            # An idle thread keeps no references.
             del item, future, work
 
 
 class Threads:
-    """Runs work beside the event loop, where no lane waits for another one; `batch` is how many batch threads."""
+    """Runs work beside the event loop; no lane waits for another. `batch` is the number of batch threads."""
 
     def __init__(self, batch: int) -> None:
         self.kernels: Mapping[Lane, int] = MappingProxyType({"click": CLICK_THREADS, "batch": batch})
-        """How many kernels of each lane run at once."""
+        """The number of kernel threads of each lane."""
         self._lanes: Mapping[Lane, ThreadPoolExecutor] = MappingProxyType(
             {
                 "click": ThreadPoolExecutor(CLICK_THREADS, "click"),
-                "batch": ThreadPoolExecutor(batch, "batch", initializer=_stand_back),
+                "batch": ThreadPoolExecutor(batch, "batch", initializer=_lower_priority),
             }
         )
         self.blocking = ThreadPoolExecutor(BLOCKING_THREADS, "blocking")
-        """For what takes a while and leaves the store alone, and for what a kernel has done beside it."""
+        """For slow work that does not use the store, and for helpers of a kernel."""
         self._store = StoreThreads(STORE_THREADS, "store")
-        self._looking = StoreThreads(1, "looking")
+        self._probing = StoreThreads(1, "probing")
         self._scrubbing = StoreThreads(1, "scrubbing")
 
     def compute(self, lane: Lane, work: Callable[[], R]) -> "asyncio.Future[R]":
@@ -87,29 +86,29 @@ class Threads:
         return asyncio.get_running_loop().run_in_executor(self._lanes[lane], work)
 
     async def block(self, work: Callable[[], R]) -> R:
-        """Do work that takes a while, and does not wait for the store: that may hang."""
+        """Run slow work that does not use the store."""
         return await asyncio.get_running_loop().run_in_executor(self.blocking, work)
 
     async def use_store(self, work: Callable[[], R]) -> R:
         """Read or write the store."""
         return await asyncio.get_running_loop().run_in_executor(self._store, work)
 
-    async def look(self, work: Callable[[], R]) -> R:
-        """Look at the store, behind nothing but another look: the threads that use it may be busy for long."""
-        return await asyncio.get_running_loop().run_in_executor(self._looking, work)
+    async def probe(self, work: Callable[[], R]) -> R:
+        """Probe the store. Probes have a thread of their own, since the store threads may be busy for long."""
+        return await asyncio.get_running_loop().run_in_executor(self._probing, work)
 
     async def scrub(self, work: Callable[[], R]) -> R:
         """Read the store for minutes."""
         return await asyncio.get_running_loop().run_in_executor(self._scrubbing, work)
 
     def shutdown(self, wait: bool = True) -> None:
-        """Take no more work, and `wait` for what runs."""
-        for pool in (*self._lanes.values(), self.blocking, self._store, self._looking, self._scrubbing):
+        """Accept no more work, and `wait` for running work."""
+        for pool in (*self._lanes.values(), self.blocking, self._store, self._probing, self._scrubbing):
             pool.shutdown(wait)
 
 
-def _stand_back() -> None:
-    """Give this thread a lower priority than the others of its process have, which only Linux can and may forbid."""
+def _lower_priority() -> None:
+    """Lower this thread's priority. Only Linux can do this per thread, and it may refuse."""
     if sys.platform == "linux":
         with suppress(OSError):
             this = threading.get_native_id()

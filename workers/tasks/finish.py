@@ -13,7 +13,7 @@ from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunO
 from reckoner.shared.wire.jobs import Finish
 from reckoner.shared.wire.shapes import OUTCOME, Outcome
 from reckoner.workers.engine.lease import Lease
-from reckoner.workers.runtime.delivery import SPENT, Delivery, to_the_end
+from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
@@ -39,12 +39,12 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
             return await runtime.runs.fail_damaged(damage, lease=delivery.lease)
         if run is None or run.state != "finish" or run.round != round_:
             return None
-        delivery.of_run = run_id
-        tally, reason = Tally(), SPENT
-        if not delivery.spent:
+        delivery.run_id = run_id
+        tally, reason = Tally(), TRIES_EXHAUSTED
+        if not delivery.tries_exhausted:
             reason = await delivery.within_deadline(lambda: _judge(runtime, run, tally, delivery.lease)) or ""
         if reason:
-            await to_the_end(_give_up(runtime, run, tally, reason, delivery.lease))
+            await run_uncancellable(_give_up(runtime, run, tally, reason, delivery.lease))
         return None
 
     await delivery.run(work)
@@ -61,7 +61,7 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case "flipped":
                 outcome = "passed"
                 if run.since != run.generation:
-                    log.info("a generation went live", run=run.id, now=run.generation, before=run.since or None)
+                    log.info("generation went live", run=run.id, now=run.generation, before=run.since or None)
             case "lost":
                 outcome = "failed"
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
@@ -72,7 +72,7 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
     """End a run that could not be judged to the end, with what is known of it."""
-    log.error("a run could not be finished", run=run.id, reason=reason)
+    log.error("run finish failed", run=run.id, reason=reason)
     # A run moves the pointer when it has passed: everybody is done then, and only its end missing.
     flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.generations.current() == run.generation
     if flipped:

@@ -113,7 +113,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
     try:
         tile = await runtime.kernel("batch", build)
     finally:
-        runtime.layouts.counted()
+        runtime.layouts.release_counting_later()
     await runtime.require_current(snapshot, closely=True)
     return Part(await runtime.in_store(lambda: runtime.store.put_part(_body(tile))))
 
@@ -142,7 +142,7 @@ async def join_fit(
         matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
         await runtime.in_store(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
     if spec.heals:
-        log.info("a damaged model is whole again", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
+        log.info("damaged model rebuilt", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
         return [], b""
     generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config), lease)
     return [], generation.encode()
@@ -163,8 +163,8 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
     except ArtifactMissingError:
         return False
     except ArtifactDamagedError as damage:
-        log.warning("a damaged model is built again", model=model, reason=str(damage))
-        await runtime.in_store(partial(runtime.opening.quarantine, "models", model, fingerprint, str(damage)))
+        log.warning("damaged model rebuild started", model=model, reason=str(damage))
+        await runtime.in_store(partial(runtime.artifact_opener.set_aside, "models", model, seal, str(damage)))
         return False
     return True
 
@@ -221,9 +221,9 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         await runtime.results.write_titles(spec.snapshot, await runtime.in_store(lambda: titles_of(snapshot)))
     before = await runtime.results.generations.current()
     if await runtime.results.generations.adopt(flow.id, flow.round, record, lease=lease):
-        log.info("a model was fitted", model=model, snapshot=spec.snapshot, generation=generation)
+        log.info("model fitted", model=model, snapshot=spec.snapshot, generation=generation)
         if await runtime.results.generations.current() != before:
-            log.info("a generation went live", now=generation, before=before)
+            log.info("generation went live", now=generation, before=before)
     return generation
 
 

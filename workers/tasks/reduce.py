@@ -130,7 +130,7 @@ async def _publish_lists(
     empty = places = fresh = 0
     for first, some in zip(range(0, len(users), size), slices, strict=True):
         if isinstance(spec, BlockSpec):
-            await runtime.turns.let_clicks_pass()
+            await runtime.scheduler.yield_to_clicks()
         lists = merged_lists(some, users[first : first + size], snapshot, record)
         new = await _churn(runtime, spec, lists) if isinstance(spec, BlockSpec) else Churn(0, 0)
         await runtime.results.write(record.generation, lists.encoded, runtime.settings.result_ttl_s)

@@ -241,7 +241,7 @@ async def work(hand: Hand) -> None:
     await claims.release(["t"])
     await claims.claim("v", 4, [4, 4], alone=True)
     await ask(redis, "DEL", leases_key(keys.click))
-    await claims.take_unheld()
+    await claims.release_unheld()
     await Heartbeat(hand.runtime).beat()
     await ask(redis, "ZADD", keys.workers, "inf", "planted")
     await Heartbeat(hand.runtime).beat()

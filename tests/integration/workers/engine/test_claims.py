@@ -6,7 +6,7 @@ import pytest
 
 from reckoner.shared.redis.keys import in_progress_key, job_key, leases_key, paused_key, tries_key, wake_key
 from reckoner.shared.redis.scripts import LeaseLostError, ask, call
-from reckoner.workers.engine.claims import Claim, Claims, Place, Settled
+from reckoner.workers.engine.claims import Claim, Claims, EngineKeys, Settled
 from reckoner.workers.engine.lease import Lease
 from tests.lanes import CLAIMED, PAUSED, Lanes, until
 
@@ -16,8 +16,8 @@ KINDS = ("string", "hash", "list", "set", "zset", "stream")
 def claims(lanes: Lanes, lease_s: float = 60.0) -> Claims:
     """The claims of one worker."""
     keys = lanes.keys
-    place = Place(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead)
-    return Claims(lanes.redis, place, lease_s)
+    engine_keys = EngineKeys(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead)
+    return Claims(lanes.redis, engine_keys, lease_s)
 
 
 async def claim(lanes: Lanes, token: str = "t", room: int = 10, alone: bool = True, lease_s: float = 60.0) -> Claim:
@@ -71,7 +71,7 @@ async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes)
     claimed = await claim(lanes)
     assert names(claimed) == clicks + batch[:7]
     assert [job.lane for job in claimed.jobs] == [0] * 3 + [1] * 7
-    assert [job.place for job in claimed.jobs] == [1000, 1001, 1002, *range(7)]
+    assert [job.score for job in claimed.jobs] == [1000, 1001, 1002, *range(7)]
     assert all(job.deaths == 0 and job.body for job in claimed.jobs)
     assert names(await claims(lanes).claim("u", 10, [0, 1], False)) == batch[7:8]
 
@@ -127,7 +127,7 @@ async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lane
     await lapse(lanes, lanes.batch, early)
     claimed = await claim(lanes, "next", lease_s=0.001)
     assert claimed.lapsed == 1
-    assert [(job.job_id.decode(), job.lane, job.place, job.deaths) for job in claimed.jobs] == [(early, 1, 7, 1)]
+    assert [(job.job_id.decode(), job.lane, job.score, job.deaths) for job in claimed.jobs] == [(early, 1, 7, 1)]
     assert await lanes.tries(early) == 1
 
 
@@ -243,11 +243,11 @@ async def test_a_job_that_has_paused_is_the_next_one_when_it_is_due(lanes: Lanes
     await lanes.put(lanes.batch, *queued, place=8)
     assert names(await claim(lanes, "before", room=2)) == queued[:2]
     assert await claims(lanes).release(["paused"]) == 0
-    assert await claims(lanes).take_unheld() == 0
+    assert await claims(lanes).release_unheld() == 0
     await lapse(lanes, lanes.batch, paused)
     claimed = await claim(lanes, "after", room=2, lease_s=0.001)
     assert names(claimed) == [paused, queued[2]]
-    assert (claimed.jobs[0].place, claimed.jobs[0].deaths, claimed.lapsed) == (7, 0, 0)
+    assert (claimed.jobs[0].score, claimed.jobs[0].deaths, claimed.lapsed) == (7, 0, 0)
     assert await lanes.tries(paused) == 0
 
 
@@ -370,7 +370,7 @@ async def test_a_planted_score_gives_no_strange_place(lanes: Lanes, score: str) 
     if score == "1e13":
         assert names(claimed) == []
         return
-    assert [(job.place, job.job_id) for job in claimed.jobs] == [(0, job.encode())]
+    assert [(job.score, job.job_id) for job in claimed.jobs] == [(0, job.encode())]
     assert await claims(lanes).settle(lanes.batch, [Settled(job, "t", "back")]) == 1
     assert await lanes.score(lanes.batch, job) == 0
 
@@ -382,7 +382,7 @@ async def test_a_job_that_is_due_later_than_any_is_due_now(lanes: Lanes) -> None
     week_ms = now_ms + 7 * 86_400_000
     await ask(lanes.redis, "ZADD", lanes.batch, now_ms + 9 * 86_400_000, far, "9.9e13", farther, week_ms, later)
     assert names(await claim(lanes)) == []
-    assert await claims(lanes).take_unheld() == 2
+    assert await claims(lanes).release_unheld() == 2
     assert sorted(names(await claim(lanes))) == sorted([far, farther])
     assert await lanes.score(lanes.batch, later) == week_ms
 
@@ -394,8 +394,8 @@ async def test_all_that_nobody_holds_comes_back_however_much_is_held(lanes: Lane
         await ask(lanes.redis, "ZADD", lanes.batch, CLAIMED + at, name)
     for name in [*held, *foreign]:
         await ask(lanes.redis, "ZADD", leases_key(lanes.batch), time.time() * 1000 + 60_000, name)
-    assert await claims(lanes).take_unheld() == 2
-    assert await claims(lanes).take_unheld() == 0
+    assert await claims(lanes).release_unheld() == 2
+    assert await claims(lanes).release_unheld() == 0
     await lapse(lanes, lanes.batch, *lost)
     assert (await claim(lanes, lease_s=0.001)).lapsed == 2
 
@@ -406,7 +406,7 @@ async def test_a_member_that_no_job_can_be_keeps_its_lease_until_it_is_settled(l
     await ask(lanes.redis, "ZADD", lanes.batch, 1, member)
     assert [job.job_id for job in (await claim(lanes, "t")).jobs] == [member]
     for _ in range(2):
-        assert await claims(lanes).take_unheld() == 0
+        assert await claims(lanes).release_unheld() == 0
     assert (await claim(lanes, "u")).jobs == []
     assert await claims(lanes).settle(lanes.batch, [Settled(member, "t", "done", reason="why")]) == 1
     assert not await ask(lanes.redis, "EXISTS", lanes.batch, leases_key(lanes.batch))
@@ -421,11 +421,11 @@ async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(
     await lanes.put(lanes.batch, job)
     await ask(lanes.redis, "ZADD", lanes.batch, score, job)
     assert names(await claim(lanes)) == []
-    assert await claims(lanes).take_unheld() == 1
+    assert await claims(lanes).release_unheld() == 1
     await lapse(lanes, lanes.batch, job)
     claimed = await claim(lanes, lease_s=0.001)
-    assert [(job.place, job.deaths) for job in claimed.jobs] == [(place, deaths)]
-    assert await claims(lanes).take_unheld() == 0
+    assert [(job.score, job.deaths) for job in claimed.jobs] == [(place, deaths)]
+    assert await claims(lanes).release_unheld() == 0
 
 
 async def test_leases_that_no_job_has_or_that_never_end_are_let_go_of(lanes: Lanes) -> None:
@@ -434,10 +434,10 @@ async def test_leases_that_no_job_has_or_that_never_end_are_let_go_of(lanes: Lan
     await lanes.put(lanes.batch, held, place=3)
     await claim(lanes, "dead")
     await ask(lanes.redis, "ZADD", leases_key(lanes.batch), "inf", held, "inf", foreign, "-inf", b"\xff")
-    assert await claims(lanes).take_unheld() == 2
+    assert await claims(lanes).release_unheld() == 2
     await lapse(lanes, lanes.batch, held, foreign)
     claimed = await claim(lanes, lease_s=0.001)
-    assert [(job.job_id, job.place) for job in claimed.jobs] == [(held.encode(), 3)]
+    assert [(job.job_id, job.score) for job in claimed.jobs] == [(held.encode(), 3)]
     assert await ask(lanes.redis, "ZRANGE", leases_key(lanes.batch), 0, -1) == [held.encode()]
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from reckoner.shared.redis.keys import leases_key
 from reckoner.shared.redis.scripts import ask
-from reckoner.workers.engine.claims import Claims, Place, Settled
+from reckoner.workers.engine.claims import Claims, EngineKeys, Settled
 from reckoner.workers.engine.lease import Lease
 from tests.conftest import StartServer
 from tests.lanes import PAUSED, Lanes, until
@@ -20,7 +20,7 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
     lanes = Lanes(fresh_server().url, prefix)
     keys = lanes.keys
     claims = Claims(
-        lanes.redis, Place(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead), 60.0
+        lanes.redis, EngineKeys(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead), 60.0
     )
     names = [lanes.name() for _ in range(8)]
     await lanes.put(lanes.click, *names, place=1)
@@ -45,7 +45,7 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
     await claims.claim("u", 1, [1, 1], alone=False)
     assert await lanes.score(lanes.click, claimed[2]) != PAUSED + 1
     await ask(lanes.redis, "DEL", leases_key(lanes.click))
-    assert await claims.take_unheld() == 1
+    assert await claims.release_unheld() == 1
 
     refused = list[int]()
 
@@ -58,6 +58,6 @@ async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer
             await until(lambda: len(refused) > 5)
             await ask(lanes.redis, "CONFIG", "SET", "maxmemory", "0")
             await until(lanes.idle)
-    troubles = {line["error"] for line in lines if line["event"] == "redis is in trouble, and the worker pauses"}
+    troubles = {line["error"] for line in lines if line["event"] == "worker paused"}
     assert troubles == {"OutOfMemoryError"}
     await lanes.close()

@@ -441,7 +441,7 @@ async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes,
         await asyncio.sleep(0.2)
         assert len(gate.begun) == 1
         wanted = 2
-        worker.look_again()
+        worker.claim_soon()
         await until(
             lambda: len(gate.begun) == 2,
         )

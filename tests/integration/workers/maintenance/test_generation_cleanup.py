@@ -21,7 +21,7 @@ from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.shapes import FitSpec, Record, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
-from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferred
+from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
 from reckoner.workers.process.wiring import connect_worker
 from tests.system import eventually
 from tests.world import ITEMS, LIST_LENGTH, Hand, World, make_world
@@ -169,7 +169,7 @@ async def test_without_its_snapshot_a_generation_is_left_to_expire(
         await cleanup.forget()
     [warning] = [log for log in logs if log["log_level"] == "warning"]
     assert (warning["event"], warning["generation"]) == (
-        "lists of an old generation were left to expire",
+        "old generation left to expire",
         old.generation,
     )
     assert (await holders(hand))[old.generation] == 3
@@ -275,13 +275,13 @@ async def test_the_snapshot_of_a_generation_that_goes_stays_in_the_store(hand: H
     old, root = await left_behind(hand, own_world, 3), own_world.store.root
     for path in [*root.rglob("*")]:
         os.utime(path, (time.time() - 2 * GRACE_S,) * 2)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert {entry.id for entry in own_world.store.entries("models")} == {
         g.record.model for g in own_world.generations[:2]
     }
     assert old.snapshot in {entry.id for entry in own_world.store.entries("snapshots")}
     await GenerationCleanup(hand.runtime).forget()
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert old.snapshot not in {entry.id for entry in own_world.store.entries("snapshots")}
 
 

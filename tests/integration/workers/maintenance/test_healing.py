@@ -174,7 +174,7 @@ async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: W
         await healing.heal()
         await healing.heal()
     [told] = logs
-    assert (told["event"], told["model"]) == ("a damaged model cannot be built again", ward.model)
+    assert (told["event"], told["model"]) == ("damaged model not rebuilt", ward.model)
     assert told["reason"] == f"its snapshot {snapshot} is damaged too"
     assert not await ward.hand.queued()
     store.publish("snapshots", snapshot, kept)

@@ -23,10 +23,10 @@ from tests.world import Hand, World
 async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World) -> None:
     """Its host, process, release, age and memory, and each job while it is delivered, with its start."""
     heartbeat, heartbeats = Heartbeat(hand.runtime), Heartbeats(hand.redis, hand.runtime.keys)
-    let_go, before_ms = asyncio.Event(), time.time_ns() // 1_000_000
+    release, before_ms = asyncio.Event(), time.time_ns() // 1_000_000
 
     async def work() -> None:
-        await let_go.wait()
+        await release.wait()
 
     ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": None}
     running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
@@ -41,7 +41,7 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     assert before_ms <= beat.jobs[0].since_ms <= beat.beat_ms
     assert (beat.lease_ms, beat.draining, heard.silent) == (5_000, False, False)
     assert abs(heard.skew_ms) < 5_000
-    let_go.set()
+    release.set()
     await running
     await heartbeat.beat()
     (heard,) = await heartbeats.recent()
@@ -106,7 +106,7 @@ async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, sco
     assert [heard.worker for heard in await Heartbeats(redis, keys).recent()] == [hand.runtime.worker_id]
     jobs = [f"{keys.prefix}-{number}" for number in range(6)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
-    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 6
     for _ in range(2):
         await heartbeat.beat()
@@ -133,7 +133,7 @@ async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) 
     assert [heard.worker for heard in await heartbeats.recent() if heard.silent] == ["hasty", "older"]
     jobs = [f"{keys.prefix}-{number}" for number in range(12)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
-    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     # By a lease of its own, which all workers share: "here", "old" and "hasty" are heard of.
     assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 4
 

@@ -15,7 +15,7 @@ from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.wire.shapes import RECORD, UserSpec
 from reckoner.workers.maintenance import retention
-from reckoner.workers.maintenance.retention import GRACE_S, delete_in_turn, delete_unreferred, referred_to
+from reckoner.workers.maintenance.retention import GRACE_S, delete_under_lock, delete_unreferenced, referenced_artifacts
 from reckoner.workers.process.wiring import connect_worker
 from tests.world import Hand, World, make_world
 
@@ -46,7 +46,7 @@ def models(world: World) -> set[str]:
 async def test_what_nothing_refers_to_is_deleted(old_world: World, hand: Hand) -> None:
     """Two of the models have no record, and no fit wants the part."""
     generation = await hand.adopt(old_world)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
     assert [entry.id for entry in old_world.store.entries("snapshots")] == [old_world.snapshot.id]
     assert list(old_world.store.entries("parts")) == []
@@ -58,7 +58,7 @@ async def test_what_is_new_is_left_alone(old_world: World, hand: Hand) -> None:
     for path in (old_world.store.root / "models" / new).iterdir():
         os.utime(path)
     await hand.adopt(old_world)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {new, old_world.generations[0].record.model} < before
 
 
@@ -69,13 +69,13 @@ async def test_who_stood_still_for_a_day_deletes_nothing_of_what_it_had_found(
     before, clock = models(old_world), time.time
 
     async def read_and_stand_still(runtime: Any) -> set[str]:
-        found = await referred_to(runtime)
+        found = await referenced_artifacts(runtime)
         monkeypatch.setattr(time, "time", lambda: clock() + 2 * GRACE_S)
         return found
 
     await hand.adopt(old_world)
-    monkeypatch.setattr(retention, "referred_to", read_and_stand_still)
-    await delete_unreferred(hand.runtime)
+    monkeypatch.setattr(retention, "referenced_artifacts", read_and_stand_still)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == before
 
 
@@ -84,7 +84,7 @@ async def test_a_fit_under_way_keeps_what_it_works_on(old_world: World, hand: Ha
     generation = old_world.generations[2]
     (old_world.store.root / "current-snapshot").unlink()
     await hand.runtime.flows.create([generation.fit], [hand.runtime.keys.join_fit(generation.id)])
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
     assert [entry.id for entry in old_world.store.entries("snapshots")] == [old_world.snapshot.id]
 
@@ -94,7 +94,7 @@ async def test_a_record_that_nothing_names_is_no_reference(old_world: World, han
     generation, other = await hand.adopt(old_world), old_world.generations[1].record
     await ask(hand.redis, "SET", hand.runtime.keys.record(other.generation), RECORD.encode(other), "EX", 100)
     await ask(hand.redis, "SET", hand.runtime.keys.record("planted"), b"\x80bomb", "EX", 100)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
 
 
@@ -103,11 +103,11 @@ async def test_a_run_under_way_keeps_its_generation_and_the_one_before(old_world
     first, second, _ = [await hand.adopt(old_world, number) for number in range(3)]
     await hand.runtime.runs.start(second.record, 2, 2)
     await ask(hand.redis, "DEL", hand.runtime.keys.current, hand.runtime.keys.newest)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {first.record.model, second.record.model}
     await hand.deliver_all()
     assert await hand.runtime.results.generations.current() == second.id
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {second.record.model}
 
 
@@ -116,10 +116,10 @@ async def test_a_job_under_way_keeps_its_generation(old_world: World, hand: Hand
     first, second, keys = await hand.adopt(old_world), await hand.adopt(old_world, 1), hand.runtime.keys
     await hand.runtime.flows.create([UserSpec("Ada", second.id)], [keys.join_user(second.id, "Ada")])
     await ask(hand.redis, "DEL", keys.newest)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {first.record.model, second.record.model}
     await hand.deliver_all()
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {first.record.model}
 
 
@@ -140,7 +140,7 @@ async def test_where_a_reference_cannot_be_read_nothing_is_deleted(old_world: Wo
     if what.endswith("type"):
         await ask(redis, "LPUSH", key, "planted")
         await ask(redis, "EXPIRE", key, 100)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == before
 
 
@@ -155,12 +155,12 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
     redis = connect_worker(Settings(), url)
     other = Hand(old_world, redis, prefix + "-b" if change == "prefix" else prefix, redis_url=url)
     with capture_logs() as logs:
-        await delete_unreferred(other.runtime)
+        await delete_unreferenced(other.runtime)
     assert models(old_world) == before
-    assert [log["event"] for log in logs] == ["nothing was deleted: the store is another's"]
+    assert [log["event"] for log in logs] == ["cleanup skipped"]
     other.close()
     await redis.aclose()
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
 
 
@@ -172,7 +172,7 @@ async def test_no_task_reads_what_all_flows_refer_to(
     async def read(_: Any) -> set[str]:
         raise AssertionError
 
-    monkeypatch.setattr(retention, "referred_to", read)
+    monkeypatch.setattr(retention, "referenced_artifacts", read)
     generation = old_world.generations[0]
     await hand.runtime.flows.create([generation.fit], [hand.runtime.keys.join_fit(generation.id)])
     await hand.deliver_all()
@@ -192,17 +192,17 @@ async def test_one_worker_looks_at_a_time_and_not_again_soon(
 
     async def read(runtime: Any) -> set[str]:
         looks.append(runtime.worker_id)
-        return await referred_to(runtime)
+        return await referenced_artifacts(runtime)
 
     generation, key = await hand.adopt(old_world), hand.runtime.keys.retention
-    monkeypatch.setattr(retention, "referred_to", read)
-    await asyncio.gather(*(delete_in_turn(hand.runtime) for _ in range(5)))
+    monkeypatch.setattr(retention, "referenced_artifacts", read)
+    await asyncio.gather(*(delete_under_lock(hand.runtime) for _ in range(5)))
     assert len(looks) == 1
     assert models(old_world) == {generation.record.model}
     assert 0 < await ask(hand.redis, "PTTL", key) <= retention.EACH_MS
     await ask(hand.redis, "DEL", key)
     monkeypatch.setattr(hand.runtime.store_watch, "trouble", "It is away.")
-    await delete_in_turn(hand.runtime)
+    await delete_under_lock(hand.runtime)
     assert not await ask(hand.redis, "EXISTS", key)
 
 
@@ -230,7 +230,7 @@ async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) 
     """A member whose flow has expired, and what is no member of ours."""
     generation = await hand.adopt(old_world)
     await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, "flow:gone", 1, b"\xff", 1, "run:gone")
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
 
 
@@ -247,6 +247,6 @@ async def test_the_references_are_found_without_looking_at_all_keys(
 
     await hand.adopt(old_world)
     monkeypatch.setattr(Connection, "send_packed_command", note)
-    await delete_unreferred(hand.runtime)
+    await delete_unreferenced(hand.runtime)
     assert commands
     assert not any("\nSCAN\r" in command or "\nKEYS\r" in command for command in commands)

@@ -20,7 +20,7 @@ async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(han
 
 async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(hand: Hand) -> None:
     """And any number of clicks; it looks again as soon as there is a turn."""
-    worker, turns = hand.worker, hand.runtime.turns
+    worker, turns = hand.worker, hand.runtime.scheduler
     assert isinstance(worker, EngineWorker)
     assert worker._slots.room.lanes == [8, 2]
     worker._stir.clear()

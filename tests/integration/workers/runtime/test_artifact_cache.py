@@ -11,7 +11,7 @@ import pytest
 import reckoner.workers.runtime.artifact_cache
 from reckoner.shared.store.directory import SEEN_WITHIN_S
 from reckoner.workers.engine.outcomes import NotNowError
-from reckoner.workers.runtime.artifact_cache import LOOK_S, OPEN_AT_ONCE, ArtifactCache, Looks, Watch
+from reckoner.workers.runtime.artifact_cache import FRESH_S, OPEN_AT_ONCE, ArtifactCache, VersionCheck, VersionChecker
 from reckoner.workers.runtime.threads import Threads
 from tests.patience import PATIENCE_S
 
@@ -31,21 +31,21 @@ def threads() -> Iterator[Threads]:
 
 
 @pytest.fixture
-def looks(threads: Threads) -> Looks:
-    return Looks(threads, PATIENCE_S)
+def checker(threads: Threads) -> VersionChecker:
+    return VersionChecker(threads, PATIENCE_S)
 
 
-def watch(manifest: Path) -> Watch:
-    """One that looks at this file alone."""
+def watch(manifest: Path) -> VersionCheck:
+    """One that checker at this file alone."""
 
     def fingerprint() -> str:
         return f"{manifest.stat().st_ino}" if manifest.exists() else ""
 
-    return Watch(fingerprint(), fingerprint)
+    return VersionCheck(seal(), seal)
 
 
 class Hanging:
-    """A file whose looks hang until they may go on, counted."""
+    """A file whose checker hang until they may go on, counted."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -57,8 +57,8 @@ class Hanging:
         self.go_on.wait()
         return "a fingerprint"
 
-    def watch(self) -> Watch:
-        return Watch("a fingerprint", self.fingerprint)
+    def watch(self) -> VersionCheck:
+        return VersionCheck("a seal", self.seal)
 
 
 def replace(manifest: Path) -> None:
@@ -68,33 +68,33 @@ def replace(manifest: Path) -> None:
 
 
 async def test_what_was_looked_at_lately_is_fresh(
-    manifest: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+    manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is asked to be looked at again, or for a moment, far within that for which a publisher waits."""
-    assert LOOK_S <= SEEN_WITHIN_S / 4
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    assert FRESH_S <= SEEN_WITHIN_S / 4
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     watched, fresh = watch(manifest), list[bool]()
     fresh.append(watched.is_fresh)
-    await looks.look([watched])
+    await checker.check([watched])
     fresh.append(watched.is_fresh)
-    watched.look_again()
+    watched.expire()
     fresh.append(watched.is_fresh)
-    await looks.look([watched])
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 0.0)
+    await checker.check([watched])
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 0.0)
     fresh.append(watched.is_fresh)
     assert fresh == [False, True, False, False]
 
 
 async def test_what_was_published_until_this_moment_is_seen(
-    manifest: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+    manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a list is about to be stored that was made of it, however lately the store was looked at."""
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     watched = watch(manifest)
-    await looks.look([watched])
+    await checker.check([watched])
     assert watched.current
     replace(manifest)
-    await looks.look([watched])
+    await checker.check([watched])
     assert not watched.current
 
 
@@ -102,20 +102,20 @@ def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
     """Its bytes are mapped, and good; but something may be published there at any moment."""
     watched = watch(manifest)
     manifest.unlink()
-    watched.look()
+    watched.run()
     assert (watched.current, watched.is_fresh) == (True, False)
 
 
 async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has_one_that_begins_later(
-    looks: Looks,
+    checker: VersionChecker,
 ) -> None:
     """A look that has begun says nothing of what is published after that."""
     file = Hanging()
     watched = file.watch()
-    first = [asyncio.create_task(looks.look([watched])) for _ in range(10)]
+    first = [asyncio.create_task(checker.check([watched])) for _ in range(10)]
     await asyncio.to_thread(file.begun.wait)
-    watched.look_again()
-    later = [asyncio.create_task(looks.look([watched])) for _ in range(10)]
+    watched.expire()
+    later = [asyncio.create_task(checker.check([watched])) for _ in range(10)]
     await asyncio.sleep(0)
     file.go_on.set()
     await asyncio.gather(*first, *later)
@@ -126,20 +126,20 @@ async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many ask; whoever asks behind its end is told."""
-    file, looks = Hanging(), Looks(threads, 0.05)
+    file, checker = Hanging(), VersionChecker(threads, 0.05)
     watched = file.watch()
     for _ in range(3):
-        answers = await asyncio.gather(*(looks.look([watched]) for _ in range(10)), return_exceptions=True)
+        answers = await asyncio.gather(*(checker.check([watched]) for _ in range(10)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [NotNowError] * 10
     assert file.count == 1
     file.go_on.set()
-    monkeypatch.setattr(looks, "_patience_s", PATIENCE_S)
-    await looks.look([watched])
+    monkeypatch.setattr(checker, "_patience_s", PATIENCE_S)
+    await checker.check([watched])
     assert watched.current
 
 
-async def test_what_a_look_fails_with_is_told_to_whoever_asked(looks: Looks, manifest: Path) -> None:
-    """And the next one looks anew."""
+async def test_what_a_look_fails_with_is_told_to_whoever_asked(checker: VersionChecker, manifest: Path) -> None:
+    """And the next one checker anew."""
     troubles = [OSError("stale")]
 
     def fingerprint() -> str:
@@ -147,19 +147,19 @@ async def test_what_a_look_fails_with_is_told_to_whoever_asked(looks: Looks, man
             raise troubles.pop()
         return "a fingerprint"
 
-    watched = Watch("a fingerprint", fingerprint)
+    watched = VersionCheck("a seal", seal)
     with pytest.raises(OSError, match="stale"):
-        await looks.look([watched])
-    await looks.look([watched])
+        await checker.check([watched])
+    await checker.check([watched])
     assert watched.current
 
 
-def test_a_shelf_lets_go_of_what_was_not_asked_for_the_longest() -> None:
+def test_a_cache_lets_go_of_what_was_not_asked_for_the_longest() -> None:
     """Memory stays bounded."""
-    shelf = ArtifactCache[int]()
+    cache = ArtifactCache[int]()
     for number in range(OPEN_AT_ONCE):
-        shelf.put(f"{number}", number)
-    assert shelf.get("0") == (0, None)
-    shelf.put("new", 9)
-    assert [shelf.get(name)[0] for name in ("0", "1", "new")] == [0, None, 9]
-    shelf.look_again("of what is not there")
+        cache.put(f"{number}", number)
+    assert cache.get("0") == (0, None)
+    cache.put("new", 9)
+    assert [cache.get(name)[0] for name in ("0", "1", "new")] == [0, None, 9]
+    cache.expire("of what is not there")

@@ -19,9 +19,10 @@ from reckoner.shared.wire.jobs import Chunk, Reduce, Split
 from reckoner.shared.wire.shapes import Lane, Part, Plan, Trace, UserSpec
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.outcomes import NotNowError
-from reckoner.workers.runtime.delivery import MAX_TRIES, delivered
+from reckoner.workers.runtime.delivery import MAX_TRIES
+from reckoner.workers.runtime.flow_tasks import arq_function_of
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.runtime.scheduling import Turns
+from reckoner.workers.runtime.scheduling import Scheduler
 from tests.world import Generation, Hand, World
 
 
@@ -45,7 +46,7 @@ def call_of(hand: Hand, body: Any, tries: int = 1, runtime: Runtime | None = Non
         lease = await hand.claim(Split(flow_id).job_id)
         lease.lapses_at = lapses_at
         ctx = {"runtime": runtime or hand.runtime, "job_try": tries, "job_deaths": 0, "lease": lease}
-        await delivered(Split, lambda *_: body())(ctx, flow_id)
+        await arq_function_of(Split, lambda *_: body())(ctx, flow_id)
 
     return run
 
@@ -110,8 +111,8 @@ async def test_a_delivery_that_redis_ends_is_left_to_the_engine(hand: Hand, flow
 
 async def test_a_delivery_that_cannot_have_its_turn_goes_back_to_the_queue(hand: Hand, flow_id: str) -> None:
     """While the kernels ahead take too long another worker may be free."""
-    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.01))
-    async with runtime.turns.turn("click"):
+    runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.01))
+    async with runtime.scheduler.turn("click"):
         with pytest.raises(NotNowError):
             await call_of(hand, lambda: runtime.kernel("click", lambda _: 1), runtime=runtime)(flow_id)
     assert Split(flow_id).job_id in await hand.queued()
@@ -126,13 +127,13 @@ async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
     job, rooms = Chunk(flow_id, 0, 0), list[int]()
 
     async def body(runtime: Runtime, *_: Any) -> None:
-        rooms.append(runtime.turns.room("batch"))
+        rooms.append(runtime.scheduler.room("batch"))
 
     lease = Lease(job.job_id, hand.runtime.keys.lane(lane), "token", 0, lambda: False)
     ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": lease}
-    await delivered(Chunk, body)(ctx, flow_id, 0, 0)
+    await arq_function_of(Chunk, body)(ctx, flow_id, 0, 0)
     assert rooms == [room]
-    assert hand.runtime.turns.room("batch") == 2
+    assert hand.runtime.scheduler.room("batch") == 2
 
 
 async def test_a_cancelled_delivery_changes_nothing(hand: Hand, flow_id: str) -> None:
@@ -243,7 +244,7 @@ async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str,
         await call_of(hand, body, tries=MAX_TRIES)(flow_id)
     assert (await load(hand, flow_id)).reason == reason
     told = {line["event"]: line.get("reason") for line in lines}
-    assert told == {"a task failed": reason, "a flow failed": reason}
+    assert told == {"task failed": reason, "flow failed": reason}
 
 
 async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id: str) -> None:

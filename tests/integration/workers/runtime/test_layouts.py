@@ -3,7 +3,7 @@
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.workers.kernels.scoring.candidates import Candidates
-from reckoner.workers.runtime.layouts import MODELS, WHOLES, Layouts
+from reckoner.workers.runtime.layouts import COPIES_PER_MODEL, MODELS, Layouts
 from tests.building import flag
 from tests.world import World
 
@@ -57,7 +57,7 @@ def test_no_more_is_kept_of_a_model_than_a_few_wholes(world: World) -> None:
         laid_out(layouts, model, first, last)
     kept = [found for first, last in asked if (found := layouts.cached(model, first, last)) is not None]
     assert kept[-1].order.size == 1
-    assert sum(found.columns.size for found in kept) <= WHOLES * model.row_values.size
+    assert sum(found.columns.size for found in kept) <= COPIES_PER_MODEL * model.row_values.size
 
 
 def test_the_layouts_of_few_models_are_kept(world: World) -> None:

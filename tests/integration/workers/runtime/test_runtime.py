@@ -18,7 +18,7 @@ from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.runtime.runtime import ADDITIONS_ON_LOOP
-from reckoner.workers.runtime.scheduling import Turns
+from reckoner.workers.runtime.scheduling import Scheduler
 from tests.building import BIT_BYTES, no_floors, ranked_of, weighting_of
 from tests.interactions import Interactions, everything
 from tests.patience import slowness
@@ -88,13 +88,13 @@ async def test_a_small_kernel_runs_on_the_loop_and_another_one_in_a_thread_of_it
 async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
     """Nobody told it to."""
     for additions in (0, ADDITIONS_ON_LOOP):
-        with pytest.raises(RuntimeError, match="without being told"):
+        with pytest.raises(RuntimeError, match="stop flag was not set"):
             await hand.runtime.kernel("click", lambda _: None, additions)
 
 
 async def test_kernels_that_take_long_to_load_are_waited_for_again(hand: Hand) -> None:
     """They may have to be compiled, on a slow machine longer than a task may run; that is done once all the same."""
-    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1))
+    runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1))
     loaded, end = [], threading.Event()
 
     def load() -> None:
@@ -146,7 +146,7 @@ class SlowLayouts(Layouts):
 async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
     """It goes on while who waits is handed back, in the batch lane, and is made once for all who ask meanwhile."""
     layouts, config = SlowLayouts(), world.generations[0].config
-    runtime = replace(hand.runtime, turns=Turns({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
+    runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
     waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
     assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
     layouts.end.set()
@@ -163,7 +163,7 @@ async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand
     runtime = replace(hand.runtime, layouts=layouts)
     waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
     await asyncio.to_thread(layouts.begun.wait)
-    await runtime.stop_making()
+    await runtime.stop_shared_work()
     assert layouts.stopped
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -21,7 +21,8 @@ from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.runtime import store_watch
-from reckoner.workers.runtime.delivery import HIDDEN_S, delivered
+from reckoner.workers.runtime.environment_trouble import HIDDEN_S
+from reckoner.workers.runtime.flow_tasks import arq_function_of
 from reckoner.workers.runtime.store_watch import NO_ANSWER, StoreWatch
 from tests.world import USERS, Hand, World
 
@@ -50,7 +51,7 @@ async def deliver(hand: Hand, flow: Flow, work: Exception | Callable[..., Awaita
         assert isinstance(work, Exception)
         raise work
 
-    await delivered(Split, body if isinstance(work, Exception) else work)(ctx, flow.id)
+    await arq_function_of(Split, body if isinstance(work, Exception) else work)(ctx, flow.id)
 
 
 def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
@@ -65,14 +66,14 @@ async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_bac
     root, away, changes = tmp_path / "store", tmp_path / "away", list[str]()
     watch = watch_over(hand, DirectoryStore(root))
     watch.on_change = lambda: changes.append(watch.trouble)
-    assert await watch.look()
+    assert await watch.probe()
     root.rename(away)
-    assert [await watch.look() for _ in range(2)] == [False, False]
+    assert [await watch.probe() for _ in range(2)] == [False, False]
     root.mkdir()
-    assert not await watch.look()
+    assert not await watch.probe()
     root.rmdir()
     away.rename(root)
-    assert [await watch.look() for _ in range(2)] == [True, True]
+    assert [await watch.probe() for _ in range(2)] == [True, True]
     assert changes == [f"The store {root} is not there: No such file or directory.", ""]
 
 
@@ -87,16 +88,16 @@ async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
             looks.append(1)
             answers.wait()
 
-    monkeypatch.setattr(store_watch, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(store_watch, "TIMEOUT_S", 0.05)
     answers.set()
     watch = watch_over(hand, Hanging(tmp_path / "store"))
     answers.clear()
     looks.clear()
-    assert [await watch.look() for _ in range(3)] == [False] * 3
+    assert [await watch.probe() for _ in range(3)] == [False] * 3
     assert (watch.trouble, len(looks)) == (NO_ANSWER, 1)
     answers.set()
-    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
-    assert await watch.look()
+    monkeypatch.setattr(store_watch, "TIMEOUT_S", 60.0)
+    assert await watch.probe()
     assert watch.trouble == ""
 
 
@@ -104,11 +105,11 @@ async def test_a_worker_whose_threads_wait_for_a_disk_sees_the_store(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where hundreds of parts of a fit are read: it claimed nothing and said that the store was away."""
-    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(store_watch, "TIMEOUT_S", 60.0)
     go_on = threading.Event()
     reading = [asyncio.create_task(hand.runtime.threads.use_store(go_on.wait)) for _ in range(100)]
     await asyncio.sleep(0)
-    assert await hand.runtime.store_watch.look()
+    assert await hand.runtime.store_watch.probe()
     assert await hand.runtime.in_thread(lambda: "what leaves the store alone")
     go_on.set()
     await asyncio.gather(*reading)
@@ -126,13 +127,13 @@ async def test_a_store_that_hangs_where_its_marks_lie_is_away(
             answers.wait()
             return super().set_mark(name, data, replace=replace)
 
-    monkeypatch.setattr(store_watch, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(store_watch, "TIMEOUT_S", 0.05)
     watch = watch_over(hand, Hanging(tmp_path / "store"))
-    assert [await watch.look() for _ in range(3)] == [False] * 3
-    assert (watch.trouble, threads) == (NO_ANSWER, ["looking_0"])
+    assert [await watch.probe() for _ in range(3)] == [False] * 3
+    assert (watch.trouble, threads) == (NO_ANSWER, ["probing_0"])
     answers.set()
-    monkeypatch.setattr(store_watch, "PATIENCE_S", 60.0)
-    assert await watch.look()
+    monkeypatch.setattr(store_watch, "TIMEOUT_S", 60.0)
+    assert await watch.probe()
     assert watch.trouble == ""
 
 
@@ -148,10 +149,10 @@ async def test_a_deadline_that_passed_while_the_store_was_away_is_not_the_jobs(
 
     async def body(*_: object) -> None:
         store.root.rename(tmp_path / "away")
-        await watch.look()
+        await watch.probe()
         if is_back:
             (tmp_path / "away").rename(store.root)
-            await watch.look()
+            await watch.probe()
         await asyncio.sleep(60)
 
     with pytest.raises(NotNowError):

@@ -25,7 +25,7 @@ async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """However lately the store was looked at, and though it is published while a kernel computes: so long it takes."""
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", SEEN_WITHIN_S)
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", SEEN_WITHIN_S)
     generation = await hand.adopt(own_world)
     spec, model = specs(generation)[number], generation.record.model
     rows = await hand.runtime.model(model)
@@ -50,7 +50,7 @@ async def test_nothing_is_made_of_bytes_that_were_damaged_while_a_block_was_scor
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was written to is seen when its kernel ends, and then it is verified."""
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     generation = await hand.adopt(own_world)
     path = own_world.store.fetch("models", generation.record.model) / "row_values.npy"
     candidates = Layouts.candidates
@@ -68,7 +68,7 @@ async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be joined with the others if the same data were imported again before the reduce."""
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     spec = FitSpec(own_world.snapshot.id, "cosine", 4, 0.0, 5)
     path = own_world.store.fetch("snapshots", own_world.snapshot.id) / "user_items.npy"
     counting = Layouts.counting
@@ -87,7 +87,7 @@ async def test_no_block_is_done_whose_names_were_damaged_while_its_lists_were_wr
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lists would name other items, and the run would pass."""
-    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "LOOK_S", 3600.0)
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     generation = await hand.adopt(own_world)
     run_id, _ = await hand.runtime.runs.start(generation.record, len(USERS), 1)
     await hand.deliver_all(but=lambda job: job.startswith("reduce:"))

@@ -78,13 +78,13 @@ async def test_how_a_run_ended_is_logged(hand: Hand, own_world: World, first: Ge
         await hand.deliver_all()
         await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id)
     told = {line.pop("event"): line for line in lines if line.get("run") == run_id}
-    assert told["a generation went live"] == {
+    assert told["generation went live"] == {
         "log_level": "info",
         "run": run_id,
         "now": second.id,
         "before": first.id,
     }
-    passed = told["a run passed"]
+    passed = told["run passed"]
     assert passed["log_level"] == "info"
     assert (passed["users"], passed["done"], passed["failed"], passed["reasons"]) == (6, 6, 0, [])
     assert len([line for line in lines if line.get("run") == run_id]) == 2, "a second delivery says nothing"
@@ -100,7 +100,7 @@ async def test_that_a_run_was_refused_is_logged_as_a_warning(hand: Hand, first: 
     await hand.runtime.flows.fail(flow, "told to", lease=None)
     with capture_logs() as lines:
         await hand.deliver_all()
-    [refused] = [line for line in lines if line["event"] == "a run was refused"]
+    [refused] = [line for line in lines if line["event"] == "run refused"]
     assert (refused["log_level"], refused["run"]) == ("warning", run_id)
     assert (refused["done"], refused["failed"], refused["reasons"]) == (3, 3, ["told to"])
 

@@ -48,7 +48,7 @@ async def test_a_model_that_takes_long_to_verify_is_waited_for_again(
         return open_model(directory, verify=verify)
 
     monkeypatch.setattr("reckoner.workers.runtime.runtime.open_model", verify)
-    monkeypatch.setattr(runtime.turns, "patience_s", 0.05)
+    monkeypatch.setattr(runtime.scheduler, "patience_s", 0.05)
     flow = await fit(hand, generation)
     for _ in range(2):
         assert await hand.deliver(Split(flow).job_id) == "split"

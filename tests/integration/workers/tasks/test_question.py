@@ -194,7 +194,7 @@ async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(
     ended = await load(hand, flow)
     assert ended.state == "failed"
     assert ended.reason.endswith(
-        f" holds no model {generation.record.model}; `reckoner fit`, given the same options, builds it again"
+        f" holds no model {generation.record.model}; run `reckoner fit` with the same options to rebuild it"
     )
     assert isinstance(await reply(hand, HistorySpec(USERS[0], generation.id, 3)), History)
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from reckoner.shared.redis.scripts import ask, call
-from reckoner.workers.engine.claims import Claims, Place, Settled
+from reckoner.workers.engine.claims import Claims, EngineKeys, Settled
 from reckoner.workers.engine.lease import Lease
 
 LANES = "q:click", "q:batch"
@@ -14,7 +14,7 @@ LANES = "q:click", "q:batch"
 
 @pytest.fixture
 def claims(redis: Redis) -> Claims:
-    return Claims(redis, Place(LANES, (False, True), "workers", "mail", "refused", "dead"), 0.05)
+    return Claims(redis, EngineKeys(LANES, (False, True), "workers", "mail", "refused", "dead"), 0.05)
 
 
 async def enqueue(redis: Redis, lane: str, *jobs: str) -> list[int]:
@@ -55,7 +55,7 @@ async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims
     assert await claims.settle(LANES[1], [Settled("b", "third", "back")]) == 1
     await claims.claim("fourth", 5, [5, 5], alone=True)
     await ask(redis, "DEL", f"{LANES[1]}:leases")
-    assert await claims.take_unheld() == 1
+    assert await claims.release_unheld() == 1
     await asyncio.sleep(0.002)
     [job] = (await claims.claim("fifth", 5, [5, 5], alone=True)).jobs
-    assert (job.deaths, job.place) == (2, int(place))
+    assert (job.deaths, job.score) == (2, int(place))

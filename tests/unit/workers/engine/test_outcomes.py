@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from reckoner.workers.engine.outcomes import (
     LONGEST_BACKOFF_MS,
+    JobTimeoutError,
     NotNowError,
-    OverranError,
     after_error,
     backoff_ms,
     most_tries,
@@ -41,7 +41,7 @@ def test_backoffs_of_many_jobs_are_spread() -> None:
         (Retry(defer=2), 1, ("later", 2000)),
         (Retry(), 99, ("later", 0)),
         (RetryJob(), 1, ("later", 0)),
-        (OverranError("too long"), 1, ("done", 0)),
+        (JobTimeoutError("too long"), 1, ("done", 0)),
         (ValueError(), 3, ("done", 0)),
         (ValueError(), 4, ("done", 0)),
     ],

@@ -12,7 +12,7 @@ from reckoner.workers.kernels.building.keep import SPARE
 from reckoner.workers.kernels.building.work import cost_of, plan_rows
 from reckoner.workers.runtime.building import (
     BYTES_PER_COLUMN,
-    BYTES_PER_PLACE,
+    BYTES_PER_ENTRY,
     Counting,
     build_tiles,
     counting_of,
@@ -23,7 +23,7 @@ from tests.interactions import random_interactions
 
 DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
 K = 7
-BYTES = BYTES_PER_PLACE * SPARE * K + BYTES_PER_COLUMN
+BYTES = BYTES_PER_ENTRY * SPARE * K + BYTES_PER_COLUMN
 
 
 def counting(config: ModelConfig) -> Counting:
@@ -74,5 +74,5 @@ def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch
 
     monkeypatch.setattr("reckoner.workers.runtime.building.build_tile", tile)
     wanted = ModelConfig(neighbours=1_000_000_000)
-    build_tiles(counting(wanted), 150, 200, 200 * (BYTES_PER_PLACE * 50 + BYTES_PER_COLUMN), flag())
+    build_tiles(counting(wanted), 150, 200, 200 * (BYTES_PER_ENTRY * 50 + BYTES_PER_COLUMN), flag())
     assert widths == [200]

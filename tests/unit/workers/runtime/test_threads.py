@@ -53,7 +53,7 @@ async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it
         await asyncio.sleep(0)
         behind = asyncio.create_task(threads.use_store(lambda: done.append("behind")))
         await asyncio.sleep(0)
-        assert await threads.look(lambda: "look") == "look"
+        assert await threads.probe(lambda: "probe") == "probe"
         assert await threads.block(lambda: "block") == "block"
         assert await threads.compute("click", lambda: "click") == "click"
         behind.cancel()

@@ -14,7 +14,7 @@ from reckoner.shared.flows.run_state import Run
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings
-from reckoner.workers.maintenance.night import Nights
+from reckoner.workers.maintenance.nightly_trigger import NightlyTrigger
 from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.process.wiring import connect_worker
 from tests.conftest import StartServer
@@ -41,7 +41,7 @@ async def night(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[
 
 
 async def tick(hand: Hand) -> None:
-    await Nights(hand.runtime).start_what_is_due()
+    await NightlyTrigger(hand.runtime).start_if_due()
 
 
 async def due(hand: Hand) -> str:
@@ -133,7 +133,7 @@ async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
             await ask(night.redis, "SET", keys.current, third.id)
         return seen
 
-    monkeypatch.setattr("reckoner.shared.serving.stored_values.ask", look)
+    monkeypatch.setattr("reckoner.shared.serving.generations.ask", look)
     await tick(night)
     assert looks == [current.id.encode(), third.id.encode()]
     [run_id] = await runs(night)
@@ -209,7 +209,7 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
     hands = [Hand(own_world, redis, f"{prefix}-{shop}", nightly=nightly) for shop in "ab"]
     for hand in hands:
         await hand.adopt(own_world)
-    keeping = [asyncio.create_task(Nights(hand.runtime).run()) for hand in hands]
+    keeping = [asyncio.create_task(NightlyTrigger(hand.runtime).run()) for hand in hands]
     for hand in hands:
         await until(partial(runs, hand))
     await cancel_and_wait(*keeping)
@@ -221,23 +221,23 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
 
 async def test_a_night_that_waits_says_so_once(night: Hand, own_world: World) -> None:
     """And again when it waits for another reason; each worker asks every minute."""
-    nights, newest = Nights(night.runtime), night.runtime.keys.newest
+    nights, newest = NightlyTrigger(night.runtime), night.runtime.keys.newest
     with capture_logs() as logs:
         for pointer in ("", "nonsense !", ""):
             await ask(night.redis, *(("SET", newest, pointer) if pointer else ("DEL", newest)))
             for _ in range(3):
-                await nights.start_what_is_due()
+                await nights.start_if_due()
         await night.adopt(own_world)
-        await nights.start_what_is_due()
-    told = [log for log in logs if log["event"] == "the night's run waits for a model"]
+        await nights.start_if_due()
+    told = [log for log in logs if log["event"] == "nightly run postponed"]
     assert [log["reason"] == "none was fitted" for log in told] == [True, False, True]
-    assert logs[-1]["event"] == "the night's run was started"
+    assert logs[-1]["event"] == "nightly run started"
 
 
 async def test_no_setting_no_night(hand: Hand, own_world: World) -> None:
     """Without the setting nothing is started, and nothing waits for a minute to pass."""
     await hand.adopt(own_world)
     before = await hand.dump()
-    await Nights(hand.runtime).run()
+    await NightlyTrigger(hand.runtime).run()
     await tick(hand)
     assert await hand.dump() == before

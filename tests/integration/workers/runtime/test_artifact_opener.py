@@ -16,15 +16,15 @@ from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, Sto
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.manifests import MANIFEST_NAME
 from reckoner.shared.store.models import Model, open_model
-from reckoner.shared.store.protocol import QUARANTINED
-from reckoner.shared.store.verification import VerificationCache
-from reckoner.workers.runtime.artifact_cache import Watch
-from reckoner.workers.runtime.opening import Opening
+from reckoner.shared.store.protocol import SET_ASIDE
+from reckoner.shared.store.verified import Verified
+from reckoner.workers.runtime.artifact_cache import VersionCheck
+from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from tests.tampering import flip
 from tests.world import World, make_world
 
 
-class Opener:
+class OpenFunction:
     """Opens models, and counts how often one was verified."""
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class Site:
         self.store, self.home = world.store, home
         self.model = world.generations[0].record.model
         self.directory = world.store.root / "models" / self.model
-        self.opener = Opener()
+        self.opener = OpenFunction()
         self.processes = [self.process() for _ in range(2)]
 
-    def process(self) -> Opening:
-        return Opening(self.store, VerificationCache(self.home / "verified"))
+    def process(self) -> ArtifactOpener:
+        return ArtifactOpener(self.store, Verified(self.home / "verified"))
 
     def open(self, number: int = 0) -> tuple[Model, Any]:
         return self.processes[number].open("models", self.model, self.opener)
@@ -62,12 +62,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(make_world(tmp_path / "a störe"), tmp_path / "a home")
     yield made
     for process in made.processes:
-        process.let_go()
+        process.release()
 
 
-def looked_at(watch: Watch) -> Watch:
+def looked_at(watch: VersionCheck) -> VersionCheck:
     """The watch, after a look."""
-    watch.look()
+    watch.run()
     return watch
 
 
@@ -78,7 +78,7 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
     site.store.renew("models", site.model)
     site.process().open("models", site.model, site.opener)
     assert site.opener.verified == 1
-    Opening(site.store, VerificationCache(site.home / "another")).open("models", site.model, site.opener)
+    ArtifactOpener(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
     assert site.opener.verified == 2
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, na
     _, watch = site.open()
     assert looked_at(watch).current
     site.damage(name)
-    watch.look_again()
+    watch.expire()
     assert not looked_at(watch).current
     with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
         site.open(1)
@@ -173,7 +173,7 @@ def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
     _, watch = site.open()
     with (site.directory / "row_values.npy").open("r+b") as file:
         file.truncate(200)
-    watch.look_again()
+    watch.expire()
     assert not looked_at(watch).current
     with pytest.raises(ArtifactDamagedError, match=r"row_values\.npy .* has 200 bytes instead of"):
         site.open()
@@ -183,16 +183,16 @@ def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
     """What was opened is as good as it was."""
     _, watch = site.open()
     site.store.delete("models", site.model)
-    watch.look_again()
+    watch.expire()
     assert looked_at(watch).current
 
 
 def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
     """All let go of it until then."""
     watches = [site.open(number)[1] for number in (0, 1)]
-    site.processes[0].distrust("models", site.model)
+    site.processes[0].invalidate("models", site.model)
     for watch in watches:
-        watch.look_again()
+        watch.expire()
     assert [looked_at(watch).current for watch in watches] == [False, False]
     for number in (0, 1):
         assert looked_at(site.open(number)[1]).current
@@ -231,7 +231,7 @@ def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) 
     subprocess.run([sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}", "yes"], check=True)
     with pytest.raises(ArtifactDamagedError, match="does not match its hash"):
         site.process().open("models", site.model, site.opener)
-    watch.look_again()
+    watch.expire()
     assert not looked_at(watch).current
 
 

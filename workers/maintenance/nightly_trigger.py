@@ -14,7 +14,7 @@ log = structlog.get_logger()
 TICK_S = 60.0
 
 
-class Nights:
+class NightlyTrigger:
     """The start of the nights by one worker process."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -25,9 +25,9 @@ class Nights:
     async def run(self) -> None:
         """Start the night's run whenever it is due and has not begun, for ever; at once where there are no nights."""
         if self._runtime.settings.nightly:
-            await run_periodically("the night's start", TICK_S, self.start_what_is_due, first_pause_s=0.0)
+            await run_periodically("the night's start", TICK_S, self.start_if_due, first_pause_s=0.0)
 
-    async def start_what_is_due(self) -> None:
+    async def start_if_due(self) -> None:
         """Start the run of the last date that was due, unless it has begun: the same whoever does so, and how often.
 
         What is missing now, as a model, is there at a later time of asking.
@@ -44,9 +44,9 @@ class Nights:
         if newest.record is None:
             waits = date, newest.damage or "none was fitted"
             if waits != self._told:
-                log.info("the night's run waits for a model", date=date, reason=waits[1])
+                log.info("nightly run postponed", date=date, reason=waits[1])
             self._told = waits
             return
         run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
         if beginning != "known":
-            log.info(f"the night's run was {beginning}", date=date, run=run_id)
+            log.info(f"nightly run {beginning}", date=date, run=run_id)

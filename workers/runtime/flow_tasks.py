@@ -1,0 +1,101 @@
+"""Runs the tasks of flows: checks that a task is still wanted, runs it, and fails its flow if it fails."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
+from typing import Any
+
+import structlog
+
+from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.redis.keys import job_key
+from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
+from reckoner.workers.runtime.runtime import Runtime
+
+Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]
+ArqFunction = Callable[..., Coroutine[Any, Any, None]]
+
+log = structlog.get_logger()
+
+
+def arq_function_of(task_type: type[FlowTask], body: Body) -> ArqFunction:
+    """The arq function that runs `body` for a flow's task."""
+
+    async def deliver(ctx: dict[Any, Any], *arguments: Any) -> None:
+        task = task_type(*arguments)
+        delivery = Delivery(ctx, task.job_id)
+        await delivery.run(lambda: _run(delivery, task, body))
+
+    deliver.__qualname__ = task_type.name
+    return deliver
+
+
+async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
+    """The arq function for invalid jobs: count the bytes and store them as a dead letter."""
+    job_id: str = ctx["job_id"]
+    delivery = Delivery(ctx, job_id)
+
+    async def set_aside() -> None:
+        if await delivery.runtime.flows.refusals.string("job", job_id, job_key(job_id), data, reason):
+            log.warning("job refused", job=job_id, size=len(data), reason=reason)
+
+    await delivery.run(set_aside)
+
+
+async def _run(delivery: Delivery, task: FlowTask, body: Body) -> None:
+    # A chunk task takes up room while it loads, or this worker would claim more than it can compute.
+    computes = isinstance(task, Chunk) and delivery.lease.queue == delivery.runtime.keys.batch
+    with delivery.runtime.scheduler.announced("batch") if computes else nullcontext():
+        await _run_if_wanted(delivery, task, body)
+
+
+async def _run_if_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None:
+    flows, lease = delivery.runtime.flows, delivery.lease
+    try:
+        flow = await _load_flow(delivery, task)
+    except DamagedFlowError as damage:
+        return await flows.fail_damaged(damage, lease=lease)
+    if flow is None or not await _is_wanted(delivery, flow, task):
+        return None
+    delivery.run_id = flow.run
+    if delivery.tries_exhausted:
+        reason: str | None = TRIES_EXHAUSTED
+    else:
+        with delivery.runtime.scheduler.click() if flow.lane == "click" else nullcontext():
+            reason = await delivery.within_deadline(lambda: _run_body(delivery, flow, task, body))
+    if reason:
+        index = task.index if isinstance(task, Chunk) else None
+        if await run_uncancellable(flows.fail(flow, reason, index, lease=lease)):
+            log.warning("flow failed", flow=flow.id, reason=reason)
+    return None
+
+
+async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
+    await delivery.runtime.invalidate_after_deaths(task.job_id, delivery.deaths, flow.spec)
+    await body(delivery.runtime, flow, task, delivery.lease)
+
+
+async def _load_flow(delivery: Delivery, task: FlowTask) -> Flow | None:
+    runtime = delivery.runtime
+    # A retry reads the flow again.
+    known = runtime.open_flows.get(task) if delivery.tries == 1 else None
+    if known and runtime.keys.lane(known.lane) == delivery.lease.queue:
+        return known
+    flow = await runtime.flows.load(task.flow)
+    if flow and flow.state == "run":
+        runtime.open_flows.note(flow)
+    return flow
+
+
+async def _is_wanted(delivery: Delivery, flow: Flow, task: FlowTask) -> bool:
+    match task:
+        case Split():
+            return flow.state == "split"
+        case Chunk():
+            in_round = flow.state == "run" and flow.round == task.round and task.index < flow.tasks
+            # An earlier try may have stored the partial.
+            retried = delivery.tries > 1
+            return in_round and not (retried and await delivery.runtime.flows.has_partial(flow.id, task.index))
+        case Reduce():
+            return flow.state == "reduce" and flow.round == task.round
