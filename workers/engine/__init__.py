@@ -1,20 +1,19 @@
-"""The engine: an arq worker that claims, leases and finishes jobs in batches, and loses none.
+"""Who claims, leases and settles jobs? The engine: an arq worker that does so in batches and loses no job.
 
-arq stays the queue: its job keys, functions, cron, hooks and its `Job` are used as they are. `EngineWorker` is an
-`arq.Worker` and `EngineRedis` an `arq.ArqRedis`; this is what they replace, and why:
+arq stays the queue: its job keys, functions, cron, hooks and `Job` are unchanged. `EngineWorker` is an `arq.Worker` and
+`EngineRedis` an `arq.ArqRedis`. They replace these methods:
 
-| replaced | since stock arq |
-| --- | --- |
-| `Worker.main` | polls; this one is woken |
-| `Worker._poll_iteration`, `start_jobs` | claims a job at a time in four round trips; this one all free slots in one |
-| `Worker.run_job` | drops a job whose tries are used up, and ends at one that it cannot decode |
-| `Worker.finish_job`, `finish_failed_job` | ends a job whoever has claimed it since; this one is fenced, and batched |
-| `Worker.heart_beat`, `record_health` | has one health key for all workers of a queue |
-| `Worker.handle_sig`, `handle_sig_wait_for_completion` | cancels its own loop, and with it what that was just doing |
-| `Worker.close` | deletes the health key of all workers |
-| `Worker._cancel_aborted_jobs` | ends at a member that is no text, and forgets none |
-| `ArqRedis.enqueue_job` | takes three round trips, and wakes nobody |
+| replaced | what stock arq does | what the engine does |
+| --- | --- | --- |
+| `Worker.main` | polls | blocks until it is woken |
+| `Worker._poll_iteration`, `start_jobs` | claims one job in four round trips | fills all free slots in one |
+| `Worker.run_job` | drops a job after its last try; crashes on an undecodable job | makes both dead letters |
+| `Worker.finish_job`, `finish_failed_job` | ends a job that another worker may hold | is fenced and batched |
+| `Worker.heart_beat`, `record_health` | has one health key for all workers of a queue | has one for each worker |
+| `Worker.handle_sig`, `handle_sig_wait_for_completion` | cancels its own loop | lets the loop finish its step |
+| `Worker.close` | deletes the health key of all workers | closes its own connections |
+| `Worker._cancel_aborted_jobs` | crashes on a member that is not text; never expires one | ignores and expires them |
+| `ArqRedis.enqueue_job` | takes three round trips; wakes no worker | takes one, and wakes a worker |
 
-`Worker.run_cron` is called as it is. A test holds the sources of all these, so that
-another arq cannot pass unseen.
+`Worker.run_cron` is called unchanged. A test hashes the sources of all these methods, so that a new arq is noticed.
 """

@@ -1,4 +1,4 @@
-"""RedisBackoff with Redis itself: how long a worker of the engine pauses, and for how long it has been going on."""
+"""Pauses a worker with exponential backoff while Redis is in trouble."""
 
 import math
 import random
@@ -11,14 +11,14 @@ from reckoner.shared.redis.refusals import is_wrong_type
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
-# After so long without trouble the next is a new one.
+# After this long without trouble the backoff starts over.
 CALM_S = 2 * LONGEST_PAUSE_S
 
 log = structlog.get_logger()
 
 
 class RedisBackoff:
-    """The troubles of one worker: it pauses at each, longer each time while they follow each other."""
+    """The backoff of one worker."""
 
     def __init__(self) -> None:
         self._backoff_s = 0.0
@@ -27,27 +27,27 @@ class RedisBackoff:
 
     @property
     def pause_s(self) -> float:
-        """How long to pause from now, in seconds; 0 or less for not at all."""
+        """How long to pause from now, in seconds; 0 or less means no pause."""
         return self._pause_until - time.monotonic()
 
     @property
     def lasts_s(self) -> float:
-        """For how long Redis has not done all that it was asked, in seconds."""
+        """How long Redis has been in trouble, in seconds."""
         return time.monotonic() - self._well_at
 
-    def is_over(self) -> None:
-        """Note that Redis has done all that it was asked."""
+    def note_success(self) -> None:
+        """Note that Redis did all that it was asked."""
         self._well_at = time.monotonic()
 
     def back_off(self, error: Exception) -> None:
-        """Pause from now, if that is not so already: Redis is in trouble. An `error` that says otherwise is raised."""
-        if not is_transient_redis_error(error) and not is_wrong_type(error):
+        """Start a pause unless one is running. An `error` that is not trouble of Redis is raised."""
+        if not is_server_trouble(error) and not is_wrong_type(error):
             raise error
         if (calm_s := -self.pause_s) < 0:
             return
-        # A claim that a full Redis lets pass is no sign that it takes what a job has to write.
+        # Time decides, not a success: a full Redis lets claims pass but refuses the jobs' writes.
         if calm_s > CALM_S:
             self._backoff_s = 0.0
-            log.warning("worker paused", error=type(error).__name__)
+            log.warning("worker paused", reason="Redis is in trouble", error=type(error).__name__)
         self._backoff_s = min(max(self._backoff_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._pause_until = time.monotonic() + self._backoff_s * random.uniform(0.5, 1.5)

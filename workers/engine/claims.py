@@ -1,4 +1,4 @@
-"""What the engine asks of Redis about jobs: to claim them, to renew the leases, to settle what has ended."""
+"""Claims jobs, renews their leases and settles them, through Lua scripts."""
 
 import time
 from collections.abc import Sequence
@@ -15,61 +15,64 @@ How = Literal["done", "kept", "back", "later"]
 
 @dataclass(frozen=True)
 class EngineKeys:
-    """Where a worker finds its jobs: the arq queues that are its lanes, the first one first, and what lies beside them.
+    """The Redis keys of a worker.
 
     Raises:
-        ValueError: there is no lane, or not of each whether it is shared.
+        ValueError: there is no lane, or `lanes` and `shared` have different lengths.
     """
 
     lanes: tuple[str, ...]
+    """Its arq queues, the most urgent first."""
     shared: tuple[bool, ...]
-    """Of which lanes a worker takes no more than its part of what is due: of those whose jobs take long."""
+    """For each lane whether a worker claims only its fair share of due jobs: true for lanes with long jobs."""
     workers: str
-    """The sorted set of the workers that beat, who share it."""
+    """The sorted set of live workers, who share them."""
     mail: str
-    """The list in which this worker is told something."""
+    """The list of messages for this worker."""
     refused: str = ""
-    """Where refused bytes are counted, and dead letters kept; empty for nowhere."""
+    """Where refused bytes are counted; empty for nowhere."""
     dead: str = ""
+    """Where dead letters are kept; empty for nowhere."""
 
     def __post_init__(self) -> None:
         if not self.lanes or len(self.lanes) != len(self.shared):
-            raise ValueError("an engine needs a lane, and to know of each whether it is shared")
+            raise ValueError("an engine needs at least one lane, and `shared` must say for each lane if it is shared")
 
 
 class Claimed(NamedTuple):
-    """A job as it was claimed."""
+    """A claimed job."""
 
     lane: int
     job_id: bytes
     score: int
     deaths: int
-    """How many of its starts had no end: its worker died, or stood still past its lease."""
+    """How many earlier starts ended with a dead worker or a lapsed lease."""
     body: bytes | None
 
 
 class Claim(NamedTuple):
-    """What a claim has brought."""
+    """The result of a claim."""
 
     jobs: list[Claimed]
     next_ms: int | None
-    """In how many milliseconds something that is known of now can be claimed; None when nothing is known."""
+    """When the next known job is due, in milliseconds from now; None if there is none."""
     lapsed: int
+    """How many leases have lapsed."""
     suspect: int | None
-    """The lane in which a job that may have ended its worker waits for a worker that runs nothing."""
+    """The lane of a suspect job, which may have killed its worker and waits for an idle one; None if there is none."""
 
 
 class Settled(NamedTuple):
-    """How a job has ended, as the script `settle` takes it."""
+    """How to settle a job; the arguments of the script `settle`."""
 
     job_id: str | bytes
     token: str
     how: How
     amount: int = 0
     data: bytes = b""
-    """The result of a job that has ended, or the body of one that is tried again; empty to keep none, or the same."""
+    """The result of an ended job (empty: keep none), or the new body of a retried job (empty: unchanged)."""
     reason: str = ""
-    """Why it becomes a dead letter; empty when it does not."""
+    """Why it becomes a dead letter; empty if it does not."""
 
 
 class Claims:
@@ -81,7 +84,7 @@ class Claims:
         self._lease_ms = int(lease_s * 1000)
 
     async def claim(self, token: str, room: int, lanes: Sequence[int], alone: bool) -> Claim:
-        """Claim up to `room` jobs under `token`, of each lane up to so many; see the script."""
+        """Claim up to `room` jobs under `token`, from each lane up to its number in `lanes`; see the script."""
         arguments: list[Value] = [token, self._lease_ms, room, int(alone)]
         for most, shared in zip(lanes, self._keys.shared, strict=True):
             arguments += [most, int(shared)]
@@ -95,7 +98,7 @@ class Claims:
         return Claim(jobs, int(next_ms) if next_ms else None, lapsed, int(suspect) - 1 if suspect else None)
 
     async def renew(self, queue: str, leases: Sequence[Lease]) -> list[int]:
-        """Renew leases of one queue; returns which of them are lost, from 0."""
+        """Renew leases of one queue. Returns the indices of lost leases."""
         arguments: list[Value] = [self._lease_ms]
         for lease in leases:
             arguments += [lease.job_id, lease.token]
@@ -106,33 +109,33 @@ class Claims:
         return [number - 1 for number in lost]
 
     def lapses_at(self) -> float:
-        """When a lease lapses that is asked for now, by `time.monotonic`."""
+        """When a lease that is taken now would lapse, by `time.monotonic`."""
         return time.monotonic() + self._lease_ms / 1000
 
     async def settle(self, queue: str, ended: Sequence[Settled]) -> int:
-        """Settle jobs of one queue; returns how many were still under their claims. It is safe to do again."""
+        """Settle jobs of one queue. Returns how many were still held. It is idempotent."""
         names = [queue, self._keys.refused or queue, self._keys.dead or queue]
         return int(await call(self._redis, "settle", names, [field for job in ended for field in job]))
 
     async def release(self, tokens: Sequence[str]) -> int:
-        """Give back what was claimed under these tokens, whatever it was; returns how much that is."""
+        """Give back all jobs claimed under these tokens. Returns their number."""
         return int(await call(self._redis, "release", self._keys.lanes, [self._lease_ms, *tokens]))
 
     async def release_unheld(self) -> int:
-        """Let go of what nobody holds in the lanes, as no script leaves it behind; returns how much that is."""
+        """Release claimed jobs that have no lease. Returns their number."""
         count = 0
         for queue in self._keys.lanes:
-            looked_at: bytes | str = "0"
-            while looked_at:
-                found, looked_at = await call(self._redis, "unheld", [queue], [looked_at])
+            cursor: bytes | str = "0"
+            while cursor:
+                found, cursor = await call(self._redis, "unheld", [queue], [cursor])
                 count += found
         return count
 
-    async def say(self, word: str) -> None:
-        """Tell this worker something, whatever it waits for."""
+    async def send(self, word: str) -> None:
+        """Send this worker a message, which ends its blocking wait."""
         await call(self._redis, "tell", [self._keys.mail], [word])
 
 
 def decode_mail(answer: Any) -> tuple[bytes, bytes] | None:
-    """The list that a blocking pop has answered from, and what it held; None when it held nothing in time."""
+    """Decode the answer of a blocking pop: the list and its element, None after a timeout."""
     return (answer[0], answer[1]) if answer else None

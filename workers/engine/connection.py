@@ -1,4 +1,4 @@
-"""The engine's connection: what many jobs ask at the same moment goes in one round trip."""
+"""The engine's Redis client: commands that many jobs send at the same moment share one round trip."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from arq.jobs import Job, serialize_job
 from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import Value, call
 
-# As many jobs as one script creates: more would hold up the server for longer than some 5 ms.
+# More jobs in one script would block the server for more than about 5 ms.
 JOBS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job that is to be enqueued: a call of the arq function `function`."""
+    """A job to enqueue: a call of the arq function `function`."""
 
     function: str
     arguments: tuple[Any, ...] = ()
     job_id: str | None = None
-    """Made up where there is none; a name that is taken is not taken again."""
+    """None for a random id. A job whose id is taken is not enqueued."""
     due_ms: int | None = None
-    """When it is to start, in milliseconds since the epoch; None for now."""
+    """When it starts, in milliseconds since the epoch; None for now."""
 
 
-class _Asked(NamedTuple):
-    """A command with its options for redis-py, and what awaits its answer."""
+class _Pending(NamedTuple):
+    """A command, its options for redis-py, and the future of its answer."""
 
     command: tuple[Any, ...]
     options: dict[str, Any]
@@ -39,33 +39,33 @@ class _Asked(NamedTuple):
 
 
 class EngineRedis(ArqRedis):
-    """An `ArqRedis` that sends the single commands of one turn of the event loop together, and answers each by itself.
+    """An `ArqRedis` that pipelines the commands of one event loop iteration.
 
-    A command that blocks would hold up the others, and is for another connection.
+    A blocking command would delay the others, so it needs another connection.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._asked = list[_Asked]()
+        self._asked = list[_Pending]()
         self._sending = set[asyncio.Task[None]]()
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """One command's answer."""
+        """Send a command with the next batch. Returns its answer."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(arguments, options, loop.create_future())
+        asked = _Pending(arguments, options, loop.create_future())
         self._asked.append(asked)
         if len(self._asked) == 1:
-            # Not in the next turn but after it: who is woken by what asks now may have something to ask as well.
+            # Two iterations later, so that tasks woken in this one join the batch.
             loop.call_soon(loop.call_soon, self._send)
         return await asked.answer
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, list[_Asked]()
+        asked, self._asked = self._asked, list[_Pending]()
         task = asyncio.create_task(self._exchange(asked))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _exchange(self, asked: Sequence[_Asked]) -> None:
+    async def _exchange(self, asked: Sequence[_Pending]) -> None:
         try:
             pool = self.connection_pool
             assert isinstance(pool, BoundedPool)
@@ -75,23 +75,23 @@ class EngineRedis(ArqRedis):
             if not isinstance(error, Exception):
                 raise
         finally:
-            for one, told in zip(asked, answers, strict=True):
+            for one, answer in zip(asked, answers, strict=True):
                 if one.answer.done():
                     continue
-                if isinstance(told, Exception):
-                    one.answer.set_exception(told)
-                elif isinstance(told, BaseException):
+                if isinstance(answer, Exception):
+                    one.answer.set_exception(answer)
+                elif isinstance(answer, BaseException):
                     one.answer.cancel()
                 else:
-                    self._tell(one, told)
+                    self._resolve(one, answer)
 
-    def _tell(self, asked: _Asked, told: Any) -> None:
-        """Give one its answer, as what redis-py makes of it."""
-        # It is for its cache, as redis-py's own clients have it.
+    def _resolve(self, asked: _Pending, answer: Any) -> None:
+        """Resolve a command's future with its answer, parsed as redis-py parses it."""
+        # redis-py's own clients drop it too: it is for their cache.
         asked.options.pop("keys", None)
-        make = self.response_callbacks.get(asked.command[0])
+        parse = self.response_callbacks.get(asked.command[0])
         try:
-            asked.answer.set_result(make(told, **asked.options) if make else told)
+            asked.answer.set_result(parse(answer, **asked.options) if parse else answer)
         except Exception as error:
             asked.answer.set_exception(error)
 
@@ -107,7 +107,7 @@ class EngineRedis(ArqRedis):
         _job_try: int | None = None,
         **kwargs: Any,
     ) -> Job | None:
-        """Enqueue one job as `ArqRedis` does, in one round trip; None when its name is taken."""
+        """Enqueue one job as `ArqRedis` does, in one round trip. None if its id is taken."""
         if _defer_until and _defer_by:
             raise RuntimeError("use either 'defer_until' or 'defer_by' or neither, not both")
         queue, job_id, now_ms = _queue_name or self.default_queue_name, _job_id or uuid4().hex, int(time() * 1000)
@@ -121,7 +121,7 @@ class EngineRedis(ArqRedis):
         return Job(job_id, self, _queue_name=queue, _deserializer=self.job_deserializer) if made else None
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, queue_name: str | None = None) -> list[Job | None]:
-        """Enqueue many jobs, five hundred a round trip; None for each whose name is taken."""
+        """Enqueue many jobs, 500 per round trip. None for each job whose id is taken."""
         queue, made = queue_name or self.default_queue_name, list[Job | None]()
         for start in range(0, len(jobs), JOBS_AT_ONCE):
             now_ms, names = int(time() * 1000), list[str]()

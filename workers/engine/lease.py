@@ -1,4 +1,4 @@
-"""A worker's hold on a job that it has claimed."""
+"""The lease of a claimed job."""
 
 import math
 import time
@@ -8,31 +8,31 @@ from dataclasses import dataclass
 
 @dataclass
 class Lease:
-    """A worker's hold on a job that it has claimed."""
+    """The lease under which a worker runs a job."""
 
     job_id: str
     queue: str
     token: str
+    """The fencing token of the claim."""
     score: int
+    """The job's place in the queue."""
     on_closing: Callable[[], bool]
-    """Is called when a script is sent that ends the job: its slot is as good as free. Whether a claim follows."""
+    """Called when a script that ends the job is sent: its slot is almost free. Returns whether a claim follows."""
     lapses_at: float = math.inf
-    """When it lapses unless it is renewed, by `time.monotonic`."""
+    """When it lapses, by `time.monotonic`."""
     closing: bool = False
-    """Whether such a script is under way or has ended the job: from then on the lease need not be held."""
+    """Whether a script that ends the job was sent. Such a lease needs no renewal."""
     closed: bool = False
-    """Whether one has ended the job."""
+    """Whether a script has ended the job."""
 
     _was_late: bool = False
 
     @property
     def lapsed(self) -> bool:
-        """Whether it was once not renewed in time: this process stood still, or could not reach Redis, and another
-        worker may hold the job.
-        """
+        """Whether a renewal was ever late: another worker may hold the job now."""
         return self._was_late or time.monotonic() >= self.lapses_at
 
     def extend(self, lapses_at: float) -> None:
-        """Note that it was renewed, and lapses at this moment unless it is renewed again."""
+        """Note a renewal until `lapses_at`."""
         self._was_late = self.lapsed
         self.lapses_at = lapses_at

@@ -1,4 +1,4 @@
-"""What a worker of the engine holds: its leases are renewed, and what nobody holds is let go."""
+"""Renews the leases of a worker, and releases jobs that have none."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 class LeaseKeeper:
-    """The leases of one worker: `held` tells under which of its jobs it has them, running or just ended."""
+    """The leases of one worker. `held` returns its jobs that run or wait to be settled."""
 
     def __init__(
         self, claims: Claims, backoff: RedisBackoff, lease_s: float, held: Callable[[], Collection[Running]]
@@ -24,7 +24,7 @@ class LeaseKeeper:
         self._held = held
 
     async def keep_leases(self) -> None:
-        """Renew them three times within their length, for ever; an error that is no trouble of Redis's is raised."""
+        """Renew leases three times per lease, for ever. An error that is not trouble of Redis is raised."""
         while True:
             await asyncio.sleep(self._pause_s)
             for queue in {running.lease.queue for running in self._held()}:
@@ -41,6 +41,6 @@ class LeaseKeeper:
                 running.cancel("lost")
 
     async def release_unheld(self) -> None:
-        """Mend what others have done to the leases: no script leaves a job claimed and without one."""
+        """Release claimed jobs without a lease. Only a foreign write can leave one."""
         if count := await self._claims.release_unheld():
             log.warning("jobs without a lease released", count=count)

@@ -1,4 +1,4 @@
-"""What becomes of a job that has ended: pure decisions over how it ended."""
+"""Decides what happens to a job that raised: pure functions."""
 
 import random
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ LONGEST_BACKOFF_MS = 30_000
 
 
 class NotNowError(Exception):
-    """The job goes back to its place in the queue, or comes again after a pause; this was no try."""
+    """The job returns to its place in the queue, or comes back after a pause. It does not count as a try."""
 
     def __init__(self, pause_ms: int = 0) -> None:
         super().__init__()
@@ -23,23 +23,27 @@ class NotNowError(Exception):
 
 
 def backoff_ms(tries: int) -> int:
-    """How long to wait after so many tries: doubled each time, and up to half of it more or less by chance."""
+    """The pause after a number of tries: doubled each time, with 50 % jitter."""
     longest = min(FIRST_BACKOFF_MS * 2 ** min(tries - 1, 30), LONGEST_BACKOFF_MS)
     return int(longest * random.uniform(0.5, 1.5))
 
 
 class JobTimeoutError(Exception):
-    """The job ran longer than it may."""
+    """The job ran longer than its timeout."""
 
 
 def after_error(error: Exception, tries: int, max_tries: int, retries: bool = True) -> tuple[How, int]:
-    """How a job is settled that has raised in its try number `tries`, and in how many milliseconds it comes again.
+    """How to settle a job that raised, and its pause in milliseconds.
 
-    Without `retries` it does so only where this was no try.
+    Args:
+        error: What it raised.
+        tries: The number of this try, from 1.
+        max_tries: How often it may be tried.
+        retries: Whether exceptions are retried at all. `NotNowError` always is.
     """
     if isinstance(error, NotNowError):
         return ("later", error.pause_ms) if error.pause_ms else ("back", 0)
-    # What ran too long would do so again.
+    # It would time out again.
     if not retries or isinstance(error, JobTimeoutError):
         return "done", 0
     if isinstance(error, Retry):

@@ -1,4 +1,4 @@
-"""One job that a worker of the engine runs, from its claim to how it is settled."""
+"""One running job, from its claim to the decision how to settle it."""
 
 import asyncio
 import time
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from reckoner.workers.engine.lease import Lease
 
-# Why a job's task is cancelled: its worker stops, its lease is lost, or somebody has asked for its end.
+# Why a job's task was cancelled: its worker stops, its lease was lost, or a caller aborted it.
 Why = Literal["stop", "lost", "aborted"]
-# How a job ended here: for good, or to be tried again; handed back without a try; or taken over by another worker.
+# How a delivery ended: "handed back" did not count as a try, "lost" was taken over by another worker.
 Outcome = Literal["done", "failed", "retried", "handed back", "lost"]
 
 log = structlog.get_logger()
 
 
 class JobEnd(NamedTuple):
-    """What is told of a job that a worker has run."""
+    """A finished delivery, for observers."""
 
     lane: int
     """The number of its lane, from 0."""
@@ -39,13 +39,13 @@ class JobEnd(NamedTuple):
     """The name of its function."""
     outcome: Outcome
     waited_s: float
-    """From its creation to this start, by the clocks of its creator and of this host."""
+    """From its creation to this start, by the clocks of two hosts."""
     ran_s: float
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What holds for all jobs of a worker; a function may have its own. See the options of `arq.Worker`."""
+    """The defaults of all jobs of a worker; a function may override them. See the options of `arq.Worker`."""
 
     serializer: Callable[[dict[str, Any]], bytes] | None
     deserializer: Callable[[bytes], dict[str, Any]] | None
@@ -56,7 +56,7 @@ class JobOptions:
 
 
 class Host(Protocol):
-    """What a job that runs needs of its worker."""
+    """What a running job needs of its worker."""
 
     options: JobOptions
     retry_jobs: bool
@@ -65,13 +65,13 @@ class Host(Protocol):
         """The function of that name."""
 
     def new_context(self) -> dict[Any, Any]:
-        """What every function is called with, which a job adds to."""
+        """A new `ctx` for a function call; the job adds to it."""
 
     async def is_aborted(self, job_id: str) -> bool:
-        """Whether somebody has asked for the end of a job before it began."""
+        """Whether a job was aborted before it started."""
 
     def was_aborted(self, job_id: str) -> bool:
-        """Whether a job was cancelled since somebody has asked for its end; true once."""
+        """Whether a job was cancelled by an abort. True only once."""
 
     async def before_job(self, ctx: dict[Any, Any]) -> None:
         """Called before the function."""
@@ -80,47 +80,47 @@ class Host(Protocol):
         """Called after the function, whatever it did."""
 
     def note_end(self, running: "Running") -> None:
-        """Called when it is noted how the job is to be settled."""
+        """Called when the job has ended and can be settled."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """What a job's body says."""
+    """A decoded job body."""
 
     function: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     enqueued_ms: int
     attempt: int
-    """From 1, and one more behind each exception."""
+    """From 1; each exception adds one."""
 
 
 UNKNOWN = _Call("<unknown>", (), {}, 0, 1)
 
 
 class _RefusedError(Exception):
-    """A job that no function can be called for."""
+    """The job cannot be run at all."""
 
 
 class Running:
-    """A job under a lease of a worker: what it is called with, and how it is to be settled."""
+    """A job that a worker runs under a lease."""
 
     def __init__(self, host: Host, lease: "Lease", job: Claimed) -> None:
         self.lease = lease
         self.lane = job.lane
         self.suspect = job.deaths > 0
-        """Whether it may have ended a worker, and runs alone."""
+        """Whether it may have killed a worker, and must run alone."""
         self.task: asyncio.Task[None] | None = None
-        """What runs it; None when nothing does, since it was refused."""
+        """Its task; None if it was refused."""
         self.ctx: dict[Any, Any] | None = None
-        """What its function was called with; None when none was."""
+        """The argument of its function; None if no function was called."""
         self.why: Why | None = None
         self.settled: Settled | None = None
-        """How it ended; None while it runs, and when there is nothing left to say of it."""
+        """How to settle it; None while it runs, and if another script has settled it."""
         self.trouble: Exception | None = None
-        """The error by which Redis itself ended it; None where it did not."""
+        """The Redis error that ended it; None if there was none."""
         self.outcome: Outcome = "failed"
-        """How it ended; not to be read before."""
+        """How it ended. Valid only after its end."""
         self._host = host
         self._job_id = job.job_id
         self._body = job.body
@@ -131,24 +131,24 @@ class Running:
         self._ended_ms = 0
 
     def start(self) -> "asyncio.Task[None]":
-        """Run it; its host is told of its end."""
+        """Start its task. The host is notified of its end."""
         self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(self._on_end)
         return self.task
 
     def cancel(self, why: Why) -> None:
-        """End it for this reason, if it runs still."""
+        """Cancel its task, if it is still running."""
         if self.task and not self.task.done():
             self.why = why
             self.task.cancel()
 
     def refuse(self, reason: str) -> None:
-        """Note that it is not run at all, and becomes a dead letter."""
+        """Make it a dead letter without running it."""
         self._settle("done", reason=reason)
 
     @property
     def end(self) -> JobEnd:
-        """What is told of it, once it has ended."""
+        """The finished delivery."""
         waited_s = max(0, self._started_ms - self._call.enqueued_ms) / 1000 if self._call.enqueued_ms else 0.0
         ran_s = max(0, self._ended_ms - self._started_ms) / 1000 if self._started_ms else 0.0
         return JobEnd(self.lane, self._call.function, self.outcome, waited_s, ran_s)
@@ -180,7 +180,7 @@ class Running:
             self._end(result)
 
     def _note_cancelled(self, error: asyncio.CancelledError) -> None:
-        # It may not have begun.
+        # The task may not have started.
         if self._host.was_aborted(self.lease.job_id):
             self.why = "aborted"
         if self.why == "lost":
@@ -193,7 +193,7 @@ class Running:
 
     def _note_lost(self) -> None:
         self.why = self.outcome = "lost"
-        log.warning("lease lost", job=self.lease.job_id)
+        log.warning("job lost", job=self.lease.job_id, reason="another worker has its lease")
 
     def _read(self) -> _Call:
         if self._body is None:
@@ -254,29 +254,28 @@ class Running:
             self._settle(how, delay_ms)
             return
         log.warning(
-            "job retried", job=self.lease.job_id, tries=tries, error=type(error).__name__,
-            again_in_ms=delay_ms,
+            "job retried", job=self.lease.job_id, tries=tries, error=type(error).__name__, retry_in_ms=delay_ms
         )  # fmt: skip
         self._settle_later(delay_ms)
 
     def _give_up(self, error: Exception, refused: bool) -> None:
-        told = refused or isinstance(error, JobTimeoutError)
-        reason = str(error) if told else f"{type(error).__name__} in try {self._tries}"
-        log.error("a job failed", job=self.lease.job_id, reason=reason, exc_info=None if told else error)
-        shown = JobExecutionFailed(reason) if refused else TimeoutError(reason) if told else error
-        # Where the body is gone there is nothing to keep.
+        ours = refused or isinstance(error, JobTimeoutError)
+        reason = str(error) if ours else f"{type(error).__name__} in try {self._tries}"
+        log.error("job failed", job=self.lease.job_id, reason=reason, exc_info=None if ours else error)
+        shown = JobExecutionFailed(reason) if refused else TimeoutError(reason) if ours else error
+        # Without a body there is nothing to keep as a dead letter.
         self._end(shown, reason if self._body else "")
 
     def _end(self, result: Any, reason: str = "") -> None:
         if self.lease.closed:
             return
-        # Another worker whose clock is late may create the same tick again.
+        # A cron job's id is kept: another worker whose clock is late may create the same tick again.
         how: How = "kept" if hasattr(self._function, "next_run") else "done"
         data, life_ms = self._result(result)
         self._settle(how, life_ms, data, reason)
 
     def _settle_later(self, delay_ms: int) -> None:
-        """Have it tried again; its body says how many tries have ended with an exception, as arq's own has it."""
+        """Retry it. As in stock arq, its body counts the tries."""
         call = self._call
         body = serialize_job(
             call.function, call.arguments, call.options, call.attempt + 1, call.enqueued_ms,
@@ -286,14 +285,14 @@ class Running:
 
     @property
     def _tries(self) -> int:
-        """Which try this is, from 1: after so many deaths, and so many exceptions."""
+        """The number of this try, from 1: deaths and exceptions both count."""
         return self._deaths + self._call.attempt
 
     def _settle(self, how: How, amount: int = 0, data: bytes = b"", reason: str = "") -> None:
         self.settled = Settled(self._job_id, self.lease.token, how, amount, data, reason)
 
     def _result(self, result: Any) -> tuple[bytes, int]:
-        """Its result as arq keeps it, and for how many milliseconds, 0 for ever; empty when none is kept."""
+        """Its result in arq's format, empty to keep none; and its time to live in milliseconds, 0 for ever."""
         options, call, function, lease = self._host.options, self._call, self._function, self.lease
         for_ever, life_s = options.keep_result_forever, options.keep_result_s
         if function is not None:

@@ -1,4 +1,4 @@
-"""Waiting for jobs: one task with a connection of its own that blocks on the lists by which workers are woken."""
+"""Waits for jobs: one task, with a connection of its own, blocks on the wake lists of the lanes."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import call
 from reckoner.workers.engine.claims import EngineKeys, decode_mail
 
-# How long one wait lasts at the server; a connection that is gone is noticed soon after.
+# The timeout of one blocking pop. A lost connection is noticed soon after.
 WAIT_S = 5
-KNOCK_S = 0.5
+RETRY_S = 0.5
 
 log = structlog.get_logger()
 
 
 class Wake:
-    """Blocks on the lists of those lanes that its worker could claim from, and never on others.
+    """Blocks on the wake lists of the lanes that its worker can claim from, and on no others.
 
-    A token that it takes is one that no other worker gets: so it takes one, and the next after the worker has claimed.
+    No other worker gets a token that it pops. So it pops the next one only after its worker has claimed.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Wake:
         self._blocked_on: tuple[int, ...] | None = None
 
     def listen(self, lanes: Sequence[int]) -> bool:
-        """Block on these lanes from now on; False when it blocks without some of them and has to be told."""
+        """Block on these lanes next. False if it now blocks without some of them, and needs a message to notice."""
         self._lanes = tuple(lanes)
         self._ready.set()
         return self._blocked_on is None or set(self._lanes) <= set(self._blocked_on)
@@ -54,15 +54,15 @@ class Wake:
                 await self._wait()
             except Exception as error:
                 if is_wrong_type(error):
-                    log.warning("a list that wakes workers is none, and is made one")
-                    await self._make_lists()
-                elif not is_transient_redis_error(error):
+                    log.warning("wake list replaced", reason="the key held another type")
+                    await self._replace_lists()
+                elif not is_server_trouble(error):
                     raise
                 self._ready.set()
-                await asyncio.sleep(KNOCK_S)
+                await asyncio.sleep(RETRY_S)
 
-    async def _make_lists(self) -> None:
-        """Take over what is no list: a claim does so with those of the lanes, and who sends mail with this worker's."""
+    async def _replace_lists(self) -> None:
+        """Replace keys of another type: a claim replaces the lanes' lists, a message this worker's mail."""
         self._woken()
         with contextlib.suppress(RedisError):
             await call(self._redis, "tell", [self._keys.mail], ["stir"])

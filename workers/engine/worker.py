@@ -1,4 +1,4 @@
-"""The engine's worker: an `arq.Worker` with another claim loop."""
+"""The engine's worker: an `arq.Worker` with a claim loop of its own."""
 
 import asyncio
 import contextlib
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from arq.cron import CronJob
     from arq.worker import Function
 
-# Between two claims at most, should nobody have been woken.
-LOOK_S = 2.0
+# The longest time between two claims of a worker that was not woken.
+CLAIM_EACH_S = 2.0
 CRON_S = 0.5
 CANCEL_S = 1.0
-# After a day nobody waits any more for the end of a job that was to be aborted.
-FORGET_S = 86_400.0
+# The time to live of an abort request.
+ABORT_LIFE_S = 86_400.0
 
 log = structlog.get_logger()
 
@@ -48,11 +48,17 @@ log = structlog.get_logger()
 class EngineWorker(Worker):
     """Claims jobs of one or several lanes under leases, runs them, and settles them in batches.
 
-    It takes what `arq.Worker` takes, a pool that is an `EngineRedis`, and: `place`, where its jobs are; `waiting`, a
-    connection of its own on which it may block; `lease_s`, after how many seconds without a sign of this worker others
-    take over its jobs; `wants`, which tells how many more jobs of a lane would not only wait here, and whose giver
-    calls `claim_soon` when they are some again; `observe`, which is told of each job that has ended here.
-    `poll_delay`, `queue_read_limit` and the settings of the health check have no effect.
+    It takes the arguments of `arq.Worker`, of which `poll_delay`, `queue_read_limit` and those of the health check have
+    no effect. The pool must be an `EngineRedis`.
+
+    Args:
+        functions: The arq functions.
+        keys: The Redis keys of its lanes.
+        waiting: A connection of its own on which it blocks.
+        lease_s: After how many seconds without a renewal other workers take over its jobs.
+        wants: How many more jobs of a lane to claim. Call `claim_soon` when it rises from 0.
+        observe: Called for each finished delivery.
+        options: See `arq.Worker`.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class EngineWorker(Worker):
     ) -> None:
         super().__init__(functions, queue_name=keys.lanes[0], **options)
         if not isinstance(self._pool, EngineRedis):
-            raise TypeError("the pool of an engine is an EngineRedis")
+            raise TypeError("the pool of an engine must be an EngineRedis")
         if self.max_jobs > JOBS_AT_ONCE:
             raise ValueError(f"an engine runs at most {JOBS_AT_ONCE} jobs at once")
         self.options = JobOptions(
@@ -85,70 +91,68 @@ class EngineWorker(Worker):
         self._waiting = waiting
         self._claims = Claims(self._pool, keys, lease_s)
         self._wake = Wake(waiting, keys, self._on_token, self._on_mail)
-        self._stir = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._slots = Slots(self.max_jobs, len(keys.lanes), wants)
-        # What has ended and is to be settled.
+        # Ended jobs that are not settled yet.
         self._ended: list[Running] = []
         self._backoff = RedisBackoff()
         self._lease_keeper = LeaseKeeper(
             self._claims, self._backoff, lease_s, lambda: [*self._slots.running, *self._ended]
         )
-        self._after = set[asyncio.Task[None]]()
+        self._hooks = set[asyncio.Task[None]]()
         # Tokens of claims whose answer has not arrived.
         self._unanswered: list[str] = []
         self._token_taken = False
-        # Whether a claim may bring something: the last one was full, there is room where there was none, or a job is
-        # being ended that may have made others.
+        # Whether a claim may find jobs: the last one was full, or a full lane has room again.
         self._more = True
+        # Whether a job is ending, which may have created others.
         self._closing = False
-        self._look_at = 0.0
+        self._claim_at = 0.0
         self._stopping = False
         self._drained = False
         self._grace_until: float | None = None
 
-    # What others ask of it.
-
     def stop(self, grace_s: float | None = None) -> None:
-        """Claim nothing any more, let what runs come to its end, and hand it back after so many seconds.
+        """Stop claiming, let running jobs finish, and hand them back after `grace_s` seconds; None waits for ever.
 
-        `main` returns then. None is for no end of that patience.
+        `main` returns then.
         """
         self._stopping = True
         if grace_s is not None:
             self._grace_until = time.monotonic() + grace_s
-        self._stir.set()
+        self._wakeup.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether it claims nothing any more."""
+        """Whether it has stopped claiming."""
         return self._stopping
 
     @property
     def drained(self) -> bool:
-        """Whether it was told by its mail to end when it has done what it runs."""
+        """Whether a message told it to stop after its running jobs."""
         return self._drained
 
     def claim_soon(self) -> None:
-        """Claim at the next turn, since a lane has room that had none."""
+        """Claim in the next iteration: a full lane has room again."""
         self._more = True
-        self._stir.set()
+        self._wakeup.set()
 
     def handle_sig(self, signum: Signals) -> None:
-        """Stop and hand back what runs."""
+        """Stop, and hand back running jobs."""
         log.info("worker stopping", signal=Signals(signum).name, running=len(self.tasks))
         self.stop(0.0)
         if self.on_stop:
             self.on_stop(Signals(signum))
 
     def handle_sig_wait_for_completion(self, signum: Signals) -> None:
-        """Stop, and hand back what still runs after `job_completion_wait`."""
+        """Stop, and hand back jobs still running after `job_completion_wait`."""
         log.info("worker stopping", signal=Signals(signum).name, running=len(self.tasks))
         self.stop(self._job_completion_wait)
         if self.on_stop:
             self.on_stop(Signals(signum))
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
-        """Create the jobs of the ticks that are due; those that Redis refuses are left out: arq has noted the next."""
+        """Create the jobs of due cron ticks. A tick that Redis refuses is skipped: arq has already noted the next."""
         try:
             await super().run_cron(n, delay, num_windows)
         except Exception as error:
@@ -157,32 +161,33 @@ class EngineWorker(Worker):
             log.warning("cron tick refused", error=type(error).__name__)
 
     async def main(self) -> None:
-        """Work until it is told to stop, or as a burst until nothing is left."""
+        """Work until `stop` is called, or in burst mode until the queues are empty."""
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
-        # Workers keep order at different times.
-        order = run_periodically(
-            "keeping order", self.lease_s * random.uniform(1.0, 3.0), self._lease_keeper.release_unheld
+        # Random, so that workers do this at different times.
+        releasing = run_periodically(
+            "release of unheld jobs", self.lease_s * random.uniform(1.0, 3.0), self._lease_keeper.release_unheld
         )
-        background = [asyncio.create_task(task) for task in (self._wake.run(), self._lease_keeper.keep_leases(), order)]
+        tasks = (self._wake.run(), self._lease_keeper.keep_leases(), releasing)
+        background = [asyncio.create_task(task) for task in tasks]
         if self.cron_jobs:
             background.append(asyncio.create_task(self._keep_cron()))
         if self.allow_abort_jobs:
-            aborting = run_periodically("aborting jobs", self.poll_delay_s, self._cancel_aborted_jobs)
+            aborting = run_periodically("abort of jobs", self.poll_delay_s, self._cancel_aborted_jobs)
             background.append(asyncio.create_task(aborting))
         for task in background:
-            task.add_done_callback(lambda _: self._stir.set())
+            task.add_done_callback(lambda _: self._wakeup.set())
         try:
             await self._work(background)
         finally:
-            await cancel_and_wait(*background)
-        # A token may just have been taken that is another worker's now: an empty claim tells one.
+            await end(*background)
+        # It may just have popped a token: an empty claim wakes another worker instead.
         self._token_taken = True
         await self._claim()
 
     async def close(self) -> None:
-        """Close the connections of a worker that has stopped; what still runs is handed back first."""
+        """Close the connections of a stopped worker. Jobs that still run are handed back first."""
         if not self._pool:
             return
         if self._slots.running or self._ended or self._unanswered:
@@ -194,22 +199,20 @@ class EngineWorker(Worker):
         await self.pool.connection_pool.disconnect()
         self._pool = None
 
-    # What a job that runs asks of it.
-
     def find(self, name: str) -> "Function | CronJob | None":
         """The function of that name."""
         return self.functions.get(name)
 
     def new_context(self) -> dict[Any, Any]:
-        """What every function is called with, which a job adds to."""
+        """A new `ctx` for a function call; the job adds to it."""
         return dict(self.ctx)
 
     async def is_aborted(self, job_id: str) -> bool:
-        """Whether somebody has asked for the end of a job before it began."""
+        """Whether a job was aborted before it started."""
         return self.allow_abort_jobs and bool(await ask(self.pool, "ZREM", abort_jobs_ss, job_id))
 
     def was_aborted(self, job_id: str) -> bool:
-        """Whether a job was cancelled since somebody has asked for its end; true once."""
+        """Whether a job was cancelled by an abort. True only once."""
         aborted = job_id in self.aborting_tasks
         self.aborting_tasks.discard(job_id)
         return aborted
@@ -225,7 +228,7 @@ class EngineWorker(Worker):
             await self.on_job_end(ctx)
 
     def note_end(self, running: Running) -> None:
-        """Settle a job that has ended at the next turn."""
+        """Settle an ended job in the next iteration."""
         self._slots.running.remove(running)
         job_id = running.lease.job_id
         if self.tasks.get(job_id) is running.task:
@@ -235,10 +238,10 @@ class EngineWorker(Worker):
             self._backoff.back_off(running.trouble)
         self._count(running)
         self._ended.append(running)
-        self._stir.set()
+        self._wakeup.set()
 
     def _count(self, running: Running) -> None:
-        """Count a job that has ended as arq does, and tell of it."""
+        """Count an ended job as arq does, and notify the observer."""
         match running.outcome:
             case "done":
                 self.jobs_complete += 1
@@ -249,8 +252,6 @@ class EngineWorker(Worker):
         if self._observe is not None:
             self._observe(running.end)
 
-    # The loop.
-
     async def _work(self, background: Sequence[asyncio.Task[None]]) -> None:
         while True:
             for task in background:
@@ -258,26 +259,26 @@ class EngineWorker(Worker):
                     task.result()
             if (pause_s := self._backoff.pause_s) > 0:
                 await asyncio.sleep(pause_s)
-            await self._turn()
+            await self._settle_and_claim()
             if self._ended or self._unanswered or self._backoff.pause_s > 0:
                 if self._stopping and not self._slots.running and self._backoff.lasts_s > self.lease_s:
-                    log.warning("settling abandoned", jobs=len(self._ended))
+                    log.warning("jobs left unsettled", jobs=len(self._ended))
                     return
                 continue
-            self._backoff.is_over()
-            idle = not self._slots.running and not self._after
+            self._backoff.note_success()
+            idle = not self._slots.running and not self._hooks
             if idle and (self._stopping or (self.burst and await self._is_burst_over())):
                 return
             await self._wait()
 
-    async def _turn(self) -> None:
-        """Settle what has ended and claim for the free slots, in one round trip."""
+    async def _settle_and_claim(self) -> None:
+        """Settle ended jobs and claim for free slots, in one round trip."""
         ended, self._ended = self._ended, []
         batches: dict[str, list[Settled]] = {}
         for running in ended:
             if running.settled is not None:
                 batches.setdefault(running.lease.queue, []).append(running.settled)
-        # The claim's command is written down when the first of these tasks runs, and goes with theirs.
+        # The sleep lets these tasks queue their commands first, so that the claim joins their batch.
         settling = [asyncio.create_task(self._claims.settle(queue, batch)) for queue, batch in batches.items()]
         if settling:
             await asyncio.sleep(0)
@@ -285,23 +286,23 @@ class EngineWorker(Worker):
             await self._claim()
             await asyncio.gather(*settling)
         except BaseException as error:
-            # What was settled all the same is no longer under its claim, and settling it again changes nothing.
+            # Some may have been settled; settling is idempotent.
             self._ended = ended + self._ended
             if not isinstance(error, Exception):
                 raise
             self._backoff.back_off(error)
         else:
-            self._call_after(ended)
+            self._call_hooks(ended)
 
     async def _claim(self) -> None:
-        """Claim for the free slots if that may bring something, and start what was claimed."""
+        """Claim for the free slots if that may find jobs, and start them."""
         room, lanes = self._room()
-        due = self._more or self._closing or time.monotonic() >= self._look_at
-        # A token that was taken while there was no room is another worker's: an empty claim tells one.
+        due = self._more or self._closing or time.monotonic() >= self._claim_at
+        # Without room for a popped token, an empty claim wakes another worker instead.
         if not (self._token_taken or self._unanswered or (room > 0 and due)):
             return
         self._token_taken = self._closing = False
-        self._more, self._look_at = True, time.monotonic() + LOOK_S
+        self._more, self._claim_at = True, time.monotonic() + CLAIM_EACH_S
         token = _fresh_token()
         try:
             if self._unanswered:
@@ -318,21 +319,21 @@ class EngineWorker(Worker):
         for job in claim.jobs:
             self._start(job, token, lapses_at)
         if claim.next_ms is not None:
-            self._look_at = min(self._look_at, time.monotonic() + claim.next_ms / 1000)
+            self._claim_at = min(self._claim_at, time.monotonic() + claim.next_ms / 1000)
         if claim.suspect is not None or lanes[self._slots.suspect_lane or 0] > 0:
             self._slots.suspect_lane = claim.suspect
-        # Where a lane gave all it had and could have given more, whoever makes its next job wakes somebody.
+        # If every lane was emptied, no further claim is needed: the next new job wakes a worker.
         taken = Counter(job.lane for job in claim.jobs)
         full = len(claim.jobs) >= room or any(taken[lane] >= most for lane, most in enumerate(lanes))
         self._more = claim.suspect is not None or full
         if claim.jobs:
-            # They begin before it is asked whether there is enough of them.
+            # They start before `wants` is asked again.
             await asyncio.sleep(0)
 
     def _room(self) -> Room:
-        """What may be claimed now."""
+        """How many jobs may be claimed now."""
         if self._stopping or not self.allow_pick_jobs:
-            return self._slots.none
+            return self._slots.no_room
         room = self._slots.room
         if self.burst and self.max_burst_jobs >= 0:
             return room._replace(jobs=min(room.jobs, self.max_burst_jobs - self._jobs_started()))
@@ -341,7 +342,7 @@ class EngineWorker(Worker):
     def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
         queue = self.keys.lanes[job.lane]
         if reason := fault_of_id(job.job_id):
-            log.warning("a job was refused whose id no job can have", size=len(job.job_id))
+            log.warning("job refused", reason=reason, size=len(job.job_id))
             refused = Running(self, Lease("", queue, token, job.score, self._on_closing, lapses_at), job)
             refused.refuse(reason)
             self._ended.append(refused)
@@ -351,25 +352,25 @@ class EngineWorker(Worker):
         self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = running.start()
 
-    def _call_after(self, ended: Sequence[Running]) -> None:
-        """Tell who wants to know it of the jobs that have been called and are settled."""
+    def _call_hooks(self, ended: Sequence[Running]) -> None:
+        """Call arq's `after_job_end` for settled jobs."""
         if not self.after_job_end:
             return
         for running in ended:
             if running.ctx is not None and running.why != "lost":
-                task = self.loop.create_task(self._after_job(running.lease.job_id, self.after_job_end(running.ctx)))
-                self._after.add(task)
-                task.add_done_callback(self._on_after)
+                task = self.loop.create_task(self._call_hook(running.lease.job_id, self.after_job_end(running.ctx)))
+                self._hooks.add(task)
+                task.add_done_callback(self._on_hook_end)
 
-    async def _after_job(self, job_id: str, hook: Awaitable[None]) -> None:
+    async def _call_hook(self, job_id: str, hook: Awaitable[None]) -> None:
         try:
             await hook
         except Exception:
             log.exception("after-job hook failed", job=job_id)
 
-    def _on_after(self, task: asyncio.Task[None]) -> None:
-        self._after.discard(task)
-        self._stir.set()
+    def _on_hook_end(self, task: asyncio.Task[None]) -> None:
+        self._hooks.discard(task)
+        self._wakeup.set()
 
     async def _is_burst_over(self) -> bool:
         if 0 <= self.max_burst_jobs <= self._jobs_started():
@@ -377,13 +378,13 @@ class EngineWorker(Worker):
         return not sum([int(await ask(self.pool, "ZCARD", queue)) for queue in self.keys.lanes])
 
     async def _wait(self) -> None:
-        """Wait until something has ended or can be claimed."""
+        """Wait until a job has ended or can be claimed."""
         room, lanes = self._room()
         listening = [lane for lane, most in enumerate(lanes) if most > 0] if room > 0 else []
         if not self._wake.listen(listening):
             with contextlib.suppress(RedisError):
-                await self._claims.say("stir")
-        until = self._look_at if room > 0 else time.monotonic() + LOOK_S
+                await self._claims.send("stir")
+        until = self._claim_at if room > 0 else time.monotonic() + CLAIM_EACH_S
         if self._grace_until is not None:
             if time.monotonic() >= self._grace_until:
                 self._cancel_all()
@@ -391,11 +392,11 @@ class EngineWorker(Worker):
                 until = min(until, self._grace_until)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(until - time.monotonic()):
-                await self._stir.wait()
-        self._stir.clear()
+                await self._wakeup.wait()
+        self._wakeup.clear()
 
     def _cancel_all(self) -> None:
-        """Cancel what runs, upon which it is handed back; again after a while, since a job may lose a cancellation."""
+        """Cancel running jobs, which are then handed back. Repeated, since a job may swallow a cancellation."""
         late = [running for running in self._slots.running if not running.lease.closed]
         self._grace_until = time.monotonic() + CANCEL_S if late else None
         if new := sum(running.why != "stop" for running in late):
@@ -405,12 +406,12 @@ class EngineWorker(Worker):
 
     def _on_closing(self) -> bool:
         self._closing = True
-        self._stir.set()
+        self._wakeup.set()
         return self._room().jobs > 0
 
     def _on_token(self) -> None:
         self._token_taken = True
-        self._stir.set()
+        self._wakeup.set()
 
     def _on_mail(self, word: str) -> None:
         if word == "drain":
@@ -418,9 +419,7 @@ class EngineWorker(Worker):
                 log.info("worker draining", running=len(self._slots.running))
             self._drained = True
             self.stop()
-        self._stir.set()
-
-    # What goes on beside the loop.
+        self._wakeup.set()
 
     async def _keep_cron(self) -> None:
         while True:
@@ -428,15 +427,15 @@ class EngineWorker(Worker):
             await asyncio.sleep(CRON_S)
 
     async def _cancel_aborted_jobs(self) -> None:
-        """Cancel those of this worker's jobs that somebody has asked to end, and forget what nobody has heeded."""
+        """Cancel this worker's aborted jobs, and drop expired abort requests."""
         now_s = time.time()
-        oldest, latest = int((now_s - FORGET_S) * 1000), int((now_s + FORGET_S) * 1000)
+        oldest, latest = int((now_s - ABORT_LIFE_S) * 1000), int((now_s + ABORT_LIFE_S) * 1000)
         await asyncio.gather(
             ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, "-inf", oldest),
             ask(self.pool, "ZREMRANGEBYSCORE", abort_jobs_ss, latest, "+inf"),
         )
         running = list(self.job_tasks)
-        # Anybody may write there, and as much as they like: only this worker's jobs are looked for.
+        # The set may be huge, so only this worker's jobs are looked up.
         asked = await ask(self.pool, "ZMSCORE", abort_jobs_ss, *running) if running else []
         mine = [job_id for job_id, score in zip(running, asked, strict=True) if score is not None]
         for job_id in mine:

@@ -1,8 +1,7 @@
-"""The forgetting: the lists of generations that are neither current, previous nor being made are deleted, in slices.
+"""Deletes the lists of old generations, in slices.
 
-Whose lists there are is known by the generation's snapshot, and how many are gone by what Redis says beside the
-generation: any worker goes on where another one has stopped. A click that was bound to the generation holds it back
-until it has ended; a list that is written all the same, by a job that was asked for at just that moment, expires.
+The generation's snapshot names the users, and Redis keeps the progress, so that any worker can continue. An unfinished
+flow or run of the generation delays the deletion. A list that a late job still writes expires.
 """
 
 import asyncio
@@ -22,22 +21,22 @@ from reckoner.workers.runtime.runtime import Runtime
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
-# How long nobody looks again at what holds old generations back: among a million flows that takes half a minute.
+# The pause between two searches for references, which take half a minute among a million flows.
 PAUSE_MS = 10_000
 
 
 class GenerationCleanup:
-    """The forgetting of one worker process."""
+    """Deletes old generations from one worker process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     async def run(self) -> None:
-        """Forget for ever what is old."""
-        await run_periodically("the deletion of old generations", PERIOD_S, self.forget)
+        """Delete old generations, for ever."""
+        await run_periodically("deletion of old generations", PERIOD_S, self.delete_old)
 
-    async def forget(self) -> None:
-        """Delete the lists of all generations that are old, if nothing holds them back."""
+    async def delete_old(self) -> None:
+        """Delete the lists of all old generations that no unfinished flow or run uses."""
         redis, keys, results = self._runtime.redis, self._runtime.keys, self._runtime.results
         held, pointers = await asyncio.gather(results.generations.lists(), ask(redis, "MGET", *keys.pointers))
         named = {pointer for pointer in pointers if pointer}
@@ -46,23 +45,23 @@ class GenerationCleanup:
                 await self._note(generation)
             return
         if pointers[0] is None:
-            # Which one readers follow has been lost, and may come back.
+            # The current pointer was lost and may be restored.
             return
         old = {generation: decode_generation_lists(held[generation]) for generation in sorted(held.keys() - named)}
         whole = {generation for generation, holding in old.items() if holding.gone is None}
-        kept = await self._held_back(whole) if whole else whole
+        kept = await self._in_use(whole) if whole else whole
         for generation in sorted(old.keys() - kept):
-            await self._forget(generation, held[generation], old[generation])
+            await self._delete(generation, held[generation], old[generation])
 
     async def _note(self, generation: bytes) -> None:
-        """Note a generation that a pointer names, which was lost; nothing is old while one names what has no record."""
+        """Add a lost entry of a generation that a pointer names. Nothing is deleted until all of these have entries."""
         record = await self._runtime.results.generations.record(generation.decode(errors="replace"))
         if record is not None:
             key = self._runtime.keys.generations
             await ask(self._runtime.redis, "HSET", key, generation, GenerationLists(record.snapshot).encode())
 
-    async def _held_back(self, old: set[bytes]) -> set[bytes]:
-        """Those of old generations that an unfinished flow or run names; all while another worker looks at that."""
+    async def _in_use(self, old: set[bytes]) -> set[bytes]:
+        """The old generations that an unfinished flow or run names; all of them while another worker searches."""
         redis, lock, token = self._runtime.redis, self._runtime.keys.cleanup, os.urandom(8).hex()
         if not await call(redis, "lock", [lock], [token, PAUSE_MS]):
             return old
@@ -70,14 +69,14 @@ class GenerationCleanup:
             async with renewing(redis, lock, PAUSE_MS):
                 named, _ = await live_references(self._runtime)
         except WireError:
-            # What cannot be read is ended by the sweeper.
+            # The sweeper will end the unreadable flow or run.
             return old
         kept = {generation for generation in old if generation.decode(errors="replace") in named}
         if not kept:
             await call(redis, "unlock", [lock], [token])
         return kept
 
-    async def _forget(self, generation: bytes, seen: bytes | str, holding: GenerationLists) -> None:
+    async def _delete(self, generation: bytes, seen: bytes | str, holding: GenerationLists) -> None:
         runtime, name = self._runtime, generation.decode(errors="replace")
         try:
             snapshot = await runtime.snapshot(holding.snapshot)
@@ -99,7 +98,7 @@ class GenerationCleanup:
                 if not await runtime.results.generations.forget(generation, seen, left, some):
                     return
                 seen = left.encode()
-                # Half of the server's time is everybody else's.
+                # Leave half of the server's time to others.
                 await asyncio.sleep(time.monotonic() - began)
         if await runtime.results.generations.forget(generation, seen):
             log.info("old generation deleted", generation=name, users=gone)

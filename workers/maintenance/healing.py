@@ -1,4 +1,4 @@
-"""Healing: reads each artifact in use once a day, and has a damaged model built again before many jobs need it."""
+"""Healing: scrubs all artifacts in use once a day, and rebuilds damaged models before jobs need them."""
 
 import asyncio
 import math
@@ -18,54 +18,54 @@ from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind
 from reckoner.workers.maintenance.retention import live_references, referenced_artifacts
 from reckoner.workers.runtime.runtime import Runtime
 
-LOOK_S = 2.0
-SCRUB_LOOK_S = 600.0
-# So slowly that no job is held up by it.
+HEAL_EACH_S = 2.0
+SCRUB_POLL_S = 600.0
+# Slow enough to delay no job.
 SCRUB_BYTES_PER_S = 8_000_000
 SCRUB_EACH_MS = 86_400_000
-# A worker that scrubs says so again and again, and another one begins when it has not for so long.
-CLAIM_MS = 600_000
-# To see what unfinished flows name takes seconds among a million of them: a hundredth of the time at most.
-PAUSES_PER_LOOK = 100
+# The lease of a scrub; its worker renews it.
+SCRUB_LEASE_MS = 600_000
+# Searching the references takes seconds among a million flows: spend at most a hundredth of the time on it.
+PAUSES_PER_SEARCH = 100
 KINDS: tuple[ArtifactKind, ...] = ("snapshots", "models")
 
 log = structlog.get_logger()
 
 
 class _StoppedError(Exception):
-    """This worker ends, and reads no further."""
+    """This worker stops, so it stops scrubbing."""
 
 
 class _Asked(NamedTuple):
-    """When the fit of a damaged model was asked for, or could not be."""
+    """A damaged model that was handled: its fit was enqueued or is impossible."""
 
     damage: int
-    """Which damage it was; see `Store.unreplaced`."""
+    """The number of the damage; see `Store.missed`."""
     snapshot: str
     """The fingerprint of its snapshot."""
 
 
 class Healing:
-    """What one worker process does against damage beside its jobs."""
+    """Scrubs artifacts and rebuilds models from one worker process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._asked = dict[str, _Asked]()
-        self._look_at = -math.inf
+        self._search_at = -math.inf
 
     async def run(self) -> None:
         """Heal for ever."""
-        await run_periodically("healing", LOOK_S, self.heal)
+        await run_periodically("healing", HEAL_EACH_S, self.heal)
 
     async def run_scrub(self) -> None:
         """Scrub for ever."""
-        await run_periodically("a scrub", SCRUB_LOOK_S, self.scrub)
+        await run_periodically("scrub", SCRUB_POLL_S, self.scrub)
 
     async def heal(self) -> None:
-        """Ask for a fit of each model that is set aside and that a pointer or something unfinished names.
+        """Enqueue a fit of each damaged model that a pointer or an unfinished flow or run names.
 
-        It moves no pointer. It is asked for once until the model is whole or its snapshot was published again: a fit
-        that has failed would fail again.
+        The fit moves no pointer. It is enqueued once per damage, and again after its snapshot was republished: a failed
+        fit would only fail again.
         """
         runtime = self._runtime
         if runtime.store_watch.trouble:
@@ -76,41 +76,41 @@ class Healing:
             for model in sorted(self._asked.keys() | await self._named(unreplaced.keys() - self._asked.keys())):
                 await self._build_again(model, unreplaced[model])
 
-    async def _named(self, unreplaced: set[str]) -> set[str]:
-        """Those of some models that a pointer, or an unfinished flow or run, names."""
+    async def _named(self, missed: set[str]) -> set[str]:
+        """The missed models that a pointer or an unfinished flow or run names."""
         results, keys = self._runtime.results, self._runtime.keys
         records = [(await results.generations.follow(pointer)).record for pointer in keys.pointers]
         named = {record.model for record in records if record} & unreplaced
         began = time.monotonic()
-        if unreplaced == named or began < self._look_at:
+        if missed == named or began < self._search_at:
             return named
         try:
             generations, artifacts = await live_references(self._runtime)
         except WireError:
-            # The sweeper ends what cannot be read.
+            # The sweeper will end the unreadable flow or run.
             return named
         records = [await results.generations.record(generation) for generation in sorted(generations)]
         now = time.monotonic()
-        self._look_at = now + PAUSES_PER_LOOK * (now - began)
-        return named | unreplaced & (artifacts | {record.model for record in records if record})
+        self._search_at = now + PAUSES_PER_SEARCH * (now - began)
+        return named | missed & (artifacts | {record.model for record in records if record})
 
     async def _build_again(self, model: str, damage: int) -> None:
         store, in_store = self._runtime.store, self._runtime.in_store
         try:
             snapshot, config = await in_store(partial(describe, store.quarantine_path("models", model)))
         except ArtifactMissingError:
-            # It was published again just now.
+            # It was republished just now.
             return
         except ArtifactDamagedError as error:
-            # Nothing else says how it was built.
+            # Without its manifest the configuration is unknown.
             self._give_up(model, _Asked(damage, ""), str(error))
             return
         asked = _Asked(damage, await in_store(partial(store.fingerprint, "snapshots", snapshot)))
         if self._asked.get(model) == asked:
             return
         if model_id(snapshot, config) != model:
-            self._give_up(model, asked, "kernels of another release built it")
-        elif asked.snapshot in ("", QUARANTINED):
+            self._give_up(model, asked, "it was built by another release")
+        elif asked.snapshot in ("", SET_ASIDE):
             self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
         else:
             spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
@@ -120,17 +120,17 @@ class Healing:
             log.info("damaged model fit enqueued", model=model, job=job)
 
     def _give_up(self, model: str, asked: _Asked, reason: str) -> None:
-        """Say once why a model cannot be built again."""
+        """Log once why a model cannot be rebuilt."""
         if self._asked.get(model) != asked:
             self._asked[model] = asked
             log.error("damaged model not rebuilt", model=model, reason=reason)
 
     async def scrub(self) -> None:
-        """Read all artifacts in use if nobody does or has done so today; what is damaged is set aside."""
+        """Verify all artifacts in use, unless a worker did so today. Damaged ones are set aside."""
         redis, key, worker = self._runtime.redis, self._runtime.keys.scrub, self._runtime.worker_id
-        if not await ask(redis, "SET", key, worker, "NX", "PX", CLAIM_MS):
+        if not await ask(redis, "SET", key, worker, "NX", "PX", SCRUB_LEASE_MS):
             return
-        async with renewing(redis, key, CLAIM_MS):
+        async with renewing(redis, key, SCRUB_LEASE_MS):
             referred = await referenced_artifacts(self._runtime)
             entries = await self._runtime.in_store(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]

@@ -1,4 +1,4 @@
-"""The heartbeat of one worker process: again and again it says that it is there, and what it is and does."""
+"""The heartbeat of one worker process: it regularly reports that it is alive, what it runs and its trouble."""
 
 import os
 import resource
@@ -16,29 +16,29 @@ from reckoner.shared.version import installed_version
 from reckoner.shared.wire.shapes import Beat, Running
 from reckoner.workers.runtime.runtime import Runtime
 
-# Twice within the shortest lease a beat may be late.
 LONGEST_PAUSE_S = 1.0
+# Two beats may be late within a lease.
 BEATS_A_LEASE = 3
-# As much of a job's name as is told; ours are shorter, and others may have put jobs into the queue.
-MAX_LETTERS = 200
+# Longer names are cut. Ours are shorter; foreign jobs may have longer ones.
+MOST_LETTERS = 200
 
 log = structlog.get_logger()
 
 
 class Heartbeat:
-    """The heartbeat of one worker process, which begins when this is made; `is_draining` tells whether it is to end."""
+    """The heartbeat of one worker process."""
 
     def __init__(self, runtime: Runtime, is_draining: Callable[[], bool] = lambda: False) -> None:
         self._runtime = runtime
         self._is_draining = is_draining
         self._lease_ms = int(runtime.settings.lease_s * 1000)
         self.pause_s = min(LONGEST_PAUSE_S, runtime.settings.lease_s / BEATS_A_LEASE)
-        """How long it waits from beat to beat, in seconds."""
+        """The time between two beats, in seconds."""
         self._beats = Heartbeats(runtime.redis, runtime.keys)
         self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
 
     async def beat(self) -> None:
-        """Beat once."""
+        """Send one heartbeat."""
         running = self._runtime.running.items()
         await self._beats.write(
             Beat(
@@ -58,11 +58,11 @@ class Heartbeat:
         )
 
     async def run(self) -> None:
-        """Beat for ever."""
-        await run_periodically("a beat", self.pause_s, self.beat)
+        """Send heartbeats for ever."""
+        await run_periodically("heartbeat", self.pause_s, self.beat)
 
     async def stop(self) -> None:
-        """Say no more; a Redis that is away forgets this worker by itself."""
+        """Remove the heartbeat. Without Redis it expires by itself."""
         try:
             await self._beats.remove(self._runtime.worker_id)
         except Exception as error:
@@ -71,7 +71,7 @@ class Heartbeat:
 
 
 def resident_bytes() -> int:
-    """What this process holds in memory; where there is no /proc, the most that it ever held."""
+    """The resident memory of this process; without /proc its peak."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""The night: each worker tries, when it starts and once a minute, to start the run of the last date that was due."""
+"""Starts the nightly run: each worker tries when it starts and once a minute, so a missed start is made up for."""
 
 from datetime import UTC, datetime
 
@@ -15,23 +15,20 @@ TICK_S = 60.0
 
 
 class NightlyTrigger:
-    """The start of the nights by one worker process."""
+    """Starts nightly runs from one worker process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._told: tuple[str, str] | None = None
-        """The date whose run was last said to wait, and for what."""
+        self._logged: tuple[str, str] | None = None
+        """The date and the reason of the last logged postponement."""
 
     async def run(self) -> None:
-        """Start the night's run whenever it is due and has not begun, for ever; at once where there are no nights."""
+        """Start due nightly runs, for ever. Returns at once if `nightly` is not set."""
         if self._runtime.settings.nightly:
-            await run_periodically("the night's start", TICK_S, self.start_if_due, first_pause_s=0.0)
+            await run_periodically("start of the nightly run", TICK_S, self.start_if_due, first_pause_s=0.0)
 
     async def start_if_due(self) -> None:
-        """Start the run of the last date that was due, unless it has begun: the same whoever does so, and how often.
-
-        What is missing now, as a model, is there at a later time of asking.
-        """
+        """Start the run of the last due date, unless any worker has started it or no model is fitted. Idempotent."""
         runtime = self._runtime
         nightly = parse_nightly(runtime.settings.nightly)
         if nightly is None:
@@ -42,10 +39,10 @@ class NightlyTrigger:
             return
         newest = await runtime.results.generations.follow(runtime.keys.newest)
         if newest.record is None:
-            waits = date, newest.damage or "none was fitted"
-            if waits != self._told:
-                log.info("nightly run postponed", date=date, reason=waits[1])
-            self._told = waits
+            postponed = date, newest.damage or "no model was fitted"
+            if postponed != self._logged:
+                log.info("nightly run postponed", date=date, reason=postponed[1])
+            self._logged = postponed
             return
         run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
         if beginning != "known":

@@ -1,10 +1,9 @@
-"""Deletes what nothing refers to: snapshots, models and parts that no pointer, unfinished flow or unfinished run names.
+"""Garbage collection of the store: deletes snapshots, models and parts that are unreferenced and a day old.
 
-What refers to an artifact is read where it stands: the generations of the pointers, and of the flows and runs among the
-live ones, lead to their records, and a record names a model and a snapshot. A record that nothing of these names is no
-reference, though it lives on for a while. A generation that may hold lists needs its snapshot until they are deleted.
+Pointers, unfinished flows and unfinished runs name generations; a generation's record names a model and a snapshot. A
+record alone is no reference. A generation with lists needs its snapshot until they are deleted.
 
-To read the references of a million flows takes half a minute: no task does it, but one worker every ten minutes.
+Reading the references of a million flows takes half a minute, so one worker does it every ten minutes.
 """
 
 import asyncio
@@ -28,18 +27,18 @@ from reckoner.workers.runtime.runtime import Runtime
 log = structlog.get_logger()
 
 GRACE_S = 86_400.0
-LOOK_S = 10.0
+POLL_S = 10.0
 EACH_MS = 600_000
 KINDS: tuple[EntryKind, ...] = ("snapshots", "models", "parts")
 
 
 async def keep_store_clean(runtime: Runtime) -> None:
-    """Delete what nothing refers to, again and again, for ever."""
-    await run_periodically("the deletion of unreferenced artifacts", LOOK_S, lambda: delete_under_lock(runtime))
+    """Delete unreferenced artifacts, for ever."""
+    await run_periodically("deletion of unreferenced artifacts", POLL_S, lambda: delete_under_lock(runtime))
 
 
 async def delete_under_lock(runtime: Runtime) -> None:
-    """Delete what nothing refers to, unless another worker does or has done so lately, or the store is away."""
+    """Delete unreferenced artifacts, unless a worker did so recently or the store is unavailable."""
     if runtime.store_watch.trouble:
         return
     if await call(runtime.redis, "lock", [runtime.keys.retention], [runtime.worker_id, EACH_MS]):
@@ -47,28 +46,28 @@ async def delete_under_lock(runtime: Runtime) -> None:
 
 
 async def delete_unreferenced(runtime: Runtime) -> None:
-    """Delete the artifacts older than a day that nothing refers to; none when a reference cannot be read.
+    """Delete unreferenced artifacts older than a day; none if a reference cannot be read.
 
-    A fit that takes up an old model renews its age before it refers to it, and the store looks at the age again when it
-    deletes: so one reading of the references is enough for all of them.
+    A fit renews an old model before it references it, and the store checks the age again on deletion. So references are
+    read only once.
     """
     try:
         old = await runtime.in_store(lambda: list(_old_entries(runtime.store)))
         if not old:
             return
         await own(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
-        read_s, referred = time.time(), await referenced_artifacts(runtime)
+        read_s, referenced = time.time(), await referenced_artifacts(runtime)
         for kind, entry in old:
             if time.time() - read_s > GRACE_S:
-                # This process stood still: what was taken up meanwhile may be as old again.
+                # This process was frozen, so the references are outdated.
                 return
-            if entry not in referred:
+            if entry not in referenced:
                 await runtime.in_store(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
                 log.info("unreferenced artifact deleted", kind=kind, id=entry)
     except ForeignStoreError as error:
-        log.warning("cleanup skipped", reason=str(error))
+        log.warning("artifact deletion refused", reason=str(error))
     except WireError as error:
-        log.warning("cleanup skipped", reason=str(error))
+        log.warning("artifact deletion skipped", reason=str(error))
 
 
 def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
@@ -79,34 +78,34 @@ def _old_entries(store: Store) -> Iterator[tuple[EntryKind, str]]:
 
 
 async def referenced_artifacts(runtime: Runtime) -> set[str]:
-    """The ids of all artifacts that something refers to.
+    """The ids of all referenced artifacts.
 
     Raises:
-        WireError: a reference cannot be read, or leads nowhere.
+        WireError: a reference is unreadable or dangling.
     """
     current = await runtime.in_store(runtime.store.current_snapshot)
-    # The live first and the pointers then: what a run or fit names that ends meanwhile is named by a pointer by then.
-    generations, referred = await live_references(runtime)
-    referred |= {current} if current else set()
-    referred |= {
+    # Pointers last: if a run or fit ends meanwhile, a pointer names its generation by then.
+    generations, referenced = await live_references(runtime)
+    referenced |= {current} if current else set()
+    referenced |= {
         decode_generation_lists(data).snapshot for data in (await runtime.results.generations.lists()).values()
     }
     pointers = await _read(runtime, [("GET", pointer) for pointer in runtime.keys.pointers])
     generations |= {value.decode(errors="replace") for value in pointers if value}
     for data in await _read(runtime, [("GET", runtime.keys.record(name)) for name in sorted(generations)]):
         record = RECORD.decode(data or b"")
-        referred |= {record.model, record.snapshot}
-    return referred
+        referenced |= {record.model, record.snapshot}
+    return referenced
 
 
 async def live_references(runtime: Runtime) -> tuple[set[str], set[str]]:
-    """The generations and the artifacts that unfinished flows and runs name, read a slice at a time.
+    """The generations and artifacts that unfinished flows and runs name, read in slices.
 
     Raises:
-        WireError: what one of them names cannot be read.
+        WireError: one of them is unreadable.
     """
     generations, artifacts = set[str](), set[str]()
-    # The clicks behind the others: what is raised meanwhile becomes one of them.
+    # Clicks last: a flow that is raised meanwhile moves there.
     for live in reversed(runtime.keys.all_live):
         cursor = -1
         while cursor:
@@ -115,13 +114,13 @@ async def live_references(runtime: Runtime) -> tuple[set[str], set[str]]:
             bound, named = await _named_by(runtime, [member for member, _ in members])
             generations |= bound
             artifacts |= named
-            # Half of the server's time is everybody else's.
+            # Leave half of the server's time to others.
             await asyncio.sleep(time.monotonic() - began)
     return generations, artifacts
 
 
 async def _named_by(runtime: Runtime, live: Sequence[bytes]) -> tuple[set[str], set[str]]:
-    """The generations and the artifacts that live flows and runs name; one that has ended meanwhile may name none."""
+    """The generations and artifacts that these flows and runs name."""
     keys, generations, artifacts = runtime.keys, set[str](), set[str]()
     members = [member.decode(errors="replace").partition(":") for member in live]
     places = [keys.run(name) if kind == "run" else keys.flow(name) for kind, _, name in members]
@@ -139,10 +138,10 @@ async def _named_by(runtime: Runtime, live: Sequence[bytes]) -> tuple[set[str], 
 
 
 async def _read(runtime: Runtime, commands: Sequence[tuple[str, ...]]) -> list[bytes | None]:
-    """The answers of many commands in one round trip.
+    """The answers of many commands, in one round trip.
 
     Raises:
-        WireError: one met a key of another type.
+        WireError: a key has another type.
     """
     async with runtime.redis.pipeline(transaction=False) as pipe:
         for command in commands:
@@ -152,5 +151,5 @@ async def _read(runtime: Runtime, commands: Sequence[tuple[str, ...]]) -> list[b
         if isinstance(answer, Exception):
             if not is_wrong_type(answer):
                 raise answer
-            raise WireError(f"The key {key} holds another type.") from answer
+            raise WireError(f"The key {key} has the wrong type.") from answer
     return answers

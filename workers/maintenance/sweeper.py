@@ -1,4 +1,4 @@
-"""The sweeper: any worker, under a lock, mends what unfinished flows and runs miss."""
+"""The sweeper: one worker at a time, under a lock, recreates lost jobs of unfinished flows and runs."""
 
 import asyncio
 import os
@@ -20,22 +20,21 @@ from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-# As many looks, and as many jobs that they look for, as are asked for at once: more would hold up the event loop for
-# longer than some 5 ms.
+# Flows and jobs that are checked together. More would block the event loop for more than about 5 ms.
 AT_ONCE = 50
 JOBS_AT_ONCE = 200
 LOCK_MS = 5_000
-# Ours are shorter.
+# Our names are shorter.
 LONGEST_NAME = 200
 
 
 class _Due(NamedTuple):
-    """A member of a live set that is to be looked at."""
+    """A due member of a live set."""
 
     live: str
     member: bytes
     kind: str
-    """`flow` or `run`, empty for what can be neither."""
+    """`flow` or `run`, empty for an invalid member."""
     name: str
 
 
@@ -52,24 +51,24 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep for ever."""
-        await run_periodically("a sweep", self._period_s, self.sweep)
+        await run_periodically("sweep", self._period_s, self.sweep)
 
     async def sweep(self) -> int:
-        """Look at what is due, if nobody else does, and for no longer than twice the time between two sweeps.
+        """Check due flows and runs, unless another worker does, for at most twice the sweep period.
 
         Returns:
-            How many lost jobs were created again.
+            The number of recreated jobs.
         """
         redis, keys = self._runtime.redis, self._runtime.keys
         if not await call(redis, "lock", [keys.sweeper], [self._token, LOCK_MS]):
             return 0
         until, made = time.monotonic() + self._period_s * 2, 0
         try:
-            # What is no sorted set is set aside before the live are read.
+            # First set keys of another type aside.
             await self._runtime.flows.refusals.wrong_types(keys.types)
             now_ms = await self._runtime.now_ms()
             while due := await self._find_due(now_ms):
-                made += await self._look_at(due, now_ms + self._runtime.flows.first_look_ms)
+                made += await self._sweep_due(due, now_ms + self._runtime.flows.first_look_ms)
                 if time.monotonic() >= until:
                     break
         finally:
@@ -79,9 +78,9 @@ class Sweeper:
         return made
 
     async def _find_due(self, now_ms: int) -> list[_Due]:
-        """Some of what is due, clicks first since somebody waits for them."""
+        """Some due members. Clicks come first, since clients wait for them."""
         redis, all_live = self._runtime.redis, self._runtime.keys.all_live
-        # No look is put off for longer: whatever was is due now.
+        # A score beyond the longest pause is invalid, and due now.
         far = f"({now_ms + LONGEST_LOOK_MS + self._runtime.flows.first_look_ms}"
         ranges = [(live, *bounds) for live in all_live for bounds in (("-inf", now_ms), (far, "+inf"))]
         pages = await asyncio.gather(
@@ -90,11 +89,8 @@ class Sweeper:
         found = [_read(live, member) for (live, *_), page in zip(ranges, pages, strict=True) for member in page]
         return found[:AT_ONCE]
 
-    async def _look_at(self, due: Sequence[_Due], later_ms: int) -> int:
-        """Look at some of what is due.
-
-        It is put off before, so that nothing which a look leaves alone is found again and hides what is behind it.
-        """
+    async def _sweep_due(self, due: Sequence[_Due], later_ms: int) -> int:
+        """Sweep due members. They are postponed first, so that a failing one cannot hide the ones behind it."""
         flows, made = [it for it in due if it.kind == "flow"], 0
         loaded, *_ = await asyncio.gather(
             self._runtime.flows.load_many([it.name for it in flows]),
@@ -106,25 +102,25 @@ class Sweeper:
             if it.kind == "run":
                 made += await self._guard(it, self._sweep_run(it))
             elif not it.kind:
-                # Nobody else would take it away, and enough of them would hide all others.
-                await self._runtime.flows.refusals.member(it.live, it.member, "what is no flow and no run was live")
+                # Enough invalid members would hide all others.
+                await self._runtime.flows.refusals.member(it.live, it.member, "a live member was neither flow nor run")
         return made
 
-    async def _guard(self, it: _Due, look: Awaitable[int]) -> int:
-        """One look; what goes wrong with one flow or run must not keep the others waiting."""
+    async def _guard(self, it: _Due, sweeping: Awaitable[int]) -> int:
+        """Sweep one member. Its failure must not stop the others."""
         try:
-            return await look
+            return await sweeping
         except Exception as error:
             if is_transient_redis_error(error):
                 raise
-            told = {"member": it.member.decode(), "error": type(error).__name__}
-            log.error("sweep failed", **told, exc_info=not is_wrong_type(error))
+            fields = {"member": it.member.decode(), "error": type(error).__name__}
+            log.error("sweep failed", **fields, exc_info=not is_wrong_type(error))
             if is_wrong_type(error):
                 await self._runtime.flows.refusals.wrong_types(await self._types(it))
             return 0
 
     async def _types(self, it: _Due) -> dict[str, str]:
-        """The types of all keys that a look at a flow or run meets."""
+        """The expected types of all keys of a flow or run."""
         keys = self._runtime.keys
         if it.kind == "run":
             return await self._types_of_run(it.name)
@@ -168,13 +164,13 @@ class Sweeper:
 
 def _read(live: str, member: bytes) -> _Due:
     kind, _, name = member[:LONGEST_NAME].decode(errors="replace").partition(":")
-    # A name with a colon would lead to another key of a flow, which would then be written over as a flow.
+    # A name with a colon would name another key of a flow, and the sweep would overwrite it.
     known = kind in ("flow", "run") and name and not {":", "\ufffd"} & set(name) and len(member) <= LONGEST_NAME
     return _Due(live, member, kind if known else "", name)
 
 
 def _in_groups(flows: Sequence[_Loaded]) -> Iterator[list[_Loaded]]:
-    """The flows in groups, the members of which are looked at at once."""
+    """Group flows so that each group has about `JOBS_AT_ONCE` jobs."""
     group, jobs = list[_Loaded](), 0
     for it, flow in flows:
         jobs += max(flow.tasks, 1) if isinstance(flow, Flow) else 1

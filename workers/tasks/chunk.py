@@ -1,4 +1,4 @@
-"""The chunk task: the best candidates of one range of items for each history of a job, or one block of a fit."""
+"""The chunk task: finds the best candidates of one item range for a job's histories, or builds one part of a fit."""
 
 import math
 import time
@@ -30,7 +30,7 @@ from reckoner.workers.tasks.fit import build_part
 
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
-    """Compute one partial and store it; with the last one missing that enqueues the reduce."""
+    """Compute one partial and store it. Storing the last one enqueues the reduce."""
     if flow.plan is None or not isinstance(flow.spec, FitSpec | ScoringSpec):
         return
     started_ms = time.time() * 1000
@@ -46,7 +46,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
 
 
 def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:
-    """The indices of a job's users: one, or a block of neighbouring ones."""
+    """The indices of a job's users: one user, or a block of consecutive ones."""
     if isinstance(spec, BlockSpec):
         start = block * spec.block_size
         return range(start, min(start + spec.block_size, snapshot.n_users))
@@ -55,13 +55,13 @@ def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> rang
 
 
 def known_items(spec: BasketSpec, snapshot: Snapshot) -> NDArray[np.uint32]:
-    """The indices of those of a basket's items that the snapshot has, ascending."""
+    """The indices of a basket's items that the snapshot knows, uint32, ascending."""
     found = [snapshot.items.find(item) for item in spec.items]
     return np.unique(np.array([index for index in found if index is not None], np.uint32))
 
 
 class Histories(NamedTuple):
-    """What is scored: int64[n + 1] pointers into uint32 items and their float32 weights, None where all are 1."""
+    """Histories in CSR: int64[n + 1] pointers into uint32 items and float32 weights, None if all are 1."""
 
     ptr: NDArray[np.int64]
     items: NDArray[np.uint32]
@@ -69,12 +69,12 @@ class Histories(NamedTuple):
 
     @property
     def held(self) -> NDArray[np.uint32]:
-        """The items of all of them, one history after the other."""
+        """The items of all histories, concatenated."""
         return self.items[self.ptr[0] : self.ptr[-1]]
 
 
 def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
-    """The histories of a job's users; the items of a basket are one in which each weighs 1."""
+    """The histories of a job's users. A basket is one history with weights of 1."""
     if isinstance(spec, BasketSpec):
         items = known_items(spec, snapshot)
         return Histories(np.array([0, items.size], np.int64), items, None)
@@ -83,13 +83,13 @@ def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories
 
 
 async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int, lane: Lane) -> Best:
-    """The best of the candidates `first` to before `last` for each history of the job."""
+    """The best of the candidates first..last-1 for each history of the job."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
     histories = histories_of(spec, block, snapshot)
     additions = math.inf
     laid_out = runtime.layouts.cached(model, first, last) is not None
-    # Those of a block are many, and take their time to count.
+    # A block's additions take long to count, so it always runs in a thread.
     if not isinstance(spec, BlockSpec) and laid_out:
         additions = model.additions(histories.held) * model.share(first, last)
 

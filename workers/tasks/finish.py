@@ -1,4 +1,4 @@
-"""The finish: judges a run that has ended, moves the pointer, and closes it."""
+"""The finish task: applies the gate to an ended run, moves the pointer and closes the run."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,17 +18,11 @@ from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-MAX_REASONS = 5
-ENDED: Mapping[RunOutcome, str] = {
-    "passed": "passed",
-    "refused": "was refused",
-    "superseded": "was superseded",
-    "failed": "failed",
-}
+MOST_REASONS = 5
 
 
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
-    """End a run whose blocks have all ended; safe to run twice, and at any moment again."""
+    """End a run whose blocks have all ended. It is idempotent."""
     runtime: Runtime = ctx["runtime"]
     delivery = Delivery(ctx, Finish(run_id, round_).job_id)
 
@@ -52,7 +46,7 @@ async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:
 
 async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> None:
     async for page in runtime.runs.outcome_pages(run.id):
-        # Beside the loop, which the sum of a million blocks would hold up.
+        # Adding up a million blocks would block the event loop.
         await runtime.in_thread(partial(tally.add, page))
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
@@ -71,9 +65,9 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
-    """End a run that could not be judged to the end, with what is known of it."""
+    """End a run that could not be judged, with what is known of it."""
     log.error("run finish failed", run=run.id, reason=reason)
-    # A run moves the pointer when it has passed: everybody is done then, and only its end missing.
+    # A moved pointer means that the run has passed and every user is done.
     flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.generations.current() == run.generation
     if flipped:
         tally.done = run.users
@@ -84,10 +78,10 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
 
 async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease) -> None:
     if await runtime.runs.close(run, outcome, manifest, lease=lease):
-        tell = log.info if outcome == "passed" else log.warning
+        write = log.info if outcome == "passed" else log.warning
         figures = msgspec.structs.asdict(manifest)
         del figures["tasks"]
-        tell(f"a run {ENDED[outcome]}", run=run.id, generation=run.generation, **figures)
+        write(f"run {outcome}", run=run.id, generation=run.generation, **figures)
 
 
 def passes(manifest: Manifest) -> bool:
@@ -96,7 +90,7 @@ def passes(manifest: Manifest) -> bool:
 
 
 class Tally:
-    """What the blocks of a run did, added up."""
+    """The totals of a run's blocks."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -108,7 +102,7 @@ class Tally:
         self._seen = set[int]()
 
     def add(self, outcomes: Mapping[bytes, bytes]) -> None:
-        """Add encoded outcomes by block; one that was added before does not count again, nor does what is no block."""
+        """Add encoded outcomes by block. Repeated blocks and invalid block numbers are ignored."""
         for field, data in outcomes.items():
             block = int(field) if field.isdigit() and len(field) < 16 else -1
             if block >= 0 and block not in self._seen:
@@ -125,7 +119,7 @@ class Tally:
             self.reasons = sorted([*self.reasons, outcome.reason])[:MAX_REASONS]
 
     def manifest(self, run: Run, now_ms: int) -> Manifest:
-        """What the run did; whoever is not known to be done has failed."""
+        """The manifest of the run. Users that are not done count as failed."""
         duration_s = max(now_ms - run.started_ms, 1) / 1000
         return Manifest(
             users=run.users,
@@ -144,4 +138,4 @@ def _decode(data: bytes) -> Outcome:
     try:
         return OUTCOME.decode(data)
     except WireError:
-        return Outcome(reason="how a block ended could not be read")
+        return Outcome(reason="the outcome of a block is unreadable")

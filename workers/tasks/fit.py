@@ -1,4 +1,4 @@
-"""The fit: what split, chunk and reduce do for the build of a model."""
+"""The fit: the split, chunk and reduce tasks of a model build."""
 
 import asyncio
 import time
@@ -31,34 +31,32 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Half a second of the build, in the first tasks more and in the last ones less: far within a task's deadline, for a
-# batch thread too that stands back while all cores are busy. Each task has lists for all of its columns, so that many
-# tasks cost more than few.
+# About half a second of work, far within a task's deadline even on a busy host. More tasks would cost more in total.
 WORK_PER_TASK = 520_000_000
 MAX_TASKS = 500
 BYTES_PER_MB = 1_000_000
 
 
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What one chunk task has found of a model, as it lies in the store until the reduce: a `Tile`."""
+    """The stored `Tile` of one chunk task, deleted after the reduce."""
 
     owners: bytes
-    """uint32, whose the lists are."""
+    """uint32, the item of each list."""
     counts: bytes
-    """uint32, how many each holds."""
+    """uint32, the length of each list."""
     items: bytes
-    """uint32, the lists one after the other."""
+    """uint32, the lists, concatenated."""
     values: bytes
-    """float32, beside `items`."""
+    """float32, the similarities of `items`."""
 
 
 PART: Codec[PartBody] = Codec(PartBody)
 
 
 async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
-    """The row ranges of a fit's chunk tasks; none when the model is there already.
+    """The row ranges of a fit's chunk tasks; none if the model is already published.
 
-    What the rows cost is estimated, as all workers wait for this; each lays out the snapshot when it has a task.
+    The cost of rows is only estimated, since all workers wait for this plan.
     """
     asked_s = max(await runtime.now_ms() - flow.created_ms, 0) / 1000
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec)), asked_s):
@@ -91,19 +89,19 @@ def _import_all_kernels() -> None:
 
 
 def _kernels_for(snapshot: Snapshot) -> Callable[[], None]:
-    """What loads the kernels that build models of a snapshot, which are others where ranks are wide."""
+    """The function that loads a snapshot's kernels: wide ranks need other kernels."""
     return _import_kernels if snapshot.n_items <= NARROW else _import_all_kernels
 
 
 async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
-    """What the pairs of the ranks `first` to before `last` with more popular items bring, put into the store."""
+    """Build the tile of the ranks first..last-1 with more popular items, and put it into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     await runtime.load(_kernels_for(snapshot))
     from reckoner.workers.runtime.building import build_tiles
 
     await runtime.lay_out(snapshot, config)
 
-    # Held by nobody who waits for a turn: of another fit's there may be no room for it.
+    # Fetched inside the thread: a waiting task must not hold a layout in memory.
     def build(stop: NDArray[np.uint8]) -> "Tile | None":
         counting = runtime.layouts.counting(snapshot, config, stop)
         if counting is None:
@@ -121,11 +119,11 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
 async def join_fit(
     runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial], lease: Lease
 ) -> tuple[list[int], bytes]:
-    """Join the parts, publish the model, and make it known, unless it was known before and the fit heals it.
+    """Join the parts, publish the model, and create its generation, unless the fit only rebuilds a damaged model.
 
     Returns:
-        The parts that are gone or damaged, in which case nothing is published; and the fit's answer, the generation,
-        empty for one that heals.
+        The indices of missing or damaged parts; if there are any, nothing is published.
+        The fit's answer: the generation, empty for a rebuild.
     """
     await runtime.load(_import_kernels)
     from reckoner.workers.runtime.building import join_tiles
@@ -149,15 +147,14 @@ async def join_fit(
 
 
 async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
-    """Whether the store holds the model whole, verified within the last `asked_s` seconds; one that is damaged is set
-    aside, so that it can be published again.
+    """Whether the store has an intact model, verified in the last `asked_s` seconds. A damaged one is set aside.
 
     Raises:
-        NotNowError: to verify it takes too long; the task comes again, and goes on with what was verified meanwhile.
+        NotNowError: the verification takes long; the task is retried.
     """
     fingerprint = await runtime.in_store(lambda: runtime.store.fingerprint("models", model))
     try:
-        # Renewed before its record is written, so that nobody deletes meanwhile what was old and referred to by nobody.
+        # Renew it first: an old unreferenced model could be deleted before its record is written.
         await runtime.in_store(lambda: runtime.store.renew("models", model))
         await runtime.verify_model(model, asked_s)
     except ArtifactMissingError:
@@ -228,6 +225,6 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
 
 
 def titles_of(snapshot: Snapshot) -> dict[str, str]:
-    """The titles of a snapshot's items by their ids, without those that have none."""
+    """The titles of a snapshot's items by id, without items that have no title."""
     titles = ((snapshot.items[item], snapshot.title(item)) for item in range(snapshot.n_items))
     return {item: title for item, title in titles if title}

@@ -1,4 +1,4 @@
-"""Questions: what the model and the snapshot of a generation say of one item, of two, or of one user."""
+"""Answers questions: an item's neighbours, the similarity of two items, a user's history."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from reckoner.shared.wire.shapes import (
 )
 from reckoner.workers.kernels.building.pair import compare
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.tasks.decimals import shortest
+from reckoner.workers.tasks.decimals import shortest_decimal
 
 
 async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
-    """The answer to a question, in the generation that it names."""
+    """The answer to a question, from its generation's model and snapshot."""
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, HistorySpec):
@@ -32,8 +32,7 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
         await runtime.require_current(snapshot, closely=False)
         return past
     model = await runtime.model(record.model)
-    # To compare two items some similarities have to know of all others, which takes up to a second of a large snapshot:
-    # no click waits for that.
+    # Comparing two items may visit a whole snapshot for up to a second, so it must not delay clicks.
     lane: Lane = "click" if spec.other is None else "batch"
     reply: Reply = await runtime.kernel(lane, lambda stop: similar(model, snapshot, spec, stop))
     await runtime.require_current(model, snapshot, closely=False)
@@ -41,7 +40,7 @@ async def answer_question(runtime: Runtime, spec: QuestionSpec) -> Reply:
 
 
 def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec, stop: NDArray[np.uint8]) -> Reply | None:
-    """An item's neighbours, or how similar it is to another one; `Unknown` where the snapshot does not know one.
+    """An item's neighbours, or its similarity to another item. `Unknown` for items outside the snapshot.
 
     None if `stop`, uint8[1], was set.
     """
@@ -57,17 +56,17 @@ def similar(model: Model, snapshot: Snapshot, spec: SimilarSpec, stop: NDArray[n
 
 
 def neighbours(model: Model, snapshot: Snapshot, item: int, n: int) -> Neighbours:
-    """The first `n` of an item's row, the highest value first, then the smaller index."""
+    """The best `n` of an item's row: the highest value first, then the smaller index."""
     row = slice(model.row_ptr[item], model.row_ptr[item + 1])
     items, values = model.row_items[row], model.row_values[row]
-    # Stable: a row is in index order.
+    # Rows are in index order, so a stable sort breaks ties by index.
     best = np.argsort(-values, kind="stable")[:n]
     users = int(snapshot.item_ptr[item + 1] - snapshot.item_ptr[item])
-    return Neighbours(users, [SimilarItem(snapshot.items[int(items[at])], shortest(values[at])) for at in best])
+    return Neighbours(users, [SimilarItem(snapshot.items[int(items[at])], shortest_decimal(values[at])) for at in best])
 
 
 def pair(model: Model, snapshot: Snapshot, item: int, other: int, *, stop: NDArray[np.uint8]) -> Pair | None:
-    """How similar two items are under the model's configuration, whether or not the model has kept it."""
+    """The similarity of two items under the model's configuration, even if the model did not keep it."""
     compared = compare(
         snapshot.item_ptr,
         snapshot.item_users,
@@ -80,11 +79,11 @@ def pair(model: Model, snapshot: Snapshot, item: int, other: int, *, stop: NDArr
     )
     if compared is None:
         return None
-    return Pair(shortest(compared.similarity), compared.users, compared.other_users, compared.shared_users)
+    return Pair(shortest_decimal(compared.similarity), compared.users, compared.other_users, compared.shared_users)
 
 
 def history(snapshot: Snapshot, spec: HistorySpec) -> Reply:
-    """What a user has had, the newest first and then the smaller index; in index order where there are no times."""
+    """A user's history: the newest first, then the smaller index. Without times it is in index order."""
     user = snapshot.users.find(spec.user)
     if user is None:
         return Unknown([spec.user])
@@ -92,14 +91,14 @@ def history(snapshot: Snapshot, spec: HistorySpec) -> Reply:
     items = snapshot.user_items[row]
     weights = None if snapshot.user_weights is None else snapshot.user_weights[row]
     times = None if snapshot.user_times is None else snapshot.user_times[row]
-    # Stable: a row is in index order.
+    # Rows are in index order, so a stable sort breaks ties by index.
     first = (np.arange(items.size) if times is None else np.argsort(-times, kind="stable"))[: spec.n]
     return History(
         items.size,
         [
             HistoryItem(
                 snapshot.items[int(items[at])],
-                None if weights is None else shortest(weights[at]),
+                None if weights is None else shortest_decimal(weights[at]),
                 None if times is None else int(times[at]),
             )
             for at in first

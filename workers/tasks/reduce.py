@@ -1,4 +1,4 @@
-"""The reduce: merges a flow's partials into cached lists, or a fit's parts into a published model."""
+"""The reduce task: merges a flow's partials into cached lists, or a fit's parts into a published model."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,24 +36,24 @@ from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial, in_slices, merge
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
-from reckoner.workers.tasks.decimals import shortest
+from reckoner.workers.tasks.decimals import shortest_decimal
 from reckoner.workers.tasks.fit import join_fit
 
-# Of lists that are made in one go, in about a millisecond.
+# List entries that are made in one step, in about a millisecond.
 PLACES_AT_ONCE = 500
 
 
 async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
-    """Merge and publish; partials that are missing or cannot be used are computed again in the next round."""
-    stored = await _usable(runtime, flow, lease)
+    """Merge and publish. Missing or invalid partials are computed again in the next round."""
+    stored = await _load_partials(runtime, flow, lease)
     if stored is None:
         return
     if isinstance(flow.spec, FitSpec):
         unusable, answer = await join_fit(runtime, flow, flow.spec, stored, lease)
         if unusable:
-            await again(runtime, flow, lease, unusable)
+            await rework(runtime, flow, lease, unusable)
         else:
-            # Who waited for it asks at once for lists.
+            # Waiting clients will ask for lists at once.
             await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
     elif isinstance(flow.spec, ScoringSpec):
@@ -61,8 +61,8 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)
 
 
-async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
-    """The partials of all chunk tasks in order; None when some were missing and the flow was sent back for them."""
+async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
+    """The partials of all chunk tasks in order. None if some were unusable and the flow was sent back."""
     found: dict[int, StoredPartial] = {}
     bounds = flow.plan.bounds if flow.plan else []
     unusable: list[bytes] = []
@@ -71,27 +71,27 @@ async def _usable(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPart
     for name, data in (await runtime.flows.partials(flow.id)).items():
         try:
             if name not in wanted:
-                raise WireError("A partial is not one that this flow asked for.")
-            partial = PARTIAL.decode(data, digest_context(flow.id, wanted[name], bounds, flow.block))
+                raise WireError("The partial has no chunk task in this flow.")
+            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], bounds, flow.block))
             if not isinstance(partial, kind):
-                raise WireError("A partial is of another kind of flow.")
+                raise WireError("The partial belongs to another kind of flow.")
             found[wanted[name]] = partial
         except WireError:
             await runtime.flows.refusals.field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
             unusable.append(name)
     if len(found) == flow.tasks and not unusable:
         return [found[index] for index in range(flow.tasks)]
-    await again(runtime, flow, lease, [index for index in range(flow.tasks) if index not in found], unusable)
+    await rework(runtime, flow, lease, [index for index in range(flow.tasks) if index not in found], unusable)
     return None
 
 
-async def again(
+async def rework(
     runtime: Runtime, flow: Flow, lease: Lease, missing: Sequence[int], unusable: Sequence[bytes] | None = None
 ) -> None:
-    """Send a flow back for chunk tasks whose partial is missing or cannot be used.
+    """Send a flow back to recompute missing or invalid partials.
 
     Raises:
-        FlowFailedError: that was done too often.
+        FlowFailedError: the flow was sent back too often.
     """
     drop = unusable if unusable is not None else [b"%d" % index for index in missing]
     if await runtime.flows.rework(flow, drop, missing, lease=lease) == "spent":
@@ -108,7 +108,7 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
         return None
     users = users_of(spec, flow.block or 0, snapshot)
     written = await _publish_lists(runtime, spec, partials, users, snapshot, record)
-    # What was written of names that are not right any more is written again.
+    # If the snapshot changed meanwhile, a retry writes the lists again.
     await runtime.require_current(snapshot, closely=isinstance(spec, BlockSpec))
     if not isinstance(spec, BlockSpec):
         return None
@@ -119,11 +119,9 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
 async def _publish_lists(
     runtime: Runtime, spec: ScoringSpec, partials: Sequence[Best], users: range, snapshot: Snapshot, record: Record
 ) -> Outcome:
-    """Put the lists of a job's users into the cache, and count them and their places.
+    """Write the lists of a job's users to the cache. Returns the counts.
 
-    Some users at a time: their lists are made here in about a millisecond, and while their bytes are on the way it is
-    the turn of whatever else this worker does. (In a thread it would wait for the interpreter's lock time and again,
-    for 5 ms each.)
+    It works on the event loop in steps of about a millisecond; a thread would keep waiting for the GIL, 5 ms each time.
     """
     size = max(1, PLACES_AT_ONCE // record.options.list_length)
     slices = zip(*(in_slices(_arrays(partial), size) for partial in partials), strict=True)
@@ -140,14 +138,14 @@ async def _publish_lists(
 
 
 class Lists(NamedTuple):
-    """The lists of some users: beside the user's id as it is cached, and the ids of its items."""
+    """The lists of some users: the encoded list with the user's id, and the ids of its items."""
 
     encoded: list[tuple[str, bytes]]
     items: list[tuple[str, ...]]
 
 
 def merged_lists(partials: Sequence[Partial], users: range, snapshot: Snapshot, record: Record) -> Lists:
-    """The lists of `users`, from what all chunk tasks of their job have found for them."""
+    """The lists of `users`, merged from the partials of all chunk tasks."""
     best = merge(partials, record.options.list_length)
     lists = Lists([], [])
     for user, result in zip(users, as_results(best, snapshot, record.generation), strict=True):
@@ -157,7 +155,7 @@ def merged_lists(partials: Sequence[Partial], users: range, snapshot: Snapshot, 
 
 
 def merged_basket(partials: Sequence[Best], spec: BasketSpec, snapshot: Snapshot, record: Record) -> BasketResult:
-    """The list of a basket, from the partials of all its chunk tasks; there are none where no item is known."""
+    """The list of a basket, merged from the partials of all chunk tasks; empty without partials."""
     items: list[ScoredItem] = []
     if partials:
         best = merge([_arrays(partial) for partial in partials], record.options.list_length)
@@ -177,17 +175,17 @@ def _arrays(partial: Best) -> Partial:
 
 
 def as_results(best: Partial, snapshot: Snapshot, generation: str) -> Iterator[Result]:
-    """The lists of a job's users with the ids that the caller knows, and scores that print as a float32 does."""
-    # The popular ones are in most lists.
+    """The lists of a job's users, with the caller's item ids and shortest_decimal decimal scores."""
+    # Cached: popular items are in most lists.
     name = snapshot.items.recall
-    places = zip(best.items.tolist(), map(shortest, best.scores), best.reasons.tolist(), strict=True)
+    places = zip(best.items.tolist(), map(shortest_decimal, best.scores), best.reasons.tolist(), strict=True)
     for count in best.counts.tolist():
         own = islice(places, count)
         yield Result(1, generation, [ScoredItem(name(item), score, name(reason)) for item, score, reason in own])
 
 
 class Churn(NamedTuple):
-    """Over the users who had a list when the run began: the places of their new lists, and how many of them are new."""
+    """Of users who had a list when the run began: the entries of their new lists, and how many of these are new."""
 
     places: int
     fresh: int

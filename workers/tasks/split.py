@@ -1,4 +1,4 @@
-"""The split: plans into which chunk tasks a job is cut, and creates them; what needs none it answers itself."""
+"""The split task: plans a job's chunk tasks and creates them, or answers the job itself."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ from reckoner.workers.tasks.question import answer_question
 
 
 async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None:
-    """Plan a flow; a question, and a job for a user whom the snapshot does not know, end here and leave no key."""
+    """Plan a flow. Questions and jobs of unknown users end here, without a result key."""
     match flow.spec:
         case SimilarSpec() | HistorySpec():
             reply = await answer_question(runtime, flow.spec)
@@ -43,9 +43,9 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
 
 
 async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan | None:
-    """The candidate ranges of a scoring job's chunk tasks: none for a basket of unknown items, whose list is empty.
+    """The candidate ranges of a scoring job's chunk tasks.
 
-    There is no plan for a user whom the snapshot does not know.
+    The plan of a basket without known items has no ranges: its list is empty. An unknown user has no plan, None.
     """
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
@@ -55,7 +55,7 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
         return Plan([0])
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):
-        # The additions of a large block are many to count: beside the loop.
+        # Counting a large block's additions takes long, so it happens beside the event loop.
         histories = histories_of(spec, block, snapshot)
         additions = await runtime.in_thread(lambda: model.additions(histories.held))
         tasks = tasks_of_block(additions, chunks, runtime.settings.batch_task_ms)
@@ -63,10 +63,9 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
 
 
 def tasks_of_block(additions: int, chunks: int, task_ms: float) -> int:
-    """Into how many chunk tasks a block is split, so that each computes for about `task_ms`: one at least.
+    """The number of chunk tasks of a block, each of about `task_ms`; at least 1 and at most `chunks`.
 
-    A power of two, as workers keep the ranges of candidates that they score laid out for it. More tasks would be no
-    gain, since each visits all histories anew.
+    It is a power of two, so that few different ranges are laid out. Each task reads all histories, so more cost more.
     """
     tasks = min(additions / (ADDITIONS_PER_MS * task_ms), chunks)
     return min(1 << round(math.log2(max(tasks, 1))), chunks)

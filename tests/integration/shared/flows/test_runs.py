@@ -265,7 +265,7 @@ async def test_an_outcome_that_cannot_be_read_counts_as_failed(hand: Hand, world
     run = await load(hand, run_id)
     assert run.outcome == "refused"
     assert run.manifest is not None
-    assert run.manifest.reasons == ["how a block ended could not be read"]
+    assert run.manifest.reasons == ["the outcome of a block is unreadable"]
 
 
 async def test_a_finish_that_kills_its_worker_ends_the_run(hand: Hand, world: World) -> None:

@@ -27,7 +27,7 @@ Ctx = dict[Any, Any]
 @pytest.fixture
 def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that are not woken sleep: what happens in this test happens by being woken."""
-    monkeypatch.setattr(module, "LOOK_S", 3600.0)
+    monkeypatch.setattr(module, "CLAIM_EACH_S", 3600.0)
 
 
 async def work(ctx: Ctx) -> None:

@@ -104,11 +104,11 @@ async def test_after_each_night_only_current_and_previous_hold_lists(
         record = await fit(hand, import_users(own_world, users[-1], night))
         await hand.runtime.runs.start(record, 7, 2)
         await hand.deliver_all(but=lambda job: job.startswith("finish:"))
-        await cleanup.forget()
+        await cleanup.delete_old()
         assert set(await holders(hand)) == {*passed[-2:], record.generation}, "a night is under way"
         await hand.deliver_all()
         passed.append(record.generation)
-        await cleanup.forget()
+        await cleanup.delete_old()
         assert await holders(hand) == dict.fromkeys(passed[-2:], 20), f"after night {night}"
         assert await hand.runtime.results.generations.record(passed[-3]) is None if night > 1 else True
         previous = await hand.runtime.results.read(passed[-2:][0], users[-2:][0])
@@ -131,14 +131,14 @@ async def test_the_deletion_goes_on_where_it_was_interrupted(
 
     monkeypatch.setattr(hand.runtime.results.generations, "forget", dies)
     with pytest.raises(asyncio.CancelledError):
-        await cleanup.forget()
+        await cleanup.delete_old()
     assert (await holders(hand))[old.generation] == 203
     entry = (await hand.runtime.results.generations.lists())[old.generation.encode()]
     assert decode_generation_lists(entry) == GenerationLists(old.snapshot, 2 * SLICE)
     assert await hand.runtime.results.generations.record(old.generation) is None, (
         "a dead letter of it is not retried any more"
     )
-    await GenerationCleanup(hand.runtime).forget()
+    await GenerationCleanup(hand.runtime).delete_old()
     assert old.generation not in await holders(hand)
     assert old.generation.encode() not in await hand.runtime.results.generations.lists()
     assert await ask(hand.redis, "EXISTS", keys.cleanup) == 0
@@ -148,7 +148,7 @@ async def test_many_workers_delete_at_once_without_harm(hand: Hand, own_world: W
     """Each slice is one worker's."""
     old = await left_behind(hand, own_world)
     while old.generation in await holders(hand):
-        await asyncio.gather(*(GenerationCleanup(hand.runtime).forget() for _ in range(5)))
+        await asyncio.gather(*(GenerationCleanup(hand.runtime).delete_old() for _ in range(5)))
     assert len(await holders(hand)) == 2
 
 
@@ -165,8 +165,8 @@ async def test_without_its_snapshot_a_generation_is_left_to_expire(
     else:
         (own_world.store.root / "snapshots" / old.snapshot / "manifest.json").write_text("{}")
     with capture_logs() as logs:
-        await cleanup.forget()
-        await cleanup.forget()
+        await cleanup.delete_old()
+        await cleanup.delete_old()
     [warning] = [log for log in logs if log["log_level"] == "warning"]
     assert (warning["event"], warning["generation"]) == (
         "old generation left to expire",
@@ -186,12 +186,12 @@ async def test_an_unfinished_click_holds_its_generation_back(
     await hand.runtime.flows.create(
         [UserSpec("user 000001", old.generation)], [keys.join_user(old.generation, "user 000001")]
     )
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert (await holders(hand))[old.generation] == 3
     assert 0 < await ask(hand.redis, "PTTL", keys.cleanup) <= 10_000, "nobody else looks at once"
     await hand.deliver_all()
     await ask(hand.redis, "DEL", keys.cleanup)
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert old.generation not in await holders(hand)
 
 
@@ -212,7 +212,7 @@ async def test_a_generation_that_is_made_again_stays(hand: Hand, own_world: Worl
         "a run began anew"
     )
     assert await results.generations.record(old.generation) == old
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert (await holders(hand))[old.generation] == 2, "the runs are not over"
 
 
@@ -234,7 +234,7 @@ async def test_while_the_pointer_names_nothing_that_is_known_nothing_is_deleted(
     await left_behind(hand, own_world, 3)
     before, current = await holders(hand), hand.runtime.keys.current
     await (ask(hand.redis, "SET", current, value) if value else ask(hand.redis, "DEL", current))
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert await holders(hand) == before
 
 
@@ -244,7 +244,7 @@ async def test_generations_that_were_lost_are_noted_again(
     """Those that pointers name, by their records; they go in their turn then."""
     generations = [await hand.adopt(own_world, number) for number in (0, 1)]
     await ask(hand.redis, "DEL", hand.runtime.keys.generations)
-    await cleanup.forget()
+    await cleanup.delete_old()
     expected = {g.id.encode(): own_world.snapshot.id.encode() for g in generations}
     assert await hand.runtime.results.generations.lists() == expected
 
@@ -266,7 +266,7 @@ async def test_what_was_planted_among_the_generations_goes(
         "../../etc 5",
     ]
     await ask(hand.redis, "HSET", hand.runtime.keys.generations, *planted)
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert set(await hand.runtime.results.generations.lists()) == {generation.id.encode()}
 
 
@@ -280,7 +280,7 @@ async def test_the_snapshot_of_a_generation_that_goes_stays_in_the_store(hand: H
         g.record.model for g in own_world.generations[:2]
     }
     assert old.snapshot in {entry.id for entry in own_world.store.entries("snapshots")}
-    await GenerationCleanup(hand.runtime).forget()
+    await GenerationCleanup(hand.runtime).delete_old()
     await delete_unreferenced(hand.runtime)
     assert old.snapshot not in {entry.id for entry in own_world.store.entries("snapshots")}
 
@@ -294,7 +294,7 @@ async def test_a_dead_letter_of_a_generation_that_goes_is_not_retried(
     flow = await flows.load(flow_id)
     assert flow is not None
     await flows.fail(flow, "told to", lease=None)
-    await cleanup.forget()
+    await cleanup.delete_old()
     letters = DeadLetters(hand.redis, flows)
     with pytest.raises(RetryRefusedError, match="is forgotten"):
         await letters.retry((await letters.newest(1))[0].id)
@@ -311,10 +311,10 @@ async def test_what_takes_long_to_verify_is_forgotten_later(
         raise NotNowError
 
     monkeypatch.setattr(type(hand.runtime), "snapshot", not_now)
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert (await holders(hand))[old.generation] == 5
     monkeypatch.setattr(type(hand.runtime), "snapshot", snapshot)
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert old.generation not in await holders(hand)
 
 
@@ -334,5 +334,5 @@ async def test_whoever_looks_for_long_at_what_holds_lists_back_looks_alone(
         return set(), set()
 
     monkeypatch.setattr(reckoner.workers.maintenance.generation_cleanup, "live_references", look)
-    await cleanup.forget()
+    await cleanup.delete_old()
     assert lives_ms

@@ -133,8 +133,8 @@ async def test_a_model_that_only_something_unfinished_names_is_built_again(
     keys, flows = ward.hand.runtime.keys, ward.hand.runtime.flows
     newest = await ward.hand.adopt(ward.world, 1)
     await ask(ward.hand.redis, "SET", keys.current, newest.id)
-    ward.quarantine()
-    monkeypatch.setattr(reckoner.workers.maintenance.healing, "PAUSES_PER_LOOK", 1e9)
+    ward.set_aside()
+    monkeypatch.setattr(reckoner.workers.maintenance.healing, "PAUSES_PER_SEARCH", 1e9)
     healing = Healing(ward.hand.runtime)
     await healing.heal()
     assert not await ward.hand.queued()
@@ -249,5 +249,5 @@ async def test_a_scrub_ends_with_its_worker(ward: Ward, monkeypatch: pytest.Monk
     await asyncio.get_running_loop().shutdown_default_executor()
     assert (
         await ask(ward.hand.redis, "PTTL", ward.hand.runtime.keys.scrub)
-        <= reckoner.workers.maintenance.healing.CLAIM_MS
+        <= reckoner.workers.maintenance.healing.SCRUB_LEASE_MS
     )

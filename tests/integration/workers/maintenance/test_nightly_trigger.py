@@ -230,7 +230,7 @@ async def test_a_night_that_waits_says_so_once(night: Hand, own_world: World) ->
         await night.adopt(own_world)
         await nights.start_if_due()
     told = [log for log in logs if log["event"] == "nightly run postponed"]
-    assert [log["reason"] == "none was fitted" for log in told] == [True, False, True]
+    assert [log["reason"] == "no model was fitted" for log in told] == [True, False, True]
     assert logs[-1]["event"] == "nightly run started"
 
 

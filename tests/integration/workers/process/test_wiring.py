@@ -23,14 +23,14 @@ async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(h
     worker, turns = hand.worker, hand.runtime.scheduler
     assert isinstance(worker, EngineWorker)
     assert worker._slots.room.lanes == [8, 2]
-    worker._stir.clear()
+    worker._wakeup.clear()
     async with turns.turn("click"), turns.turn("batch"):
         assert worker._slots.room.lanes == [8, 1]
         waiting = asyncio.create_task(hand.runtime.kernel("batch", lambda _: 1))
         await asyncio.sleep(0)
         assert worker._slots.room.lanes == [8, 0]
-        assert not worker._stir.is_set()
-    assert worker._stir.is_set()
+        assert not worker._wakeup.is_set()
+    assert worker._wakeup.is_set()
     await waiting
 
 

@@ -53,7 +53,7 @@ def test_what_runs_takes_up_a_slot_of_its_lane_until_it_is_just_being_ended() ->
 
 def test_nothing_begins_beside_a_suspect() -> None:
     """Also while it is just being ended, if anything else takes up a slot."""
-    assert slots_with(running(0, deaths=1)).room == slots_with().none == (0, [0, 0])
+    assert slots_with(running(0, deaths=1)).room == slots_with().no_room == (0, [0, 0])
     assert slots_with(running(0, deaths=1, closing=True), running(1)).room == (0, [0, 0])
 
 

@@ -67,4 +67,4 @@ def test_what_is_no_block_counts_for_nothing() -> None:
     tally = Tally()
     tally.add({b"x": OUTCOME.encode(Outcome(3)), b"\xff": b"", b"1": b"\x80bomb", b"0": OUTCOME.encode(Outcome(2))})
     manifest = tally.manifest(run(3), 2_000)
-    assert (manifest.done, manifest.failed, manifest.reasons) == (2, 1, ["how a block ended could not be read"])
+    assert (manifest.done, manifest.failed, manifest.reasons) == (2, 1, ["the outcome of a block is unreadable"])
