@@ -46,7 +46,7 @@ def main() -> int:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return 0
-    stop_with_parent(options.parent, worker_patience_s(settings.stop_s))
+    stop_with_parent(options.parent, worker_exit_timeout_s(settings.stop_s))
     return work(settings)
 
 

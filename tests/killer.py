@@ -142,7 +142,7 @@ def main() -> None:
     if options.parent is None:
         Supervisor(settings, options.processes, [sys.executable, *sys.argv, "--parent", str(os.getpid())]).run()
         return
-    stop_with_parent(options.parent, worker_patience_s(settings.stop_s))
+    stop_with_parent(options.parent, worker_exit_timeout_s(settings.stop_s))
     if options.fault:
         inject(FAULTS[options.fault], options.marker)
     module = import_module("reckoner.workers.tasks.chunk")

@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     require_packages()
     prepare(os.environ, settings)
     if options.parent is not None:
-        patience_s = worker_patience_s if options.child else starter_patience_s
+        patience_s = worker_exit_timeout_s if options.child else launcher_exit_timeout_s
         stop_with_parent(options.parent, patience_s(settings.stop_s))
     events = EventSender(options.tell)
     if options.child:

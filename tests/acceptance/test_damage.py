@@ -11,7 +11,7 @@ import pytest_asyncio
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig, model_id
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.verification import VerificationCache
 from reckoner.workers.runtime.artifact_cache import FRESH_S
 from tests.system import System, eventually, synthetic_pairs
 from tests.tampering import flip

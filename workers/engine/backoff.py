@@ -41,7 +41,7 @@ class RedisBackoff:
 
     def back_off(self, error: Exception) -> None:
         """Start a pause unless one is running. An `error` that is not trouble of Redis is raised."""
-        if not is_server_trouble(error) and not is_wrong_type(error):
+        if not is_transient_redis_error(error) and not is_wrong_type(error):
             raise error
         if (calm_s := -self.pause_s) < 0:
             return

@@ -56,7 +56,7 @@ class Wake:
                 if is_wrong_type(error):
                     log.warning("wake list replaced", reason="the key held another type")
                     await self._replace_lists()
-                elif not is_server_trouble(error):
+                elif not is_transient_redis_error(error):
                     raise
                 self._ready.set()
                 await asyncio.sleep(RETRY_S)
@@ -72,7 +72,7 @@ class Wake:
         try:
             lists = [wake_key(self._keys.lanes[lane]) for lane in self._blocked_on]
             pool = self._redis.connection_pool
-            assert isinstance(pool, PatientPool)
+            assert isinstance(pool, BoundedPool)
             [answer] = await pool.exchange([("BLPOP", self._keys.mail, *lists, WAIT_S)])
             if isinstance(answer, Exception):
                 raise answer

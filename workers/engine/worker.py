@@ -181,7 +181,7 @@ class EngineWorker(Worker):
         try:
             await self._work(background)
         finally:
-            await end(*background)
+            await cancel_and_wait(*background)
         # It may just have popped a token: an empty claim wakes another worker instead.
         self._token_taken = True
         await self._claim()
@@ -341,7 +341,7 @@ class EngineWorker(Worker):
 
     def _start(self, job: Claimed, token: str, lapses_at: float) -> None:
         queue = self.keys.lanes[job.lane]
-        if reason := fault_of_id(job.job_id):
+        if reason := invalid_id_reason(job.job_id):
             log.warning("job refused", reason=reason, size=len(job.job_id))
             refused = Running(self, Lease("", queue, token, job.score, self._on_closing, lapses_at), job)
             refused.refuse(reason)

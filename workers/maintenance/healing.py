@@ -14,7 +14,7 @@ from reckoner.shared.periodic import renewing, run_periodically
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import fit_spec, model_id
 from reckoner.shared.store.models import describe
-from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind
+from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind
 from reckoner.workers.maintenance.retention import live_references, referenced_artifacts
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -40,7 +40,7 @@ class _Asked(NamedTuple):
     """A damaged model that was handled: its fit was enqueued or is impossible."""
 
     damage: int
-    """The number of the damage; see `Store.missed`."""
+    """The number of the damage; see `Store.unreplaced`."""
     snapshot: str
     """The fingerprint of its snapshot."""
 
@@ -76,13 +76,13 @@ class Healing:
             for model in sorted(self._asked.keys() | await self._named(unreplaced.keys() - self._asked.keys())):
                 await self._build_again(model, unreplaced[model])
 
-    async def _named(self, missed: set[str]) -> set[str]:
-        """The missed models that a pointer or an unfinished flow or run names."""
+    async def _named(self, unreplaced: set[str]) -> set[str]:
+        """The unreplaced models that a pointer or an unfinished flow or run names."""
         results, keys = self._runtime.results, self._runtime.keys
         records = [(await results.generations.follow(pointer)).record for pointer in keys.pointers]
         named = {record.model for record in records if record} & unreplaced
         began = time.monotonic()
-        if missed == named or began < self._search_at:
+        if unreplaced == named or began < self._search_at:
             return named
         try:
             generations, artifacts = await live_references(self._runtime)
@@ -92,7 +92,7 @@ class Healing:
         records = [await results.generations.record(generation) for generation in sorted(generations)]
         now = time.monotonic()
         self._search_at = now + PAUSES_PER_SEARCH * (now - began)
-        return named | missed & (artifacts | {record.model for record in records if record})
+        return named | unreplaced & (artifacts | {record.model for record in records if record})
 
     async def _build_again(self, model: str, damage: int) -> None:
         store, in_store = self._runtime.store, self._runtime.in_store
@@ -110,7 +110,7 @@ class Healing:
             return
         if model_id(snapshot, config) != model:
             self._give_up(model, asked, "it was built by another release")
-        elif asked.snapshot in ("", SET_ASIDE):
+        elif asked.snapshot in ("", QUARANTINED):
             self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
         else:
             spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
@@ -126,16 +126,16 @@ class Healing:
             log.error("damaged model not rebuilt", model=model, reason=reason)
 
     async def scrub(self) -> None:
-        """Verify all artifacts in use, unless a worker did so today. Damaged ones are set aside."""
+        """Verify all artifacts in use, unless a worker did so today. Damaged ones are quarantined."""
         redis, key, worker = self._runtime.redis, self._runtime.keys.scrub, self._runtime.worker_id
         if not await ask(redis, "SET", key, worker, "NX", "PX", SCRUB_LEASE_MS):
             return
         async with renewing(redis, key, SCRUB_LEASE_MS):
-            referred = await referenced_artifacts(self._runtime)
+            referenced = await referenced_artifacts(self._runtime)
             entries = await self._runtime.in_store(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]
             )
-            used = [(kind, name) for kind, name in entries if name in referred]
+            used = [(kind, name) for kind, name in entries if name in referenced]
             for kind, name in used:
                 await self._read(kind, name)
         await ask(redis, "SET", key, worker, "PX", SCRUB_EACH_MS)
@@ -155,7 +155,7 @@ class Healing:
             except (ArtifactMissingError, ForeignFormatError, _StoppedError):
                 return
             except ArtifactDamagedError as damage:
-                runtime.artifact_opener.set_aside(kind, name, seal, str(damage))
+                runtime.artifact_opener.quarantine(kind, name, fingerprint, str(damage))
 
         try:
             await runtime.threads.scrub(read)

@@ -20,7 +20,7 @@ LONGEST_PAUSE_S = 1.0
 # Two beats may be late within a lease.
 BEATS_A_LEASE = 3
 # Longer names are cut. Ours are shorter; foreign jobs may have longer ones.
-MOST_LETTERS = 200
+MAX_LETTERS = 200
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Heartbeat:
         try:
             await self._beats.remove(self._runtime.worker_id)
         except Exception as error:
-            if not is_server_trouble(error):
+            if not is_transient_redis_error(error):
                 log.exception("heartbeat removal failed")
 
 

@@ -55,7 +55,7 @@ async def delete_unreferenced(runtime: Runtime) -> None:
         old = await runtime.in_store(lambda: list(_old_entries(runtime.store)))
         if not old:
             return
-        await own(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
+        await claim_store(runtime.redis, runtime.settings, runtime.store, runtime.in_store)
         read_s, referenced = time.time(), await referenced_artifacts(runtime)
         for kind, entry in old:
             if time.time() - read_s > GRACE_S:
@@ -65,7 +65,7 @@ async def delete_unreferenced(runtime: Runtime) -> None:
                 await runtime.in_store(partial(runtime.store.delete, kind, entry, idle_s=GRACE_S))
                 log.info("unreferenced artifact deleted", kind=kind, id=entry)
     except ForeignStoreError as error:
-        log.warning("artifact deletion refused", reason=str(error))
+        log.warning("artifact deletion skipped", reason=str(error))
     except WireError as error:
         log.warning("artifact deletion skipped", reason=str(error))
 

@@ -52,7 +52,7 @@ async def _work(settings: Settings) -> int:
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
-    await own(redis, settings, store, in_own_thread)
+    await claim_store(redis, settings, store, in_own_thread)
     waiting = connect_waiting(url)
     worker = build_engine(settings, redis, waiting, store)
     following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))

@@ -26,7 +26,7 @@ class CompileListener(event.Listener):
         self._begun += 1
         if self._begun == 1:
             log.info("kernel compilation started")
-        self._events.tell("compiling", os.getpid(), self._begun)
+        self._events.send("compiling", os.getpid(), self._begun)
 
     def on_end(self, event: event.Event) -> None:
         """Do nothing; numba requires the method."""

@@ -17,7 +17,7 @@ from reckoner.shared.settings import Settings
 from reckoner.shared.startup import EventSender
 from reckoner.shared.stopping import supervisor_exit_timeout_s
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.ownership import own
+from reckoner.shared.store.ownership import claim_store
 from reckoner.workers.runtime.store_watch import in_own_thread
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class Supervisor:
         store = await in_own_thread(lambda: open_store(self._settings.store_location))
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
-            await own(redis, self._settings, store, in_own_thread)
+            await claim_store(redis, self._settings, store, in_own_thread)
 
     def _stop(self, signum: int, frame: object) -> None:
         if self._stopping:
@@ -102,7 +102,7 @@ class Supervisor:
         for child in self._children:
             if child.process is None or child.process.poll() is None:
                 continue
-            self._events.tell("ended", child.process.pid, child.process.returncode)
+            self._events.send("ended", child.process.pid, child.process.returncode)
             if child.process.returncode == DRAINED:
                 log.info("worker drained", pid=child.process.pid)
                 child.process, child.drained = None, True
@@ -120,7 +120,7 @@ class Supervisor:
         for child in due:
             if not self._stopping:
                 child.started, child.process = time.monotonic(), self._start_worker()
-                self._events.tell("started", child.process.pid)
+                self._events.send("started", child.process.pid)
 
     def _start_worker(self) -> "subprocess.Popen[bytes]":
         # A session of its own, so that Ctrl-C reaches the supervisor alone and each worker gets one signal.
@@ -128,7 +128,7 @@ class Supervisor:
 
     def _stop_children(self) -> None:
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + supervisor_patience_s(self._settings.stop_s)
+        until = time.monotonic() + supervisor_exit_timeout_s(self._settings.stop_s)
         for process in [child.process for child in self._children if child.process is not None]:
             try:
                 process.wait(max(0.0, until - time.monotonic()))

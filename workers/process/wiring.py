@@ -102,7 +102,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
-        artifact_opener=ArtifactOpener(store, Verified(settings.home_path / "verified")),
+        artifact_opener=ArtifactOpener(store, VerificationCache(settings.home_path / "verified")),
         version_checker=VersionChecker(threads, patience_s),
         scheduler=Scheduler(threads.kernels, patience_s),
         threads=threads,
@@ -137,7 +137,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
     # Before the first job is claimed.
     if count := await runtime.flows.refusals.foreign_jobs():
         log.warning("foreign jobs set aside", count=count)
-    if policy := await evicts_by(runtime.redis):
+    if policy := await eviction_policy(runtime.redis):
         log.warning("unsafe eviction policy found", policy=policy, advice="set maxmemory-policy noeviction")
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
@@ -159,7 +159,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
 async def _stop_background(ctx: dict[Any, Any]) -> None:
     runtime: Runtime = ctx["runtime"]
     background = ctx.pop("background", [])
-    await end(*background)
+    await cancel_and_wait(*background)
     await runtime.stop_shared_work()
     runtime.threads.shutdown(wait=False)
     runtime.artifact_opener.release()

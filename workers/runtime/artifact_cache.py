@@ -21,14 +21,14 @@ FRESH_S = 0.05
 class VersionCheck:
     """Checks whether an open artifact is still the version in the store.
 
-    `opened` is the seal of its files when it was opened; `seal` reads the seal now. An empty seal means that the
-    artifact was deleted; its mapped bytes stay valid.
+    `opened` is the fingerprint of its files when it was opened; `fingerprint` reads the present one. It is empty for a
+    deleted artifact, whose mapped bytes stay valid.
     """
 
-    def __init__(self, opened: str, seal: Callable[[], str]) -> None:
+    def __init__(self, opened: str, fingerprint: Callable[[], str]) -> None:
         self.current = True
         """The result of the last check."""
-        self._opened, self._seal = opened, seal
+        self._opened, self._fingerprint = opened, fingerprint
         self._exists = False
         self._checked_at = self._expired_at = -math.inf
 
@@ -47,7 +47,7 @@ class VersionCheck:
 
     def run(self) -> None:
         """Check now. It reads files, so never call it on the event loop."""
-        began, found = time.monotonic(), self._seal()
+        began, found = time.monotonic(), self._fingerprint()
         self.current, self._exists, self._checked_at = found in (self._opened, ""), bool(found), began
 
 

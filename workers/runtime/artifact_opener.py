@@ -1,4 +1,4 @@
-"""Opens artifacts: each host verifies an artifact once before use, and sets damaged ones aside."""
+"""Opens artifacts: each host verifies an artifact once before use, and quarantines damaged ones."""
 
 import math
 from collections.abc import Container
@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 import structlog
 
 from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, StoreError
-from reckoner.shared.store.protocol import SET_ASIDE, ArtifactKind, Store
-from reckoner.shared.store.verified import Use, Verified
+from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind, Store
+from reckoner.shared.store.verification import UsageLock, VerificationCache
 from reckoner.workers.runtime.artifact_cache import VersionCheck
 
 T_co = TypeVar("T_co", covariant=True)
@@ -33,10 +33,10 @@ class OpenFunction(Protocol[T_co]):
 class ArtifactOpener:
     """Opens and verifies artifacts for one worker process. It reads files, so never call it on the event loop."""
 
-    def __init__(self, store: Store, verified: VerificationCache) -> None:
-        self._store, self._verified = store, verified
-        self._uses = dict[tuple[ArtifactKind, str], Use]()
-        # Reasons by seal, for damaged artifacts that could not be set aside.
+    def __init__(self, store: Store, cache: VerificationCache) -> None:
+        self._store, self._cache = store, cache
+        self._uses = dict[tuple[ArtifactKind, str], UsageLock]()
+        # Reasons by fingerprint, for damaged artifacts that could not be quarantined.
         self._damaged = dict[str, str]()
 
     def open(self, kind: ArtifactKind, artifact_id: str, opener: OpenFunction[T]) -> tuple[T, VersionCheck]:
@@ -44,17 +44,17 @@ class ArtifactOpener:
 
         Raises:
             ArtifactMissingError: the store does not have it.
-            ArtifactDamagedError: it is damaged and was set aside.
+            ArtifactDamagedError: it is damaged and was quarantined.
             StoreError: it cannot be read now.
         """
-        seal = partial(self._verified_seal, kind, artifact_id)
+        fingerprint = partial(self._verified_fingerprint, kind, artifact_id)
         self._invalidate_after_death(kind, artifact_id)
         for _ in range(MAX_ATTEMPTS):
             verified = self._verify(kind, artifact_id, opener)
             opened = opener(self._store.fetch(kind, artifact_id))
-            if seal() == verified:
+            if fingerprint() == verified:
                 self._register_use(kind, artifact_id)
-                return opened, VersionCheck(verified, seal)
+                return opened, VersionCheck(verified, fingerprint)
         raise StoreError(f"Artifact {artifact_id} keeps changing while it is being opened.")
 
     def verify(self, kind: ArtifactKind, artifact_id: str, opener: OpenFunction[object], since_s: float) -> None:
@@ -63,23 +63,23 @@ class ArtifactOpener:
 
     def invalidate(self, kind: ArtifactKind, artifact_id: str, since_s: float = 0.0) -> bool:
         """Require a new verification on this host. False if it was verified in the last `since_s` seconds."""
-        seal = self._store.seal(kind, artifact_id)
-        if self._verified.age_s(seal) < since_s:
+        fingerprint = self._store.fingerprint(kind, artifact_id)
+        if self._cache.age_s(fingerprint) < since_s:
             return False
-        self._verified.discard(fingerprint)
+        self._cache.discard(fingerprint)
         return True
 
-    def set_aside(self, kind: ArtifactKind, artifact_id: str, seal: str, why: str) -> None:
-        """Set a damaged artifact aside if its files still have this seal, and log it."""
-        self._verified.forget(seal)
+    def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> None:
+        """Quarantine a damaged artifact if its files still have this fingerprint, and log it."""
+        self._cache.discard(fingerprint)
         try:
-            aside = self._store.quarantine(kind, artifact_id, fingerprint, why)
+            moved_to = self._store.quarantine(kind, artifact_id, fingerprint, why)
         except StoreError as error:
-            self._damaged[seal] = why
-            log.error("damaged artifact not set aside", kind=kind, id=artifact_id, why=why, reason=str(error))
+            self._damaged[fingerprint] = why
+            log.error("damaged artifact not quarantined", kind=kind, id=artifact_id, why=why, reason=str(error))
             return
-        if aside is not None:
-            log.error("damaged artifact set aside", kind=kind, id=artifact_id, why=why, directory=str(aside))
+        if moved_to is not None:
+            log.error("damaged artifact quarantined", kind=kind, id=artifact_id, why=why, directory=str(moved_to))
 
     def release(self, kind: ArtifactKind | None = None, but: Container[str] = ()) -> None:
         """Record that this process closed its artifacts of a kind (or all), `but` some."""
@@ -88,44 +88,46 @@ class ArtifactOpener:
 
     def _verified_fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
         found = self._store.fingerprint(kind, artifact_id)
-        return found if found in ("", QUARANTINED) or self._verified.contains(found) else NOT_VERIFIED
+        return found if found in ("", QUARANTINED) or self._cache.contains(found) else NOT_VERIFIED
 
     def _invalidate_after_death(self, kind: ArtifactKind, artifact_id: str) -> None:
-        if self._verified.was_open_at_a_death(f"{kind}.{artifact_id}"):
+        if self._cache.was_open_in_crash(f"{kind}.{artifact_id}"):
             log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a worker died with it open")
             self.invalidate(kind, artifact_id)
 
-    def _is_verified(self, seal: str, since_s: float) -> bool:
-        return self._verified.remembers(seal) if since_s == math.inf else self._verified.age_s(seal) < since_s
+    def _is_verified(self, fingerprint: str, since_s: float) -> bool:
+        if since_s == math.inf:
+            return self._cache.contains(fingerprint)
+        return self._cache.age_s(fingerprint) < since_s
 
     def _verify(
         self, kind: ArtifactKind, artifact_id: str, opener: OpenFunction[object], since_s: float = math.inf
     ) -> str:
-        """Do what `verify` says. Returns the seal."""
-        seal = self._store.seal(kind, artifact_id)
-        if self._is_verified(seal, since_s):
-            return seal
-        with self._verified.alone(f"{kind}.{artifact_id}"):
-            seal = self._store.seal(kind, artifact_id)
+        """Do what `verify` says. Returns the fingerprint."""
+        fingerprint = self._store.fingerprint(kind, artifact_id)
+        if self._is_verified(fingerprint, since_s):
+            return fingerprint
+        with self._cache.lock(f"{kind}.{artifact_id}"):
+            fingerprint = self._store.fingerprint(kind, artifact_id)
             # Another process may have verified it while this one waited for the lock.
-            if self._is_verified(seal, since_s):
-                return seal
-            if seal in self._damaged:
-                raise ArtifactDamagedError(self._damaged[seal])
+            if self._is_verified(fingerprint, since_s):
+                return fingerprint
+            if fingerprint in self._damaged:
+                raise ArtifactDamagedError(self._damaged[fingerprint])
             try:
                 opener(self._store.fetch(kind, artifact_id), verify=True)
             except ForeignFormatError:
-                # Another release may still use it, so it is not set aside.
+                # Another release may still use it, so it is not quarantined.
                 raise
             except ArtifactDamagedError as damage:
                 self.quarantine(kind, artifact_id, fingerprint, str(damage))
                 raise
-            # A write during the verification changed the seal, so this note cannot cover it.
-            self._verified.note(seal)
-        return seal
+            # A write during the verification changed the fingerprint, so this note cannot cover it.
+            self._cache.add(fingerprint)
+        return fingerprint
 
     def _register_use(self, kind: ArtifactKind, artifact_id: str) -> None:
         if (kind, artifact_id) not in self._uses:
-            use = self._verified.mark_open(f"{kind}.{artifact_id}")
+            use = self._cache.mark_open(f"{kind}.{artifact_id}")
             if use is not None:
                 self._uses[kind, artifact_id] = use

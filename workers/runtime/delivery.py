@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from reckoner.shared.errors import ReckonerError
-from reckoner.shared.redis.connections import is_server_trouble
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.runtime.environment_trouble import failure_reason, postpone_if_trouble

@@ -10,7 +10,7 @@ from reckoner.shared.errors import (
     ArtifactMissingError,
     ReckonerError,
     StoreError,
-    is_environment_trouble,
+    is_environment_error,
 )
 from reckoner.shared.redis.scripts import ask
 from reckoner.workers.engine.outcomes import NotNowError
@@ -41,7 +41,7 @@ async def postpone_if_trouble(runtime: Runtime, job_id: str, run: str, error: Ex
     # Other hosts see a new artifact late, and a damaged model is being rebuilt.
     missing = str(error.evidence.get("artifact", "")) if isinstance(error, ArtifactMissingError) else ""
     may_appear = isinstance(error, ArtifactMissingError | ArtifactDamagedError) if run else missing
-    if not is_environment_trouble(error) and not may_appear:
+    if not is_environment_error(error) and not may_appear:
         return
     # One time limit for all blocks of a run, and one for all clicks that miss the same artifact.
     limit_s, name, gap_s = runtime.settings.trouble_s, job_id, math.inf

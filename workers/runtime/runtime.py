@@ -42,7 +42,7 @@ log = structlog.get_logger()
 # About 0.2 ms with the call, no longer than the way to a thread and back.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
 # The time to live of a count of deaths; each death renews it.
-TRIES_LIFE_S = 88_400
+TRIES_TTL_S = 88_400
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "import the same data again to restore it",
     "models": "run `reckoner fit` with the same options to rebuild it",
@@ -82,7 +82,7 @@ class Runtime:
 
         Raises:
             ArtifactMissingError: the store does not have it.
-            ArtifactDamagedError: it is damaged and was set aside.
+            ArtifactDamagedError: it is damaged and was quarantined.
             StoreError: it cannot be read now.
             NotNowError: the verification takes long; the task is retried.
         """
@@ -250,7 +250,7 @@ class Runtime:
 
     async def stop_shared_work(self) -> None:
         """Cancel shared work when the worker ends."""
-        await end(*self._shared_work.values())
+        await cancel_and_wait(*self._shared_work.values())
 
     async def kernel(self, lane: Lane, work: Callable[[Any], R | None], additions: float = math.inf) -> R:
         """Run a kernel in a thread of its lane, or on the event loop if it does few `additions`.

@@ -79,7 +79,7 @@ class StoreWatch:
                 self._probing = None
 
     def _probe(self) -> bytes | None:
-        self._store.look()
+        self._store.check_available()
         return self._store.mark(SERVER_MARK)
 
     def _note(self, trouble: str) -> None:

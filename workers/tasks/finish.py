@@ -18,7 +18,7 @@ from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-MOST_REASONS = 5
+MAX_REASONS = 5
 
 
 async def finish(ctx: dict[Any, Any], run_id: str, round_: int) -> None:

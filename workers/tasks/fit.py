@@ -147,7 +147,7 @@ async def join_fit(
 
 
 async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
-    """Whether the store has an intact model, verified in the last `asked_s` seconds. A damaged one is set aside.
+    """Whether the store has an intact model, verified in the last `asked_s` seconds. A damaged one is quarantined.
 
     Raises:
         NotNowError: the verification takes long; the task is retried.
@@ -161,7 +161,7 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
         return False
     except ArtifactDamagedError as damage:
         log.warning("damaged model rebuild started", model=model, reason=str(damage))
-        await runtime.in_store(partial(runtime.artifact_opener.set_aside, "models", model, seal, str(damage)))
+        await runtime.in_store(partial(runtime.artifact_opener.quarantine, "models", model, fingerprint, str(damage)))
         return False
     return True
 

@@ -72,7 +72,7 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
         try:
             if name not in wanted:
                 raise WireError("The partial has no chunk task in this flow.")
-            partial = PARTIAL.decode(data, place_of(flow.id, wanted[name], bounds, flow.block))
+            partial = PARTIAL.decode(data, digest_context(flow.id, wanted[name], bounds, flow.block))
             if not isinstance(partial, kind):
                 raise WireError("The partial belongs to another kind of flow.")
             found[wanted[name]] = partial

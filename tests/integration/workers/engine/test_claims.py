@@ -467,7 +467,7 @@ async def test_a_list_of_tokens_may_be_of_any_type(lanes: Lanes, kind: str) -> N
     await claim(lanes, room=1)
     assert await ask(lanes.redis, "TYPE", wake_key(lanes.batch)) == b"list"
     await plant(lanes, lanes.keys.mail("a"), kind)
-    await claims(lanes).say("stir")
+    await claims(lanes).send("stir")
     assert (await ask(lanes.redis, "LRANGE", lanes.keys.mail("a"), -1, -1)) == [b"stir"]
 
 

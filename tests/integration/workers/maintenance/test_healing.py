@@ -133,7 +133,7 @@ async def test_a_model_that_only_something_unfinished_names_is_built_again(
     keys, flows = ward.hand.runtime.keys, ward.hand.runtime.flows
     newest = await ward.hand.adopt(ward.world, 1)
     await ask(ward.hand.redis, "SET", keys.current, newest.id)
-    ward.set_aside()
+    ward.quarantine()
     monkeypatch.setattr(reckoner.workers.maintenance.healing, "PAUSES_PER_SEARCH", 1e9)
     healing = Healing(ward.hand.runtime)
     await healing.heal()

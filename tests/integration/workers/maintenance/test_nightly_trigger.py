@@ -133,7 +133,7 @@ async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
             await ask(night.redis, "SET", keys.current, third.id)
         return seen
 
-    monkeypatch.setattr("reckoner.shared.serving.generations.ask", look)
+    monkeypatch.setattr("reckoner.shared.serving.stored_values.ask", look)
     await tick(night)
     assert looks == [current.id.encode(), third.id.encode()]
     [run_id] = await runs(night)

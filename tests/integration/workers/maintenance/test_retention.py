@@ -157,7 +157,7 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
     with capture_logs() as logs:
         await delete_unreferenced(other.runtime)
     assert models(old_world) == before
-    assert [log["event"] for log in logs] == ["cleanup skipped"]
+    assert [log["event"] for log in logs] == ["artifact deletion skipped"]
     other.close()
     await redis.aclose()
     await delete_unreferenced(hand.runtime)

@@ -41,7 +41,7 @@ def watch(manifest: Path) -> VersionCheck:
     def fingerprint() -> str:
         return f"{manifest.stat().st_ino}" if manifest.exists() else ""
 
-    return VersionCheck(seal(), seal)
+    return VersionCheck(fingerprint(), fingerprint)
 
 
 class Hanging:
@@ -58,7 +58,7 @@ class Hanging:
         return "a fingerprint"
 
     def watch(self) -> VersionCheck:
-        return VersionCheck("a seal", self.seal)
+        return VersionCheck("a fingerprint", self.fingerprint)
 
 
 def replace(manifest: Path) -> None:
@@ -147,7 +147,7 @@ async def test_what_a_look_fails_with_is_told_to_whoever_asked(checker: VersionC
             raise troubles.pop()
         return "a fingerprint"
 
-    watched = VersionCheck("a seal", seal)
+    watched = VersionCheck("a fingerprint", fingerprint)
     with pytest.raises(OSError, match="stale"):
         await checker.check([watched])
     await checker.check([watched])

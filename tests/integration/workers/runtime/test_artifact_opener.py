@@ -16,8 +16,8 @@ from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, Sto
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.manifests import MANIFEST_NAME
 from reckoner.shared.store.models import Model, open_model
-from reckoner.shared.store.protocol import SET_ASIDE
-from reckoner.shared.store.verified import Verified
+from reckoner.shared.store.protocol import QUARANTINED
+from reckoner.shared.store.verification import VerificationCache
 from reckoner.workers.runtime.artifact_cache import VersionCheck
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from tests.tampering import flip
@@ -46,7 +46,7 @@ class Site:
         self.processes = [self.process() for _ in range(2)]
 
     def process(self) -> ArtifactOpener:
-        return ArtifactOpener(self.store, Verified(self.home / "verified"))
+        return ArtifactOpener(self.store, VerificationCache(self.home / "verified"))
 
     def open(self, number: int = 0) -> tuple[Model, Any]:
         return self.processes[number].open("models", self.model, self.opener)
@@ -78,7 +78,7 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
     site.store.renew("models", site.model)
     site.process().open("models", site.model, site.opener)
     assert site.opener.verified == 1
-    ArtifactOpener(site.store, Verified(site.home / "another")).open("models", site.model, site.opener)
+    ArtifactOpener(site.store, VerificationCache(site.home / "another")).open("models", site.model, site.opener)
     assert site.opener.verified == 2
 
 

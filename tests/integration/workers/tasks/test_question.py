@@ -27,7 +27,7 @@ from reckoner.shared.wire.shapes import (
     Unknown,
 )
 from reckoner.workers.maintenance.sweeper import Sweeper
-from reckoner.workers.runtime import delivery
+from reckoner.workers.runtime import environment_trouble
 from reckoner.workers.tasks.question import similar
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World
 
@@ -186,7 +186,7 @@ async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(
     own_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When no mount hides it any more; its history is in the snapshot, which is there."""
-    monkeypatch.setattr(delivery, "HIDDEN_S", 0.0)
+    monkeypatch.setattr(environment_trouble, "HIDDEN_S", 0.0)
     generation = await hand.adopt(own_world)
     own_world.store.delete("models", generation.record.model)
     flow = await ask_for(hand, SimilarSpec(ITEMS[0], None, generation.id, 3))
