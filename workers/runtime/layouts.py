@@ -14,6 +14,7 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
+from reckoner.workers.runtime.model_kinds import kind_of
 
 if TYPE_CHECKING:
     from reckoner.workers.runtime.building import Counting
@@ -85,14 +86,12 @@ class Layouts:
 
     def counting(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
         """A snapshot laid out for a fit, on a miss now; None if `stop`, uint8[1], was set."""
-        from reckoner.workers.runtime import building
-
         # There may be no memory for two: one thread at a time, and the old layout is released first.
         with self._making:
             found = self.cached_counting(snapshot, config)
             if found is None:
                 self._counting = None
-                found = building.lay_out(snapshot, config, stop)
+                found = kind_of(config).lay_out(snapshot, config, stop)
                 if found is not None:
                     self._counting = snapshot, config, found
             return found

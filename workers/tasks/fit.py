@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +22,7 @@ from reckoner.shared.wire.codecs import Codec
 from reckoner.shared.wire.shapes import FitSpec, Options, Part, Plan, Record
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
-from reckoner.workers.kernels.compiled import NARROW, compile_rest
+from reckoner.workers.runtime.model_kinds import kind_of
 from reckoner.workers.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -62,43 +61,17 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec)), asked_s):
         return Plan([0])
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await runtime.load(_import_planning)
-    from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
-
-    least, tile_bytes = runtime.settings.tasks_per_job, runtime.settings.tile_mb * BYTES_PER_MB
-
-    def plan() -> Plan:
-        counted = are_counted(config, snapshot.item_weights is not None)
-        cost = estimated_cost(snapshot.item_ptr, snapshot.user_ptr, snapshot.user_items, counted)
-        return Plan(plan_rows(cost, least, MAX_TASKS, WORK_PER_TASK, tile_bytes).tolist())
-
-    return await runtime.in_thread(plan)
-
-
-def _import_planning() -> None:
-    import_module("reckoner.workers.kernels.building.work")
-
-
-def _import_kernels() -> None:
-    import_module("reckoner.workers.runtime.building")
-
-
-def _import_all_kernels() -> None:
-    _import_kernels()
-    compile_rest()
-
-
-def _kernels_for(snapshot: Snapshot) -> Callable[[], None]:
-    """The function that loads a snapshot's kernels: wide ranks need other kernels."""
-    return _import_kernels if snapshot.n_items <= NARROW else _import_all_kernels
+    kind, settings = kind_of(config), runtime.settings
+    await runtime.load(kind.load_planning)
+    bounds = partial(kind.plan, snapshot, config, settings.tasks_per_job, settings.tile_mb * BYTES_PER_MB)
+    return Plan(await runtime.in_thread(bounds))
 
 
 async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
     """Build the tile of the ranks first..last-1 with more popular items, and put it into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
-    await runtime.load(_kernels_for(snapshot))
-    from reckoner.workers.runtime.building import build_tiles
-
+    kind = kind_of(config)
+    await runtime.load(kind.kernels_for(snapshot))
     await runtime.lay_out(snapshot, config)
 
     # Fetched inside the thread: a waiting task must not hold a layout in memory.
@@ -106,7 +79,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> 
         counting = runtime.layouts.counting(snapshot, config, stop)
         if counting is None:
             return None
-        return build_tiles(counting, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
+        return kind.build_part(counting, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
 
     try:
         tile = await runtime.kernel("batch", build)
@@ -125,19 +98,17 @@ async def join_fit(
         The indices of missing or damaged parts; if there are any, nothing is published.
         The fit's answer: the generation, empty for a rebuild.
     """
-    await runtime.load(_import_kernels)
-    from reckoner.workers.runtime.building import join_tiles
-
-    names = [part.name for part in stored if isinstance(part, Part)]
-    reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
-    parts = await asyncio.gather(*reading)
-    tiles = [part for part in parts if part is not None]
-    if len(tiles) < len(parts):
-        return [index for index, part in enumerate(parts) if part is None], b""
     config = config_of(spec)
-    if tiles:
-        items = (await runtime.snapshot(spec.snapshot)).n_items
-        matrix = await runtime.kernel("batch", lambda stop: join_tiles(tiles, items, config.neighbours, stop=stop))
+    names = [part.name for part in stored if isinstance(part, Part)]
+    if names:
+        snapshot, kind = await runtime.snapshot(spec.snapshot), kind_of(config)
+        await runtime.load(kind.kernels_for(snapshot))
+        reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
+        parts = await asyncio.gather(*reading)
+        tiles = [part for part in parts if part is not None]
+        if len(tiles) < len(parts):
+            return [index for index, part in enumerate(parts) if part is None], b""
+        matrix = await runtime.kernel("batch", lambda stop: kind.join(tiles, snapshot.n_items, config, stop))
         await runtime.in_store(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
     if spec.heals:
         log.info("damaged model rebuilt", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)

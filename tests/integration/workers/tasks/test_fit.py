@@ -144,9 +144,9 @@ async def test_kernels_for_many_items_are_compiled_before_a_task_computes(
 ) -> None:
     """Where ranks are wide, once, and not within what a kernel has of its task's time."""
     threads: list[str] = []
-    monkeypatch.setattr("reckoner.workers.tasks.fit.NARROW", narrow)
+    monkeypatch.setattr("reckoner.workers.runtime.model_kinds.NARROW", narrow)
     monkeypatch.setattr(
-        "reckoner.workers.tasks.fit.compile_rest", lambda: threads.append(threading.current_thread().name)
+        "reckoner.workers.runtime.model_kinds.compile_rest", lambda: threads.append(threading.current_thread().name)
     )
     flow = await fit(hand, own_world.unfitted)
     await hand.deliver_all()
