@@ -1,4 +1,4 @@
-"""What must hold when a system is quiet after faults: every end a good one or told, every byte right, nothing left."""
+"""What must hold when a system is quiet after faults: good or explained ends, exact bytes, nothing left behind."""
 
 import re
 from collections import Counter
@@ -13,22 +13,22 @@ from reckoner.shared.wire.shapes import BasketSpec, UserSpec
 from tests.chaos import Chaos
 from tests.load import UNFITTED
 
-# Why a flow may fail when workers die, stand still and lose what they have stored.
+# Allowed reasons when workers die or stall and partials are lost.
 REASONS = (
     r"its worker died 3 times",
     r"partials were missing or damaged \d+ times",
-    # Of an artifact that was damaged, with what makes it whole.
+    # A damaged artifact, with its remedy.
     r".*; (run `reckoner fit` with the same options to rebuild it|import the same data again to restore it)",
 )
-# And since the record of a generation was damaged.
+# The record of a generation was damaged.
 UNFITTED_REASONS = (r"(The record of generation .* is gone; fit a model again|There is no model yet: .*)",)
 OUTCOMES = {"passed", "refused", "superseded"}
-# What is under way has these; when nothing is, they are gone.
+# Keys of unfinished work.
 PASSING = re.compile(
     r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue(:(click|batch)(:leases)?)?$|live$)"
 )
 TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list"}
-# The longest that the words of the table of keys mean when all flows and runs have ended.
+# Seconds for the words of the table of keys, when all flows and runs have ended.
 LIVES_S = {
     "ended": 3_600,
     "an hour": 3_600,
@@ -43,7 +43,7 @@ LIVES_S = {
 
 
 class Rule(NamedTuple):
-    """A row of the table of keys: what they are called, what they hold, and how many seconds they may live on."""
+    """A row of the table of keys: the names, their type, and their longest life in seconds."""
 
     name: re.Pattern[str]
     type: str
@@ -51,25 +51,25 @@ class Rule(NamedTuple):
 
 
 def table(prefix: str) -> Iterator[Rule]:
-    """The table of keys in the docstring of their module."""
+    """The table of keys in the docstring of `keys.py`."""
     for row in re.findall(r"^\| (`.*?) \| (.*?) \| .*? \| (.*?) \|$", key_names.__doc__ or "", re.MULTILINE):
         names, kind, lives = row
         most_s = max((seconds for words, seconds in LIVES_S.items() if words in lives), default=None)
         for name in re.findall(r"`([^`]+)`", names):
-            # An id of ours has no colon, and one of the caller's may have any.
+            # Our ids have no colon; a caller's may have any.
             pattern = re.sub(r"[A-Z]{2,}", "[^:]+", re.escape(name).replace("USER", ".+"))
             pattern = re.sub(r"^p:", re.escape(prefix) + ":", pattern)
             yield Rule(re.compile(pattern + r"\Z", re.DOTALL), TYPES.get(kind.partition(",")[0], ""), most_s)
 
 
 async def check(chaos: Chaos) -> str:
-    """Look at all there is.
+    """Check all invariants.
 
     Returns:
-        What was counted.
+        A summary of the counts.
 
     Raises:
-        AssertionError: something is not as it has to be.
+        AssertionError: an invariant is broken.
     """
     names = [name.decode() async for name in chaos.redis.scan_iter(count=10_000)]
     await _check_keys(chaos, names)
@@ -104,10 +104,10 @@ async def check(chaos: Chaos) -> str:
 
 
 async def _check_keys(chaos: Chaos, names: list[str]) -> None:
-    """Every key is one of the table, and lives no longer than that says."""
+    """Every key is in the table, with its type and its life."""
     rules, for_ever = list(table(chaos.keys.prefix)), await chaos.system.keys_that_may_stay()
     if chaos.unfitted:
-        # Of a generation that lost its name the record goes with the lists, when all pointers are whole again.
+        # An unnamed generation's record is deleted with its lists, when all pointers are whole again.
         for_ever |= {chaos.keys.record(name.decode()) for name in await chaos.ask("HKEYS", chaos.keys.generations)}
     types = await chaos.ask_all([("TYPE", name) for name in names])
     lives = await chaos.ask_all([("TTL", name) for name in names])
@@ -118,7 +118,7 @@ async def _check_keys(chaos: Chaos, names: list[str]) -> None:
         assert not PASSING.match(name), f"{name} is left"
         rule = next((rule for rule in rules if rule.name.match(name)), None)
         assert rule, f"{name} is in no table"
-        # One that has expired meanwhile has no type.
+        # A key that has just expired has no type.
         assert kind.decode() in (rule.type, "none"), f"{name} holds a {kind.decode()}"
         assert life_s != -1 or name in for_ever, f"{name} has no expiry"
         # arq gives its own key a second more.
@@ -126,7 +126,7 @@ async def _check_keys(chaos: Chaos, names: list[str]) -> None:
 
 
 async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
-    """Every flow has ended, in one of the ways in which it may; whoever failed has one dead letter."""
+    """Every flow has ended in an allowed way, and each failed one has one dead letter."""
     flows = chaos.system.flows(chaos.redis)
     start = re.escape(chaos.keys.flow(""))
     ids = sorted(name.rpartition(":")[2] for name in names if re.match(rf"{start}[^:]+$", name))
@@ -147,7 +147,7 @@ async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
         if letter.kind == "flow"
     ])  # fmt: skip
     failed = {flow.id for flow in found if isinstance(flow, Flow) and flow.state == "failed"}
-    # The newest thousand are kept.
+    # Only the newest thousand are kept.
     missing = Counter(failed) - letters
     assert not missing or await chaos.ask("XLEN", chaos.keys.dead) >= 1000, "each failure is a dead letter"
     assert not letters - Counter(failed), "each failure is one dead letter"
@@ -155,7 +155,7 @@ async def _check_flows(chaos: Chaos, names: list[str]) -> list[Flow]:
 
 
 async def _check_runs(chaos: Chaos) -> Counter[str]:
-    """Every run has ended, and one that passed has computed everybody's list."""
+    """Every run has ended, and one that passed has all its lists."""
     runs, outcomes, named = Runs(chaos.redis, chaos.keys, 1.0), Counter[str](), await _named(chaos)
     for run_id in sorted(chaos.load.runs):
         run = await runs.load(run_id)
@@ -176,18 +176,18 @@ async def _check_runs(chaos: Chaos) -> Counter[str]:
 
 
 async def _named(chaos: Chaos) -> set[str]:
-    """The generations that pointers have named since the last look: the lists of others go."""
+    """The generations that pointers have named since the last check. Other lists may be deleted."""
     return chaos.named & await _named_now(chaos) - chaos.load.fitted
 
 
 async def _named_now(chaos: Chaos) -> set[str]:
-    # For MGET a pointer of another type is none.
+    # MGET returns null for a key of another type.
     values = await chaos.ask("MGET", *chaos.keys.pointers)
     return {value.decode(errors="replace") for value in values if value}
 
 
 async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int:
-    """Every cached list is the reference's, and who is done has one."""
+    """Every cached list equals the reference, and every finished user has one."""
     keys, truths, named = chaos.keys, chaos.truths, await _named(chaos)
     expected = {
         keys.result(generation, user): data
@@ -203,7 +203,7 @@ async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int
     held = [name for name in names if name.startswith(prefixes)]
     values = await chaos.ask_all([("GET", name) for name in held])
     for name, value in zip(held, values, strict=True):
-        # Lists of a generation that lost its name are just being deleted.
+        # Lists of an unnamed generation are being deleted.
         gone = value is None and chaos.unfitted
         assert gone or value == expected.get(name), f"{name} is not what it has to be: {value!r}"
     for flow in flows:

@@ -1,4 +1,4 @@
-"""Models and lists out of the kernels, at once or cut as a test likes."""
+"""Models and lists computed by the kernels, whole or in parts."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -65,12 +65,12 @@ def flag(value: int = 0) -> NDArray[np.uint8]:
 
 
 def weighting_of(data: Interactions, config: ModelConfig) -> Weighting:
-    """How a configuration weighs the data."""
+    """The weighting of the data under a configuration."""
     return weigh(config, data.item_ptr, data.item_users, data.item_weights, data.user_ptr)
 
 
 def ranked_of(data: Interactions, weighting: Weighting) -> Ranked:
-    """The data laid out for counting as a weighting wants them."""
+    """The data laid out for counting with a weighting."""
     weights = weighting.item_weights if weighting.item_weights.size else None
     ranked = rank(data.item_ptr, data.item_users, weights, data.user_ptr, stop=flag())
     assert ranked is not None
@@ -78,16 +78,16 @@ def ranked_of(data: Interactions, weighting: Weighting) -> Ranked:
 
 
 def no_floors(data: Interactions) -> NDArray[np.float32]:
-    """What is known of the items before there is a tile."""
+    """The floors of the items before the first tile."""
     return np.zeros(data.n_items, np.float32)
 
 
 def tiles_of(
     data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()
 ) -> Iterator[Tile]:
-    """The tiles of all pairs, with cuts between rows and between columns; some may be empty.
+    """The tiles of all pairs, cut at these rows and columns; some may be empty.
 
-    Each knows what those before it have found.
+    Each knows the results of the tiles before it.
     """
     weighting = weighting_of(data, config)
     ranked, floors = ranked_of(data, weighting), no_floors(data)
@@ -110,12 +110,12 @@ def tiles_of(
 
 
 def build(data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()) -> Matrix:
-    """The model, out of tiles that are cut so."""
+    """The model, built from tiles cut at these rows and columns."""
     return join(list(tiles_of(data, config, rows, columns)), data, config)
 
 
 def join(tiles: Sequence[Tile], data: Interactions, config: ModelConfig) -> Matrix:
-    """The model out of tiles in this order."""
+    """The model, joined from tiles in this order."""
     matrix = join_tiles(tiles, data.n_items, config.neighbours, stop=flag())
     assert matrix is not None
     return matrix
@@ -148,5 +148,5 @@ def score(
 
 
 def same_bytes(one: tuple[NDArray[np.generic], ...], other: tuple[NDArray[np.generic], ...]) -> bool:
-    """Whether arrays are of the same types and bytes, one after the other."""
+    """Whether the arrays have the same types and bytes, pair by pair."""
     return [(a.dtype, a.tobytes()) for a in one] == [(a.dtype, a.tobytes()) for a in other]

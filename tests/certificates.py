@@ -1,4 +1,4 @@
-"""Certificates for tests of TLS: an authority, what it certifies, and the files and servers that show it."""
+"""Certificates for tests of TLS."""
 
 import ssl
 from datetime import datetime
@@ -11,7 +11,7 @@ from tests.proxies import HOST
 
 
 class Authority:
-    """One that certifies servers and clients; its files lie in a directory of its own."""
+    """An authority for servers and clients, with its files in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -23,7 +23,7 @@ class Authority:
     def server(
         self, name: str = HOST, *, client_needed: bool = False, not_after: datetime | None = None
     ) -> ssl.SSLContext:
-        """What a server of that name shows; it may need clients to show a certificate of this authority."""
+        """The TLS context of a server of that name, which may require client certificates of this authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(name, not_after=not_after).configure_cert(context)
         if client_needed:
@@ -32,7 +32,7 @@ class Authority:
         return context
 
     def client(self, name: str) -> tuple[Path, Path]:
-        """The files of a client's certificate and of its key, anew each time."""
+        """The files of a new client certificate and its key."""
         certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"
         issued = self._authority.issue_cert(f"{name}@example.org")
         certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -40,7 +40,7 @@ class Authority:
         return certificate, key
 
     def options(self, client: tuple[Path, Path] | None = None) -> str:
-        """The options of a URL by which servers of this authority are believed, and a client's certificate shown."""
+        """URL options that trust this authority and show a client's certificate."""
         named = {"ssl_ca_certs": self.file}
         if client is not None:
             named |= {"ssl_certfile": client[0], "ssl_keyfile": client[1]}

@@ -1,4 +1,4 @@
-"""A system under load to which faults happen one after the other, until it is told to be quiet."""
+"""A system under load with one fault after the other, until it has to become quiet."""
 
 import asyncio
 import time
@@ -27,17 +27,15 @@ from tests.system import System, eventually, synthetic_pairs
 WORKERS = 3
 LANES: tuple[Lane, ...] = ("click", "batch")
 FAULTS_BETWEEN_CHECKS = 10
-# For how long a fault looks for something that it can happen to.
+# How long a fault looks for a victim.
 HIT_S = 5.0
 MEAN_PAUSE_S = 0.3
-# Longer than whatever is waited for takes: socket time-outs, leases, a sweeper's looks at what was lost twice.
+# Longer than socket time-outs, leases, and a sweeper's checks after a job was lost twice.
 QUIET_S = 45.0
 
 
 class Fault(NamedTuple):
-    """What can happen: its name, whether it can now, and how it is made to; `inject` tells to whom it happened, or says
-    nothing when there was nobody.
-    """
+    """A fault: its name, whether it applies now, and its injection. `inject` returns its victim, empty without one."""
 
     name: str
     applies: Callable[["Chaos"], bool]
@@ -45,7 +43,7 @@ class Fault(NamedTuple):
 
 
 class Ends:
-    """How often the end of each flow and run was told."""
+    """How often the end of each flow and run was announced."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
@@ -54,7 +52,7 @@ class Ends:
         """Whether the server is about to forget writes that it has acknowledged: what ended may end again then."""
 
     async def listen(self, url: str, channel: Callable[[str], str]) -> None:
-        """Count for ever; while the server is away, nothing is told."""
+        """Count for ever. A stopped server announces nothing."""
         start = channel("")
         while True:
             redis = connect(url, client_name="test", socket_timeout_s=None)
@@ -95,14 +93,14 @@ class Chaos:
         self.cancelled: set[str] = set()
         self.displaced: set[str] = set()
         """The jobs that were taken out of their queues."""
-        # The server's socket is another one after each start; this one leads to it.
+        # The server's socket changes at each start; this link follows it.
         self._socket = place / "s"
         self._url = f"unix://{quote(str(self._socket))}"
         self._lasting: set[asyncio.Task[None]] = set()
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
-        # What has begun is ended also when the rest cannot begin.
+        # Everything that started is ended, even if the rest cannot start.
         async with AsyncExitStack() as stack:
             await self._begin(stack)
             self._stack = stack.pop_all()
@@ -131,13 +129,13 @@ class Chaos:
 
     @property
     def proxies(self) -> list[Any]:
-        """All ways to the server but the test's own."""
+        """All proxies to the server, except the test's own."""
         load = self.load.proxies if hasattr(self, "load") else []
         return [*(post.proxy for post in self.fleet.posts), *load]
 
     @property
     def lease_s(self) -> float:
-        """For how long a job stays with a worker that says nothing."""
+        """The length of a lease."""
         return self.system.settings.lease_s
 
     @property
@@ -146,11 +144,11 @@ class Chaos:
         return list(dict.fromkeys(self.keys.lanes))
 
     def say(self, what: str) -> None:
-        """Print what happens, and when."""
+        """Print an event and its time."""
         print(f"{time.monotonic() - self._began:7.1f} s  {what}", flush=True)
 
     def restart_server(self) -> None:
-        """Start the server after its end, with every write on the disk before it is acknowledged."""
+        """Restart the server with `appendfsync always`."""
         self.system.start_server(appendfsync="always")
         draft = self._socket.with_name("t")
         draft.symlink_to(unquote(urlsplit(self.system.server.url).path))
@@ -160,7 +158,7 @@ class Chaos:
                 proxy.target = self.system.server.url
 
     async def ask(self, *command: Any) -> Any:
-        """One command's answer, also when the server comes back meanwhile."""
+        """A command's answer. Retries while the server restarts."""
         return await patiently(lambda: ask(self.redis, *command))
 
     async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -176,15 +174,15 @@ class Chaos:
         return await patiently(work)
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something go on beside what happens next; the next look waits for it and raises its error."""
+        """Run something in the background. The next check waits for it and raises its error."""
         self._lasting.add(asyncio.create_task(work))
 
     async def strike(self, number: int, fault: Fault) -> None:
-        """Let a fault happen, under the load."""
+        """Inject a fault under load."""
         self.load.go_on()
         until = time.monotonic() + HIT_S
         while True:
-            # The same each time, whatever there was to happen to.
+            # The same sequence each time, whatever the victims were.
             rng = Random(f"{self.seed} fault {number}")
             hit = await fault.inject(self, rng) if fault.applies(self) else ""
             if hit or time.monotonic() > until:
@@ -196,13 +194,13 @@ class Chaos:
         await asyncio.sleep(Random(f"{self.seed} pause {number}").expovariate(1 / MEAN_PAUSE_S))
 
     async def quiet(self) -> float:
-        """Let everything come to its end.
+        """Wait until everything has ended.
 
         Returns:
-            How many seconds that took once the last fault was over.
+            The seconds from the end of the last fault.
 
         Raises:
-            AssertionError: it does not; the message says what is stuck.
+            AssertionError: it did not end; the message names what is stuck.
         """
         quiet_s = QUIET_S * slowness()
         try:
@@ -219,7 +217,7 @@ class Chaos:
             raise AssertionError(f"not quiet within {quiet_s:g} s; {await self._stuck()}") from None
 
     async def _resume(self) -> None:
-        """Have all lanes claimed from, since it may have been the end of a pause that the server has lost."""
+        """Resume all lanes: the server may have lost the end of a pause."""
         operator = self.load.operator
         for lane in LANES:
             await operator.insist(partial(operator.reckoner.operator.resume, lane))
@@ -237,9 +235,7 @@ class Chaos:
         await eventually(look_at_arq, every_s=0.1)
 
     def excused(self, name: str) -> bool:
-        """Whether a key is of a job that was taken out of its queue: if its claim is lost besides, by whatever fault,
-        nobody owns it any more, and what is left of it expires.
-        """
+        """Whether the key is of a job removed from its queue. Without a claim too, it just expires."""
         return name.startswith("arq:") and name.split(":", 2)[2] in self.displaced
 
     async def _stuck(self) -> str:

@@ -1,4 +1,4 @@
-"""`reckoner` as a user calls it: a process of its own, with settings of its own."""
+"""`reckoner` as a user calls it: a process with its own settings."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.root import ROOT
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -26,18 +26,18 @@ class Ended:
 
     @property
     def objects(self) -> list[Any]:
-        """What it printed with `--json`."""
+        """The objects printed with `--json`."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def is_defined(self) -> bool:
-        """Whether it did what it should or said why not, without a stack trace. (`doctor` prints what is wrong.)"""
+        """Whether it succeeded, or failed with a reason and no stack trace. (`doctor` prints what is wrong.)"""
         said = self.err.strip() or any(line.startswith(("wrong", '{"check"')) for line in self.out.splitlines())
         return self.code in {0, 1, 2} and "Traceback" not in self.err and (self.code == 0 or bool(said))
 
 
 def call_here(*arguments: str, given: bytes = b"") -> Ended:
-    """Call the command line in this process, as a process does, under the settings of its environment."""
+    """Call the command line in this process, with the settings of its environment."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace") for _ in range(2))
     code = call_with(out, err, *arguments, given=given)
     for stream in (out, err):
@@ -46,7 +46,7 @@ def call_here(*arguments: str, given: bytes = b"") -> Ended:
 
 
 def call_with(out: io.TextIOWrapper, err: io.TextIOWrapper, *arguments: str, given: bytes = b"") -> int:
-    """Call the command line in this process with these for standard output and error; returns its exit code."""
+    """Call the command line in this process with these streams as standard output and error; returns the exit code."""
     from reckoner.producer.cli.edge import guarded
 
     command = _command()
@@ -60,7 +60,7 @@ def call_with(out: io.TextIOWrapper, err: io.TextIOWrapper, *arguments: str, giv
 
 @cache
 def _command() -> Callable[..., object]:
-    """The command line, which typer would make anew for each call: half of what most calls take."""
+    """The command line, cached: typer's rebuild is half the time of a call."""
     from typer.main import get_command
 
     from reckoner.producer.cli.application import app
@@ -69,7 +69,7 @@ def _command() -> Callable[..., object]:
 
 
 class CommandLine:
-    """The command line under some settings, without those of whoever runs the tests; of another checkout if need be."""
+    """The command line with given settings only, possibly of another checkout."""
 
     def __init__(self, root: Path = ROOT, **settings: object) -> None:
         self._root = root
@@ -90,12 +90,12 @@ class CommandLine:
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def call(self, *arguments: str, given: bytes = b"") -> Ended:
-        """The same in this process, which takes a tenth of the time; outside of an event loop."""
+        """The same in this process, ten times as fast. Not inside an event loop."""
         with mock.patch.dict(os.environ, self.environ, clear=True):
             return call_here(*arguments, given=given)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a command; whoever does ends it."""
+        """Start a command; the caller ends it."""
         return subprocess.Popen(
             [sys.executable, "-m", "reckoner.producer", *arguments],
             cwd=self._root,
@@ -107,7 +107,7 @@ class CommandLine:
         )
 
     def modules(self, program: str, *arguments: str) -> tuple[Ended, set[str]]:
-        """Run a command behind the lines of `program`; returns also which modules it had at its end."""
+        """Run a command after the lines of `program`; returns also the modules loaded at its end."""
         lines = [
             f"import sys; sys.argv = ['reckoner', *{arguments!r}]",
             program,

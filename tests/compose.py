@@ -1,4 +1,4 @@
-"""What docker-compose.yml and the Dockerfile say, read for tests: no Docker is needed for that."""
+"""docker-compose.yml and the Dockerfile, parsed for tests without Docker."""
 
 import json
 import re
@@ -10,12 +10,12 @@ from ruamel.yaml import YAML
 from tests.root import ROOT
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-# `$$`, or `${NAME:-default}`: all that the file uses of what compose replaces.
+# `$$` and `${NAME:-default}`: the substitutions that the file uses.
 REPLACED = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+):-(?P<default>[^}]*)\}")
 
 
 def read_compose(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The file as compose understands it under somebody's environment."""
+    """The file as compose reads it under these variables."""
     given = environ or {}
 
     def value(match: "re.Match[str]") -> str:
@@ -33,7 +33,7 @@ def read_compose(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 def read_dockerfile() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile, each with what follows it on one line; without comments."""
+    """The Dockerfile's instructions, each with its arguments in one line, without comments."""
     text = "\n".join(
         line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")
     )
@@ -42,7 +42,7 @@ def read_dockerfile() -> list[tuple[str, str]]:
 
 
 def final_stage() -> list[tuple[str, str]]:
-    """The instructions that make the image itself."""
+    """The instructions of the image's final stage."""
     instructions = read_dockerfile()
     last = max(number for number, (instruction, _) in enumerate(instructions) if instruction == "FROM")
     return instructions[last:]

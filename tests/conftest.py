@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a place for temporary files, one server, and a fresh prefix of keys for each test."""
+"""Fixtures for all tests: temporary files, one server, and a fresh key prefix for each test."""
 
 import os
 import tempfile
@@ -18,22 +18,21 @@ StartServer = Callable[..., EmbeddedServer]
 
 
 def pytest_configure() -> None:
-    """Let no example fail for having taken long: the machine may be busy."""
+    """Give hypothesis no deadline: the machine may be busy."""
     hypothesis.settings.register_profile("no deadline", deadline=None)
     hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_report_header() -> str:
-    """Say at the top on which server the tests run."""
+    """Name the server at the top of the report."""
     return f"server: {server_program()}, version {server_version()}"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One directory for what this process and all that it starts would leave behind in the machine's own.
+    """One directory for all temporary files of this process and its children.
 
-    A process that is killed leaves its socket, whose path has to be short; the tests' own directories stay where they
-    are, for whoever looks at them afterwards.
+    A killed process leaves its socket behind, and a socket's path has to be short. The tests' own directories stay.
     """
     tmp_path_factory.getbasetemp()
     with (
@@ -48,7 +47,7 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """The server that tests share; none of them may stop it, flush it or change its configuration."""
+    """The shared server. Tests must not stop it, flush it or change its configuration."""
     with start_server(tmp_path_factory.mktemp("home of the tests")) as running:
         yield running
 
@@ -61,7 +60,7 @@ def redis_url(server: EmbeddedServer) -> str:
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix of keys that no other test has."""
+    """A key prefix that no other test uses."""
     return f"test-{uuid4().hex}"
 
 
@@ -75,7 +74,7 @@ async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
 
 @pytest.fixture
 def fresh_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Start a server of the test's own: `fresh_server(home=..., maxmemory=...)`, any number of times."""
+    """Start servers of the test's own: `fresh_server(home=..., maxmemory=...)`."""
     started: list[EmbeddedServer] = []
 
     def start(home: Path = tmp_path / "a home", **options: object) -> EmbeddedServer:

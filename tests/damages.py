@@ -1,4 +1,4 @@
-"""Damage to a pointer and to the record of the generation that it names, after which it counts as none."""
+"""Damage to a pointer or its generation's record, after which the pointer is ignored."""
 
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from reckoner.shared.redis.scripts import ask
 
 
 class Damage(Protocol):
-    """Is given the keys, the key of the pointer, and the generation that it names."""
+    """Gets the keys, the pointer's key, and its generation."""
 
     __name__: str
 
@@ -29,17 +29,17 @@ async def no_pointer(redis: ArqRedis, keys: Keys, pointer: str, generation: str)
 
 
 async def no_text(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The pointer holds bytes that are no text."""
+    """The pointer holds bytes that are not text."""
     await _write(redis, pointer, ("SET", b"\xff\x00\xfe"))
 
 
 async def no_id(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The pointer holds a text that is no id."""
+    """The pointer holds a text that is not an id."""
     await _write(redis, pointer, ("SET", "no id: *"))
 
 
 async def unknown(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The pointer holds an id that no generation has."""
+    """The pointer holds the id of no generation."""
     await _write(redis, pointer, ("SET", "unknown"))
 
 
@@ -54,17 +54,17 @@ async def no_record(redis: ArqRedis, keys: Keys, pointer: str, generation: str) 
 
 
 async def no_json(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The record is bytes that are no JSON."""
+    """The record is bytes that are not JSON."""
     await _write(redis, keys.record(generation), ("SET", b"\x80bomb"))
 
 
 async def no_model(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The record is JSON with a snapshot and without what else a record has."""
+    """The record is JSON with a snapshot and nothing else."""
     await _write(redis, keys.record(generation), ("SET", '{"format":1,"snapshot":"s"}'))
 
 
 async def another(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
-    """The record is whole, and that of another generation."""
+    """The record is valid, but of another generation."""
     record = await ask(redis, "GET", keys.record(generation))
     await _write(redis, keys.record(generation), ("SET", record.replace(generation.encode(), b"another")))
 

@@ -1,4 +1,4 @@
-"""Programs out of Debian's packages, for whoever may not install them: `python tests/debian.py PACKAGE PROGRAM`."""
+"""Programs from Debian packages, without root: `python tests/debian.py PACKAGE PROGRAM`."""
 
 import fcntl
 import os
@@ -10,31 +10,31 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-# Below the environment, which `make clean` removes.
+# Inside `.venv`, which `make clean` removes.
 CACHE = Path(sys.prefix) / "debian"
-# Loader and C library belong together, so the machine's stay.
+# Loader and C library belong together: keep the machine's.
 NEVER_UNPACKED = "libc6_"
 
 
 class DebianError(Exception):
-    """A package cannot be had; one sentence."""
+    """A package is not available; the sentence says why."""
 
 
 def find(package: str, program: str, *, installed: Path = Path("/"), cache: Path = CACHE) -> Path:
-    """The path of a program that can be run as it is, from a package that is installed or was unpacked into the cache.
+    """The path of a runnable program, from an installed package or one unpacked into the cache.
 
-    `program` is where the package has it, without the first slash, and may hold a `*` for a version:
-    `usr/lib/postgresql/*/bin/initdb`. The newest that matches counts.
+    `program` is its path in the package, without the first slash. A `*` stands for a version, as in
+    `usr/lib/postgresql/*/bin/initdb`; the newest match counts.
 
     Raises:
-        DebianError: there is no apt here, or it has no such package or no such program in it.
+        DebianError: there is no apt, no such package, or no such program in it.
     """
     if found := _newest(installed, program):
         return found
     cache.mkdir(parents=True, exist_ok=True)
     root = cache / package
     with (cache / f"{package}.lock").open("w") as lock:
-        # Two test runs at once fetch it once; what is half fetched when one ends is fetched again by the next.
+        # Two test runs fetch it once. The next one repeats an interrupted fetch.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as directory:
@@ -51,7 +51,7 @@ def _newest(root: Path, program: str) -> Path | None:
 
 
 def _fetch(package: str, state: Path, root: Path) -> None:
-    """Unpack a package and what it needs beyond what is installed, with lists of our own: root's may be old or gone."""
+    """Unpack a package and its missing dependencies, with package lists of our own: root's may be outdated."""
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
         raise DebianError(
             f"There is no apt here to get {package} with: install it by other means, so that it is found, or run the "
@@ -84,7 +84,7 @@ def _run(command: Sequence[str], package: str) -> None:
 
 
 def _launcher(root: Path, program: Path) -> Path:
-    """A script that runs an unpacked program with the libraries that were unpacked beside it."""
+    """A script that runs an unpacked program with its unpacked libraries."""
     libraries = [root / directory for directory in ("usr/lib", "lib") if (root / directory).is_dir()]
     places = {path.parent for directory in libraries for path in directory.rglob("*.so.*")}
     path = ":".join(map(str, sorted(places)))
@@ -104,7 +104,7 @@ def _launcher(root: Path, program: Path) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print where a program is."""
+    """Print the path of a program."""
     package, program = arguments
     try:
         print(find(package, program))

@@ -1,4 +1,4 @@
-"""Entries, which are items with values, and the keys that kernels know them by."""
+"""Entries (items with values), and the keys that kernels use for them."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def best(entries: dict[int, float], length: int) -> list[tuple[int, float]]:
 
 
 def keys_of(entries: dict[int, float]) -> np.ndarray:
-    """Keys, and others behind that no function may look at."""
+    """Keys, followed by others that no function may read."""
     keys = [key_of(np.float32(value), item) for item, value in entries.items()]
     return np.array([*keys, 0, 2**64 - 1], np.uint64)
 

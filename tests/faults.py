@@ -1,4 +1,4 @@
-"""What can happen to a system under load: the list of faults, and the order in which those of a seed come."""
+"""Faults of a system under load, and their order for a seed."""
 
 import asyncio
 import signal
@@ -15,8 +15,7 @@ from tests.plants import damage_pointer, plant_members
 from tests.proxies import Proxy
 from tests.rot import flip_in_model, flip_in_snapshot, take_store_away, use_by_another_prefix
 
-# How long a worker is frozen, beside a lease and a task's deadline; connections are slow; and they lead nowhere, socket
-# time-outs included.
+# Frozen for these multiples of a lease or a task's deadline; slow or dead connections, socket time-outs included.
 FROZEN_LEASES = (1.2, 2.5)
 FROZEN_DEADLINES = (1.1, 1.5)
 SLOW_S = (0.02, 0.3)
@@ -37,7 +36,7 @@ def a_worker_runs(chaos: Chaos) -> bool:
 
 
 def running(chaos: Chaos, rng: Random) -> tuple[Post, int] | None:
-    """A worker drawn, and its process, if it runs."""
+    """A random worker and its process, if it runs."""
     post = rng.choice(chaos.fleet.posts)
     return (post, post.pid) if post.pid else None
 
@@ -57,7 +56,7 @@ def signalled(signum: signal.Signals) -> Callable[[Chaos, Random], Coroutine[Any
 
 
 def frozen(lasts: Callable[[Chaos, Random], float]) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
-    """Stop a worker for so many seconds, and let it go on."""
+    """Stop a worker for some seconds, then let it continue."""
 
     async def inject(chaos: Chaos, rng: Random) -> str:
         found, lasts_s = running(chaos, rng), lasts(chaos, rng)
@@ -95,7 +94,7 @@ async def shift(chaos: Chaos, rng: Random) -> str:
 
 
 async def kill_server(chaos: Chaos, rng: Random) -> str:
-    """Kill the server, and start it again from its append-only file a moment later."""
+    """Kill the server, and restart it from its append-only file a moment later."""
     down_s = rng.uniform(*DOWN_S)
     chaos.system.server.kill()
     await asyncio.sleep(down_s)
@@ -104,7 +103,7 @@ async def kill_server(chaos: Chaos, rng: Random) -> str:
 
 
 async def kill_server_and_lose(chaos: Chaos, rng: Random) -> str:
-    """The same while it puts its file on the disk once a second, as a crash of the machine: its end is gone."""
+    """The same with `everysec`, and cut off the end of its file, as a crash of the machine does."""
     down_s, lost_s, kept = rng.uniform(*DOWN_S), rng.uniform(*LOST_S), rng.random()
     await chaos.ask("CONFIG", "SET", "appendfsync", "everysec")
     written = append_only_file(chaos)
@@ -129,7 +128,7 @@ def append_only_file(chaos: Chaos) -> Path:
 
 
 async def fill_server(chaos: Chaos, rng: Random) -> str:
-    """Let the server refuse for a while whatever takes memory."""
+    """Make the server refuse writes for a while, as at its memory limit."""
     lasts_s = rng.uniform(*FULL_FOR_S)
 
     async def make_room() -> None:
@@ -145,13 +144,13 @@ async def fill_server(chaos: Chaos, rng: Random) -> str:
 
 
 def workers_proxy(chaos: Chaos, rng: Random) -> tuple[str, Proxy]:
-    """A worker's way to the server."""
+    """A random worker's proxy."""
     post = rng.choice(chaos.fleet.posts)
     return post.name, post.proxy
 
 
 def clients_proxy(chaos: Chaos, rng: Random) -> tuple[str, Proxy]:
-    """A client's way to the server."""
+    """A random client's proxy."""
     number = rng.randrange(len(chaos.load.proxies))
     return f"client {number}", chaos.load.proxies[number]
 
@@ -160,7 +159,7 @@ Choice = Callable[[Chaos, Random], tuple[str, Proxy]]
 
 
 def cut(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
-    """End the connections of one of them."""
+    """Cut the connections of one proxy."""
 
     async def inject(chaos: Chaos, rng: Random) -> str:
         name, proxy = choose(chaos, rng)
@@ -172,7 +171,7 @@ def cut(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
 
 
 def slow(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
-    """Let what one of them says and hears come late for a while."""
+    """Delay one proxy's traffic for a while."""
 
     async def inject(chaos: Chaos, rng: Random) -> str:
         name, proxy = choose(chaos, rng)
@@ -185,7 +184,7 @@ def slow(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
 
 
 def lead_nowhere(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any, str]]:
-    """Let nothing arrive that one of them says or is told for a while."""
+    """Drop one proxy's traffic for a while."""
 
     async def inject(chaos: Chaos, rng: Random) -> str:
         name, proxy = choose(chaos, rng)
@@ -198,27 +197,27 @@ def lead_nowhere(choose: Choice) -> Callable[[Chaos, Random], Coroutine[Any, Any
 
 
 async def heal(proxy: Proxy, after_s: float) -> None:
-    """Let a proxy be a good one again after a while."""
+    """Heal a proxy after a while."""
     await asyncio.sleep(after_s)
     proxy.heal()
 
 
-# What somebody does.
+# Users and operators.
 
 
 async def fit(chaos: Chaos, rng: Random) -> str:
-    """Ask for a model, whose generation everybody's next lists are of."""
+    """Fit a model. Later runs use its generation."""
     config = rng.choice(chaos.truths.configs)
     return f"with {config.neighbours} neighbours" if await chaos.load.fit(config) else ""
 
 
 async def run(chaos: Chaos, rng: Random) -> str:
-    """Ask for everybody's lists; the pointer flips to their generation at the end."""
+    """Start a run; the pointer flips at its end."""
     return await chaos.load.start_run(rng) or ""
 
 
 async def pause(chaos: Chaos, rng: Random) -> str:
-    """Let nothing be claimed from a lane for a while."""
+    """Pause a lane for a while."""
     lane, lasts_s, operator = rng.choice(LANES), rng.uniform(*PAUSED_FOR_S), chaos.load.operator
 
     async def resume() -> None:
@@ -231,7 +230,7 @@ async def pause(chaos: Chaos, rng: Random) -> str:
 
 
 async def cancel(chaos: Chaos, rng: Random) -> str:
-    """Cancel jobs and runs that are under way, blocks of runs and fits among them."""
+    """Cancel unfinished jobs and runs, blocks of runs and fits included."""
     operator, count = chaos.load.operator, 0
     for name in some(rng, [name for _, name in await live(chaos)]):
         chaos.cancelled.add(name)
@@ -240,7 +239,7 @@ async def cancel(chaos: Chaos, rng: Random) -> str:
 
 
 async def drain(chaos: Chaos, rng: Random) -> str:
-    """Tell a worker to claim nothing any more and to end."""
+    """Drain a worker."""
     operator = chaos.load.operator
     alive = [heard for heard in await operator.insist(operator.reckoner.operator.alive) or () if heard.beat]
     if not alive:
@@ -289,7 +288,7 @@ FAULTS = (
 
 
 def plan(seed: int, count: int) -> list[Fault]:
-    """So many faults: all of them in an order drawn with the seed, and then again in another."""
+    """So many faults in a random order: all of them, then all again in another order."""
     rng, chosen = Random(f"{seed} plan"), list[Fault]()
     while len(chosen) < count:
         chosen += rng.sample(FAULTS, len(FAULTS))

@@ -1,4 +1,4 @@
-"""Worker processes to which things happen: each behind a proxy, with a clock of its own, begun again at its end."""
+"""Worker processes for faults: each behind a proxy, with its own clock, restarted after its end."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ PAUSE_S = 0.3
 
 
 class Post:
-    """A worker process, and the next one whenever it has ended."""
+    """A worker process and its successors."""
 
     def __init__(self, system: System, number: int, proxy: Proxy) -> None:
         self.name = f"worker {number}"
@@ -37,7 +37,7 @@ class Post:
 
     @property
     def pid(self) -> int | None:
-        """The process that is there now."""
+        """The current process."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class Post:
             )
 
     def look(self) -> int | None:
-        """Start it again when it has ended for a while; returns the exit code when it is seen to have ended."""
+        """Restart the process some time after its end; returns the exit code when it has just ended."""
         if self._process is None:
             if time.monotonic() >= self._again:
                 self.start()
@@ -60,16 +60,16 @@ class Post:
         return code
 
     def send(self, signum: signal.Signals, pid: int) -> None:
-        """Send a signal to the process, if it is still the one with that id."""
+        """Send a signal to the process, if it still has that id."""
         if self.pid == pid:
             os.kill(pid, signum)
 
     def shift(self, seconds: float) -> None:
-        """Set its clock, which is so many seconds ahead then."""
+        """Set its clock so many seconds ahead."""
         write_shift(self._clock, seconds)
 
     async def stop(self) -> None:
-        """Stop it in good order, and kill it if it does not."""
+        """Stop it, or kill it after a time-out."""
         if self._process is None or self._process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -114,7 +114,7 @@ class Fleet:
             await asyncio.sleep(LOOK_S)
 
     def last_words(self, lines: int = 15) -> str:
-        """The end of what each has logged."""
+        """The last log lines of each."""
         return "\n".join(
             f"--- {post.name}\n" + "\n".join(post.log.read_text("utf-8", "replace").splitlines()[-lines:])
             for post in self.posts

@@ -1,4 +1,4 @@
-"""What fuzzing makes: bytes that were right once and were mutated, and texts and files that never were."""
+"""Inputs for fuzzing: mutated valid bytes, and made-up texts and files."""
 
 import io
 import zipfile
@@ -10,12 +10,12 @@ import pyarrow.parquet
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-# What breaks parsers: ends of lines, quotes, marks of order and direction, NUL, digits that are none.
+# Characters that break parsers: line ends, quotes, byte order and direction marks, NUL, odd digits.
 NASTY = (
     "", " ", "\x00", "\n", "\r\n", ":", "'", '"', ",", "\\", "%00", "../", "-", "--", "-n", "nan", "inf", "1e999", "٣",
     "\ufeff", "\u202e", "e\u0301", "é", "🎬" * 20, "a" * 300, "b" * 2000, "ü" * 512, "item 01", "user:1", "NULL", "{}",
 )  # fmt: skip
-# A surrogate alone is what Python makes of an argument that is no UTF-8.
+# Python decodes arguments that are not UTF-8 to lone surrogates.
 texts: SearchStrategy[str] = st.one_of(
     st.sampled_from(NASTY), st.text(max_size=20), st.text(st.characters(categories=["Cs", "Cc", "L"]), max_size=8)
 )
@@ -25,7 +25,7 @@ numbers: SearchStrategy[str] = st.one_of(
 
 
 def mutate(data: bytes, change: tuple[str, int, int, bytes]) -> bytes:
-    """One change at a place, which is taken modulo the length."""
+    """One change at a position, modulo the length."""
     how, at, length, put = change
     at %= len(data) + 1
     match how:
@@ -57,7 +57,7 @@ def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
 
 
 def right_files() -> list[bytes]:
-    """A CSV file, a Parquet file and a zip file that can all be imported."""
+    """A valid CSV file, Parquet file and zip file."""
     rows = [(f"user {n % 7}", f"item {n % 5:02}", n % 3 + 1, 1_700_000_000 + n, f"Title {n}") for n in range(40)]
     csv = "userId,movieId,rating,timestamp,title\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     columns = dict(zip(("userId", "movieId", "rating", "timestamp", "title"), zip(*rows, strict=True), strict=True))
@@ -70,7 +70,7 @@ def right_files() -> list[bytes]:
 
 
 def made_csv(header: Sequence[str], rows: Sequence[Sequence[str]], separator: str, end: str, encoding: str) -> bytes:
-    """A table of texts as a file, with nothing quoted."""
+    """A table of texts as a CSV file, without quoting."""
     lines = [separator.join(header), *(separator.join(row) for row in rows)]
     return end.join(lines).encode(encoding, errors="surrogatepass" if encoding == "utf-8" else "replace")
 

@@ -1,11 +1,11 @@
-"""Workers whose store hangs while a file is there: `python tests/hanging.py --hangs FILE --touched FILE --processes N`,
-for tests only.
+"""Workers whose store hangs while a file exists, for tests only:
+`python tests/hanging.py --hangs FILE --touched FILE --processes N`.
 
-They are what `python -m workers` starts. What touches the store in the main thread, which is that of the event loop,
-is put down in the second file.
+Otherwise they are the workers of `python -m reckoner.workers`. Calls that touch the store on the main thread, which
+runs the event loop, are recorded in the second file.
 """
 
-# Nothing is imported from `tests` here: see `tests/killer.py`.
+# Do not import `tests`: see `tests/killer.py`.
 
 import argparse
 import builtins
@@ -33,7 +33,7 @@ CALLS = ("stat", "lstat", "access", "scandir", "listdir", "open", "mkdir", "link
 
 
 def main() -> int:
-    """Supervise such workers, or be one of them."""
+    """Run the supervisor, or one of its workers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--hangs", type=Path, required=True)
     parser.add_argument("--touched", type=Path, required=True)
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def let_hang(store: str, hangs: Path, touched: Path) -> None:
-    """Have all that touches a file of the store wait for as long as a file is there."""
+    """Block all calls that touch the store's files while a file exists."""
     open_plainly, exists = builtins.open, hangs.exists
 
     def hanging(call: Callable[..., Any]) -> Callable[..., Any]:

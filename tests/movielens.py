@@ -1,4 +1,4 @@
-"""The MovieLens data of the demonstration, as the indices that a snapshot gives them."""
+"""The demonstration's MovieLens data, with a snapshot's indices."""
 
 import csv
 import subprocess
@@ -11,7 +11,7 @@ from tests.interactions import Interactions, interactions
 
 
 def read_movielens(folder: Path) -> Interactions:
-    """100,004 interactions of 671 users and 9,066 items, read in a process of its own that writes into the folder."""
+    """100,004 interactions of 671 users and 9,066 items, written into the folder by a child process."""
     path = folder / "movielens.csv"
     subprocess.run(
         [sys.executable, "-m", "reckoner.producer.trial.demo_data", str(path)], check=True, capture_output=True

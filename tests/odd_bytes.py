@@ -1,4 +1,4 @@
-"""Bytes that nothing here has written: pickles, deep nesting, endless lengths, odd numbers and text, other versions."""
+"""Bytes that nothing here writes: pickles, deep nesting, huge lengths, odd numbers and text, other versions."""
 
 ODD_BYTES = [
     b"",

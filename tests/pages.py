@@ -1,4 +1,4 @@
-"""The pages of the documentation: the tables in them that are made from the code, and the commands that they show."""
+"""The pages of the documentation: their generated tables and their commands."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ class Command:
 
 
 def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterator[Command]:
-    """All commands in the order of the help, those of a group behind its name."""
+    """All commands in the order of the help; a group's commands follow its name."""
     for command in group.registered_commands:
         callback = command.callback
         assert callback is not None
@@ -45,7 +45,7 @@ def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterato
 
 
 def code_in_a_cell(line: str) -> str:
-    """A line of code in a table, where a bar would end the cell, code or not."""
+    """A line of code in a table cell, with escaped bars."""
     return f"`{line}`".replace("|", "\\|")
 
 
@@ -73,12 +73,12 @@ TABLES: Mapping[str, Callable[[], str]] = {"commands": command_table, "settings"
 
 
 def made_anew(text: str) -> str:
-    """A page's text with its tables as the code has them now."""
+    """A page's text with its tables regenerated."""
     return TABLE.sub(lambda match: match[1] + TABLES[match[2]]() + "\n" + match[3], text)
 
 
 def shown_commands(text: str) -> list[str]:
-    """The commands in a page's shell blocks, one a line, without what is said of them behind a hash."""
+    """The commands in a page's shell blocks, without comments."""
     lines = [line for block in SHELL.findall(text) for line in block.replace("\\\n", "").splitlines()]
     return [command for line in lines if (command := re.sub(r"\s+#.*$|^#.*$", "", line).strip())]
 

@@ -1,16 +1,14 @@
-"""How long tests wait: as long as what they wait for may still come, whatever else the machine does."""
+"""How long tests wait for events: long enough for a busy machine."""
 
 import os
 import time
 
-# Only what never comes takes as long.
+# Only a failure takes this long.
 PATIENCE_S = 600.0
 
 
 def slowness() -> float:
-    """How many times as long as a quick machine that does nothing else this one takes just now: what a claim about
-    time is to be multiplied with.
-    """
+    """How many times as long as a quick, idle machine this one takes now: the factor for claims about time."""
     began = time.perf_counter()
     sum(number * number for number in range(1_000_000))
     took_s = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: a real one of Debian's package, in a directory of its own and on a Unix socket."""
+"""A real PostgreSQL server for tests, from Debian's package, on a Unix socket."""
 
 import contextlib
 import os
@@ -21,13 +21,13 @@ from tests.patience import PATIENCE_S
 
 USER = "shop"
 PASSWORD = "öpen: sésame/@1"
-# PostgreSQL refuses to be started by root.
+# PostgreSQL does not run as root.
 ACCOUNTS = ("postgres", "nobody")
 
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A server that runs; its socket lies in `directory`."""
+    """A running server; its socket is in `directory`."""
 
     directory: Path
 
@@ -42,7 +42,7 @@ class PostgresServer:
         return f"postgresql://{user}{secret}@/postgres?host={self.directory}"
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Execute statements, each in a transaction of its own; returns what the last one gives."""
+        """Execute statements, each in its own transaction; returns the rows of the last."""
         rows: list[tuple[Any, ...]] = []
         url = self.url_with(PASSWORD)
         with adbc_driver_postgresql.dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
@@ -54,12 +54,12 @@ class PostgresServer:
 
 @contextmanager
 def started() -> Iterator[PostgresServer]:
-    """Start a server; afterwards it is stopped, and its files are gone."""
+    """Start a server, and finally stop it and delete its files."""
     initdb, postgres = (
         debian.find("postgresql", f"usr/lib/postgresql/*/bin/{program}") for program in ("initdb", "postgres")
     )
     account = _account()
-    # Whoever runs the server has to get through to its directory.
+    # The server's account has to reach its directory.
     Path(tempfile.gettempdir()).chmod(0o711)
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         directory = Path(name)
@@ -87,13 +87,13 @@ def started() -> Iterator[PostgresServer]:
             _wait(server, process, directory / "log")
             yield server
         finally:
-            # Whoever is connected is cut off.
+            # SIGINT disconnects all clients.
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
 
 
 def _account() -> dict[str, Any]:
-    """Who is to run it, for `subprocess`: nobody else, unless the tests run as root."""
+    """The account for `subprocess`: this one, or another if the tests run as root."""
     if os.geteuid() != 0:
         return {}
     for name in ACCOUNTS:

@@ -1,4 +1,4 @@
-"""Our commands as real processes: started without anybody's settings, waited for, and looked for afterwards."""
+"""Our commands as real processes, without the caller's settings."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from tests.patience import PATIENCE_S
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's variables without settings, and `settings` under their full names."""
+    """This process's variables without settings, plus `settings` under their full names."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
     return inherited | {name: str(value) for name, value in settings.items()}
 
@@ -40,10 +40,7 @@ def run(
 def started(
     module: str, *arguments: str, environ: Mapping[str, str], log: Path, cwd: Path | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
-    """One of our modules while it runs, in a process group of its own; its standard error goes to `log`.
-
-    Whatever a failing test leaves of it is killed.
-    """
+    """Run one of our modules in its own process group, with standard error in `log`, and kill what remains."""
     with log.open("w") as errors:
         process = subprocess.Popen(
             module_command(module, *arguments),
@@ -67,7 +64,7 @@ def started(
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The processes that this one has started, and those that they have."""
+    """The children of a process, and their children."""
     try:
         children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -76,7 +73,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def command_of(process: psutil.Process) -> str:
-    """A process's command line, empty when it is gone."""
+    """A process's command line, empty if it is gone."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
@@ -84,7 +81,7 @@ def command_of(process: psutil.Process) -> str:
 
 
 def still_there(processes: list[psutil.Process]) -> list[str]:
-    """The command lines of those that have not ended."""
+    """The command lines of the processes that still run."""
     return [
         command_of(process)
         for process in processes
@@ -93,20 +90,20 @@ def still_there(processes: list[psutil.Process]) -> list[str]:
 
 
 def without_progress(told: str) -> str:
-    """What was told on standard error but for the lines that a slow machine makes a command say while it starts."""
+    """Standard error without the progress lines of a slow start."""
     return re.sub(
         r"^(Starting the workers|Compiling kernels, once|Redis is loading its data).*\n", "", told, flags=re.M
     )
 
 
 class Process(Protocol):
-    """What can tell its exit code, or None while it runs."""
+    """Has an exit code, or None while it runs."""
 
     def poll(self) -> int | None: ...
 
 
 def wait_until(holds: Callable[[], object], process: Process | None = None) -> None:
-    """Return when something holds; fail when it never does, and at once when the process ends that it is awaited of."""
+    """Wait until something holds. Fail on a time-out, or when the given process ends."""
     until = time.monotonic() + PATIENCE_S
     while not holds():
         assert process is None or process.poll() is None, f"the process ended with {process and process.poll()}"

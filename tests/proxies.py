@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, plain or with TLS, whose connections can be cut, delayed, held and healed."""
+"""A TCP proxy, plain or TLS, whose connections can be cut, delayed, dropped and healed."""
 
 import asyncio
 import ssl
@@ -11,19 +11,19 @@ from urllib.parse import unquote, urlsplit
 
 CHUNK_BYTES = 65_536
 HOST = "127.0.0.1"
-# For how long the end of one side is told to the other.
+# How long a close is forwarded.
 CLOSE_S = 1.0
 
 
 class Relay:
-    """Everything that comes to `url` goes on to the place of the Redis URL that `target` returns just then."""
+    """Forwards all traffic to the Redis URL that `target` returns."""
 
     def __init__(self, target: Callable[[], str], tls: ssl.SSLContext | None = None) -> None:
         self._target = target
         self._tls = tls
         self._links: set[asyncio.Task[None]] = set()
         self.host, self.port = HOST, 0
-        # How many connections were taken, ever.
+        # The number of connections ever accepted.
         self.taken = 0
 
     @property
@@ -46,16 +46,16 @@ class Relay:
 
     @property
     def connections(self) -> int:
-        """How many connections go through it now."""
+        """The number of open connections."""
         return len(self._links)
 
     def cut(self) -> None:
-        """End every connection at once, whatever is on its way; new ones are taken."""
+        """Cut all connections. New ones are accepted."""
         for link in self._links:
             link.cancel()
 
     async def passing(self) -> None:
-        """Return when what was taken may go on."""
+        """Wait until traffic may pass."""
 
     def _take(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.taken += 1
@@ -81,7 +81,7 @@ class Relay:
                     end.close()
                     await end.wait_closed()
         except OSError:
-            # The target is away, or a side does not hear of the end; both see the connection end.
+            # The target is unavailable, or a side does not answer the close: both connections end.
             pass
         finally:
             for end in ends:
@@ -94,7 +94,7 @@ class Relay:
         return await asyncio.open_connection(place.hostname, place.port)
 
     async def _carry(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Carry one direction to its end."""
+        """Forward one direction until its end."""
         while True:
             chunk = await reader.read(CHUNK_BYTES)
             await self.passing()
@@ -105,11 +105,10 @@ class Relay:
 
 
 class Proxy(Relay):
-    """A relay with the faults of a network, to `target`: a plain Redis URL, of which the place alone counts.
+    """A relay to `target` with the faults of a network. Only the host and port or path of the Redis URL count.
 
-    With `tls` it is a server of TLS, and the faults come before that, as those of a network do. It lives in the event
-    loop that enters it: what blocks that loop holds the proxy too. `target` may be set anew at any time, for a server
-    that comes back at another place: connections made from then on go there.
+    With `tls` it is a TLS server, and the faults happen below TLS. It runs in the event loop that enters it: blocking
+    the loop blocks the proxy. `target` may change at any time; new connections go to the new target.
     """
 
     def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
@@ -138,15 +137,15 @@ class Proxy(Relay):
         await self._stack.aclose()
 
     def delay(self, seconds: float) -> None:
-        """Let all bytes arrive so much later, in both directions, or twice as much where many are under way."""
+        """Delay all bytes in both directions, up to twice as long with many in flight."""
         self._delay_s = seconds
 
     def hole(self) -> None:
-        """Take connections and bytes, and let nothing arrive, not even that a side has closed."""
+        """Accept connections and bytes, and forward nothing, not even a close."""
         self._whole.clear()
 
     def heal(self) -> None:
-        """Be in nobody's way any more; what a hole has taken arrives now, as after TCP's retransmission."""
+        """Forward normally. Held bytes arrive now, as after TCP's retransmission."""
         self._delay_s = 0.0
         self._whole.set()
 

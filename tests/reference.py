@@ -1,9 +1,8 @@
-"""What the answers are: the arithmetic that the system promises, written plainly over numpy in one process.
+"""The reference: the system's arithmetic in plain numpy, in one process, without the kernels' code.
 
-It shares no code with the kernels. Results of any chunking, block size, number of workers or fault are compared with
-these bit by bit. So are models of cosine, Jaccard and Dice, whose sums are exact or come in user order and whose rest
-is one operation of IEEE 754 after another. What powers, logarithms or factors of users go into is summed in float64
-here, and compared closely.
+Results of any chunking, block size, worker count or fault must equal these bit by bit. So must models of cosine,
+Jaccard and Dice: their sums are exact or in user order, and the rest are single IEEE 754 operations. Similarities with
+powers, logarithms or user factors are summed in float64 here and compared closely.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,7 +62,7 @@ def reference_similarities(
     power: float = 1.0,
     **parameters: float,
 ) -> Iterator[Floats]:
-    """Each item's similarities to all items, float64[I]; 0 to itself and to those with whom it shares no user."""
+    """Each item's similarities to all items, float64[I]; 0 to itself and to items without a common user."""
     n_users, n_items = len(user_ptr) - 1, len(item_ptr) - 1
     users, items = np.repeat(np.arange(n_users), np.diff(user_ptr)), np.repeat(np.arange(n_items), np.diff(item_ptr))
     of_user = np.ones(len(user_items)) if user_weights is None else user_weights.astype(np.float64)
@@ -71,7 +70,7 @@ def reference_similarities(
     user_sums = np.bincount(users, of_user, n_users).astype(np.float64)
     item_sums = np.bincount(items, of_item, n_items).astype(np.float64)
     if similarity == "rp3beta":
-        # From an item to its users, from a user to its items, against what is popular anyway.
+        # A walk from an item to its users to their items, damped by popularity.
         of_item = (of_item / item_sums[items]) ** parameters["alpha"]
         steps = (of_user / user_sums[users]) ** parameters["alpha"]
         of_user = steps / item_sums[user_items] ** parameters["beta"]
@@ -101,7 +100,7 @@ def _weights(
     item_sums: Floats,
     parameters: Mapping[str, float],
 ) -> Floats:
-    """What interactions count in a dot product."""
+    """The weights of interactions in a dot product."""
     found: Floats = weights / lengths[users] ** (parameters.get("user_norm", 0.0) / 2)
     if similarity == "llr":
         found = np.ones(len(weights))
@@ -124,7 +123,7 @@ def _formula(
     n_users: int,
     parameters: Mapping[str, float],
 ) -> Floats:
-    """Similarities out of dot products, and the items' squares x and y."""
+    """Similarities from dot products and the items' squares x and y."""
     found = dots
     if similarity in ("cosine", "tfidf"):
         found = dots / (np.sqrt(x * y) + shrink)
@@ -140,7 +139,7 @@ def _formula(
 
 
 def _likelihood_ratio(both: Floats, x: float, y: Floats, n_users: int) -> Floats:
-    """2 sum k ln(k N / (row total * column total)) over the four cells; 0 where both are met no more than by chance."""
+    """2 sum k ln(k N / (row total * column total)) over the four cells; 0 if both occur no more than by chance."""
     found = np.zeros(len(both))
     for row, column, cell in (
         (x, y, both),
@@ -191,7 +190,7 @@ def reference_lists(
 
 
 def _in_order(numbers: NDArray[np.float64]) -> float:
-    """The sum from the first to the last; numpy's own adds in pairs."""
+    """The sum in order; numpy's own adds in pairs."""
     total = 0.0
     for number in numbers.tolist():
         total += number

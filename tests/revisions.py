@@ -1,4 +1,4 @@
-"""Other revisions of this repository, out of git, and what each side of two that share a Redis is asked."""
+"""Other revisions of this repository, from git, and the two sides that share a Redis."""
 
 import asyncio
 import io
@@ -14,7 +14,7 @@ from tests.system import System, Workers
 
 
 def check_out(revision: str, directory: Path) -> Path:
-    """Lay the files of a revision into a directory, and make sure that they are what is run there."""
+    """Extract a revision into a directory, and make sure that its code runs there."""
     archive = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(directory, filter="data")
@@ -36,7 +36,7 @@ class Side:
         return self._system.start_workers(root=self._root)
 
     async def say(self, *arguments: str) -> list[Any]:
-        """What a command prints, which has to succeed and to have nothing to complain of."""
+        """The output of a command, which has to succeed without complaints."""
         told = await asyncio.to_thread(self.commands.run, *arguments, "--json")
         assert told.code == 0, (self._root, arguments, told)
         return told.objects

@@ -1,4 +1,4 @@
-"""The store and its files come to harm while they are in use."""
+"""Faults of the store and its files."""
 
 import asyncio
 import os
@@ -13,15 +13,15 @@ from tests.commands import CommandLine
 from tests.system import synthetic_pairs
 from tests.tampering import flip
 
-# After how long somebody does what the sentence says that jobs end with.
+# How long until somebody applies the remedy of the jobs' error.
 HEALED_AFTER_S = (0.0, 1.5)
 AWAY_FOR_S = (0.2, 3.0)
 
 
 def put_a_flipped_bit(directory: Path, rng: Random) -> str:
-    """Put in the place of a file one that differs in a bit; returns what it is called.
+    """Replace a file by a copy with a flipped bit; returns its name.
 
-    Not in place, so that what has the old one mapped, as the test itself may have, reads on.
+    Not in place, so existing maps of the old file, such as the test's own, stay valid.
     """
     path = rng.choice(sorted(directory.glob("*.npy")))
     new = path.with_suffix(".new")
@@ -32,7 +32,7 @@ def put_a_flipped_bit(directory: Path, rng: Random) -> str:
 
 
 async def flip_in_model(chaos: Chaos, rng: Random) -> str:
-    """Flip a bit of a model, which somebody fits again later, unless the workers do so before."""
+    """Flip a bit of a model, and fit it again later, unless the workers do so before."""
     config, after_s = rng.choice(chaos.truths.configs), rng.uniform(*HEALED_AFTER_S)
     directory = (
         store_directory(chaos.system.settings.store_location) / "models" / model_id(chaos.truths.snapshot, config)
@@ -50,7 +50,7 @@ async def flip_in_model(chaos: Chaos, rng: Random) -> str:
 
 
 async def flip_in_snapshot(chaos: Chaos, rng: Random) -> str:
-    """Flip a bit of the snapshot, which somebody imports again later."""
+    """Flip a bit of the snapshot, and import it again later."""
     after_s = rng.uniform(*HEALED_AFTER_S)
     directory = store_directory(chaos.system.settings.store_location) / "snapshots" / chaos.truths.snapshot
     if not directory.exists():
@@ -67,7 +67,7 @@ async def flip_in_snapshot(chaos: Chaos, rng: Random) -> str:
 
 
 async def take_store_away(chaos: Chaos, rng: Random) -> str:
-    """Let the store be away for a while, with an empty place where it was or none."""
+    """Move the store away for a while, and leave an empty directory or none."""
     lasts_s, leaves_place = rng.uniform(*AWAY_FOR_S), rng.random() < 0.5
     root = store_directory(chaos.system.settings.store_location)
     away = root.with_name("store that is away")
@@ -76,14 +76,14 @@ async def take_store_away(chaos: Chaos, rng: Random) -> str:
         if leaves_place:
             root.mkdir()
         await asyncio.sleep(lasts_s)
-        # A worker that has just started may have laid out the empty place.
+        # A worker may have initialised the empty directory.
         shutil.rmtree(root, ignore_errors=True)
         away.rename(root)
     return f"for {lasts_s:.1f} s" + (", an empty place in its stead" if leaves_place else "")
 
 
 async def use_by_another_prefix(chaos: Chaos, rng: Random) -> str:
-    """Let another prefix of the same server and home try to use the store."""
+    """Try to use the store under another prefix of the same server and home."""
     arguments = rng.choice([("import", str(chaos.system.home / "pairs.csv")), ("fit", "--no-wait"), ("worker",)])
     (chaos.system.home / "pairs.csv").write_text("user,item\na,b\n")
     commands = CommandLine(

@@ -1,4 +1,4 @@
-"""A service that a Sentinel watches, as real processes: a primary, and its replica that takes its place."""
+"""A primary, its replica and a Sentinel, as real processes."""
 
 import contextlib
 import subprocess
@@ -19,14 +19,14 @@ NAME = "the shop"
 
 
 class Watched:
-    """Two servers and a Sentinel; leaving it ends them."""
+    """Two servers and a Sentinel, stopped at exit."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.ports = (free_port(), free_port())
         self._sentinel_port = free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
-        # The first Sentinel is not there.
+        # The first Sentinel does not exist.
         hosts = f"127.0.0.1:{free_port()},127.0.0.1:{self._sentinel_port}"
         self.url = f"redis+sentinel://{hosts}/{quote(NAME)}/0"
 
@@ -38,7 +38,7 @@ class Watched:
     async def __aenter__(self) -> Self:
         one, two = map(str, self.ports)
         for port, options in ((one, ()), (two, ("--replicaof", "127.0.0.1", one))):
-            # A primary waits five seconds for further replicas unless it is told otherwise.
+            # Without this option a primary waits five seconds for more replicas.
             own = ("--port", port, "--bind", "127.0.0.1", "--dbfilename", f"{port}.rdb")
             self._start(*own, "--save", "", "--repl-diskless-sync-delay", "0", *options)
         for number in (0, 1):
@@ -69,7 +69,7 @@ class Watched:
             await redis.aclose()
 
     async def linked(self, number: int) -> bool:
-        """Whether a server answers, and one that is a replica follows its primary."""
+        """Whether a server answers and, if a replica, follows its primary."""
         with contextlib.suppress(Exception):
             async with self._asked(self.ports[number]) as redis:
                 info = await redis.info("replication")
@@ -77,7 +77,7 @@ class Watched:
         return False
 
     async def knows_the_replica(self) -> bool:
-        """Whether the Sentinel could set the replica for the primary."""
+        """Whether the Sentinel could promote the replica."""
         with contextlib.suppress(Exception):
             async with self._asked(self._sentinel_port) as sentinel:
                 replicas = await ask(sentinel, "SENTINEL", "REPLICAS", NAME)
@@ -85,13 +85,13 @@ class Watched:
         return False
 
     async def primary(self) -> int:
-        """The number of the server that is the primary by what the Sentinel says."""
+        """The number of the primary, according to the Sentinel."""
         async with self._asked(self._sentinel_port) as sentinel:
             _, port = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
             return self.ports.index(int(port))
 
     async def hand_over(self) -> None:
-        """Have the Sentinel set the replica for a primary that is well, and goes on as a replica."""
+        """Fail over from a healthy primary, which becomes a replica."""
         before = await self.primary()
         async with self._asked(self._sentinel_port) as sentinel:
             await ask(sentinel, "SENTINEL", "FAILOVER", NAME)
@@ -100,7 +100,7 @@ class Watched:
         await eventually(self.knows_the_replica)
 
     async def kill_primary(self) -> None:
-        """Kill the primary, and wait until the Sentinel has set the replica for it."""
+        """Kill the primary, and wait for the failover."""
         before = await self.primary()
         self._processes[before].kill()
         self._processes[before].wait()

@@ -1,4 +1,4 @@
-"""The server that tests run on: the embedded Valkey, or the one whose program `TESTS_REDIS_SERVER` names."""
+"""The tests' server: the embedded Valkey, or the program in `TESTS_REDIS_SERVER`."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ from tests.processes import wait_until
 
 
 def server_program() -> str:
-    """The program of the server."""
+    """The server's program."""
     return os.environ.get("TESTS_REDIS_SERVER") or str(get_binary_path())
 
 
 def server_version() -> str:
-    """The version that the program says it has."""
+    """The program's version."""
     said = subprocess.run([server_program(), "--version"], check=True, capture_output=True, text=True).stdout
     version = re.search(r"v=(\S+)", said)
     assert version, said
@@ -30,12 +30,12 @@ def server_version() -> str:
 
 
 def start_server(home: Path, **options: Any) -> EmbeddedServer:
-    """Start it in a home, as the embedded server is started."""
+    """Start it in a home, like the embedded server."""
     return EmbeddedServer.start(home, binary=server_program(), **options)
 
 
 def free_port() -> int:
-    """A TCP port on which nothing listens just now."""
+    """A free TCP port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -49,7 +49,7 @@ def answers(port: int) -> bool:
 
 @contextlib.asynccontextmanager
 async def hanging(port: int = 0) -> AsyncIterator[int]:
-    """A port that takes connections, and all that is sent, and never answers."""
+    """A port that accepts connections and data, and never answers."""
     taken = set[asyncio.StreamWriter]()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +69,7 @@ async def hanging(port: int = 0) -> AsyncIterator[int]:
 
 @contextlib.contextmanager
 def tcp_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
-    """Run the server's binary on a TCP port, which the embedded server never opens."""
+    """Run the server on a TCP port, which the embedded server never opens."""
     port = port or free_port()
     command = [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)

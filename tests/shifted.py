@@ -1,10 +1,10 @@
-"""A worker whose clock can be shifted, run as `python tests/shifted.py CLOCK ...`: for tests only.
+"""A worker with a shifted clock, run as `python tests/shifted.py CLOCK ...`: for tests only.
 
-The file CLOCK holds a little-endian float64, by how many seconds the worker's clock is ahead. It is read whenever the
-clock is, so that the clock jumps when somebody writes there. The others are those of `python -m reckoner.workers`.
+The file CLOCK holds the shift in seconds, a little-endian float64. It is read at each look at the clock, so a write
+makes the clock jump. The other arguments are those of `python -m reckoner.workers`.
 """
 
-# Nothing of ours is imported before the clock is in its place, since many take `time` by its name.
+# Replace the clock before other imports, which bind `time` by name.
 
 import mmap
 import struct
@@ -16,13 +16,13 @@ SHIFT = struct.Struct("<d")
 
 
 def write_shift(clock: Path, seconds: float) -> None:
-    """Let the clock be so many seconds ahead."""
+    """Set the clock so many seconds ahead."""
     with clock.open("r+b" if clock.exists() else "w+b") as file:
         file.write(SHIFT.pack(seconds))
 
 
 def shift_clock(clock: Path) -> None:
-    """Shift what this process takes for the time of day; monotonic clocks go on, as they do where a clock is set."""
+    """Shift this process's time of day. Monotonic clocks are not affected."""
     with clock.open("rb") as file:
         shift = mmap.mmap(file.fileno(), SHIFT.size, access=mmap.ACCESS_READ)
     now, now_ns = time.time, time.time_ns
@@ -37,7 +37,7 @@ def shift_clock(clock: Path) -> None:
 
 
 def main() -> int:
-    """Be a worker."""
+    """Run the worker."""
     program, clock, *arguments = sys.argv
     shift_clock(Path(clock))
     from reckoner.workers.__main__ import main as work

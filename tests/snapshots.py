@@ -1,4 +1,4 @@
-"""What a snapshot holds, for tests that have imported it."""
+"""The contents of a snapshot, for tests of imports."""
 
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot

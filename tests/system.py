@@ -1,4 +1,4 @@
-"""A whole system for acceptance tests: a server, a store and workers as real processes, and what tests ask of it."""
+"""A whole system for acceptance tests: a server, a store and workers as real processes."""
 
 import asyncio
 import contextlib
@@ -55,17 +55,17 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers that run now."""
+        """The process ids of the running workers."""
         return [child.pid for child in psutil.Process(self._process.pid).children()]
 
     @property
     def alive(self) -> bool:
-        """Whether their supervisor runs."""
+        """Whether the supervisor runs."""
         return self._process.poll() is None
 
     @property
     def resident_mb(self) -> list[float]:
-        """How much memory each worker has in use, in millions of bytes."""
+        """The resident memory of each worker, in millions of bytes."""
         return [psutil.Process(pid).memory_info().rss / 1e6 for pid in self.pids]
 
     def send(self, signum: signal.Signals) -> list[int]:
@@ -77,11 +77,11 @@ class Workers:
         return pids
 
     def tell(self, signum: signal.Signals) -> None:
-        """Send a signal to the supervisor."""
+        """Signal the supervisor."""
         self._process.send_signal(signum)
 
     async def ended(self) -> int:
-        """Wait until the supervisor has ended; returns its exit code."""
+        """Wait for the supervisor's end; returns its exit code."""
         return await asyncio.to_thread(self._process.wait, PATIENCE_S)
 
     async def stop(self) -> int:
@@ -91,14 +91,14 @@ class Workers:
 
 
 class System:
-    """Everything under one home; leaving it stops what was started."""
+    """Everything under one home, stopped at exit."""
 
     def __init__(self, home: Path, **settings: object) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.python = sys.executable
         self._inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
-        # Programs of the tests, which are run by their path, find the packages of this repository.
+        # Programs under tests/ run by path and need this repository's packages.
         self._inherited["PYTHONPATH"] = str(ROOT)
         self._given = {"home": home, **settings}
         self.settings: Settings = load_settings(self.environ())
@@ -108,7 +108,7 @@ class System:
         self._workers: list[Workers] = []
 
     def environ(self, **settings: object) -> dict[str, str]:
-        """The variables for a process of this system, with its settings and these."""
+        """The variables for a process with this system's settings and these."""
         given = {f"RECKONER_{name.upper()}": str(value) for name, value in (self._given | settings).items()}
         return self._inherited | given
 
@@ -125,7 +125,7 @@ class System:
             self.server.stop()
 
     def start_server(self, appendfsync: Fsync = "everysec") -> None:
-        """Start the server, also one that was there before and has ended."""
+        """Start the server, or restart it after its end."""
         self.server = start_server(self.home, appendfsync=appendfsync)
 
     def start_workers(
@@ -135,7 +135,7 @@ class System:
         root: Path = ROOT,
         **settings: object,
     ) -> Workers:
-        """Start workers under a supervisor of their own, of another checkout if need be; the settings are for these."""
+        """Start workers under a supervisor of their own, with these settings, possibly of another checkout."""
         command = [self.python, *program, "--processes", str(processes)]
         environ = self.environ(**settings) | {"PYTHONPATH": str(root)}
         self._workers.append(Workers(command, environ, self.log, root))
@@ -143,7 +143,7 @@ class System:
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process ids of all workers that run now."""
+        """The process ids of all running workers."""
         return sorted(pid for workers in self._workers for pid in workers.pids)
 
     async def stop_workers(self) -> None:
@@ -163,7 +163,7 @@ class System:
         return Flows(redis, self.keys, self.settings.first_look_s)
 
     async def ready(self, count: int) -> None:
-        """Wait until exactly so many workers are heard of."""
+        """Wait until exactly so many workers send heartbeats."""
         async with self.reckoner() as reckoner:
 
             async def heard() -> bool:
@@ -174,7 +174,7 @@ class System:
             await eventually(heard)
 
     def import_pairs(self, pairs: Iterable[tuple[str, str]]) -> str:
-        """Make interactions, (user, item) each, the current snapshot; returns its id."""
+        """Make (user, item) pairs the current snapshot; returns its id."""
         distinct = sorted(set(pairs))
         user_ids, users = np.unique([user for user, _ in distinct], return_inverse=True)
         item_ids, items = np.unique([item for _, item in distinct], return_inverse=True)
@@ -187,7 +187,7 @@ class System:
         return snapshot
 
     def import_movielens(self, one_in: int = 1) -> str:
-        """Make the demonstration's interactions, or those of one in so many users, the current snapshot."""
+        """Make the demonstration's interactions the current snapshot, or those of one in so many users."""
         whole, part = self.home / "movielens.csv", self.home / "part.csv"
         subprocess.run(
             [sys.executable, "-m", "reckoner.producer.trial.demo_data", str(whole)],
@@ -215,7 +215,7 @@ class System:
         return flow.answer.decode()
 
     async def enqueue(self, users: Sequence[str]) -> list[str]:
-        """Ask for lists for users, cached or not; returns the jobs."""
+        """Enqueue users, cached or not; returns the jobs."""
         async with self.reckoner() as reckoner:
             return [entry.job for entry in await reckoner.enqueue_many(users, fresh=True) if entry.job]
 
@@ -245,7 +245,7 @@ class System:
             return await eventually(look)
 
     async def run(self, block_size: int = 7, window: int = 4) -> Run:
-        """Compute everybody's list."""
+        """Compute all lists."""
         return await self.run_ended(await self.start_run(block_size, window))
 
     async def lists(self, generation: str) -> dict[str, bytes]:
@@ -257,25 +257,25 @@ class System:
         return {name.decode().removeprefix(start): value for name, value in zip(names, values, strict=True)}
 
     def truth(self, neighbours: int = 100) -> Truth:
-        """What a model of the current snapshot has to answer."""
+        """The correct answers for a model of the current snapshot."""
         current = self.store.current_snapshot()
         assert current is not None
         snapshot = open_snapshot(self.store.fetch("snapshots", current))
         return Truth(snapshot, neighbours, self.settings.list_length)
 
     def reference_lists(self, generation: str, neighbours: int = 100) -> dict[str, bytes]:
-        """What the cached bytes of all users of the current snapshot have to be, computed here and in another way."""
+        """The expected cached bytes of all users of the current snapshot."""
         return self.truth(neighbours).lists(generation)
 
     async def forget_lists(self, generation: str) -> None:
-        """Remove all users' lists from the cache."""
+        """Delete all users' lists."""
         async with self.reckoner() as reckoner:
             names = [self.keys.result(generation, user) for user in await self.lists(generation)]
             if names:
                 await ask(reckoner.redis, "UNLINK", *names)
 
     async def idle(self) -> None:
-        """Wait until nothing is under way: no job queued, nothing live, nothing of arq's left."""
+        """Wait until no job is queued, no flow is live, and none of arq's keys is left."""
         async with self.reckoner() as reckoner:
             redis = reckoner.redis
 
@@ -287,7 +287,7 @@ class System:
             await eventually(nothing_left)
 
     async def troubled(self) -> list[str]:
-        """What the workers say that keeps them from the store, those that something does."""
+        """The workers' reasons for not seeing the store."""
         async with self.reckoner() as reckoner:
             return [
                 heard.beat.trouble for heard in await reckoner.operator.alive() if heard.beat and heard.beat.trouble
@@ -297,7 +297,7 @@ class System:
         """Wait until the system is idle and no worker in trouble.
 
         Raises:
-            AssertionError: a job has failed or was refused, or a worker has logged a stack trace.
+            AssertionError: a job failed or was refused, or a worker logged a stack trace.
         """
 
         async def nobody_is() -> bool:
@@ -316,7 +316,7 @@ class System:
             return {key for key in keys if await ask(reckoner.redis, "TTL", key) == -1}
 
     async def keys_that_may_stay(self) -> set[str]:
-        """The keys that the design gives no expiry when nothing is under way."""
+        """The keys without expiry that an idle system may keep."""
         keys = self.keys
         named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         async with self.reckoner() as reckoner:
@@ -329,7 +329,7 @@ class System:
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], every_s: float = 0.02) -> T:
-    """Look until something is there, and return it."""
+    """Poll until the result is true, and return it."""
     until = time.monotonic() + PATIENCE_S
     while not (seen := await look()):
         assert time.monotonic() < until, "it never came"
@@ -338,7 +338,7 @@ async def eventually(look: Callable[[], Awaitable[T | None]], every_s: float = 0
 
 
 def synthetic_pairs(seed: int = 1, users: int = 60, items: int = 40, pairs: int = 600) -> list[tuple[str, str]]:
-    """Users and items with ids that are not only letters, the first items popular, all drawn with a seed."""
+    """Random users and items with ids beyond letters, the first items popular."""
     rng = np.random.default_rng(seed)
     chosen_users = [*range(users), *rng.integers(0, users, pairs).tolist()]
     chosen_items = (items * rng.random(len(chosen_users)) ** 2).astype(int).tolist()

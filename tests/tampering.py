@@ -1,4 +1,4 @@
-"""Artifacts that were tampered with: files that are none any more, or whose hashes match and that mean nothing."""
+"""Tampered artifacts: broken files, or files with valid hashes and wrong contents."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from reckoner.shared.store.manifests import MANIFEST_NAME, Manifest, file_sha256
 
 
 def rewrite(directory: Path, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-    """Change an array in such a way that the manifest knows of it."""
+    """Change an array and its entry in the manifest."""
     path = directory / f"{name}.npy"
     array = change(np.load(path))
     path.unlink()
@@ -26,13 +26,13 @@ def rewrite(directory: Path, name: str, change: Callable[[NDArray[Any]], NDArray
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Put another manifest in the place of the one that is there."""
+    """Replace the manifest."""
     (directory / MANIFEST_NAME).unlink()
     (directory / MANIFEST_NAME).write_bytes(manifest.encode())
 
 
 def put(at: int, value: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """A change: one element has another value."""
+    """A change of one element."""
 
     def change(array: NDArray[Any]) -> NDArray[Any]:
         array[at] = value
@@ -42,7 +42,7 @@ def put(at: int, value: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
 
 
 def flip(path: Path, at: int, bit: int) -> None:
-    """Flip one bit of a file, in place as a disk does."""
+    """Flip one bit of a file in place, as a bad disk does."""
     with path.open("r+b") as file:
         file.seek(at)
         [byte] = file.read(1)

@@ -1,4 +1,4 @@
-"""Terminals: a process whose standard output and error are one, what it shows there, and what must never reach it."""
+"""Pseudo-terminals: what a process shows there, and which characters must never reach them."""
 
 import contextlib
 import os
@@ -14,27 +14,27 @@ from unittest import mock
 
 from tests.commands import call_with
 
-# What joins letters and emoji, and the signs that are drawn around the digits behind them.
+# Joiners of letters and emoji, and signs drawn around the following digits.
 KEPT = {0x200C, 0x200D, 0x6DD, 0x70F, 0x8E2, 0x110BD, 0x110CD, *range(0x600, 0x606), *range(0x890, 0x892)}
-# Each character that moves the cursor, ends a line, turns the direction of writing or cannot be seen.
+# Characters that move the cursor, end a line, change the text's direction or are invisible.
 UNSAFE = [
     chr(point)
     for point in range(sys.maxunicode + 1)
     if unicodedata.category(chr(point)) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and point not in KEPT
 ]
-# All of them that can be written as UTF-8, in one text. No character that is left of it makes a sequence with another.
+# All that UTF-8 can encode, in one text.
 SWEEP = "".join(character for character in UNSAFE if unicodedata.category(character) != "Cs")
-# What rich and structlog write themselves: colours, and the moves of a bar.
+# The output of rich and structlog: colours, and the moves of a bar.
 OWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n")
 
 
 def moving(shown: str) -> list[str]:
-    """What is in a text, beside the colours and bars that are our own, that could move a cursor."""
+    """Characters in a text that could move a cursor, except our own colours and bars."""
     return sorted(set(OWN.sub("", shown)) & set(UNSAFE))
 
 
 def read_to_the_end(terminal: int) -> str:
-    """What was written to a terminal until nobody had it open any more, which some systems tell by an error."""
+    """Read a terminal until all its writers have closed it; some systems signal that by an error."""
     shown = b""
     with contextlib.suppress(OSError):
         while part := os.read(terminal, 4096):
@@ -44,7 +44,7 @@ def read_to_the_end(terminal: int) -> str:
 
 
 def show(command: Sequence[str | Path], environ: Mapping[str, str], cwd: Path | None = None) -> tuple[int, str]:
-    """Run a command on a terminal; returns its exit code and what it shows."""
+    """Run a command on a terminal; returns its exit code and the shown text."""
     ours, its = pty.openpty()
     with subprocess.Popen(command, env=environ, cwd=cwd, stdin=subprocess.DEVNULL, stdout=its, stderr=its) as process:
         os.close(its)
@@ -53,7 +53,7 @@ def show(command: Sequence[str | Path], environ: Mapping[str, str], cwd: Path | 
 
 
 def show_here(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[int, str]:
-    """The same of the command line, called in this process: for what depends on no process of its own."""
+    """The same for the command line in this process."""
     ours, its = pty.openpty()
     with ThreadPoolExecutor(1) as reading, mock.patch.dict(os.environ, environ, clear=True):
         shown = reading.submit(read_to_the_end, ours)

@@ -1,4 +1,4 @@
-"""What the answers about one model of a snapshot have to be, computed here and in another way than by the kernels."""
+"""The correct answers for one model of a snapshot, computed without the kernels."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tests.reference import Entry, reference_lists, reference_rows
 
 
 class Truth:
-    """The model of a snapshot with so many neighbours for each item, and lists of so many places."""
+    """The model of a snapshot with so many neighbours for each item, and lists of this length."""
 
     def __init__(self, snapshot: Snapshot, neighbours: int, length: int) -> None:
         self._length = length
@@ -29,7 +29,7 @@ class Truth:
         }
 
     def basket(self, generation: str, items: Sequence[str]) -> bytes:
-        """The cached bytes of a basket of distinct items in the order of their bytes."""
+        """A basket's cached bytes; its items are distinct and sorted by their bytes."""
         known = np.array([self.items.index(item) for item in items if item in self.items], np.uint32)
         [entries] = reference_lists(*self._rows, np.array([0, known.size]), known, None, length=self._length)
         unknown = [item for item in items if item not in self.items]

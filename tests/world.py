@@ -1,4 +1,4 @@
-"""A tiny world for tests of the machinery: six users, forty items, three models, and the bytes that must be cached."""
+"""A tiny world for tests: six users, forty items, three models, and the expected cached bytes."""
 
 import asyncio
 import sys
@@ -49,7 +49,7 @@ UNFITTED = ModelConfig(neighbours=40)
 
 @dataclass(frozen=True)
 class Generation:
-    """One of the world's generations, and each user's list as it must be cached."""
+    """A generation of the world, and the expected list of each user."""
 
     record: Record
     config: ModelConfig
@@ -123,7 +123,7 @@ def _places(entries: Sequence[Entry]) -> list[ScoredItem]:
 
 
 def basket_bytes(store: DirectoryStore, record: Record, items: Sequence[str]) -> bytes:
-    """The list of a basket as it must be cached, in a generation of a snapshot of `ITEMS`."""
+    """A basket's expected cached list, in a generation of a snapshot of `ITEMS`."""
     model = open_model(store.fetch("models", record.model))
     history = np.array(sorted(ITEMS.index(item) for item in items if item in ITEMS), np.uint32)
     [entries] = reference_lists(
@@ -144,7 +144,7 @@ def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig
 
 
 async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[str, str]) -> None:
-    """Make a generation known as the reduce of its fit does, by a flow of which nothing is left."""
+    """Register a generation as the reduce of its fit does, by a flow that leaves nothing behind."""
     flow = await begin_reduce(redis, keys, record)
     results = Results(redis, keys)
     if not await results.has_titles(record.snapshot):
@@ -157,7 +157,7 @@ async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[s
 
 
 async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
-    """A fit whose model is there, in its reduce; no other fit joins it."""
+    """A fit in its reduce, whose model is stored. No other fit joins it."""
     flows = Flows(redis, keys, 10.0)
     spec = FitSpec(record.snapshot, "cosine", 1, 0.0, record.options.list_length)
     [flow_id] = await flows.create([spec], [keys.join_fit(fresh_id())], "batch")
@@ -168,11 +168,11 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
 
 
 async def _nobody_asks(_: Aside) -> None:
-    """Whose the store is."""
+    """Accept any owner of the store."""
 
 
 class Hand:
-    """Delivers jobs by hand, in any order and any number of times, to the functions of a real worker that does not run.
+    """Delivers jobs by hand, in any order and any number of times, to the functions of a real, idle worker.
 
     Use it inside one event loop.
     """
@@ -183,29 +183,29 @@ class Hand:
         settings = msgspec.convert(fields, Settings)
         self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
-        # The world is all tests' own, whatever their prefixes.
+        # Tests of all prefixes share the world.
         self.runtime.store_watch.own = _nobody_asks
         self.redis = redis
         self._claimed_from: dict[str, str] = {}
 
     def close(self) -> None:
-        """Let go of the threads and artifacts."""
+        """Stop the threads and close the artifacts."""
         self.runtime.threads.shutdown()
         self.runtime.artifact_opener.release()
 
     async def adopt(self, world: World, number: int = 0) -> Generation:
-        """Make one of the world's generations known; the first one becomes the current one."""
+        """Register one of the world's generations. The first becomes current."""
         generation = world.generations[number]
         await make_known(self.redis, self.runtime.keys, generation.record, world.titles)
         return generation
 
     async def queued(self) -> list[str]:
-        """The ids of the jobs in both lanes, those of the click lane first, each in its order."""
+        """The ids of the jobs in both lanes in order, clicks first."""
         lanes = [await ask(self.redis, "ZRANGE", queue, 0, -1) for queue in self.runtime.keys.lanes]
         return [member.decode() for members in lanes for member in members]
 
     async def claim(self, job_id: str) -> Lease:
-        """Take a job over, from whoever held it before."""
+        """Claim a job, whoever holds it."""
         token = fresh_id()
         await ask(self.redis, "SET", in_progress_key(job_id), token, "EX", 88_400)
         return Lease(job_id, await self._queue_of(job_id), token, 0, lambda: False)
@@ -213,9 +213,9 @@ class Hand:
     async def run(
         self, name: str, arguments: Any, job_id: str, tries: int = 1, meanwhile: Callable[[], Any] | None = None
     ) -> None:
-        """Claim a job and run the body of its task, as a worker does that then forgets to settle it.
+        """Claim a job and run its task, like a worker that forgets to settle it.
 
-        What is to happen `meanwhile` happens before it writes anything.
+        `meanwhile` is called before the task's first write.
         """
         ctx: dict[str, Any] = {"runtime": self.runtime, "job_id": job_id, "job_try": tries, "job_deaths": tries - 1}
         ctx["lease"] = await self.claim(job_id)
@@ -224,17 +224,17 @@ class Hand:
         await self.worker.functions[name].coroutine(ctx, *arguments)
 
     async def _queue_of(self, job_id: str) -> str:
-        """The queue that a job is claimed from, or was when it was there."""
+        """The queue from which the job is claimed, or was claimed last."""
         for queue in self.runtime.keys.lanes:
             if await ask(self.redis, "ZSCORE", queue, job_id) is not None:
                 self._claimed_from[job_id] = queue
         return self._claimed_from.get(job_id, self.runtime.keys.click)
 
     async def deliver(self, job_id: str) -> str:
-        """Take a job from the queue as the engine does: run it, and remove it unless it is to be tried again.
+        """Deliver a job as the engine does: run it, and remove it unless it is retried.
 
         Returns:
-            The function that ran; empty when there was none to run.
+            The function that ran; empty when there was none.
         """
         keys = self.runtime.keys
         data = await ask(self.redis, "GET", job_key(job_id))
@@ -246,7 +246,7 @@ class Hand:
             try:
                 await self.run(ran, body["a"], job_id, (int(tries) if tries.isdigit() else 0) + 1)
             except (NotNowError, ResponseError):
-                # The engine tries it again.
+                # The engine retries it.
                 await ask(self.redis, "DEL", in_progress_key(job_id))
                 return ran
         await ask(self.redis, "DEL", job_key(job_id), tries_key(job_id), in_progress_key(job_id))
@@ -255,19 +255,19 @@ class Hand:
         return ran
 
     async def deliver_all(self, but: Callable[[str], bool] = lambda _: False) -> None:
-        """Deliver what is in the queue, and what that puts there, until nothing is left `but` what is kept back."""
+        """Deliver all queued jobs and their successors, except those of `but`."""
         while jobs := [job for job in await self.queued() if not but(job)]:
             for job in jobs:
                 await self.deliver(job)
 
     async def make_due(self) -> None:
-        """Let the next sweep look at all that is unfinished."""
+        """Make all unfinished work due for the next sweep."""
         for live in self.runtime.keys.all_live:
             for member in await ask(self.redis, "ZRANGE", live, 0, -1):
                 await ask(self.redis, "ZADD", live, "XX", 1, member)
 
     async def dump(self, jobs: set[str] | None = None) -> dict[str, Any]:
-        """The values of all keys under the prefix, and of what arq has of `jobs`."""
+        """The values of all keys under the prefix, and of arq's keys of `jobs`."""
         names = [name async for name in self.redis.scan_iter(match=f"{self.runtime.keys.prefix}:*", count=10_000)]
         names += [job_key(job).encode() for job in jobs or ()]
         return {name.decode(): value for name in sorted(names) if (value := await self._value(name)) is not None}
@@ -300,7 +300,7 @@ async def settle(hand: Hand, sweep: Callable[[], Any], rounds: int = 60) -> None
 
 
 async def calls_on_the_loop(work: Coroutine[Any, Any, Any]) -> Counter[CodeType]:
-    """What the work calls in the event loop's thread, and how often."""
+    """The functions that `work` calls in the event loop's thread, and how often."""
     calls: Counter[CodeType] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""A Redis that gives Ready Reckoner no more than it needs: the user that the page on deployment shows."""
+"""A Redis that grants only the rights shown on the deployment page."""
 
 import asyncio
 import os
@@ -48,12 +48,12 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
         ):  # fmt: skip
             ended = await asyncio.to_thread(commands.call, *command)
             assert ended.code == 0, (command, ended.err, await ask(admin, "ACL", "LOG"))
-        # INFO is asked for by status, and its refusal borne with.
+        # `status` tries INFO and tolerates its refusal.
         assert {entry[7].partition(b"|")[0].lower() for entry in await ask(admin, "ACL", "LOG")} <= {b"info"}
-        # It asks for one thing more, and bears with a refusal.
+        # `doctor` does too.
         doctor = await asyncio.to_thread(commands.call, "doctor")
         assert (doctor.code, "wrong" in doctor.out, "INFO" in doctor.out) == (0, False, True), doctor.out
-        # With it, as the page has it, nothing is refused that status asks for, and doctor sees more.
+        # With +info, as on the page, nothing is refused, and doctor sees more.
         await ask(admin, "ACL", "SETUSER", "reckoner", "+info")
         await ask(admin, "ACL", "LOG", "RESET")
         assert (await asyncio.to_thread(commands.call, "status")).code == 0
@@ -61,8 +61,7 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
         doctor = await asyncio.to_thread(commands.call, "doctor")
         assert (doctor.code, "wrong" in doctor.out, "INFO" in doctor.out) == (0, False, False), doctor.out
         await ask(admin, "ACL", "SETUSER", "reckoner", "-info")
-        # What a worker held that was killed is taken over when its lease lapses, by who may not ask whether Redis was
-        # away.
+        # A killed worker's job is taken over at the end of its lease, even by a worker that may not run INFO.
         system.start_workers(redis_url=url, lease_s=1.0)
         await system.ready(2)
         run_id = await system.start_run(block_size=1)

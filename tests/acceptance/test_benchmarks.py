@@ -1,4 +1,4 @@
-"""A benchmark runs from its command to its table; what is fast enough on a quiet machine is not judged here."""
+"""A benchmark runs from its command to its table. Speed is not judged here."""
 
 import subprocess
 import sys
@@ -13,23 +13,23 @@ RESULTS = ROOT / "tests" / "benchmarks" / "results"
 
 
 def measured(program: str, *arguments: str) -> str:
-    """What a benchmark prints, of which a part is measured once."""
+    """The output of a benchmark whose part is measured once."""
     command = [sys.executable, "tests/benchmarks", program, "--rounds", "1", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
-    # 1 is for a target that was not met.
+    # 1 means that a target was missed.
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
 
 
 def kept() -> dict[str, bytes]:
-    """The figures that are kept."""
+    """The kept results."""
     return {path.name: path.read_bytes() for path in RESULTS.glob("*")}
 
 
 def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
-    """A worker is killed, its job is done once by the other one, and the row says how long that took."""
+    """A worker is killed, another does its job once, and the row shows the delay."""
     before = kept()
     told = measured("bench_queue", "--only", "kill")
     assert "SIGKILL of a worker to its job done elsewhere, 3 s lease" in told
@@ -48,7 +48,7 @@ def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
 def test_a_part_of_the_kernels_benchmark_is_measured_and_not_kept(
     group: str, row: str, figures: tuple[str, ...]
 ) -> None:
-    """On data that are small, without those with whom we are compared."""
+    """On small data, without peers."""
     before = kept()
     told = measured("bench_kernels", "--like", "ml-1m", "--only", group)
     for figure in (row, *figures, "synthetic data like ml-1m"):

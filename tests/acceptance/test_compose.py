@@ -1,4 +1,4 @@
-"""docker-compose.yml and the page about it as processes, without Docker: the same words, in the image's environment."""
+"""docker-compose.yml and its page as processes, without Docker: the same commands in the image's environment."""
 
 import contextlib
 import json
@@ -25,11 +25,11 @@ from tests.processes import descendants, environment, wait_until
 from tests.root import ROOT
 from tests.servers import server_program
 
-# What a configuration file, a URL and a shell would each read in another way.
+# Configuration files, URLs and shells would each parse this differently.
 PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
 RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(600, 608) for item in range(user, user + 6))]
 PAGE = "docs/deployment.md"
-# Of Debian's redis-cli what the health check uses of it: the server splits such lines as redis-cli does.
+# The part of redis-cli that the health check uses: the server splits inline commands itself.
 REDIS_CLI = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", {port}), 3) as server:
@@ -40,7 +40,7 @@ with socket.create_connection(("127.0.0.1", {port}), 3) as server:
 
 
 class Host:
-    """A directory that stands for the host: its secrets, its volumes and its network, and the services on it."""
+    """A directory that plays the host: its secrets, volumes, network and services."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -69,7 +69,7 @@ class Host:
         path.chmod(0o755)
 
     def here(self, text: str) -> str:
-        """A command or a value with the containers' places and names as they are on this host."""
+        """A command or value with the containers' paths and names replaced by this host's."""
         text = text.replace("/run/secrets/", f"{self.place}/secrets/").replace("/artifacts", f"{self.place}/artifacts")
         text = text.replace("dir /data\n", f"dir {self.place}/redis\nbind 127.0.0.1\nport {self.port}\n")
         return text.replace("redis://redis:6379", f"redis://127.0.0.1:{self.port}").replace(
@@ -77,7 +77,7 @@ class Host:
         )
 
     def environ(self, service: str) -> dict[str, str]:
-        """A service's environment: what the image sets and then what the file does."""
+        """A service's environment: the image's variables, then the file's."""
         if service == "redis":
             return environment() | {"PATH": f"{self.place}/bin:{os.environ['PATH']}"}
         changed = {
@@ -89,7 +89,7 @@ class Host:
         return environment() | image_environment() | changed | own
 
     def start(self, service: str, *command: str) -> "subprocess.Popen[str]":
-        """Start a service, or run the command in it, as the image does."""
+        """Start a service, or run a command in it, as the image does."""
         words = [self.here(word) for word in command or self.services[service]["command"]]
         if service != "redis":
             (program,) = image_command("ENTRYPOINT")
@@ -105,7 +105,7 @@ class Host:
             )  # fmt: skip
 
     def ended(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
-        """Wait for a process, and look meanwhile at what everybody on the host could see of it."""
+        """Wait for a process, and record what other users of the host can see of it."""
         until = time.monotonic() + PATIENCE_S
         while process.poll() is None:
             self.look(process.pid)
@@ -116,13 +116,13 @@ class Host:
             return process.returncode, process.stdout.read()
 
     def run(self, *command: str) -> str:
-        """A command in `producer` that has to succeed; returns what it printed."""
+        """Run a command in `producer`, which has to succeed; returns its output."""
         code, out = self.ended(self.start("producer", *command))
         assert code == 0, (self.place / "producer.log").read_text()
         return out
 
     def compose(self, line: str) -> str:
-        """Do what `docker compose` does for a line of the page; returns what was printed."""
+        """Do what `docker compose` does for a line of the page; returns its output."""
         match shlex.split(line)[2:]:
             case ["run", "--rm", "producer", *command]:
                 return self.run(*command)
@@ -137,7 +137,7 @@ class Host:
         return ""
 
     def up(self, *options: str) -> None:
-        """Start what is not running yet: Redis and then, when it is healthy, workers."""
+        """Start Redis, wait until it is healthy, and start the missing workers."""
         scale = [int(option.removeprefix("worker=")) for option in options if option.startswith("worker=")]
         assert {*options} <= {"--build", "--scale", *(f"worker={count}" for count in scale)}
         if self.redis is None:
@@ -153,13 +153,13 @@ class Host:
             self.look(process.pid)
 
     def compile_kernels(self) -> str:
-        """What the build of the image does; returns what it printed."""
+        """Compile the kernels as the image's build does; returns the output."""
         code, out = self.ended(self._popen([sys.executable, "-m", "reckoner.workers.kernels"], "worker"))
         assert code == 0
         return out
 
     def check(self, service: str) -> int:
-        """A service's health check, as its file or the image says it."""
+        """A service's health check, from its file or the image."""
         if service == "redis":
             kind, words = self.services["redis"]["healthcheck"]["test"]
             assert kind == "CMD-SHELL"
@@ -169,7 +169,7 @@ class Host:
         return self.ended(self._popen([sys.executable, *rest], service))[0]
 
     def look(self, pid: int) -> None:
-        """Note command line and environment of a process and of all that it has started."""
+        """Record command line and environment of a process and its children."""
         for process in [psutil.Process(pid), *descendants(pid)]:
             with contextlib.suppress(psutil.Error, OSError):
                 folder = Path("/proc") / str(process.pid)
@@ -180,7 +180,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """The host; whatever a failing test leaves running is killed."""
+    """The host. Processes left by a failing test are killed."""
     place = tmp_path / "host"
     place.mkdir()
     made = Host(place)
@@ -197,7 +197,7 @@ def healthy(host: Host, service: str) -> bool:
 
 
 def stop(process: "subprocess.Popen[str]", service: Mapping[str, str]) -> int:
-    """Stop a service as compose does; returns its exit code, unless it takes so long that it would be killed."""
+    """Stop a service as compose does; returns its exit code. Fails after the grace period."""
     process.send_signal(signal.SIGTERM)
     code = process.wait(float(service["stop_grace_period"].removesuffix("s")))
     assert process.stdout is not None
@@ -206,12 +206,12 @@ def stop(process: "subprocess.Popen[str]", service: Mapping[str, str]) -> int:
 
 
 def test_the_services_work_together_and_show_their_password_to_nobody(host: Host) -> None:
-    """The page's commands, one after the other and to the letter, with a password of every awkward sign."""
+    """The page's commands in order, with a password of every awkward character."""
     lines = [line for line in shown_commands((ROOT / PAGE).read_text()) if line.startswith("docker compose ")]
     said = "".join(map(host.compose, lines))
     assert "8 users" in said
     assert "User 601" in said
-    # The caller's own setting has come through: four, not twenty.
+    # The caller's setting arrives: four, not twenty.
     assert len(host.run("get", "601", "--json").split('"item"')) - 1 == 4
     assert re.fullmatch(r"(\d+) kernels: \1 compiled, 0 loaded\n", host.built[0])
     assert re.fullmatch(r"(\d+) kernels: 0 compiled, \1 loaded\n", host.built[-1])
@@ -223,7 +223,7 @@ def test_the_services_work_together_and_show_their_password_to_nobody(host: Host
     assert stop(host.redis, host.services["redis"]) == 0
     assert not healthy(host, "redis")
 
-    # Each of them was really seen: programs by their name, and the environment by a variable that is in it.
+    # All processes were really recorded: programs by name, environments by a variable.
     everything = "\n".join(host.seen.values())
     for word in (
         f"127.0.0.1:{host.port}",
@@ -242,7 +242,7 @@ def test_the_services_work_together_and_show_their_password_to_nobody(host: Host
 
 
 def test_redis_refuses_who_does_not_know_the_password(host: Host) -> None:
-    """With another password in its file, a command says so in a sentence."""
+    """With another password in its file, a command says so in one sentence."""
     redis = host.start("redis")
     wait_until(lambda: healthy(host, "redis"))
     (host.place / "secrets" / "redis_password").write_text("another")

@@ -1,4 +1,4 @@
-"""Artifacts in use are damaged: no worker dies of it twice, whoever asks is told, and what is built again is right."""
+"""Damaged artifacts in use: at most one worker dies, callers get the reason, and rebuilt artifacts are right."""
 
 import asyncio
 import os
@@ -18,27 +18,27 @@ from tests.tampering import flip
 
 USER = "üser 001"
 NEIGHBOURS = 5
-# What a supervisor says of a worker that ended unbidden.
+# The supervisor's log of an unexpected end.
 DIED = "worker ended"
 HEADER_BYTES = 128
 
 
 def an_index(directory: Path) -> Path:
-    """The first item of a row is 2 to the 28th further: what was seen to end each worker by a SIGSEGV."""
+    """The first item of a row is off by 2 to the 28th: this ended each worker by SIGSEGV."""
     path = directory / "row_items.npy"
     flip(path, HEADER_BYTES + 3, 4)
     return path
 
 
 def a_pointer(directory: Path) -> Path:
-    """A row begins 2 to the 48th further: this was a SIGBUS."""
+    """A row begins 2 to the 48th too late: this was a SIGBUS."""
     path = directory / "row_ptr.npy"
     flip(path, HEADER_BYTES + 8 * 5 + 6, 0)
     return path
 
 
 def an_exponent(directory: Path) -> Path:
-    """A similarity is 2 to the 64th smaller or larger: this went live, and all lists were wrong."""
+    """A similarity is off by a factor of 2 to the 64th: this went live, and all lists were wrong."""
     path = directory / "row_values.npy"
     for at in range(HEADER_BYTES + 3, path.stat().st_size, 4):
         flip(path, at, 5)
@@ -46,14 +46,14 @@ def an_exponent(directory: Path) -> Path:
 
 
 def an_end(directory: Path) -> Path:
-    """The end of a file is gone."""
+    """The end of a file is missing."""
     path = directory / "row_items.npy"
     os.truncate(path, HEADER_BYTES + 8)
     return path
 
 
 async def clicked(system: System, count: int = 1) -> list[Flow]:
-    """How so many clicks end, one after the other."""
+    """The ends of so many clicks in a row."""
     flows = []
     for _ in range(count):
         [job] = await system.enqueue([USER])
@@ -62,9 +62,9 @@ async def clicked(system: System, count: int = 1) -> list[Flow]:
 
 
 async def assert_told_and_healed(system: System, generation: str, said: str, *, by_fit: bool) -> None:
-    """A click fails in a sentence that names the fit, and that makes everything right, though clicks wait before it.
+    """A click fails and names the fit that repairs it, even with other clicks queued.
 
-    So do the workers by themselves.
+    The workers also repair it by themselves.
     """
     [flow] = await clicked(system)
     assert flow.state == "failed"
@@ -90,7 +90,7 @@ async def assert_told_and_healed(system: System, generation: str, said: str, *, 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """A system with a model and two workers; each test leaves it whole."""
+    """A system with a model and two workers; each test leaves it intact."""
     async with System(tmp_path_factory.mktemp("damage") / "a home") as running:
         running.import_pairs(synthetic_pairs())
         running.start_workers(2)
@@ -99,24 +99,24 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 
 async def current(system: System) -> str:
-    """The one generation that there is."""
+    """The only generation."""
     async with system.reckoner() as reckoner:
         return await reckoner.generation()
 
 
 def the_model(system: System) -> str:
-    """The one model that most tests are about."""
+    """The model of most tests."""
     snapshot = system.store.current_snapshot()
     assert snapshot is not None
     return model_id(snapshot, ModelConfig(neighbours=NEIGHBOURS))
 
 
 def model_directory(system: System) -> Path:
-    """Where that model lies."""
+    """The model's directory."""
     return system.store.fetch("models", the_model(system))
 
 
-# What was not open is found by its hash, whatever is damaged.
+# A hash finds any damage in an unopened artifact.
 @pytest.mark.parametrize(
     ("damage", "in_use"),
     [*((damage, True) for damage in (an_index, a_pointer, an_exponent, an_end)), (an_end, False)],
@@ -124,7 +124,7 @@ def model_directory(system: System) -> Path:
 async def test_a_damaged_model_ends_no_worker_and_a_fit_makes_it_whole(
     system: System, damage: Callable[[Path], Path], in_use: bool
 ) -> None:
-    """Whether its bits change while workers have it open or before they open it."""
+    """Bits change while workers have it open, or before."""
     assert [flow.state for flow in await clicked(system, 3)] == ["done"] * 3
     if not in_use:
         await system.stop_workers()
@@ -132,14 +132,14 @@ async def test_a_damaged_model_ends_no_worker_and_a_fit_makes_it_whole(
         await system.ready(2)
     pids = system.worker_pids
     name = damage(model_directory(system)).name
-    # What a worker has looked at lately it does not look at again.
+    # A worker does not verify again what it has verified lately.
     await asyncio.sleep(FRESH_S)
     await assert_told_and_healed(system, await current(system), name, by_fit=in_use)
     assert system.worker_pids == pids
 
 
 async def test_after_going_back_the_current_model_is_built_again_by_itself(system: System) -> None:
-    """No pointer moves and no record changes, and clicks get the right lists; a fit would make it the newest."""
+    """No pointer and no record changes, and clicks get correct lists; a fit would make it the newest."""
     old, keys = await current(system), system.keys
     directory = model_directory(system)
     newest = await system.fit(NEIGHBOURS + 2)
@@ -163,7 +163,7 @@ async def test_after_going_back_the_current_model_is_built_again_by_itself(syste
 
 
 async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(system: System) -> None:
-    """A job of it fails in a sentence."""
+    """Its job fails with a sentence."""
     snapshot = system.store.current_snapshot()
     assert snapshot is not None
     generation = await current(system)
@@ -185,9 +185,9 @@ async def test_a_damaged_snapshot_ends_no_worker_and_an_import_makes_it_whole(sy
 
 
 async def test_a_worker_that_a_job_killed_is_followed_by_none(system: System) -> None:
-    """Bits that changed without a sign, after they were verified: one worker may die, and the artifact is looked at.
+    """Bits that change silently after verification may kill one worker, as on a rotting disk.
 
-    As of a disk whose bits rot. The next worker verifies what the dead one had open, and so does whoever takes its job.
+    The next worker verifies what the dead one had open, and so does the worker that takes the job.
     """
     await system.stop_workers()
     an_index(model_directory(system))

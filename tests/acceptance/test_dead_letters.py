@@ -1,4 +1,4 @@
-"""A run that was refused since its blocks failed is mended by one command, and its generation goes live."""
+"""One command repairs a run that was refused because its blocks failed, and its generation goes live."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ KILLER = "tests/killer.py"
 
 
 async def test_blocks_that_ran_too_long_are_done_again_and_readers_see_it(tmp_path: Path) -> None:
-    """A worker on which every kernel takes too long fails both blocks; one without that fault does them."""
+    """A worker with slow kernels fails both blocks; a healthy one repeats them."""
     async with System(tmp_path / "a höme", task_deadline_s=2, first_look_s=0.2, tasks_per_job=2) as system:
         system.import_pairs(synthetic_pairs())
         healthy = system.start_workers()

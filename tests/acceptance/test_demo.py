@@ -1,4 +1,4 @@
-"""`reckoner demo` as real processes: what a person gets to see, and that nothing is left, however it ends."""
+"""`reckoner demo` as real processes: its output, and that it leaves nothing behind."""
 
 import os
 import re
@@ -24,14 +24,14 @@ STAGES = {
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """The one directory for whatever is temporary, short enough for a socket in it."""
+    """The only temporary directory, with a path short enough for a socket."""
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory)
 
 
 @pytest.fixture
 def environ(place: Path, tmp_path: Path) -> dict[str, str]:
-    """Somebody else's settings: a Redis that is not there, and a home that must stay untouched."""
+    """Foreign settings: an unreachable Redis, and a home that must stay untouched."""
     return environment(
         TMPDIR=place,
         XDG_RUNTIME_DIR=place,
@@ -44,7 +44,7 @@ def environ(place: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
-    """What the user watched last, ten films with scores and reasons, and how it ran; and then all of it is gone."""
+    """The user's last films, ten recommendations with scores and reasons, the timings; then all is deleted."""
     told = run("producer", "demo", environ=environ)
     assert (told.returncode, without_progress(told.stderr)) == (0, "")
     for line in STAGES.values():
@@ -66,7 +66,7 @@ def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Pat
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_path: Path, stage: str) -> None:
-    """Whenever it comes: exit code 130, one sentence, and no process, socket or file."""
+    """At any stage: exit code 130, one sentence, and no process, socket or file."""
     log = tmp_path / "log"
     with started("producer", "demo", environ=environ, log=log) as process:
         assert process.stdout is not None
@@ -88,7 +88,7 @@ def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_
 def test_a_signal_and_more_of_them_leave_nothing_behind(
     environ: dict[str, str], place: Path, tmp_path: Path, signum: signal.Signals, code: int
 ) -> None:
-    """A terminal that is closed, a stop, and somebody impatient who presses Ctrl-C again and again."""
+    """A closed terminal, a stop, and repeated Ctrl-C."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
         assert process.stdout is not None
         while "ready" not in process.stdout.readline():
@@ -104,7 +104,7 @@ def test_a_signal_and_more_of_them_leave_nothing_behind(
 
 
 def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_path: Path) -> None:
-    """Nobody can clean up files then, but server and workers end by themselves."""
+    """Server and workers end by themselves; files may stay."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
         assert process.stdout is not None
         while "ready" not in process.stdout.readline():
@@ -115,7 +115,7 @@ def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_pa
 
 
 def test_workers_that_end_are_told_of_with_their_last_words(environ: dict[str, str], tmp_path: Path) -> None:
-    """The demonstration does not go on alone: one sentence, exit code 1, and no process that is left."""
+    """If the workers end, so does the demonstration: one sentence, exit code 1, and no process left."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
         assert process.stdout is not None
         while "ready" not in process.stdout.readline():

@@ -1,4 +1,4 @@
-"""Fixtures for tests that drive the tasks by hand: the tiny world, and a worker's functions on the shared server."""
+"""Fixtures for tests that deliver jobs by hand: the tiny world, and a worker's functions on the shared server."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.world import Hand, World, make_world
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A store with one snapshot and its models; no test takes anything out of it."""
+    """A store with one snapshot and its models. Tests must not change it."""
     return make_world(tmp_path_factory.mktemp("a wörld") / "store")
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for unit tests of what speaks to Redis: fakeredis, which runs the scripts in this process."""
+"""Fixtures for unit tests of Redis code: fakeredis, which runs the scripts in this process."""
 
 from collections.abc import AsyncIterator
 
@@ -9,13 +9,13 @@ from redis.asyncio import Redis
 
 @pytest.fixture
 def fake_server() -> fakeredis.FakeServer:
-    """What several clients of one test have in common."""
+    """The server that all clients of one test share."""
     return fakeredis.FakeServer()
 
 
 @pytest.fixture
 async def redis(fake_server: fakeredis.FakeServer) -> AsyncIterator[Redis]:
-    """A client of it, in the place of the real server's pool."""
+    """A client of it, in place of the real server's pool."""
     client = fakeredis.FakeAsyncRedis(server=fake_server)
     yield client
     await client.aclose()
