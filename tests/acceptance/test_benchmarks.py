@@ -32,7 +32,7 @@ def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
     """A worker is killed, another does its job once, and the row shows the delay."""
     before = kept()
     told = measured("bench_queue", "--only", "kill")
-    assert "SIGKILL of a worker to its job done elsewhere, 3 s lease" in told
+    assert "from SIGKILL of a worker to its job's end on another, 3 s lease" in told
     assert "engine, round 1: s " in told
     assert "none" not in told
     assert kept() == before
@@ -42,7 +42,7 @@ def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
     ("group", "row", "figures"),
     [
         ("doubled", "growth", ("12,080 users, round 1: s ", "6,040 users, round 1: s ")),
-        ("processes", "two worker processes against", ("one worker process, round 1: s ",)),
+        ("processes", "two worker processes, compared", ("one worker process, round 1: s ",)),
     ],
 )
 def test_a_part_of_the_kernels_benchmark_is_measured_and_not_kept(

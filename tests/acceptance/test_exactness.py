@@ -1,4 +1,4 @@
-"""The cached bytes do not depend on how the work was divided."""
+"""The cached bytes do not depend on how the work is divided."""
 
 from itertools import product
 from pathlib import Path
@@ -10,19 +10,19 @@ from tests.system import System, synthetic_pairs
 CHUNK_TASKS = (1, 2, 5, 32)
 BLOCKS = (1, 7, 671)
 WORKERS = (1, 2, 4)
-# Each number of chunk tasks meets each size of block and each number of workers, and each size each number.
+# All pairs of chunk tasks, block sizes and workers.
 PAIRS = [
     (tasks, block, WORKERS[(i + j) % len(WORKERS)])
     for i, tasks in enumerate(CHUNK_TASKS)
     for j, block in enumerate(BLOCKS)
 ]
-# As many chunk tasks as there are chunks, also for a block of one user.
+# One chunk task per chunk, even for a block of one user.
 ANY_WORK_IS_MORE = 1e-6
 CROSS = list(product(CHUNK_TASKS, BLOCKS, WORKERS))
 
 
 async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[int, int, int]]) -> None:
-    """Compute everybody's list with each (chunk tasks, block size, workers), anew each time."""
+    """Compute all lists for each (chunk tasks, block size, workers), from an empty cache."""
     system.start_workers(2)
     generation = await system.fit()
     await system.stop_workers()
@@ -42,7 +42,7 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
 
 
 async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
-    """One in seven users of MovieLens, so that blocks of 671 means all in one block."""
+    """One in seven MovieLens users, so a block of 671 holds them all."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens(one_in=7)
         await assert_bytes_are_the_reference(system, PAIRS)
@@ -50,14 +50,14 @@ async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tm
 
 @pytest.mark.matrix
 async def test_bytes_are_the_same_for_all_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
-    """All users of MovieLens, in all 36 ways."""
+    """All MovieLens users, in all 36 combinations."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens()
         await assert_bytes_are_the_reference(system, CROSS)
 
 
 async def test_one_chunk_an_item_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Forty items in forty similarity chunks, each a task of its own."""
+    """Forty items in forty similarity chunks, one task each."""
     async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs(items=40))
         system.start_workers(2, chunks=40, batch_task_ms=ANY_WORK_IS_MORE)

@@ -1,4 +1,4 @@
-"""The example applications, as their servers run them: a purchase in, a list out, and what is popular meanwhile."""
+"""The example applications under their servers: a purchase, a list, and the popular items meanwhile."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ VISITORS = 30
 
 @contextmanager
 def served(application: str, url: str, log: Path) -> Iterator[str]:
-    """An application in a process of its own, while it runs; yields its socket."""
+    """Run an application in its own process; yields its socket."""
     with TemporaryDirectory() as directory:
         socket = Path(directory) / "s"
         arguments = (application, "--uds", str(socket), "--no-access-log")
@@ -42,21 +42,21 @@ def served(application: str, url: str, log: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def visiting(socket: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser, for many pages at a time."""
+    """A browser for many concurrent pages."""
     transport = httpx.AsyncHTTPTransport(uds=socket)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=PATIENCE_S) as client:
         yield client
 
 
 async def page(client: httpx.AsyncClient, user: str, n: int = 5) -> Any:
-    """What a user is shown."""
+    """The shown page."""
     answer = await client.get("/recommendations", params={"user": user, "n": n})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 async def reckoners(system: System) -> Counter[str]:
-    """The connections of clients, by what they are for."""
+    """The clients' connections, by purpose."""
     redis = connect(system.server.url, client_name="test")
     names = [client["name"] for client in await redis.client_list()]
     await redis.aclose()
@@ -65,7 +65,7 @@ async def reckoners(system: System) -> Counter[str]:
 
 @pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
 async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, application: str) -> None:
-    """The list is ready after the purchase; whoever has none in time sees what is popular, and holds up nobody."""
+    """The list is ready after the purchase. A page that times out shows popular items and blocks no other."""
     log = tmp_path / "application.log"
     async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs())
@@ -94,7 +94,7 @@ async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, applic
                 await system.stop_workers()
                 began = time.monotonic()
                 pages = await asyncio.gather(*(page(client, f"üser {user:03d}") for user in range(10, 10 + VISITORS)))
-                # One after the other they would wait for the sum of it.
+                # In sequence they would take the sum.
                 assert time.monotonic() - began < 0.3 * VISITORS / 2 * slowness()
                 assert [shown["source"] for shown in pages] == ["popular"] * VISITORS
                 assert await reckoners(system) == {"reckoner": 1, "reckoner-listening": 1}
@@ -108,7 +108,7 @@ async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, applic
 
 @pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
 async def test_an_example_starts_without_redis_and_goes_on_when_it_is_there(tmp_path: Path, application: str) -> None:
-    """Until then, and while it hangs, a purchase stands without a job and a page shows nothing."""
+    """While Redis is unavailable or hangs, purchases are accepted without a job and pages are empty."""
     log, port = tmp_path / "application.log", free_port()
     with served(application, f"redis://127.0.0.1:{port}", log) as socket:
         async with visiting(socket) as client:

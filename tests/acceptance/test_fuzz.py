@@ -1,6 +1,6 @@
-"""Whatever is put in, by file, argument, setting or Redis, gets a defined answer, and no job is lost.
+"""Any input, by file, argument, setting or Redis, gets a defined answer, and no job is lost.
 
-`make test` runs a minute of it, the same each time; `make fuzz SECONDS=600` another ten minutes each time it is called.
+`make test` runs a minute with a fixed seed; `make fuzz SECONDS=600` ten minutes with a new one.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.system import System, synthetic_pairs
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
-# How many inputs of one kind come one after the other.
+# Inputs of one kind in a row.
 AT_ONCE = 25
 FLOW_FIELDS = (
     "state",
@@ -46,7 +46,7 @@ FLOW_FIELDS = (
     "planned",
     "kind",
 )
-# Nobody looks again at a flow that has ended.
+# An ended flow is not read again.
 DAMAGE = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'split' or state == 'run' or state == 'reduce' then
@@ -58,7 +58,7 @@ USERS = [f"üser {number:03d}" for number in range(60)]
 
 
 class Scene:
-    """A system that goes on while it is given everything, and the command line in this process."""
+    """A system under fuzzed input, and the command line in this process."""
 
     def __init__(self, system: System, loop: asyncio.AbstractEventLoop, reckoner: Reckoner, root: Path) -> None:
         self.system, self.reckoner, self.root = system, reckoner, root
@@ -66,20 +66,20 @@ class Scene:
         self.flows: list[str] = []
 
     async def all_end(self) -> None:
-        """Wait until every flow has ended that was damaged."""
+        """Wait until every damaged flow has ended."""
         async for _, flow in self.reckoner.wait(self.flows, timeout=PATIENCE_S):
             assert flow is not None
             assert flow.state in ("done", "failed")
 
     def call(self, *arguments: str, given: bytes = b"") -> int:
-        """Call the command line as a process does; returns the exit code, having looked at what was said."""
+        """Call the command line and check its output; returns the exit code."""
         ended = call_here(*arguments, given=given)
         assert ended.is_defined, (arguments, ended)
         return ended.code
 
 
 def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """A file is imported whole, or told why not, and then the snapshot stays the one it was."""
+    """A file is imported, or refused with a reason and an unchanged snapshot."""
 
     def attempt(value: tuple[bytes, list[str]]) -> None:
         data, options = value
@@ -98,7 +98,7 @@ def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
 
 
 def variables(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """Settings in variables are read or refused by name, and a value is not repeated."""
+    """Settings in variables are accepted, or refused by name without their value."""
     names = st.sampled_from(list(map(variable_of, Settings.__struct_fields__))) | texts.map(variable_of)
 
     def attempt(environ: dict[str, str]) -> None:
@@ -108,7 +108,7 @@ def variables(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
 
 
 def settings_files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """Settings in a file are read or refused by name, and a value is not repeated."""
+    """Settings in a file are accepted, or refused by name without their value."""
     lines = [
         "# of a shop",
         f'redis_url = "redis://someone:{SECRET}@localhost"',
@@ -148,7 +148,7 @@ def arguments(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
 
     def attempt(value: tuple[str, list[str], bytes]) -> None:
         command, rest, given_input = value
-        # What runs on until it is told to stop is only asked for its help.
+        # Long-running commands only get --help.
         rest = [*rest, "--help"] if command in ("worker", "up") else rest
         rest = [*rest, "--no-wait"] if command in ("fit", "batch") else rest
         scene.call(*command.split(), *rest, given=given_input)
@@ -157,7 +157,7 @@ def arguments(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
 
 
 def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """Whatever is asked about whomever, the client answers or says in one sentence why not."""
+    """The client answers any id, or refuses it in one sentence."""
 
     def attempt(ids: list[str]) -> None:
         async def ask_all() -> None:
@@ -178,7 +178,7 @@ def identifiers(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
 
 
 def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """A job whose body is anything is done or refused, and the worker lives."""
+    """A job with any body is done or refused, and the worker lives."""
     flow = "0123456789abcdef"
     bodies = [encode_job(task) for task in (Split(flow), Chunk(flow, 1, 0), Reduce(flow, 2), Finish(flow, 0))]
 
@@ -195,7 +195,7 @@ def job_bytes(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]
 
 
 def flow_fields(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """A flow whose state is damaged while it is on its way ends all the same."""
+    """A flow whose state is damaged while it runs ends nevertheless."""
 
     def attempt(value: tuple[str, str, bytes, bool]) -> None:
         user, field, data, is_partial = value
@@ -213,7 +213,7 @@ def flow_fields(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
 
         scene.do(damage())
 
-    # Partials have their task's number for a name.
+    # A partial's field is its task's number.
     fields = st.tuples(st.sampled_from(USERS[1:]), st.sampled_from(FLOW_FIELDS), st.binary(max_size=30), st.just(False))
     partials = st.tuples(st.sampled_from(USERS[1:]), st.sampled_from("0123x"), st.binary(max_size=30), st.just(True))
     return fields | partials, attempt
@@ -223,7 +223,7 @@ KINDS = (files, variables, settings_files, arguments, identifiers, job_bytes, fl
 
 
 def run_some(strategy: SearchStrategy[Any], attempt: Callable[[Any], None], number: int, counts: Counter[str]) -> None:
-    """Some inputs of one kind; those of a number are always the same."""
+    """Some inputs of one kind; a number determines its inputs."""
 
     @seed(number)
     @settings(
@@ -263,7 +263,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 
 def test_whatever_is_put_in_gets_a_defined_answer_and_no_job_is_lost(scene: Scene) -> None:
-    """At the end the worker is the one that was started, every flow has ended, and all lists are as they have to be."""
+    """At the end the same worker runs, every flow has ended, and all lists are right."""
     system, pids = scene.system, scene.system.worker_pids
     counts = {kind.__name__: Counter[str]() for kind in KINDS}
     attempts = [(kind.__name__, *kind(scene)) for kind in KINDS]

@@ -1,4 +1,4 @@
-"""Old generations with real workers: their lists go right after the flip, also when workers are killed meanwhile."""
+"""Garbage collection of generations by real workers: right after the flip, and after kills."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ LISTS = 20_000
 
 
 async def holders(redis: Redis, system: System) -> Counter[str]:
-    """How many lists each generation holds, by a look at all keys there are."""
+    """The number of lists of each generation, counted over all keys."""
     start = system.keys.result("", "").removesuffix(":")
     names = [name.decode() async for name in redis.scan_iter(match=f"{start}*", count=10_000)]
     return Counter(name.removeprefix(start).partition(":")[0] for name in names)
@@ -33,7 +33,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 
 async def test_nights_leave_two_generations(system: System) -> None:
-    """The current and the previous one, soon after each of three nights, and nothing is left of the others."""
+    """The current and the previous one, soon after each of three nights."""
     async with system.reckoner() as reckoner:
         passed: list[str] = []
         for night in range(3):
@@ -48,7 +48,7 @@ async def test_nights_leave_two_generations(system: System) -> None:
 
 
 async def test_workers_that_are_killed_while_they_delete_are_followed_by_others(system: System) -> None:
-    """Those go on where these have stopped, to the end."""
+    """Other workers continue the deletion to its end."""
     async with system.reckoner() as reckoner:
         many = [(f"user {number:06}", f"item {number % 50}") for number in range(LISTS)]
         system.import_pairs(many)

@@ -1,4 +1,4 @@
-"""Workers that are to go lose nothing: what they run comes to its end or is handed back, and no try is counted."""
+"""Stopping or draining workers loses nothing: jobs finish or are handed back, without a try."""
 
 import asyncio
 import signal
@@ -20,14 +20,14 @@ FOR_A_WHILE = ("--pause", "3")
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    """One for which nobody works yet."""
+    """A system without workers."""
     async with System(tmp_path / "a home", tasks_per_job=1, task_deadline_s=900, first_look_s=0.2) as system:
         system.import_pairs(synthetic_pairs())
         yield system
 
 
 async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
-    """The workers, when so many of them run a chunk task."""
+    """The workers, once so many of them run a chunk task."""
 
     async def look() -> list[LiveWorker]:
         alive = await reckoner.operator.alive()
@@ -38,12 +38,12 @@ async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
 
 
 async def tries_and_claims(reckoner: Reckoner) -> list[bytes]:
-    """What arq has of the starts of jobs."""
+    """arq's keys of tries and claims."""
     return [name for kind in ("retry", "in-progress") async for name in reckoner.redis.scan_iter(f"arq:{kind}:*")]
 
 
 async def assert_done(system: System, jobs: list[str]) -> None:
-    """Other workers do all of it, and nothing of it counts as failed."""
+    """Other workers do all jobs, and none counts as failed."""
     system.start_workers()
     for job in jobs:
         assert (await system.ended(job)).state == "done"
@@ -53,7 +53,7 @@ async def assert_done(system: System, jobs: list[str]) -> None:
 
 
 async def test_what_takes_longer_than_a_stop_may_is_handed_back_without_a_try(system: System) -> None:
-    """After the time that is set, or at once when the supervisor is told a second time."""
+    """After the configured time, or at once after a second signal."""
     async with system.reckoner() as reckoner:
         for stop_s, signals in ((0.5, [signal.SIGTERM]), (600, [signal.SIGINT, signal.SIGINT])):
             workers = system.start_workers(program=[KILLER, *FOR_LONG], stop_s=stop_s)
@@ -62,7 +62,7 @@ async def test_what_takes_longer_than_a_stop_may_is_handed_back_without_a_try(sy
             await scoring(reckoner)
             for signum in signals:
                 workers.tell(signum)
-                # Two that are the same are one when they come at the same moment.
+                # Two equal signals at the same moment merge into one.
                 await asyncio.sleep(0.3)
             assert await workers.ended() == 0
             assert (await reckoner.job(job)).flow.state == "run"
@@ -73,7 +73,7 @@ async def test_what_takes_longer_than_a_stop_may_is_handed_back_without_a_try(sy
 
 
 async def test_what_ends_in_time_is_not_handed_back(system: System) -> None:
-    """It ends where it ran, and its flow goes on elsewhere."""
+    """It ends on its worker, and its flow continues on another."""
     workers = system.start_workers(program=[KILLER, *FOR_A_WHILE], stop_s=600)
     async with system.reckoner() as reckoner:
         await system.fit()
@@ -87,7 +87,7 @@ async def test_what_ends_in_time_is_not_handed_back(system: System) -> None:
 
 
 async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_again(system: System) -> None:
-    """The others go on, and when all were drained their supervisor ends with 0."""
+    """The others continue. When all are drained, their supervisor exits with 0."""
     workers = system.start_workers(2, program=[KILLER, *FOR_A_WHILE])
     commands = CommandLine(redis_url=system.server.url, home=system.home)
     async with system.reckoner() as reckoner:

@@ -1,4 +1,4 @@
-"""Who is dead, stands still or is stuck is not counted among the workers for longer than a lease."""
+"""A killed, stopped or stuck worker is counted for at most one lease."""
 
 import asyncio
 import signal
@@ -9,18 +9,18 @@ from tests.system import System, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
 LEASE_S = 1.0
-# A last word may still be on its way.
+# A last heartbeat may be in flight.
 MARGIN_S = 0.1
 USER = "üser 001"
 
 
 async def healthcheck_code(system: System) -> int:
-    """The exit code of what a container is asked for its health."""
+    """The exit code of the container's health check."""
     return (await asyncio.to_thread(run, "workers", "--healthcheck", environ=system.environ())).returncode
 
 
 async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -> None:
-    """After an event loop that is stuck, after SIGSTOP and after SIGKILL; and that it is back when it goes on."""
+    """For a stuck event loop, SIGSTOP and SIGKILL; and a worker that continues is counted again."""
     async with System(tmp_path / "a home", lease_s=LEASE_S, first_look_s=0.2) as system:
         system.import_pairs(synthetic_pairs())
         wedged = system.home / "wedged"
@@ -54,5 +54,5 @@ async def test_status_and_health_tell_the_truth_within_a_lease(tmp_path: Path) -
             workers.send(signal.SIGKILL)
             await asyncio.sleep(LEASE_S + MARGIN_S)
             assert worker not in await reckoner.operator.workers()
-            # Its supervisor starts another.
+            # Its supervisor restarts it.
             await eventually(reckoner.operator.workers)

@@ -1,4 +1,4 @@
-"""Whatever an id is made of, its user's list is under its own key, byte for byte as the reference has it."""
+"""Any valid id has its list under its own key, with the reference's bytes."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ TOO_LONG = ["z" * 2000, "é" * 513]
 
 
 async def test_any_id_goes_through_import_fit_run_and_get(tmp_path: Path) -> None:
-    """Users and items alike; ids over 1,024 bytes are bad rows, and nobody can ask for them."""
+    """For users and items. Ids over 1,024 bytes are bad rows and are refused."""
     pairs = [(user, item) for u, user in enumerate(IDS) for i, item in enumerate(IDS) if (u + i) % 3 or u == i]
     pairs += [(long, "*") for long in TOO_LONG] + [("*", long) for long in TOO_LONG]
     source = tmp_path / "pairs.parquet"

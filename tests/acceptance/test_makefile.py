@@ -1,4 +1,4 @@
-"""The Makefile as a newcomer meets it: a space in the directory's name, and somebody else's settings around."""
+"""The Makefile for a newcomer: a space in the directory's name, and foreign settings."""
 
 import os
 import re
@@ -24,10 +24,10 @@ SOURCES = (
     "shared",
     "workers",
 )
-# What the build backend needs: enough to show every step of an installation, small enough to do it several times.
+# The build backend's packages: enough for every step of an installation, and quick to install.
 BACKEND = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "typing-extensions"}
 
-# A stand-in for a system that lacks Debian's package python3-venv, which cannot be taken away from a real one here.
+# Simulates a system without Debian's package python3-venv.
 PYTHON_WITHOUT_VENV = """#!/bin/sh
 case "$*" in
   *ensurepip*) echo "ModuleNotFoundError: No module named 'ensurepip'" >&2; exit 1 ;;
@@ -48,12 +48,12 @@ exec {python} -c "import sys; sys.version_info = ({version_info}); exec(sys.argv
 
 
 def base_python() -> str:
-    """The interpreter that the tests' own environment was made from."""
+    """The interpreter behind the tests' environment."""
     return str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's variables without those by which one make speaks to another, and `settings`."""
+    """This process's variables without make's own, plus `settings`."""
     inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     return {**inherited, "PYTHON": base_python(), **settings}
 
@@ -80,7 +80,7 @@ def place_executable(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The project's files without an environment; its demonstration's lock is cut down to the build backend."""
+    """The project's files without an environment; the demonstration's lock holds only the build backend."""
     target = tmp_path / "new comer é"
     target.mkdir()
     for name in SOURCES:
@@ -96,7 +96,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def test_make_alone_names_every_target(clone: Path) -> None:
-    """Whoever types `make` is told what there is to make."""
+    """`make` alone lists all targets."""
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
     shown = make(clone)
@@ -105,7 +105,7 @@ def test_make_alone_names_every_target(clone: Path) -> None:
 
 
 def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Path) -> None:
-    """It lands in .venv, compiled, whatever the caller has set for other projects; what is installed is not again."""
+    """It installs into .venv, compiled, whatever the caller's settings; an installed package is kept."""
     elsewhere = tmp_path / "elsewhere"
     bystander = environment(
         PYTHONDONTWRITEBYTECODE="1",
@@ -132,7 +132,7 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
 
     assert "up to date" in make(clone, ".venv/demo.installed").stdout
 
-    # The other lock, over it: nothing is installed twice, and a .venv that works is kept.
+    # The other lock on top: nothing is installed twice, and a working .venv is kept.
     (clone / ".venv" / "kept").touch()
     second = make(clone, ".venv/dev.installed")
     assert second.returncode == 0, second.stderr
@@ -141,13 +141,12 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
     assert " + hatchling" not in second.stdout + second.stderr
     assert "up to date" in make(clone, ".venv/demo.installed").stdout
 
-    # A change of the lock or of the project is installed.
-    # By the stamp's time and not by the clock, which may be set back meanwhile.
+    # A change of the lock or the project is installed. The clock may be set back: use the stamp's time.
     newer = (clone / ".venv" / "demo.installed").stat().st_mtime + 1
     os.utime(clone / "pyproject.toml", (newer, newer))
     assert "Install (demo.lock.txt)" in make(clone, ".venv/demo.installed").stdout
 
-    # And a .venv whose interpreter is gone is made anew.
+    # A .venv without its interpreter is recreated.
     (clone / ".venv/bin/python").unlink()
     again = make(clone, ".venv/demo.installed")
     assert again.returncode == 0, again.stderr
@@ -155,7 +154,7 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
 
 
 def test_pip_installs_what_uv_cannot_and_takes_nothing_unknown_either(clone: Path) -> None:
-    """Without uv pip does the same work; content whose hash is not in the lock is refused by both."""
+    """Without uv, pip installs the same. Both refuse content whose hash is not in the lock."""
     installer = clone / "installer.lock.txt"
     installer.write_text(re.sub(r"sha256:..", "sha256:zz", installer.read_text()).replace("zz", "00"))
     lock = clone / "demo.lock.txt"
@@ -175,7 +174,7 @@ def test_pip_installs_what_uv_cannot_and_takes_nothing_unknown_either(clone: Pat
 
 
 def test_a_missing_python3_venv_gets_a_hint(clone: Path, tmp_path: Path) -> None:
-    """One sentence says what to install, and the half-made environment is gone."""
+    """One sentence says what to install, and the partial environment is removed."""
     place_executable(tmp_path / "bin" / "python3", PYTHON_WITHOUT_VENV.format(python=base_python()))
     environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
     told = make(clone, "demo", environ=environ)
@@ -190,7 +189,7 @@ def test_a_missing_python3_venv_gets_a_hint(clone: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("version", ["3.10.13", "3.15.0"])
 def test_a_python_that_does_not_fit_is_named(clone: Path, tmp_path: Path, version: str) -> None:
-    """One sentence says which Python was found and which ones fit."""
+    """One sentence names the found version and the supported ones."""
     text = PYTHON_OF_VERSION.format(python=base_python(), version=version, version_info=", ".join(version.split(".")))
     place_executable(tmp_path / "bin" / "python3", text)
     environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
@@ -200,13 +199,13 @@ def test_a_python_that_does_not_fit_is_named(clone: Path, tmp_path: Path, versio
 
 
 def test_a_missing_python_is_named(clone: Path) -> None:
-    """One sentence says that there is none and what to do."""
+    """One sentence says that it is missing and what to do."""
     told = make(clone, "demo", environ=environment(PYTHON="python3-of-nobody"))
     assert told.returncode != 0
     assert told.stderr.splitlines()[0].startswith("There is no python3-of-nobody here: install Python 3.11 to 3.14")
 
 
 def test_tests_do_not_see_the_callers_settings(clone: Path) -> None:
-    """A Redis that somebody works with is none that tests may touch."""
+    """Tests must not touch the caller's Redis."""
     shown = make(clone, "--dry-run", "test-quick", environ=environment(RECKONER_REDIS_URL="redis://somebodys"))
     assert "env -u RECKONER_REDIS_URL .venv/bin/pytest" in shown.stdout

@@ -1,4 +1,4 @@
-"""A Redis that is full pauses a run, and does not wedge it."""
+"""A full Redis pauses a run and does not wedge it."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from arq import ArqRedis
 from reckoner.shared.redis.scripts import ask, load_script
 from tests.system import System, eventually, synthetic_pairs
 
-# Two workers that pause for up to 3 s, and now and then for less, since each wakes the other with what it hands back;
-# without a pause it would be hundreds.
+# Two workers that pause for up to 3 s, sometimes less: each wakes the other with its handed-back jobs. Without a pause
+# there would be hundreds.
 MAX_CLAIMS = 60
 
 
@@ -27,7 +27,7 @@ async def claims_in(redis: ArqRedis, seconds: float) -> int:
 
 
 async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_room(tmp_path: Path) -> None:
-    """Nothing is lost, nothing fails, though a worker dies meanwhile, and the bytes are the reference's."""
+    """Nothing is lost or fails, though a worker dies meanwhile, and the bytes are the reference's."""
     async with System(tmp_path / "a home", task_deadline_s=2, first_look_s=0.2) as system:
         system.import_pairs(synthetic_pairs())
         workers = system.start_workers(2)
@@ -55,7 +55,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             assert 5 <= paused < 60
             pids = await workers_there()
             assert await claims_in(reckoner.redis, seconds=4.0) < MAX_CLAIMS
-            # Nothing that runs into it counts as failed, and nobody ends.
+            # No job counts as failed, and no process ends.
             assert [name async for name in reckoner.redis.scan_iter("arq:retry:*", count=10_000)] == []
             log = system.log.read_text()
             assert "worker paused" in log
@@ -70,7 +70,7 @@ async def test_a_run_that_meets_a_full_redis_pauses_and_ends_well_when_there_is_
             run = await system.run_ended(run_id)
             assert run.outcome == "passed", run
             assert not await ask(reckoner.redis, "EXISTS", system.keys.dead)
-            # None but the one that was killed.
+            # Only the killed one.
             assert system.log.read_text().count("worker ended") == 1
         await system.idle()
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()

@@ -1,4 +1,4 @@
-"""The night with real workers: its run is made up for by whoever starts, once for the date, and never again."""
+"""The nightly run with real workers: a missed run starts with the workers, once for its date."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ async def runs(system: System, reckoner: Reckoner) -> set[str]:
 
 
 async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(tmp_path: Path) -> None:
-    """Two processes look as they start, also when all are started again: one run, it passes, and the log tells it."""
+    """Two processes check at their start, also after a restart: one run, which passes and is logged."""
     async with System(tmp_path / "a höme", first_look_s=0.5) as system, system.reckoner() as reckoner:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
@@ -46,7 +46,7 @@ async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(
         await system.stop_workers()
         system.start_workers(2, nightly=f"{passed:%H:%M} {ZONE}")
         await system.ready(2)
-        # They look for what is due as soon as they are ready.
+        # They check for a due run as soon as they are ready.
         await asyncio.sleep(1.0)
         assert await runs(system, reckoner) == {run_id}
         assert await night_begun() == (date, run_id)

@@ -67,7 +67,7 @@ def python(tmp_path: Path) -> str:
 
 
 def test_an_application_with_packages_of_the_same_names_uses_the_wheel(python: str, tmp_path: Path) -> None:
-    """Each has its own; the types are there under mypy's strict mode, and what the client has not is told."""
+    """Each imports its own. The types pass mypy's strict mode, and a missing attribute is reported."""
     application = tmp_path / "application"
     for name in ("shared", "workers", "producer"):
         (application / name).mkdir(parents=True)

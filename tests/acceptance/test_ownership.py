@@ -1,4 +1,4 @@
-"""Two shops, one home and one server: the second one is told so by every command that uses the store."""
+"""Two shops, one home and one server: every command that uses the store refuses the second shop."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ async def ask_size(system: System) -> int:
 
 
 async def test_an_embedded_redis_that_was_emptied_goes_on_with_its_store(tmp_path: Path) -> None:
-    """Flushed, or its data removed: workers start, and the model is built again from what was imported."""
+    """Flushed, or its data deleted: workers start, and the model is rebuilt from the snapshot."""
     async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
@@ -75,7 +75,7 @@ async def test_an_embedded_redis_that_was_emptied_goes_on_with_its_store(tmp_pat
 
 
 def test_a_worker_of_another_redis_is_refused(tmp_path: Path, redis_url: str, prefix: str) -> None:
-    """With one sentence and exit code 1; with the store taken over it would start."""
+    """With one sentence and exit code 1. After `store take` it would start."""
     settings = {"RECKONER_HOME": tmp_path / "a home", "RECKONER_PREFIX": prefix}
     here = environment(**settings, RECKONER_REDIS_URL=redis_url)
     there = environment(**settings, RECKONER_REDIS_URL=f"{redis_url}?db=1")

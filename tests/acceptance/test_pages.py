@@ -1,4 +1,4 @@
-"""Every command that a page shows, or that the help has for an example, does what is said there."""
+"""Every command on a page or in the help's examples works as described."""
 
 import ast
 import asyncio
@@ -27,13 +27,13 @@ from tests.patience import PATIENCE_S
 from tests.processes import environment, started, wait_until
 from tests.root import ROOT
 
-# Each user has had eleven of the items, which have the numbers that the pages use.
+# Each user has eleven of the items; the pages use these numbers.
 USERS = [15, 42, 43, *range(100, 130), 601]
 ITEMS = ["260", "1196", "48516", "55820", *map(str, range(500, 530))]
 
-# What runs until it is told to stop, with what it logs when it is ready.
+# Long-running commands, and their log line when ready.
 LASTING = {"reckoner up": "worker ready", "reckoner worker": "worker ready"}
-# What is shown to work elsewhere: in which file, and what stands there.
+# Tested elsewhere: the file, and a text in it.
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "make": ("tests/acceptance/test_makefile.py", '["make", *arguments]'),
     "pip install": ("tests/acceptance/test_client_alone.py", '"-m", "pip", "install"'),
@@ -53,18 +53,18 @@ WITH_PYTHON = [page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON.sea
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who follows the pages: a directory with files of interactions, and a system that is up."""
+    """A reader of the pages: a directory with interaction files, and a running system."""
 
     place: Path
     environ: dict[str, str]
 
     @property
     def url(self) -> str:
-        """The Redis that is up."""
+        """The running Redis."""
         return str(find_embedded(self.place / "home"))
 
     def run(self, line: str) -> str:
-        """Run a line of shell to its end; returns what it printed."""
+        """Run a line of shell; returns its output."""
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=self.place,
@@ -79,21 +79,21 @@ class Reader:
         return done.stdout
 
     def named(self, line: str) -> str:
-        """The line about a job, a dead letter or a place that there is, in place of the one in the page."""
+        """The line with an existing job, dead letter or place instead of the page's."""
         if line.startswith("reckoner job "):
             asked = json.loads(self.run("reckoner enqueue 42 --fresh --json"))
             return JOB.sub(asked["job"], line)
         if line.startswith("reckoner dead "):
             return LETTER.sub(asyncio.run(self.dead_letter()), line)
-        # Nothing is written beside the reader's place, where the next reader would find it.
+        # Files stay inside the reader's place.
         return line.replace("file:///", f"file://{quote(str(self.place))}/")
 
     async def dead_letter(self) -> str:
-        """Let a job fail, as the job of a worker that died three times does; returns the id of its dead letter."""
+        """Fail a job like one whose worker died three times; returns the id of its dead letter."""
         async with Reckoner(self.url) as reckoner:
             failed = False
             while not failed:
-                # Often enough a worker is slower than this.
+                # Usually a worker is slower than this.
                 job = (await reckoner.enqueue("43", fresh=True)).job
                 flow = await reckoner.flows.load(str(job))
                 failed = flow is not None and await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
@@ -101,10 +101,10 @@ class Reader:
             return str(letter, "utf-8")
 
     def start_and_stop(self, line: str, ready: str) -> None:
-        """Run what lasts until it is ready, and stop it as Ctrl-C does."""
+        """Run a long-running command until it is ready, then send SIGINT."""
         _, *arguments = shlex.split(line)
         log = self.place / "lasting.log"
-        # One home has one server.
+        # A home has one server.
         own = {"RECKONER_HOME": str(self.place / "another home")} if arguments[0] == "up" else {}
         with started("producer", *arguments, environ=self.environ | own, log=log, cwd=self.place) as process:
             wait_until(lambda: ready in log.read_text(), process)
@@ -112,7 +112,7 @@ class Reader:
             assert process.wait(PATIENCE_S) in (0, 130), log.read_text()
 
     def ask(self, line: str) -> None:
-        """Send a line to Redis, as its own command line does."""
+        """Send a line to Redis, as redis-cli does."""
         with Redis.from_url(self.url) as redis:
             generation = str(redis.get("reckoner:generation"), "utf-8")
             record = json.loads(str(redis.get(f"reckoner:record:{generation}"), "utf-8"))
@@ -122,7 +122,7 @@ class Reader:
         assert not isinstance(answer, list) or any(answer), line
 
     async def execute(self, program: str) -> dict[str, Any]:
-        """Run a page's Python, which awaits outside any function, against the Redis that is up; returns its names."""
+        """Run a page's Python, with top-level await, on the running Redis; returns its names."""
         program = program.replace('"redis://localhost:6379"', repr(self.url))
         code = compile(program, "a page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         names: dict[str, Any] = {}
@@ -131,7 +131,7 @@ class Reader:
         return names
 
     def follow(self, line: str) -> None:
-        """Do what the pages say in one line."""
+        """Do what a line of a page says."""
         if line.partition(" ")[0] in REDIS_COMMANDS:
             return self.ask(line)
         for start, ready in LASTING.items():
@@ -175,15 +175,15 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])
 def test_the_commands_of_a_page_do_what_is_said(reader: Reader, page: str) -> None:
-    """One after the other, as a reader would copy them."""
+    """In order, as a reader copies them."""
     for line in shown_commands((ROOT / page).read_text(encoding="utf-8")):
         reader.follow(line)
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
 async def test_the_python_of_a_page_does_what_is_said(reader: Reader, page: str) -> None:
-    """Each block as it stands there; whatever it asks for is answered."""
-    # With it in the cache, no time-out in a page depends on how busy this machine is.
+    """Each block as it is on the page; every request is answered."""
+    # A cached list makes the page's time-outs independent of the machine's load.
     reader.run("reckoner enqueue 601 --wait")
     for program in PYTHON.findall((ROOT / page).read_text(encoding="utf-8")):
         names = await reader.execute(program)

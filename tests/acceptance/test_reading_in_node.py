@@ -1,4 +1,4 @@
-"""The page's example for Node, as it stands there, reads what a real system has cached (make test-node)."""
+"""The page's Node example reads the lists of a real system (make test-node)."""
 
 import csv
 import shutil
@@ -16,7 +16,7 @@ from tests.root import ROOT
 from tests.system import System
 
 EXAMPLE = ROOT / "docs" / "examples" / "read.mjs"
-# Where the Makefile puts the package that the example imports.
+# The Makefile installs the example's package here.
 MODULES = Path(sys.prefix) / "node" / "node_modules"
 USERS = ["user:1", "two words", "two\nlines", "ユーザー", *(f"u{number}" for number in range(20))]
 # Every fifth item has no title.
@@ -45,7 +45,7 @@ async def open_port(system: System) -> int:
 
 @pytest.mark.node
 async def test_the_example_for_node_prints_what_get_prints(tmp_path: Path) -> None:
-    """For users whose ids are hard to quote, for one with an empty list, and for one of whom nobody has heard."""
+    """For ids that are hard to quote, for an empty list, and for an unknown user."""
     assert MODULES.is_dir(), "the example needs the package `redis`: make test-node installs it"
     place = tmp_path / "elsewhere"
     place.mkdir()

@@ -27,7 +27,7 @@ from tests.servers import tcp_server
 
 EXAMPLES = ROOT / "docs" / "examples"
 LIST = json.loads((ROOT / "tests" / "reader_urls.json").read_text(encoding="utf-8"))
-# How an example is run, and a program that ends well where its client for Redis is there.
+# How an example runs, and a program that succeeds if its Redis client is installed.
 LANGUAGES = {
     "read.mjs": (["node"], ["node", "--version"]),
     "read.php": (["php"], ["php", "-r", "exit(class_exists('Redis') ? 0 : 1);"]),
@@ -62,7 +62,7 @@ async def places(directory: Path) -> AsyncIterator[dict[str, Any]]:
         await fill(port)
         url = f"redis://127.0.0.1:{port}"
         usual = Relay(lambda: url)
-        # Where nobody else has a Redis, nor another test at this moment, at the port that a URL without one means.
+        # An address where no other Redis or test uses the default port.
         usual.host, usual.port = f"127.{os.getpid() >> 16 | 128}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", 6379
         async with usual, Relay(lambda: url, authority.server()) as tls:
             yield {
@@ -77,7 +77,7 @@ async def places(directory: Path) -> AsyncIterator[dict[str, Any]]:
 @pytest.mark.node
 @pytest.mark.parametrize("name", HERE)
 async def test_an_example_takes_every_url_of_the_list(tmp_path: Path, name: str) -> None:
-    """With the user, the password and the database that it names; what has no database or another scheme is refused."""
+    """With its user, password and database. Invalid databases and other schemes are refused."""
     program = tmp_path / name
     shutil.copy(EXAMPLES / name, program)
     (tmp_path / "node_modules").symlink_to(Path(sys.prefix) / "node" / "node_modules")

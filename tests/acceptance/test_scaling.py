@@ -9,7 +9,7 @@ from reckoner.shared.wire.shapes import TRACE, Trace
 from tests.commands import CommandLine
 from tests.system import System
 
-# Small blocks, each in as many chunk tasks nevertheless.
+# Small blocks, each in as many chunk tasks.
 CHUNKS = 4
 
 

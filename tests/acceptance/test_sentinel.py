@@ -1,4 +1,4 @@
-"""A failover by Sentinel under way: workers, clients and commands go on with the next primary."""
+"""A Sentinel failover: workers, clients and commands continue with the new primary."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.system import System, synthetic_pairs
 
 
 async def test_a_run_and_who_waits_outlive_a_failover(tmp_path: Path) -> None:
-    """The primary is killed in the middle of a run: it passes, and the lists are those that they have to be."""
+    """The primary is killed during a run: the run passes, and the lists are right."""
     async with Watched(tmp_path) as watched:
         system = System(tmp_path / "a home", redis_url=watched.url, lease_s=1.0, first_look_s=1.0)
         system.server = SimpleNamespace(url=watched.url)  # type: ignore[assignment]
@@ -27,7 +27,7 @@ async def test_a_run_and_who_waits_outlive_a_failover(tmp_path: Path) -> None:
                 waiting = asyncio.ensure_future(anext(aiter(reckoner.wait([asked.job]))))
                 await watched.kill_primary()
                 _, flow = await waiting
-                # The replica may lack the last writes: whoever waits is told that the job is not known any more.
+                # The replica may lack the last writes: a waiting caller then learns that its job is unknown.
                 assert flow is None or flow.state == "done"
                 assert (await reckoner.recommend("üser 001", timeout=PATIENCE_S, fresh=True)).source == "cache"
             assert (await system.run_ended(run_id)).outcome == "passed"

@@ -1,4 +1,4 @@
-"""The memory of a worker does not grow with what it has done."""
+"""A worker's memory does not grow with its jobs."""
 
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,7 +17,7 @@ MAX_GROWTH_MB = 5.0
 
 @pytest.mark.soak
 async def test_a_worker_does_not_grow(tmp_path: Path) -> None:
-    """After the one worker's 20,000 jobs, each for a user of MovieLens, it has hardly more memory than after 2,000."""
+    """After 20,000 jobs for MovieLens users it has hardly more memory than after 2,000."""
     async with System(tmp_path / "a home", log_level="WARNING") as system:
         snapshot = open_snapshot(system.store.fetch("snapshots", system.import_movielens()))
         users = cycle(snapshot.users[user] for user in range(snapshot.n_users))

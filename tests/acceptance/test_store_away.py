@@ -1,4 +1,4 @@
-"""A store that is away for a while costs nothing: jobs wait for it, other workers do them, and nobody loses a try."""
+"""A store that is unavailable for a while fails no job: jobs wait or go to other workers, without a try."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.system import System, eventually, synthetic_pairs
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fitted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """A system with a model and two workers, of which one has the store by way of a mount."""
+    """A system with a model and two workers, one of which reaches the store through a mount."""
     async with System(tmp_path_factory.mktemp("away") / "a höme", first_look_s=0.5) as running:
         running.import_pairs(synthetic_pairs())
         mount = running.home / "mount"
@@ -28,26 +28,26 @@ async def fitted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 @pytest.fixture
 async def system(fitted: System) -> System:
-    """The same without any list."""
+    """The same without lists."""
     await fitted.forget_lists(await current(fitted))
     return fitted
 
 
 async def current(system: System) -> str:
-    """The generation, of which no list is there yet."""
+    """The generation, without lists."""
     async with system.reckoner() as reckoner:
         return await reckoner.generation()
 
 
 async def look_at(reckoner: Reckoner, job: str) -> float:
-    """When a job that has not ended is looked at next."""
+    """When the sweeper next checks an unfinished job."""
     looks = [await ask(reckoner.redis, "ZSCORE", live, f"flow:{job}") for live in reckoner.keys.all_live]
     [look] = [float(look) for look in looks if look is not None]
     return look
 
 
 async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System) -> None:
-    """All workers wait, status and doctor say why, and with the store everything goes on by itself."""
+    """All workers wait, status and doctor name the reason, and work resumes by itself."""
     root, away = system.home / "store", system.home / "away"
     root.rename(away)
 
@@ -82,7 +82,7 @@ async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System
 
 
 async def test_a_worker_without_its_mount_leaves_the_jobs_to_those_that_have_theirs(system: System) -> None:
-    """It failed 17,902 users' jobs in 0.7 s once, since it was the fastest of all to say that there is no model."""
+    """Once it failed the jobs of 17,902 users in 0.7 s: the fastest answer was "no model"."""
     mount = system.home / "mount"
     mount.unlink()
 

@@ -1,4 +1,4 @@
-"""A store that hangs, as a mount does whose server is away, holds up nothing but what reads it."""
+"""A store that hangs, like a mount without its server, blocks only its readers."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.system import System, eventually, synthetic_pairs
 
 
 class Hang:
-    """Workers whose store hangs for as long as a file is there."""
+    """Workers whose store hangs while a file exists."""
 
     def __init__(self, home: Path) -> None:
         self._file, self._touched = home / "hangs", home / "touched"
@@ -16,21 +16,22 @@ class Hang:
         self.program = (str(ROOT / "tests" / "hanging.py"), *paths)
 
     def begin(self) -> None:
-        """Let it hang."""
+        """Make it hang."""
         self._file.touch()
 
     def end(self) -> None:
-        """Let it answer."""
+        """End the hang."""
         self._file.unlink()
 
     def on_the_loop(self) -> str:
-        """Where the store was touched on the event loop of a worker."""
+        """Where a worker's event loop touched the store."""
         return self._touched.read_text("utf-8") if self._touched.exists() else ""
 
 
 async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> None:
-    """They beat, renew their leases and hand back what they have, and stop though it hangs; with the store everything
-    goes on by itself. Whatever they do, they touch it beside the event loop.
+    """They send heartbeats, renew leases, hand jobs back, and can stop. When the store is back, work resumes.
+
+    None touches the store on its event loop.
     """
     home = tmp_path / "a höme"
     hang = Hang(home)
@@ -72,7 +73,7 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
 
 
 async def test_workers_whose_store_hangs_when_they_start_say_so(tmp_path: Path) -> None:
-    """They end, as where its mount is missing."""
+    """They exit, as with a missing mount."""
     system, hang = System(tmp_path / "a höme"), Hang(tmp_path)
     hang.begin()
     assert await system.start_workers(program=hang.program).ended() == 1

@@ -1,4 +1,4 @@
-"""`reckoner synth` as a user calls it: what it makes is imported, and is the same again on a lesser processor."""
+"""`reckoner synth` as a user calls it: its file can be imported and has the same bytes on a lesser processor."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ def commands(tmp_path: Path) -> CommandLine:
 
 
 def test_what_is_made_is_imported(commands: CommandLine, tmp_path: Path) -> None:
-    """As many users, items and interactions as were asked for, without a bad row."""
+    """With the requested users, items and interactions, and no bad row."""
     made = commands.run("synth", str(tmp_path / "made.parquet"), "--like", "ml-1m")
     assert (made.code, made.err) == (0, "")
     assert "1,000,209 interactions of 6,040 users with 3,706 items" in made.out
@@ -29,7 +29,7 @@ def test_what_is_made_is_imported(commands: CommandLine, tmp_path: Path) -> None
 
 
 def test_a_lesser_processor_makes_the_same_bytes(commands: CommandLine, tmp_path: Path) -> None:
-    """Without whatever numpy could use of this processor beyond the least that it needs."""
+    """Without numpy's optional instructions."""
     size = ("--users", "4000", "--items", "2000", "--interactions", "300000")
     features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     hashes = set()
@@ -41,7 +41,7 @@ def test_a_lesser_processor_makes_the_same_bytes(commands: CommandLine, tmp_path
 
 
 def test_what_is_given_beside_like_changes_that_alone(commands: CommandLine, tmp_path: Path) -> None:
-    """Another number of interactions of as many users and items; and another seed makes another file."""
+    """Another number of interactions keeps users and items; another seed makes another file."""
     arguments = ("--like", "ml-1m", "--interactions", "50000", "--json")
     first = commands.run("synth", str(tmp_path / "first.csv"), *arguments)
     second = commands.run("synth", str(tmp_path / "second.csv"), *arguments, "--seed", "7")

@@ -1,4 +1,4 @@
-"""A Redis that is reached over TLS: the whole way through it, and what is said where it is not to be."""
+"""A Redis over TLS: the whole way through it, and the errors of wrong connections."""
 
 import asyncio
 import secrets
@@ -18,28 +18,28 @@ from tests.system import System, synthetic_pairs
 
 USER = "reckoner"
 PASSWORD = secrets.token_hex()
-# A handshake takes longer where a machine is busy; nobody here waits for it in vain.
+# A handshake takes longer on a busy machine.
 PATIENT = "socket_connect_timeout=20"
 
 
 async def run(commands: CommandLine, *arguments: str) -> Ended:
-    """Run a command beside the proxy, which lives in this event loop."""
+    """Run a command beside the proxy, which needs this event loop."""
     return await asyncio.to_thread(commands.run, *arguments)
 
 
 async def create_user(url: str, rights: str) -> None:
-    """Let the user be there, and nobody else be let in without a password over the network."""
+    """Create the user, and require a password of all others."""
     async with connect(url) as admin:
         await ask(admin, "ACL", "SETUSER", USER, "on", f">{PASSWORD}", *rights.split())
 
 
 def with_user(proxy: Proxy, options: str) -> str:
-    """The URL of a proxy for the user, whose password is in a file."""
+    """A proxy's URL with the user, whose password is in a file."""
     return f"{proxy.url.replace('://', f'://{USER}@')}?{PATIENT}&{options}"
 
 
 async def test_the_whole_way_goes_through_tls(tmp_path: Path) -> None:
-    """Workers, commands and a client, each with a client certificate and as a user of the ACL, also after a cut."""
+    """Workers, commands and a client, with client certificates and as an ACL user, also after a cut."""
     authority = Authority(tmp_path / "an authority ü")
     password = tmp_path / "a password"
     password.write_text(PASSWORD)
@@ -76,7 +76,7 @@ WRONG_PASSWORD = "refuses the user name or password."
 
 @pytest.mark.parametrize("case", ["another name", "an unknown authority", "no client certificate", "a wrong password"])
 async def test_a_connection_that_is_not_to_be_is_one_sentence_of_every_command(tmp_path: Path, case: str) -> None:
-    """Of the doctor as of whoever works: what is the matter, and nothing that is secret."""
+    """The doctor and all others name the cause and no secret."""
     authority = Authority(tmp_path / "an authority")
     stranger = Authority(tmp_path / "a stranger")
     shown, believed, sentence = {

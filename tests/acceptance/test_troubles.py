@@ -1,4 +1,4 @@
-"""What goes wrong around the commands: each trouble has one sentence and an exit code, and nothing is lost by it."""
+"""Errors around the commands: each has one sentence and an exit code, and loses nothing."""
 
 import asyncio
 import csv
@@ -20,7 +20,7 @@ from tests.system import System, Workers, eventually, synthetic_pairs
 
 KNOWN, ANOTHER, THIRD = "üser 001", "üser 002", "üser 003"
 ITEM, OTHER_ITEM = "item:00", "item:01"
-# Ids that are odd, and can be used as any others.
+# Odd and valid ids.
 ODD = [
     "a space ",
     "a:colon",
@@ -50,18 +50,18 @@ def command_line(system: System) -> CommandLine:
 
 
 def assert_said(ended: Ended, code: int, sentence: str) -> None:
-    """It ended with that exit code and, after whatever it told meanwhile, that sentence; and nothing was printed."""
+    """It ended with this exit code and, last on standard error, this sentence; it printed nothing."""
     assert (ended.code, ended.out, ended.err[-1:]) == (code, "", "\n"), ended
     assert sentence in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err
 
 
-# A system on which nothing is wrong but what it is asked for.
+# A healthy system with wrong requests.
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
-    """Users and items with odd ids among others, a model, and a worker; lists are longer than there are items."""
+    """Users and items with odd ids, a model, and a worker; lists are longer than the catalogue."""
     home = tmp_path_factory.mktemp("a shop ü")
     source = home / "a file.csv"
     with source.open("w", encoding="utf-8", newline="") as file:
@@ -81,7 +81,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 
 
 def test_odd_ids_are_served_as_any_others(shop: CommandLine, tmp_path: Path) -> None:
-    """Spaces, colons, new lines, NUL and a thousand letters, of users and of items, as arguments and from a file."""
+    """Spaces, colons, new lines, NUL and a thousand letters, as arguments and from a file."""
     (tmp_path / "users").write_text("a\x00nul\n")
     given = [user for user in ODD if "\x00" not in user]
     arguments = (*given, "--users-file", str(tmp_path / "users"), "--json")
@@ -101,7 +101,7 @@ def test_odd_ids_are_served_as_any_others(shop: CommandLine, tmp_path: Path) -> 
 
 
 def test_whom_nobody_knows_gets_the_popular_list(shop: CommandLine) -> None:
-    """The job says so at once, and leaves no key."""
+    """The job ends at once and leaves no key."""
     ended = shop.run("enqueue", "nobody", "--wait", "--json")
     assert (ended.code, ended.err) == (0, "")
     (answer,) = ended.objects
@@ -110,7 +110,7 @@ def test_whom_nobody_knows_gets_the_popular_list(shop: CommandLine) -> None:
 
 
 def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
-    """Who asks for more places than the catalogue has items gets what there is."""
+    """Asking for more items than the catalogue has returns all there are."""
     ended = shop.run("enqueue", KNOWN, "nobody", "--wait", "-n", str(LENGTH), "--json")
     assert (ended.code, ended.err) == (0, "")
     own, popular = [[place["item"] for place in answer["items"]] for answer in ended.objects]
@@ -144,14 +144,14 @@ def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
 def test_what_cannot_be_had_is_one_sentence(
     shop: CommandLine, arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
-    """Wrong usage is 2, and what the data do not have is 1."""
+    """Wrong usage exits with 2, missing data with 1."""
     ended = shop.run(*arguments)
     assert_said(ended, code, sentence)
     assert ended.err.count("\n") == 1
 
 
 def test_two_fits_at_once_are_one(shop: CommandLine) -> None:
-    """Both wait for the same job, and both have its model."""
+    """Both wait for one job and get its model."""
     with started(shop, [("fit", "--neighbours", "7", "--json")] * 2) as processes:
         ends = [(*process.communicate(timeout=PATIENCE_S), process.returncode) for process in processes]
     assert [code for *_, code in ends] == [0, 0], ends
@@ -160,7 +160,7 @@ def test_two_fits_at_once_are_one(shop: CommandLine) -> None:
 
 @contextmanager
 def started(commands: CommandLine, several: Sequence[tuple[str, ...]]) -> Iterator[list[Popen[str]]]:
-    """Commands that run beside each other; what has not ended is killed."""
+    """Commands that run concurrently; unfinished ones are killed."""
     with ExitStack() as stack:
         processes = [stack.enter_context(commands.start(*arguments)) for arguments in several]
         try:
@@ -170,7 +170,7 @@ def started(commands: CommandLine, several: Sequence[tuple[str, ...]]) -> Iterat
                 process.kill()
 
 
-# A Redis that takes no changes for a while.
+# A Redis that refuses writes for a while.
 
 Trouble = Callable[[System, Any], Awaitable[None]]
 
@@ -184,7 +184,7 @@ async def make_room(system: System, redis: Any) -> None:
 
 
 async def spoil_the_disk(system: System, redis: Any) -> None:
-    """Let snapshots of the data fail: a directory has the place of their file."""
+    """Make snapshots fail: a directory blocks their file."""
     (system.home / "redis" / "dump.rdb").mkdir()
     await redis.config_set("save", "3600 1")
     await save(redis, "err")
@@ -220,19 +220,19 @@ async def save(redis: Any, status: str) -> None:
 async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
     tmp_path: Path, begin: Trouble, end: Trouble, sentence: str, doctors: str
 ) -> None:
-    """Who asks for work is told, who reads reads on, and what waits goes on by itself when the trouble is over."""
+    """Writers get an error, readers continue, and waiting jobs resume when the trouble is over."""
     async with served(tmp_path / "a höme") as (system, commands), system.reckoner() as reckoner:
         redis = reckoner.redis
         asked_before = [("enqueue", KNOWN, "--wait", "--fresh"), ("batch",), ("fit", "--neighbours", "7")]
         with started(commands, asked_before) as waiting:
 
             async def asked() -> bool:
-                # The run is there with its block.
+                # The run has created its block.
                 return bool(len(await ask(redis, "ZUNION", 2, *system.keys.all_live)) == len(waiting) + 1)
 
             await eventually(asked)
             await begin(system, redis)
-            # Workers that are ended by it are started again until it is over.
+            # Workers that exit are restarted until it is over.
             system.start_workers(2)
             for command in (
                 ("enqueue", "nobody"),
@@ -261,7 +261,7 @@ async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
 
 @asynccontextmanager
 async def served(home: Path, **settings: object) -> AsyncIterator[tuple[System, CommandLine]]:
-    """A system with a model and everybody's list, whose worker has gone home, and its command line."""
+    """A system with a model and all lists, without its worker, and its command line."""
     async with System(home, first_look_s=0.2, **settings) as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
@@ -272,7 +272,7 @@ async def served(home: Path, **settings: object) -> AsyncIterator[tuple[System, 
 
 
 async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again(tmp_path: Path) -> None:
-    """Lists that are cached are read meanwhile, a run is refused, and after the fit the bytes are the reference's."""
+    """Cached lists stay readable, a run is refused, and after a fit the bytes are the reference's."""
     async with served(tmp_path / "a höme", trouble_s=1) as (system, commands), system.reckoner() as reckoner:
         (model,) = (system.home / "store" / "models").iterdir()
         said = f" holds no model {model.name}; {REMEDY}."
@@ -295,7 +295,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
 
 
 async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_makes_it_whole(tmp_path: Path) -> None:
-    """Its file and what is the matter with it are named; a model is built again by a fit, a snapshot by an import."""
+    """The error names the file, the damage and the remedy: a fit for a model, an import for a snapshot."""
     async with served(tmp_path / "a höme") as (system, commands):
         (model,) = (system.home / "store" / "models").iterdir()
         for name, sentence in (
@@ -321,6 +321,6 @@ async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_make
 
 @pytest.mark.parametrize("command", [("fit",), ("import", "some.csv"), ("worker",)], ids=" ".join)
 def test_a_store_that_cannot_be_is_one_sentence(redis_url: str, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """Whoever needs it says so and ends."""
+    """Every command that needs it says so and exits."""
     commands = CommandLine(redis_url=redis_url, home=tmp_path, store_url="file:///dev/null/store")
     assert_said(commands.run(*command), 1, "The store /dev/null/store cannot be created: Not a directory.")

@@ -1,4 +1,4 @@
-"""`reckoner up`, with real processes: ready soon, found by others, ended in order, and never half alive."""
+"""`reckoner up` as real processes: ready soon, found by other commands, ended in order, never half alive."""
 
 import asyncio
 import os
@@ -38,12 +38,12 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(home: Path) -> dict[str, str]:
-    """The environment of an `up` of this test alone, whose workers soon leave what they have to its leases."""
+    """The environment of this test's `up`, with short leases."""
     return environment(RECKONER_HOME=home, RECKONER_LEASE_S=1)
 
 
 def ready(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """Wait until `up` prints that it is ready; returns all its processes."""
+    """Wait for the line `ready`; returns all its processes."""
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return descendants(process.pid)
@@ -57,8 +57,9 @@ def the_one(processes: list[psutil.Process], word: str) -> psutil.Process:
 
 
 def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: Path, tmp_path: Path) -> None:
-    """One says that kernels are compiled, is ready, found by others and alone in its home, and ends on Ctrl-C with the
-    workers first; the next one finds its data there, and when it is killed, nothing outlives it.
+    """It compiles kernels, is found by others, is alone in its home, and stops its workers first on Ctrl-C.
+
+    The next one finds the data, and when it is killed, nothing outlives it.
     """
     cold = environ | {"NUMBA_CACHE_DIR": str(tmp_path / "nothing compiled")}
     with started("producer", "up", "--workers", "1", environ=cold, log=tmp_path / "log") as process:
@@ -82,7 +83,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
         assert process.wait(PATIENCE_S) == 0
     assert still_there(processes) == []
     log = (tmp_path / "log").read_text()
-    # A worker that had lost its Redis would have said so.
+    # A worker that loses its Redis logs it.
     assert log.count("worker stopped") == 1
     logged = [line for line in log.splitlines() if line.startswith("{")]
     assert [line for line in logged if '"level": "info"' not in line] == []
@@ -101,7 +102,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
 
 
 def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dict[str, str], redis_url: str) -> None:
-    """Who sets a Redis expects that one to be used, so `up` says that it would not."""
+    """`up` refuses to ignore a configured Redis."""
     told = run("producer", "up", environ=environ | {"RECKONER_REDIS_URL": redis_url})
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr == (
@@ -119,7 +120,7 @@ def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dic
 def test_when_one_half_dies_the_other_is_stopped(
     environ: dict[str, str], tmp_path: Path, victim: str, sentence: str
 ) -> None:
-    """What made it die would likely do so again; so it ends with a sentence, and who started it decides."""
+    """A restart would likely die again, so `up` exits with a sentence."""
     with started("producer", "up", "--workers", "1", environ=environ, log=tmp_path / "log") as process:
         processes = ready(process)
         the_one(processes, victim).kill()
@@ -129,14 +130,14 @@ def test_when_one_half_dies_the_other_is_stopped(
 
 
 def test_what_keeps_the_workers_from_starting_is_told_once(environ: dict[str, str], tmp_path: Path) -> None:
-    """The supervisor's sentence and its exit code are those of `up`."""
+    """The supervisor's sentence and exit code become those of `up`."""
     told = run("producer", "up", environ=environ | {"RECKONER_STORE_URL": "file:///dev/null/store"})
     assert (told.returncode, told.stdout) == (1, "")
     assert without_progress(told.stderr) == "The store /dev/null/store cannot be created: Not a directory.\n"
 
 
 def start_one(home: Path, before_it_starts: str, stall_timeout_s: float) -> list[tuple[str, str, int, int | None]]:
-    """Start one worker that does something before it is Python's turn; returns what was shown."""
+    """Start one worker that does something before Python starts; returns the output."""
     home.mkdir()
     (home / "sitecustomize.py").write_text(
         f"import os, signal, sys, time\nif '--child' in sys.orig_argv:\n    {before_it_starts}\n"
@@ -152,7 +153,7 @@ def start_one(home: Path, before_it_starts: str, stall_timeout_s: float) -> list
 
 
 def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
-    """It is waited for, longer than it may stand still."""
+    """`up` waits while it makes progress."""
     shown = start_one(home, "until = time.monotonic() + 3\n    while time.monotonic() < until: pass", stall_timeout_s=2)
     assert shown[0] == ("Starting the workers", "workers", 0, 1)
 
@@ -181,7 +182,7 @@ def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
 def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
     home: Path, does: str, stall_timeout_s: float, sentence: str
 ) -> None:
-    """The sentence names what has ended and how, or says that nothing moves, and has the last lines of the log."""
+    """The sentence names what ended and how, or says that nothing moves, with the last log lines."""
     before = descendants(os.getpid())
     with pytest.raises(WorkersUnavailableError) as raised:
         start_one(home, does, stall_timeout_s)
@@ -191,7 +192,7 @@ def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
 
 
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """Nothing was started then."""
+    """Nothing was started."""
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedServerError, match="cannot be run in"), LocalSystem(tmp_path / "file", 1, environment()):
         pytest.fail("it started")

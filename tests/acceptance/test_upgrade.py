@@ -1,6 +1,6 @@
-"""Workers and clients of another revision beside those of this one: either does what either asks, and reads it.
+"""Two revisions on one Redis: each does the other's jobs and reads its lists.
 
-`make test-upgrade REV=...` names the other one.
+`make test-upgrade REV=...` names the other revision.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ class Pair:
         self._letters = 0
 
     async def fit(self) -> None:
-        """Let the other side fit, and know what the answers have to be."""
+        """Fit on the other side, and compute the expected answers."""
         self.generation = (await self.there.say("fit"))[0]["generation"]
         self.truth = self.system.truth()
         self.expected = self.truth.lists(self.generation)
         self.users = sorted(self.expected)
 
     async def ask(self) -> None:
-        """Each side asks for lists, a basket and a question; what both get is what it has to be."""
+        """Each side asks for lists, a basket and a question, and gets the expected answers."""
         await self.system.forget_lists(self.generation)
         async with self.system.reckoner() as reckoner:
             for items in BASKETS:
@@ -68,14 +68,14 @@ class Pair:
         assert found
 
     def _compare(self, told: Mapping[str, Any], expected: bytes) -> None:
-        """What a command printed of a list is its head."""
+        """A command's printed list is the head of the expected one."""
         found = [{name: place[name] for name in ("item", "score", "because")} for place in told["items"]]
         assert found == json.loads(expected)["items"][: len(found)]
         assert found
         assert (told["source"], told["generation"]) == ("cache", self.generation)
 
     async def both(self, *arguments: str) -> list[Any]:
-        """What a command of either side prints, which has to be the same but for names that one of them knows alone."""
+        """A command's output on both sides, which must be equal except for fields that one side lacks."""
         there, here = await asyncio.gather(*(side.say(*arguments) for side in self.sides))
         assert len(there) == len(here)
         for old, new in zip(there, here, strict=True):
@@ -83,7 +83,7 @@ class Pair:
         return here
 
     async def fail(self) -> None:
-        """Let a flow become a dead letter: its generation is none."""
+        """Turn a flow into a dead letter: its generation does not exist."""
         keys = self.system.keys
         async with self.system.reckoner() as reckoner:
             [flow] = await reckoner.flows.create([UserSpec("nobody", "none")], [keys.join_user("none", "nobody")])
@@ -93,7 +93,7 @@ class Pair:
         assert (letters[0]["subject"], len(letters)) == (flow, self._letters)
 
     async def drop_letters(self) -> None:
-        """Each side drops the dead letter that a worker of the other has written."""
+        """Each side drops the dead letter of the other's worker."""
         for side, letter in zip(self.sides, await self.both("dead", "list"), strict=True):
             await self.both("dead", "show", letter["letter"])
             dropped = await asyncio.to_thread(side.commands.run, "dead", "drop", letter["letter"])
@@ -101,7 +101,7 @@ class Pair:
             self._letters -= 1
 
     async def leave_work(self) -> tuple[list[str], str]:
-        """While nobody works each side asks for something, which both see; returns jobs and a run."""
+        """Each side enqueues without workers, and both see it; returns jobs and a run."""
         await self.system.forget_lists(self.generation)
         jobs = []
         for side, users in zip(self.sides, (self.users[:9], self.users[9:18]), strict=True):
@@ -114,14 +114,14 @@ class Pair:
         return jobs, run["run"]
 
     async def done(self, jobs: Sequence[str], run_id: str) -> None:
-        """All of it comes to its good end."""
+        """All of it ends well."""
         assert (await self.system.run_ended(run_id)).outcome == "passed"
         assert {(await self.system.ended(job)).state for job in jobs} <= {"done"}
         assert await self.system.lists(self.generation) == self.expected
         await self.both("job", run_id)
 
     async def workers(self, count: int) -> None:
-        """Both sides have heard of so many workers."""
+        """Both sides see so many workers."""
         await self.system.ready(count)
         for side in self.sides:
             [status] = await side.say("status")
@@ -131,7 +131,7 @@ class Pair:
             assert status["dead"] == self._letters
 
     async def nothing_left(self) -> None:
-        """When all is done nothing is under way, and nothing was refused."""
+        """Nothing is unfinished, and nothing was refused."""
         await self.system.idle()
         async with self.system.reckoner() as reckoner:
             assert not await ask(reckoner.redis, "EXISTS", self.system.keys.refused)
@@ -140,7 +140,7 @@ class Pair:
 
 
 async def test_another_revision_works_beside_this_one(tmp_path: Path) -> None:
-    """Theirs alone, both, theirs stopped amid a run, nobody, ours alone, and back to theirs: nothing is lost."""
+    """The old workers, both, the old stopped during a run, none, the new, and the old again: nothing is lost."""
     root = check_out(REVISION, tmp_path / "änother revision")
     async with System(tmp_path / "a höme", **SETTINGS) as system:
         system.import_pairs(synthetic_pairs())

@@ -1,4 +1,4 @@
-"""Two hundred calls wait on one client while its Redis loses what they have asked for."""
+"""Two hundred calls wait on one client while Redis loses their jobs."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ NAMES = ("reckoner", "reckoner-listening")
 
 
 class Watcher:
-    """Looks at the server over connections that are nobody's client."""
+    """Watches the server over connections of its own."""
 
     def __init__(self, system: System) -> None:
         self._redis = connect(system.server.url, client_name="test")
@@ -33,7 +33,7 @@ class Watcher:
         await self._redis.aclose()
 
     async def under_way(self) -> set[str]:
-        """The flows that are under way, once there are as many as calls."""
+        """The unfinished flows, once there are as many as calls."""
 
         async def look() -> set[str] | None:
             members = {member.decode() for member in await ask(self._redis, "ZUNION", 2, *self._keys.all_live)}
@@ -42,24 +42,23 @@ class Watcher:
         return await eventually(look)
 
     async def flows(self) -> set[str]:
-        """All flows, also those that have ended: they are remembered for an hour."""
+        """All flows, ended ones included: they are kept for an hour."""
         names = [name.decode() async for name in self._redis.scan_iter(f"{self._keys.flow('')}*", count=1000)]
         return {name.removeprefix(self._keys.flow("")).partition(":")[0] for name in names}
 
     async def dead_letters(self) -> int:
-        """How many there are."""
+        """The number of dead letters."""
         return int(await ask(self._redis, "XLEN", self._keys.dead))
 
     async def connections(self) -> Counter[str]:
-        """How many connections the client has, by what they are for."""
+        """The number of the client's connections, by purpose."""
         return Counter(client["name"] for client in await self._redis.client_list() if client["name"] in NAMES)
 
 
 async def test_two_hundred_waits_take_two_connections_and_outlive_what_redis_loses(tmp_path: Path) -> None:
-    """One that asks and one that listens; a restart that lost the flows makes each call ask again, once.
+    """One connection asks and one listens; after a restart that lost the flows, each call asks once more.
 
-    The server is killed, and what it has written down since the asking began is cut off. What a call gets in the end is
-    its user's list.
+    The server is killed and loses its writes since the first call. In the end each call gets its user's list.
     """
     async with System(tmp_path / "a home", first_look_s=0.5, tasks_per_job=1) as system:
         system.server.stop()
@@ -71,7 +70,7 @@ async def test_two_hundred_waits_take_two_connections_and_outlive_what_redis_los
         await system.stop_workers()
         [written] = system.home.rglob("*.incr.aof")
         size = written.stat().st_size
-        # The client's way to the server, which is another socket after each start.
+        # The client's link to the server's socket, which changes at each start.
         socket = tmp_path / "s"
         socket.symlink_to(unquote(urlsplit(system.server.url).path))
 

@@ -1,4 +1,4 @@
-"""`reckoner worker` as real processes: one signal stops all, a crash stops nothing, what cannot start says why."""
+"""`reckoner worker` as real processes: one signal stops all, a crash stops nothing, failed starts name the reason."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ StartServer = Callable[..., EmbeddedServer]
 
 @pytest.fixture
 def environ(redis_url: str, prefix: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of a worker of this test alone."""
+    """The environment of this test's worker."""
     return environment(RECKONER_REDIS_URL=redis_url, RECKONER_PREFIX=prefix, RECKONER_HOME=tmp_path / "a höme")
 
 
@@ -32,7 +32,7 @@ def children_of(supervisor: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def beating(redis_url: str, prefix: str, processes: list[psutil.Process]) -> bool:
-    """Whether all these workers, whose names hold their process ids, have been heard of."""
+    """Whether all these workers, whose names hold their process ids, send heartbeats."""
     with redis.Redis.from_url(redis_url) as connection:
         names = [name.decode() for name in connection.zrange(Keys(prefix).workers, 0, -1)]
     return bool(processes) and all(any(f"-{process.pid}-" in name for name in names) for process in processes)
@@ -42,7 +42,7 @@ def beating(redis_url: str, prefix: str, processes: list[psutil.Process]) -> boo
 def test_one_signal_stops_all(
     environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    """The supervisor waits for its workers and ends with 0, be it Ctrl-C on a terminal or a stop."""
+    """The supervisor waits for its workers and exits with 0, for Ctrl-C and SIGTERM."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
         wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
@@ -56,7 +56,7 @@ def test_one_signal_stops_all(
 
 
 def test_a_signal_stops_workers_that_have_not_begun(environ: dict[str, str], tmp_path: Path) -> None:
-    """A worker that still imports its kernels has nothing to hand back, and ends at once."""
+    """A worker that still imports its kernels stops at once."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
         wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
@@ -69,7 +69,7 @@ def test_a_signal_stops_workers_that_have_not_begun(environ: dict[str, str], tmp
 def test_a_worker_that_crashes_is_started_again(
     environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    """Its neighbour goes on meanwhile, and the log says how it ended."""
+    """Its neighbour continues, and the log says how it ended."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
         wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         crashed, neighbour = children_of(supervisor)
@@ -83,7 +83,7 @@ def test_a_worker_that_crashes_is_started_again(
 def test_workers_end_when_their_supervisor_was_killed(
     environ: dict[str, str], redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    """Nobody would stop them any more, so they stop themselves, in good order."""
+    """They stop themselves in order."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
         wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
@@ -96,7 +96,7 @@ def test_workers_end_when_their_supervisor_was_killed(
 def test_workers_that_have_not_begun_end_when_their_supervisor_was_killed(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """A worker that never saw its supervisor alive ends too."""
+    """Even a worker that starts after the supervisor's death."""
     with started("producer", "worker", "--processes", "2", environ=environ, log=tmp_path / "log") as supervisor:
         wait_until(lambda: len(children_of(supervisor)) == 2, supervisor)
         children = children_of(supervisor)
@@ -144,7 +144,7 @@ def test_the_package_workers_of_a_project_is_not_taken_for_ours(environ: dict[st
 def test_what_cannot_start_says_so_and_ends(
     environ: dict[str, str], variable: str, value: str, code: int, sentence: str
 ) -> None:
-    """One sentence and the exit code, and no worker that is started again and again."""
+    """One sentence and an exit code, without restarts."""
     told = run("producer", "worker", "--processes", "2", environ=environ | {variable: value})
     assert (told.returncode, told.stdout) == (code, "")
     assert sentence in told.stderr
@@ -152,7 +152,7 @@ def test_what_cannot_start_says_so_and_ends(
 
 
 def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:
-    """The password itself is not shown."""
+    """Without showing the password."""
     url = fresh_server().url
     with redis.Redis.from_url(url) as connection:
         connection.config_set("requirepass", "right")
@@ -166,7 +166,7 @@ def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server
 def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """The client's installation has neither numba nor numpy."""
+    """The client's installation lacks numba and numpy."""
     packages = tmp_path / "client packages"
     packages.mkdir()
     for place in map(Path, site.getsitepackages()):
@@ -174,7 +174,7 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
             if not path.name.startswith(("numba", "numpy", "llvmlite")):
                 (packages / path.name).symlink_to(path)
     told = subprocess.run(
-        # Without site-packages; what is on the path stands in for it.
+        # Without site-packages; the path replaces them.
         [sys.executable, "-S", "-m", "reckoner.workers"],
         env=environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)])},
         cwd=tmp_path,

@@ -18,16 +18,16 @@ from tests.system import System, Workers, eventually, synthetic_pairs
 
 KILLER = "tests/killer.py"
 TASKS = 32
-# Whatever the job is, and however little there is to compute.
+# However small the job.
 MANY_TASKS: dict[str, Any] = {"tasks_per_job": TASKS, "chunks": TASKS, "batch_task_ms": 1e-6}
-# A kill that comes too late is tried again, in so many runs at most.
+# A kill that comes too late is repeated, in so many runs at most.
 MAX_RUNS = 20
-# A job whose worker died is claimed again four seconds later.
+# A dead worker's job is claimed again after four seconds.
 QUICK = {"task_deadline_s": 2, "first_look_s": 0.2}
 
 
 async def assert_whole(system: System, generation: str, neighbours: int = 100) -> None:
-    """Nothing is under way or left behind, and everybody's bytes are the reference's."""
+    """Nothing is unfinished or left behind, and all lists are the reference's."""
     await system.idle()
     assert await system.keys_for_ever() <= await system.keys_that_may_stay()
     assert await system.lists(generation) == system.reference_lists(generation, neighbours)
@@ -35,9 +35,9 @@ async def assert_whole(system: System, generation: str, neighbours: int = 100) -
 
 @asynccontextmanager
 async def several_systems(place: Path, count: int) -> AsyncIterator[list[System]]:
-    """Systems with the same small data, to live through faults side by side."""
+    """Systems with the same small data, for concurrent faults."""
     async with AsyncExitStack() as stack:
-        # Started one after the other, since nothing else can be waited for meanwhile.
+        # Started in sequence: starting blocks.
         systems = [await stack.enter_async_context(System(place / f"home {n}", **QUICK)) for n in range(count)]
         for system in systems:
             system.import_pairs(synthetic_pairs())
@@ -45,7 +45,7 @@ async def several_systems(place: Path, count: int) -> AsyncIterator[list[System]
 
 
 async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
-    """How many partials that flow of the run holds which has the most, but not all of them; 0 when none has any."""
+    """The largest number of partials of one of the run's incomplete flows; 0 without any."""
     keys, redis = reckoner.keys, reckoner.redis
     flows = [flow.decode() for flow in await ask(redis, "HVALS", keys.flight(run_id))]
     counts = [await ask(redis, "HLEN", keys.partials(flow)) for flow in flows]
@@ -53,7 +53,7 @@ async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
 
 
 async def kill_amid_partials(system: System, workers: Workers, partials: int) -> None:
-    """Kill the one worker while a flow holds at least so many partials, and not all; the run is finished then."""
+    """Kill the only worker while a flow holds at least so many partials, but not all; then finish the run."""
     async with system.reckoner() as reckoner:
         for _ in range(MAX_RUNS):
             run_id = await system.start_run(block_size=10, window=3)
@@ -62,7 +62,7 @@ async def kill_amid_partials(system: System, workers: Workers, partials: int) ->
                     workers.send(signal.SIGKILL)
                     await asyncio.sleep(0.05)
                     break
-            # It may have gone on until the signal came: what counts is what it has left.
+            # It may have continued until the signal: only its remains count.
             hit = await partials_of_a_flow(reckoner, run_id) > 0
             run = await system.run_ended(run_id)
             assert run.outcome == "passed", run
@@ -72,7 +72,7 @@ async def kill_amid_partials(system: System, workers: Workers, partials: int) ->
 
 
 async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_path: Path) -> None:
-    """Ten moments drawn with a seed, two in each of five systems."""
+    """Ten random moments, two in each of five systems."""
     moments = np.random.default_rng(1).integers(1, TASKS - 1, (5, 2)).tolist()
 
     async def live_through(system: System, partials: list[int]) -> None:
@@ -88,7 +88,7 @@ async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_pat
 
 
 async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Path) -> None:
-    """The last block of a run ends, and the run flips, although the one worker dies there once: at five points."""
+    """At five points: the run's last block ends and the run flips, though the only worker died there once."""
 
     async def live_through(system: System, fault: str) -> None:
         healthy = system.start_workers()
@@ -108,7 +108,7 @@ async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Pa
 
 
 async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path) -> None:
-    """Among nine others on each of two workers: it is given up after three tries, and all others end done."""
+    """Among nine others on each of two workers: it fails after three tries, and all others succeed."""
     async with System(tmp_path / "a home", tasks_per_job=1, **QUICK) as system:
         pairs = synthetic_pairs()
         system.import_pairs(pairs)
@@ -135,7 +135,7 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path)
     ("older_block", "newer_block"), [(1, 60), (60, 1)], ids=["newer in one block", "older in one block"]
 )
 async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newer_block: int) -> None:
-    """The one that ends first flips, the other is superseded; a worker dies meanwhile and holds one up for a lease."""
+    """The first to end flips, the other is superseded; a worker dies meanwhile and delays one by a lease."""
     async with System(tmp_path / "a home", lease_s=2, **QUICK) as system:
         system.import_pairs(synthetic_pairs())
         workers = system.start_workers(2)
@@ -144,7 +144,7 @@ async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newe
             older, newer = [await reckoner.results.generations.record(generation) for generation in generations[1:]]
             assert older is not None
             assert newer is not None
-            # Neither ends before the other has begun, however long that takes.
+            # Neither ends before the other has started.
             await reckoner.operator.pause("batch")
             slow, _ = await reckoner.runs.start(older, older_block, 1)
             quick, _ = await reckoner.runs.start(newer, newer_block, 1)
@@ -159,8 +159,8 @@ async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newe
 
 
 async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
-    """Five workers in a row are stopped while tasks compute and others wait for their turn; the sixth does them."""
-    # Threads enough for a worker to take as many tasks as it has slots.
+    """Five workers in a row stop while tasks run and wait; the sixth does them."""
+    # Enough threads to fill all slots with tasks.
     async with System(tmp_path / "a home", first_look_s=0.2, threads=4) as system:
         pairs = synthetic_pairs()
         system.import_pairs(pairs)
@@ -186,7 +186,7 @@ async def test_being_stopped_uses_up_no_try(tmp_path: Path) -> None:
 
 
 async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path: Path) -> None:
-    """In the middle of a run, whose tasks are so short that each stop meets some that just begin or end."""
+    """During a run whose tasks are so short that each stop meets some that start or end."""
     async with System(tmp_path / "a home", **MANY_TASKS) as system:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
@@ -209,7 +209,7 @@ async def test_a_worker_that_is_stopped_leaves_neither_claims_nor_tries(tmp_path
 
 
 async def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    """With every write on the disk; it comes back at another address, and the workers find it there."""
+    """With `appendfsync always`; it returns at another address, and the workers find it."""
     async with System(tmp_path / "a home", **MANY_TASKS, **QUICK) as system:
         system.server.stop()
         system.start_server(appendfsync="always")

@@ -24,30 +24,30 @@ from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError
 
 QUEUE = "benchmark"
-# How many jobs stock arq's producer sends at the same time; it has no bulk form.
+# Stock arq has no bulk enqueue: its producer sends so many at a time.
 AT_ONCE = 200
-# A machine that is busy is slow; who has not done them by then never will.
+# Long enough for a busy machine.
 DONE_WITHIN_S = 240.0
-# Before each of the jobs that come one by one: long enough for everybody to be idle again.
+# The pause before each single job: long enough for all workers to be idle.
 DRIP_S = 0.03
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue with its own workers: which Python runs which program, and how its producer fills it."""
+    """A queue and its workers: the program, its Python, and how its producer fills it."""
 
     name: str
     python: Path
     program: tuple[str, ...]
     fill: Callable[[str, int], Awaitable[None]]
-    """Given the URL and how many."""
+    """Called with the URL and the number of jobs."""
     drip: Callable[[str, int], Awaitable[list[float]]] | None = None
-    """Enqueues so many one after the other, with a pause before each; returns when, by the clock that all share."""
+    """Enqueues so many one by one, with a pause before each; returns their times by the shared clock."""
 
 
 @dataclass(frozen=True)
 class BareJobs:
-    """A measurement of one queue on the server at `url`, whose database it empties."""
+    """A measurement of one queue on the server at `url`. It empties the database."""
 
     url: str
     scratch: Path
@@ -78,7 +78,7 @@ class BareJobs:
 
 @dataclass(frozen=True)
 class OneByOne:
-    """A measurement of how long a job takes that finds two idle workers, from before it is enqueued to its end."""
+    """The latency of a job on two idle workers, from before its enqueue to its end."""
 
     url: str
     scratch: Path

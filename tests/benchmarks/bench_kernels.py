@@ -1,9 +1,8 @@
-"""`make bench-kernels`: the build of a model and everybody's list, beside implicit, similaripy and sparse_dot_topn.
+"""`make bench-kernels`: building a model and scoring all users, next to implicit, similaripy and sparse_dot_topn.
 
-All are given the same matrix, K = 100 and N = 10, and two threads; preparation is measured with it, from the snapshot's
-arrays to lists. Each call is made in a process of its own (`kernel_calls`), round by round, each side once a round, and
-has a speed only if its answer is that of a scipy product (`sampled_truth`). What needs worker processes is measured on
-whole ones (`kernel_fits`).
+All sides get the same matrix, K = 100, N = 10 and two threads. Preparation counts, from the snapshot's arrays to lists.
+Each call runs in its own process (`kernel_calls`), each side once a round. It has a speed only if its answer equals a
+scipy product (`sampled_truth`). Worker processes are measured as a whole (`kernel_fits`).
 """
 
 import argparse
@@ -30,37 +29,31 @@ from tests.servers import start_server
 RESULTS = Path(__file__).absolute().parent / "results" / "kernels.json"
 KEPT = "ml-20m"
 OURS, WITH_REASONS, ALONE = "ours", "ours, with reasons", "implicit, one process"
-# A peer's program, and what is installed for it.
+# A peer's program and requirement.
 PEERS: Mapping[str, tuple[str, str]] = {
     "implicit": ("call_implicit", "implicit==0.7.*"),
     "similaripy": ("call_similaripy", "similaripy==0.7.*"),
     "sparse_dot_topn": ("call_sparse_dot_topn", "sparse_dot_topn==1.2.*"),
 }
 TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25"}
-# What bounds the memory of a build, and how it is set where that is shown.
+# The setting for the row with less memory.
 LESS_MEMORY: Mapping[str, object] = {"tile_mb": 40}
 
-BUILD_IMPLICIT = "build, against implicit 0.7 (`CosineRecommender.fit`, 13 to 14 s when the machine is quiet)"
-BUILD_OTHERS = "build, against similaripy 0.7 (10 to 11 s) and sparse_dot_topn 1.2 (9.5 to 10 s)"
-SCORE_IMPLICIT = (
-    "score all users, against implicit's batched `recommend` in two forked processes, the fair form on two cores (8 to "
-    "9 s: its `num_threads` does nothing in `recommend`, which runs on one core in 12 to 17 s; give that figure too, "
-    "named as what it is)"
-)
-SCORE_OTHERS = (
-    "score all users, against similaripy (7 s) and sparse_dot_topn (3 s, without leaving out the history); check that "
-    "each really uses both cores"
-)
-REASONS = "score all users with reasons, against without"
-BUILD_BM25 = "build with BM25 weights (float32 accumulators), against implicit's BM25"
-PROCESSES = "two worker processes against one, build"
-MEMORY = "peak memory of all processes together, shared pages counted once"
-DOUBLED = "build time when interactions double (users doubled): growth"
+BUILD_IMPLICIT = "build the cosine model, compared with implicit 0.7"
+BUILD_OTHERS = "build the cosine model, compared with similaripy 0.7 and sparse_dot_topn 1.2"
+# `num_threads` does nothing in `recommend`: two forked processes are the fair form on two cores.
+SCORE_IMPLICIT = "score all users, compared with implicit's batched `recommend` in two forked processes"
+SCORE_OTHERS = "score all users, compared with similaripy and sparse_dot_topn (which keeps the history)"
+REASONS = "score all users with reasons, compared with none"
+BUILD_BM25 = "build the BM25 model, compared with implicit's BM25"
+PROCESSES = "build a model with two worker processes, compared with one"
+MEMORY = "peak memory of all processes, shared pages counted once"
+DOUBLED = "build time with twice the users: growth"
 
 
 @dataclass
 class Bench:
-    """What the groups share, and what they leave beside their rows: charts, and who took part in which version."""
+    """The state that all groups share, their charts, and the peers' versions."""
 
     server: EmbeddedServer
     home: Path
@@ -86,7 +79,7 @@ class Bench:
 
     @cached_property
     def pythons(self) -> Mapping[str, Path]:
-        """The peers that can be installed here, each with the Python of its environment."""
+        """The peers that can be installed, each with its Python."""
         found = {}
         for name, (_, requirement) in PEERS.items():
             try:
@@ -102,7 +95,7 @@ class Bench:
         return Call(Path(sys.executable), "call_ours", task, data or self.data, truth, means=truth == "scores")
 
     def peers(self, task: str, *names: str) -> dict[str, Measure]:
-        """The same call of those peers that can be installed."""
+        """The same call of the installed peers."""
         return {name: self._peer(name, task) for name in names if name in self.pythons}
 
     def _peer(self, name: str, task: str) -> Call:
@@ -116,7 +109,7 @@ class Bench:
         return Fit(self.server, self.home, self.data, processes, memory, settings)
 
     async def measure(self, title: str, measures: Mapping[str, Measure]) -> dict[str, Side]:
-        """Measure each side once a round; one that cannot be measured has no figures."""
+        """Measure each side once a round; a failed side has no figures."""
         sides = await in_turn(self.rounds, measures, self.tell)
         ours = [name for name in measures if name not in (*PEERS, ALONE)]
         self.charts.append(Chart(title, "seconds", {name: side.values("s") for name, side in sides.items()}, ours))
@@ -131,14 +124,14 @@ async def build(bench: Bench) -> list[Row]:
 
 
 async def build_bm25(bench: Bench) -> list[Row]:
-    """The same with weights that are no counts."""
+    """The same with weights that are not counts."""
     peers = bench.peers("build-bm25", "implicit")
     sides = await bench.measure("build, BM25", {OURS: bench.ours("build-bm25"), **peers})
     return [_sooner(BUILD_BM25, sides, "implicit", 2.6)]
 
 
 async def score(bench: Bench) -> list[Row]:
-    """Everybody's list, with the model that our build makes."""
+    """All users' lists, with the model of our build."""
     if not bench.data.model.exists():
         ptr, items, values = await bench.ours("build").whole(bench.size.items)
         bench.data.keep_model({"row_ptr": ptr, "row_items": items, "row_values": values})
@@ -163,7 +156,7 @@ async def processes(bench: Bench) -> list[Row]:
 
 
 async def memory(bench: Bench) -> list[Row]:
-    """Fits by two worker processes as they come, and with less memory."""
+    """Fits by two worker processes, with default settings and with less memory."""
     less = ", ".join(f"{name}={value}" for name, value in LESS_MEMORY.items())
     measures = {"as it comes": bench.fit(2, memory=True), less: bench.fit(2, memory=True, **LESS_MEMORY)}
     sides = await bench.measure("fit on two workers", measures)
@@ -198,10 +191,10 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 
 
 def main() -> int:
-    """Measure, print the table, and keep it unless only a part was measured; 1 when a target is not met."""
+    """Measure, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--like", choices=LIKE, default=KEPT, help="of other data than these nothing is kept")
+    parser.add_argument("--like", choices=LIKE, default=KEPT, help="other data than the default are not kept")
     parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")
     options = parser.parse_args()
     console = Console(width=140) if not sys.stdout.isatty() else Console()

@@ -1,8 +1,8 @@
-"""`make bench-queue`: the engine beside stock arq and ArdiQ, and what a click waits for.
+"""`make bench-queue`: the engine next to stock arq and ArdiQ, and the latency of a click.
 
-Each group of rows is measured by itself, round by round, each side once a round. What is measured is said where it is:
-`bare_jobs` has jobs that do nothing or wait, `takeover` a worker that is killed, `whole_system` whole jobs on whole
-workers. The server is the embedded one as it comes, with its append-only file synced once a second, the same for all.
+Each group of rows is measured by itself, each side once a round. `bare_jobs` has jobs that do nothing or wait,
+`takeover` a killed worker, `whole_system` whole jobs on whole workers. The server is the embedded one with its default
+settings: its append-only file is synced once a second, for all sides.
 """
 
 import argparse
@@ -45,14 +45,14 @@ NO_OPS = 10_000
 WAITING = 1_000
 CLICKS = 200
 IDLE_S = 10.0
-# 671 users of MovieLens, so many times: more than 100,000.
+# 671 users of MovieLens, repeated: more than 100,000.
 COPIES = 150
 ARDIQS_JOB = "ArdiQ, one no-op job"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the groups share."""
+    """The state that all groups share."""
 
     server: EmbeddedServer
     home: Path
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def url(self) -> str:
-        """The database of bare jobs, which is emptied again and again."""
+        """The database of bare jobs, which is emptied for each measurement."""
         return f"{self.server.url}?db=1"
 
     async def measure(self, measures: Mapping[str, Measure]) -> dict[str, Side]:
@@ -75,7 +75,7 @@ class Bench:
         return BareJobs(self.url, self.home, queue, jobs, processes, max_jobs, options)
 
     def ardiq(self) -> Queue | None:
-        """ArdiQ, where it can be installed."""
+        """ArdiQ, if it can be installed."""
         try:
             return ardiq(peer_python("ardiq", "3.12", "ardiq==1.2.*"))
         except NoEnvironmentError as error:
@@ -97,14 +97,14 @@ async def no_ops(bench: Bench) -> list[Row]:
     engine, figure = sides["engine"], "jobs/s"
     return [
         times_faster(
-            "no-op jobs per second, two worker processes, engine / stock",
+            "no-op jobs per second, two worker processes, compared with stock arq",
             engine,
             sides["stock arq"],
             figure,
             figure,
             10,
         ),
-        times_faster("the same, engine / ArdiQ", engine, sides.get("ArdiQ", missing), figure, figure, 1.2),
+        times_faster("the same, compared with ArdiQ", engine, sides.get("ArdiQ", missing), figure, figure, 1.2),
     ]
 
 
@@ -116,7 +116,7 @@ async def waiting(bench: Bench) -> list[Row]:
         one: bench.bare(ENGINE, WAITING, processes=1, max_jobs=10, wait_ms=20),
     }
     sides = await bench.measure(measures)
-    what = "no-op jobs per second, two worker processes / one, when each job waits 20 ms and `max_jobs` is 10"
+    what = "jobs of 20 ms per second, `max_jobs` 10, two worker processes compared with one"
     return [times_faster(what, sides["two"], sides[one], "jobs/s", "jobs/s", 1.9)]
 
 
@@ -124,15 +124,12 @@ async def whole_flows(bench: Bench) -> list[Row]:
     """Whole jobs of one user each."""
     engine, stock = bench.site("flows-engine"), bench.site("flows-stock", kind=StockSite)
     sides = await bench.measure({"engine": lambda: flows(engine), "stock arq": lambda: flows(stock)})
-    what = (
-        "whole one-user flows per second with 4 chunks each, engine / the same tasks on stock "
-        "(a prototype without the fused round trips: 2.8)"
-    )
+    what = "one-user flows per second, 4 chunks each, compared with the same tasks on stock arq"
     return [times_faster(what, sides["engine"], sides["stock arq"], "flows/s", "flows/s", 3.5)]
 
 
 async def idle_clicks(bench: Bench) -> list[Row]:
-    """Clicks with nothing beside them, and one job of each queue that does nothing."""
+    """Clicks on idle workers, and one no-op job of each queue."""
     site = bench.site("clicks")
     measures: dict[str, Measure] = {
         "click": lambda: clicks(site, CLICKS),
@@ -142,25 +139,23 @@ async def idle_clicks(bench: Bench) -> list[Row]:
         measures[ARDIQS_JOB] = OneByOne(bench.url, bench.home, peer, CLICKS)
     sides = await bench.measure(measures)
     click, job = sides["click"], sides.get(ARDIQS_JOB, Side(ARDIQS_JOB))
-    what = "click to cached, idle, real MovieLens model, 4 chunks (six jobs in three steps)"
+    what = "click to cached list on idle workers, MovieLens model, 4 chunks"
     return [
-        times_sooner(
-            "one no-op job on idle workers, from enqueue to its end", sides["engine"], job, "median", "ms", 1.0
-        ),
+        times_sooner("one no-op job on idle workers, from enqueue to end", sides["engine"], job, "median", "ms", 1.0),
         at_most_times(f"{what}: median", click, job, "median", "ms", 3.0),
         at_most_times(f"{what}: 99th percentile / median", _percentile(click), click, "median", "ms", 2.5),
     ]
 
 
 async def busy_clicks(bench: Bench) -> list[Row]:
-    """Clicks with a run beside them, and without."""
+    """Clicks during a run, and without."""
     site, quiet = bench.site("clicks-in-a-run", COPIES), bench.site("clicks-before")
     sides = await bench.measure({
         "beside a run": lambda: clicks_beside_a_run(site),
         "an idle click": lambda: clicks(quiet, CLICKS),
     })  # fmt: skip
     busy, idle_click = sides["beside a run"], sides["an idle click"]
-    what = "click to cached while a batch of 100,000 users runs (the MovieLens users repeated)"
+    what = "click to cached list during a run of 100,000 users"
     return [
         at_most_times(f"{what}: median", busy, idle_click, "median", "ms", 3.4),
         at_most_times(f"{what}: 99th percentile", _percentile(busy), idle_click, "median", "ms", 9.0),
@@ -168,7 +163,7 @@ async def busy_clicks(bench: Bench) -> list[Row]:
 
 
 def _percentile(side: Side) -> Side:
-    """The side's 99th percentiles in the place of its medians."""
+    """The side's 99th percentiles as its medians."""
     other = Side(side.name, side.trouble)
     for value in side.values("99th percentile"):
         other.add({"median": value})
@@ -178,7 +173,7 @@ def _percentile(side: Side) -> Side:
 async def killed(bench: Bench) -> list[Row]:
     """A job whose worker is killed."""
     sides = await bench.measure({"engine": Takeover(bench.url, bench.home, ENGINE)})
-    return [at_most("SIGKILL of a worker to its job done elsewhere, 3 s lease", sides["engine"], "s", "s", 4)]
+    return [at_most("from SIGKILL of a worker to its job's end on another, 3 s lease", sides["engine"], "s", "s", 4)]
 
 
 async def idle_workers(bench: Bench) -> list[Row]:
@@ -200,7 +195,7 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 
 
 def main() -> int:
-    """Measure, print the table, and keep it unless only a part was measured; 1 when a target is not met."""
+    """Measure, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")

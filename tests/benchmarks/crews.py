@@ -1,4 +1,4 @@
-"""The worker processes of one measurement: started, let loose on a full queue, heard, and asked what they did."""
+"""The worker processes of one measurement: they start, work on a full queue, and report their deliveries."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ from tests.benchmarks.frame import WrongAnswerError
 
 PROGRAMS = Path(__file__).absolute().parent
 ROOT = PROGRAMS.parent.parent
-# Whoever is not up by then has failed: on a slow machine kernels and imports take their time.
+# Imports and kernels take long on a slow machine.
 UP_S = 600.0
-# How long everybody goes on after the last job, so that one that is delivered again is seen.
+# Workers continue after the last job, so that a repeated delivery is seen.
 AFTER_S = 0.3
 LOOK_S = 0.02
 

@@ -1,4 +1,4 @@
-"""Environments of their own for those whom we are compared with, below `.venv`, which `make clean` removes."""
+"""Environments for the peers, inside `.venv`, which `make clean` removes."""
 
 import os
 import subprocess
@@ -13,14 +13,14 @@ INSTALL_S = 300.0
 
 
 class NoEnvironmentError(Exception):
-    """A peer cannot be installed here; the sentence says why."""
+    """A peer cannot be installed; the sentence says why."""
 
 
 def peer_python(name: str, version: str, *requirements: str) -> Path:
-    """The Python of a peer's environment, which is made when it is not there yet.
+    """The Python of a peer's environment, created if missing.
 
     Raises:
-        NoEnvironmentError: there is no such Python on this machine, or the peer does not install.
+        NoEnvironmentError: this Python is missing, or the peer does not install.
     """
     python = PLACE / name / "bin" / "python"
     stamp = PLACE / name / f"{'-'.join(requirements)}.installed"
@@ -36,7 +36,7 @@ def peer_python(name: str, version: str, *requirements: str) -> Path:
 
 
 def installed(python: Path, package: str) -> str:
-    """A package with its version, as it is in a peer's environment."""
+    """A package and its version in a peer's environment."""
     (places,) = python.parent.parent.glob("lib/python*/site-packages")
     (found,) = distributions(name=package, path=[str(places)])
     return f"{package} {found.version}"
@@ -44,7 +44,7 @@ def installed(python: Path, package: str) -> str:
 
 def _uv(*arguments: str) -> None:
     command = [str(Path(sys.prefix) / "bin" / "uv"), "--no-config", "--quiet", *arguments]
-    # A Python is used when it is at hand, and not fetched from wherever.
+    # Use an installed Python only, and fetch none.
     environ = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     try:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=INSTALL_S, check=False)

@@ -1,8 +1,7 @@
-"""The frame of every benchmark: rounds in turn, medians and ratios, a table, and the JSON that is kept.
+"""The frame of every benchmark: interleaved rounds, medians and ratios, a table, and the kept JSON.
 
-What is compared is measured in one run: in every round each side once, one after the other, so that a machine which
-is slower for a while is so for all. A figure is the median of its side's rounds. A side whose answer is wrong in one of
-them has no figures at all: there is no speed of a wrong answer.
+All sides are measured in one run, each once a round, so that a slow phase of the machine affects all. A figure is the
+median of its side's rounds. A side with a wrong answer in any round has no figures.
 """
 
 import os
@@ -22,11 +21,11 @@ BYTES_PER_GB = 1e9
 
 
 class WrongAnswerError(Exception):
-    """What a side delivered is not what was asked of it."""
+    """A side's answer is wrong."""
 
 
 class Side:
-    """One of those who are measured: its figures by name, a value for each round, or why it has none."""
+    """A measured side: its figures by name, a value for each round, or its trouble."""
 
     def __init__(self, name: str, trouble: str = "") -> None:
         self.name = name
@@ -49,7 +48,7 @@ class Side:
 
 
 async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[str], None]) -> dict[str, Side]:
-    """Measure every side once a round; one that was wrong is told of, and not measured again."""
+    """Measure every side once a round. A side with a wrong answer is reported and dropped."""
     sides = {name: Side(name) for name in measures}
     for number in range(1, rounds + 1):
         for name, measure in measures.items():
@@ -68,7 +67,7 @@ async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a benchmark's table; a value is None where there is none to show."""
+    """One line of a benchmark's table; missing values are None."""
 
     what: str
     value: float | None
@@ -82,7 +81,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row:
-    """A row whose value must not be over its target."""
+    """A row whose value must not exceed its target."""
     value = side.median(figure)
     return Row(
         what=what,
@@ -94,21 +93,21 @@ def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row
 
 
 def times_faster(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
-    """A row whose value, a speed, must be at least so many times the peer's."""
+    """A row whose value, a speed, must be at least this multiple of the peer's."""
     ratio = _ratio(side.median(figure), peer.median(figure))
     met = ratio is not None and ratio >= target
     return _compared(what, side, peer, figure, unit, ratio, f"at least {target:g} times", met)
 
 
 def times_sooner(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
-    """A row whose value, a time, must go at least so many times into the peer's."""
+    """A row whose value, a time, must be at most the peer's divided by the target."""
     ratio = _ratio(peer.median(figure), side.median(figure))
     met = ratio is not None and ratio >= target
     return _compared(what, side, peer, figure, unit, ratio, f"at least {target:g} times faster", met)
 
 
 def at_most_times(what: str, side: Side, peer: Side, figure: str, unit: str, target: float) -> Row:
-    """A row whose value must not be over so many times the peer's."""
+    """A row whose value must be at most this multiple of the peer's."""
     ratio = _ratio(side.median(figure), peer.median(figure))
     met = ratio is not None and ratio <= target
     return _compared(what, side, peer, figure, unit, ratio, f"at most {target:g} times", met)
@@ -126,13 +125,13 @@ def _compared(
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a benchmark found, as it is kept in `results/`."""
+    """The results of a benchmark, as kept in `results/`."""
 
     machine: str
     rows: list[Row]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON that a diff can show."""
+        """Write it as diffable JSON."""
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
@@ -162,7 +161,7 @@ def _with_unit(value: float | None, unit: str) -> str:
 
 
 def machine(*besides: str) -> str:
-    """What this machine says of itself, and what else took part, such as a server and its version."""
+    """A description of this machine and of other parts, such as a server and its version."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / BYTES_PER_GB
     parts = [f"{_processor()}, {cores} cores, {memory:.0f} GB", f"{platform.system()} {platform.release()}"]

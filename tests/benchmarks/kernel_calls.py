@@ -1,4 +1,4 @@
-"""One call of one side of the kernels' benchmark, in a process of its own; its answer is judged before it counts."""
+"""One call of one side of the kernels' benchmark, in its own process. A wrong answer has no speed."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.benchmarks.timed_call import Lists
 
 PROGRAMS = Path(__file__).absolute().parent
 ROOT = PROGRAMS.parent.parent
-# What has not ended by then never will.
+# Longer than any call.
 WITHIN_S = 300.0
 
 
@@ -74,7 +74,7 @@ class Call:
         given = ["--snapshot", self.data.snapshot, "--sample", folder / "sample.npy", "--report", folder]
         model = ["--model", self.data.model] if self.data.model.exists() else []
         command = [self.python, PROGRAMS, self.program, self.task, *given, *model]
-        # No side computes with BLAS, whose threads would only be in the way.
+        # No side uses BLAS: keep its threads out of the way.
         environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*map(str, command), cwd=ROOT, env=environ, stderr=pipe)

@@ -1,4 +1,4 @@
-"""What the kernels' benchmark measures with: a snapshot of synthetic interactions, a model of it, and what is true."""
+"""The data of the kernels' benchmark: a snapshot of synthetic interactions, a model, and the correct answers."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property

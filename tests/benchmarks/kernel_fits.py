@@ -44,7 +44,7 @@ class Fit:
         Raises:
             WrongAnswerError: it failed, or the model is not true.
         """
-        # Each time under a prefix of its own, since a second fit of the same would find the first one's model.
+        # A fresh prefix each time: a second fit would find the first one's model.
         name = f"fit-{uuid4().hex}"
         try:
             system = System(
@@ -55,7 +55,7 @@ class Fit:
                 log_level="ERROR",
                 **self.settings,
             )
-            # The store has been another prefix's the time before.
+            # The store belonged to the last prefix.
             await take_store(system.settings, open_store(self.data.store_url))
             return await self._measured(system)
         except ReckonerError as error:
@@ -63,7 +63,7 @@ class Fit:
 
     async def _measured(self, system: System) -> Figures:
         system.server = self.server
-        # They end with this process, however it ends.
+        # Workers end with this process.
         workers = system.start_workers(self.processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
         try:
             await system.ready(self.processes)

@@ -1,4 +1,4 @@
-"""How much memory some processes have in use together, a page that several of them share counted once."""
+"""The memory of several processes together; shared pages count once."""
 
 import contextlib
 import threading
@@ -40,7 +40,7 @@ class PeakMemory:
 
     def _now(self) -> float:
         total = 0
-        # One may end meanwhile.
+        # A process may end meanwhile.
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in [self._process, *self._process.children(recursive=True)]:
                 with contextlib.suppress(psutil.NoSuchProcess):

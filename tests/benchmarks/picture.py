@@ -1,4 +1,4 @@
-"""Draws the charts that stand on standard input as JSON, in an environment that has matplotlib and nothing of ours."""
+"""Draws charts from JSON on standard input, in an environment with matplotlib and nothing of ours."""
 
 import json
 import statistics
@@ -17,7 +17,7 @@ def main() -> int:
     """Draw them into the file that is named."""
     told = json.load(sys.stdin)
     charts = [chart for chart in told["charts"] if any(chart["values"].values())]
-    # The same figures make the same file.
+    # Equal figures make equal files.
     matplotlib.rcParams.update({"svg.hashsalt": "kernels", "svg.fonttype": "none", "font.size": 9})
     heights = [CHART_INCHES + BAR_INCHES * len(chart["values"]) for chart in charts]
     figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.3), layout="constrained")

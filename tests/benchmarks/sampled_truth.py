@@ -14,9 +14,9 @@ from tests.benchmarks.frame import WrongAnswerError
 from tests.benchmarks.timed_call import Arrays, Lists
 
 SAMPLED = 2_000
-# Of the items that are sampled, so many are the most popular ones, whose rows are the longest sums.
+# So many of the sampled items are the most popular: their rows are the longest sums.
 MAX_POPULAR = 50
-# Rows that are computed at a time.
+# Rows per batch.
 SLICE = 100
 
 
@@ -46,7 +46,7 @@ class Truth:
         for number, (row, values) in enumerate(zip(self.rows.tolist(), self.values, strict=True)):
             part = slice(answer.ptr[number], answer.ptr[number + 1])
             items, found = answer.items[part], answer.values[part].astype(np.float64)
-            # Peers fill up with what is no item, or has no value.
+            # Peers pad with invalid items or zeros.
             kept = (items >= 0) & (found > 0) & ((items != row) | (not holds_itself))
             self._judge(f"row {row}", items[kept], found[kept], values, self.length - holds_itself)
 

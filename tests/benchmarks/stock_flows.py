@@ -1,4 +1,4 @@
-"""Our tasks on stock arq workers, with which the engine is compared: `python -m tests.benchmarks.stock_flows`."""
+"""Our tasks on stock arq workers, for comparison with the engine: `python -m tests.benchmarks.stock_flows`."""
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ from tests.benchmarks.whole_system import Site
 
 PROGRAM = ("-m", "tests.benchmarks.stock_flows")
 POLL_DELAY_S = 0.01
-# What stock arq writes where the engine writes the token of a claim.
+# Stock arq's value in place of a fencing token.
 STOCK_TOKEN = "1"
 
 

@@ -15,7 +15,7 @@ from tests.benchmarks.bare_jobs import QUEUE, Queue
 from tests.benchmarks.crews import LOOK_S, WorkerProcess, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError
 
-# Long enough to be killed in, and a part of what is measured.
+# Long enough for the kill; included in the measured time.
 WAIT_MS = 200
 WITHIN_S = 30.0
 

@@ -88,7 +88,7 @@ def read(snapshot: Path, model: Path | None) -> Arrays:
 
     def load(folder: Path, name: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(folder / f"{name}.npy")
-        # What peers take; no index is that large.
+        # Peers take 32 bits; no index is larger.
         return array.view(np.int32) if array.dtype == np.uint32 else array
 
     matrix = [load(snapshot, name) for name in ("user_ptr", "user_items", "item_ptr", "item_users")]

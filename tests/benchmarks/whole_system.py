@@ -25,16 +25,16 @@ from tests.interactions import Interactions
 from tests.system import System
 
 TASKS = 4
-# A click comes when the one before it has been over for some milliseconds.
+# The pause between two clicks.
 PAUSE_S = 0.01
 CLICK_WITHIN_S = 30.0
 LOOK_S = 0.002
 ENDED_WITHIN_S = 120.0
 # Blocks in flight, as `reckoner batch` has them.
 WINDOW = 4
-# Clicks are those of one user in so many.
+# Clicks visit users with this stride.
 STRIDE = 101
-# Enough for each worker to have loaded what it needs.
+# Enough for each worker to load its artifacts.
 WARM_UP = 40
 
 
@@ -66,7 +66,7 @@ class Site(System):
     @contextlib.asynccontextmanager
     async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
         """Worker processes that have a model and have loaded what they need, and a client."""
-        # They end with this process, however it ends.
+        # Workers end with this process.
         self.start_workers(processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
         try:
             await self.ready(processes)
@@ -138,7 +138,7 @@ async def clicks_beside_a_run(site: Site) -> Figures:
             waited.append(await click(reckoner, next(users)))
     if run.manifest is None or run.manifest.done != len(site.users):
         raise WrongAnswerError("the run has not computed everybody's list")
-    # The last one may have come after its end.
+    # The last click may have come after the run's end.
     return latencies(waited[:-1])
 
 

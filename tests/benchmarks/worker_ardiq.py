@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--max-jobs", type=int, default=50)
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
-    # No results are kept, as on the other sides. It fetches twice as many as it runs at once, its own proportion.
+    # Results are not kept, as on the other sides. Prefetch is ArdiQ's default, twice the concurrency.
     app = Ardiq(options.url, options.queue, concurrency=options.max_jobs, result_ttl_ms=0)
     if options.pause_s is not None:
         asyncio.run(_drip(app, options.fill, options.pause_s))
@@ -36,7 +36,7 @@ async def _fill(app: Ardiq, jobs: int) -> None:
     work = app.ref("work")
     for start in range(0, jobs, SLICE):
         await app.enqueue_many([work.prepare(number) for number in range(start, min(start + SLICE, jobs))])
-    # Its own threads make Python crash at the end, one time in six.
+    # Its threads crash Python at exit, one time in six.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""How the tests get a program out of a Debian package."""
+"""How the tests get a program from a Debian package."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def place_program(path: Path, *lines: str) -> Path:
 
 
 def test_what_is_installed_is_used_as_it_is(tmp_path: Path) -> None:
-    """The newest of several versions, by number; nothing is fetched, and no cache is made."""
+    """The newest of several versions, by number; nothing is fetched or cached."""
     for version in ("9", "15"):
         place_program(tmp_path / "usr" / "lib" / version / "bin" / "program")
     found = debian.find("package", "usr/lib/*/bin/program", installed=tmp_path, cache=tmp_path / "cache")
@@ -26,7 +26,7 @@ def test_what_is_installed_is_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_was_unpacked_runs_with_its_own_libraries(tmp_path: Path) -> None:
-    """Whatever the cache's directory is called, and with the arguments that it was given."""
+    """Whatever the cache's directory is called, and with its arguments."""
     root = tmp_path / "a cäche" / "package"
     place_program(root / "usr" / "bin" / "program", 'echo "$LD_LIBRARY_PATH|$1"')
     place_program(root / "usr" / "lib" / "machine" / "libown.so.1")
@@ -43,7 +43,7 @@ def test_a_package_without_the_program_is_told_of(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_apt_is_told_what_to_do() -> None:
-    """One sentence on standard error, exit 1, nothing that could be taken for a path."""
+    """One sentence on standard error, exit 1, and no output that could be taken for a path."""
     command = [sys.executable, debian.__file__, "package-of-nobody", "usr/bin/program-of-nobody"]
     ended = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")

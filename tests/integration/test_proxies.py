@@ -1,4 +1,4 @@
-"""The proxy: it changes nothing until it is told to, and then does what a network does."""
+"""The proxy forwards unchanged by default, and injects a network's faults on demand."""
 
 import asyncio
 import ssl
@@ -20,7 +20,7 @@ Through = tuple[Proxy, ArqRedis]
 
 @pytest.fixture(params=["plain", "tls"])
 async def through(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Through]:
-    """A proxy in front of the shared server, and a client that goes through it."""
+    """A proxy to the shared server, and a client behind it."""
     tls = None
     if request.param == "tls":
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -32,14 +32,14 @@ async def through(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterat
 
 
 async def test_bytes_of_any_number_pass_as_they_are(through: Through) -> None:
-    """Of many connections at a time, and more than a buffer holds."""
+    """Over many connections at once, and larger than a buffer."""
     _, redis = through
     texts = [bytes([number]) * 1_000_000 for number in range(5)]
     assert await asyncio.gather(*(ask(redis, "ECHO", text) for text in texts)) == texts
 
 
 async def test_a_cut_ends_what_is_under_way_and_the_next_command_connects_again(through: Through, prefix: str) -> None:
-    """Whoever waits for an answer sees the connection end."""
+    """A waiting command sees its connection end."""
     proxy, redis = through
     waiting = asyncio.create_task(ask(redis, "BLPOP", prefix, 4))
 
@@ -56,7 +56,7 @@ async def test_a_cut_ends_what_is_under_way_and_the_next_command_connects_again(
 
 
 async def test_a_delay_lets_everything_arrive_later(through: Through) -> None:
-    """There and back, until it is healed."""
+    """In both directions, until healed."""
     proxy, redis = through
     await redis.ping()
     proxy.delay(0.05)
@@ -70,7 +70,7 @@ async def test_a_delay_lets_everything_arrive_later(through: Through) -> None:
 async def test_a_hole_takes_everything_and_what_it_took_arrives_when_it_is_healed(
     through: Through, redis: ArqRedis, prefix: str
 ) -> None:
-    """A command that was given up is done all the same, late; new connections are taken and not answered."""
+    """An abandoned command still runs, late. New connections are accepted and not answered."""
     proxy, held = through
     await held.ping()
     proxy.hole()
@@ -92,7 +92,7 @@ async def test_a_hole_takes_everything_and_what_it_took_arrives_when_it_is_heale
 async def test_a_target_that_is_away_ends_connections_and_may_come_back_elsewhere(
     through: Through, redis_url: str
 ) -> None:
-    """Where connections go is asked anew for each of them."""
+    """Each connection uses the current target."""
     proxy, redis = through
     proxy.target = "unix:///nowhere"
     with pytest.raises(RedisConnectionError):

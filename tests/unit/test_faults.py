@@ -1,4 +1,4 @@
-"""The faults of a seed are the same each time, and what is looked at afterwards is what the table of keys says."""
+"""A seed determines the faults, and the checks afterwards follow the table of keys."""
 
 from reckoner.shared.redis.keys import Keys
 from tests.aftermath import table
@@ -6,7 +6,7 @@ from tests.faults import FAULTS, plan
 
 
 def test_a_seed_gives_the_same_faults_each_time() -> None:
-    """All of them come before one comes again, and more of them begin with the same."""
+    """All faults appear before one repeats, and a longer plan starts the same."""
     names = [fault.name for fault in plan(1, 40)]
     assert names == [fault.name for fault in plan(1, 60)][:40]
     assert names != [fault.name for fault in plan(2, 40)]
@@ -14,7 +14,7 @@ def test_a_seed_gives_the_same_faults_each_time() -> None:
 
 
 def test_every_row_of_the_table_of_keys_is_understood() -> None:
-    """Each has a type that Redis knows, but for the channels; and the keys that are made are in the table."""
+    """Each row except the channels has a Redis type, and the keys of `Keys` are in the table."""
     rules = list(table("p"))
     assert len(rules) > 20
     assert [rule.name.pattern for rule in rules if not rule.type] == [r"p:events:[^:]+\Z"]

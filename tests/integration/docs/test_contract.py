@@ -1,4 +1,4 @@
-"""What the workers put into Redis for readers keeps the reading contract, under the names that it gives."""
+"""The workers' values in Redis keep the reading contract, under its names."""
 
 import json
 from hashlib import sha256
@@ -20,7 +20,7 @@ def validate(name: str, value: Any) -> Any:
 
 
 async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Hand, prefix: str) -> None:
-    """From the fit of a model to everybody's list and that of a basket, read without anything of ours."""
+    """From the fit of a model to all lists and a basket's, read without our code."""
     [fit] = await hand.runtime.flows.create([world.unfitted.fit], [hand.runtime.keys.join_fit("g")])
     await hand.deliver_all()
     assert (await hand.runtime.flows.load(fit)) is not None

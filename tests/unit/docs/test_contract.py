@@ -1,4 +1,4 @@
-"""The reading contract is the shape of what is written: the schema and the decoder take and refuse the same."""
+"""The reading contract's schema and the decoder accept and refuse the same values."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def bare(schema: Any) -> Any:
-    """A schema without the words that are for people."""
+    """A schema without titles and descriptions."""
     if isinstance(schema, dict):
         return {name: bare(part) for name, part in schema.items() if not (name in WORDS and isinstance(part, str))}
     return [bare(part) for part in schema] if isinstance(schema, list) else schema
@@ -58,7 +58,7 @@ WORDS = ("title", "description")
 
 
 def test_the_contract_is_a_schema() -> None:
-    """A valid one, which names itself and its format."""
+    """It is valid and names itself and its format."""
     Draft202012Validator.check_schema(CONTRACT)
     assert CONTRACT["$id"].endswith(":1")
     assert all(part["description"] for part in CONTRACT["$defs"].values())
@@ -66,7 +66,7 @@ def test_the_contract_is_a_schema() -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
-    """Field by field: types, patterns, bounds, which have to be there, and whether there may be others."""
+    """Field by field: types, patterns, bounds, required fields, and open or closed."""
     names = {shape.__name__: name for name, shape in SHAPES.items()}
     _, generated = msgspec.json.schema_components(SHAPES.values(), ref_template="#/$defs/{name}")
     # Where JSON Schema's `$` is the end, Python's may stand before a new line.
@@ -78,14 +78,14 @@ def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
 
 @given(st.sampled_from(list(values)).flatmap(lambda name: st.tuples(st.just(name), values[name])))
 def test_whatever_is_written_keeps_the_contract(named: tuple[str, Any]) -> None:
-    """Any value, as the bytes that are cached."""
+    """Any value, as its cached bytes."""
     name, value = named
     validator(name).validate(json.loads(CODECS[name].encode(value)))
 
 
 @given(st.data())
 def test_what_the_contract_refuses_is_refused_here_too(data: st.DataObject) -> None:
-    """And the other way round: a field that is gone, added, or of another kind, at any depth."""
+    """And vice versa, for a field removed, added or changed at any depth."""
     name = data.draw(st.sampled_from(list(values)))
     value = json.loads(CODECS[name].encode(data.draw(values[name])))
     parts = list(containers(value))

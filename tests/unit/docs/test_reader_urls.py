@@ -1,4 +1,4 @@
-"""Our own reader takes the URLs that all readers have to take alike, and refuses those that they have to refuse."""
+"""Our reader accepts and refuses the URLs that all readers must accept and refuse."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ PLACES = {"port": 7001, "tls": 7002, "socket": "/a%20place/s", "host": "127.9.8.
 
 @pytest.mark.parametrize("case", LIST["urls"], ids=lambda case: case["url"])
 def test_a_url_leads_where_the_list_says(case: dict[str, Any]) -> None:
-    """To this host, port and database, or to this socket, as that user with that password."""
+    """To this host, port and database, or this socket, with this user and password."""
     url = case["url"].format(**PLACES)
     if case["database"] is None:
         with pytest.raises(SettingsError):

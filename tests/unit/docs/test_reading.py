@@ -1,4 +1,4 @@
-"""The page about reading says what is so: its examples are the files, its key names and its recipe are the code's."""
+"""The page about reading is true: its examples are the files, its keys and recipe are the code's."""
 
 import re
 import subprocess
@@ -22,13 +22,13 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_on_the_page_is_the_file(name: str) -> None:
-    """To the letter, so that what was run is what is read."""
+    """Byte for byte, so the tested code is the shown code."""
     language = {".mjs": "js", ".php": "php", ".go": "go", ".rb": "ruby", ".java": "java"}[Path(name).suffix]
     assert blocks(language) == [(DOCS / "examples" / name).read_text(encoding="utf-8")]
 
 
 def test_the_keys_are_those_that_are_written() -> None:
-    """Each name in the table, in the order of the table."""
+    """All names, in the order of the table."""
     named = re.findall(r"^\| `(reckoner:[^`]*)` \|", PAGE, flags=re.MULTILINE)
     basket = KEYS.basket("GENERATION", ["i"]).replace(basket_hash(["i"]), "HASH")
     assert named == [
