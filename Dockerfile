@@ -1,5 +1,5 @@
 # One image for workers and commands: `docker build --tag ready-reckoner .`
-# What is installed comes from image.lock.txt, by hash. The build stage has the tools; the image has what they made.
+# Packages come from image.lock.txt, by hash. The build tools stay in the build stage.
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /build
@@ -9,7 +9,7 @@ RUN python -m venv tools \
     && python -m venv --without-pip /opt/venv \
     && tools/bin/uv pip install --no-cache --python /opt/venv/bin/python --require-hashes --only-binary :all: \
         --compile-bytecode --requirement image.lock.txt
-# The build backend comes by hash too, from the lock that has it, and stays out of the image.
+# The build backend comes from demo.lock.txt, by hash.
 COPY pyproject.toml README.md LICENSE ./
 COPY reckoner reckoner
 COPY shared shared
@@ -17,10 +17,9 @@ COPY workers workers
 COPY producer producer
 RUN tools/bin/uv build --no-cache --wheel --build-constraints demo.lock.txt --require-hashes --out-dir wheel \
     && tools/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --compile-bytecode wheel/*.whl
-# numba keys compiled kernels by the processor. What is compiled here has to fit all processors that the image will run
-# on; they are sums over scattered entries, which were measured to gain nothing from wider instructions.
+# Compile kernels for any processor of the architecture: wider instructions were measured to gain little.
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/kernels
-# Not where another copy of the packages lies.
+# Outside /build, which holds another copy of the packages.
 WORKDIR /opt
 RUN venv/bin/python -m reckoner.workers.kernels
 
@@ -28,12 +27,12 @@ FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="Ready Reckoner" \
     org.opencontainers.image.description="Keeps every user's next N recommendations ready in Redis." \
     org.opencontainers.image.licenses="Apache-2.0"
-# A fixed number, so that volumes and secrets can be given to it; the directory is what a new volume looks like.
+# A fixed uid, so that volumes and secrets can belong to it. A new volume copies the directory's owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/tmp --shell /usr/sbin/nologin reckoner \
     && install --directory --owner reckoner --group reckoner /artifacts
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/kernels /opt/kernels
-# The home keeps nothing that has to stay: only what each container copies out of /opt/kernels.
+# The home holds only disposable copies of /opt/kernels.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NUMBA_CPU_NAME=generic \
@@ -43,8 +42,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/tmp
 VOLUME /artifacts
-# Is a worker of this container alive?
+# Healthy if Redis has a recent heartbeat of a worker of this container.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "reckoner.workers", "--healthcheck"]
-# No shell in between: signals reach the supervisor, which `reckoner worker` becomes.
+# No shell in between: signals reach the supervisor.
 ENTRYPOINT ["reckoner"]
 CMD ["worker"]
