@@ -16,6 +16,7 @@ from reckoner.shared.redis.connections import is_command_unavailable, server_inf
 from reckoner.shared.redis.keys import paused_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import CLAIMED, PAUSED
 from reckoner.shared.wire.shapes import Lane
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 # More keys or flows than these are estimated from a random sample of this size, so that the cost does not grow.
 FEW = 300
-# What the score of a claimed job is beyond its place, and that of one that comes again after a pause.
-CLAIMED, PAUSED = 100_000_000_000_000, 200_000_000_000_000
 
 
 @dataclass(frozen=True)

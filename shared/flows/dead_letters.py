@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import LetterUnknownError, RetryRefusedError, WireError
 from reckoner.shared.flows.flow_state import parse_count
-from reckoner.shared.flows.flows import UNFINISHED_TTL_MS, Flows, fresh_id
+from reckoner.shared.flows.flows import Flows, fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Value, ask, call
@@ -152,7 +152,7 @@ class DeadLetters:
         if not isinstance(spec, FitSpec):
             names.append(keys.record(spec.generation))
         arguments: list[Value] = [letter.id, split.flow, "batch", letter.of, letter.data, split.job_id]
-        arguments += [encode_job(split), UNFINISHED_TTL_MS, self._flows.first_look_ms, keys.flow("")]
+        arguments += [encode_job(split), self._flows.first_look_ms, keys.flow("")]
         return self._judge(letter, *await call(self._redis, "retry", names, arguments))
 
     async def _retry_block(self, letter: DeadLetter, spec: BlockSpec) -> Retried:
@@ -165,7 +165,7 @@ class DeadLetters:
         names += [keys.flight(spec.run), keys.blocks(spec.run), keys.run_of(spec.generation)]
         names += [keys.record(spec.generation), *keys.lanes]
         arguments: list[Value] = [letter.id, split.flow, spec.run, block, outcome, letter.data, split.job_id]
-        arguments += [encode_job(split), UNFINISHED_TTL_MS, self._flows.first_look_ms, keys.run("")]
+        arguments += [encode_job(split), self._flows.first_look_ms, keys.run("")]
         return self._judge(letter, *await call(self._redis, "retry_block", names, arguments))
 
     def _judge(self, letter: DeadLetter, answer: bytes, about: bytes = b"") -> Retried:

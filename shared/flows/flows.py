@@ -35,10 +35,7 @@ from reckoner.shared.wire.shapes import (
     Trace,
 )
 
-UNFINISHED_TTL_MS = 7 * 86_400_000
-ENDED_TTL_MS = 3_600_000
 LONGEST_LOOK_MS = 600_000
-MAX_REWORK = 5
 # A script that creates more flows than this would hold up the server for longer than some 5 ms.
 FLOWS_AT_ONCE = 150
 CANCELLED = "it was cancelled"
@@ -82,7 +79,7 @@ class Flows:
         pairs = list(zip(specs, joins, strict=True))
         for start in range(0, len(pairs), FLOWS_AT_ONCE):
             names = [*self.keys.lanes, self.keys.live_stem]
-            arguments: list[Value] = [lane, UNFINISHED_TTL_MS, self.first_look_ms, self.keys.flow("")]
+            arguments: list[Value] = [lane, self.first_look_ms, self.keys.flow("")]
             arguments.append("" if most_queued is None else most_queued)
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
@@ -162,7 +159,7 @@ class Flows:
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
         names = [self.keys.flow(flow_id), self.keys.live_stem, *self.keys.lanes]
-        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms, UNFINISHED_TTL_MS]
+        arguments: list[Value] = [flow_id, PLAN.encode(plan), count, self.first_look_ms]
         for task in tasks:
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task)]
@@ -190,7 +187,7 @@ class Flows:
             job_key(reduce.job_id),
         ]
         arguments: list[Value] = [task.flow, task.round, index, partial, trace, reduce.job_id, encode_job(reduce)]
-        arguments += [self.first_look_ms, UNFINISHED_TTL_MS]
+        arguments.append(self.first_look_ms)
         answer: bytes = await call(self._redis, "partial", names, arguments, lease)
         return answer.decode()
 
@@ -203,8 +200,7 @@ class Flows:
             `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
         """
         names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live_stem, *self.keys.lanes]
-        arguments: list[Value] = [flow.id, flow.round, MAX_REWORK, self.first_look_ms, UNFINISHED_TTL_MS]
-        arguments += [len(unusable), *unusable]
+        arguments: list[Value] = [flow.id, flow.round, self.first_look_ms, len(unusable), *unusable]
         for index in missing:
             task = Chunk(flow.id, index, flow.round + 1)
             names.append(job_key(task.job_id))
@@ -256,8 +252,7 @@ class Flows:
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
         names += [self._join(flow), keys.dead, *keys.lanes]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
-        arguments += [ENDED_TTL_MS, keys.events(flow.id)]
-        arguments += [UNFINISHED_TTL_MS, self.first_look_ms]
+        arguments += [keys.events(flow.id), self.first_look_ms]
         arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
         if flow.run:
             # The run cannot get into another round while this block is one of those in flight.
@@ -298,7 +293,7 @@ class Flows:
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem, *keys.lanes]
         names.append(self._join(flow))
         delay = min(self.first_look_ms * 2 ** min(flow.looks + 1, 30), LONGEST_LOOK_MS)
-        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1, UNFINISHED_TTL_MS]
+        arguments: list[Value] = [flow.id, flow.state, flow.round, delay, flow.looks + 1]
         for task, index in self._wanted(flow):
             names.append(job_key(task.job_id))
             arguments += [task.job_id, encode_job(task), index]

@@ -11,17 +11,16 @@ from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.flows import (
     CANCELLED,
-    ENDED_TTL_MS,
     FLOWS_AT_ONCE,
     LONGEST_LOOK_MS,
-    UNFINISHED_TTL_MS,
     fresh_id,
 )
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome, decode_run
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.refusals import is_wrong_type
-from reckoner.shared.redis.scripts import SLICE, Fence, Value, ask, call
-from reckoner.shared.serving.generations import UNREFERENCED_TTL_MS, Generations
+from reckoner.shared.redis.scripts import Fence, Value, ask, call
+from reckoner.shared.redis.scripts.constants import NIGHT_TTL_DAYS, SLICE
+from reckoner.shared.serving.generations import Generations
 from reckoner.shared.wire.jobs import Finish, Split, encode_job
 from reckoner.shared.wire.shapes import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-NIGHT_TTL_DAYS = 8
 # How a run that was asked for is under way; a night's is known once the night has it.
 Beginning = Literal["started", "joined", "known"]
 
@@ -66,16 +64,9 @@ class Runs:
             spec = BlockSpec(run_id, record.generation, block_size, since)
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live_stem]
             names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
-            arguments: list[Value] = [
-                run_id,
-                record.generation,
-                RECORD.encode(record),
-                UNREFERENCED_TTL_MS,
-                current.value,
-            ]
-            arguments += [SPEC.encode(spec), blocks, block_size, record.users, UNFINISHED_TTL_MS, self.first_look_ms]
-            arguments += [keys.run(""), NIGHT_TTL_DAYS * 86_400_000, since]
-            arguments.append(record.snapshot)
+            arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), current.value]
+            arguments += [SPEC.encode(spec), blocks, block_size, record.users, self.first_look_ms]
+            arguments += [keys.run(""), since, record.snapshot]
             for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
@@ -148,8 +139,7 @@ class Runs:
         await self._generations.record(run.generation)
         await self._generations.current()
         names = [self.keys.run(run.id), *self.keys.pointers]
-        arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), UNREFERENCED_TTL_MS]
-        arguments.append(run.round)
+        arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), run.round]
         answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 
@@ -169,7 +159,7 @@ class Runs:
         keys = self.keys
         names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live_stem]
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
-        arguments += [ENDED_TTL_MS, keys.events(run_id), generation]
+        arguments += [keys.events(run_id), generation]
         return bool(await call(self._redis, "close", names, arguments, lease))
 
     async def curtail(self, run: Run) -> tuple[bool, list[str]]:
@@ -180,7 +170,7 @@ class Runs:
         """
         outcome = OUTCOME.encode(Outcome(reason=CANCELLED))
         names = [self.keys.run(run.id), self.keys.blocks(run.id)]
-        more = await call(self._redis, "curtail", names, [outcome, UNFINISHED_TTL_MS])
+        more = await call(self._redis, "curtail", names, [outcome])
         flight = await ask(self._redis, "HVALS", self.keys.flight(run.id))
         return bool(more), [flow_id.decode(errors="replace") for flow_id in flight]
 
@@ -203,7 +193,7 @@ class Runs:
         names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live_stem]
         names += [keys.run_of(run.generation), keys.record(run.generation), job_key(finish.job_id), *keys.lanes]
         delay = min(self.first_look_ms * 2, LONGEST_LOOK_MS)
-        arguments: list[Value] = [run.id, delay, UNFINISHED_TTL_MS, self.first_look_ms, finish.job_id]
+        arguments: list[Value] = [run.id, delay, self.first_look_ms, finish.job_id]
         arguments += [encode_job(finish), keys.flow(""), run.round]
         for block, flow_id in (await self._lost(run))[:FLOWS_AT_ONCE]:
             split = Split(fresh_id())

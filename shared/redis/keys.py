@@ -49,39 +49,38 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
-
+from reckoner.shared.redis.scripts.constants import BATCH, CLICK, JOB, LEASES, PAUSE, RUNNING, TRIES, WAKE
 from reckoner.shared.wire.shapes import Lane
 
 
 def job_key(job_id: str) -> str:
     """Where arq looks for the body of a job."""
-    return job_key_prefix + job_id
+    return JOB + job_id
 
 
 def tries_key(job_id: str) -> str:
     """Where arq counts the starts of a job."""
-    return retry_key_prefix + job_id
+    return TRIES + job_id
 
 
 def in_progress_key(job_id: str) -> str:
     """What arq holds while a job runs."""
-    return in_progress_key_prefix + job_id
+    return RUNNING + job_id
 
 
 def leases_key(queue: str) -> str:
     """The deadlines of the leases under which a queue's claimed jobs are."""
-    return f"{queue}:leases"
+    return queue + LEASES
 
 
 def wake_key(queue: str) -> str:
     """The tokens that wake workers which wait for a queue's jobs."""
-    return f"{queue}:wake"
+    return queue + WAKE
 
 
 def paused_key(queue: str) -> str:
     """What is there while nothing is to be claimed from a queue."""
-    return f"{queue}:paused"
+    return queue + PAUSE
 
 
 def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
@@ -112,12 +111,12 @@ class Keys:
     @property
     def click(self) -> str:
         """The queue of what somebody waits for."""
-        return self._name("queue", "click")
+        return self._name("queue", CLICK)
 
     @property
     def batch(self) -> str:
         """The queue of all else."""
-        return self._name("queue", "batch")
+        return self._name("queue", BATCH)
 
     @property
     def lanes(self) -> tuple[str, str]:
@@ -126,7 +125,7 @@ class Keys:
 
     def lane(self, lane: Lane) -> str:
         """The queue of a lane."""
-        return self.click if lane == "click" else self.batch
+        return self._name("queue", lane)
 
     @property
     def live_stem(self) -> str:
@@ -140,7 +139,7 @@ class Keys:
     @property
     def all_live(self) -> tuple[str, str]:
         """Both of them, in the order in which they are looked at."""
-        return self.live_of("click"), self.live_of("batch")
+        return self.live_of(CLICK), self.live_of(BATCH)
 
     @property
     def dead(self) -> str:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-UNREFERENCED_TTL_MS = 8 * 86_400_000
-
 
 def generation_id(model: str, options: Options) -> str:
     """The id of the generation that a model makes under a set of options: the same two give the same."""
@@ -132,8 +130,7 @@ class Generations:
         names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
         names.append(self.keys.generations)
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
-        arguments += [self.keys.record(""), self.keys.titles(""), UNREFERENCED_TTL_MS]
-        arguments.append(record.snapshot)
+        arguments += [self.keys.record(""), self.keys.titles(""), record.snapshot]
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
     async def lists(self) -> dict[bytes, bytes]:

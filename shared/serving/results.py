@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from reckoner.shared.redis.scripts import SLICE, ask, call
-from reckoner.shared.serving.generations import UNREFERENCED_TTL_MS, Generations
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.serving.generations import Generations
 from reckoner.shared.serving.stored_values import StoredValues
 from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, Record, Result
 
@@ -61,7 +62,7 @@ class Results:
         """Put a snapshot's titles beside the results, item by item; they expire unless a pointer comes to name them."""
         key, pairs = self.keys.titles(snapshot), iter(titles.items())
         while some := list(islice(pairs, SLICE)):
-            await call(self._redis, "titles", [key], [UNREFERENCED_TTL_MS, *chain.from_iterable(some)])
+            await call(self._redis, "titles", [key], list(chain.from_iterable(some)))
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
         """Put users' encoded results into the cache; doing it again changes nothing but their age."""

@@ -12,7 +12,8 @@ import structlog
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
 from reckoner.shared.periodic import renewing, run_periodically
-from reckoner.shared.redis.scripts import SLICE, ask, call
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.retention import live_references

@@ -16,7 +16,8 @@ import structlog
 from reckoner.shared.errors import ForeignStoreError, WireError
 from reckoner.shared.periodic import run_periodically
 from reckoner.shared.redis.refusals import is_wrong_type
-from reckoner.shared.redis.scripts import SLICE, call
+from reckoner.shared.redis.scripts import call
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import decode_generation_lists
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.store.ownership import claim_store

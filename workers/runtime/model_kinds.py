@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reckoner.shared.redis.scripts.constants import MAX_TASKS
 from reckoner.shared.store.model_config import ModelConfig, Similarity
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.compiled import NARROW, compile_rest
@@ -23,7 +24,6 @@ LaidOut = TypeVar("LaidOut")
 # batch thread too that stands back while all cores are busy. Each task has lists for all of its columns, so that many
 # tasks cost more than few.
 WORK_PER_TASK = 520_000_000
-MAX_TASKS = 500
 
 
 class ModelKind(Protocol[LaidOut]):

@@ -17,6 +17,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import Keys, tries_key
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import TRIES_TTL_S
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.model_config import ModelConfig
@@ -41,8 +42,6 @@ log = structlog.get_logger()
 
 # About 0.2 ms with the call, no longer than the way to a thread and back.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
-# The time to live of a count of deaths; each death renews it.
-TRIES_TTL_S = 88_400
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "import the same data again to restore it",
     "models": "run `reckoner fit` with the same options to rebuild it",

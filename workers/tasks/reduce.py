@@ -10,7 +10,7 @@ import numpy as np
 
 from reckoner.shared.errors import FlowFailedError, WireError
 from reckoner.shared.flows.flow_state import Flow
-from reckoner.shared.flows.flows import MAX_REWORK
+from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.jobs import Reduce

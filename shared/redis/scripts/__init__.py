@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Protocol
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from reckoner.shared.redis.scripts import constants
+
 Value = str | bytes | int | float
-# So many keys or members at most in one call: no script, and no command, works longer than some milliseconds.
-SLICE = 500
+CONSTANT = re.compile(rf"\b({'|'.join(name for name in vars(constants) if name.isupper())})\b")
 CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 
 
@@ -61,7 +62,8 @@ def load_script(name: str, closing: bool = False) -> Script:
     prelude, text = ((folder / f"{part}.lua").read_text() for part in ("prelude", name))
     if closing:
         text = f"local function change(KEYS, ARGV)\n{text}\nend\n{(folder / 'closing.lua').read_text()}"
-    text = f"{prelude}\n{text}"
+    # As literals: each local would be one more upvalue of the closures that the prelude makes at every call.
+    text = CONSTANT.sub(lambda found: repr(getattr(constants, found[0])), f"{prelude}\n{text}")
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -1,22 +1,23 @@
--- reduce -> reduce: a fit makes its model known: its generation's record, the pointer to the newest and, if that names
--- none, to the current one.
--- KEYS  flow, record, current, previous, newest, generations
--- ARGV  round of the reduce, generation, record, prefix of record keys, prefix of titles keys, life of what is not
---       named ms, the generation's snapshot
--- A record that can be read stays as it was first made. A flow moves pointers once: when its reduce comes again, another
--- model may have become the newest. Answers 1, or 0 when the flow is past this round.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'adopted')
-if flow[1] ~= 'reduce' or flow[2] ~= ARGV[1] then
+-- reduce -> reduce: a fit publishes its model: its generation's record, the newest pointer and, without a current
+-- generation, that pointer too.
+-- ARGV  round of the reduce; prefixes of the keys of records and titles
+-- A flow moves pointers once: when its reduce comes again, another model may be the newest. Answers 1, or 0 when the
+-- flow is past this round.
+local flow, record_key, current, previous, newest, generations = unpack(KEYS)
+local round, generation, record, record_stem, titles_stem, snapshot = unpack(ARGV)
+
+local state, flow_round, adopted = unpack(redis.call('HMGET', flow, 'state', 'round', 'adopted'))
+if state ~= 'reduce' or flow_round ~= round then
   return 0
 end
-expect(KEYS[6], 'hash')
-local current, newest = '', ''
-if not flow[3] then
-  newest = ARGV[2]
-  current = not generation_at(KEYS[3], ARGV[4]) and newest or ''
+expect(generations, 'hash')
+local to_current, to_newest = '', ''
+if not adopted then
+  to_newest = generation
+  to_current = not generation_at(current, record_stem) and generation or ''
 end
-keep_record(KEYS[2], ARGV[3], ARGV[6])
-redis.call('HSET', KEYS[6], ARGV[2], ARGV[7])
-repoint({ KEYS[3], KEYS[4], KEYS[5] }, { current, '', newest }, ARGV[4], ARGV[5], ARGV[6])
-redis.call('HSET', KEYS[1], 'adopted', '1')
+keep_record(record_key, record)
+redis.call('HSET', generations, generation, snapshot)
+repoint({ current, previous, newest }, { to_current, '', to_newest }, record_stem, titles_stem)
+redis.call('HSET', flow, 'adopted', '1')
 return 1

@@ -1,19 +1,22 @@
--- A worker says that it is there and what it does, by the server's clock; those that have been silent for too long
--- are dropped, and those whose beats are of the future set aside: they would be there for ever.
--- KEYS  workers, beat, refused, dead
--- ARGV  worker, what it says of itself, how long it may be silent ms
-local now, silence = now_ms(), tonumber(ARGV[3])
-local planted = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. number(now + silence), '+inf', 'LIMIT', 0, 100)
+-- A worker's heartbeat, by the server's clock. Silent workers are dropped, and beats of the future set aside: they
+-- would stay for ever.
+-- KEYS  workers: the set of beats; beat: this worker's own
+-- ARGV  its id, what it says of itself, how long it may be silent, in ms
+local workers, beat, refused, dead = unpack(KEYS)
+local worker, text, silence = unpack(ARGV)
+
+local now = now_ms()
+local planted = redis.call('ZRANGEBYSCORE', workers, '(' .. number(now + tonumber(silence)), '+inf', 'LIMIT', 0, 100)
 if #planted > 0 then
-  expect(KEYS[3], 'hash')
-  expect(KEYS[4], 'stream')
+  expect(refused, 'hash')
+  expect(dead, 'stream')
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', number(now - silence))
+redis.call('ZREMRANGEBYSCORE', workers, '-inf', number(now - tonumber(silence)))
 for _, member in ipairs(planted) do
-  redis.call('ZREM', KEYS[1], member)
-  count_refused(KEYS[3], KEYS[4], 'member', '', 'a worker whose beat is of the future', member)
+  redis.call('ZREM', workers, member)
+  count_refused(refused, dead, 'member', '', 'a worker whose beat is of the future', member)
 end
-redis.call('ZADD', KEYS[1], number(now), ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', workers, number(now), worker)
+redis.call('PEXPIRE', workers, silence)
+redis.call('SET', beat, text, 'PX', silence)
 return number(now)

@@ -1,20 +1,24 @@
--- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock; jobs whose pause is over
--- or whose lease has lapsed go back to their places before, the latter unless it was the server that was away.
--- KEYS  workers (any other key where nobody beats); for each lane: queue
--- ARGV  token, lease ms, how many at most, '1' when the worker runs nothing; for each lane: how many at most, '1' when
---       it is shared
--- Answers in how many ms something that is known of now will be due or its lease lapsed ('' never); how many leases had
--- lapsed; in which lane a suspect waits for a worker that runs nothing, from 1, '' when none does; and for each job:
--- lane from 1, id, place, tries, body.
--- Of a shared lane a worker takes no more than its part of what is due, so that a few jobs are spread over the workers
--- that wait. A job that was tried before may have ended its worker: it is claimed alone. Lists of tokens are left empty
--- where nothing is due, and else not, so that no worker comes for nothing and none waits beside what is due.
-local token, lease, room, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+-- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock. Before that, jobs whose
+-- pause is over or whose lease has lapsed go back to their places; no lease lapses while the server itself was away.
+-- KEYS  workers: the set of beats, or any other key without them; then the lanes' queues
+-- ARGV  lease ms; room: how many jobs at most; alone: '1' when the worker runs nothing; for each lane: how many jobs at
+--       most, '1' when it is shared
+-- Answers in how many ms the next known job is due or lease lapses ('' never); how many leases had lapsed; the lane,
+-- from 1, in which a suspect waits for an idle worker ('' none); and for each job: lane from 1, id, place, tries, body.
+-- Of a shared lane a worker takes its part of the due jobs only, so that a few are spread over the waiting workers. A
+-- suspect is a job that was tried before: it may have ended its worker, and is claimed alone. A wake list is left empty
+-- exactly where nothing is due: no worker comes in vain, and none waits beside a due job.
+local workers = unpack(KEYS, 1, 1)
+local queues = { unpack(KEYS, 2) }
+local token, lease, room, alone = unpack(ARGV, 1, 4)
+local _, limits_of = tail(ARGV, 4, 2)
+
+lease, room, alone = tonumber(lease), tonumber(room), alone == '1'
 local LAPSES, LOOK = 100, 2000
 local now = now_ms()
 local next_at, lapses, suspects, jobs = math.huge, 0, '', {}
 
--- Whether the server was away a moment ago, and could not hear of those that hold leases.
+-- Whether the server was away within a lease, so that nobody could renew.
 local function was_away()
   local told = redis.pcall('INFO', 'server')
   local up = type(told) == 'string' and tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '')
@@ -22,14 +26,14 @@ local function was_away()
 end
 
 local function lapse(queue)
-  local leases = queue .. ':leases'
+  local leases = queue .. LEASES
   local late = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, LAPSES)
   local away = #late > 0 and was_away()
   for _, id in ipairs(late) do
     local score = redis.call('ZSCORE', queue, id)
     local held = score and not pauses(score)
     if held and away then
-      -- They hold on as soon as they are back; it is no fault of theirs.
+      -- Its holder renews it as soon as it is back.
       redis.call('ZADD', leases, 'XX', number(now + lease), id)
     else
       redis.call('ZREM', leases, id)
@@ -43,15 +47,15 @@ local function lapse(queue)
   end
 end
 
--- When the first lease ends, if it is a pause.
+-- The end of the first lease, if that is a pause.
 local function first_pause(queue)
-  local first = redis.call('ZRANGE', queue .. ':leases', 0, 0, 'WITHSCORES')
+  local first = redis.call('ZRANGE', queue .. LEASES, 0, 0, 'WITHSCORES')
   return first[1] and pauses(redis.call('ZSCORE', queue, first[1])) and tonumber(first[2]) or math.huge
 end
 
--- How many workers are heard of; who is silent for a lease is gone, and a beat of the future is none.
-local function workers()
-  local heard = redis.pcall('ZCOUNT', KEYS[1], number(now - lease), number(now + lease))
+-- How many workers have beaten within a lease. A beat of the future does not count.
+local function beating()
+  local heard = redis.pcall('ZCOUNT', workers, number(now - lease), number(now + lease))
   return type(heard) == 'number' and math.max(heard, 1) or 1
 end
 
@@ -59,10 +63,10 @@ local function later(moment)
   next_at = math.min(next_at, tonumber(moment or '') or math.huge)
 end
 
--- Of what is due at the head of a queue, what this worker is to have; and whether some of it is left for others.
+-- The due jobs of a queue for this worker; whether they are a suspect; whether some are left for others.
 local function choose(queue, leases, lane, most, shared)
   local due = redis.call('ZCOUNT', queue, '-inf', number(now))
-  local count = math.min(most, shared and due > 0 and math.ceil(due / workers()) or due)
+  local count = math.min(most, shared and due > 0 and math.ceil(due / beating()) or due)
   if count <= 0 then
     return {}, false, due > 0
   end
@@ -76,7 +80,7 @@ local function choose(queue, leases, lane, most, shared)
   for i, id in ipairs(ids) do
     local tried, place = tonumber(tries[i] or '0') or 0, place_of(page[2 * i])
     if held[i] and text_at(RUNNING .. id) then
-      -- A client of arq's that wants it to end has put it first, and its worker holds it still.
+      -- A client of arq's that aborts a job puts it first, while its worker still holds it.
       redis.call('ZADD', queue, 'XX', number(place + CLAIMED), id)
       passed = passed + 1
     elseif tried == 0 then
@@ -87,23 +91,24 @@ local function choose(queue, leases, lane, most, shared)
       suspects, passed = number(lane), passed + 1
     end
   end
-  -- Whoever runs something cannot have the suspects either: woken for them alone, workers would come again and again.
+  -- Nobody is woken for suspects alone: busy workers cannot have them, and would come again and again.
   return chosen, false, due > #chosen + passed
 end
 
 local function claim_from(lane, queue)
-  local leases, paused = queue .. ':leases', redis.call('EXISTS', queue .. ':paused') == 1
-  removal_first(queue)
+  local most, shared = limits_of(lane)
+  local leases, paused = queue .. LEASES, redis.call('EXISTS', queue .. PAUSE) == 1
+  delete_first(queue)
   lapse(queue)
-  local most = math.min(tonumber(ARGV[2 * lane + 1]), room)
+  most = math.min(tonumber(most), room)
   local chosen, suspect, left = {}, false, false
   if not paused then
-    chosen, suspect, left = choose(queue, leases, lane - 1, most, ARGV[2 * lane + 2] == '1')
+    chosen, suspect, left = choose(queue, leases, lane, most, shared == '1')
     local after, below = '(' .. number(now), '(' .. number(CLAIMED)
     local soon = redis.call('ZRANGEBYSCORE', queue, after, below, 'WITHSCORES', 'LIMIT', 0, 1)[2]
     later(soon)
     if #chosen >= most then
-      -- Whoever is full does not look when it is due, and those that wait do not know of it.
+      -- A full worker does not look when it is due, and the waiting ones do not know of it.
       left = left or math.min(tonumber(soon) or math.huge, first_pause(queue)) < now + LOOK
     end
   end
@@ -118,32 +123,31 @@ local function claim_from(lane, queue)
     redis.call('ZADD', leases, unpack(deadlines))
     for i, body in ipairs(redis.call('MGET', unpack(bodies))) do
       local job = chosen[i]
-      redis.call('SET', RUNNING .. job.id, token, 'EX', TRIES_LIFE)
+      redis.call('SET', RUNNING .. job.id, token, 'EX', TRIES_TTL_S)
       local at = #jobs
-      jobs[at + 1], jobs[at + 2], jobs[at + 3] = lane - 1, job.id, number(job.place)
+      jobs[at + 1], jobs[at + 2], jobs[at + 3] = lane, job.id, number(job.place)
       jobs[at + 4], jobs[at + 5] = job.tries, body
     end
     room = suspect and 0 or room - #chosen
   end
   if left then
-    local tokens = redis.pcall('LLEN', queue .. ':wake')
+    local tokens = redis.pcall('LLEN', queue .. WAKE)
     if type(tokens) ~= 'number' or tokens == 0 then
       wake(queue, 1)
     end
   elseif not paused then
-    redis.call('DEL', queue .. ':wake')
+    redis.call('DEL', queue .. WAKE)
   end
   later(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
 end
 
-for lane = 2, #KEYS do
-  expect(KEYS[lane], 'zset')
-  expect(KEYS[lane] .. ':leases', 'zset')
+for _, queue in ipairs(queues) do
+  expect_queue(queue)
 end
-for lane = 2, #KEYS do
+for lane, queue in ipairs(queues) do
   -- Of an empty lane there is nothing to know.
-  if redis.call('EXISTS', KEYS[lane], KEYS[lane] .. ':leases', KEYS[lane] .. ':wake') > 0 then
-    claim_from(lane, KEYS[lane])
+  if redis.call('EXISTS', queue, queue .. LEASES, queue .. WAKE) > 0 then
+    claim_from(lane, queue)
   end
 end
 return { next_at < math.huge and number(math.max(next_at - now, 0)) or '', lapses, suspects, unpack(jobs) }

@@ -1,68 +1,71 @@
--- (nothing) -> split: creates flows, each with its job and its entry among the live ones, or joins those under way.
--- KEYS  click queue, batch queue, what the live sets' names start with; for each flow: flow, job, join
--- ARGV  lane, life ms, first look ms, prefix of flow keys, how many jobs the lane may hold ('' any number);
---       for each flow: id, kind, spec, job id, job body
--- Who joins from the click lane a flow on the batch lane raises it: what of it nobody has claimed changes lanes, and it is
--- looked at among the clicks.
--- Answers how many jobs the lane holds then, and the ids of the flows that now work for each, new or joined: only those
--- before the first new one for which the lane has no room.
-local lane, life, first_look, flow_prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local lanes, live = lanes_of(KEYS[1], KEYS[2]), live_of(KEYS[3])
+-- (nothing) -> split: creates flows, each with its job and its live entry, or joins those under way.
+-- KEYS  live_stem is the prefix of the live sets; for each flow: flow, job, join
+-- ARGV  flow_stem is the prefix of flow keys, most_queued how many jobs the lane may hold ('' any number); for each
+--       flow: id, kind, spec, job id, job body
+-- A join from the click lane raises a flow of the batch lane: its unclaimed jobs and its live entry change lanes.
+-- Answers how many jobs the lane then holds, and the id of the flow that works for each: only those before the first
+-- new one for which the lane has no room.
+local click, batch, live_stem = unpack(KEYS, 1, 3)
+local count, keys_of = tail(KEYS, 3, 3)
+local lane, first_look, flow_stem, most_queued = unpack(ARGV, 1, 4)
+local _, fields_of = tail(ARGV, 4, 5)
 
-local under_way = {}
-for i = 1, (#KEYS - 3) / 3 do
-  local id = text_at(KEYS[3 * i + 3])
-  under_way[i] = id and unfinished(state_at(flow_prefix .. id)) and id
+local lanes, live = lanes_of(click, batch), live_of(live_stem)
+local joined = {}
+for i = 1, count do
+  local _, _, join = keys_of(i)
+  local id = text_at(join)
+  joined[i] = id and unfinished(state_at(flow_stem .. id)) and id
 end
 
 local function is_full()
-  return ARGV[5] ~= '' and redis.call('ZCARD', lanes[lane]) >= tonumber(ARGV[5])
+  return most_queued ~= '' and redis.call('ZCARD', lanes[lane]) >= tonumber(most_queued)
 end
 
 local function raise(id)
-  local key = flow_prefix .. id
-  local flow = redis.call('HMGET', key, 'state', 'round', 'planned', 'lane')
-  if lane_of(flow[4]) == 'click' then
+  local flow = flow_stem .. id
+  local state, round, planned, flow_lane = unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'lane'))
+  if lane_of(flow_lane) == CLICK then
     return
   end
-  redis.call('HSET', key, 'lane', 'click')
-  local look = redis.call('ZSCORE', live.batch, 'flow:' .. id)
+  redis.call('HSET', flow, 'lane', CLICK)
+  local look = redis.call('ZSCORE', live[BATCH], 'flow:' .. id)
   if look then
-    redis.call('ZREM', live.batch, 'flow:' .. id)
-    redis.call('ZADD', live.click, look, 'flow:' .. id)
+    redis.call('ZREM', live[BATCH], 'flow:' .. id)
+    redis.call('ZADD', live[CLICK], look, 'flow:' .. id)
   end
-  for _, job in ipairs(jobs_of(id, flow[1], flow[2], flow[3])) do
-    local score = redis.call('ZSCORE', lanes.batch, job)
-    local paused = pauses(score) and redis.call('ZSCORE', lanes.batch .. ':leases', job)
+  for _, job in ipairs(jobs_of(id, state, round, planned)) do
+    local score = redis.call('ZSCORE', batch, job)
+    local paused = pauses(score) and redis.call('ZSCORE', batch .. LEASES, job)
     if score and tonumber(score) < CLAIMED or paused then
-      redis.call('ZREM', lanes.batch, job)
-      redis.call('ZADD', lanes.click, score, job)
-      wake(lanes.click, 1)
+      redis.call('ZREM', batch, job)
+      redis.call('ZADD', click, score, job)
+      wake(click, 1)
     end
     if paused then
-      redis.call('ZREM', lanes.batch .. ':leases', job)
-      redis.call('ZADD', lanes.click .. ':leases', paused, job)
+      redis.call('ZREM', batch .. LEASES, job)
+      redis.call('ZADD', click .. LEASES, paused, job)
     end
   end
 end
 
 local now = now_ms()
 local ids, made = {}, {}
-for i = 1, (#KEYS - 3) / 3 do
-  local flow, job, join = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
-  local id, kind, spec, job_id, job_body = unpack(ARGV, 5 * i + 1, 5 * i + 5)
-  local known = under_way[i] or made[join]
+for i = 1, count do
+  local flow, job, join = keys_of(i)
+  local id, kind, spec, job_id, job_body = fields_of(i)
+  local known = joined[i] or made[join]
   if not known and is_full() then
     break
   elseif not known then
     known = id
-    redis.call('SET', join, id, 'PX', life)
+    redis.call('SET', join, id, 'PX', UNFINISHED_TTL_MS)
     create_flow({ flow = flow, live = live, lanes = lanes, job = job }, {
       id = id, kind = kind, spec = spec, join = join, run = '', block = '', lane = lane, job_id = job_id,
-      job_body = job_body, now = now, first_look = first_look, life = life,
+      job_body = job_body, now = now, first_look = first_look,
     })
     made[join] = id
-  elseif lane == 'click' then
+  elseif lane == CLICK then
     raise(known)
   end
   ids[i] = known

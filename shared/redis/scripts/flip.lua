@@ -1,23 +1,25 @@
 -- finish -> finish: makes a run's generation the current one, unless the pointer has moved since the run began.
--- KEYS  run, current, previous, newest
--- ARGV  generation, prefix of record keys, prefix of titles keys, life of what is no longer named ms, round
--- Answers 'late' when the run is not in finish of that round, 'lost' when its generation's record is gone, 'superseded',
--- or 'flipped', also when it was done before. A pointer that names no generation any more has not moved to another.
-local run = redis.call('HMGET', KEYS[1], 'state', 'since', 'flipped', 'round')
-if run[1] ~= 'finish' or run[4] ~= ARGV[5] then
+-- ARGV  prefixes of the keys of records and titles; round of the finish
+-- Answers 'late' when the run is not in finish of that round, 'lost' without its generation's record, 'superseded', or
+-- 'flipped', also when it was done before. A pointer without a valid generation has not moved.
+local run, current, previous, newest = unpack(KEYS)
+local generation, record_stem, titles_stem, round = unpack(ARGV)
+
+local state, since, flipped, run_round = unpack(redis.call('HMGET', run, 'state', 'since', 'flipped', 'round'))
+if state ~= 'finish' or run_round ~= round then
   return 'late'
 end
-if not snapshot_of(ARGV[2] .. ARGV[1]) then
+if not snapshot_of(record_stem .. generation) then
   return 'lost'
 end
-local current = generation_at(KEYS[2], ARGV[2]) or ''
-if current == ARGV[1] then
+local live = generation_at(current, record_stem) or ''
+if live == generation then
   return 'flipped'
 end
-if current ~= '' and (run[3] or current ~= run[2]) then
+if live ~= '' and (flipped or live ~= since) then
   return 'superseded'
 end
-removal_first(KEYS[1])
-repoint({ KEYS[2], KEYS[3], KEYS[4] }, { ARGV[1], current, '' }, ARGV[2], ARGV[3], ARGV[4])
-redis.call('HSET', KEYS[1], 'flipped', '1')
+delete_first(run)
+repoint({ current, previous, newest }, { generation, live, '' }, record_stem, titles_stem)
+redis.call('HSET', run, 'flipped', '1')
 return 'flipped'

@@ -1,26 +1,28 @@
--- Takes some lists of an old generation away, and its record: one that no pointer names and no run under way makes.
--- KEYS  generations, current, previous, newest, run-of, record; the lists
--- ARGV  generation, what the generations say of it and are to say from now on ('' nothing: all is gone), prefix of run
---       keys
--- Answers 1, or 0 when it is in use or somebody else has gone on with it.
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+-- Deletes some lists of an old generation, and its record, unless a pointer names it or a run under way makes it.
+-- KEYS  then the lists
+-- ARGV  the generation, its entry as it was seen and as it is to be ('' nothing: all is gone), prefix of run keys
+-- Answers 1, or 0 when it is in use or its entry has changed.
+local generations, current, previous, newest, run_of, record = unpack(KEYS, 1, 6)
+local lists = { unpack(KEYS, 7) }
+local generation, seen, left, run_stem = unpack(ARGV)
+
+if redis.call('HGET', generations, generation) ~= seen then
   return 0
 end
-for i = 2, 4 do
-  if text_at(KEYS[i]) == ARGV[1] then
+for _, pointer in ipairs({ current, previous, newest }) do
+  if text_at(pointer) == generation then
     return 0
   end
 end
-local run = text_at(KEYS[5])
-local state = run and state_at(ARGV[4] .. run)
-if state == 'run' or state == 'finish' then
+local run = text_at(run_of)
+if run and under_way(state_at(run_stem .. run)) then
   return 0
 end
--- A removal comes first: a full Redis refuses a script whose first write takes memory, and not one that has begun.
-redis.call('UNLINK', unpack(KEYS, 6))
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
+-- A removal comes first.
+redis.call('UNLINK', record, unpack(lists))
+if left == '' then
+  redis.call('HDEL', generations, generation)
 else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+  redis.call('HSET', generations, generation, left)
 end
 return 1

@@ -1,11 +1,14 @@
--- Takes the sweeper's lock. One that never ends, or holds another type, is nobody's.
--- KEYS  sweeper
+-- Takes a lock. One without an end, or of another type, is free.
 -- ARGV  token, life ms
--- Answers 1, or 0 when another sweeps.
-local left = redis.call('PTTL', KEYS[1])
-if left > 0 and left <= tonumber(ARGV[2]) then
+-- Answers 1, or 0 when another token holds it.
+local lock = unpack(KEYS)
+local token, life = unpack(ARGV)
+
+local left = redis.call('PTTL', lock)
+if left > 0 and left <= tonumber(life) then
   return 0
 end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+-- A removal comes first.
+redis.call('DEL', lock)
+redis.call('SET', lock, token, 'PX', life)
 return 1

@@ -1,33 +1,36 @@
--- run -> run, or run -> reduce with the last one missing: stores a chunk task's partial and who did it.
--- KEYS  flow, partials, tasks, what the live sets' names start with, click queue, batch queue, the reduce's job
--- ARGV  flow id, round, index ('' stores nothing and only looks whether all are there), partial, trace,
---       the reduce's id, its body, first look ms, life ms
+-- run -> run, or run -> reduce with the last one missing: stores a chunk task's partial and its trace.
+-- KEYS  live_stem is the prefix of the live sets, job the reduce's
+-- ARGV  without an index ('') it stores nothing and only looks whether all partials are there
 -- Answers 'late' when the flow is past this round, 'stored', or 'last' when it moved the flow to reduce.
-local flow = redis.call('HMGET', KEYS[1], 'state', 'round', 'planned', 'place', 'lane')
-if flow[1] ~= 'run' or flow[2] ~= ARGV[2] then
+local flow, partials, tasks, live_stem, click, batch, job = unpack(KEYS)
+local id, round, index, partial, trace, job_id, job_body, first_look = unpack(ARGV)
+
+local state, flow_round, planned, place, lane =
+  unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'place', 'lane'))
+if state ~= 'run' or flow_round ~= round then
   return 'late'
 end
-local index, life, held = ARGV[3], ARGV[9], redis.call('HLEN', KEYS[2])
-local missing = index ~= '' and redis.call('HEXISTS', KEYS[2], index) == 0
-local last = held + (missing and 1 or 0) >= tonumber(flow[3])
-local lanes, live = last and lanes_of(KEYS[5], KEYS[6]), last and live_of(KEYS[4])
+local held = redis.call('HLEN', partials)
+local missing = index ~= '' and redis.call('HEXISTS', partials, index) == 0
+local last = held + (missing and 1 or 0) >= tonumber(planned)
+local lanes, live = last and lanes_of(click, batch), last and live_of(live_stem)
 if missing then
-  redis.call('HSET', KEYS[2], index, ARGV[4])
+  redis.call('HSET', partials, index, partial)
   if held == 0 then
-    redis.call('PEXPIRE', KEYS[2], life)
+    redis.call('PEXPIRE', partials, UNFINISHED_TTL_MS)
   end
-  if type(redis.pcall('HSET', KEYS[3], index, ARGV[5])) ~= 'number' then
-    -- What stands in the place of the traces is none.
-    redis.call('DEL', KEYS[3])
-    redis.call('HSET', KEYS[3], index, ARGV[5])
+  if type(redis.pcall('HSET', tasks, index, trace)) ~= 'number' then
+    -- The key holds another type.
+    redis.call('DEL', tasks)
+    redis.call('HSET', tasks, index, trace)
   end
-  redis.call('PEXPIRE', KEYS[3], life)
+  redis.call('PEXPIRE', tasks, UNFINISHED_TTL_MS)
 end
 if not last then
   return 'stored'
 end
-redis.call('HSET', KEYS[1], 'state', 'reduce', 'looks', '0')
-local lane = lane_of(flow[5])
-redis.call('ZADD', live[lane], number(now_ms() + tonumber(ARGV[8])), 'flow:' .. ARGV[1])
-enqueue(lanes, lane, flow[4], KEYS[7], ARGV[6], ARGV[7], life)
+redis.call('HSET', flow, 'state', 'reduce', 'looks', '0')
+lane = lane_of(lane)
+redis.call('ZADD', live[lane], number(now_ms() + first_look), 'flow:' .. id)
+enqueue(lanes, lane, place, job, job_id, job_body)
 return 'last'

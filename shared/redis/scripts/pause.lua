@@ -1,11 +1,13 @@
--- Pauses a lane: nothing is claimed from its queue any more, and what runs comes to its end.
--- KEYS  paused
--- Answers since when in ms, which is before now where it was paused already.
-local since = text_at(KEYS[1])
+-- Pauses a lane: nothing is claimed from its queue any more, and running jobs end as ever.
+-- KEYS  the lane's mark
+-- Answers since when in ms, which is before now for a lane that was paused already.
+local paused = unpack(KEYS)
+
+local since = text_at(paused)
 if not since or not (#since < 16 and string.match(since, '^%d+$')) then
   since = number(now_ms())
 end
--- The removal first, so that a full Redis lets it pass.
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], since)
+-- A removal comes first.
+redis.call('DEL', paused)
+redis.call('SET', paused, since)
 return since

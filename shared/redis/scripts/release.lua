@@ -1,21 +1,25 @@
--- Gives back all jobs that were claimed under some tokens: the claims' answers have not arrived, so nobody runs them.
+-- Gives back all jobs that were claimed under some tokens: the claims' answers were lost, so nobody runs them.
 -- KEYS  the lanes' queues
--- ARGV  lease ms, tokens
+-- ARGV  lease ms; then the tokens
 -- Answers how many.
-local count, latest, tokens = 0, number(now_ms() + tonumber(ARGV[1])), {}
-for i = 2, #ARGV do
-  tokens[ARGV[i]] = true
+local queues = KEYS
+local lease = unpack(ARGV, 1, 1)
+local tokens = {}
+for _, token in ipairs({ unpack(ARGV, 2) }) do
+  tokens[token] = true
 end
-for _, queue in ipairs(KEYS) do
-  expect(queue, 'zset')
-  expect(queue .. ':leases', 'zset')
+
+local count, latest = 0, number(now_ms() + lease)
+for _, queue in ipairs(queues) do
+  expect_queue(queue)
 end
-for _, queue in ipairs(KEYS) do
-  local back = 0
-  -- The latest leases are the last ones, but for pauses.
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', queue .. ':leases', latest, '-inf', 'LIMIT', 0, 5000)) do
+for _, queue in ipairs(queues) do
+  local leases, back = queue .. LEASES, 0
+  -- The latest leases are the last ones, except for pauses.
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', leases, latest, '-inf', 'LIMIT', 0, 5000)) do
     if tokens[text_at(RUNNING .. id)] then
-      redis.call('ZREM', queue .. ':leases', id)
+      -- A removal comes first.
+      redis.call('ZREM', leases, id)
       redis.call('DEL', RUNNING .. id)
       redis.call('ZADD', queue, 'XX', number(place_of(redis.call('ZSCORE', queue, id))), id)
       back = back + 1

@@ -1,18 +1,22 @@
 -- Renews the leases of a worker's jobs in one queue.
--- KEYS  queue
--- ARGV  lease ms; for each job: id, token of its claim
--- Answers which of them are no longer under that claim, from 1.
-local deadline, leases, lost, held = number(now_ms() + tonumber(ARGV[1])), KEYS[1] .. ':leases', {}, {}
-for i = 2, #ARGV, 2 do
-  if text_at(RUNNING .. ARGV[i]) == ARGV[i + 1] and redis.call('ZSCORE', leases, ARGV[i]) then
-    held[#held + 1] = ARGV[i]
+-- ARGV  lease ms; for each job: id, fencing token
+-- Answers which of them have lost their claim, from 1.
+local queue = unpack(KEYS)
+local lease = unpack(ARGV, 1, 1)
+local count, job_of = tail(ARGV, 1, 2)
+
+local deadline, leases, lost, held = number(now_ms() + lease), queue .. LEASES, {}, {}
+for i = 1, count do
+  local id, token = job_of(i)
+  if text_at(RUNNING .. id) == token and redis.call('ZSCORE', leases, id) then
+    held[#held + 1] = id
   else
-    lost[#lost + 1] = i / 2
+    lost[#lost + 1] = i
   end
 end
-removal_first(KEYS[1])
+delete_first(queue)
 for _, id in ipairs(held) do
   redis.call('ZADD', leases, 'XX', deadline, id)
-  redis.call('EXPIRE', RUNNING .. id, TRIES_LIFE)
+  redis.call('EXPIRE', RUNNING .. id, TRIES_TTL_S)
 end
 return lost

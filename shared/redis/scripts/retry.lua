@@ -1,30 +1,33 @@
--- (dead letter) -> split: a flow that failed is asked for again, as a new flow, or joins the one under way.
--- KEYS  dead, click queue, batch queue, what the live sets' names start with, flow, job, join; the record of its generation, if it is bound to one
--- ARGV  dead letter, flow id, lane, kind, spec, job id, job body, life ms, first look ms, prefix of flow keys
--- Answers 'gone' when the letter is there no more, 'forgotten' when the record is, and else 'created' or 'joined' with
--- the flow that works for it now.
-expect(KEYS[1], 'stream')
-local lanes, live = lanes_of(KEYS[2], KEYS[3]), live_of(KEYS[4])
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
+-- (dead letter) -> split: a failed flow is asked for again, as a new flow, or joins the one under way.
+-- KEYS  live_stem is the prefix of the live sets; record only for a flow that is bound to a generation
+-- ARGV  letter: the dead letter's id; flow_stem: the prefix of flow keys
+-- Answers 'gone' without the letter, 'forgotten' without the record, and else 'created' or 'joined' with the flow that
+-- now works for it.
+local dead, click, batch, live_stem, flow, job, join, record = unpack(KEYS)
+local letter, id, lane, kind, spec, job_id, job_body, first_look, flow_stem = unpack(ARGV)
+
+expect(dead, 'stream')
+local lanes, live = lanes_of(click, batch), live_of(live_stem)
+if #redis.call('XRANGE', dead, letter, letter) == 0 then
   return { 'gone' }
 end
-if KEYS[8] and not text_at(KEYS[8]) then
+if record and not text_at(record) then
   return { 'forgotten' }
 end
-local under_way = text_at(KEYS[7])
-local joins = under_way and unfinished(state_at(ARGV[10] .. under_way))
+local known = text_at(join)
+local joins = known and unfinished(state_at(flow_stem .. known))
 
--- A removal comes first, here as where a flow ends: a full Redis lets go on what has begun.
-redis.call('XDEL', KEYS[1], ARGV[1])
-if KEYS[8] then
-  renew_record(KEYS[8], ARGV[8])
+-- A removal comes first.
+redis.call('XDEL', dead, letter)
+if record then
+  renew_record(record)
 end
 if joins then
-  return { 'joined', under_way }
+  return { 'joined', known }
 end
-redis.call('SET', KEYS[7], ARGV[2], 'PX', ARGV[8])
-create_flow({ flow = KEYS[5], live = live, lanes = lanes, job = KEYS[6] }, {
-  id = ARGV[2], lane = ARGV[3], kind = ARGV[4], spec = ARGV[5], join = KEYS[7], run = '', block = '', job_id = ARGV[6],
-  job_body = ARGV[7], now = now_ms(), first_look = tonumber(ARGV[9]), life = ARGV[8],
+redis.call('SET', join, id, 'PX', UNFINISHED_TTL_MS)
+create_flow({ flow = flow, live = live, lanes = lanes, job = job }, {
+  id = id, lane = lane, kind = kind, spec = spec, join = join, run = '', block = '', job_id = job_id,
+  job_body = job_body, now = now_ms(), first_look = first_look,
 })
-return { 'created', ARGV[2] }
+return { 'created', id }

@@ -1,56 +1,51 @@
--- (dead letter) -> split: a block that failed is done again; its run run -> run, or ended -> run in the next round.
--- KEYS  dead, what the live sets' names start with, flow, job, run, flight, blocks, run-of, record, click queue, batch
---       queue
--- ARGV  dead letter, flow id, run id, block, its outcome that was seen, spec, job id, job body, life ms, first look ms,
---       prefix of run keys
--- The block leaves those that have ended for those in flight; when they have all ended the run finishes again. Answers
--- why not, with the id of another run under way where there is one, or 'created' with the flow.
-expect(KEYS[1], 'stream')
-local lanes, live = lanes_of(KEYS[10], KEYS[11]), live_of(KEYS[2])
-expect(KEYS[6], 'hash')
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
+-- (dead letter) -> split: a failed block is done again; its run run -> run, or ended -> run in the next round.
+-- KEYS  live_stem is the prefix of the live sets; flow and job are the new ones
+-- ARGV  letter: the dead letter's id; outcome: the block's as it was seen; run_stem: the prefix of run keys
+-- The block leaves those that have ended for those in flight; after the last one the run finishes again. Answers why
+-- not, with the id of another run that is under way, or 'created' with the flow.
+local dead, live_stem, flow, job, run, flight, blocks, run_of, record, click, batch = unpack(KEYS)
+local letter, id, run_id, block, outcome, spec, job_id, job_body, first_look, run_stem = unpack(ARGV)
+
+expect(dead, 'stream')
+local lanes, live = lanes_of(click, batch), live_of(live_stem)
+expect(flight, 'hash')
+if #redis.call('XRANGE', dead, letter, letter) == 0 then
   return { 'gone' }
 end
-local run = redis.call('HMGET', KEYS[5], 'state', 'spec', 'round')
-local round = tonumber(run[3] or '')
-if run[2] ~= ARGV[6] or not round then
+local state, run_spec, round = unpack(redis.call('HMGET', run, 'state', 'spec', 'round'))
+round = tonumber(round)
+if run_spec ~= spec or not round then
   return { 'run gone' }
 end
-if run[1] ~= 'run' and run[1] ~= 'ended' then
-  return { run[1] == 'finish' and 'finishing' or 'run gone' }
+if state ~= 'run' and state ~= 'ended' then
+  return { state == 'finish' and 'finishing' or 'run gone' }
 end
-if redis.call('HGET', KEYS[7], ARGV[4]) ~= ARGV[5] or redis.call('HEXISTS', KEYS[6], ARGV[4]) == 1 then
+if redis.call('HGET', blocks, block) ~= outcome or redis.call('HEXISTS', flight, block) == 1 then
   return { 'no failure' }
 end
-local other = text_at(KEYS[8])
-if run[1] == 'ended' and other and other ~= ARGV[3] then
-  local state = state_at(ARGV[11] .. other)
-  if state == 'run' or state == 'finish' then
-    return { 'another run', other }
-  end
+local other = text_at(run_of)
+if state == 'ended' and other and other ~= run_id and under_way(state_at(run_stem .. other)) then
+  return { 'another run', other }
 end
-if not text_at(KEYS[9]) then
+if not text_at(record) then
   return { 'forgotten' }
 end
 
--- A removal comes first, here as where a flow ends: a full Redis lets go on what has begun.
-local now, first_look, life = now_ms(), tonumber(ARGV[10]), ARGV[9]
-redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[7], ARGV[4])
-if run[1] == 'ended' then
-  redis.call('HDEL', KEYS[5], 'outcome', 'manifest', 'ended')
-  redis.call('HSET', KEYS[5], 'state', 'run', 'round', number(round + 1))
-  redis.call('SET', KEYS[8], ARGV[3], 'PX', life)
-  redis.call('ZADD', live.batch, number(now + first_look), 'run:' .. ARGV[3])
-  for _, key in ipairs({ KEYS[5], KEYS[7] }) do
-    redis.call('PEXPIRE', key, life)
-  end
+local now = now_ms()
+-- A removal comes first.
+redis.call('XDEL', dead, letter)
+redis.call('HDEL', blocks, block)
+if state == 'ended' then
+  redis.call('HDEL', run, 'outcome', 'manifest', 'ended')
+  redis.call('HSET', run, 'state', 'run', 'round', number(round + 1))
+  redis.call('SET', run_of, run_id, 'PX', UNFINISHED_TTL_MS)
+  redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. run_id)
+  redis.call('PEXPIRE', run, UNFINISHED_TTL_MS)
+  redis.call('PEXPIRE', blocks, UNFINISHED_TTL_MS)
 end
-renew_record(KEYS[9], life)
-create_flow({ flow = KEYS[3], live = live, lanes = lanes, job = KEYS[4] }, {
-  id = ARGV[2], kind = 'block', lane = 'batch', spec = ARGV[6], join = '', run = ARGV[3], block = ARGV[4],
-  job_id = ARGV[7], job_body = ARGV[8], now = now, first_look = first_look, life = life,
+renew_record(record)
+create_block_flow({ flow = flow, live = live, lanes = lanes, job = job, flight = flight }, {
+  id = id, spec = spec, run = run_id, block = block, job_id = job_id, job_body = job_body, now = now,
+  first_look = first_look,
 })
-redis.call('HSET', KEYS[6], ARGV[4], ARGV[2])
-redis.call('PEXPIRE', KEYS[6], life)
-return { 'created', ARGV[2] }
+return { 'created', id }

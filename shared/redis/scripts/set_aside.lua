@@ -1,10 +1,13 @@
--- Removes keys that do not hold what they should, so that what they stand in the place of is lost, and mended as such.
--- KEYS  refused, dead, and others
--- ARGV  for each of them its type; 'integer' is a string that holds one
+-- Removes keys of the wrong type: what should be there is then missing, and mended as such.
+-- KEYS  refused, dead, and the others
+-- ARGV  for each key its type; 'integer' is a string that holds one
 -- Answers how many it removed.
+local keys, types = KEYS, ARGV
+local refused, dead = unpack(KEYS, 1, 2)
+
 local wrong = {}
-for i, key in ipairs(KEYS) do
-  local found, wanted = redis.call('TYPE', key).ok, ARGV[i]
+for i, key in ipairs(keys) do
+  local found, wanted = redis.call('TYPE', key).ok, types[i]
   if wanted == 'integer' and found == 'string' then
     local text = redis.call('GET', key)
     found = string.find(text, '^%-?%d+$') and #text < 16 and 'integer' or 'string'
@@ -13,10 +16,11 @@ for i, key in ipairs(KEYS) do
     wrong[#wrong + 1] = { key = key, reason = 'holds a ' .. found .. ' in the place of a ' .. wanted }
   end
 end
+-- A removal comes first.
 for _, it in ipairs(wrong) do
   redis.call('UNLINK', it.key)
 end
 for _, it in ipairs(wrong) do
-  count_refused(KEYS[1], KEYS[2], 'key', it.key, it.reason, '')
+  count_refused(refused, dead, 'key', it.key, it.reason, '')
 end
 return #wrong

@@ -1,28 +1,30 @@
--- Settles jobs of one queue that a worker has claimed: whoever has lost a claim changes nothing.
--- KEYS  queue, refused, dead (the queue again for both where there are no dead letters)
--- ARGV  for each job: id, token of its claim, how, a number, data;
---         'done'   it has ended; data is its result, to be kept for so many ms (0 for ever) unless it is empty
---         'kept'   the same, and none of its name is to be made for a minute
---         'back'   it goes back to its place, and this was no try
---         'later'  it is tried again after so many ms, at its place; data is its body from then on, empty for the same
---       and the reason for which one that has ended becomes a dead letter ('' for none)
+-- Settles jobs of one queue that a worker has claimed. A job whose claim is lost is left alone.
+-- KEYS  refused and dead are the queue again without dead letters
+-- ARGV  for each job: id, fencing token, how, amount ms, data, the reason of a dead letter ('' for none)
+--         'done'   it has ended; data is its result, kept for the amount (0 for ever), '' for none
+--         'kept'   the same, and its id stays taken for a minute
+--         'back'   it goes back to its place; this was no try
+--         'later'  it is tried again after the amount, at its place; data is its new body, '' for the same
 -- Answers how many were still under their claims.
-local queue = KEYS[1]
-local leases, now, count, done, kept, back = queue .. ':leases', now_ms(), 0, {}, {}, 0
-local KEPT = '60000'
-expect(queue, 'zset')
-expect(leases, 'zset')
-for i = 6, #ARGV, 6 do
-  if ARGV[i] ~= '' and KEYS[2] ~= queue then
-    expect(KEYS[2], 'hash')
-    expect(KEYS[3], 'stream')
+local queue, refused, dead = unpack(KEYS)
+local size, job_of = tail(ARGV, 0, 6)
+
+local leases, now, count, done, kept, back = queue .. LEASES, now_ms(), 0, {}, {}, 0
+local has_letters = refused ~= queue
+expect_queue(queue)
+for i = 1, size do
+  local _, _, _, _, _, reason = job_of(i)
+  if reason ~= '' and has_letters then
+    expect(refused, 'hash')
+    expect(dead, 'stream')
     break
   end
 end
-for i = 1, #ARGV, 6 do
-  local id, how, amount, data, reason = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  if text_at(RUNNING .. id) == ARGV[i + 1] then
+for i = 1, size do
+  local id, token, how, amount, data, reason = job_of(i)
+  if text_at(RUNNING .. id) == token then
     count = count + 1
+    -- A removal comes first.
     redis.call('ZREM', leases, id)
     if how == 'back' or how == 'later' then
       local score = redis.call('ZSCORE', queue, id)
@@ -30,7 +32,7 @@ for i = 1, #ARGV, 6 do
       redis.call('DEL', RUNNING .. id)
       if how == 'later' and score then
         place = place + PAUSED
-        redis.call('ZADD', leases, number(now + tonumber(amount)), id)
+        redis.call('ZADD', leases, number(now + amount), id)
         if data ~= '' then
           redis.call('SET', JOB .. id, data, 'XX', 'KEEPTTL')
         end
@@ -38,9 +40,8 @@ for i = 1, #ARGV, 6 do
       redis.call('ZADD', queue, 'XX', number(place), id)
       back = back + 1
     else
-      if reason ~= '' and KEYS[2] ~= queue then
-        local body = redis.pcall('GET', JOB .. id)
-        count_refused(KEYS[2], KEYS[3], 'job', id, reason, type(body) == 'string' and body or id)
+      if reason ~= '' and has_letters then
+        count_refused(refused, dead, 'job', id, reason, text_at(JOB .. id) or id)
       end
       if data ~= '' then
         redis.call('SET', RESULT .. id, data)
@@ -57,7 +58,8 @@ if #done > 0 then
   finish_jobs(queue, done)
 end
 for _, i in ipairs(kept) do
-  redis.call('SET', RUNNING .. ARGV[i], ARGV[i + 1], 'PX', KEPT)
+  local id, token = job_of(i)
+  redis.call('SET', RUNNING .. id, token, 'PX', CRON_TTL_MS)
 end
 if back > 0 then
   wake(queue, back)

@@ -1,57 +1,57 @@
--- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. The
--- night of a date does so once: it has one run.
--- KEYS  run-of, run, flight, what the live sets' names start with, record, current, night (run-of for a run of no night),
---       click queue, batch queue, generations; for each block of the window: flow, job
--- ARGV  run id, generation, record, its life ms, what the current pointer was seen to hold, spec of the blocks, number of
---       blocks, block size, users, life ms, first look ms, prefix of run keys, life of the night's key ms, the
---       generation that the pointer named ('' for none, as where it holds no id), the snapshot of this generation; for
---       each block: flow id, job id, job body
+-- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. A
+-- night has one run.
+-- KEYS  live_stem is the prefix of the live sets; night is run_of again outside a night, since an empty name fits no
+--       pattern of an ACL; for each block of the window: flow, job
+-- ARGV  seen: what the current pointer held; since: the generation in it ('' none); run_stem: the prefix of run keys;
+--       for each block: flow id, job id, job body
 -- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
 -- has moved since it was seen.
--- No empty name stands for none: a user with a pattern of keys may not name it.
-local night = KEYS[7] ~= KEYS[1] and KEYS[7]
-local known = night and text_at(night)
+local run_of, run, flight, live_stem, record_key, current, night, click, batch, generations = unpack(KEYS, 1, 10)
+local window, keys_of = tail(KEYS, 10, 2)
+local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot =
+  unpack(ARGV, 1, 12)
+local _, fields_of = tail(ARGV, 12, 3)
+
+local of_night = night ~= run_of
+local known = of_night and text_at(night)
 if known then
   return { known, 'known' }
 end
-expect(KEYS[10], 'hash')
-local lanes, live = lanes_of(KEYS[8], KEYS[9]), live_of(KEYS[4])
-local under_way = text_at(KEYS[1])
-if under_way then
-  local state = state_at(ARGV[12] .. under_way)
-  if state == 'run' or state == 'finish' then
-    if night then
-      redis.call('SET', night, under_way, 'PX', ARGV[13])
-      redis.call('HSET', ARGV[12] .. under_way, 'night', '1')
-    end
-    return { under_way, 'joined' }
+expect(generations, 'hash')
+local lanes, live = lanes_of(click, batch), live_of(live_stem)
+local other = text_at(run_of)
+if other and under_way(state_at(run_stem .. other)) then
+  if of_night then
+    redis.call('SET', night, other, 'PX', NIGHT_TTL_MS)
+    redis.call('HSET', run_stem .. other, 'night', '1')
   end
+  return { other, 'joined' }
 end
-if (text_at(KEYS[6]) or '') ~= ARGV[5] then
+if (text_at(current) or '') ~= seen then
   return false
 end
-local now, life = now_ms(), ARGV[10]
-redis.call('SET', KEYS[1], ARGV[1], 'PX', life)
-if night then
-  redis.call('SET', night, ARGV[1], 'PX', ARGV[13])
+local now = now_ms()
+redis.call('SET', run_of, id, 'PX', UNFINISHED_TTL_MS)
+if of_night then
+  redis.call('SET', night, id, 'PX', NIGHT_TTL_MS)
 end
-keep_record(KEYS[5], ARGV[3], ARGV[4])
-redis.call('HSET', KEYS[10], ARGV[2], ARGV[15])
--- Its id is fresh, so whatever is there was planted.
-redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('HSET', KEYS[2], 'state', 'run', 'generation', ARGV[2], 'since', ARGV[14], 'spec', ARGV[6], 'next', '0',
-  'blocks', ARGV[7], 'block_size', ARGV[8], 'users', ARGV[9], 'round', '0', 'started', number(now),
-  'window', number((#KEYS - 10) / 2))
-if night then
-  redis.call('HSET', KEYS[2], 'night', '1')
+keep_record(record_key, record)
+redis.call('HSET', generations, generation, snapshot)
+-- Its id is fresh: values at its keys were planted.
+redis.call('DEL', run, flight)
+redis.call('HSET', run, 'state', 'run', 'generation', generation, 'since', since, 'spec', spec, 'next', '0',
+  'blocks', blocks, 'block_size', block_size, 'users', users, 'round', '0', 'started', number(now),
+  'window', number(window))
+if of_night then
+  redis.call('HSET', run, 'night', '1')
 end
-redis.call('PEXPIRE', KEYS[2], life)
-redis.call('ZADD', live.batch, number(now + tonumber(ARGV[11])), 'run:' .. ARGV[1])
-for i = 11, #KEYS, 2 do
-  local at = 16 + 3 * (i - 11) / 2
-  create_block({ flow = KEYS[i], live = live, lanes = lanes, job = KEYS[i + 1], run = KEYS[2], flight = KEYS[3] }, {
-    id = ARGV[at], job_id = ARGV[at + 1], job_body = ARGV[at + 2], run = ARGV[1], now = now,
-    first_look = tonumber(ARGV[11]), life = life,
+redis.call('PEXPIRE', run, UNFINISHED_TTL_MS)
+redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. id)
+for i = 1, window do
+  local flow, job = keys_of(i)
+  local flow_id, job_id, job_body = fields_of(i)
+  create_next_block({ flow = flow, live = live, lanes = lanes, job = job, run = run, flight = flight }, {
+    id = flow_id, job_id = job_id, job_body = job_body, run = id, now = now, first_look = first_look,
   })
 end
-return { ARGV[1], 'started' }
+return { id, 'started' }

@@ -1,11 +1,12 @@
--- Tells a worker something.
--- KEYS  its mail
--- ARGV  the word
--- The removal first, so that a full Redis lets it pass; and nothing is said twice.
-if redis.call('TYPE', KEYS[1]).ok ~= 'list' then
-  redis.call('DEL', KEYS[1])
+-- Sends a worker one word. A word that waits already is not sent twice.
+local mail = unpack(KEYS)
+local word = unpack(ARGV)
+
+-- A removal comes first.
+if redis.call('TYPE', mail).ok ~= 'list' then
+  redis.call('DEL', mail)
 end
-redis.call('LREM', KEYS[1], 0, ARGV[1])
-redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], '10000')
+redis.call('LREM', mail, 0, word)
+redis.call('RPUSH', mail, word)
+redis.call('PEXPIRE', mail, '10000')
 return 1

@@ -1,9 +1,10 @@
--- Writes some titles of a snapshot beside the results. They expire, unless a pointer names them: this may come late.
--- KEYS  titles
--- ARGV  life ms; for each title: item, title
-local named = redis.call('PTTL', KEYS[1]) == -1
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+-- Writes some titles of a snapshot beside the results. They expire unless a pointer names the snapshot already.
+-- ARGV  for each title: item, title
+local titles, pairs_of_titles = unpack(KEYS), ARGV
+
+local named = redis.call('PTTL', titles) == -1
+redis.call('HSET', titles, unpack(pairs_of_titles))
 if not named then
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+  redis.call('PEXPIRE', titles, UNREFERENCED_TTL_MS)
 end
 return 1

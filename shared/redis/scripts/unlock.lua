@@ -1,7 +1,8 @@
--- Lets go of the sweeper's lock, if it still is whose token it shows.
--- KEYS  sweeper
--- ARGV  token
-if text_at(KEYS[1]) == ARGV[1] then
-  redis.call('DEL', KEYS[1])
+-- Releases a lock, if the token still holds it.
+local lock = unpack(KEYS)
+local token = unpack(ARGV)
+
+if text_at(lock) == token then
+  redis.call('DEL', lock)
 end
 return 1

@@ -31,10 +31,11 @@ import reckoner.workers.runtime.open_flows
 from reckoner.shared.errors import RetryRefusedError
 from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters
 from reckoner.shared.flows.flow_state import ENDED, DamagedFlowError, Flow
-from reckoner.shared.flows.flows import MAX_REWORK, Flows
+from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import in_progress_key, job_key, tries_key
 from reckoner.shared.redis.scripts import LeaseLostError, ask
+from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.serving.generations import Generations
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings

@@ -10,11 +10,12 @@ from redis import exceptions
 
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
-from reckoner.shared.flows.flows import MAX_REWORK, Flows
+from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.run_state import DamagedRunError
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Reduce, Split
 from reckoner.shared.wire.shapes import (

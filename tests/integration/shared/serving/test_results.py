@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from reckoner.shared.errors import NothingFittedError
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.generations import UNREFERENCED_TTL_MS
+from reckoner.shared.redis.scripts.constants import UNREFERENCED_TTL_MS
 from reckoner.shared.wire.shapes import RESULT, Result, ScoredItem
 from reckoner.workers.maintenance.sweeper import Sweeper
 from tests.damages import DAMAGES, Damage

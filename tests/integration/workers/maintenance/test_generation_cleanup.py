@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 import reckoner.workers.maintenance.generation_cleanup
 from reckoner.shared.errors import RetryRefusedError
 from reckoner.shared.flows.dead_letters import DeadLetters
-from reckoner.shared.redis.scripts import SLICE, ask
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.snapshots import write_snapshot

@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio.connection import AbstractConnection as Connection
 from structlog.testing import capture_logs
 
-from reckoner.shared.redis.scripts import SLICE, ask
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.wire.shapes import RECORD, UserSpec

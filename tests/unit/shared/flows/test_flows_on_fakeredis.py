@@ -1,5 +1,6 @@
 """The scripts are plain Lua: they run on fakeredis too, and the producer's side with them, without a server."""
 
+import re
 from importlib.resources import files
 from itertools import takewhile
 
@@ -13,16 +14,17 @@ from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import Keys, job_key, wake_key
 from reckoner.shared.redis.refusals import Refusals
-from reckoner.shared.redis.scripts import ask, call, load_script
+from reckoner.shared.redis.scripts import ask, call, constants, load_script
 from reckoner.shared.wire.jobs import Chunk, Split
 from reckoner.shared.wire.shapes import Best, Options, Plan, Record, Trace, UserSpec
 from tests.world import make_known
 
 KEYS = Keys("p")
 RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
+FOLDER = files("reckoner.shared.redis") / "scripts"
 SCRIPTS = sorted(
     file.name.removesuffix(".lua")
-    for file in (files("reckoner.shared.redis") / "scripts").iterdir()
+    for file in FOLDER.iterdir()
     if file.name.endswith(".lua") and file.name != "prelude.lua"
 )
 
@@ -129,10 +131,22 @@ async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> No
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_script_opens_with_what_it_takes(name: str) -> None:
-    """What it does, KEYS and ARGV, before the first statement; and it uses nothing that is not everywhere."""
-    text = (files("reckoner.shared.redis") / "scripts" / f"{name}.lua").read_text()
-    header = list(takewhile(lambda line: line.startswith("--"), text.splitlines()))
-    assert any(line.startswith("-- KEYS  ") for line in header)
-    assert ("ARGV" in text) == any(line.startswith("-- ARGV  ") for line in header)
-    assert not any(word in text for word in ("cmsgpack", "#!lua", "redis.setresp", "bit."))
+    """A comment and the names of KEYS and ARGV, which do not occur below; it uses nothing that is not everywhere."""
+    opening, _, body = (FOLDER / f"{name}.lua").read_text().partition("\n\n")
+    lines = opening.splitlines()
+    header = list(takewhile(lambda line: line.startswith("-- "), lines))
+    assert header
+    assert "KEYS" in "".join(lines[len(header) :])
+    assert not any(word in body for word in ("KEYS", "ARGV", "cmsgpack", "#!lua", "redis.setresp", "bit."))
     assert load_script(name) is load_script(name)
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, "prelude"])
+def test_no_script_repeats_a_constant(name: str) -> None:
+    """What Python has too is written into the scripts: a change there reaches all of them."""
+    code = re.sub("--.*", "", (FOLDER / f"{name}.lua").read_text())
+    literals = set(re.findall(r"'([^']*)'|\b(\d+)\b", code))
+    found = {text or digits for text, digits in literals}
+    # Smaller numbers mean other things too.
+    values = [value for key, value in vars(constants).items() if key.isupper() and value not in range(1001)]
+    assert not found.intersection(map(str, values))

@@ -1,0 +1,40 @@
+"""The constants that Python and the scripts share: `load_script` writes their values into the scripts."""
+
+from typing import get_args
+
+from arq.constants import (
+    abort_jobs_ss,
+    in_progress_key_prefix,
+    job_key_prefix,
+    keep_cronjob_progress,
+    result_key_prefix,
+    retry_key_prefix,
+)
+
+from reckoner.shared.wire.shapes import Lane
+
+CLICK, BATCH = get_args(Lane)
+# The keys that arq has for a job: a prefix and its id. ABORTED is a sorted set of ids.
+JOB, RUNNING, TRIES, RESULT = job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix
+ABORTED = abort_jobs_ss
+# The keys beside a queue: its name and a suffix.
+LEASES, WAKE, PAUSE = ":leases", ":wake", ":paused"
+# A claimed job's score is its place plus CLAIMED: out of the queue's head, still a member, its place never lost.
+CLAIMED = 10**14
+# The score of a job that waits for its next try is its place plus PAUSED. It has a lease without a holder until then.
+PAUSED = 2 * CLAIMED
+
+# The time to live of a count of deaths; each death renews it.
+TRIES_TTL_S = 88_400
+CRON_TTL_MS = 1000 * keep_cronjob_progress
+UNFINISHED_TTL_MS = 7 * 86_400_000
+ENDED_TTL_MS = 3_600_000
+NIGHT_TTL_DAYS = 8
+NIGHT_TTL_MS = NIGHT_TTL_DAYS * 86_400_000
+# Records and titles without a pointer.
+UNREFERENCED_TTL_MS = 8 * 86_400_000
+
+# At most so many keys or members in one call: no script, and no command, works longer than some milliseconds.
+SLICE = 500
+MAX_TASKS = 500
+MAX_REWORK = 5
