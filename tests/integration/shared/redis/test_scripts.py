@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
@@ -14,11 +14,14 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import job_key, leases_key, paused_key
 from reckoner.shared.redis.scripts import Script, ask, call, load_script
+from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Split
 from reckoner.shared.wire.shapes import Best, Plan, Trace, UserSpec
 from reckoner.workers.engine.claims import Claims, Settled
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.maintenance.sweeper import Sweeper
+from reckoner.workers.process.wiring import connect_worker
+from tests.conftest import StartServer
 from tests.world import Generation, Hand, World
 
 NAMES = {
@@ -264,3 +267,37 @@ async def test_a_script_that_is_stopped_has_changed_nothing(
     assert trial.tried.keys() == NAMES
     assert min(trial.tried.values()) >= 3
     assert trial.stopped.total() > 100
+
+
+async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
+    world: World, fresh_server: StartServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first write is a removal: only those that create flows, runs and jobs, or store what was found, wait."""
+    url = fresh_server().url
+    redis, beside = connect_worker(Settings(), url), connect(url)
+    hand = Hand(world, redis, prefix)
+    scripts = {load_script(name, closing): name for name in NAMES for closing in (False, True)}
+    names = {await ask(beside, "SCRIPT LOAD", script.text): name for script, name in scripts.items()}
+    execute, passed, refused = redis.execute_command, set[str](), set[str]()
+
+    async def on_a_full_server(*command: Any, **options: Any) -> Any:
+        if command[0] == "EVALSHA":
+            await ask(beside, "CONFIG", "SET", "maxmemory", "1")
+            try:
+                answer = await execute(*command, **options)  # type: ignore[no-untyped-call]
+                passed.add(names[command[1]])
+                return answer
+            except OutOfMemoryError:
+                refused.add(names[command[1]])
+            finally:
+                await ask(beside, "CONFIG", "SET", "maxmemory", "0")
+        return await execute(*command, **options)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(redis, "execute_command", on_a_full_server)
+    await live_through(hand, world, Sweeper(hand.runtime))
+    await work(hand)
+    assert passed | refused == NAMES
+    assert refused == {"adopt", "create", "enqueue", "partial", "plan", "start", "titles"}
+    hand.close()
+    await redis.aclose()
+    await beside.aclose()
