@@ -96,7 +96,7 @@ async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner
     """It learns so when it renews it; what it stores and settles comes too late."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith("chunk"))
-    claims = Claims(hand.redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claims = Claims(hand.redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     claimed = [found.job_id.decode() for found in (await claims.claim("a token", 2, [2, 2], alone=True)).jobs]
     assert len(claimed) == 2
     assert await reckoner.cancel(job)

@@ -95,7 +95,7 @@ async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Recko
     """Its jobs change lanes, paused ones too, but for one that a worker runs; what follows is on the click lane."""
     asked = await reckoner.enqueue(USERS[0])
     await hand.deliver_all(but=lambda job: job.startswith("chunk"))
-    claims = Claims(hand.redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claims = Claims(hand.redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     [claimed, paused] = (await claims.claim("a token", 2, [2, 2], alone=True)).jobs
     await claims.settle(reckoner.keys.batch, [Settled(paused.job_id, "a token", "later", 1)])
     async with waiting(reckoner, [2, 1], reckoner.recommend(USERS[0])):

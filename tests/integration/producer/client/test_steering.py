@@ -32,7 +32,7 @@ async def asked(hand: Hand, world: World, redis_url: str) -> AsyncIterator[Asked
     await hand.adopt(world)
     async with Reckoner(redis_url, prefix=hand.runtime.keys.prefix) as client:
         await client.operator.start_run(1, 3)
-        yield client, Claims(hand.redis, hand.worker.place, 5.0), await hand.queued()  # type: ignore[attr-defined]
+        yield client, Claims(hand.redis, hand.worker.keys, 5.0), await hand.queued()  # type: ignore[attr-defined]
 
 
 async def claimed(claims: Claims, token: str) -> list[str]:

@@ -232,7 +232,7 @@ async def _a_flow(hand: Hand, generation: Generation) -> None:
 async def work(hand: Hand) -> None:
     """What workers ask besides: claims, beats, refusals, pauses."""
     keys, redis = hand.runtime.keys, hand.redis
-    claims = Claims(redis, hand.worker.place, 5.0)  # type: ignore[attr-defined]
+    claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     ids = [f"split:{keys.prefix}-{number}" for number in range(5)]
     for job_id in ids:
         await call(redis, "enqueue", [keys.click], [job_id, b"a body", "", 60_000])
