@@ -1,7 +1,7 @@
-"""A shop with Django: a purchase has the buyer's list computed, their page shows it, and nothing waits for long.
+"""A shop with Django: a purchase enqueues the buyer's list, their page shows it, and nothing waits for long.
 
-Run it beside the workers with `uvicorn examples.django_app:application`. In a project its settings, URLs and views are
-in files of their own, and `application` takes the place of the one in `asgi.py`.
+Run it beside the workers with `uvicorn examples.django_app:application`. In a project, settings, URLs and views are in
+separate files, and `application` replaces the one in `asgi.py`.
 """
 
 import json
@@ -25,39 +25,38 @@ from reckoner import (
     WaitTimeoutError,
 )
 
-# A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
-# used up only where Redis hangs.
+# A page's longest waits in seconds: for its own list, then for the popular one, which takes long only if Redis hangs.
 PATIENCE_S, POPULAR_S = 0.3, 1.0
 
 Message = MutableMapping[str, Any]
 
 
 async def purchases(request: HttpRequest) -> JsonResponse:
-    """Take a purchase, and have the buyer's list ready before they come back."""
+    """Accept a purchase, and prepare the buyer's list."""
     try:
         user = json.loads(request.body)["user"]
     except (ValueError, KeyError, TypeError):
         return JsonResponse({"detail": "A purchase names its user."}, status=422)
-    # Here the purchase goes into the shop's own table, which `reckoner import` reads by night.
+    # Here the purchase goes into the shop's own table, which `reckoner import` reads every night.
     try:
         asked = await reckoner_of(request).enqueue(str(user), timeout=PATIENCE_S)
     except UsageError as error:
         return JsonResponse({"detail": str(error)}, status=422)
     except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
-        # The purchase stands; the list is computed when the buyer comes back.
+        # The purchase is accepted; the list is computed when the buyer returns.
         return JsonResponse({"job": None}, status=202)
     return JsonResponse({"job": asked.job}, status=202)
 
 
 async def recommendations(request: HttpRequest) -> JsonResponse:
-    """Show somebody's list; who has none yet waits for a moment, and sees what is popular if that was too short."""
+    """Show a user's list. Without one, wait for a moment, then show the popular list."""
     user, n = request.GET.get("user", ""), request.GET.get("n", "10")
     try:
         answer = await list_for(reckoner_of(request), user, int(n))
     except ValueError:
-        return JsonResponse({"detail": "n is no number."}, status=422)
+        return JsonResponse({"detail": "n is not a number."}, status=422)
     except UsageError as error:
-        # More places than lists have, or an id that is no text.
+        # A list that is too long, or an invalid id.
         return JsonResponse({"detail": str(error)}, status=422)
     except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         return JsonResponse({"source": "none", "items": []})
@@ -69,7 +68,7 @@ async def recommendations(request: HttpRequest) -> JsonResponse:
 
 
 async def list_for(reckoner: Reckoner, user: str, n: int) -> Answer:
-    """A user's list, or the popular one where theirs is not there in time."""
+    """A user's list, or the popular one if theirs is not ready in time."""
     try:
         return await reckoner.recommend(user, n, timeout=PATIENCE_S)
     except (WaitTimeoutError, FlowFailedError):
@@ -83,10 +82,10 @@ def reckoner_of(request: HttpRequest) -> Reckoner:
 
 
 class Application:
-    """Django's application, with one client for each process: all its requests together take two connections.
+    """Django's application with one client for each process: two connections for all requests.
 
-    Django leaves the lifespan of an ASGI server alone, so it is answered here. The client is not entered, so the shop
-    opens though Redis is away.
+    Django does not handle an ASGI server's lifespan, so this class does. The client is not entered, so the shop starts
+    without Redis.
     """
 
     def __init__(self, django: Callable[..., Awaitable[None]]) -> None:
@@ -98,7 +97,7 @@ class Application:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        """Answer one request, or live from the server's start to its end."""
+        """Answer one request, or handle the server's lifespan."""
         if scope["type"] != "lifespan":
             await self._django(scope, receive, send)
             return

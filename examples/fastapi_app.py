@@ -1,4 +1,4 @@
-"""A shop with FastAPI: a purchase has the buyer's list computed, their page shows it, and nothing waits for long.
+"""A shop with FastAPI: a purchase enqueues the buyer's list, their page shows it, and nothing waits for long.
 
 Run it beside the workers with `uvicorn examples.fastapi_app:app`.
 """
@@ -22,22 +22,21 @@ from reckoner import (
     WaitTimeoutError,
 )
 
-# A page does not wait for longer than this for its own list, nor then for the popular one, in seconds; the second is
-# used up only where Redis hangs.
+# A page's longest waits in seconds: for its own list, then for the popular one, which takes long only if Redis hangs.
 PATIENCE_S, POPULAR_S = 0.3, 1.0
 
 
 class State(TypedDict):
-    """What all requests of one process share."""
+    """Shared by all requests of one process."""
 
     reckoner: Reckoner
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """One client for each process: all its requests together take two connections.
+    """One client for each process, with two connections for all requests.
 
-    It is not entered, so the shop opens though Redis is away.
+    It is not entered, so the shop starts without Redis.
     """
     async with aclosing(Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379"))) as reckoner:
         yield {"reckoner": reckoner}
@@ -54,14 +53,14 @@ app = FastAPI(lifespan=lifespan)
 
 
 class Purchase(BaseModel):
-    """Who bought what."""
+    """A user's purchase of an item."""
 
     user: str
     item: str
 
 
 class Place(BaseModel):
-    """One place of a list, and why it is there."""
+    """One item of a list, with its reason."""
 
     item: str
     title: str | None
@@ -69,7 +68,7 @@ class Place(BaseModel):
 
 
 class Page(BaseModel):
-    """What is shown to somebody: their own list, the popular one, or nothing while Redis is away."""
+    """The shown list: the user's own, the popular one, or none while Redis is unavailable."""
 
     source: str
     items: list[Place]
@@ -77,19 +76,19 @@ class Page(BaseModel):
 
 @app.post("/purchases", status_code=202)
 async def buy(purchase: Purchase, reckoner: Client) -> dict[str, str | None]:
-    """Take a purchase, and have the buyer's list ready before they come back."""
-    # Here the purchase goes into the shop's own table, which `reckoner import` reads by night.
+    """Accept a purchase, and prepare the buyer's list."""
+    # Here the purchase goes into the shop's own table, which `reckoner import` reads every night.
     try:
         asked = await reckoner.enqueue(purchase.user, timeout=PATIENCE_S)
     except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
-        # The purchase stands; the list is computed when the buyer comes back.
+        # The purchase is accepted; the list is computed when the buyer returns.
         return {"job": None}
     return {"job": asked.job}
 
 
 @app.get("/recommendations")
 async def recommendations(user: str, reckoner: Client, n: int = 10) -> Page:
-    """Show somebody's list; who has none yet waits for a moment, and sees what is popular if that was too short."""
+    """Show a user's list. Without one, wait for a moment, then show the popular list."""
     try:
         try:
             answer = await reckoner.recommend(user, n, timeout=PATIENCE_S)
@@ -102,10 +101,10 @@ async def recommendations(user: str, reckoner: Client, n: int = 10) -> Page:
 
 @app.exception_handler(UsageError)
 async def refuse(_: Request, error: UsageError) -> JSONResponse:
-    """Say what was wrong with a request: more places than lists have, or an id that is no text."""
+    """Say what is wrong with a request: a list that is too long, or an invalid id."""
     return JSONResponse({"detail": str(error)}, status_code=422)
 
 
 def as_place(entry: Entry) -> Place:
-    """A place as the page shows it."""
+    """An item as the page shows it."""
     return Place(item=entry.item, title=entry.title, because=entry.because_title or entry.because)

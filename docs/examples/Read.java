@@ -25,11 +25,11 @@ public class Read {
         }
     }
 
-    /** The URL as Jedis reads it, which knows no ?db= and no Unix socket, and wants a port. */
+    /** The URL for Jedis, which supports neither ?db= nor Unix sockets and requires a port. */
     private static String forJedis(String url) {
         URI given = URI.create(url);
         if (given.getHost() == null || !given.getScheme().startsWith("redis")) {
-            throw new IllegalArgumentException("Jedis takes URLs that start with redis:// or rediss:// alone.");
+            throw new IllegalArgumentException("Jedis supports only redis:// and rediss:// URLs.");
         }
         String user = given.getRawUserInfo() == null ? "" : given.getRawUserInfo() + "@";
         int port = given.getPort() < 0 ? 6379 : given.getPort();

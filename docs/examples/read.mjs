@@ -23,15 +23,15 @@ places.forEach(({ item, score, because }, i) => {
 });
 await redis.close();
 
-// What createClient itself makes of a URL knows neither ?db= nor unix://, nor an address of IPv6.
+// createClient's own parser does not support ?db=, unix:// and IPv6 addresses.
 function parse(url) {
   const unix = url.startsWith("unix://");
-  // The parser wants a host where there is a user.
+  // URL requires a host if there is a user.
   const parts = new URL(unix ? url.replace(/^unix:\/\/([^/]*@)?/, "unix://$1localhost") : url);
   const tls = parts.protocol === "rediss:";
   const database = Number(parts.searchParams.get("db") ?? (unix ? 0 : parts.pathname.slice(1)));
   if (!(unix || tls || parts.protocol === "redis:") || !Number.isInteger(database)) {
-    throw new Error("The URL of the Redis cannot be used.");
+    throw new Error("The Redis URL is not supported.");
   }
   const place = { host: parts.hostname.replace(/^\[|\]$/g, ""), port: Number(parts.port || 6379), tls };
   return {

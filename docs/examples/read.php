@@ -25,19 +25,19 @@ foreach ($places as $i => $place) {
     echo implode("\t", $line), "\n";
 }
 
-// redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or unix://[USER:PASSWORD@]/PATH, with ?db=DATABASE in either;
-// what parse_url makes of the second is nothing.
+// redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or unix://[USER:PASSWORD@]/PATH, with ?db=DATABASE in either.
+// parse_url does not support the second.
 function connect(string $url): Redis
 {
     $shape = '~^(rediss?|unix)://(?:([^:@/]*):([^@/]*)@)?(\[.+\]|[^:/?]*)(?::(\d+))?(/[^?]*)?(?:\?(.*))?$~';
     if (!preg_match($shape, $url, $part)) {
-        fail('The URL of the Redis cannot be read.');
+        fail('The Redis URL is invalid.');
     }
     [, $scheme, $user, $password, $host, $port, $path, $query] = $part + array_fill(0, 8, '');
     parse_str($query, $options);
     $database = $options['db'] ?? ($scheme === 'unix' ? '0' : (substr($path, 1) ?: '0'));
     if (!ctype_digit($database)) {
-        fail('The database in the URL of the Redis is no number.');
+        fail('The database in the Redis URL is not a number.');
     }
     $redis = new Redis();
     if ($scheme === 'unix') {

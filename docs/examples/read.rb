@@ -2,10 +2,10 @@
 require "json"
 require "redis"
 
-# What the gem itself makes of a URL does not always know ?db=, and may take a database with a name for the first.
+# The gem's own parser does not always support ?db=, and may read a database's name as 0.
 def connect(url)
   uri = URI(url)
-  abort "The URL of the Redis has to start with redis://, rediss:// or unix://." unless
+  abort "The Redis URL has to start with redis://, rediss:// or unix://." unless
     %w[redis rediss unix].include?(uri.scheme)
   unix = uri.scheme == "unix"
   user, password, path = [uri.user, uri.password, uri.path].map { |part| URI::DEFAULT_PARSER.unescape(part || "") }
