@@ -1,3 +1,3 @@
-"""What enqueues, reads and shows: a producer enqueues a job; a worker splits it into
+"""The producer enqueues jobs, reads results and shows status. A producer enqueues a job; a worker splits it into
 similarity chunks; workers score the chunks side by side; the last one to finish enqueues the reduce; the reduce merges
 and publishes; the cache serves."""

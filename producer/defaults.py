@@ -1,4 +1,4 @@
-"""What is done where nobody says how much; nothing is imported for it, so that the command line can show it at once."""
+"""Defaults of the producer, without imports, so that the command line stays fast."""
 
-# Users are looked up, asked for and waited for so many at a time, so that a long file needs no memory.
+# Commands handle users in batches of this size, so that a long file needs little memory.
 USERS_AT_ONCE = 500

@@ -1,4 +1,4 @@
-"""The embedded Redis of one home with workers beside it: what `up` and `demo` start, watch and stop in order."""
+"""An embedded Redis and workers of one home, which `up` and `demo` start, watch and stop."""
 
 import asyncio
 import os
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 LOOK_S = 0.05
 LAST_LINES = 3
-# As a worker names itself.
+# The id of a worker, with its process id.
 WORKER = re.compile(r".*-(\d+)-[0-9a-f]+")
 
-# Called repeatedly with the current step, its unit, how much is done, and the total, None where that is not known.
+# Called repeatedly with the current step, its unit, the amount done, and the total or None if unknown.
 Show = Callable[[str, str, int, int | None], object]
 
 
-class _Starting:
-    """What is known of workers that start."""
+class _Startup:
+    """The state of starting workers, by process id."""
 
     def __init__(self) -> None:
         self.started = set[int]()
@@ -41,27 +41,26 @@ class _Starting:
         self.ready = set[int]()
         self.kernels = 0
 
-    def hear(self, news: StartupEvent) -> None:
-        """Note what a worker or the supervisor has told."""
-        if news.what == "started":
-            self.started.add(news.pid)
-        elif news.what == "ended":
-            self.ended[news.pid] = news.number
+    def record(self, event: StartupEvent) -> None:
+        """Record an event from a worker or the supervisor."""
+        if event.what == "started":
+            self.started.add(event.pid)
+        elif event.what == "ended":
+            self.ended[event.pid] = event.number
         else:
-            self.kernels = max(self.kernels, news.number)
+            self.kernels = max(self.kernels, event.number)
 
-    def heard_of(self, workers: Sequence[str]) -> None:
-        """Note the names of workers that beat."""
+    def mark_ready(self, workers: Sequence[str]) -> None:
+        """Record the ids of workers with a heartbeat."""
         self.ready |= {int(named[1]) for named in map(WORKER.fullmatch, workers) if named}
 
 
 class LocalSystem:
-    """A running server and a supervisor of `processes` workers; leaving it stops the workers first, then the server.
+    """A running server and a supervisor of `processes` workers; leaving it stops the workers, then the server.
 
-    Enter it in the main thread, which the server ends with. `environ` is the workers' environment, which has to name
-    the same home; their log goes to `log`, or to standard error. Starting may take as long as it needs, but not
-    stall for `stall_timeout_s` seconds. `look` is called repeatedly while the server starts, with whether it loads its
-    data; an exception from it ends the start.
+    Enter it in the main thread, since the server ends with the starting thread. `environ` is the workers' environment
+    with the same home. Their log goes to `log`, or to standard error. The start fails after `stall_timeout_s` seconds
+    without progress. `look` is called repeatedly while the server starts, with whether it loads data; it may raise.
     """
 
     def __init__(
@@ -78,24 +77,24 @@ class LocalSystem:
         self._environ = environ
         self._log = log
         self._look = look
-        self._still_s = stall_timeout_s
+        self._stall_timeout_s = stall_timeout_s
         self._stop_s = load_settings(environ).stop_s
 
     def __enter__(self) -> Self:
-        self._server = EmbeddedServer.start(self._home, stall_timeout_s=self._still_s, look=self._look)
+        self._server = EmbeddedServer.start(self._home, stall_timeout_s=self._stall_timeout_s, look=self._look)
         self._receiver = EventReceiver()
         try:
-            # Whatever was heard before belongs to workers of another time. The server's clock is this machine's.
+            # Older heartbeats belong to earlier workers. The server uses this machine's clock.
             self._since_ms = time.time_ns() // 1_000_000
-            sender = self._receiver.sender_end
-            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(sender)]
+            events_fd = self._receiver.sender_end
+            options = ["--processes", str(self._processes), "--parent", str(os.getpid()), "--tell", str(events_fd)]
             self._supervisor = subprocess.Popen(
                 module_command("reckoner.workers", *options),
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
-                pass_fds=[sender],
-                # A session of its own: Ctrl-C reaches this process alone, which then stops everything in order.
+                pass_fds=[events_fd],
+                # A new session: Ctrl-C reaches this process only, which stops everything in order.
                 start_new_session=True,
             )
             self._receiver.close_sender_end()
@@ -112,16 +111,16 @@ class LocalSystem:
             self._supervisor.terminate()
             self._supervisor.wait(launcher_exit_timeout_s(self._stop_s))
         except subprocess.TimeoutExpired:
-            # Its workers notice that it is gone, and end.
+            # The workers exit when they lose their supervisor.
             self._supervisor.kill()
             self._supervisor.wait()
         finally:
             self._receiver.close()
             self._server.stop()
 
-    def hurry(self) -> None:
-        """Have workers that are stopping hand back what they do at once."""
-        # Not SIGTERM, with which it might be one when both come at the same moment.
+    def stop_faster(self) -> None:
+        """Let stopping workers hand their jobs back at once."""
+        # Not SIGTERM: two equal signals at the same time may merge into one.
         self._supervisor.send_signal(signal.SIGINT)
 
     @property
@@ -130,20 +129,20 @@ class LocalSystem:
         return self._server.url
 
     def check(self) -> None:
-        """Make sure that both still run.
+        """Check that both still run.
 
         Raises:
             EmbeddedServerError: the server has ended.
             WorkersUnavailableError: the supervisor has ended; the evidence `code` is its exit code.
         """
         if not self._server.is_running:
-            raise EmbeddedServerError("The embedded server has ended, and the workers with it; its data are kept.")
+            raise EmbeddedServerError("The embedded server has ended, and so have the workers. Its data are kept.")
         code = self._supervisor.poll()
         if code is not None:
-            raise WorkersUnavailableError(f"The workers have ended ({_end(code)}).{self._last_words()}", code=code)
+            raise WorkersUnavailableError(f"The workers have ended ({_end(code)}).{self._log_tail()}", code=code)
 
-    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` as long as both run; see `check`."""
+    async def watch(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` while both run; see `check`."""
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
@@ -153,53 +152,52 @@ class LocalSystem:
         finally:
             await cancel_and_wait(task)
             if not task.cancelled():
-                task.exception()  # looked at, so that nobody is told that it never was
+                task.exception()  # retrieved, or asyncio logs a warning
 
     async def ready(self, prefix: str, show: Show) -> None:
-        """Wait until all workers answer; `prefix` is that of their keys. `show` is told how far they are.
+        """Wait until all workers with keys under `prefix` answer; `show` gets the progress.
 
         Raises:
             EmbeddedServerError: the server has ended.
-            WorkersUnavailableError: the workers have ended, or one of them before it was ready, or they stand still.
+            WorkersUnavailableError: the workers have ended, one ended before it was ready, or they made no progress.
         """
         async with Reckoner(self.url, prefix=prefix) as reckoner:
-            await self.guard(self._ready(reckoner, show))
-        # Later news has no listener.
+            await self.watch(self._ready(reckoner, show))
         self._receiver.close()
 
     async def _ready(self, reckoner: Reckoner, show: Show) -> None:
-        progress, starting = ProgressWatch(self._still_s), _Starting()
+        progress, startup = ProgressWatch(self._stall_timeout_s), _Startup()
         while True:
-            for news in self._receiver.receive():
+            for event in self._receiver.receive():
                 progress.note_progress()
-                starting.hear(news)
+                startup.record(event)
             try:
-                heard = await reckoner.operator.workers(self._since_ms)
+                workers = await reckoner.operator.workers(self._since_ms)
             except RedisUnavailableError:
-                # The server runs; a busy machine may keep it from answering.
-                heard = []
-            starting.heard_of(heard)
-            # The supervisor starts a worker again that was ready before.
-            for worker in starting.ended.keys() - starting.ready:
-                end = _end(starting.ended[worker])
+                # The server runs, but may answer late on a busy machine.
+                workers = []
+            startup.mark_ready(workers)
+            # The supervisor restarts a worker that was ready before.
+            for worker in startup.ended.keys() - startup.ready:
+                end = _end(startup.ended[worker])
                 raise WorkersUnavailableError(
-                    f"A worker (process {worker}) ended before it was ready ({end}).{self._last_words()}"
+                    f"A worker (process {worker}) ended before it was ready ({end}).{self._log_tail()}"
                 )
-            if len(heard) >= self._processes:
+            if len(workers) >= self._processes:
                 return
-            if starting.kernels and not heard:
-                show("Compiling kernels, once", "kernels", starting.kernels, None)
+            if startup.kernels and not workers:
+                show("Compiling kernels for the first start", "kernels", startup.kernels, None)
             else:
-                show("Starting the workers", "workers", len(heard), self._processes)
-            if progress.is_stalled(starting.started - starting.ready or {self._supervisor.pid}):
+                show("Starting the workers", "workers", len(workers), self._processes)
+            if progress.is_stalled(startup.started - startup.ready or {self._supervisor.pid}):
                 raise WorkersUnavailableError(
-                    f"{len(heard)} of {self._processes} workers are ready, and nothing else has used the processor for "
-                    f"{self._still_s:g} s.{self._last_words()}"
+                    f"{len(workers)} of {self._processes} workers are ready; the others made no progress for "
+                    f"{self._stall_timeout_s:g} s.{self._log_tail()}"
                 )
             await asyncio.sleep(LOOK_S)
 
-    def _last_words(self) -> str:
-        """How the workers' log ends, as a sentence, where it does not go to standard error."""
+    def _log_tail(self) -> str:
+        """A sentence with the last lines of the workers' log, unless that is standard error."""
         if self._log is None:
             return ""
         lines = Path(self._log.name).read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
@@ -207,6 +205,6 @@ class LocalSystem:
 
 
 def _end(code: int) -> str:
-    """How a process has ended, by its return code."""
+    """A return code in words."""
     named = -code in list(signal.Signals)
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name if named else f"signal {-code}"

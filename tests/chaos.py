@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from redis.exceptions import RedisError
 
-from reckoner.producer.client.waiting import patiently
+from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import leases_key, paused_key
@@ -159,7 +159,7 @@ class Chaos:
 
     async def ask(self, *command: Any) -> Any:
         """A command's answer. Retries while the server restarts."""
-        return await patiently(lambda: ask(self.redis, *command))
+        return await retry_while_away(lambda: ask(self.redis, *command))
 
     async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """The answers of several commands."""
@@ -171,7 +171,7 @@ class Chaos:
                 answers: list[Any] = await pipe.execute()
                 return answers
 
-        return await patiently(work)
+        return await retry_while_away(work)
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background. The next check waits for it and raises its error."""

@@ -47,13 +47,13 @@ def call_here(*arguments: str, given: bytes = b"") -> Ended:
 
 def call_with(out: io.TextIOWrapper, err: io.TextIOWrapper, *arguments: str, given: bytes = b"") -> int:
     """Call the command line in this process with these streams as standard output and error; returns the exit code."""
-    from reckoner.producer.cli.edge import guarded
+    from reckoner.producer.cli.edge import run_to_exit_code
 
     command = _command()
     streams = sys.stdin, sys.stdout, sys.stderr
     sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given), "utf-8"), out, err
     try:
-        return guarded(lambda: command(list(arguments), prog_name="reckoner", standalone_mode=False))
+        return run_to_exit_code(lambda: command(list(arguments), prog_name="reckoner", standalone_mode=False))
     finally:
         sys.stdin, sys.stdout, sys.stderr = streams
 

@@ -92,7 +92,10 @@ def still_there(processes: list[psutil.Process]) -> list[str]:
 def without_progress(told: str) -> str:
     """Standard error without the progress lines of a slow start."""
     return re.sub(
-        r"^(Starting the workers|Compiling kernels, once|Redis is loading its data).*\n", "", told, flags=re.M
+        r"^(Starting the workers|Compiling kernels for the first start|Redis is loading its data).*\n",
+        "",
+        told,
+        flags=re.M,
     )
 
 

@@ -1,7 +1,6 @@
 """The command line `reckoner`: one module for each noun.
 
-They import what they need when they are called, so that `--help` answers at once and no command has in memory what it
-does not use.
+Commands import their dependencies when called: `--help` stays fast, and no command loads modules it does not use.
 """
 
 import sys
@@ -12,7 +11,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line."""
     try:
-        # Imported here: Ctrl-C meanwhile is then no stack trace either.
+        # Imported here, so that Ctrl-C during the import prints no stack trace either.
         from reckoner.producer.cli.application import run
 
         code = run()

@@ -1,4 +1,4 @@
-"""The command line with all its commands, and how it is run to an exit code."""
+"""The command line: registers all commands and runs one to its exit code."""
 
 import os
 import sys
@@ -14,7 +14,6 @@ from reckoner.producer.cli import (
     doctor,
     drain,
     enqueue,
-    everybody,
     fit,
     get,
     importing,
@@ -25,10 +24,11 @@ from reckoner.producer.cli import (
     status,
     store,
     synth,
+    users,
     version,
     workers,
 )
-from reckoner.producer.cli.edge import guarded
+from reckoner.producer.cli.edge import run_to_exit_code
 from reckoner.producer.cli.output import say
 from reckoner.shared.terminal import show_trace
 
@@ -39,24 +39,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-# In the order in which somebody meets them.
+# In the order in which a new user needs them.
 for noun in (
-    importing, everybody, fit, enqueue, get, show, similar, batch, job, cancel, status, lanes, drain, dead, doctor,
+    importing, users, fit, enqueue, get, show, similar, batch, job, cancel, status, lanes, drain, dead, doctor,
     store, config, workers, demo, synth, version,
 ):  # fmt: skip
     noun.register(app)
 
 
 def run() -> int:
-    """Run the command that was called; returns the exit code."""
+    """Run the command and return its exit code."""
     sys.excepthook = show_trace
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as this process lives
     if sys.stdout is None:
-        say("Standard output is closed: send it to a file, or to /dev/null when nobody is to read it.")
+        say("Standard output is closed. Redirect it to a file or to /dev/null.")
         return 1
-    # A title that the locale cannot write is no reason to stop.
+    # The locale may not be able to encode a title.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    return guarded(lambda: app(sys.argv[1:] or ["--help"], prog_name="reckoner", standalone_mode=False))
+    return run_to_exit_code(lambda: app(sys.argv[1:] or ["--help"], prog_name="reckoner", standalone_mode=False))

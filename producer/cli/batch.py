@@ -1,14 +1,14 @@
-"""`reckoner batch`: a run over everybody."""
+"""`reckoner batch`: computes every user's list."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar, say
 from reckoner.producer.cli.runs import as_facts, as_object, verdict
-from reckoner.producer.cli.users import AsJson
-from reckoner.producer.cli.work import minding_workers
 from reckoner.shared.defaults import IN_FLIGHT, MAX_BLOCK_USERS
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ def batch(
             min=1,
             max=MAX_BLOCK_USERS,
             show_default="RECKONER_BLOCK_SIZE",
-            help="How many users one job computes.",
+            help="Users per job.",
         ),
     ] = None,
     in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=150, help="How many jobs of the run are under way at a time.")
+        int, typer.Option(metavar="N", min=1, max=150, help="Jobs of the run in flight at a time.")
     ] = IN_FLIGHT,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run, and do not wait for its end.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run's id without waiting for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute everybody's list with the newest model, and let readers see it.
+    """Compute every user's list with the newest model, and make the lists live.
 
-    The run needs nobody to wait for it: the end of each job starts the next. The exit code is 0 only if it went live.
+    The run continues if this command stops waiting. The exit code is 0 only if the new generation went live.
 
     Example: reckoner batch --block 500
     """
@@ -54,16 +54,14 @@ def batch(
             run_id, is_new = await reckoner.operator.start_run(block or settings.block_size, in_flight)
             imported, fitted = imported_last(settings.store_location), (await reckoner.operator.newest()).snapshot
             if imported not in (None, fitted):
-                say(
-                    f"The newest model is of snapshot {fitted}; {imported} is current: `reckoner fit` builds its model."
-                )
+                say(f"The newest model uses snapshot {fitted}, not the current {imported}. Run `reckoner fit` first.")
             if not is_new:
-                say(f"Run {run_id} of this generation is under way already; this joins it.")
+                say(f"Run {run_id} of this generation is already in progress. Joined it.")
             if no_wait:
                 if as_json:
                     print_json({"run": run_id, "is_new": is_new})
                 else:
-                    print_line(f"Run {run_id} is under way; `reckoner job {run_id}` shows how far it is.")
+                    print_line(f"Run {run_id} has started. See its progress with `reckoner job {run_id}`.")
                 return True
             run = await _wait(reckoner, run_id)
             if as_json:
@@ -74,16 +72,16 @@ def batch(
                 say(verdict(run))
             return run.outcome == "passed"
 
-    if not complete(start()):
+    if not run_async(start()):
         raise typer.Exit(1)
 
 
 async def _wait(reckoner: "Reckoner", run_id: str) -> "Run":
     with (
-        going_on(f"Stopped waiting; the run goes on, and `reckoner job {run_id}` shows how far it is."),
-        progress_bar("Everybody's list", "users") as bar,
+        say_if_cancelled(f"Stopped waiting. The run continues: see its progress with `reckoner job {run_id}`."),
+        progress_bar("Computing all lists", "users") as bar,
     ):
-        async with minding_workers(reckoner, bar.say):
+        async with warn_of_outages(reckoner, bar.say):
             async for report in reckoner.operator.follow_run(run_id):
                 run = report.run
                 bar.update(report.users_done, run.users)

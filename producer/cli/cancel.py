@@ -1,12 +1,12 @@
-"""`reckoner cancel`: ends jobs, and runs, for all who wait for them."""
+"""`reckoner cancel`: cancels jobs and runs for all their callers."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, identifier
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, identifier, run_async
 from reckoner.producer.cli.output import print_json, print_line, say
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
@@ -18,15 +18,17 @@ def register(app: typer.Typer) -> None:
 
 
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="The ids of jobs, or of runs.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of jobs or runs.")],
     as_json: AsJson = False,
 ) -> None:
-    """Cancel jobs: each ends for all who wait for it, and they are told.
+    """Cancel jobs for all their callers, who are notified.
 
-    What a worker computes for it ends within seconds.
-    With the id of a run no more of its blocks begin, those under way are
-    cancelled, and readers stay with the generation that they have.
-    The exit code is 1 if one of them had ended before.
+    Running tasks of a cancelled job stop within seconds.
+
+    A run's id cancels the run: its running blocks are cancelled, no others
+    start, and readers keep the generation that they have.
+
+    The exit code is 1 if a job had already ended.
 
     Example: reckoner cancel 8c1f0e5d2b7a9436
     """
@@ -38,22 +40,22 @@ def cancel(
         async with connect(settings) as reckoner:
             return all([await _cancel(reckoner, job, as_json) for job in wanted])
 
-    if not complete(each()):
+    if not run_async(each()):
         raise typer.Exit(1)
 
 
 async def _cancel(reckoner: "Reckoner", wanted: str, as_json: bool) -> bool:
-    """Cancel one and print that; what is wrong with one is said, and keeps no other from its turn."""
+    """Cancel one job or run and print the outcome; False if there was nothing to cancel."""
     from reckoner.shared.errors import FlowUnknownError
 
     try:
         cancelled = await reckoner.cancel(wanted)
-        told, sentence = await _outcome(reckoner, wanted, cancelled)
+        record, sentence = await _outcome(reckoner, wanted, cancelled)
     except FlowUnknownError:
-        say(f"There is no job {wanted}: it never was, or it ended so long ago that it is forgotten.")
+        say(f"Unknown job {wanted}: it never existed, or its record has expired.")
         return False
     if as_json:
-        print_json(told)
+        print_json(record)
     elif cancelled:
         print_line(sentence)
     if not cancelled:
@@ -62,14 +64,12 @@ async def _cancel(reckoner: "Reckoner", wanted: str, as_json: bool) -> bool:
 
 
 async def _outcome(reckoner: "Reckoner", wanted: str, cancelled: bool) -> tuple[dict[str, Any], str]:
-    """What became of a job or run, as `--json` prints it and as a sentence."""
+    """The state of a job or run, as a JSON object and as a sentence."""
     flow = await reckoner.flows.load(wanted)
     if flow is None:
         run = (await reckoner.operator.run(wanted)).run
-        went = (
-            "is cancelled: it begins no more blocks and does not go live" if cancelled else "has no more blocks to end"
-        )
+        went = "is cancelled: it starts no more blocks and does not go live" if cancelled else "had already ended"
         return {"run": run.id, "cancelled": cancelled, "state": run.state}, f"Run {run.id} {went}."
-    went = "is cancelled" if cancelled else f"had ended before, as {flow.state}"
-    of_run = f"; run {flow.run} counts its block {flow.block} as failed" if cancelled and flow.run else ""
+    went = "is cancelled" if cancelled else f"had already ended as {flow.state}"
+    of_run = f"; run {flow.run} counts block {flow.block} as failed" if cancelled and flow.run else ""
     return {"job": flow.id, "cancelled": cancelled, "state": flow.state}, f"Job {flow.id} {went}{of_run}."

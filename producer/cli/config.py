@@ -1,11 +1,11 @@
-"""`reckoner config`: the settings as they are in effect, and where each came from."""
+"""`reckoner config`: the effective settings and their sources."""
 
 from typing import TYPE_CHECKING
 
 import typer
 
+from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.output import print_json, print_line, print_table
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from reckoner.shared.settings import LoadedSettings
@@ -17,9 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def config(as_json: AsJson = False) -> None:
-    """Show the settings and where each came from, without secrets.
+    """Show the effective settings and their sources, without secrets.
 
-    Of a URL the user, the password and the options are left out.
+    URLs are shown without user, password and options.
 
     Example: reckoner config
     """
@@ -31,7 +31,7 @@ def config(as_json: AsJson = False) -> None:
         settings = {field: {"value": shown[field], "from": origin} for field, origin in reading.origins.items()}
         print_json({"file": reading.file and str(reading.file), "settings": settings})
         return
-    print_line(f"File of settings: {reading.file or f'none, there is no {FILE_NAME} here'}")
+    print_line(f"Settings file: {reading.file or f'none ({FILE_NAME} not found here)'}")
     print_line("")
     rows = [(field, str(shown[field]), _origin(reading, field)) for field in shown]
     print_table(("setting", "value", "from"), rows)
@@ -47,7 +47,7 @@ def _shown(reading: "LoadedSettings", field: str) -> object:
 
             return describe(value)
         case "store_url":
-            # A scheme that this release does not have may bring a secret along.
+            # A URL of an unsupported scheme may contain a secret.
             scheme, separator, _ = value.partition("://")
             return value if scheme == "file" else f"{scheme}{separator}..." if separator else "..."
     return value

@@ -1,4 +1,4 @@
-"""`reckoner dead`: what failed and what was refused, to be looked at, retried or dropped."""
+"""`reckoner dead`: shows, retries and drops dead letters."""
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -6,21 +6,27 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, identifier
-from reckoner.producer.cli.output import counted, moment, print_facts, print_json, print_line, print_table, say
-from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.output import (
+    format_count,
+    format_time,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters, Retried
     from reckoner.shared.wire.shapes import Spec
 
 Letters: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="The ids of dead letters, as the list shows them.")
+    list[str] | None, typer.Argument(metavar="ID", help="Ids of dead letters, from `dead list`.")
 ]
 
-group = typer.Typer(
-    name="dead", help="Look at what failed for good and what was refused; retry it or drop it.", no_args_is_help=True
-)
+group = typer.Typer(name="dead", help="Show, retry or drop failed jobs and refused data.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +39,7 @@ def list_letters(
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many to print.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the dead letters, the newest first.
+    """List the dead letters, newest first.
 
     Example: reckoner dead list -n 5
     """
@@ -44,7 +50,7 @@ def list_letters(
             for letter in found:
                 print_json(_as_object(letter))
         elif found:
-            rows = [(x.id, x.kind, _about(x), x.reason, moment(x.at_ms)) for x in found]
+            rows = [(x.id, x.kind, _about(x), x.reason, format_time(x.at_ms)) for x in found]
             print_table(("id", "kind", "about", "reason", "when"), rows)
         else:
             say("There are no dead letters.")
@@ -54,9 +60,9 @@ def list_letters(
 
 @group.command()
 def show(
-    letter: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter.")], as_json: AsJson = False
+    letter: Annotated[str, typer.Argument(metavar="ID", help="Id of a dead letter.")], as_json: AsJson = False
 ) -> None:
-    """Show one dead letter: what a job asked for, or up to 4 KiB of what was refused.
+    """Show a dead letter: the failed job's request, or up to 4 KiB of refused data.
 
     Example: reckoner dead show 1764000000000-0
     """
@@ -75,41 +81,42 @@ def show(
 @group.command()
 def retry(
     ids: Letters = None,
-    everything: Annotated[bool, typer.Option("--all", help="Retry all jobs among the dead letters.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry all failed jobs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask again for what failed; prints each dead letter with its new job.
+    """Retry failed jobs, and print each dead letter with its new job.
 
-    A block of users is computed again in its run. If the run had ended, it is judged again then, and may go live.
+    A retried block stays part of its run. If the run has ended, its gate is checked again afterwards, and the run may
+    go live.
 
     Example: reckoner dead retry --all
     """
     wanted = _wanted(ids, everything)
 
-    async def again(letters: "DeadLetters") -> bool:
+    async def retry_chosen(letters: "DeadLetters") -> bool:
         chosen = wanted
         if everything:
-            # The oldest first, as they were asked for; what fails again meanwhile is not among them.
+            # Oldest first, in the order of the requests. A retried job that fails again is not in the list.
             pages = [page async for page in letters.pages()]
             chosen = [letter.id for page in pages for letter in page if letter.kind == "flow"][::-1]
             if not chosen:
-                say("There is no job among the dead letters.")
+                say("There are no failed jobs to retry.")
 
         async def one(letter_id: str) -> None:
             _print_retried(await letters.retry(letter_id), as_json)
 
         return await _each(chosen, one)
 
-    _end(_with_letters(again))
+    _end(_with_letters(retry_chosen))
 
 
 @group.command()
 def drop(
     ids: Letters = None,
-    everything: Annotated[bool, typer.Option("--all", help="Drop all dead letters, once this was confirmed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Confirm --all.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Drop all dead letters; needs confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Drop without asking.")] = False,
 ) -> None:
-    """Drop dead letters: what failed stays failed, and nobody can look at it any more.
+    """Delete dead letters for good. The failed jobs are not retried.
 
     Example: reckoner dead drop --all --yes
     """
@@ -117,13 +124,13 @@ def drop(
     if everything and not yes:
         _confirm()
 
-    async def away(letters: "DeadLetters") -> bool:
+    async def drop_chosen(letters: "DeadLetters") -> bool:
         if everything:
-            say(f"Dropped {counted(await letters.drop_all(), 'dead letter')}.")
+            say(f"Dropped {format_count(await letters.drop_all(), 'dead letter')}.")
             return True
         return await _each(wanted, letters.drop)
 
-    _end(_with_letters(away))
+    _end(_with_letters(drop_chosen))
 
 
 def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
@@ -137,14 +144,14 @@ def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
         async with connect(settings) as reckoner:
             return await work(DeadLetters(reckoner.redis, reckoner.flows))
 
-    return complete(connected())
+    return run_async(connected())
 
 
 def _wanted(ids: list[str] | None, everything: bool) -> list[str]:
     from reckoner.shared.errors import UsageError
 
     if bool(ids) == everything:
-        raise UsageError("Name dead letters by their ids, or give --all, and not both.")
+        raise UsageError("Give either ids of dead letters or --all.")
     return [identifier("dead letter", letter) for letter in ids or []]
 
 
@@ -152,14 +159,14 @@ def _confirm() -> None:
     from reckoner.shared.errors import UsageError
 
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("Dropping all dead letters has to be confirmed: give --yes too.")
+        raise UsageError("Dropping all dead letters needs confirmation. Add --yes.")
     if not typer.confirm("Drop all dead letters?", err=True):
         say("Nothing was dropped.")
         raise typer.Exit(1)
 
 
 async def _each(ids: Iterable[str], work: "Callable[[str], Awaitable[None]]") -> bool:
-    """Do the work for each; what is wrong with one is said, and keeps no other from its turn."""
+    """Do the work for each id; a refusal is printed and the others continue. False if one was refused."""
     from reckoner.shared.errors import LetterUnknownError, RetryRefusedError
 
     whole = True
@@ -181,7 +188,7 @@ def _print_retried(retried: "Retried", as_json: bool) -> None:
     if as_json:
         print_json({"letter": retried.letter.id, "job": retried.job, "is_new": retried.is_new})
     else:
-        joined = "" if retried.is_new else "  (it was under way already)"
+        joined = "" if retried.is_new else "  (already in progress)"
         print_line(f"{retried.letter.id}  {retried.job}{joined}")
 
 
@@ -203,7 +210,7 @@ def _as_object(letter: "DeadLetter") -> dict[str, Any]:
 
 
 def _as_text_or_hex(data: bytes) -> dict[str, str | None]:
-    """Bytes as text, where that is what they are, and as hexadecimal digits."""
+    """Bytes as text if they are UTF-8, and as hexadecimal digits."""
     try:
         text: str | None = data.decode()
     except UnicodeDecodeError:
@@ -215,7 +222,7 @@ def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
     facts = [
         ("id", letter.id),
         ("kind", letter.kind),
-        ("when", moment(letter.at_ms, exact=True)),
+        ("when", format_time(letter.at_ms, exact=True)),
         ("reason", letter.reason or "none"),
     ]
     if letter.spec is not None:
@@ -225,11 +232,11 @@ def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
             ("asked for", _in_words(letter.spec, letter.block)),
             *_bound(letter.spec),
         ]
-    facts += [("of", letter.of or "nothing known"), ("subject", letter.subject or "none")]
+    facts += [("of", letter.of or "unknown"), ("subject", letter.subject or "none")]
     if letter.kind == "flow":
-        return [*facts, ("asked for", "cannot be read any more")]
+        return [*facts, ("asked for", "unreadable")]
     shown = _as_text_or_hex(letter.data)
-    return [*facts, ("size", counted(len(letter.data), "byte"))] + (
+    return [*facts, ("size", format_count(len(letter.data), "byte"))] + (
         [("text", shown["text"])] if shown["text"] else [("hex", shown["hex"] or "")]
     )
 
@@ -243,27 +250,27 @@ def _bound(spec: "Spec") -> list[tuple[str, str]]:
 def _about(letter: "DeadLetter") -> str:
     if letter.spec is not None:
         return _in_words(letter.spec, letter.block)
-    return " ".join(part for part in (letter.of, letter.subject) if part) or "nothing known"
+    return " ".join(part for part in (letter.of, letter.subject) if part) or "unknown"
 
 
 def _in_words(spec: "Spec", block: int | None) -> str:
-    """What a job asked for."""
+    """A job's request in words."""
     from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     match spec:
         case UserSpec():
             return f"the list of user {spec.user}"
         case BasketSpec():
-            return f"the list for a basket of {counted(len(spec.items), 'item')}"
+            return f"the list for a basket of {format_count(len(spec.items), 'item')}"
         case BlockSpec():
             return f"block {'?' if block is None else f'{block:,}'} of run {spec.run}"
         case FitSpec():
             parameters = {"shrink": spec.shrink} | spec.parameters
-            told = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
-            return f"a model: {spec.similarity}, {counted(spec.neighbours, 'neighbour')}, {told}"
+            listed = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
+            return f"a model: {spec.similarity}, {format_count(spec.neighbours, 'neighbour')}, {listed}"
         case SimilarSpec(other=None):
             return f"the neighbours of item {spec.item}"
         case SimilarSpec():
-            return f"how similar items {spec.item} and {spec.other} are"
+            return f"the similarity of items {spec.item} and {spec.other}"
         case HistorySpec():
-            return f"what user {spec.user} has had"
+            return f"the history of user {spec.user}"

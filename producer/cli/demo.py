@@ -1,4 +1,4 @@
-"""`reckoner demo`: shows the whole system at work on real data, and leaves nothing behind."""
+"""`reckoner demo`: runs the whole system on real data, then removes everything."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ NEXT = (
     ("up", "Redis and two workers, until Ctrl-C"),
     ("import PATH", "your interactions, a CSV or Parquet file"),
     ("fit", "build the model"),
-    ("batch", "compute everybody's list"),
+    ("batch", "compute every user's list"),
     ("get USER", "read one of them"),
 )
 
@@ -32,11 +32,11 @@ def register(app: typer.Typer) -> None:
 
 
 def demo() -> None:
-    """Show everything at work on real data.
+    """Run a demonstration on real data.
 
-    It runs an embedded Redis and two workers in a directory of its own,
-    imports the MovieLens ratings, computes everybody's list, and leaves
-    nothing behind.
+    Starts an embedded Redis and two workers in a temporary directory, imports
+    the MovieLens ratings and computes every user's list. Everything is removed
+    at the end.
 
     Example: reckoner demo
     """
@@ -58,21 +58,21 @@ def demo() -> None:
                 _print(interruption.run(running.run(lambda what, unit: _stage(began, what, unit))))
             interruption.check()
         except Interrupted as interrupted:
-            say("Stopped; nothing is left behind.")
+            say("Stopped. Everything was removed.")
             raise typer.Exit(interrupted.exit_code) from interrupted
 
 
 class _Stage:
-    """A stage of which a bar shows how far it is."""
+    """A stage of the demonstration, with a progress bar."""
 
     def __init__(self, bar: Bar) -> None:
         self.update = bar.update
         self.show = bar.show
-        self.told = ""
+        self.summary = ""
 
-    def tell(self, sentence: str) -> None:
-        """Say what the stage did."""
-        self.told = sentence
+    def finish(self, summary: str) -> None:
+        """Set the line that is printed when the stage has ended."""
+        self.summary = summary
 
 
 @contextmanager
@@ -80,14 +80,14 @@ def _stage(began: float, what: str, unit: str) -> Iterator[_Stage]:
     with progress_bar(what, unit) as bar:
         stage = _Stage(bar)
         yield stage
-    print_line(f"{time.monotonic() - began:6.1f} s  {stage.told}")
+    print_line(f"{time.monotonic() - began:6.1f} s  {stage.summary}")
     sys.stdout.flush()
 
 
 def _print(shown: "Demonstration") -> None:
     user = shown.answer.user
     print_line("")
-    print_line(f"User {user} watched last")
+    print_line(f"User {user} recently watched")
     for title in shown.watched:
         print_line(f"  {title}")
     print_line("")
@@ -99,7 +99,7 @@ def _print(shown: "Demonstration") -> None:
     print_table(("", "title", "score", "because you watched"), rows, numbers=("", "score"))
     _print_how_it_ran(shown)
     print_line("")
-    print_line("Next, with data of your own")
+    print_line("Next, with your own data")
     command = _command()
     width = max(len(words) for words, _ in NEXT)
     for words, what in NEXT:
@@ -116,14 +116,14 @@ def _print_how_it_ran(shown: "Demonstration") -> None:
         return
     print_line("")
     print_line(
-        f"Everybody: {manifest.users:,} users in {run.blocks} jobs, {manifest.duration_s:.2f} s, "
+        f"All users: {manifest.users:,} users in {run.blocks} jobs, {manifest.duration_s:.2f} s, "
         f"{manifest.users_per_second:,.0f} users per second"
     )
     print_shares(manifest.tasks)
 
 
 def _command() -> str:
-    """How this command line was called, as one would type it."""
+    """The command to type, as this command line was called."""
     called = sys.argv[0]
     if os.path.basename(called) != "reckoner":
         return "python -m reckoner.producer"

@@ -1,12 +1,12 @@
-"""`reckoner doctor`: is everything as it should be, and what is to be done where it is not."""
+"""`reckoner doctor`: checks the system and says how to fix what is wrong."""
 
 from typing import TYPE_CHECKING
 
 import typer
 
-from reckoner.producer.cli.edge import complete
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import run_async
 from reckoner.producer.cli.output import print_json, print_line, progress_bar
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from reckoner.producer.doctor.examination import Examination
@@ -21,11 +21,11 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look whether all is well with settings, Redis, workers and store.
+    """Check settings, Redis, workers and store.
 
-    Each line is `ok`, or `wrong` with what to do, or `unknown` where it could
-    not look. With a line that is wrong the exit code is 1. It writes a key
-    and a file, and removes them; it reads all artifacts that are in use.
+    Each line is `ok`, `wrong` with a remedy, or `unknown` if the check could
+    not be made. The exit code is 1 if a line is `wrong`. It writes a key and
+    a file and removes them, and it reads all artifacts in use.
 
     Example: reckoner doctor
     """
@@ -40,7 +40,7 @@ def doctor(as_json: AsJson = False) -> None:
         _print(Finding("settings", "wrong", str(error)), as_json)
         raise typer.Exit(1) from error
     _print(examination.settings(), as_json)
-    well = complete(_examine_redis(examination, as_json))
+    well = run_async(_examine_redis(examination, as_json))
     with progress_bar("Reading the artifacts", "MiB") as bar:
         lines = list(examination.store(lambda done, total: bar.update(done >> 20, total >> 20)))
     for line in lines:
@@ -59,6 +59,6 @@ async def _examine_redis(examination: "Examination", as_json: bool) -> bool:
 
 def _print(line: "Finding", as_json: bool) -> None:
     if as_json:
-        print_json({"check": line.check, "state": line.state, "told": line.told})
+        print_json({"check": line.check, "state": line.state, "told": line.message})
     else:
-        print_line(f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.told}")
+        print_line(f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.message}")

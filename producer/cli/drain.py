@@ -1,12 +1,12 @@
-"""`reckoner drain`: workers that end when they have done what they run."""
+"""`reckoner drain`: lets workers finish their running jobs and exit."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, going_on, identifier
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, identifier, run_async, say_if_cancelled
 from reckoner.producer.cli.output import print_json, print_line
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,18 +22,17 @@ def register(app: typer.Typer) -> None:
 
 def drain(
     worker: Annotated[
-        str | None, typer.Argument(metavar="WORKER", help="A worker's id, or a part that no other has in its id.")
+        str | None, typer.Argument(metavar="WORKER", help="A worker's id, or a unique part of it.")
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Drain all workers of a host.")] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Drain all workers on this host.")] = None,
     everybody: Annotated[bool, typer.Option("--all", help="Drain all workers.")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until they have ended.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return without waiting for them to exit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have workers take no more jobs, and end when they have done their own.
+    """Let workers finish their running jobs and exit.
 
-    Nothing is handed back, and their supervisor starts no others in their
-    places; when all of its workers were drained it ends too. `reckoner status`
-    shows the ids.
+    They take no new jobs, and their supervisor does not replace them. It exits
+    when all its workers were drained. `reckoner status` shows the ids.
 
     Example: reckoner drain shop-1-4711-08ca
     """
@@ -41,7 +40,7 @@ def drain(
     from reckoner.shared.settings import load_settings
 
     if (worker is not None) + (host is not None) + everybody != 1:
-        raise UsageError("Name a worker, or give --host or --all: one of them.")
+        raise UsageError("Give exactly one of WORKER, --host and --all.")
     wanted = None if worker is None else identifier("worker", worker)
     where = None if host is None else identifier("host", host)
     settings = load_settings()
@@ -50,7 +49,7 @@ def drain(
         async with connect(settings) as reckoner:
             await _drain(reckoner, _chosen(await reckoner.operator.alive(), wanted, where), not no_wait, as_json)
 
-    complete(end())
+    run_async(end())
 
 
 def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "list[LiveWorker]":
@@ -59,7 +58,7 @@ def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "l
 
     if part is not None:
         return [find_worker(alive, part)]
-    chosen = [heard for heard in alive if host is None or (heard.beat and heard.beat.host == host)]
+    chosen = [worker for worker in alive if host is None or (worker.beat and worker.beat.host == host)]
     if not chosen:
         raise WorkerUnknownError
     return chosen
@@ -67,13 +66,13 @@ def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "l
 
 async def _drain(reckoner: "Reckoner", chosen: "Sequence[LiveWorker]", is_waiting: bool, as_json: bool) -> None:
     await reckoner.operator.drain(chosen)
-    names = [heard.worker for heard in chosen]
+    names = [each.worker for each in chosen]
     if not is_waiting:
         for name in names:
             _print(name, False, as_json)
         return
-    with going_on("They end all the same when they have done what they run; `reckoner status` shows them."):
-        async for name in reckoner.operator.gone(names):
+    with say_if_cancelled("Stopped waiting. The workers still exit after their running jobs; see `reckoner status`."):
+        async for name in reckoner.operator.drained(names):
             _print(name, True, as_json)
 
 
@@ -81,4 +80,4 @@ def _print(worker: str, ended: bool, as_json: bool) -> None:
     if as_json:
         print_json({"worker": worker, "ended": ended})
     else:
-        print_line(f"{worker} has ended." if ended else f"{worker} was told to take no more jobs.")
+        print_line(f"{worker} has exited." if ended else f"{worker} is draining.")

@@ -1,4 +1,4 @@
-"""The edge of the command line: where it enters the event loop, and where errors become a sentence and an exit code."""
+"""The edge of the command line: enters the event loop, and turns errors into a sentence and an exit code."""
 
 import os
 import sys
@@ -23,8 +23,8 @@ T = TypeVar("T")
 DATA_PACKAGES = {"numpy", "pandas", "pyarrow"}
 
 
-def guarded(run: Callable[[], object]) -> int:
-    """Call the command line; returns its exit code. What was foreseen is one sentence, and no stack trace."""
+def run_to_exit_code(run: Callable[[], object]) -> int:
+    """Call the command line and return its exit code; expected errors print one sentence, not a stack trace."""
     try:
         code = run()
         sys.stdout.flush()
@@ -37,33 +37,33 @@ def guarded(run: Callable[[], object]) -> int:
         say(error.format_message())
         return 2
     except (BrokenPipeError, SystemExit):
-        # Whoever read our output has had enough, as `head` does; within a command typer makes an exit of that.
-        _forget_output()
+        # The reader closed the pipe, as `head` does. Within a command, typer raises SystemExit for that.
+        _discard_output()
         return 0
     except OSError as error:
-        # A file that is at fault would be named.
+        # An error about a file would name it.
         if error.filename is not None or error.strerror is None:
             raise
-        _forget_output()
+        _discard_output()
         say(f"The output cannot be written: {error.strerror}.")
         return 1
     except Exception as error:
-        sentence = _trouble(error)
+        sentence = _redis_message(error)
         if sentence is None:
             raise
         say(sentence)
         return 1
-    # typer answers what `typer.Exit` said, and 130 after Ctrl-C.
+    # typer returns the code of `typer.Exit`, and 130 after Ctrl-C.
     return code if isinstance(code, int) else 0
 
 
-def _forget_output() -> None:
-    """Let go of what cannot be written, or Python tries it again at its end."""
+def _discard_output() -> None:
+    """Redirect standard output to /dev/null, or Python tries to flush it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _trouble(error: Exception) -> str | None:
-    """What an error means that came from Redis in the middle of a command; None when it came from elsewhere."""
+def _redis_message(error: Exception) -> str | None:
+    """The sentence for an error raised by Redis; None for any other error."""
     if "redis" not in sys.modules:
         return None
     from redis.exceptions import RedisError
@@ -74,34 +74,32 @@ def _trouble(error: Exception) -> str | None:
 
 
 def connect(settings: "Settings") -> "Reckoner":
-    """The client for the Redis that the settings name; enter it to connect."""
+    """The client for the configured Redis; enter it to connect."""
     from reckoner.producer.client.reckoner import Reckoner
     from reckoner.shared.redis.embedded import find_redis
 
-    url = find_redis(settings)
-
     return Reckoner(
-        url,
+        find_redis(settings),
         prefix=settings.prefix,
         first_look_s=settings.first_look_s,
         max_queued=settings.max_queued,
     )
 
 
-def complete(work: Coroutine[Any, Any, T]) -> T:
-    """The one place where the command line enters an event loop."""
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop: the only place where the command line enters one."""
     try:
         import asyncio
 
         return asyncio.run(work)
     finally:
-        # Ctrl-C may have come before its first step; Python says of what never began that it was forgotten.
+        # After an early Ctrl-C the coroutine has never started; Python would warn about that.
         work.close()
 
 
 @contextmanager
-def going_on(sentence: str) -> Iterator[None]:
-    """Say after Ctrl-C what goes on all the same."""
+def say_if_cancelled(sentence: str) -> Iterator[None]:
+    """Print the sentence if Ctrl-C cancels the block."""
     import asyncio
 
     try:
@@ -112,8 +110,8 @@ def going_on(sentence: str) -> Iterator[None]:
 
 
 @contextmanager
-def stopped(sentence: str) -> Iterator[None]:
-    """Say after Ctrl-C what did not happen, where no event loop runs."""
+def say_if_interrupted(sentence: str) -> Iterator[None]:
+    """Print the sentence after Ctrl-C, in a block without an event loop."""
     try:
         yield
     except KeyboardInterrupt:
@@ -122,7 +120,7 @@ def stopped(sentence: str) -> Iterator[None]:
 
 
 def without_extra(error: ModuleNotFoundError, what: str) -> Exception:
-    """What to raise when something for which the extra `data` is there, `what`, does not find a module."""
+    """The error to raise when `what` needs the extra `data` and a module is missing."""
     from reckoner.shared.errors import MissingExtraError
 
     if (error.name or "").partition(".")[0] not in DATA_PACKAGES:
@@ -131,19 +129,19 @@ def without_extra(error: ModuleNotFoundError, what: str) -> Exception:
 
 
 def identifier(kind: str, argument: str) -> str:
-    """An argument as it was given, which is the id of a `kind`.
+    """Return the argument, which is the id of a `kind`.
 
     Raises:
-        UsageError: no id can be like that.
+        UsageError: it is not a valid id.
     """
-    return require_id(kind, readable(argument))
+    return require_id(kind, require_utf8(argument))
 
 
-def readable(text: str) -> str:
-    """An argument as it was given.
+def require_utf8(text: str) -> str:
+    """Return the argument.
 
     Raises:
-        UsageError: its bytes were not UTF-8, so nothing in the data is the same.
+        UsageError: its bytes are not UTF-8, so it cannot match any data.
     """
     try:
         text.encode()

@@ -1,15 +1,15 @@
-"""`reckoner enqueue`: asks for users' lists."""
+"""`reckoner enqueue`: requests users' lists."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.arguments import AsJson, History, Places, Users, UsersFile, read_basket, read_users
+from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.lists import print_answers, print_basket
-from reckoner.producer.cli.output import counted, print_json, print_line, progress_bar, say
-from reckoner.producer.cli.users import AsJson, History, Places, Users, UsersFile, read_basket, read_users
-from reckoner.producer.cli.work import minding_workers
+from reckoner.producer.cli.outages import warn_of_outages
+from reckoner.producer.cli.output import format_count, print_json, print_line, progress_bar, say
 from reckoner.producer.defaults import USERS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def enqueue(
     users: Users = None,
     users_file: UsersFile = None,
     n: Places = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the lists and print them, as get does.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is in the cache.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the lists and print them like `get`.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Recompute cached lists.")] = False,
     history: History = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for users' lists to be computed, or for that of a basket.
+    """Enqueue jobs that compute users' lists, or the list of a basket.
 
-    Prints each user with the job that computes the list, or with the word cached where it is there already.
+    Prints each user with the id of the job, or with `cached` if the list is already in the cache.
 
     Example: reckoner enqueue 42 43 --wait
     """
@@ -47,7 +47,7 @@ def enqueue(
     settings = load_settings()
     if history is not None:
         _require_no_users(users, users_file, fresh)
-        complete(_ask_for_basket(settings, read_basket(history), n, wait=wait, as_json=as_json))
+        run_async(_ask_for_basket(settings, read_basket(history), n, wait=wait, as_json=as_json))
         return
     wanted = read_users(users, users_file)
 
@@ -59,30 +59,30 @@ def enqueue(
             await _enqueue(reckoner, record.generation, wanted, fresh=fresh, as_json=as_json)
             return {}
 
-    failed = complete(ask())
+    failed = run_async(ask())
     if failed:
-        from reckoner.producer.client.asking import no_good_end
+        from reckoner.producer.client.asking import job_error
 
         user, flow = next(iter(failed.items()))
-        more = f", and {counted(len(failed) - 1, 'other job')} came to no good end either" if len(failed) > 1 else ""
-        raise no_good_end(f"The job for user {user}", flow, more)
+        more = f" ({format_count(len(failed) - 1, 'other job')} did not succeed either)" if len(failed) > 1 else ""
+        raise job_error(f"The job for user {user}", flow, more)
 
 
 def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh: bool) -> None:
     from reckoner.shared.errors import UsageError
 
     if users or users_file is not None:
-        raise UsageError("Name users or give --history, and not both: a basket is that of somebody unknown.")
+        raise UsageError("Give either users or --history: a basket belongs to an unknown user.")
     if fresh:
-        raise UsageError("--fresh is for users' lists: that of a basket is kept for an hour only.")
+        raise UsageError("--fresh applies to users' lists only: a basket's list expires after an hour.")
 
 
 async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None, *, wait: bool, as_json: bool) -> None:
     async with connect(settings) as reckoner:
         await reckoner.reach(n)
         if wait:
-            with going_on("Stopped waiting; the job goes on."):
-                async with minding_workers(reckoner, say):
+            with say_if_cancelled("Stopped waiting. The job continues."):
+                async with warn_of_outages(reckoner, say):
                     answer = await reckoner.recommend_for(items, n)
             print_basket(answer, as_json)
             return
@@ -116,14 +116,14 @@ def _print_asked(entries: "Iterable[Enqueued]", as_json: bool) -> None:
 async def _wait(
     reckoner: "Reckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
 ) -> "dict[str, Flow | None]":
-    """Print the lists as they come; returns the users whose job came to no good end, with that."""
+    """Print the lists as they arrive; returns the users whose jobs did not succeed, with their flows."""
     failed: dict[str, Flow | None] = {}
-    with going_on("Stopped waiting; the jobs go on."):
+    with say_if_cancelled("Stopped waiting. The jobs continue."):
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]
             with progress_bar("Computing", "users") as bar:
                 bar.update(start, len(users))
-                async with minding_workers(reckoner, bar.say):
+                async with warn_of_outages(reckoner, bar.say):
                     answers, failed_now = await reckoner.computed(some, n, fresh=fresh, record=record)
             print_answers(answers, as_json)
             failed |= failed_now

@@ -1,13 +1,13 @@
-"""`reckoner fit`: has the workers build a model."""
+"""`reckoner fit`: builds a model on the workers."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, going_on
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar
-from reckoner.producer.cli.users import AsJson
-from reckoner.producer.cli.work import minding_workers
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
@@ -23,15 +23,13 @@ def register(app: typer.Typer) -> None:
 def fit(
     similarity: Annotated[
         Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"],
-        typer.Option(help="The formula by which items are similar."),
+        typer.Option(help="The similarity formula."),
     ] = "cosine",
-    neighbours: Annotated[
-        int, typer.Option(metavar="K", min=1, help="How many similar items are kept for each item.")
-    ] = 100,
+    neighbours: Annotated[int, typer.Option(metavar="K", min=1, help="Similar items to keep for each item.")] = 100,
     shrink: Annotated[
         float,
         typer.Option(
-            metavar="X", min=0, help="Added to the denominator, against chance: not for bm25, llr and rp3beta."
+            metavar="X", min=0, help="Added to the denominator to damp small counts; not for bm25, llr, rp3beta."
         ),
     ] = 0.0,
     power: Annotated[float, typer.Option(metavar="X", help="Raise similarities to this power.")] = 1.0,
@@ -40,7 +38,7 @@ def fit(
         typer.Option(
             metavar="X",
             min=0,
-            help="Let a user of n items count n to the power of -X: cosine, jaccard, dice and asymmetric.",
+            help="Weight a user with n items by n to the power of -X; for cosine, jaccard, dice, asymmetric.",
         ),
     ] = 0.0,
     alpha: Annotated[
@@ -50,16 +48,16 @@ def fit(
         ),
     ] = None,
     beta: Annotated[
-        float | None, typer.Option(metavar="X", min=0, help="How much rp3beta takes from popular items (0.6).")
+        float | None, typer.Option(metavar="X", min=0, help="rp3beta's penalty on popular items (0.6).")
     ] = None,
     k1: Annotated[float | None, typer.Option(metavar="X", min=0, help="K1 of bm25 (1.2).")] = None,
     b: Annotated[float | None, typer.Option(metavar="X", min=0, max=1, help="B of bm25 (0.75).")] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job, and do not wait for its end.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id without waiting for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a model of the current snapshot on the workers.
 
-    The first model goes live at once. A later one does when a batch has computed everybody's list with it.
+    The first model goes live at once. A later one goes live when `batch` has computed every user's list with it.
 
     Example: reckoner fit --similarity bm25 --neighbours 50
     """
@@ -80,7 +78,7 @@ def fit(
     )
 
     async def ask() -> None:
-        # Redis first: where it is away that is the sentence to read.
+        # Redis first: an outage is the error to report.
         async with connect(settings) as reckoner:
             store = open_store(settings.store_location)
             await claim_store(reckoner.redis, settings, store)
@@ -94,9 +92,9 @@ def fit(
             elif as_json:
                 print_json({"job": job, "model": model, "snapshot": snapshot})
             else:
-                print_line(f"Job {job} builds model {model}; `reckoner job {job}` shows how far it is.")
+                print_line(f"Job {job} builds model {model}. See its progress with `reckoner job {job}`.")
 
-    complete(ask())
+    run_async(ask())
 
 
 def _configuration(**wanted: str | float) -> "ModelConfig":
@@ -109,28 +107,28 @@ def _configuration(**wanted: str | float) -> "ModelConfig":
         return msgspec.convert(wanted, ModelConfig)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
-        # What is wrong with several together names them itself.
+        # An error about several options names them itself.
         option = f"--{where.rstrip('`')} cannot be used: ".replace("_", "-") if where else ""
         raise UsageError(f"{option}{reason}.") from error
 
 
 async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
     with (
-        going_on(f"Stopped waiting; the job goes on, and `reckoner job {job}` shows how far it is."),
+        say_if_cancelled(f"Stopped waiting. The job continues: see its progress with `reckoner job {job}`."),
         progress_bar("Building the model", "chunk tasks") as bar,
     ):
-        async with minding_workers(reckoner, bar.say):
+        async with warn_of_outages(reckoner, bar.say):
             async for report in reckoner.follow(job):
                 bar.update(report.tasks_done, report.flow.tasks or None)
     return report
 
 
 async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
-    from reckoner.producer.client.asking import no_good_end
+    from reckoner.producer.client.asking import job_error
 
     flow = report.flow
     if flow.state != "done":
-        raise no_good_end("The fit", flow)
+        raise job_error("The fit", flow)
     generation, current = flow.answer.decode(errors="replace"), await reckoner.results.generations.current()
     duration_s = ((flow.ended_ms or flow.created_ms) - flow.created_ms) / 1000
     end = {
@@ -145,11 +143,11 @@ async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snap
     if as_json:
         print_json(end)
         return
-    live = "live: lists are computed with it from now on"
-    later = f"not live yet: `reckoner batch` computes everybody's list with it (live is {current})"
+    live = "live: new lists use it"
+    later = f"not live yet (live is {current}): compute all lists with `reckoner batch`"
     print_facts(
         [
-            ("model", model if flow.tasks else f"{model} (it was there already)"),
+            ("model", model if flow.tasks else f"{model} (already built)"),
             ("snapshot", snapshot),
             ("generation", f"{generation}, {live if generation == current else later}"),
             ("took", f"{duration_s:.1f} s, {flow.tasks} chunk tasks"),

@@ -1,13 +1,13 @@
-"""`reckoner get`: the cached lists, as any reader gets them."""
+"""`reckoner get`: prints cached lists."""
 
 from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect
+from reckoner.producer.cli.arguments import AsJson, Places, Users, UsersFile, read_users
+from reckoner.producer.cli.edge import connect, run_async
 from reckoner.producer.cli.lists import print_answers
-from reckoner.producer.cli.users import AsJson, Places, Users, UsersFile, read_users
 from reckoner.producer.defaults import USERS_AT_ONCE
 
 
@@ -22,14 +22,14 @@ def get(
     n: Places = None,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", min=0.0, help="How long Redis may take to answer, each time."),
+        typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Time limit for each answer from Redis."),
     ] = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Print users' cached lists.
 
-    A user without one gets the popular list, and is told so.
-    Nothing is computed: that is what enqueue and batch do.
+    A user without a cached list gets the popular list, which is marked as such.
+    This command computes nothing: use `enqueue` or `batch`.
 
     Example: reckoner get 42 43 -n 5 --json
     """
@@ -39,18 +39,18 @@ def get(
     settings, wanted = load_settings(), read_users(users, users_file)
 
     async def read() -> None:
-        from reckoner.producer.client.calls import within
+        from reckoner.producer.client.calls import time_limit
 
         async with AsyncExitStack() as stack:
-            async with within(timeout):
+            async with time_limit(timeout):
                 reckoner = await stack.enter_async_context(connect(settings))
                 record, places = await reckoner.reach(n, timeout=None)
             for start in range(0, len(wanted), USERS_AT_ONCE):
-                async with within(timeout):
+                async with time_limit(timeout):
                     answers = await reckoner.results.answer(wanted[start : start + USERS_AT_ONCE], places, record)
                 print_answers(answers, as_json)
 
     try:
-        complete(read())
+        run_async(read())
     except WaitTimeoutError as error:
         raise WaitTimeoutError(f"Redis did not answer within {timeout:g} s.") from error

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like as an exception at chosen points, so that what was started is stopped in good order."""
+"""Signals such as Ctrl-C as an exception at chosen points, so that a command can shut down in order."""
 
 import asyncio
 import signal
@@ -8,12 +8,12 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
-# A terminal that is closed sends SIGHUP, which `nohup` has made ignored.
+# A closing terminal sends SIGHUP; under `nohup` it is ignored.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal has asked to stop; `exit_code` is the one that shells use for it."""
+    """A signal asked to stop; `exit_code` is the shell's code for it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -21,13 +21,13 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Notes signals while it is entered; nothing happens until `check` or `run` acts upon them."""
+    """Records signals while entered; `check` and `run` raise them."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
         self._wake: Callable[[], object] | None = None
-        self.again: Callable[[], object] = lambda: None
-        """What is done at every signal but the first, where who asked once does not want to wait."""
+        self.on_repeat: Callable[[], object] = lambda: None
+        """Called at every signal after the first."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -44,16 +44,16 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self._signum is not None:
-            self.again()
+            self.on_repeat()
         self._signum = self._signum or signum
         if self._wake is not None:
             self._wake()
 
     def check(self) -> None:
-        """Act upon a signal that has come.
+        """Raise a recorded signal.
 
         Raises:
-            Interrupted: one has.
+            Interrupted: a signal was received.
         """
         if self._signum is not None:
             raise Interrupted(self._signum)
@@ -62,7 +62,7 @@ class Interruption:
         """Run `work` in an event loop; a signal cancels it.
 
         Raises:
-            Interrupted: a signal has come.
+            Interrupted: a signal was received.
         """
 
         async def cancellable() -> T:

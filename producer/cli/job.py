@@ -1,14 +1,14 @@
-"""`reckoner job`: one job, or one run, as it is now."""
+"""`reckoner job`: shows a job or a run."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, identifier
-from reckoner.producer.cli.output import counted, moment, print_facts, print_json, print_line
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.output import format_count, format_time, print_facts, print_json, print_line
 from reckoner.producer.cli.runs import as_facts, as_object
 from reckoner.producer.cli.tasks import print_shares, print_tasks
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
@@ -21,12 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 def job(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a job, or of a run.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a job or run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a job is, who did what, and why it failed.
+    """Show a job's progress, its tasks, and why it failed; or a run's progress.
 
-    With the id of a run it shows the run. Both are remembered for an hour after their end.
+    Jobs and runs expire an hour after their end.
 
     Example: reckoner job 8c1f0e5d2b7a9436
     """
@@ -44,7 +44,7 @@ def job(
             else:
                 _show_job(report, as_json)
 
-    complete(look())
+    run_async(look())
 
 
 def _show_job(report: "JobReport", as_json: bool) -> None:
@@ -53,7 +53,7 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
             {"task": index, "worker": trace.worker, "started_ms": trace.started_ms, "ended_ms": trace.ended_ms}
             for index, trace in sorted(report.traces.items())
         ]
-        print_json(_told(report) | {"tasks": tasks})
+        print_json(_as_object(report) | {"tasks": tasks})
         return
     print_facts(_facts(report))
     if report.traces:
@@ -61,25 +61,25 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
         print_tasks(report)
 
 
-def _told(report: "JobReport") -> dict[str, Any]:
+def _as_object(report: "JobReport") -> dict[str, Any]:
     from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
 
     flow, spec = report.flow, report.flow.spec
-    told: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
-    told["state"] = flow.state
+    shown: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
+    shown["state"] = flow.state
     match spec:
         case UserSpec() | HistorySpec():
-            told |= {"user": spec.user, "generation": spec.generation}
+            shown |= {"user": spec.user, "generation": spec.generation}
         case BasketSpec():
-            told |= {"basket": spec.items, "generation": spec.generation}
+            shown |= {"basket": spec.items, "generation": spec.generation}
         case SimilarSpec():
-            told |= {"item": spec.item, "other": spec.other, "generation": spec.generation}
+            shown |= {"item": spec.item, "other": spec.other, "generation": spec.generation}
         case BlockSpec():
-            told |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
+            shown |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
         case FitSpec():
-            told |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
-    return told | {
-        # Of a flow that could not be read nobody knows when it began.
+            shown |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
+    return shown | {
+        # Unknown for a flow that could not be decoded.
         "created_ms": flow.created_ms or None,
         "ended_ms": flow.ended_ms,
         "tasks_planned": flow.tasks,
@@ -89,17 +89,17 @@ def _told(report: "JobReport") -> dict[str, Any]:
 
 
 def _facts(report: "JobReport") -> list[tuple[str, str]]:
-    flow, told = report.flow, _told(report)
-    facts = [(name, str(told[name])) for name in ("job", "kind", "lane", "state", "reason") if told[name]]
-    if "basket" in told:
-        facts.append(("basket", counted(len(told["basket"]), "item")))
+    flow, shown = report.flow, _as_object(report)
+    facts = [(name, str(shown[name])) for name in ("job", "kind", "lane", "state", "reason") if shown[name]]
+    if "basket" in shown:
+        facts.append(("basket", format_count(len(shown["basket"]), "item")))
     asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
-    facts += [(name, str(told[name])) for name in asked if told.get(name) not in (None, "")]
+    facts += [(name, str(shown[name])) for name in asked if shown.get(name) not in (None, "")]
     if flow.created_ms:
-        facts.append(("created", moment(flow.created_ms, exact=True)))
+        facts.append(("created", format_time(flow.created_ms, exact=True)))
     if flow.ended_ms is not None:
         after = f", after {flow.ended_ms - flow.created_ms:,} ms" if flow.created_ms else ""
-        facts.append(("ended", moment(flow.ended_ms, exact=True) + after))
+        facts.append(("ended", format_time(flow.ended_ms, exact=True) + after))
     facts.append(("chunk tasks", f"{report.tasks_done} of {flow.tasks} done"))
     return facts
 
@@ -111,9 +111,9 @@ async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
     if as_json:
         print_json(as_object(run) | {"blocks_done": report.blocks_done})
         return
-    facts = [*as_facts(run), ("created", moment(run.started_ms, exact=True))]
+    facts = [*as_facts(run), ("created", format_time(run.started_ms, exact=True))]
     if run.ended_ms is not None:
-        facts.append(("ended", moment(run.ended_ms, exact=True)))
+        facts.append(("ended", format_time(run.ended_ms, exact=True)))
     print_facts([*facts, ("blocks", f"{report.blocks_done} of {run.blocks} done")])
     if by_worker:
         print_line("")

@@ -1,19 +1,19 @@
-"""`reckoner pause` and `reckoner resume`: a lane that is not to be worked on for a while."""
+"""`reckoner pause` and `reckoner resume`: stop and restart work on a lane."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect
-from reckoner.producer.cli.output import moment, print_json, print_line
-from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, run_async
+from reckoner.producer.cli.output import format_time, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reckoner.producer.client.reckoner import Reckoner
 
-# Named here as well, since a help text is printed without the wire.
+# Repeated here, so that `--help` need not import the wire formats.
 LaneName: TypeAlias = Annotated[Literal["click", "batch"], typer.Argument(metavar="LANE", help="`click` or `batch`.")]
 
 
@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def pause(lane: LaneName, as_json: AsJson = False) -> None:
-    """Have workers take no more jobs from a lane, until it is resumed.
+    """Pause a lane: workers take no jobs from it until it is resumed.
 
-    What runs comes to its end, and what is asked for waits in the lane.
+    Running jobs finish. New jobs wait in the lane.
 
     Example: reckoner pause batch
     """
@@ -36,13 +36,15 @@ def pause(lane: LaneName, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"lane": lane, "paused": True, "since_ms": since_ms})
         else:
-            print_line(f"The {lane} lane is paused since {moment(since_ms)}; `reckoner resume {lane}` lets it go on.")
+            print_line(
+                f"The {lane} lane is paused since {format_time(since_ms)}. Resume it with `reckoner resume {lane}`."
+            )
 
     _do(stop)
 
 
 def resume(lane: LaneName, as_json: AsJson = False) -> None:
-    """Have workers take jobs from a paused lane again.
+    """Resume a paused lane.
 
     Example: reckoner resume batch
     """
@@ -52,7 +54,7 @@ def resume(lane: LaneName, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"lane": lane, "paused": False, "was_paused": was_paused})
         else:
-            print_line(f"The {lane} lane goes on." if was_paused else f"The {lane} lane was not paused.")
+            print_line(f"The {lane} lane is resumed." if was_paused else f"The {lane} lane was not paused.")
 
     _do(go_on)
 
@@ -66,4 +68,4 @@ def _do(work: "Callable[[Reckoner], Awaitable[None]]") -> None:
         async with connect(settings) as reckoner:
             await work(reckoner)
 
-    complete(connected())
+    run_async(connected())

@@ -1,9 +1,9 @@
-"""How recommendations are printed, by `get` and `enqueue --wait` alike."""
+"""Prints recommendations, for `get` and `enqueue --wait`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from reckoner.producer.cli.output import counted, print_filled, print_json, print_line
+from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,7 @@ PLACE = ("item", "score", "because", "title")
 
 
 def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
-    """Print each user's list: as an object a line, or as a table under a line that names the user."""
+    """Print each user's list, as one JSON object a line or as a table."""
     for answer in answers:
         if as_json:
             print_json(as_object(answer))
@@ -24,24 +24,24 @@ def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
 
 
 def as_object(answer: "Answer | BasketAnswer") -> dict[str, Any]:
-    """What `--json` prints for a user, or for a basket."""
+    """The JSON object for a user or a basket."""
     items = [{name: value for name, value in asdict(entry).items() if name in PLACE} for entry in answer.items]
     return asdict(answer) | {"items": items}
 
 
 def _print_list(answer: "Answer") -> None:
-    rest = ": no list of their own, so this is the popular one" if answer.source == "popular" else ""
+    rest = ": no list of their own, so this is the popular list" if answer.source == "popular" else ""
     print_line(f"User {answer.user}{rest}")
     _print_places(answer.items)
 
 
 def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
-    """Print a basket's list, as `print_answers` prints a user's."""
+    """Print a basket's list like `print_answers`."""
     if as_json:
         print_json(as_object(answer))
         return
-    rest = ": nothing to go by, so this is the popular list" if answer.source == "popular" else ""
-    print_line(f"Basket of {counted(len(answer.basket), 'item')}{rest}")
+    rest = ": no similar items, so this is the popular list" if answer.source == "popular" else ""
+    print_line(f"Basket of {format_count(len(answer.basket), 'item')}{rest}")
     if answer.unknown:
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
     _print_places(answer.items)
@@ -52,5 +52,5 @@ def _print_places(places: "Iterable[Entry]") -> None:
     for rank, entry in enumerate(places, 1):
         score = "" if entry.score is None else f"{entry.score:.4f}"
         rows.append((str(rank), entry.item, entry.title or "", score, entry.because_title or entry.because or ""))
-    print_filled(("", "item", "title", "score", "because"), rows, numbers=("", "score"))
+    print_nonempty_columns(("", "item", "title", "score", "because"), rows, numbers=("", "score"))
     print_line("")

@@ -1,7 +1,6 @@
-"""What a command prints: JSON a line, or tables and sentences, all made plain by `reckoner.shared.terminal`.
+"""Prints JSON lines, tables and sentences, all escaped by `reckoner.shared.terminal`.
 
-Results go to standard output. Standard error has the progress, as a bar on a terminal and not at all otherwise, and
-what a person has to know besides.
+Results go to standard output. Messages go to standard error, and so does a progress bar if that is a terminal.
 """
 
 import sys
@@ -15,9 +14,9 @@ from reckoner.shared.terminal import plain, plain_json
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-# A table that goes into a file or a pipe is as wide as its contents.
+# In a file or a pipe a table is as wide as its contents.
 WIDEST = 100_000
-# After how many seconds a line says how far something is, and after how many more the next one does.
+# Seconds until the first progress line, and between later ones.
 FIRST_LINE_S, LINES_EVERY_S = 1.0, 10.0
 
 
@@ -26,13 +25,13 @@ def say(sentence: str) -> None:
     print(plain(sentence), file=sys.stderr, flush=True)
 
 
-def counted(count: int, noun: str) -> str:
-    """So many of a thing, in words."""
+def format_count(count: int, noun: str) -> str:
+    """A count with its noun: `3 users`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def lasting(ms: float) -> str:
-    """A duration, as exactly as somebody who looks at it wants to know it."""
+def format_duration(ms: float) -> str:
+    """A duration for people: tenths of a second below 10 s, whole units above."""
     if ms < 9_950:
         return f"{ms / 1000:.1f} s"
     for unit, unit_ms, most in (("s", 1000, 120), ("min", 60_000, 120), ("h", 3_600_000, 48)):
@@ -41,19 +40,19 @@ def lasting(ms: float) -> str:
     return f"{ms / 86_400_000:,.0f} d"
 
 
-def moment(ms: float, *, exact: bool = False) -> str:
-    """A moment in milliseconds since the epoch, in this host's time zone: to the minute, or all of it."""
+def format_time(ms: float, *, exact: bool = False) -> str:
+    """Milliseconds since the epoch as local time: to the minute, or `exact` to the millisecond."""
     from datetime import datetime
 
     try:
         at = datetime.fromtimestamp(ms / 1000).astimezone()
         return at.isoformat(" ", "milliseconds") if exact else f"{at:%Y-%m-%d %H:%M}"
     except (ValueError, OverflowError, OSError):
-        return "at a time that is none"
+        return "at an invalid time"
 
 
-def mebibytes(count: int) -> str:
-    """A number of bytes in 2^20 bytes."""
+def format_mebibytes(count: int) -> str:
+    """A number of bytes in MiB."""
     return f"{count / 2**20:,.1f} MiB"
 
 
@@ -63,7 +62,7 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object on a line, in UTF-8 whatever the locale is."""
+    """Print a JSON object on one line, always in UTF-8."""
     import json
 
     import msgspec
@@ -71,7 +70,7 @@ def print_json(value: Any) -> None:
     try:
         text = msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
-        # A path need not be UTF-8.
+        # A path may contain bytes that are not UTF-8.
         text = json.dumps(value)
     sys.stdout.flush()
     sys.stdout.buffer.write(plain_json(text).encode() + b"\n")
@@ -79,7 +78,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns in `numbers` are aligned to the right."""
+    """Print a table; the columns in `numbers` are right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -99,15 +98,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
         print(line.rstrip())
 
 
-def print_filled(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """Print a table without the columns that are empty, and nothing at all where there are no rows."""
+def print_nonempty_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print a table without its empty columns; prints nothing without rows."""
     shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     if shown:
         print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=numbers)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names with their values, one a line."""
+    """Print one name and value a line."""
     known = list(facts)
     width = max(len(name) for name, _ in known)
     for name, value in known:
@@ -115,14 +116,14 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 class Lines:
-    """Progress as lines: the first after a moment, the others now and then."""
+    """Progress as lines: the first after a second, then every ten."""
 
     def __init__(self) -> None:
         self._what = ""
         self._say_at = 0.0
 
     def show(self, what: str, unit: str, done: int, total: int | None) -> None:
-        """Say that `done` of `total` are done where it is time to; a total of None is not known."""
+        """Print the progress if a line is due; `total` is None if unknown."""
         now = time.monotonic()
         if what != self._what:
             self._what, self._say_at = what, now + FIRST_LINE_S
@@ -133,7 +134,7 @@ class Lines:
 
 
 class Bar:
-    """How far something is; shows nothing where standard error is no terminal."""
+    """A progress bar on standard error; hidden if that is not a terminal."""
 
     def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None) -> None:
         self._progress = progress
@@ -141,17 +142,17 @@ class Bar:
         self._lines = Lines()
 
     def update(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` are done; a total of None is not known yet."""
+        """Show the progress; `total` is None while unknown."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def show(self, what: str, unit: str, done: int, total: int | None) -> None:
-        """Show the progress of another step; without a terminal by lines now and then."""
+        """Show the progress of another step; without a terminal, in lines."""
         if self._progress is None or self._task is None:
             self._lines.show(what, unit, done, total)
         else:
             if self._progress.tasks[0].description != what:
-                # Not updated: a total that is known cannot be unknown again.
+                # A new task, since rich cannot reset a known total to unknown.
                 self._progress.remove_task(self._task)
                 self._task = self._progress.add_task(what, total=None, unit=unit)
             self.update(done, total)
@@ -166,7 +167,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Bar]:
-    """Show a bar for `what`, counted in `unit`, until the block ends; then it is gone. Print by its `say` only."""
+    """Show a bar for `what`, counted in `unit`, during the block. Print with its `say` only."""
     if not sys.stderr.isatty():
         yield Bar()
         return
@@ -176,6 +177,6 @@ def progress_bar(what: str, unit: str) -> Iterator[Bar]:
     words = TextColumn("{task.description}"), TextColumn("{task.fields[unit]}")
     columns = (words[0], BarColumn(), MofNCompleteColumn(), words[1], TimeElapsedColumn())
     console = Console(stderr=True, highlight=False)
-    # Left alone, it would send what is printed on standard output to its own console.
+    # By default rich would redirect standard output to its console.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield Bar(progress, progress.add_task(what, total=None, unit=unit))

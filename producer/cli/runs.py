@@ -1,4 +1,4 @@
-"""How a run is printed, by `batch` and `job` alike."""
+"""Prints a run, for `batch` and `job`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def as_object(run: "Run") -> dict[str, Any]:
-    """What `--json` prints for a run."""
+    """The JSON object for a run."""
     import msgspec
 
     return {
@@ -25,26 +25,26 @@ def as_object(run: "Run") -> dict[str, Any]:
 
 
 def verdict(run: "Run") -> str:
-    """What the outcome of an ended run means."""
+    """The outcome of an ended run as a sentence."""
     match run.outcome:
         case "passed":
             return "Passed: readers see this generation."
         case "refused":
-            return "Refused: not every user is done, so readers stay with the generation that they had."
+            return "Refused: not every user is done, so readers keep the previous lists."
         case "superseded":
-            return "Superseded: another generation went live during this run, so readers stay with that one."
+            return "Superseded: another generation went live during this run, so readers keep that one."
         case _:
-            return "Failed: the run could not be finished, so readers stay with the generation that they had."
+            return "Failed: the run could not be finished, so readers keep the previous lists."
 
 
 def as_facts(run: "Run") -> list[tuple[str, str]]:
-    """What is printed for a run."""
+    """The printed facts of a run."""
     facts = [("run", run.id), ("generation", run.generation), ("outcome", run.outcome or "not ended yet")]
     manifest = run.manifest
     if manifest is None:
         return facts
     churn = (
-        "there is nothing to compare with" if manifest.churn is None else f"{manifest.churn:.1%} of the places are new"
+        "no earlier lists to compare with" if manifest.churn is None else f"{manifest.churn:.1%} of the places are new"
     )
     facts += [
         ("users", f"{manifest.done:,} done, {manifest.failed:,} failed; {manifest.empty:,} have an empty list"),

@@ -1,4 +1,4 @@
-"""`reckoner show`: what a user had, what is recommended to them and why, beside what the generation before had."""
+"""`reckoner show`: a user's history and list, compared with the previous generation."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, identifier
-from reckoner.producer.cli.output import counted, print_filled, print_json, print_line, say
-from reckoner.producer.cli.users import AsJson, Places
-from reckoner.producer.cli.work import minding_workers
+from reckoner.producer.cli.arguments import AsJson, Places
+from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.outages import warn_of_outages
+from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import UserHistory
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """A user: their history, their list, and where its places were in the list of the generation before."""
+    """A user's history and list, with the list of the previous generation."""
 
     history: "UserHistory"
     source: "Source"
     items: "list[Entry]"
     previous: str | None
-    """The generation before, None where there is none."""
+    """The previous generation, if any."""
     before: list[str] | None
-    """The items of the list that the user had in it, None where they had none."""
+    """The items of the user's list in the previous generation, if they had one."""
     left: list[tuple[int, str, str | None]]
-    """Rank, item and title of those of them that the list of now has no more."""
+    """Rank, item and title of the items that left the list."""
 
     def rank_before(self, item: str) -> int | None:
-        """Where an item was in the list before, None where it was not there."""
+        """The item's rank in the previous list, if it was there."""
         return self.before.index(item) + 1 if self.before and item in self.before else None
 
 
@@ -46,10 +46,10 @@ def show(
     n: Places = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a user had, their list and why, and what has changed in it.
+    """Show a user's history and list, with the reasons and changes.
 
-    The list is the one in the cache, beside that of the previous generation.
-    What the user had is asked of the workers.
+    The list comes from the cache and is compared with the previous generation.
+    The history comes from the workers.
 
     Example: reckoner show 601 -n 5
     """
@@ -58,10 +58,10 @@ def show(
     settings, wanted = load_settings(), identifier("user", user)
 
     async def look() -> Shown:
-        async with connect(settings) as reckoner, minding_workers(reckoner, say):
+        async with connect(settings) as reckoner, warn_of_outages(reckoner, say):
             return await _look(reckoner, wanted, n)
 
-    shown = complete(look())
+    shown = run_async(look())
     if as_json:
         print_json(_as_object(shown))
     else:
@@ -112,21 +112,21 @@ def _print(shown: Shown) -> None:
     history = shown.history
     end = "last" if any(had.time_ms is not None for had in history.items) else "first"
     some = f"; the {end} {len(history.items)}" if len(history.items) < history.count else ""
-    print_line(f"User {history.user} had {counted(history.count, 'item')}{some}")
+    print_line(f"User {history.user} had {format_count(history.count, 'item')}{some}")
     rows = [
         (had.title or had.item, "" if had.time_ms is None else _day(had.time_ms), _number(had.weight))
         for had in history.items
     ]
-    print_filled(("had", "when", "weight"), rows, numbers=("weight",))
+    print_nonempty_columns(("had", "when", "weight"), rows, numbers=("weight",))
     print_line("")
     if shown.source == "popular":
         print_line(
-            "No list of their own, so readers get the popular one; "
-            f"`reckoner enqueue {history.user}` computes it, where there is something to go by."
+            "No list of their own, so readers get the popular list. "
+            f"If their history allows it, `reckoner enqueue {history.user}` computes one."
         )
     else:
         print_line(f"Their list in generation {history.generation}, {_compared_with(shown)}")
-    print_filled(
+    print_nonempty_columns(
         ("", "item", "score", "because", "before"),
         [
             (
@@ -144,25 +144,25 @@ def _print(shown: Shown) -> None:
     )
     if shown.left:
         print_line("")
-        print_line("No more in it")
-        print_filled(
+        print_line("Left the list")
+        print_nonempty_columns(
             ("before", "item"), [(str(rank), title or item) for rank, item, title in shown.left], numbers=("before",)
         )
 
 
 def _compared_with(shown: Shown) -> str:
     if shown.previous is None:
-        return "before which there was none"
+        return "the first one"
     if shown.before is None:
-        return f"beside {shown.previous}, in which they had none"
-    return f"beside {shown.previous}"
+        return f"compared with {shown.previous}, in which they had none"
+    return f"compared with {shown.previous}"
 
 
 def _day(ms: int) -> str:
     try:
         return datetime.fromtimestamp(ms / 1000).astimezone().date().isoformat()
     except (ValueError, OverflowError, OSError):
-        # Data may have times that no calendar has.
+        # The time may be outside the calendar.
         return f"{ms} ms"
 
 

@@ -1,14 +1,14 @@
-"""`reckoner similar`: an item's neighbours, or how similar it is to another one."""
+"""`reckoner similar`: an item's neighbours, or the similarity of two items."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect, identifier
-from reckoner.producer.cli.output import counted, print_facts, print_filled, print_json, print_line, say
-from reckoner.producer.cli.users import AsJson
-from reckoner.producer.cli.work import minding_workers
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.outages import warn_of_outages
+from reckoner.producer.cli.output import format_count, print_facts, print_json, print_line, print_nonempty_columns, say
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import Compared, Similar
@@ -21,13 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def similar(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="The item's id.")],
-    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another item's id, to compare it with.")] = None,
-    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many neighbours to print.")] = 10,
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Id of an item to compare with.")] = None,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="Neighbours to print.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Print the items that are most similar to one, or how similar two are.
+    """Print an item's most similar items, or the similarity of two items.
 
-    The workers answer it, from the model that readers' lists are made with.
+    The workers answer from the live model.
 
     Example: reckoner similar 55820 -n 5
     """
@@ -37,12 +37,12 @@ def similar(
     compared = None if other is None else identifier("item", other)
 
     async def look() -> "Similar | Compared":
-        async with connect(settings) as reckoner, minding_workers(reckoner, say):
+        async with connect(settings) as reckoner, warn_of_outages(reckoner, say):
             if compared is None:
                 return await reckoner.similar(wanted, n)
             return await reckoner.similar(wanted, other=compared)
 
-    answer = complete(look())
+    answer = run_async(look())
     from reckoner.producer.client.answers import Similar
 
     if as_json:
@@ -54,25 +54,25 @@ def similar(
 
 
 def named(item: str, title: str | None) -> str:
-    """An item with its title, where it has one."""
+    """An item with its title, if it has one."""
     return f"{item}, {title}" if title else item
 
 
 def _print_neighbours(answer: "Similar") -> None:
-    print_line(f"Item {named(answer.item, answer.title)}: {counted(answer.users, 'user')}")
+    print_line(f"Item {named(answer.item, answer.title)}: {format_count(answer.users, 'user')}")
     if not answer.items:
         print_line("No item is similar to it in the model.")
         return
     rows = [
         (str(rank), near.item, near.title or "", f"{near.similarity:.4f}") for rank, near in enumerate(answer.items, 1)
     ]
-    print_filled(("", "item", "title", "similarity"), rows, numbers=("", "similarity"))
+    print_nonempty_columns(("", "item", "title", "similarity"), rows, numbers=("", "similarity"))
 
 
 def _print_comparison(answer: "Compared") -> None:
     print_facts([
         ("similarity", f"{answer.similarity:.4f}"),
-        ("shared", f"{counted(answer.shared_users, 'user')} had both"),
-        ("item", f"{named(answer.item, answer.title)}: {counted(answer.users, 'user')}"),
-        ("other", f"{named(answer.other, answer.other_title)}: {counted(answer.other_users, 'user')}"),
+        ("shared", f"{format_count(answer.shared_users, 'user')} had both"),
+        ("item", f"{named(answer.item, answer.title)}: {format_count(answer.users, 'user')}"),
+        ("other", f"{named(answer.other, answer.other_title)}: {format_count(answer.other_users, 'user')}"),
     ])  # fmt: skip

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from reckoner.producer.cli.edge import complete, connect
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, run_async
 from reckoner.producer.cli.output import (
-    counted,
-    lasting,
-    mebibytes,
-    moment,
+    format_count,
+    format_duration,
+    format_mebibytes,
+    format_time,
     print_facts,
     print_json,
     print_line,
     print_table,
 )
 from reckoner.producer.cli.runs import as_object
-from reckoner.producer.cli.users import AsJson
 
 if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
 def status(as_json: AsJson = False) -> None:
     """Show workers, queue, flows, runs and generations.
 
-    Where there are many flows or lists, their numbers are estimated from a
-    few hundred drawn by chance, so that it takes no longer when there is more.
+    Many flows or lists are estimated from a random sample of a few hundred, so
+    that the command stays fast.
 
     Example: reckoner status --json
     """
@@ -49,7 +49,7 @@ def status(as_json: AsJson = False) -> None:
         async with connect(settings) as reckoner:
             await _show(reckoner, imported_last(settings.store_location), as_json)
 
-    complete(look())
+    run_async(look())
 
 
 async def _show(reckoner: "Reckoner", imported: str | None, as_json: bool) -> None:
@@ -107,20 +107,20 @@ def _as_object(now: "Status") -> dict[str, Any]:
     }
 
 
-def _worker_as_object(heard: "LiveWorker") -> dict[str, Any]:
-    beat = heard.beat
+def _worker_as_object(worker: "LiveWorker") -> dict[str, Any]:
+    beat = worker.beat
     return {
-        "worker": heard.worker,
-        "age_ms": heard.age_ms,
+        "worker": worker.worker,
+        "age_ms": worker.age_ms,
         "host": beat and beat.host,
         "pid": beat and beat.pid,
         "version": beat and (beat.version or None),
-        "up_ms": heard.up_ms,
+        "up_ms": worker.up_ms,
         "memory_bytes": beat and beat.memory_bytes,
         "lease_ms": beat and (beat.lease_ms or None),
         "draining": beat and beat.draining,
         "trouble": beat and (beat.trouble or None),
-        "jobs": [{"job": job, "running_ms": ms} for job, ms in heard.running_ms.items()],
+        "jobs": [{"job": job, "running_ms": ms} for job, ms in worker.running_ms.items()],
     }
 
 
@@ -135,12 +135,12 @@ def _run_as_object(now: "RunNow") -> dict[str, Any]:
 
 
 def _facts(now: "Status") -> Iterator[tuple[str, str]]:
-    limit = f" of {mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
-    memory = "" if now.redis_memory_bytes is None else f", {mebibytes(now.redis_memory_bytes)}{limit} in use"
+    limit = f" of {format_mebibytes(now.redis_memory_max_bytes)}" if now.redis_memory_max_bytes else ""
+    memory = "" if now.redis_memory_bytes is None else f", {format_mebibytes(now.redis_memory_bytes)}{limit} in use"
     yield "server", f"{now.server} {now.server_version or ''}".rstrip() + memory
     yield "workers", ", ".join([f"{len(now.workers):,}", *_releases(now.workers)])
     for each in now.silent:
-        yield "silent", f"{each.worker}, for {lasting(each.age_ms)}"
+        yield "silent", f"{each.worker}, for {format_duration(each.age_ms)}"
     for each in now.workers:
         if each.beat and each.beat.trouble:
             yield "trouble", f"{each.worker}: {each.beat.trouble}"
@@ -150,24 +150,30 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     yield "flows", _about(now, "flows") + states
     yield from _generations(now)
     for run in now.runs:
-        done = f"{run.blocks_done:,} of {counted(run.run.blocks, 'block')} done"
-        yield "run", f"{run.run.id}, {done} in {lasting(run.age_ms)}, {run.users_per_second:,.0f} users per second"
+        done = f"{run.blocks_done:,} of {format_count(run.run.blocks, 'block')} done"
+        yield (
+            "run",
+            f"{run.run.id}, {done} in {format_duration(run.age_ms)}, {run.users_per_second:,.0f} users per second",
+        )
     yield "dead letters", f"{now.dead:,}"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(now.refused.items()))
     yield "refused", f"{sum(now.refused.values()):,}" + (f" ({kinds})" if kinds else "")
 
 
 def _queue(queue: "Queue") -> str:
-    told = f"{counted(queue.jobs, 'job')}, {queue.running:,} of them running"
+    counts = f"{format_count(queue.jobs, 'job')}, {queue.running:,} of them running"
     if queue.paused_ms is not None:
-        return f"{told}; paused for {lasting(queue.paused_ms)}"
+        return f"{counts}; paused for {format_duration(queue.paused_ms)}"
     if queue.oldest_ms is None:
-        return told
-    return f"{told}; the oldest that waits is {lasting(queue.oldest_ms)} old"
+        return counts
+    return f"{counts}; the oldest waiting job is {format_duration(queue.oldest_ms)} old"
 
 
 def _generations(now: "Status") -> Iterator[tuple[str, str]]:
-    yield "generation", _generation(now, now.generation) if now.generation else "none yet; `reckoner fit` makes one"
+    yield (
+        "generation",
+        _generation(now, now.generation) if now.generation else "none yet: build a model with `reckoner fit`",
+    )
     for damage in now.damage:
         yield "damage", damage
     if now.previous:
@@ -176,24 +182,24 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
         yield "newest", _generation(now, now.newest)
     others = {name: count for name, count in now.results.items() if name not in now.records}
     if others:
-        held = _about(now, "results") + counted(sum(others.values()), "list")
-        yield "others", f"{held} of {counted(len(others), 'generation')} before"
+        held = _about(now, "results") + format_count(sum(others.values()), "list")
+        yield "others", f"{held} of {format_count(len(others), 'earlier generation')}"
 
 
 def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
     record = now.records.get(now.generation or "")
     if record and imported not in (None, record.snapshot):
-        from reckoner.producer.client.answers import behind
+        from reckoner.producer.client.answers import describe_outdated_model
 
-        yield "data", f"snapshot {imported} is current; {behind(record.snapshot)}"
+        yield "data", f"snapshot {imported} is current; {describe_outdated_model(record.snapshot)}"
 
 
 def _generation(now: "Status", name: str) -> str:
     record = now.records.get(name)
-    held = _about(now, "results") + counted(now.results.get(name, 0), "list")
+    held = _about(now, "results") + format_count(now.results.get(name, 0), "list")
     if record is None:
-        return f"{name}, whose record is gone; {held}"
-    return f"{name}, made {moment(record.made_ms)}, {held} for {counted(record.users, 'user')}"
+        return f"{name} (its record is missing); {held}"
+    return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}"
 
 
 def _about(now: "Status", counts: str) -> str:
@@ -206,21 +212,21 @@ def _releases(workers: "list[LiveWorker]") -> Iterator[str]:
         yield f"release {' and '.join(name or 'unknown' for name in names)}"
 
 
-def _row(heard: "LiveWorker") -> tuple[str, ...]:
-    age = f"{lasting(heard.age_ms)} ago"
-    if heard.beat is None:
-        return heard.worker, age, "", "says nothing that can be read"
-    return heard.worker, age, f"{heard.beat.memory_bytes / 2**20:,.0f} MiB", _running(heard)
+def _row(worker: "LiveWorker") -> tuple[str, ...]:
+    age = f"{format_duration(worker.age_ms)} ago"
+    if worker.beat is None:
+        return worker.worker, age, "", "unreadable heartbeat"
+    return worker.worker, age, f"{worker.beat.memory_bytes / 2**20:,.0f} MiB", _running(worker)
 
 
-def _running(heard: "LiveWorker") -> str:
-    """The job that has taken longest, without its number and round, and how many there are besides."""
-    jobs = sorted(heard.running_ms.items(), key=lambda job: -job[1])
-    if heard.beat and heard.beat.draining:
-        return f"draining, {counted(len(jobs), 'job')} left"
+def _running(worker: "LiveWorker") -> str:
+    """The longest-running job, without its number and round, and the number of others."""
+    jobs = sorted(worker.running_ms.items(), key=lambda job: -job[1])
+    if worker.beat and worker.beat.draining:
+        return f"draining, {format_count(len(jobs), 'job')} left"
     if not jobs:
         return "nothing"
     (name, ms), *others = jobs
     kind, _, rest = name.partition(":")
-    told = f"{kind} {rest.partition(':')[0]} {lasting(ms)}"
-    return f"{told}, {len(others)} more" if others else told
+    longest = f"{kind} {rest.partition(':')[0]} {format_duration(ms)}"
+    return f"{longest}, {len(others)} more" if others else longest

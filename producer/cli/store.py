@@ -1,11 +1,11 @@
-"""`reckoner store`: whose the artifact store is."""
+"""`reckoner store`: changes the owner of the artifact store."""
 
 import typer
 
-from reckoner.producer.cli.edge import complete
+from reckoner.producer.cli.edge import run_async
 from reckoner.producer.cli.output import print_line
 
-group = typer.Typer(name="store", help="Decide whose the artifact store is.", no_args_is_help=True)
+group = typer.Typer(name="store", help="Change the owner of the artifact store.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,10 +15,10 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def take() -> None:
-    """Take the store over for this prefix and this Redis, whoever had it.
+    """Make this prefix of this Redis the owner of the store.
 
-    A store belongs to one prefix of one Redis, and workers of others refuse
-    to start on it. Take it over when that Redis is gone or was emptied.
+    A store belongs to one prefix of one Redis; workers of others refuse to
+    start on it. Use this when the owner's Redis is gone or was emptied.
 
     Example: reckoner store take
     """
@@ -28,9 +28,7 @@ def take() -> None:
 
     settings = load_settings()
     place = store_directory(settings.store_location)
-    if complete(take_store(settings, open_store(settings.store_location))):
-        print_line(f"The store {place} belongs to prefix {settings.prefix} of this Redis now.")
+    if run_async(take_store(settings, open_store(settings.store_location))):
+        print_line(f"The store {place} now belongs to prefix {settings.prefix} of this Redis.")
     else:
-        print_line(
-            f"The store {place} belongs to prefix {settings.prefix} now, of the first Redis with which it is used."
-        )
+        print_line(f"The store {place} now belongs to prefix {settings.prefix} of the first Redis that uses it.")

@@ -1,4 +1,4 @@
-"""`reckoner synth`: writes synthetic interactions to a file, for measurements and trials."""
+"""`reckoner synth`: writes synthetic interactions to a file, for benchmarks and tests."""
 
 import time
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reckoner.producer.cli.edge import stopped, without_extra
-from reckoner.producer.cli.output import counted, mebibytes, print_facts, print_json, progress_bar
-from reckoner.producer.cli.users import AsJson
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import say_if_interrupted, without_extra
+from reckoner.producer.cli.output import format_count, format_mebibytes, print_facts, print_json, progress_bar
 
 if TYPE_CHECKING:
     from reckoner.producer.trial.synthesis import Size
@@ -22,22 +22,22 @@ def register(app: typer.Typer) -> None:
 def synth(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, .csv or .parquet.", show_default=False)],
     like: Annotated[
-        Literal["ml-1m", "ml-20m"] | None, typer.Option(help="The data set of MovieLens that it is to be as large as.")
+        Literal["ml-1m", "ml-20m"] | None, typer.Option(help="Use the size of this MovieLens data set.")
     ] = None,
-    users: Annotated[int | None, typer.Option(metavar="U", min=1, help="How many users.")] = None,
-    items: Annotated[int | None, typer.Option(metavar="I", min=1, help="How many items.")] = None,
-    interactions: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many interactions.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed makes other data of the same kind.")] = 1,
+    users: Annotated[int | None, typer.Option(metavar="U", min=1, help="Number of users.")] = None,
+    items: Annotated[int | None, typer.Option(metavar="I", min=1, help="Number of items.")] = None,
+    interactions: Annotated[int | None, typer.Option(metavar="N", min=1, help="Number of interactions.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Random seed: another seed gives other data.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Write synthetic interactions, for measurements and trials, to a file that import reads.
+    """Write synthetic interactions to a file for `import`, for benchmarks and tests.
 
-    A few items are had by half of the users and most by a few, histories are
-    of very different lengths, users have tastes, and all have their times. The
-    same seed gives the same interactions each time, on every machine.
+    Popularity and history lengths have heavy tails, users have tastes, and
+    interactions have times. The same seed gives the same interactions on
+    every machine.
 
-    Give --like, or all three of --users, --items and --interactions; with
-    --like those change what is given.
+    Give --like, or all three of --users, --items and --interactions, which
+    also override --like.
 
     Example: reckoner synth made.parquet --like ml-1m
     """
@@ -48,16 +48,16 @@ def synth(
     except ModuleNotFoundError as error:
         raise without_extra(error, "Making data") from error
     size = _size(like, {"users": users, "items": items, "interactions": interactions})
-    with stopped("Stopped; nothing was written."), progress_bar("Making", "interactions") as bar:
+    with say_if_interrupted("Stopped. Nothing was written."), progress_bar("Making", "interactions") as bar:
         written = write_interactions(file, synthesise(size, seed), lambda done: bar.update(done, size.interactions))
     _print(file, size, seed, written, time.monotonic() - began, as_json)
 
 
 def _size(like: str | None, given: dict[str, int | None]) -> "Size":
-    """What the options ask for.
+    """The size that the options give.
 
     Raises:
-        UsageError: they leave something open, or it is impossible.
+        UsageError: they are incomplete or impossible.
     """
     from reckoner.producer.trial.synthesis import LIKE, Size
     from reckoner.shared.errors import UsageError
@@ -66,11 +66,11 @@ def _size(like: str | None, given: dict[str, int | None]) -> "Size":
     wanted = known | {name: count for name, count in given.items() if count is not None}
     missing = [f"--{name}" for name in given if name not in wanted]
     if missing:
-        raise UsageError(f"How much is not said: give --like ml-1m or --like ml-20m, or {' and '.join(missing)}.")
+        raise UsageError(f"The size is incomplete. Give --like ml-1m, --like ml-20m, or {' and '.join(missing)}.")
     try:
         return Size(**wanted)
     except ValueError as error:
-        raise UsageError(f"That cannot be made: {error}.") from error
+        raise UsageError(f"Invalid size: {error}.") from error
 
 
 def _print(file: Path, size: "Size", seed: int, written: int, took_s: float, as_json: bool) -> None:
@@ -80,11 +80,11 @@ def _print(file: Path, size: "Size", seed: int, written: int, took_s: float, as_
         return
     print_facts(
         [
-            ("file", f"{file}, {mebibytes(written)}"),
+            ("file", f"{file}, {format_mebibytes(written)}"),
             (
                 "holds",
-                f"{counted(size.interactions, 'interaction')} of {counted(size.users, 'user')} with "
-                f"{counted(size.items, 'item')}",
+                f"{format_count(size.interactions, 'interaction')} of {format_count(size.users, 'user')} with "
+                f"{format_count(size.items, 'item')}",
             ),
             ("seed", str(seed)),
             ("took", f"{took_s:.1f} s"),

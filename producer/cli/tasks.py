@@ -1,4 +1,4 @@
-"""Who did which chunk tasks, and when: as `job` and `demo` print it."""
+"""Prints chunk tasks by worker, for `job` and `demo`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def print_tasks(report: "JobReport") -> None:
-    """Print a job's chunk tasks, with what each worker took for each."""
+    """Print a job's chunk tasks with their workers and durations."""
     created_ms = report.flow.created_ms
     rows = [
         (str(index), trace.worker, f"{trace.started_ms - created_ms:.1f}", f"{trace.ended_ms - trace.started_ms:.1f}")

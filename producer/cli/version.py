@@ -2,8 +2,8 @@
 
 import typer
 
+from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.output import print_json, print_line
-from reckoner.producer.cli.users import AsJson
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def version(as_json: AsJson = False) -> None:
 
     found = installed_version()
     if not found:
-        raise MissingExtraError("This is not installed, so it has no version: install it with pip.")
+        raise MissingExtraError("Ready Reckoner is not installed, so its version is unknown. Install it with pip.")
     if as_json:
         print_json({"version": found})
     else:

@@ -1,4 +1,4 @@
-"""`reckoner worker` and `reckoner up`: starting what does the work."""
+"""`reckoner worker` and `reckoner up`: start workers, and a Redis for them."""
 
 import os
 import time
@@ -17,7 +17,7 @@ Threads = Annotated[
         metavar="N",
         min=1,
         max=MAX_THREADS,
-        help="How many batch kernels each process runs at a time, in place of RECKONER_THREADS.",
+        help="Batch kernels that each process runs in parallel; overrides RECKONER_THREADS.",
     ),
 ]
 
@@ -29,32 +29,32 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="How many worker processes.")] = 1,
+    processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="Number of worker processes.")] = 1,
     threads: Threads = None,
 ) -> None:
     """Run worker processes until Ctrl-C.
 
-    Those that crash are started again. Every worker on any host that
-    reaches the Redis and the store takes its share of the work.
+    Crashed workers are restarted. Start workers on any host that reaches the
+    Redis and the store: they share the work.
 
     Example: reckoner worker --processes 4
     """
     from reckoner.shared.interpreter import module_command
 
-    # The supervisor takes this process over, so that signals reach it and nothing of the command line stays in memory.
+    # The supervisor replaces this process: it gets the signals, and the command line leaves memory.
     options = [] if threads is None else ["--threads", str(threads)]
     command = module_command("reckoner.workers", "--processes", str(processes), *options)
     os.execv(command[0], command)  # noqa: S606
 
 
 def up(
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Number of worker processes.")] = 2,
     threads: Threads = None,
 ) -> None:
     """Run an embedded Redis and workers in the foreground, until Ctrl-C.
 
-    Prints `ready` when all of them answer. Everything is kept in
-    RECKONER_HOME for the next time, and other commands find it there.
+    Prints `ready` when all of them answer. Data are kept in RECKONER_HOME, and
+    other commands find this Redis there.
 
     Example: reckoner up --workers 2
     """
@@ -69,8 +69,8 @@ def up(
     settings, origin = reading.settings, reading.origins["redis_url"]
     if settings.redis_url:
         name = origin if origin == variable_of("redis_url") else f"redis_url in {origin}"
-        raise UsageError(f"{name} is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`.")
-    # Not a bar: the workers' log is on the same terminal.
+        raise UsageError(f"{name} is set, but `up` starts its own Redis. Unset it, or use `reckoner worker`.")
+    # Lines instead of a bar, since the workers log to the same terminal.
     lines = Lines()
     with Interruption() as interruption:
 
@@ -81,7 +81,7 @@ def up(
 
         try:
             with LocalSystem(settings.home_path, workers, environ, look=look) as system:
-                interruption.again = system.hurry
+                interruption.on_repeat = system.stop_faster
                 interruption.run(system.ready(settings.prefix, lines.show))
                 print("ready", flush=True)
                 while True:
@@ -93,9 +93,9 @@ def up(
         except WorkersUnavailableError as error:
             code = error.evidence.get("code")
             if code == 0:
-                say("The workers were drained or stopped, and this ends with them.")
+                say("All workers were drained or stopped, so this command ends.")
                 return
             if isinstance(code, int) and code > 0:
-                # The supervisor has said why on standard error.
+                # The supervisor has printed the reason.
                 raise typer.Exit(code) from error
             raise

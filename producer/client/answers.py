@@ -1,4 +1,4 @@
-"""What the client answers: frozen values."""
+"""The client's answers: frozen values."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from reckoner.shared.serving.results import Entry, Source
 from reckoner.shared.wire.shapes import Trace
 
 
-def behind(snapshot: str | None) -> str:
-    """A sentence for a live model that is older than the imported data; its snapshot is `snapshot`."""
-    return f"the live model is of another one, {snapshot}: `reckoner fit` and `reckoner batch` bring the new data."
+def describe_outdated_model(snapshot: str | None) -> str:
+    """The half sentence for a live model that was built from an older `snapshot` than the current one."""
+    return f"the live model still uses {snapshot}. Run `reckoner fit` and `reckoner batch`."
 
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What was asked for one user: the job that works for it, None when the cached list is the answer."""
+    """The job that computes a user's list, None if the list is cached."""
 
     user: str
     job: str | None
@@ -23,7 +23,7 @@ class Enqueued:
 
 @dataclass(frozen=True)
 class EnqueuedBasket:
-    """What was asked for a basket: the job that works for it, None when the cached list is the answer."""
+    """The job that computes a basket's list, None if the list is cached."""
 
     basket: list[str]
     """Distinct, in the order of their bytes."""
@@ -32,7 +32,7 @@ class EnqueuedBasket:
 
 @dataclass(frozen=True)
 class BasketAnswer:
-    """The list for somebody of whom nothing is known but a basket; the popular one where that leads to nothing."""
+    """The list for a basket of an unknown user; the popular list if the basket gives no candidates."""
 
     basket: list[str]
     """Distinct, in the order of their bytes."""
@@ -40,12 +40,12 @@ class BasketAnswer:
     source: Source
     items: list[Entry]
     unknown: list[str]
-    """Those of the basket that are not in the data."""
+    """The items of the basket that are not in the data."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An item that is similar to another one."""
+    """An item similar to another item."""
 
     item: str
     title: str | None
@@ -54,7 +54,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Similar:
-    """An item's neighbours in a generation's model, the most similar first, and how many users have the item."""
+    """An item's neighbours in a generation's model, most similar first, and the number of its users."""
 
     item: str
     title: str | None
@@ -65,9 +65,9 @@ class Similar:
 
 @dataclass(frozen=True)
 class Compared:
-    """How similar two items are, whether or not the model has kept that.
+    """The similarity of two items, even if the model has not kept it.
 
-    `users` have the one, `other_users` the other and `shared_users` both.
+    `users` is the number of users of the item, `other_users` of the other item, `shared_users` of both.
     """
 
     item: str
@@ -82,8 +82,8 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Had:
-    """One thing that a user has had; the weight is None where all weigh 1, the time where the data have none."""
+class HistoryItem:
+    """An interaction of a user's history; `weight` is None if all weigh 1, `time_ms` if the data have no times."""
 
     item: str
     title: str | None
@@ -93,32 +93,31 @@ class Had:
 
 @dataclass(frozen=True)
 class UserHistory:
-    """What a user has had in the data of a generation: how much, and the first of it, the newest first."""
+    """A user's history in a generation's snapshot: its length, and its first interactions, newest first."""
 
     user: str
     generation: str
     count: int
-    items: list[Had]
+    items: list[HistoryItem]
 
 
 @dataclass(frozen=True)
 class JobReport:
-    """A job as it is now."""
+    """The state of a job."""
 
     flow: Flow
-    """Its state, its lane, and why it ended if it came to no good end, among other things."""
     tasks_done: int
     traces: dict[int, Trace]
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run as it is now."""
+    """The state of a run."""
 
     run: Run
     blocks_done: int
 
     @property
     def users_done(self) -> int:
-        """How many users the blocks that are done have, at least; the last block may be smaller than the others."""
+        """The number of users done, at least: the last block may be smaller than the others."""
         return min(self.blocks_done * self.run.block_size, self.run.users)

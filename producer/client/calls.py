@@ -1,4 +1,4 @@
-"""What every call of the client has in common: what it may be given, how long it may take, what it raises."""
+"""Common to all calls of the client: argument checks, timeouts, and errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,70 +20,70 @@ if TYPE_CHECKING:
 
     from arq import ArqRedis
 
-# The default timeout of a call that only asks Redis, in seconds.
+# The default timeout in seconds of a call that only reads or writes Redis.
 ASK_S = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class OverRedis(Protocol):
-    """Something that asks a Redis."""
+class RedisCaller(Protocol):
+    """An object whose calls use a Redis connection."""
 
     @property
     def redis(self) -> "ArqRedis":
-        """The connection that asks."""
+        """The connection for commands."""
 
     @property
     def closed(self) -> bool:
-        """Whether it does so no more."""
+        """Whether the connection is closed."""
 
     def require_own_loop(self) -> None:
-        """Make sure that all calls come from one event loop."""
+        """Check that all calls come from one event loop."""
 
 
-Caller = TypeVar("Caller", bound=OverRedis)
+Caller = TypeVar("Caller", bound=RedisCaller)
 
 
 def translates_redis_errors(
     call: "Callable[Concatenate[Caller, P], Awaitable[T]]",
 ) -> "Callable[Concatenate[Caller, P], Coroutine[Any, Any, T]]":
-    """Turn the Redis errors of a call into a RedisUnavailableError with a sentence.
+    """Turn the Redis errors of a call into RedisUnavailableError, and apply its `timeout`.
 
-    A call ends within its `timeout`, connecting included. A call that makes another one passes `timeout=None` on, so
-    that the default of the other one does not apply.
+    The timeout includes connecting. A call that makes another call passes it `timeout=None`, or the inner default
+    would apply.
     """
-    named = signature(call).parameters.get("timeout")
-    usual = named.default if named else None
+    parameter = signature(call).parameters.get("timeout")
+    default = parameter.default if parameter else None
 
     @wraps(call)
-    async def telling(self: Caller, /, *arguments: P.args, **options: P.kwargs) -> T:
+    async def translated(self: Caller, /, *arguments: P.args, **options: P.kwargs) -> T:
         self.require_own_loop()
         try:
-            async with within(cast("float | None", options.get("timeout", usual))):
+            async with time_limit(cast("float | None", options.get("timeout", default))):
                 return await call(self, *arguments, **options)
         except RedisError as error:
             raise (ClientClosedError() if self.closed else unavailable(self.redis, error)) from error
 
-    return telling
+    return translated
 
 
-def moment_after(timeout: float | None) -> float | None:
-    """The moment of the event loop's clock after so many seconds; None for never."""
+def deadline_after(timeout: float | None) -> float | None:
+    """The event loop's time after `timeout` seconds; None for no limit."""
     return None if timeout is None else asyncio.get_running_loop().time() + timeout
 
 
-def within(timeout: float | None) -> AbstractAsyncContextManager[None]:
-    """Let the block take so many seconds; see `until`."""
-    return until(moment_after(timeout))
+def time_limit(timeout: float | None) -> AbstractAsyncContextManager[None]:
+    """Limit the block to `timeout` seconds; see `deadline`."""
+    return deadline(deadline_after(timeout))
 
 
 @asynccontextmanager
-async def until(moment: float | None) -> AsyncIterator[None]:
-    """Let the block last until a moment.
+async def deadline(moment: float | None) -> AsyncIterator[None]:
+    """Limit the block to a `moment` of the event loop's clock.
 
     Raises:
-        WaitTimeoutError: it lasted longer.
+        WaitTimeoutError: the block took longer.
     """
     try:
         async with asyncio.timeout_at(moment):
@@ -93,32 +93,32 @@ async def until(moment: float | None) -> AsyncIterator[None]:
 
 
 def require_ids(kind: str, texts: Sequence[str]) -> None:
-    """Make sure that these can be ids; see `require_id`.
+    """Check that all texts are valid ids; see `require_id`.
 
     Raises:
-        UsageError: one of them cannot be, or it is one text and not several, and would be taken letter by letter.
+        UsageError: one is invalid, or `texts` is a single string.
     """
     if isinstance(texts, str):
-        raise UsageError(f"Several {kind}s are needed here, and {shown(texts)} is one text: put it into a list.")
+        raise UsageError(f"Expected a list of {kind}s, but got the string {shown(texts)}. Put it into a list.")
     for text in texts:
         require_id(kind, text)
 
 
 def require_number(what: str, number: int, most: int) -> None:
-    """Make sure that a number is from 1 to `most`.
+    """Check that a number is from 1 to `most`.
 
     Raises:
         UsageError: it is not.
     """
     if not 1 <= number <= most:
-        raise UsageError(f"{what} is {number:,}, and has to be from 1 to {most:,}.")
+        raise UsageError(f"{what} is {number:,}, but must be from 1 to {most:,}.")
 
 
 def require_lane(lane: str) -> None:
-    """Make sure that there is such a lane.
+    """Check that the lane exists.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it does not.
     """
     if lane not in get_args(Lane):
-        raise UsageError(f"There is no lane {lane!a}: the lanes are {' and '.join(get_args(Lane))}.")
+        raise UsageError(f"Unknown lane {lane!a}. The lanes are {' and '.join(get_args(Lane))}.")

@@ -1,4 +1,4 @@
-"""The connections of a client to one Redis, and what stands on them."""
+"""A client's connections to one Redis, and the objects that use them."""
 
 import asyncio
 from types import TracebackType
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """What every client of Ready Reckoner has: one connection that asks and one that listens, in one event loop."""
+    """A client in one event loop: one connection for commands, one for notifications."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def require_own_loop(self) -> None:
-        """Make sure that this client is used in one event loop alone: its connections are that loop's.
+        """Check that this client is used in one event loop only, which owns its connections.
 
         Raises:
-            WrongLoopError: it was used in another one.
+            WrongLoopError: it was used in another loop before.
         """
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
@@ -82,5 +82,5 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether it was left."""
+        """Whether the client is closed."""
         return self.waiting.closed

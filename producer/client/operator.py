@@ -1,4 +1,4 @@
-"""`Operator`: what operators ask of the system as a whole: fits, runs, status, lanes, workers."""
+"""`Operator`: the calls of operators: fits, runs, status, lanes, workers."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
@@ -7,15 +7,15 @@ from reckoner.producer.client import steering
 from reckoner.producer.client.answers import RunReport
 from reckoner.producer.client.calls import (
     ASK_S,
-    moment_after,
+    deadline,
+    deadline_after,
     require_lane,
     require_number,
     translates_redis_errors,
-    until,
 )
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.status import Status, read_status, read_workers
-from reckoner.producer.client.waiting import patiently
+from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH
 from reckoner.shared.errors import FlowUnknownError
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE
@@ -37,30 +37,30 @@ class Operator:
 
     @property
     def redis(self) -> "ArqRedis":
-        """The connection that asks."""
+        """The connection for commands."""
         return self._client.redis
 
     @property
     def closed(self) -> bool:
-        """Whether its client was left."""
+        """Whether the client is closed."""
         return self._client.closed
 
     def require_own_loop(self) -> None:
-        """Make sure that its client is used in one event loop alone; see `Client`."""
+        """Check that the client is used in one event loop only; see `Client`."""
         self._client.require_own_loop()
 
     @translates_redis_errors
     async def fit(
         self, snapshot: str, config: ModelConfig, list_length: int, *, timeout: float | None = ASK_S
     ) -> tuple[str, str]:
-        """Ask for the fit of a model, or join the one of the same generation that is under way.
+        """Fit a model, or join the running fit of the same generation.
 
         Returns:
-            The job, and the id that the model has or will have.
+            The id of the job, and the id of the model.
 
         Raises:
-            UsageError: the lists cannot be so long, or the snapshot's id cannot be one.
-            QueueFullError: the batch lane takes no more.
+            UsageError: the list length or the snapshot's id is invalid.
+            QueueFullError: the batch lane is full.
         """
         require_id("snapshot", snapshot)
         require_number("The list length", list_length, MAX_LIST_LENGTH)
@@ -70,7 +70,7 @@ class Operator:
 
     @translates_redis_errors
     async def newest(self, *, timeout: float | None = ASK_S) -> Record:
-        """The record of the generation whose model was fitted last.
+        """The record of the newest generation.
 
         Raises:
             NothingFittedError: no model was fitted yet.
@@ -79,11 +79,11 @@ class Operator:
 
     @translates_redis_errors
     async def start_run(self, block_size: int, window: int, *, timeout: float | None = ASK_S) -> tuple[str, bool]:
-        """Start a run of the newest generation, or join the one under way; returns its id and whether it is new.
+        """Start a run of the newest generation, or join the running one; returns its id and whether it is new.
 
         Raises:
             NothingFittedError: no model was fitted yet.
-            UsageError: a block cannot have so many users, or no block may be under way.
+            UsageError: the block size or the window is invalid.
         """
         require_number("The block size", block_size, MAX_BLOCK_USERS)
         require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
@@ -91,11 +91,11 @@ class Operator:
 
     @translates_redis_errors
     async def run(self, run_id: str, *, timeout: float | None = ASK_S) -> RunReport:
-        """A run as it is now.
+        """The state of a run.
 
         Raises:
-            FlowUnknownError: there is no such run, or it is forgotten.
-            UsageError: the run's id is refused (`require_id`).
+            FlowUnknownError: the run does not exist, or has expired.
+            UsageError: the run's id is invalid (`require_id`).
         """
         return await self._report(require_id("run", run_id))
 
@@ -106,68 +106,67 @@ class Operator:
         return RunReport(run, run.blocks if run.state == "ended" else await self._client.runs.progress(run_id))
 
     async def follow_run(self, run_id: str, *, timeout: float | None = None) -> AsyncIterator[RunReport]:
-        """Yield a run as it is, once a second and at its end, until it has ended; see `follow`."""
+        """Yield the state of a run once a second and at its end; see `Reckoner.follow`."""
         self.require_own_loop()
-        moment = moment_after(timeout)
-        async with self._client.waiting.hearing(require_id("run", run_id)) as hear:
+        moment = deadline_after(timeout)
+        async with self._client.waiting.notifications(require_id("run", run_id)) as notified:
             while True:
-                async with until(moment):
-                    await hear()
-                    report = await patiently(lambda: self._report(run_id))
+                async with deadline(moment):
+                    await notified()
+                    report = await retry_while_away(lambda: self._report(run_id))
                 yield report
                 if report.run.state == "ended":
                     return
 
     @translates_redis_errors
     async def status(self, *, timeout: float | None = ASK_S) -> Status:
-        """The system as it is now; it takes no longer when there is more."""
+        """The status of the system, read in bounded time."""
         return await read_status(self.redis, self._client.keys, self._client.results, self._client.runs)
 
     @translates_redis_errors
     async def pause(self, lane: Lane, *, timeout: float | None = ASK_S) -> int:
-        """Have workers take no more jobs from a lane; what runs comes to its end.
+        """Pause a lane: workers take no more jobs from it; running jobs finish.
 
         Returns:
-            Since when it is paused, in milliseconds since the epoch by the server's clock.
+            The time of the pause, in milliseconds since the epoch by the server's clock.
 
         Raises:
-            UsageError: there is no such lane.
+            UsageError: the lane does not exist.
         """
         require_lane(lane)
         return await steering.pause(self.redis, self._client.keys, lane)
 
     @translates_redis_errors
     async def resume(self, lane: Lane, *, timeout: float | None = ASK_S) -> bool:
-        """Have workers take a lane's jobs again; False when it was not paused. See `pause`."""
+        """Resume a lane; False if it was not paused. See `pause`."""
         require_lane(lane)
         return await steering.resume(self.redis, self._client.keys, lane)
 
     @translates_redis_errors
     async def alive(self, *, timeout: float | None = ASK_S) -> list[LiveWorker]:
-        """The workers that have been heard of within their lease, with what each says of itself."""
+        """The live workers, with their heartbeats."""
         return await Heartbeats(self.redis, self._client.keys).alive()
 
     @translates_redis_errors
     async def drain(self, workers: Sequence[LiveWorker], *, timeout: float | None = ASK_S) -> None:
-        """Tell workers to claim nothing any more, and to end when they have done what they run; their supervisor starts
-        no others in their places.
+        """Let workers finish their running jobs and exit; their supervisor does not replace them.
 
         Raises:
-            DrainRefusedError: what one of them says of itself cannot be read; none was told then.
+            DrainRefusedError: the heartbeat of one is unreadable; then none of them is drained.
         """
         await steering.drain(self.redis, self._client.keys, workers)
 
-    async def gone(self, workers: Sequence[str], *, timeout: float | None = None) -> AsyncIterator[str]:
-        """Yield workers that were told to drain, as they end.
+    async def drained(self, workers: Sequence[str], *, timeout: float | None = None) -> AsyncIterator[str]:
+        """Yield draining workers as they exit.
 
         Raises:
             RedisUnavailableError: Redis was away for longer than a minute.
-            WaitTimeoutError: some had not ended in time.
+            WaitTimeoutError: some did not exit in time.
         """
         self.require_own_loop()
-        moment, ended = moment_after(timeout), steering.gone(self.redis, self._client.keys, workers)
+        moment, ended = deadline_after(timeout), steering.drained(self.redis, self._client.keys, workers)
         while True:
-            async with until(moment):
+            async with deadline(moment):
                 worker = await anext(ended, None)
             if worker is None:
                 return
@@ -175,5 +174,5 @@ class Operator:
 
     @translates_redis_errors
     async def workers(self, since_ms: int = 0, *, timeout: float | None = ASK_S) -> list[str]:
-        """The workers that have been heard of within their lease, and since a moment by the server's clock."""
+        """The ids of the live workers with a heartbeat since `since_ms` by the server's clock."""
         return await read_workers(self.redis, self._client.keys, since_ms)

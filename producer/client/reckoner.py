@@ -1,4 +1,4 @@
-"""`Reckoner`: asks for recommendations from application code, waits for and reads them; without numpy or store."""
+"""`Reckoner`: requests, waits for and reads recommendations from application code; needs neither numpy nor store."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import overload
@@ -12,20 +12,20 @@ from reckoner.producer.client.answers import (
     Similar,
     UserHistory,
 )
-from reckoner.producer.client.asking import no_good_end
+from reckoner.producer.client.asking import job_error
 from reckoner.producer.client.calls import (
     ASK_S,
-    moment_after,
+    deadline,
+    deadline_after,
     require_ids,
     require_lane,
+    time_limit,
     translates_redis_errors,
-    until,
-    within,
 )
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, require_places
-from reckoner.producer.client.waiting import patiently
+from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_QUEUED
 from reckoner.shared.errors import FlowUnknownError, QueueFullError, UsageError
 from reckoner.shared.flows.flow_state import Flow
@@ -33,29 +33,27 @@ from reckoner.shared.ids import require_id
 from reckoner.shared.serving.results import Answer
 from reckoner.shared.wire.shapes import Lane, Record
 
-# Places of a list where none are asked for.
+# The default number of places.
 DEFAULT_N = 10
 
 
 class Reckoner(Client):
     """A connection to Ready Reckoner.
 
-    Use it as an asynchronous context manager, within one event loop, for as many calls at a time as there are: they
-    take two connections, one that asks and one that listens to what workers tell. (`max_connections` in the URL lets
-    more of them ask at the same time.) On entry it raises RedisUnavailableError when Redis does not answer. Whoever is
-    waiting when it is left gets a ClientClosedError.
+    Use it as an asynchronous context manager in one event loop. Entering it raises RedisUnavailableError if Redis does
+    not answer; leaving it ends waiting calls with a ClientClosedError. Any number of concurrent calls share two
+    connections, one for commands and one for notifications. (`max_connections` in the URL allows more for commands.)
 
-    A call that waits puts its job on the click lane, which goes before the batch lane; `enqueue` and its like use the
-    batch lane. A call that waits for a job on the batch lane moves the job to the click lane. A lane that holds
-    `max_queued` jobs refuses more with a QueueFullError; None is no limit.
+    Calls that wait use the click lane, which goes before the batch lane; if their job is on the batch lane already,
+    they move it. `enqueue` and its variants use the batch lane. A lane with `max_queued` jobs refuses more with a
+    QueueFullError; None means no limit.
 
-    A call raises RedisUnavailableError when Redis goes away while it asks; a call that waits bears with that for a
-    minute. Every call takes a `timeout` in seconds and raises WaitTimeoutError when that is over, whatever Redis or the
-    network does; its job goes on. A call that only asks Redis has ten seconds by default. A call that waits for workers
-    or for jobs has no limit by default. A timeout of None is no limit.
+    During an outage of Redis a call raises RedisUnavailableError; a call that waits retries for a minute first. A call
+    that exceeds its `timeout` in seconds raises WaitTimeoutError, and its job continues. The default is ten seconds for
+    calls that only use Redis, and no limit (None) for calls that wait for workers.
 
-    Without being entered, as by `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from
-    another event loop than that of the first call raises WrongLoopError.
+    Without entering it, as in `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from a
+    second event loop raises WrongLoopError.
 
     `operator` has the calls of operators: fits, runs, status, lanes, workers.
     """
@@ -70,15 +68,15 @@ class Reckoner(Client):
     ) -> None:
         super().__init__(url, prefix=prefix, first_look_s=first_look_s, max_queued=max_queued)
         self.operator = Operator(self)
-        # The last one that was read: a record never changes.
+        # The last record read; records never change.
         self._record: Record | None = None
 
     @translates_redis_errors
     async def generation(self, *, timeout: float | None = ASK_S) -> str:
-        """The generation that is current.
+        """The id of the current generation.
 
         Raises:
-            NothingFittedError: there is none yet.
+            NothingFittedError: no model was fitted yet.
         """
         return (await self._current()).generation
 
@@ -90,17 +88,17 @@ class Reckoner(Client):
 
     @translates_redis_errors
     async def reach(self, n: int | None = None, *, timeout: float | None = ASK_S) -> tuple[Record, int]:
-        """The current generation, and how many places its readers get: `n`, or ten where its lists have as many.
+        """The current generation's record and the number of places to read: `n`, or at most ten by default.
 
         Raises:
-            NothingFittedError: there is no generation yet, or its record is gone.
-            UsageError: its lists have fewer than `n` places.
+            NothingFittedError: no model was fitted yet, or the record is missing.
+            UsageError: `n` is below 1 or above the length of the lists.
         """
         record = await self._current()
         length = record.options.list_length
         if n is not None and not 1 <= n <= length:
             raise UsageError(
-                f"n is {n}, and has to be from 1 to {length}, the length of the cached lists; for longer ones set "
+                f"n is {n}, but must be from 1 to {length}, the length of the cached lists. For longer lists, set "
                 "RECKONER_LIST_LENGTH and fit again."
             )
         return record, min(DEFAULT_N, length) if n is None else n
@@ -113,21 +111,21 @@ class Reckoner(Client):
         return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
 
     async def follow(self, job: str, *, timeout: float | None = None) -> AsyncIterator[JobReport]:
-        """Yield a job as it is, once a second and at its end, until it has ended; the last report is that of its end.
+        """Yield the state of a job once a second and at its end.
 
         Raises:
-            FlowUnknownError: there is no such job (any more).
+            FlowUnknownError: the job does not exist, or has expired.
             RedisUnavailableError: Redis was away for longer than a minute.
-            UsageError: the job's id is refused (`require_id`).
-            WaitTimeoutError: it had not ended in time.
+            UsageError: the job's id is invalid (`require_id`).
+            WaitTimeoutError: the job did not end in time.
         """
         self.require_own_loop()
-        moment = moment_after(timeout)
-        async with self.waiting.hearing(require_id("job", job)) as hear:
+        moment = deadline_after(timeout)
+        async with self.waiting.notifications(require_id("job", job)) as notified:
             while True:
-                async with until(moment):
-                    await hear()
-                    report = await patiently(lambda: self._report(job))
+                async with deadline(moment):
+                    await notified()
+                    report = await retry_while_away(lambda: self._report(job))
                 yield report
                 if report.flow.ended:
                     return
@@ -135,7 +133,7 @@ class Reckoner(Client):
     async def enqueue(
         self, user: str, *, fresh: bool = False, lane: Lane = "batch", timeout: float | None = ASK_S
     ) -> Enqueued:
-        """Ask for a user's list, where there is none in the cache or it is to be `fresh`; see `enqueue_many`."""
+        """Enqueue a job for a user's list if it is not cached, or always if `fresh`; see `enqueue_many`."""
         return (await self.enqueue_many([user], fresh=fresh, lane=lane, timeout=timeout))[0]
 
     @translates_redis_errors
@@ -148,15 +146,14 @@ class Reckoner(Client):
         generation: str | None = None,
         timeout: float | None = None,
     ) -> list[Enqueued]:
-        """Ask for lists for `users`: for those who have none in the cache, or for all when `fresh`.
+        """Enqueue jobs for the lists of those `users` who have none in the cache, or of all if `fresh`.
 
-        There is no default timeout: the time grows with the number of users.
+        There is no default timeout, since the time grows with the number of users.
 
         Raises:
-            NothingFittedError: there is no generation yet.
-            UsageError: a user's id is refused (`require_id`), or there is no such lane.
-            QueueFullError: the lane takes no more; `taken` has what became of the users before the first whom it would
-                not take, and the others can be asked for later.
+            NothingFittedError: no model was fitted yet.
+            UsageError: a user's id is invalid (`require_id`), or the lane does not exist.
+            QueueFullError: the lane is full; `taken` has the answers for the users before the first refused one.
         """
         require_lane(lane)
         require_ids("user", users)
@@ -176,17 +173,17 @@ class Reckoner(Client):
     async def recommend(
         self, user: str, n: int | None = None, *, timeout: float | None = None, fresh: bool = False
     ) -> Answer:
-        """The first `n` places of a user's list; where it is not in the cache, the workers compute it meanwhile.
+        """The first `n` places of a user's list, computed by the workers if it is not in the cache.
 
-        Who is not in the data, or has nothing to go by, gets the popular list; `source` says so. See `reach` for `n`.
+        A user without data or candidates gets the popular list, marked in `source`. See `reach` for `n`.
 
         Raises:
-            NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places, or the user's id is refused (`require_id`).
-            FlowFailedError: the job failed; the sentence says why.
-            FlowCancelledError: somebody has cancelled it.
-            QueueFullError: the click lane takes no more.
-            WaitTimeoutError: the list was not there in time; the job goes on.
+            NothingFittedError: no model was fitted yet.
+            UsageError: `n` is out of range, or the user's id is invalid (`require_id`).
+            FlowFailedError: the job failed; the message has the reason.
+            FlowCancelledError: the job was cancelled.
+            QueueFullError: the click lane is full.
+            WaitTimeoutError: the list was not ready in time; the job continues.
         """
         return (await self.recommend_many([user], n, timeout=timeout, fresh=fresh))[0]
 
@@ -194,26 +191,25 @@ class Reckoner(Client):
     async def recommend_many(
         self, users: Sequence[str], n: int | None = None, *, timeout: float | None = None, fresh: bool = False
     ) -> list[Answer]:
-        """The first `n` places of users' lists, which the workers compute where they are not in the cache.
+        """The first `n` places of users' lists, computed by the workers if they are not in the cache.
 
         Raises:
-            FlowFailedError: a job failed; for the rest see `recommend`.
-            FlowCancelledError: one was cancelled.
+            FlowFailedError: a job failed; see `recommend` for other errors.
+            FlowCancelledError: a job was cancelled.
         """
         answers, failed = await self.computed(users, n, fresh=fresh)
         for user, flow in failed.items():
-            raise no_good_end(f"The job for user {user}", flow)
+            raise job_error(f"The job for user {user}", flow)
         return answers
 
     @translates_redis_errors
     async def computed(
         self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
     ) -> tuple[list[Answer], dict[str, Flow | None]]:
-        """The lists of `recommend_many`, where jobs may fail; of the generation of `record`, or of the current one.
+        """Like `recommend_many`, but returns failed jobs; for the generation of `record`, or the current one.
 
         Returns:
-            The lists of the users whose jobs ended well; and each other user with the flow of the job, None where Redis
-            lost the job.
+            The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
         require_ids("user", users)
         if record is None or n is None:
@@ -225,20 +221,20 @@ class Reckoner(Client):
         if missing:
             computed, failed = await self.asking.lists(missing, record.generation, fresh=fresh)
             found |= computed
-        well = [user for user in users if user not in failed]
-        return await self.results.complete(well, [found[user] for user in well], n, record), failed
+        done = [user for user in users if user not in failed]
+        return await self.results.complete(done, [found[user] for user in done], n, record), failed
 
     @translates_redis_errors
     async def recommend_for(
         self, items: Sequence[str], n: int | None = None, *, timeout: float | None = None
     ) -> BasketAnswer:
-        """The first `n` places of the list for a basket: for somebody of whom nothing is known but these items.
+        """The first `n` places of the list for a basket, that is, for an unknown user with these items.
 
-        The workers compute it where it is not in the cache. A basket that leads to nothing gets the popular list.
+        The workers compute it if it is not in the cache. A basket without candidates gets the popular list.
 
         Raises:
-            UsageError: they are one text and not several, are too many or too long, or one of them cannot be an id.
-            FlowFailedError: the job failed, or was cancelled; for the rest see `recommend`.
+            UsageError: `items` is a single string, too many or too long, or an id is invalid.
+            FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
         basket = as_basket(items)
         record, n = await self.reach(n, timeout=None)
@@ -248,16 +244,16 @@ class Reckoner(Client):
     async def enqueue_for(
         self, items: Sequence[str], *, lane: Lane = "batch", timeout: float | None = ASK_S
     ) -> EnqueuedBasket:
-        """Ask for the list for a basket, where there is none in the cache; see `recommend_for`.
+        """Enqueue a job for a basket's list if it is not cached; see `recommend_for`.
 
         Raises:
-            UsageError: the basket is empty, too; an empty one has the popular list.
-            QueueFullError: the lane takes no more.
+            UsageError: the basket is empty or invalid, or the lane does not exist.
+            QueueFullError: the lane is full.
         """
         require_lane(lane)
         basket = as_basket(items)
         if not basket:
-            raise UsageError("The basket is empty, and nothing is computed for an empty one.")
+            raise UsageError("The basket is empty. Give at least one item.")
         generation = await self.generation(timeout=None)
         cached = await self.results.read_basket(generation, basket)
         return EnqueuedBasket(basket, None if cached else await self.asking.create_basket(basket, generation, lane))
@@ -269,18 +265,18 @@ class Reckoner(Client):
     async def similar(
         self, item: str, n: int = DEFAULT_N, *, other: str | None = None, timeout: float | None = None
     ) -> Similar | Compared:
-        """An item's first `n` neighbours in the current generation's model, or how similar it is to one `other` item.
+        """An item's first `n` neighbours in the live model, or its similarity to one `other` item.
 
         Raises:
-            NothingFittedError: there is no generation yet.
-            UsageError: `n` is below 1 or over 1,000, or an id is refused (`require_id`).
+            NothingFittedError: no model was fitted yet.
+            UsageError: `n` is below 1 or above 1,000, or an id is invalid (`require_id`).
             ItemUnknownError: an item is not in the data.
-            FlowFailedError: the question could not be answered, or was cancelled; the sentence says why.
-            WaitTimeoutError: the answer was not there in time.
+            FlowFailedError: the job failed or was cancelled; the message has the reason.
+            WaitTimeoutError: the answer was not ready in time.
         """
         require_ids("item", [item] if other is None else [item, other])
         require_places(n)
-        async with within(timeout):
+        async with time_limit(timeout):
             return await (self._neighbours(item, n) if other is None else self._compared(item, other))
 
     @translates_redis_errors
@@ -295,10 +291,10 @@ class Reckoner(Client):
 
     @translates_redis_errors
     async def history(self, user: str, n: int = DEFAULT_N, *, timeout: float | None = None) -> UserHistory:
-        """The first `n` of what a user has had, the newest first where the data have times.
+        """The first `n` interactions of a user's history, newest first if the data have times.
 
         Raises:
-            UserUnknownError: the user is not in the data; for the rest see `similar`.
+            UserUnknownError: the user is not in the data; see `similar` for other errors.
         """
         require_id("user", user)
         require_places(n)
@@ -308,12 +304,12 @@ class Reckoner(Client):
     async def wait(
         self, jobs: Sequence[str], *, timeout: float | None = None
     ) -> AsyncIterator[tuple[str, Flow | None]]:
-        """Yield each job with its flow as it ends, None for one that is not known (any more).
+        """Yield each job with its flow when it ends; the flow is None for an unknown or expired job.
 
         Raises:
-            WaitTimeoutError: some had not ended in time.
+            WaitTimeoutError: some did not end in time.
             RedisUnavailableError: Redis was away for longer than a minute.
-            UsageError: they are one text and not several, or an id is refused (`require_id`).
+            UsageError: `jobs` is a single string, or an id is invalid (`require_id`).
         """
         self.require_own_loop()
         require_ids("job", jobs)
@@ -328,11 +324,11 @@ class Reckoner(Client):
     async def get_many(
         self, users: Sequence[str], n: int | None = None, *, timeout: float | None = ASK_S
     ) -> list[Answer]:
-        """The cached lists, with the popular list for users who have none; see `reach`. It asks for nothing.
+        """The cached lists, or the popular list for users without one; creates no jobs. See `reach` for `n`.
 
         Raises:
-            NothingFittedError: there is no generation yet.
-            UsageError: the cached lists have fewer than `n` places, or a user's id is refused (`require_id`).
+            NothingFittedError: no model was fitted yet.
+            UsageError: `n` is out of range, or a user's id is invalid (`require_id`).
             WaitTimeoutError: Redis did not answer in time.
         """
         require_ids("user", users)
@@ -341,26 +337,26 @@ class Reckoner(Client):
 
     @translates_redis_errors
     async def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:
-        """A job as it is now.
+        """The state of a job.
 
         Raises:
-            FlowUnknownError: there is no such job, or it is forgotten.
-            UsageError: the job's id is refused (`require_id`).
+            FlowUnknownError: the job does not exist, or has expired.
+            UsageError: the job's id is invalid (`require_id`).
         """
         return await self._report(require_id("job", job))
 
     @translates_redis_errors
     async def cancel(self, job: str, *, timeout: float | None = ASK_S) -> bool:
-        """End a job for all who wait for it; they are told. What of it runs ends within a third of a lease.
+        """Cancel a job or a run for all its callers, who are notified.
 
-        A cancelled block of a run counts as failed there. With the id of a run no more of its blocks begin, those under
-        way are cancelled, and it is judged: readers stay with the generation that they have.
+        Running tasks of the job stop within a third of a lease. A cancelled block counts as failed in its run. A
+        cancelled run starts no more blocks, cancels the running ones, and does not go live.
 
         Returns:
-            Whether there was something to cancel: False when it had ended before.
+            False if the job or run had already ended.
 
         Raises:
-            FlowUnknownError: there is no such job or run, or it is forgotten.
+            FlowUnknownError: the job or run does not exist, or has expired.
         """
         require_id("job", job)
         [flow] = await self.flows.load_many([job])
@@ -373,7 +369,7 @@ class Reckoner(Client):
 
 
 def _asked(users: Sequence[str], cached: Sequence[object], jobs: Iterator[str]) -> list[Enqueued]:
-    """What was asked for each user, up to the first who has no list and for whom no job is left."""
+    """The answer for each user, up to the first without a list and without a job."""
     asked = []
     for user, result in zip(users, cached, strict=True):
         job = next(jobs, None) if result is None else None

@@ -1,4 +1,4 @@
-"""The system as it is now: who works on what, what waits, which generations there are, what was refused."""
+"""The status of the system: workers, queues, flows, runs, generations, and what was refused."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -26,82 +26,86 @@ if TYPE_CHECKING:
     from reckoner.shared.serving.results import Results
     from reckoner.shared.wire.shapes import Record
 
-# More keys or flows than these are estimated from a random sample of this size, so that the cost does not grow.
+# Counts above this are estimated from a random sample of this size, in bounded time.
 FEW = 300
+<<<<<<< HEAD
+=======
+# Added to the score of a claimed job, and of a job that pauses before a retry.
+CLAIMED, PAUSED = 100_000_000_000_000, 200_000_000_000_000
+>>>>>>> e716702 (The producer's messages, help texts, comments and names use plain words and the field's terms)
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A lane: how many jobs wait and how many run, how old the oldest is of those that wait, None for none, and for how
-    long the lane has been paused, None when it is not.
-
-    A job is as old as the flow that it belongs to.
-    """
+    """A lane with its numbers of waiting and running jobs."""
 
     waiting: int
     running: int
     oldest_ms: int | None
+    """The age of the oldest waiting job's flow, None if no job waits."""
     paused_ms: int | None
+    """How long the lane has been paused, None if it is not."""
 
     @property
     def jobs(self) -> int:
-        """How many jobs are in the queue; those that run stay there until they end."""
+        """The number of jobs in the queue, running ones included."""
         return self.waiting + self.running
 
 
 @dataclass(frozen=True)
 class RunNow(RunReport):
-    """A run that has not ended: how far it is, and how long it has been under way."""
+    """An unfinished run, its progress and its age."""
 
     age_ms: int
 
     @property
     def users_per_second(self) -> float:
-        """Since it began."""
+        """The average since the start."""
         return self.users_done / max(self.age_ms, 1) * 1000
 
 
 @dataclass(frozen=True)
 class Status:
-    """The system at one moment; `flows` counts the unfinished ones by state, `refused` what was refused by kind.
-
-    `server` is `redis` or `valkey`, or what else a server calls itself; `redis_memory_max_bytes` is None where it has
-    no limit, and what the server does not let this user know is None too. `records` has what the generations were made
-    with that pointers name, None where that is gone, and `results` how many lists of each generation are held.
-    `estimated` names those of `flows` and `results` of which there are too many to be counted.
-    """
+    """The status of the system; a field that the server does not let this user read is None."""
 
     server: str
+    """`redis`, `valkey`, or the server's own name for itself."""
     server_version: str | None
     redis_memory_bytes: int | None
     redis_memory_max_bytes: int | None
+    """None for no limit."""
     workers: list[LiveWorker]
-    """Those that have been heard of within their lease."""
+    """The workers with a heartbeat within their lease."""
     silent: list[LiveWorker]
-    """Those that were heard of before, and not since."""
+    """The workers whose last heartbeat is older than their lease."""
     queues: dict[Lane, Queue]
     flows: dict[str, int]
+    """The number of unfinished flows by state."""
     runs: list[RunNow]
     generation: str | None
     previous: str | None
     newest: str | None
     damage: list[str]
-    """What is wrong with pointers that lead to no generation."""
+    """A sentence for each pointer that leads to no generation."""
     records: dict[str, "Record | None"]
+    """The records of the generations that pointers name, None if missing."""
     results: dict[str, int]
+    """The number of cached lists by generation."""
     estimated: list[str]
+    """Which of `flows` and `results` are estimates."""
     dead: int
     refused: dict[str, int]
+    """The number of refusals by kind."""
 
     @property
     def queued(self) -> int:
-        """How many jobs are in the queues, running ones included."""
+        """The number of jobs in all queues, running ones included."""
         return sum(queue.jobs for queue in self.queues.values())
 
 
 async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Runs) -> Status:
-    """Read the whole status; the time does not grow with keys or jobs."""
-    server, memory, heard = await server_info(redis), await _memory(redis), await Heartbeats(redis, keys).recent()
+    """Read the whole status, in bounded time."""
+    server, memory, workers = await server_info(redis), await _memory(redis), await Heartbeats(redis, keys).recent()
     flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
     pointed = {key: await results.generations.follow(key) for key in keys.pointers}
     return Status(
@@ -109,8 +113,8 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         server_version=server.version or None,
         redis_memory_bytes=memory.get("used_memory"),
         redis_memory_max_bytes=memory.get("maxmemory") or None,
-        workers=[each for each in heard if not each.silent],
-        silent=[each for each in heard if each.silent],
+        workers=[each for each in workers if not each.silent],
+        silent=[each for each in workers if each.silent],
         queues=await read_queues(redis, keys),
         flows=flows.counts,
         runs=await _runs(redis, runs),
@@ -136,18 +140,18 @@ async def _memory(redis: "Redis") -> dict[str, int]:
 
 
 async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:
-    """The workers that have been heard of within their lease, and since a moment by the server's clock."""
+    """The ids of the live workers with a heartbeat since `since_ms` by the server's clock."""
     return [each.worker for each in await Heartbeats(redis, keys).alive(since_ms)]
 
 
 async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:
-    """How much was refused, by kind."""
+    """The number of refusals by kind."""
     counts = await ask(redis, "HGETALL", keys.refused)
     return {kind.decode(errors="replace"): int(count) for kind, count in counts.items() if count.isdigit()}
 
 
 async def read_queues(redis: "Redis", keys: "Keys") -> dict[Lane, Queue]:
-    """The lanes as they are now."""
+    """The state of each lane."""
     lanes: tuple[Lane, ...] = get_args(Lane)
     return {lane: await _read_queue(redis, keys.lane(lane)) for lane in lanes}
 
@@ -171,7 +175,7 @@ async def _paused_for(redis: "Redis", queue: str, now: int) -> int | None:
     except ResponseError as error:
         if not is_wrong_type(error):
             raise
-        # It pauses the lane all the same, until the sweeper sets it aside.
+        # A key of another type pauses the lane too, until the sweeper sets it aside.
         since = b""
     if since is None:
         return None
@@ -179,7 +183,7 @@ async def _paused_for(redis: "Redis", queue: str, now: int) -> int | None:
 
 
 async def read_paused(redis: "Redis", keys: "Keys") -> list[Lane]:
-    """The lanes that are paused."""
+    """The paused lanes."""
     lanes: tuple[Lane, ...] = get_args(Lane)
     return [lane for lane in lanes if await ask(redis, "EXISTS", paused_key(keys.lane(lane)))]
 
@@ -192,14 +196,14 @@ async def now_ms(redis: "Redis") -> int:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many there are of each kind."""
+    """Counts by kind, exact or estimated."""
 
     counts: dict[str, int]
     is_estimate: bool
 
 
 def _counts(kinds: Iterable[str | None], drawn: int, total: int) -> Counts:
-    """Scale the kinds in a sample of `drawn` up to `total`; a kind of None is not ours."""
+    """Count the kinds in a sample of `drawn`, scaled up to `total`; None is not counted."""
     found = Counter(kind for kind in kinds if kind is not None)
     is_estimate = total > drawn
     share = total / max(drawn, 1) if is_estimate else 1.0
@@ -207,10 +211,10 @@ def _counts(kinds: Iterable[str | None], drawn: int, total: int) -> Counts:
 
 
 async def count_results(redis: "Redis", keys: "Keys") -> Counts:
-    """How many results of each generation there are: counted among few keys, estimated among many."""
+    """The number of results by generation: counted among few keys, estimated among many."""
     start, total = keys.result("", "")[:-1].encode(), int(await ask(redis, "DBSIZE"))
     if total <= FEW:
-        # While keys come and go a name may be met twice.
+        # SCAN may return a key twice.
         names = list({name async for name in redis.scan_iter(match=start.decode() + "*", count=FEW)})
     else:
         async with redis.pipeline(transaction=False) as pipe:
@@ -221,12 +225,12 @@ async def count_results(redis: "Redis", keys: "Keys") -> Counts:
 
 
 def _generation_of(name: bytes, start: bytes) -> str | None:
-    """The generation of a result, None for another key."""
+    """The generation of a result's key, None for other keys."""
     return name[len(start) :].partition(b":")[0].decode(errors="replace") if name.startswith(start) else None
 
 
 async def count_flows(redis: "Redis", keys: "Keys") -> Counts:
-    """How many unfinished flows there are in each state: counted where they are few, estimated where they are many."""
+    """The number of unfinished flows by state: counted if few, estimated if many."""
     lanes = [await _count_live(redis, keys, live) for live in keys.all_live]
     counts: dict[str, int] = {state: sum(lane.counts.get(state, 0) for lane in lanes) for state in UNFINISHED}
     return Counts(counts, any(lane.is_estimate for lane in lanes))
@@ -240,7 +244,7 @@ async def _count_live(redis: "Redis", keys: "Keys", live: str) -> Counts:
         for member in members:
             pipe.hget(keys.flow(member.removeprefix("flow:")), "state")
         states = await pipe.execute(raise_on_error=False)
-    # A key of another type answers with an error; the sweeper sets it aside.
+    # A key of another type gives an error; the sweeper sets it aside.
     named = [state.decode(errors="replace") if isinstance(state, bytes) else "" for state in states]
     return _counts([name if name in UNFINISHED else None for name in named], len(members), total)
 

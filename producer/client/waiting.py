@@ -1,4 +1,4 @@
-"""Waiting: for the ends of jobs, which are told on a channel and looked for besides, through a Redis that goes away."""
+"""Waits for the ends of jobs, by notifications and by polling, and survives outages of Redis."""
 
 import asyncio
 import contextlib
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
-Told = asyncio.Queue["tuple[str, Flow | None] | Exception"]
+Ends = asyncio.Queue["tuple[str, Flow | None] | Exception"]
 
-# Between two looks at what is waited for, should a message be lost.
-LOOK_S = 1.0
-# For how long whoever waits bears with a Redis that is away.
-PATIENCE_S = 60.0
-KNOCK_S = 0.5
-# For how long one read of the connection that listens may last.
-SILENCE_S = 3600.0
+# Between two polls, in case a notification is lost.
+POLL_S = 1.0
+# The longest outage of Redis that a wait survives.
+LONGEST_OUTAGE_S = 60.0
+RETRY_S = 0.5
+# The timeout of one read from the listening connection.
+READ_S = 3600.0
 
 
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Do `work`, and again while Redis is away.
+async def retry_while_away(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work`, and retry it while Redis is away.
 
     Raises:
-        RedisUnavailableError: it was away for longer than a minute.
+        RedisUnavailableError: Redis was away for longer than a minute.
     """
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + LONGEST_OUTAGE_S
     while True:
         try:
             return await work()
@@ -45,147 +45,144 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
             if not is_transient_redis_error(error):
                 raise
             if time.monotonic() >= until:
-                raise RedisUnavailableError(
-                    "Redis has gone away; what was asked for goes on when it is back."
-                ) from error
-        await asyncio.sleep(KNOCK_S)
+                raise RedisUnavailableError("Redis is unavailable. Jobs continue when it is back.") from error
+        await asyncio.sleep(RETRY_S)
 
 
 class Waiting:
-    """All waits of one client: they share one connection that listens, and look at Redis together by `flows`.
+    """All waits of one client, which share one listening connection and poll Redis together through `flows`.
 
-    One task reads what is told, and one keeps the subscriptions and looks: at a job whose end was told, at a job to
-    whose channel the subscription has just begun, so that no end falls in between, and once a second at all.
+    One task reads notifications. Another keeps the subscriptions and polls: a job that was notified, a job just
+    subscribed to, since its end may have come before, and once a second all jobs.
     """
 
     def __init__(self, listening: "ArqRedis", flows: Flows) -> None:
         self._listening = listening
         self._flows = flows
-        self._waits: dict[str, set[Told]] = {}
-        self._hearers: dict[str, set[asyncio.Event]] = {}
+        self._waits: dict[str, set[Ends]] = {}
+        self._listeners: dict[str, set[asyncio.Event]] = {}
         self._due: set[str] = set()
         self._subscribed: set[str] = set()
-        self._stir = asyncio.Event()
-        self._keeping: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.closed = False
 
     async def ends(self, jobs: Sequence[str], timeout_s: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
-        """Yield each job with its flow as it ends, None for one that is not known (any more).
+        """Yield each job with its flow when it ends; the flow is None for an unknown or expired job.
 
         Raises:
-            WaitTimeoutError: some had not ended in time.
+            WaitTimeoutError: some did not end in time.
             RedisUnavailableError: Redis was away for longer than a minute.
             ClientClosedError: the client was closed.
         """
         until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        told: Told = asyncio.Queue()
+        ends: Ends = asyncio.Queue()
         still_open = set(jobs)
-        with self._registered(self._waits, still_open, told):
+        with self._registered(self._waits, still_open, ends):
             while still_open:
                 try:
                     async with asyncio.timeout_at(until):
-                        ended = await told.get()
+                        ended = await ends.get()
                 except TimeoutError as error:
                     raise WaitTimeoutError from error
                 if isinstance(ended, Exception):
-                    # Each call raises one of its own: what it goes through is noted in it.
+                    # A copy for each caller, since raising adds a traceback.
                     raise copy(ended) from ended
                 still_open.discard(ended[0])
                 yield ended
 
     @contextlib.asynccontextmanager
-    async def hearing(self, ended_id: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """What returns when something is told of a job or run, or the listening to it begins, and after a second."""
-        heard = asyncio.Event()
+    async def notifications(self, ended_id: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Yields a function that waits for a notification of a job or run, its subscription, or a second."""
+        event = asyncio.Event()
 
-        async def hear() -> None:
+        async def notified() -> None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await heard.wait()
-            heard.clear()
+                async with asyncio.timeout(POLL_S):
+                    await event.wait()
+            event.clear()
             self._require_open()
 
-        with self._registered(self._hearers, [ended_id], heard):
+        with self._registered(self._listeners, [ended_id], event):
             if ended_id in self._subscribed:
-                # The subscription is there already, so no message announces it.
-                heard.set()
-            yield hear
+                # Redis confirms a subscription only once.
+                event.set()
+            yield notified
 
     async def aclose(self) -> None:
-        """Stop; whoever waits gets a ClientClosedError."""
+        """Stop; all waits raise ClientClosedError."""
         self.closed = True
-        if self._keeping is not None:
-            await cancel_and_wait(self._keeping)
-        self._tell_all(ClientClosedError())
-        for heard in self._hearers.values():
-            for event in heard:
-                event.set()
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        self._fail_all(ClientClosedError())
+        for event in set().union(*self._listeners.values()):
+            event.set()
 
     def _require_open(self) -> None:
         if self.closed:
             raise ClientClosedError
 
     @contextlib.contextmanager
-    def _registered(self, registry: dict[str, set[T]], ids: Iterable[str], who: T) -> Iterator[None]:
+    def _registered(self, registry: dict[str, set[T]], ids: Iterable[str], waiter: T) -> Iterator[None]:
         self._require_open()
         named = list(ids)
         for name in named:
-            registry.setdefault(name, set()).add(who)
-        # Nobody will say that these subscriptions begin.
+            registry.setdefault(name, set()).add(waiter)
+        # Redis does not confirm these subscriptions again.
         self._due.update(self._subscribed.intersection(named))
-        self._stir.set()
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
         try:
             yield
         finally:
             for name in named:
                 others = registry.get(name, set())
-                others.discard(who)
+                others.discard(waiter)
                 if not others:
                     registry.pop(name, None)
-            self._stir.set()
+            self._wake.set()
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         while True:
-            while not (self._waits or self._hearers):
-                self._stir.clear()
-                await self._stir.wait()
+            while not (self._waits or self._listeners):
+                self._wake.clear()
+                await self._wake.wait()
             try:
-                await self._attend()
+                await self._serve()
             except Exception as error:
                 try:
                     if not is_transient_redis_error(error):
                         raise
-                    await patiently(self._listening.ping)
+                    await retry_while_away(self._listening.ping)
                 except RedisError as reason:
-                    self._tell_all(unavailable(self._listening, reason))
+                    self._fail_all(unavailable(self._listening, reason))
                 except Exception as reason:
-                    self._tell_all(reason)
-                await asyncio.sleep(KNOCK_S)
+                    self._fail_all(reason)
+                await asyncio.sleep(RETRY_S)
 
-    async def _attend(self) -> None:
-        """Keep the subscriptions and look, on a new connection, until that is lost."""
+    async def _serve(self) -> None:
+        """Keep the subscriptions and poll, on a new connection, until it is lost."""
         clock = asyncio.get_running_loop().time
         async with self._listening.pubsub() as listener:
             await listener.connect()
             reading = asyncio.create_task(self._read(listener))
-            reading.add_done_callback(lambda _: self._stir.set())
-            looked = clock()
+            reading.add_done_callback(lambda _: self._wake.set())
+            polled = clock()
             try:
                 while not reading.done():
-                    self._stir.clear()
+                    self._wake.clear()
                     await self._subscribe(listener)
-                    if clock() >= looked + LOOK_S:
+                    if clock() >= polled + POLL_S:
                         self._due.update(self._waits)
-                        looked = clock()
-                    await self._look()
+                        polled = clock()
+                    await self._poll()
                     idle = not self._waits
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(None if idle else looked + LOOK_S):
-                            await self._stir.wait()
+                        async with asyncio.timeout_at(None if idle else polled + POLL_S):
+                            await self._wake.wait()
                     if idle:
-                        looked = clock()
+                        polled = clock()
                 await reading
             finally:
                 self._subscribed = set()
@@ -194,17 +191,17 @@ class Waiting:
 
     async def _read(self, listener: "PubSub") -> None:
         while True:
-            message = await listener.get_message(timeout=SILENCE_S)
+            message = await listener.get_message(timeout=READ_S)
             if message is None or message["type"] not in ("message", "subscribe"):
                 continue
-            told_of = message["channel"].decode().removeprefix(self._flows.keys.events(""))
-            self._due.add(told_of)
-            for event in self._hearers.get(told_of, ()):
+            job = message["channel"].decode().removeprefix(self._flows.keys.events(""))
+            self._due.add(job)
+            for event in self._listeners.get(job, ()):
                 event.set()
-            self._stir.set()
+            self._wake.set()
 
     async def _subscribe(self, listener: "PubSub") -> None:
-        wanted = self._waits.keys() | self._hearers.keys()
+        wanted = self._waits.keys() | self._listeners.keys()
         channel = self._flows.keys.events
         if new := wanted - self._subscribed:
             await listener.subscribe(*map(channel, new))
@@ -212,19 +209,19 @@ class Waiting:
             await listener.unsubscribe(*map(channel, gone))
         self._subscribed = wanted
 
-    async def _look(self) -> None:
-        """Look at all jobs that are due, in one round trip, and tell those that have ended or are not known."""
+    async def _poll(self) -> None:
+        """Poll all due jobs in one round trip, and pass on those that have ended or are unknown."""
         jobs, self._due = list(self._due & self._waits.keys()), set()
         if not jobs:
             return
         for job, flow in zip(jobs, await self._flows.load_many(jobs), strict=True):
-            # What cannot be read is ended by the sweeper.
+            # The sweeper ends an unreadable flow.
             if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
                 continue
-            for told in self._waits.pop(job, ()):
-                told.put_nowait((job, flow))
+            for ends in self._waits.pop(job, ()):
+                ends.put_nowait((job, flow))
 
-    def _tell_all(self, error: Exception) -> None:
+    def _fail_all(self, error: Exception) -> None:
         waits, self._waits = self._waits, {}
-        for told in set().union(*waits.values()):
-            told.put_nowait(error)
+        for ends in set().union(*waits.values()):
+            ends.put_nowait(error)

@@ -1,1 +1,1 @@
-"""The doctor: looks whether everything that the system stands on is as it should be, and says what to do where not."""
+"""The doctor: checks everything that the system depends on, and says how to fix what is wrong."""

@@ -1,4 +1,4 @@
-"""What a check finds, and how checks are run so that each gives one line whatever happens."""
+"""Findings, and how to run checks so that each gives exactly one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,64 +14,64 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what is well, or what is wrong and what to do, or what could not be looked at and why."""
+    """The result of one check; `message` says what is ok, how to fix what is wrong, or why it is unknown."""
 
     check: str
     state: Literal["ok", "wrong", "unknown"]
-    told: str
+    message: str
 
 
-class WrongError(Exception):
-    """What a check raises whose subject is not as it should be; its message says what to do."""
+class CheckError(Exception):
+    """A check found something wrong; the message says how to fix it."""
 
 
-class NotSeenError(Exception):
-    """What a check raises that could not look."""
+class NotCheckedError(Exception):
+    """A check could not be made."""
 
 
-# A check returns what is well.
+# A check returns the message for `ok`.
 Check = Callable[[T], Awaitable[str]]
 
 
 async def findings(checks: Mapping[str, Check[T]], subject: T) -> AsyncIterator[Finding]:
-    """What each check finds in turn; one that fails keeps no other from its look."""
+    """Run the checks in turn; an error in one does not stop the others."""
     for name, check in checks.items():
         try:
             yield Finding(name, "ok", await check(subject))
         except Exception as error:
-            yield judge(name, error)
+            yield from_error(name, error)
 
 
 def finding(name: str, check: Callable[[], str]) -> Finding:
-    """What one check finds that does not wait for Redis."""
+    """Run one check that does not wait for Redis."""
     try:
         return Finding(name, "ok", check())
     except Exception as error:
-        return judge(name, error)
+        return from_error(name, error)
 
 
-def judge(name: str, error: Exception) -> Finding:
-    """What an error of a check means; one that nobody foresaw must not keep the other checks from their look."""
+def from_error(name: str, error: Exception) -> Finding:
+    """The finding for an error of a check, unexpected errors included."""
     match error:
-        case WrongError() | ReckonerError():
+        case CheckError() | ReckonerError():
             return Finding(name, "wrong", str(error))
-        case NotSeenError():
+        case NotCheckedError():
             return Finding(name, "unknown", str(error))
         case NoPermissionError():
-            return Finding(name, "unknown", "Not looked at: the server does not let this user look.")
+            return Finding(name, "unknown", "Not checked: the server does not allow it to this user.")
         case RedisError():
-            return Finding(name, "wrong", refused(error))
+            return Finding(name, "wrong", redis_message(error))
         case OSError():
-            return Finding(name, "wrong", f"It cannot be looked at: {error.strerror or type(error).__name__}.")
+            return Finding(name, "wrong", f"Cannot be read: {error.strerror or type(error).__name__}.")
         case _:
-            return Finding(name, "unknown", f"Not looked at: the look ended in a {type(error).__name__}.")
+            return Finding(name, "unknown", f"Not checked: the check failed with {type(error).__name__}.")
 
 
-def refused(error: RedisError) -> str:
-    """Say why Redis did not do what it was asked; never in its own words, which may hold what was asked."""
+def redis_message(error: RedisError) -> str:
+    """The reason for an error of Redis, without its own text, which may contain arguments."""
     if is_transient_redis_error(error):
         return f"Redis {trouble(error)}."
     word = str(error).partition(" ")[0] if isinstance(error, ResponseError) else type(error).__name__
     if word == "WRONGTYPE":
-        return "A key in Redis holds another type than ours do."
-    return f"Redis refuses this ({word})."
+        return "A key in Redis has an unexpected type."
+    return f"Redis refused a command ({word})."

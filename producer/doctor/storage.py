@@ -1,4 +1,4 @@
-"""What the doctor looks at in the artifact store; nothing is created where there is no store."""
+"""The checks of the artifact store; they never create a store."""
 
 import os
 import shutil
@@ -6,63 +6,63 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reckoner.producer.client.answers import behind
-from reckoner.producer.doctor.findings import WrongError
+from reckoner.producer.client.answers import describe_outdated_model
+from reckoner.producer.doctor.findings import CheckError
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.store.location import open_store, store_directory
 from reckoner.shared.store.manifests import read_manifest
 from reckoner.shared.store.model_config import KERNEL_VERSION
 from reckoner.shared.store.protocol import ArtifactKind, Store
 
-# A new snapshot and a new model are written beside those that are in use; so much is to be left then.
+# Left free after a new snapshot and a new model are written beside the current ones.
 LEAST_FREE_BYTES = 100 * 2**20
 IMPORT = "import the same data again to restore it"
-FIT = "`reckoner fit` builds it again"
-HEALS = "the workers build it again"
-WAITS = "the workers build it again when its snapshot, which is damaged too, is whole"
+FIT = "run `reckoner fit` again"
+HEALS = "the workers rebuild it"
+WAITS = "the workers rebuild it when its snapshot, also damaged, is repaired"
 
-# Is told how many bytes of how many were read.
-Tell = Callable[[int, int], None]
+# Called with the bytes read and their total.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What is looked at on the disk: the store, its directory, and the artifacts that the pointers in Redis name."""
+    """The store to check, its directory, and the artifacts that pointers in Redis name."""
 
     store: Store
     directory: Path
     named: Sequence[tuple[ArtifactKind, str]]
     live: str | None = None
-    """The snapshot of the generation that readers see, where that is known."""
+    """The snapshot of the live generation, if known."""
 
     def wanted(self) -> list[tuple[ArtifactKind, str]]:
-        """What has to be there: the current snapshot and what the pointers name, each once."""
+        """The artifacts that must exist: the current snapshot and those that pointers name, each once."""
         current = self.store.current_snapshot()
         own: list[tuple[ArtifactKind, str]] = [("snapshots", current)] if current else []
         return list(dict.fromkeys([*own, *self.named]))
 
     def size(self) -> int:
-        """How many bytes those have that are there."""
+        """The size in bytes of the wanted artifacts that exist."""
         total = 0
         for kind, name in self.wanted():
             try:
                 total += sum(file.stat().st_size for file in self.store.fetch(kind, name).iterdir())
             except (ArtifactMissingError, ArtifactDamagedError):
-                # That has a line of its own.
+                # The check `artifacts` reports it.
                 continue
         return total
 
 
 def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]], live: str | None = None) -> Storage:
-    """The store at `url`, written to and read as the workers do it.
+    """The store at `url`, after a test write and read.
 
     Raises:
-        WrongError: there is none.
-        StoreError: it cannot be used.
+        CheckError: there is no store.
+        StoreError: the store cannot be used.
     """
     directory = store_directory(url)
     if not directory.exists() or (directory.is_dir() and not (directory / "snapshots").is_dir()):
-        raise WrongError(f"There is no store in {directory}: mount it where there was one, or make it by an import.")
+        raise CheckError(f"There is no store in {directory}. Mount it, or create one with `reckoner import`.")
     store = open_store(url)
     part = store.put_part(os.urandom(32))
     store.get_part(part)
@@ -71,11 +71,11 @@ def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]], live: str 
 
 
 def space(storage: Storage) -> str:
-    """There is room for a snapshot and a model more, as large as those that are there."""
+    """There is space for another snapshot and model of the current size."""
     free, needed = shutil.disk_usage(storage.directory).free, LEAST_FREE_BYTES + storage.size()
     if free < needed:
-        raise WrongError(
-            f"{free / 2**20:,.0f} MiB are free, and what comes next may take {needed / 2**20:,.0f}: make room."
+        raise CheckError(
+            f"{free / 2**20:,.0f} MiB are free, but the next model may need {needed / 2**20:,.0f}. Free some space."
         )
     return f"{free / 2**20:,.0f} MiB are free."
 
@@ -84,23 +84,23 @@ def snapshot(storage: Storage) -> str:
     """There is a current snapshot."""
     current = storage.store.current_snapshot()
     if current is None:
-        raise WrongError("Nothing was imported yet: do so with `reckoner import PATH`.")
+        raise CheckError("Nothing was imported yet. Run `reckoner import PATH`.")
     if storage.live not in (None, current):
-        return f"{current} is current; {behind(storage.live)}"
+        return f"{current} is current; {describe_outdated_model(storage.live)}"
     return f"{current} is current."
 
 
-def artifacts(storage: Storage, tell: Tell) -> str:
-    """All that is named is there, and has the bytes that it was published with."""
+def artifacts(storage: Storage, progress: Progress) -> str:
+    """All wanted artifacts exist and match their hashes."""
     wanted, total, done = storage.wanted(), storage.size(), 0
     damage = dict[tuple[ArtifactKind, str], str]()
 
     def read(size: int) -> None:
         nonlocal done
         done += size
-        tell(done, total)
+        progress(done, total)
 
-    tell(0, total)
+    progress(0, total)
     for kind, name in wanted:
         try:
             storage.store.verify(kind, name, read)
@@ -108,15 +108,15 @@ def artifacts(storage: Storage, tell: Tell) -> str:
             damage[kind, name] = str(error).rstrip(".")
     if damage:
         broken = {name for kind, name in damage if kind == "snapshots"}
-        told = (f"{why}; {_remedy(storage.store, *artifact, broken)}." for artifact, why in damage.items())
-        raise WrongError(" ".join(told))
+        sentences = (f"{why}; {_remedy(storage.store, *artifact, broken)}." for artifact, why in damage.items())
+        raise CheckError(" ".join(sentences))
     aside = [name for name, _ in storage.store.quarantined()]
-    also = f" Set aside as damaged, and not in use: {', '.join(aside)}." if aside else ""
-    return f"{len(wanted):,} that are named, {done / 2**20:,.1f} MiB, are as they were published.{also}"
+    also = f" Damaged, set aside and unused: {', '.join(aside)}." if aside else ""
+    return f"{len(wanted):,} in use, {done / 2**20:,.1f} MiB, match their hashes.{also}"
 
 
 def _remedy(store: Store, kind: ArtifactKind, name: str, broken: Container[str]) -> str:
-    """What makes a damaged artifact whole, where these snapshots are damaged."""
+    """How to repair a damaged artifact; `broken` are the damaged snapshots."""
     if kind == "snapshots":
         return IMPORT
     try:

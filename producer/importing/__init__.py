@@ -1,4 +1,4 @@
-"""Importing: interactions in files and databases become the current snapshot."""
+"""Imports interactions from files and databases as the current snapshot."""
 
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query

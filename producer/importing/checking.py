@@ -1,4 +1,4 @@
-"""Checking: which rows of a batch are good, and what is wrong with the others."""
+"""Splits the rows of a batch into good ones and bad ones with reasons."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ SHOWN_CHARACTERS = 40
 
 @dataclass(slots=True)
 class BadRows:
-    """How many rows were bad, and the first of them as (line, reason) in the order they were found."""
+    """The number of bad rows, and the first of them as (line, reason)."""
 
     count: int = 0
     examples: list[tuple[int, str]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class BadRows:
     def add(self, line: int, reason: str) -> None:
         """Count a bad row."""
         self.count += 1
-        # Misshapen lines are met before the rows of the same block, so both kinds are kept and sorted at the end.
+        # Malformed lines come before the rows of their block, so more are kept and sorted later.
         self.examples.append((line, reason))
         if len(self.examples) >= 4 * MAX_EXAMPLES:
             self.examples = self.first()
@@ -52,15 +52,15 @@ class GoodRows:
 
 
 def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
-    """The good rows of `batch`; the others are added to `bad`, each with the first reason that applies.
+    """The good rows of `batch`; bad rows are added to `bad` with their first reason.
 
     Raises:
-        SourceError: a column is of a type that cannot be what it was chosen for.
-        NotTimesError: it is the column of times, or that was guessed and one of its values is none.
+        SourceError: a column has an unsupported type.
+        NotTimesError: the time column has an unsupported type, or was guessed and has a value that is not a time.
     """
     verdict = _Verdict(batch.lines)
     users, items = as_texts(batch.columns[chosen.user]), as_texts(batch.columns[chosen.item])
-    verdict.demand(~(_is_empty(users) & _is_empty(items)), "it has neither user nor item")
+    verdict.demand(~(_is_empty(users) & _is_empty(items)), "user and item are missing")
     for role, ids in (("user", users), ("item", items)):
         verdict.demand(~_is_empty(ids), f"the {role} {EMPTY}")
         verdict.demand(_booleans(pc.less_equal(pc.binary_length(ids), MAX_ID_BYTES)), f"the {role} {TOO_LONG}")
@@ -73,10 +73,10 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
             np.isfinite(stored) & (stored > 0), "the weight {} is not a finite number above zero", chosen.weight
         )
     if chosen.time is not None:
-        times, readable = as_milliseconds(batch.columns[chosen.time])
-        if chosen.time_is_guessed and not readable[verdict.good].all():
+        times, is_time = as_milliseconds(batch.columns[chosen.time])
+        if chosen.time_is_guessed and not is_time[verdict.good].all():
             raise NotTimesError
-        verdict.demand(readable, "the time {} cannot be read", chosen.time)
+        verdict.demand(is_time, "the time {} is invalid", chosen.time)
     verdict.report(batch, bad)
     good = verdict.good
     keep = pa.array(good)
@@ -90,7 +90,7 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
 
 
 class _Verdict:
-    """The first demand that each row of a batch does not meet."""
+    """The first unmet demand of each row of a batch."""
 
     def __init__(self, lines: NDArray[np.int64]) -> None:
         self._unmet = np.full(len(lines), -1, dtype=np.int64)
@@ -98,11 +98,11 @@ class _Verdict:
 
     @property
     def good(self) -> NDArray[np.bool_]:
-        """bool[n], which rows meet all demands."""
+        """bool[n]: which rows meet all demands."""
         return self._unmet < 0
 
     def demand(self, met: NDArray[np.bool_], reason: str, column: str | None = None) -> None:
-        """A row where `met` is false is bad for this reason, in which {} stands for its value in `column`."""
+        """Mark rows where `met` is false as bad; {} in `reason` stands for the row's value in `column`."""
         self._unmet[self.good & ~met] = len(self._demands)
         self._demands.append((reason, column))
 
@@ -113,7 +113,7 @@ class _Verdict:
             reason, column = self._demands[self._unmet[row]]
             value = None if column is None else _shown(batch.columns[column][int(row)])
             bad.add(int(batch.lines[row]), reason.format(value))
-        # No later row of this batch can be among the first of the file.
+        # The other rows of this batch cannot be among the first of the file.
         bad.count += max(0, len(rows) - MAX_EXAMPLES)
 
 

@@ -1,4 +1,4 @@
-"""Columns: which column says what."""
+"""Finds the columns of users, items, weights, times and titles."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ SHOWN_CHARACTERS = 60
 SHOWN_NAMES = 50
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
-# Compared without case; an earlier name is preferred. A weight is only ever used when it was named: a column called
-# `rating` or `quantity` may well say the opposite of how much somebody likes a thing.
+# Compared without case; earlier names are preferred. Weights need --weight: a column such as `rating` or `quantity` may
+# mean the opposite of a preference.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "user": ("user", "userid", "user_id"),
     "item": ("item", "itemid", "movieid", "item_id"),
@@ -23,7 +23,7 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The names that the caller gave; None stands for the usual names."""
+    """The column names given by the caller; None stands for the usual names."""
 
     user: str | None = None
     item: str | None = None
@@ -34,9 +34,9 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenColumns:
-    """The names of the columns to read; None where the file has no such column.
+    """The names of the columns to read; None if the file has no such column.
 
-    `time_is_guessed` when nobody has named the column of times.
+    `time_is_guessed` if the time column was found by a usual name.
     """
 
     user: str
@@ -53,10 +53,10 @@ class ChosenColumns:
 
 
 def choose_columns(columns: Columns, present: Sequence[str], source: str) -> ChosenColumns:
-    """Match what the caller named, and else the usual names, with the columns that are `present` in the file `source`.
+    """Choose from the columns `present` in the file `source`, by the given or the usual names.
 
     Raises:
-        SourceError: a column that was named or is needed is not there, or is there twice.
+        SourceError: a given or required column is missing, or exists twice.
     """
     chosen = ChosenColumns(
         user=require_column("user", columns.user, present, source),
@@ -76,50 +76,50 @@ def require_column(role: str, named: str | None, present: Sequence[str], source:
     """The column for `role`.
 
     Raises:
-        SourceError: it is not there.
+        SourceError: it is missing.
     """
     name = find_column(role, named, present, source)
     if name is None:
         raise SourceError(
             _other_separator(present, source)
-            or f"{source} has no {role} column by a usual name ({', '.join(USUAL_NAMES[role])}); its columns are: "
-            f"{_listed(present)}. Name the right one with --{role}."
+            or f"{source} has no {role} column ({', '.join(USUAL_NAMES[role])}). Its columns are: {_listed(present)}. "
+            f"Name the right one with --{role}."
         )
     return name
 
 
 def find_column(role: str, named: str | None, present: Sequence[str], source: str) -> str | None:
-    """The column for `role`: the one that was named, else the first usual name, else None.
+    """The column for `role`: the given name, else the first usual name, else None.
 
     Raises:
-        SourceError: the one that was named is not there.
+        SourceError: the given column is missing.
     """
     if named is None:
         return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
     if named not in present:
         raise SourceError(
             _other_separator(present, source)
-            or f"{source} has no column {named} (--{role}); {_nearest(named, present)}"
-            f"its columns are: {_listed(present)}."
+            or f"{source} has no column {named} (--{role}). {_nearest(named, present)}"
+            f"Its columns are: {_listed(present)}."
         )
     return named
 
 
 def _other_separator(present: Sequence[str], source: str) -> str | None:
-    """What to say of a file whose one column looks like several with something else than commas between them."""
+    """The sentence for a file that seems to use another separator than commas."""
     if len(present) != 1:
         return None
     found = next((words for sign, words in OTHER_SEPARATORS.items() if sign in present[0]), None)
-    return f"{source} seems to have {found} between its columns, and commas are expected." if found else None
+    return f"{source} seems to separate columns by {found}. Only commas are supported." if found else None
 
 
 def _nearest(named: str, present: Sequence[str]) -> str:
-    """The column that may have been meant, as the beginning of a sentence's second half."""
+    """A sentence with the most similar column name, empty if there is none."""
     by_folded = {name.casefold(): name for name in reversed(present)}
     near = difflib.get_close_matches(named.casefold(), by_folded, n=1)
-    return f"the nearest is {_listed([by_folded[near[0]]])}, and " if near else ""
+    return f"Did you mean {_listed([by_folded[near[0]]])}? " if near else ""
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names in one line; a quotation mark that is missing can put half a file into one of them."""
+    """The names in one line, shortened: after a missing quotation mark a name may be half the file."""
     return ", ".join(" ".join(name[:SHOWN_CHARACTERS].split()) for name in names[:SHOWN_NAMES])

@@ -1,10 +1,9 @@
-"""Databases: what a query gives, batch by batch.
+"""Reads the rows of a database query, batch by batch.
 
-Through ADBC, whose drivers hand over Arrow record batches while the rows arrive (from PostgreSQL by COPY), and batches
-are what the rest of importing works on; SQLAlchemy would make a Python object of every value, and connectorx speaks to
-PostgreSQL without libpq, so that its variables, password files and TLS options would not count. Every value comes as
-the text that the database itself makes of it, as from a CSV file: ADBC infers the type of an SQLite column from the
-first batch and fails at a later value of another, and it knows but some of the types that PostgreSQL has.
+ADBC drivers stream Arrow record batches (from PostgreSQL by COPY). SQLAlchemy would create a Python object for every
+value; connectorx does not use libpq, so its variables, password files and TLS options would not work. The database
+casts every value to text, as in a CSV file, because ADBC supports only some of PostgreSQL's types and infers the type
+of an SQLite column from the first batch.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# One transaction that can change nothing, and texts that mean the same whatever the server's settings are.
+# A read-only transaction, and text formats that do not depend on the server's settings.
 SESSION = (
     "SET TRANSACTION READ ONLY",
     "SET LOCAL client_encoding TO 'UTF8'",
@@ -39,11 +38,11 @@ BATCHES = {
     "PostgreSQL": {"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)},
     "SQLite": {"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)},
 }
-# What the driver and libpq put before the server's own words.
-AROUND = re.compile(
+# The prefixes of the driver and libpq before the server's message.
+PREFIXES = re.compile(
     r"(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [^:']+: |Execution error \[\w+\]: )?(?:could not begin COPY: )?"
 )
-# Of libpq, which otherwise waits for minutes for a server that says nothing.
+# By default libpq waits for minutes for a server that does not answer.
 TIMEOUT_VARIABLE, TIMEOUT_OPTION, TIMEOUT_S = "PGCONNECT_TIMEOUT", "connect_timeout", 10
 CANCEL_S = 0.1
 SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
@@ -51,16 +50,16 @@ SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A SELECT, and the database it is put to."""
+    """A SELECT and its database."""
 
     database: Database
     text: str
 
 
 class QueryTable:
-    """The rows that a query gives; a row's number counts from 1.
+    """The rows of a query, numbered from 1.
 
-    The query stands inside one of ours, so the database itself refuses whatever is not a single SELECT.
+    The query becomes a subquery, so the database refuses anything but a single SELECT.
     """
 
     name = "The query"
@@ -77,7 +76,7 @@ class QueryTable:
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
         """See `Table.batches`."""
         done = 0
-        with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database broke off"):
+        with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database stopped"):
             for batch in batches:
                 _check(batch)
                 lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
@@ -93,8 +92,8 @@ class QueryTable:
         column = '"' + name.replace('"', '""') + '"'
         if self._is_postgres:
             return f"CAST({column} AS text)"
-        # Whole numbers that became floats because some are missing get their own text back; and where a whole batch has
-        # no value, the driver would take the column for one of integers.
+        # Whole numbers stored as floats keep their integer text. The coalesce keeps the driver from inferring integers
+        # for a batch without values.
         return (
             f"coalesce(CASE WHEN typeof({column}) = 'real' AND {column} = CAST({column} AS INTEGER) "
             f"THEN CAST(CAST({column} AS INTEGER) AS TEXT) ELSE CAST({column} AS TEXT) END, '')"
@@ -102,31 +101,31 @@ class QueryTable:
 
     @contextmanager
     def _answer(self, what: str, end: str = "") -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-        """Select `what` from the query; yields the schema and the batches, which come as they are asked for."""
-        # The query is the caller's own, and may end in a comment.
+        """Select `what` from the query; yields the schema and a lazy iterator of batches."""
+        # On its own lines, since the query may end in a comment.
         statement = f"SELECT {what} FROM (\n{self._query}\n) AS given {end}"  # noqa: S608
         with (
             self._connect() as connection,
             connection.cursor(adbc_stmt_kwargs=BATCHES[self._database.kind]) as cursor,
-            futures.ThreadPoolExecutor(1) as aside,
+            futures.ThreadPoolExecutor(1) as thread,
         ):
-            # In the main thread the driver would keep Ctrl-C for itself. The thread is there before anything is asked.
-            aside.submit(int).result()
+            # In the main thread the driver would swallow Ctrl-C. Start the thread before the first query.
+            thread.submit(int).result()
 
             def wait(call: Callable[..., T], *arguments: object) -> T:
-                return aside.submit(call, *arguments).result()
+                return thread.submit(call, *arguments).result()
 
             try:
-                with self._words("The database refuses the query"):
+                with self._words("The database refused the query"):
                     for setting in SESSION if self._is_postgres else ():
                         wait(cursor.execute, setting)
                     wait(cursor.execute, statement)
                 reader = cursor.fetch_record_batch()
                 yield reader.schema, iter(lambda: wait(next, reader, None), None)
             except BaseException:
-                # Whatever the thread still does is before this in its queue. Asked again and again, since between two
-                # steps of the driver there is nothing to cancel; SQLite's cannot, and comes to an end with its batch.
-                last = aside.submit(int)
+                # Repeated until the thread is idle, since a cancel between two steps of the driver has no effect.
+                # SQLite cannot cancel and finishes its batch.
+                last = thread.submit(int)
                 while not last.done():
                     with contextlib.suppress(connection.Error):
                         cursor.adbc_cancel()
@@ -135,7 +134,7 @@ class QueryTable:
 
     @contextmanager
     def _connect(self) -> "Iterator[Connection]":
-        """A connection to it."""
+        """Connect to the database."""
         try:
             import adbc_driver_postgresql.dbapi
             import adbc_driver_sqlite.dbapi
@@ -146,7 +145,7 @@ class QueryTable:
             ) from error
         with self._words("The database cannot be opened"):
             if self._is_postgres:
-                connection = adbc_driver_postgresql.dbapi.connect(self._patient_url())
+                connection = adbc_driver_postgresql.dbapi.connect(self._url_with_timeout())
             else:
                 path = self._database.path.absolute()
                 with sentences(str(path)), path.open("rb"):
@@ -154,8 +153,8 @@ class QueryTable:
         with connection:
             yield connection
 
-    def _patient_url(self) -> str:
-        """The URL, with a time-out for connecting where its owner has set none."""
+    def _url_with_timeout(self) -> str:
+        """The URL, with a connect timeout unless one is set."""
         url = self._database.url
         if TIMEOUT_OPTION in url or TIMEOUT_VARIABLE in os.environ:
             return url
@@ -163,33 +162,33 @@ class QueryTable:
 
     @contextmanager
     def _words(self, what: str) -> Iterator[None]:
-        """Turn what the driver raises into one sentence, without the driver's, the URL and its password."""
+        """Turn the driver's errors into one sentence without URL and password."""
         from adbc_driver_manager.dbapi import Error
 
         try:
             yield
         except (Error, pa.ArrowException, OSError) as error:
-            raise SourceError(f"{what}: {self._said(str(error))}.") from error
+            raise SourceError(f"{what}: {self._message(str(error))}.") from error
 
-    def _said(self, message: str) -> str:
-        first = next(iter(self._database.without_secrets(message).splitlines()), "")
-        said = SEVERITY.sub("", AROUND.sub("", first, count=1)).rstrip(". ")
-        if "no password supplied" in said:
-            said += "; give it in PGPASSWORD or PGPASSFILE"
-        if "syntax error" in said:
-            said += "; it has to be a single SELECT"
-        return said
+    def _message(self, text: str) -> str:
+        first = next(iter(self._database.without_secrets(text).splitlines()), "")
+        message = SEVERITY.sub("", PREFIXES.sub("", first, count=1)).rstrip(". ")
+        if "no password supplied" in message:
+            message += "; set PGPASSWORD or PGPASSFILE"
+        if "syntax error" in message:
+            message += "; the query must be a single SELECT"
+        return message
 
 
 def _check(batch: pa.RecordBatch) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise SourceError("What the query gives is not UTF-8 text.") from error
+        raise SourceError("The query returned text that is not UTF-8.") from error
 
 
 def _without_numbers(names: Sequence[str]) -> list[str]:
-    """The names as the query has them: in SQLite, the second `user` of a query inside another is `user:1`."""
+    """The query's own column names: SQLite calls the second `user` of a subquery `user:1`."""
     known: dict[str, str] = {}
     for name in names:
         given = re.sub(r":\d+\Z", "", name).casefold()

@@ -1,4 +1,4 @@
-"""The pipeline: read, check, merge repeats, write the snapshot, publish it, make it current."""
+"""The import pipeline: read, check, merge repeats, write and publish the snapshot, make it current."""
 
 import contextlib
 import dataclasses
@@ -28,12 +28,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did.
-
-    `rows` is how many the file has, `repeated` how many of the good ones were merged into another, and `bad_examples`
-    the first twenty bad ones as (number, reason), where the number is that of a line or row as `bad_unit` says.
-    `not_times` names a column that is called like a time and was left alone, since not all of it is one.
-    """
+    """The result of an import."""
 
     snapshot_id: str
     rows: int
@@ -41,15 +36,19 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     items: int
     repeated: int
+    """The number of good rows merged into another row."""
     bad_rows: int
     bad_examples: list[tuple[int, str]]
+    """The first twenty bad rows as (number, reason)."""
     bad_unit: Literal["line", "row"]
+    """What the numbers count."""
     not_times: str | None
+    """A column with a usual name for times that was skipped, since not all its values are times."""
 
 
 @dataclass(slots=True)
-class Gathered:
-    """The good rows read so far; users and items are numbered in the order in which they are met."""
+class CollectedRows:
+    """The good rows read so far; users and items are numbered in order of appearance."""
 
     users: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
@@ -58,7 +57,7 @@ class Gathered:
     parts: list[Rows] = field(default_factory=list)
 
     def add(self, rows: GoodRows) -> None:
-        """Take in the good rows of the next batch."""
+        """Add the good rows of the next batch."""
         items = _numbered(rows.items, self.items)
         self.parts.append(Rows(_numbered(rows.users, self.users), items, rows.weights, rows.times))
         if rows.titles is not None:
@@ -83,14 +82,13 @@ def import_interactions(
     repeats: Repeats = "last",
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Import the file, directory or zip at `source`, or what a query gives: it becomes the current snapshot of `store`.
+    """Import a file, directory, zip file or query as the current snapshot of `store`.
 
-    Each row weighs 1 unless a weight column is named; a column that is only called like a time is one if all of it is.
-    `progress(rows, total)` is called after each batch; the total is None where only the end tells it. Bad rows are
-    counted and left out.
+    Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
+    time. Bad rows are counted and skipped. `progress(rows, total)` is called after each batch; `total` may be None.
 
     Raises:
-        SourceError: the source cannot be read, lacks a column, or has not one good row; the current snapshot stays.
+        SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
         StoreError: the store cannot be written; the current snapshot stays.
     """
     found = find_source(source)
@@ -99,18 +97,18 @@ def import_interactions(
     not_times = None
     with unchanged(found.file) if found.file else contextlib.nullcontext():
         try:
-            gathered = _gather(table, chosen, progress)
+            collected = _collect(table, chosen, progress)
         except NotTimesError:
             if not chosen.time_is_guessed:
                 raise
-            # Nobody has asked for these times, so they make no row bad.
+            # The column was guessed, so its values make no row bad.
             not_times, chosen = chosen.time, dataclasses.replace(chosen, time=None)
-            gathered = _gather(table, chosen, progress)
-    if not gathered.users:
-        raise SourceError(_no_good_row(table, gathered.bad), examples=gathered.bad.first())
+            collected = _collect(table, chosen, progress)
+    if not collected.users:
+        raise SourceError(_no_good_row(table, collected.bad), examples=collected.bad.first())
     if found.titles is not None:
-        _gather_titles(found.titles, columns, gathered)
-    return _publish(gathered, table, repeats, store, not_times)
+        _collect_titles(found.titles, columns, collected)
+    return _publish(collected, table, repeats, store, not_times)
 
 
 def _choose(found: Source, columns: Columns) -> ChosenColumns:
@@ -121,32 +119,34 @@ def _choose(found: Source, columns: Columns) -> ChosenColumns:
     return dataclasses.replace(chosen, title=None)
 
 
-def _gather(table: Table, chosen: ChosenColumns, progress: Progress | None) -> Gathered:
-    gathered, done = Gathered(), 0
-    for batch in table.batches(chosen.names(), gathered.bad.add):
-        gathered.add(check_batch(batch, chosen, gathered.bad))
+def _collect(table: Table, chosen: ChosenColumns, progress: Progress | None) -> CollectedRows:
+    collected, done = CollectedRows(), 0
+    for batch in table.batches(chosen.names(), collected.bad.add):
+        collected.add(check_batch(batch, chosen, collected.bad))
         done += len(batch.lines)
         if progress is not None:
             progress(done, table.n_rows)
-    return gathered
+    return collected
 
 
-def _gather_titles(table: Table, columns: Columns, gathered: Gathered) -> None:
-    """Read the titles of known items from the table that MovieLens keeps them in; its misshapen lines name nothing."""
+def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) -> None:
+    """Read the titles of known items from the table of MovieLens, skipping malformed lines."""
     item = require_column("item", columns.item, table.columns, table.name)
     title = require_column("title", columns.title, table.columns, table.name)
     for batch in table.batches([item, title], lambda _line, _reason: None):
         texts = (as_texts(batch.columns[name]).to_pylist() for name in (item, title))
-        gathered.titles |= {gathered.items[i]: text for i, text in zip(*texts, strict=True) if i in gathered.items}
+        collected.titles |= {collected.items[i]: text for i, text in zip(*texts, strict=True) if i in collected.items}
 
 
-def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store, not_times: str | None) -> ImportReport:
-    rows = gathered.rows()
+def _publish(
+    collected: CollectedRows, table: Table, repeats: Repeats, store: Store, not_times: str | None
+) -> ImportReport:
+    rows = collected.rows()
     merged = merge_repeats(rows, repeats)
-    user_ids, item_ids = sorted(gathered.users), sorted(gathered.items)
+    user_ids, item_ids = sorted(collected.users), sorted(collected.items)
     if np.any(merged.weights > np.finfo(np.float32).max):
-        raise SourceError(f"The weights of one user and item in {table.name} add up to more than can be kept.")
-    titles = [gathered.titles.get(gathered.items[item], "") for item in item_ids]
+        raise SourceError(f"The summed weights of a user and an item in {table.name} exceed the maximum of float32.")
+    titles = [collected.titles.get(collected.items[item], "") for item in item_ids]
     with store.scratch() as directory:
         snapshot_id = write_snapshot(
             directory,
@@ -162,13 +162,13 @@ def _publish(gathered: Gathered, table: Table, repeats: Repeats, store: Store, n
     store.set_current_snapshot(snapshot_id)
     return ImportReport(
         snapshot_id=snapshot_id,
-        rows=len(rows) + gathered.bad.count,
+        rows=len(rows) + collected.bad.count,
         interactions=len(merged),
         users=len(user_ids),
         items=len(item_ids),
         repeated=len(rows) - len(merged),
-        bad_rows=gathered.bad.count,
-        bad_examples=gathered.bad.first(),
+        bad_rows=collected.bad.count,
+        bad_examples=collected.bad.first(),
         bad_unit=table.unit,
         not_times=not_times,
     )
@@ -178,25 +178,25 @@ def _no_good_row(table: Table, bad: BadRows) -> str:
     if bad.count == 0:
         return f"{table.name} has no rows."
     line, why = bad.first()[0]
-    return f"{table.name} has no good row; the first bad one is {table.unit} {line}: {why}."
+    return f"{table.name} has no good row. The first bad one is {table.unit} {line}: {why}."
 
 
 def _numbered(ids: pa.Array, numbers: dict[str, int]) -> NDArray[np.int64]:
-    """The number of each id, int64[n]; an id that is not in `numbers` yet gets the next one."""
+    """The number of each id, int64[n]; a new id gets the next number."""
     distinct = ids.dictionary_encode()
     of_distinct = [numbers.setdefault(text, len(numbers)) for text in distinct.dictionary.to_pylist()]
     return np.take(np.array(of_distinct, dtype=np.int64), np.asarray(distinct.indices.to_numpy()))
 
 
 def _ranks(numbers: dict[str, int]) -> NDArray[np.int64]:
-    """By the number of an id, its index among the sorted ids."""
+    """The index among the sorted ids, int64[ids], by the number of an id."""
     ranks = np.empty(len(numbers), dtype=np.int64)
     ranks[[numbers[text] for text in sorted(numbers)]] = np.arange(len(numbers))
     return ranks
 
 
 def _last_titles(items: NDArray[np.int64], titles: pa.Array) -> dict[int, str]:
-    """The last title of each item that is not empty."""
+    """The last non-empty title of each item."""
     rows = np.flatnonzero(pc.fill_null(pc.greater(pc.binary_length(titles), 0), False).to_numpy(zero_copy_only=False))
     distinct, last = np.unique(items[rows][::-1], return_index=True)
     return dict(zip(distinct.tolist(), titles.take(pa.array(rows[::-1][last])).to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""Repeats: what becomes of a pair of user and item that stands in several rows."""
+"""Merges repeated rows of a user and an item."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -25,13 +25,13 @@ class Rows:
 def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
     """One row for each pair of user and item, in the order of the pairs.
 
-    `last` keeps the row with the latest time, and of those with the same the last in the file; `sum` adds the weights
-    and `max` takes the greatest, both in float64, and keep the latest time.
+    `last` keeps the row with the latest time; at a tie, the last in the file. `sum` adds the weights and `max` takes
+    the greatest, both in float64; both keep the latest time.
     """
     if len(rows) == 0:
         return rows
     by_time = () if rows.times is None else (rows.times,)
-    # lexsort is stable, so rows that tie in everything stay in the order of the file.
+    # lexsort is stable: ties keep the order of the file.
     order = np.lexsort((*by_time, rows.items, rows.users))
     users, items, weights = rows.users[order], rows.items[order], rows.weights[order]
     is_first = np.concatenate(([True], (np.diff(users) != 0) | (np.diff(items) != 0)))

@@ -1,4 +1,4 @@
-"""Sources: what is to be imported: a MovieLens directory or zip, a CSV file, a Parquet file, or a query."""
+"""Finds the tables to import: in a MovieLens directory or zip, a CSV file, a Parquet file, or a query."""
 
 import zipfile
 from collections.abc import Callable
@@ -18,7 +18,7 @@ ZIP_MAGIC = b"PK"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The rows of interactions, the file they lie in, and where they have one of their own, the table of titles."""
+    """The table of interactions, its file if any, and a separate table of titles if any."""
 
     interactions: Table
     file: Path | None
@@ -26,10 +26,10 @@ class Source:
 
 
 def find_source(source: Path | Query) -> Source:
-    """The tables of a query, or of what lies at a path; the beginning of a file says more than its name.
+    """The tables of a query or a path; a file's first bytes count before its name.
 
     Raises:
-        SourceError: there is nothing, or nothing that can be imported.
+        SourceError: the path does not exist, or cannot be imported.
     """
     if isinstance(source, Query):
         return Source(QueryTable(source), None)
@@ -81,7 +81,7 @@ def _opener(path: Path) -> Callable[[], BinaryIO]:
 
 def _zip_opener(path: Path, name: str) -> Callable[[], BinaryIO]:
     def open_member() -> BinaryIO:
-        # An opened member keeps the file open by itself, so the archive can be closed at once.
+        # The open member keeps the file open, so the archive can be closed.
         with zipfile.ZipFile(path) as archive:
             return cast("BinaryIO", archive.open(name))
 

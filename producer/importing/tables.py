@@ -1,4 +1,4 @@
-"""Tables: what lies in a CSV or Parquet file, batch by batch, with the number of each row's line."""
+"""Reads CSV and Parquet files batch by batch, with line numbers."""
 
 import codecs
 import csv
@@ -21,7 +21,7 @@ from reckoner.shared.errors import SourceError
 
 BATCH_ROWS = 131_072
 BLOCK_BYTES = 8 << 20
-# Headers and footers are read into memory whole; in a zip they may be a thousand times larger than the file.
+# Limits, since headers and footers are read whole; in a zip they may be a thousand times larger than the file.
 MAX_HEADER_BYTES = 1 << 20
 MAX_FOOTER_BYTES = 64 << 20
 MAX_COLUMNS = 10_000
@@ -29,14 +29,14 @@ MAX_COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows: `lines` int64[n], where each stands in the file, and the columns by name."""
+    """Some rows: their numbers in the file, `lines` int64[n], and the columns by name."""
 
     lines: NDArray[np.int64]
     columns: dict[str, pa.Array]
 
 
 class Table(Protocol):
-    """Rows, of a file or a query; `n_rows` is None when only reading it all would tell."""
+    """The rows of a file or a query; `n_rows` is None if unknown before the end."""
 
     name: str
     columns: Sequence[str]
@@ -44,18 +44,17 @@ class Table(Protocol):
     unit: Literal["line", "row"]
 
     def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
-        """The rows in their order; `refuse(line, reason)` is called for one that has no columns at all.
+        """The rows in order; `refuse(line, reason)` is called for a malformed line.
 
         Raises:
-            SourceError: they cannot be read on.
+            SourceError: the source cannot be read.
         """
 
 
 class CsvTable:
-    """A CSV file whose first line names the columns; every value is a text, so that an id of 007 stays 007.
+    """A CSV file with a header; every value is text, so that the id 007 stays 007.
 
-    A line number counts records, the header being 1: it is the line in an editor unless a quoted value before it holds
-    a newline.
+    Line numbers count records, the header being 1. They differ from an editor's after a quoted newline.
     """
 
     n_rows: int | None = None
@@ -73,12 +72,12 @@ class CsvTable:
             self._has_rows = text.read(1) != ""
         if not (is_whole or self._has_rows):
             raise SourceError(
-                f"The first line of {name} has over {MAX_HEADER_BYTES:,} bytes; it must name the columns, and end."
+                f"The header of {name} has over {MAX_HEADER_BYTES:,} bytes. The first line must name the columns."
             )
         if header is None:
             raise SourceError(f"{name} is empty.")
         if not header:
-            raise SourceError(f"The first line of {name} is empty; it must name the columns.")
+            raise SourceError(f"The first line of {name} is empty. It must name the columns.")
         require_columns(name, len(header))
         self.columns: Sequence[str] = header
 
@@ -88,17 +87,17 @@ class CsvTable:
             return
         refused: list[int] = []
 
-        def refuse_misshapen(row: pyarrow.csv.InvalidRow) -> str:
+        def refuse_malformed(row: pyarrow.csv.InvalidRow) -> str:
             refused.append(row.number)
             refuse(row.number, f"it has {row.actual_columns} values instead of {row.expected_columns}")
             return "skip"
 
         done = 0
-        with sentences(self.name), self._open_file() as file, self._reader(file, names, refuse_misshapen) as reader:
+        with sentences(self.name), self._open_file() as file, self._reader(file, names, refuse_malformed) as reader:
             for batch in reader:
                 positions = np.arange(done, done + batch.num_rows, dtype=np.int64)
                 done += batch.num_rows
-                # Row p stands at line p + 2 and one further for each refused line before it.
+                # Row p is at line p + 2, plus one for each refused line before it.
                 shifts = np.array(refused, dtype=np.int64) - 2 - np.arange(len(refused))
                 lines = positions + 2 + np.searchsorted(shifts, positions, side="right")
                 yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
@@ -107,11 +106,11 @@ class CsvTable:
         self, file: BinaryIO, names: Sequence[str], refuse: Callable[[pyarrow.csv.InvalidRow], str]
     ) -> pyarrow.csv.CSVStreamingReader:
         return pyarrow.csv.open_csv(
-            # Checks that all is UTF-8, also what is not read and what is refused.
+            # Checks unread columns and refused lines for UTF-8 too.
             pa.transcoding_input_stream(file, "utf-8", "utf-8"),
-            # Without threads, or a refused row would not know its number.
+            # With threads, refused rows have no number.
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            # Empty lines are kept, or every line after one would have a wrong number.
+            # Ignored empty lines would shift the line numbers.
             parse_options=pyarrow.csv.ParseOptions(
                 newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=refuse
             ),
@@ -122,7 +121,7 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A Parquet file; a row's number counts from 1, there being no header."""
+    """A Parquet file; rows are numbered from 1."""
 
     unit: Literal["line", "row"] = "row"
 
@@ -136,10 +135,10 @@ class ParquetTable:
             self.n_rows: int | None = file.metadata.num_rows
 
     def _require_footer(self) -> None:
-        """Make sure that the Parquet footer is not too long; the last eight bytes of the file tell its length.
+        """Check the length of the Parquet footer, which is in the last eight bytes of the file.
 
         Raises:
-            SourceError: it is.
+            SourceError: the footer is too long.
         """
         with sentences(self.name), self._path.open("rb") as file:
             file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
@@ -160,21 +159,21 @@ class ParquetTable:
 
 
 def require_columns(name: str, count: int) -> None:
-    """Make sure that a file has no more columns than can be looked through.
+    """Check the number of columns.
 
     Raises:
-        SourceError: it has.
+        SourceError: the file has too many.
     """
     if count > MAX_COLUMNS:
-        raise SourceError(f"{name} has {count:,} columns, and at most {MAX_COLUMNS:,} can be read.")
+        raise SourceError(f"{name} has {count:,} columns. At most {MAX_COLUMNS:,} are supported.")
 
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """See to it that the file is the same before and after; the last line of one that grows may be half of one.
+    """Check that the file does not change during the block; a growing file may end in half a line.
 
     Raises:
-        SourceError: it is not.
+        SourceError: the file changed.
     """
 
     def state() -> tuple[int, ...]:
@@ -185,12 +184,12 @@ def unchanged(path: Path) -> Iterator[None]:
     before = state()
     yield
     if state() != before:
-        raise SourceError(f"{path.name} was written while it was read; import it when it is whole.")
+        raise SourceError(f"{path.name} changed while it was read. Import it when it is complete.")
 
 
 @contextmanager
 def sentences(name: str) -> Iterator[None]:
-    """Turn what the readers raise about the file `name` into one sentence."""
+    """Turn the readers' errors about the file `name` into one sentence."""
     try:
         yield
     except pa.ArrowException as error:
@@ -204,7 +203,9 @@ def sentences(name: str) -> Iterator[None]:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise SourceError(f"{name} cannot be read: the zip file is damaged.") from error
     except (NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"{name} cannot be read: the zip file is encrypted or packed in an unusual way.") from error
+        raise SourceError(
+            f"{name} cannot be read: the zip file is encrypted or uses an unsupported compression."
+        ) from error
     except csv.Error as error:
         raise SourceError(f"{name} cannot be read: {error}.") from error
     except FileNotFoundError as error:

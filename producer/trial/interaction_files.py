@@ -1,4 +1,4 @@
-"""Files of interactions that `import` reads: numbers in the columns user, item and time, as CSV or Parquet."""
+"""Writes interactions as CSV or Parquet for `import`: the columns user, item and time, all numbers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,17 +17,17 @@ SCHEMA = pa.schema([("user", pa.int32()), ("item", pa.int32()), ("time", pa.int6
 
 
 def write_interactions(path: Path, blocks: Iterable[Block], progress: Callable[[int], None]) -> int:
-    """Write the blocks to a new file, and return how many bytes it has; `progress(rows)` is called after each block.
+    """Write the blocks to a new file; returns its size in bytes. `progress(rows)` is called after each block.
 
-    The bytes of a CSV file depend on the rows alone, those of a Parquet file also on the version of pyarrow. If
-    anything comes in between, no file is left.
+    The bytes of a CSV file depend only on the rows, those of a Parquet file also on the version of pyarrow. After an
+    error the file is removed.
 
     Raises:
         UsageError: the file's name does not end in .csv, .parquet or .pq.
-        OutputError: the file is there already, or cannot be written.
+        OutputError: the file exists, or cannot be written.
     """
     if path.suffix not in (CSV, *PARQUET):
-        raise UsageError(f"The name {path} says nothing of the format: let it end in .csv or .parquet.")
+        raise UsageError(f"Unknown format of {path}. The name must end in .csv or .parquet.")
     try:
         with path.open("xb") as file:
             try:
@@ -38,7 +38,7 @@ def write_interactions(path: Path, blocks: Iterable[Block], progress: Callable[[
                 raise
         return path.stat().st_size
     except FileExistsError as error:
-        raise OutputError(f"{path} is there already; name another file, or remove it.") from error
+        raise OutputError(f"{path} already exists. Remove it, or use another name.") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -53,7 +53,7 @@ def _batches(blocks: Iterable[Block], progress: Callable[[int], None]) -> Iterat
 
 
 def _write_csv(file: BinaryIO, batches: Iterable[pa.RecordBatch]) -> None:
-    # Written here, since pyarrow would put the names into quotes.
+    # Written by hand, since pyarrow would quote the names.
     file.write(",".join(SCHEMA.names).encode() + b"\n")
     options = pyarrow.csv.WriteOptions(include_header=False)
     with pyarrow.csv.CSVWriter(file, SCHEMA, write_options=options) as writer:

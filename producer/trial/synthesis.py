@@ -1,8 +1,8 @@
-"""Synthetic interactions with heavy tails, taste groups and times: of a size and a seed the same on every machine.
+"""Synthetic interactions with heavy tails, taste groups and times, the same on every machine for a size and a seed.
 
-Nothing but integers decides: raw numbers of PCG64, whose stream numpy guarantees, and then sums, sorting and bisection.
-Of floats there are single products, quotients and square roots, which IEEE 754 rounds in one way; a logarithm or a
-power may differ in its last bit from one processor to another.
+Only integers decide: raw numbers of PCG64, whose stream numpy guarantees, then sums, sorting and bisection. Floats are
+used only in single products, quotients and square roots, which IEEE 754 rounds exactly; logarithms and powers may
+differ in the last bit between processors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,39 +17,37 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-# With more of them, sums and products here might not fit into 64 bits.
+# Keeps sums and products within 64 bits.
 MAX_USERS_OR_ITEMS = 100_000_000
 
 TASTES = 8
-# What an item is drawn from, each as often as it stands here: the user's first or second taste, what everybody takes,
-# or all items.
+# The sources of a user's items, by frequency: the first or second taste, the shared popular items, or all items.
 FIRST, SECOND, EVERYBODYS, ALL = range(4)
 DRAWN_FROM = (FIRST, FIRST, FIRST, SECOND, SECOND, EVERYBODYS, EVERYBODYS, ALL)
-# Who has least has a seventh of the mean, or 20 where that is less, as in MovieLens.
-LEAST_PART, MOST_LEAST = 7, 20
-# Nobody has more than so many eighths of all items, unless there is no other way.
+# The shortest history has a seventh of the mean length, at most 20, as in MovieLens.
+LEAST_PART, MAX_LEAST = 7, 20
+# The longest history has at most so many eighths of all items, if the size allows it.
 MAX_EIGHTHS = 5
-# Powers of two are taken in so many steps to a doubling.
+# Steps per doubling in powers of two.
 STEPS = 4096
 # The standard deviation of the logarithm of a history's length, in 256ths of a doubling.
 SPREAD = 460
-# How often items are drawn spans as many doublings as the number of users has bits, and so many more.
+# Item popularity spans as many doublings as the number of users has bits, plus these.
 MORE_DOUBLINGS = 1.5
-# After so many rounds of drawing, users who still lack items are given the most popular ones.
+# After so many rounds of drawing, users who still lack items get the most popular ones.
 ROUNDS = 12
-# About how many interactions are made at a time. Which random number is used for what depends on it, so it cannot be
-# changed without changing what is made.
+# Interactions made at a time, about. Changing it changes the data, since it decides the use of the random numbers.
 BLOCK = 1 << 20
-# Users come within 15 years from 2005 on; between two items pass seconds, but one time in 64 up to 14 days.
+# Users arrive within 15 years from 2005 on. Between two items are seconds, but one time in 64 up to 14 days.
 BEGIN_S, ARRIVAL_S = 1_104_537_600, 15 * 365 * 86_400
 SHORT_S, LONG_S, VISIT = 60, 14 * 86_400, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is made. Each user and each item has an interaction at least, and no pair has two.
+    """The size of the data. Each user and each item has at least one interaction, and no pair has two.
 
-    Raises ValueError, which says why, where that cannot be.
+    Raises ValueError with the reason if that is impossible.
     """
 
     users: int
@@ -58,11 +56,11 @@ class Size:
 
     def __post_init__(self) -> None:
         if not (0 < self.users <= MAX_USERS_OR_ITEMS and 0 < self.items <= MAX_USERS_OR_ITEMS):
-            raise ValueError(f"there can be 1 to {MAX_USERS_OR_ITEMS:,} users, and as many items")
+            raise ValueError(f"users and items must be from 1 to {MAX_USERS_OR_ITEMS:,}")
         least, most = max(self.users, self.items), self.users * self.items
         if self.interactions < least:
             raise ValueError(
-                f"{self.interactions:,} interactions are too few: with {least:,} every user and every item has one"
+                f"{self.interactions:,} interactions are too few: every user and every item needs one, so {least:,}"
             )
         if self.interactions > most:
             raise ValueError(
@@ -81,9 +79,9 @@ LIKE: Mapping[str, Size] = MappingProxyType(
 
 
 class Block(NamedTuple):
-    """Some interactions, user after user, and of each user the earliest first.
+    """Some interactions, ordered by user and time.
 
-    `users` and `items` int64[n] are numbers from 1 on, `times` int64[n] are seconds since 1970.
+    `users` and `items` int64[n] are numbers from 1, `times` int64[n] seconds since 1970.
     """
 
     users: Integers
@@ -92,18 +90,17 @@ class Block(NamedTuple):
 
 
 def synthesise(size: Size, seed: int) -> Iterator[Block]:
-    """All interactions in blocks of whole users; `seed` is not below zero.
+    """All interactions in blocks of whole users; `seed` must not be negative.
 
-    The lengths of histories are distributed log-normally above the least one. How often an item is drawn falls with
-    its rank r as exp(-a * r^(7/16)), as popularity falls in MovieLens. Each item but the most popular ones belongs to
-    one taste, each user has two, and most of what users have is of these; so items are similar for other reasons than
-    being popular.
+    History lengths are log-normal above the shortest. An item's popularity falls with its rank r as
+    exp(-a * r^(7/16)), as in MovieLens. Each item except the most popular belongs to one taste, and each user has two
+    tastes, from which most items are drawn; so items are not similar by popularity alone.
     """
     return _Synthesis(size, PCG64(seed)).blocks()
 
 
 class _Synthesis:
-    """A catalogue and its users; inside, an item is its rank, and the most popular one is 0."""
+    """A catalogue and its users; internally an item is its popularity rank from 0."""
 
     def __init__(self, size: Size, stream: PCG64) -> None:
         self._size = size
@@ -112,11 +109,11 @@ class _Synthesis:
         self._ends = np.cumsum(_lengths(size, self._normal(size.users)))
         self._takers, self._taken = self._one_taker_each()
         popularity = _popularity(size)
-        # The most popular items are of no taste: as many as are drawn as often as everybody's items are.
+        # The most popular items have no taste: as many as make up the share of EVERYBODYS.
         share = DRAWN_FROM.count(EVERYBODYS) / len(DRAWN_FROM)
         shared = int(np.searchsorted(np.cumsum(popularity), share * int(popularity.sum())))
         parts = [np.arange(shared + taste, size.items, TASTES) for taste in range(TASTES)] + [np.arange(shared)]
-        # One part after another, so that to draw from a part, or from all, is to draw from a range of the weights.
+        # Parts are contiguous, so that drawing from a part, or from all, is drawing from a range of the weights.
         self._ranks = np.concatenate(parts)
         self._weights = np.cumsum(popularity[self._ranks])
         ends = np.concatenate(([0], self._weights))[np.cumsum([0, *(part.size for part in parts)])]
@@ -127,16 +124,16 @@ class _Synthesis:
         return (self._stream.random_raw(n) >> np.uint64(1)).astype(np.int64)
 
     def _normal(self, n: int) -> Integers:
-        """Normal numbers, in 65,536ths of their standard deviation, int64[n]: sums of twelve uniform ones."""
+        """Normal numbers, in 65,536ths of their standard deviation, int64[n]: sums of twelve uniform numbers."""
         raw = self._stream.random_raw(3 * n).reshape(3, n)
         parts = [(raw >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
         return np.asarray(np.sum(parts, axis=(0, 1), dtype=np.int64)) - 6 * 0xFFFF
 
     def _one_taker_each(self) -> tuple[Integers, Integers]:
-        """A user for each item, or nobody might take it: the users in their order, and the item of each.
+        """A user for each item, so that every item has one: the users in order, and the item of each.
 
-        The places in all histories, one after another, are cut into a part for each item, and in each part one place is
-        given to the item. So nobody gets more items than they have places.
+        The places of all histories are cut into one part per item, and the item gets a random place in its part. So no
+        user gets more items than places.
         """
         whole, rest = divmod(self._size.interactions, self._size.items)
         cuts = np.arange(self._size.items + 1)
@@ -146,7 +143,7 @@ class _Synthesis:
         return takers, np.argsort(self._raw(self._size.items), kind="stable")
 
     def blocks(self) -> Iterator[Block]:
-        """The blocks, which have to be made one after the other."""
+        """The blocks, in order."""
         first = 0
         while first < self._size.users:
             done = int(self._ends[first - 1]) if first else 0
@@ -156,12 +153,12 @@ class _Synthesis:
 
     def _block(self, first: int, lengths: Integers) -> Block:
         users, ranks = np.divmod(self._pairs(first, lengths), self._size.items)
-        # So far the items of each user are in the order of their popularity.
+        # Shuffled, since each user's items are sorted by popularity.
         order = np.lexsort((self._raw(users.size), users))
         return Block(1 + first + users, self._numbers[ranks[order]], self._times(lengths))
 
     def _pairs(self, first: int, lengths: Integers) -> Integers:
-        """What the users from `first` on have, as user * items + item in ascending order, the first user being 0."""
+        """The users' items as user * items + item, ascending; user 0 is `first`."""
         items = self._size.items
         begin, end = np.searchsorted(self._takers, (first, first + lengths.size))
         pairs = _distinct((self._takers[begin:end] - first) * items + self._taken[begin:end])
@@ -171,20 +168,20 @@ class _Synthesis:
             users = np.repeat(np.arange(lengths.size), missing)
             if users.size == 0:
                 break
-            # From some round on of any taste, as somebody may have all of theirs.
+            # Later rounds draw from all items, since a user may have all items of their tastes.
             ranges = self._ranges(tastes[users]) if turn < ROUNDS // 2 else np.full(users.size, TASTES + 1)
             pairs = _distinct(np.concatenate((pairs, users * items + self._draw(ranges))))
         return self._filled(pairs, lengths)
 
     def _ranges(self, tastes: Integers) -> Integers:
-        """From which range each item is drawn; a user's number in `tastes` holds both tastes."""
+        """The range to draw each item from; a number in `tastes` encodes both tastes of a user."""
         drawn_from = np.array(DRAWN_FROM)[self._raw(tastes.size) % len(DRAWN_FROM)]
         conditions = [drawn_from == FIRST, drawn_from == SECOND, drawn_from == EVERYBODYS]
         choices = [tastes % TASTES, tastes // TASTES % TASTES, np.full_like(tastes, TASTES)]
         return np.select(conditions, choices, TASTES + 1)
 
     def _draw(self, ranges: Integers) -> Integers:
-        """An item from each of the ranges, one of a catalogue that is too small for all tastes from an empty one."""
+        """An item from each range; an empty range (of a small catalogue) gives any item."""
         begins, ends = self._range_begins[ranges], self._range_ends[ranges]
         drawn = begins + self._raw(ranges.size) % np.maximum(ends - begins, 1)
         places = np.searchsorted(self._weights, drawn, side="right")
@@ -192,7 +189,7 @@ class _Synthesis:
         return ranks
 
     def _filled(self, pairs: Integers, lengths: Integers) -> Integers:
-        """With the most popular items that they do not have for those who lack some."""
+        """Add the most popular missing items for users who lack some."""
         items = self._size.items
         ends = np.searchsorted(pairs, items * np.arange(lengths.size + 1))
         added = []
@@ -204,7 +201,7 @@ class _Synthesis:
         return np.sort(np.concatenate((pairs, *added)))
 
     def _times(self, lengths: Integers) -> Integers:
-        """When the users, each at a time of their own, took one item after the other."""
+        """The times of the interactions, ascending for each user."""
         raw = self._raw(int(lengths.sum()))
         stays_away = raw // SHORT_S % VISIT == 0
         passed = np.cumsum(1 + raw % SHORT_S + np.where(stays_away, raw // (SHORT_S * VISIT) % LONG_S, 0))
@@ -214,18 +211,18 @@ class _Synthesis:
 
 
 def _lengths(size: Size, normal: Integers) -> Integers:
-    """How many items each user has, int64[users], in sum the interactions; `normal` comes from `_Synthesis._normal`."""
+    """The length of each history, int64[users], `size.interactions` in sum; `normal` is from `_Synthesis._normal`."""
     mean = size.interactions // size.users
-    least = min(MOST_LEAST, max(1, mean // LEAST_PART))
+    least = min(MAX_LEAST, max(1, mean // LEAST_PART))
     most = min(size.items, max(size.items * MAX_EIGHTHS // 8, mean + 1))
-    # 20 doublings up, where the smallest is above zero too.
+    # Raised by 20 doublings, so that the smallest weight is above zero.
     weights = _power_of_two(normal * SPREAD // 256 // (65_536 // STEPS) + 20 * STEPS)
     lengths = np.minimum(least + _shares(weights, size.interactions - least * size.users), most)
     return lengths + _shares(most - lengths, size.interactions - int(lengths.sum()))
 
 
 def _shares(weights: Integers, total: int) -> Integers:
-    """The total in whole numbers as large as the weights, int64[n]; none is above its weight if the total allows it."""
+    """Split the total in proportion to the weights, int64[n]; no share exceeds its weight if the total allows it."""
     if total == 0:
         return np.zeros(weights.size, np.int64)
     ends = np.cumsum(weights)
@@ -235,9 +232,9 @@ def _shares(weights: Integers, total: int) -> Integers:
 
 
 def _popularity(size: Size) -> Integers:
-    """How often the item of each rank is drawn, int64[items]."""
+    """The weight of each rank in drawing, int64[items]."""
     root = np.sqrt(np.arange(size.items) / size.items)
-    # Roots of roots, where numpy's power would not be the same everywhere: this is (rank / items)^(7/16).
+    # (rank / items)^(7/16) by square roots, since numpy's power differs between machines.
     fall = np.sqrt(root * np.sqrt(root * np.sqrt(root)))
     steps = fall * ((size.users.bit_length() + MORE_DOUBLINGS) * STEPS)
     return _power_of_two(40 * STEPS - steps.astype(np.int64))
@@ -257,7 +254,7 @@ def _power_of_two(steps: Integers) -> Integers:
 
 
 def _distinct(codes: Integers) -> Integers:
-    """Each code once, ascending; several times as fast as numpy's `unique`, which hashes them first."""
+    """The distinct codes, ascending; several times faster than numpy's `unique`."""
     ordered = np.sort(codes)
     distinct: Integers = ordered[np.diff(ordered, prepend=-1) > 0]
     return distinct

@@ -98,7 +98,7 @@ def test_a_file_without_a_good_row_changes_nothing(shop: Shop, tmp_path: Path) -
     (tmp_path / "bad.csv").write_text("user,item\n,1\n")
     ended = shop.commands.run("import", str(tmp_path / "bad.csv"))
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "bad.csv has no good row; the first bad one is line 2: the user is empty.\n"
+    assert ended.err == "bad.csv has no good row. The first bad one is line 2: the user is empty.\n"
     assert shop.snapshot == before
 
 
@@ -158,7 +158,7 @@ def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
     (fitted,) = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1", "--json").objects
     assert not fitted["is_current"]
     again = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1")
-    assert f"model       {fitted['model']} (it was there already)" in again.out
+    assert f"model       {fitted['model']} (already built)" in again.out
     assert "not live yet" in again.out
     ended = shop.commands.run("batch", "--block", "7", "--json")
     (told,) = ended.objects

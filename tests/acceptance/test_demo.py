@@ -18,7 +18,7 @@ STAGES = {
     "while the workers start": "imported 100,004 ratings of 9,066 films by 671 people",
     "while the model is built": "an embedded Valkey and 2 worker processes are ready",
     "while lists are computed": "built the model on the workers, in ",
-    "while everything ends": "computed everybody's list: 671 users",
+    "while everything ends": "computed the lists of all 671 users",
 }
 
 
@@ -58,7 +58,7 @@ def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Pat
     scores = [float(score) for _, _, score, _ in places]
     assert scores == sorted(scores, reverse=True)
     assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", told.stdout, re.MULTILINE)
-    assert re.search(r"^Everybody: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
+    assert re.search(r"^All users: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
     assert " import PATH " in told.stdout
     assert list(place.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
         assert still_there(processes) == []
-    assert without_progress(log.read_text()) == "Stopped; nothing is left behind.\n"
+    assert without_progress(log.read_text()) == "Stopped. Everything was removed.\n"
     assert list(place.iterdir()) == []
     assert not (tmp_path / "their home").exists()
 

@@ -100,7 +100,7 @@ async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_aga
         assert await reckoner.operator.workers() == [second]
         assert await reckoner.operator.pause("batch") > 0
         told = await asyncio.to_thread(commands.run, "drain", "--all", "--no-wait")
-        assert (told.code, told.out) == (0, f"{second} was told to take no more jobs.\n")
+        assert (told.code, told.out) == (0, f"{second} is draining.\n")
         assert await workers.ended() == 0
         assert await reckoner.operator.alive() == []
         assert await tries_and_claims(reckoner) == []

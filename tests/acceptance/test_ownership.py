@@ -44,7 +44,7 @@ async def test_a_second_prefix_is_refused_by_all_that_use_the_store(tmp_path: Pa
         taken = second.run("store", "take")
         assert (taken.code, taken.out) == (
             0,
-            f"The store {home / 'store'} belongs to prefix shop-b of this Redis now.\n",
+            f"The store {home / 'store'} now belongs to prefix shop-b of this Redis.\n",
         )
         assert second.run("import", str(files[1])).code == 0
         assert store.current_snapshot() != current

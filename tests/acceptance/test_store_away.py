@@ -61,7 +61,7 @@ async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System
     commands = CommandLine(redis_url=system.server.url, home=system.home)
     status, doctor = [await asyncio.to_thread(commands.call, name) for name in ("status", "doctor")]
     assert f"The store {root} is not there" in status.out
-    assert "It goes on by itself when the store is back." in doctor.out
+    assert "It continues when the store is back." in doctor.out
     # As the doctor that looks at the store finds, which is none of the workers.
     assert doctor.code == 1
     async with system.reckoner() as reckoner:

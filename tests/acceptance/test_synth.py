@@ -57,11 +57,11 @@ def test_what_is_given_beside_like_changes_that_alone(commands: CommandLine, tmp
     [
         (
             ("--users", "3"),
-            "How much is not said: give --like ml-1m or --like ml-20m, or --items and --interactions.",
+            "The size is incomplete. Give --like ml-1m, --like ml-20m, or --items and --interactions.",
         ),
         (
             ("--users", "3", "--items", "4", "--interactions", "13"),
-            "That cannot be made: 13 interactions are too many: 3 users and 4 items have 12 pairs.",
+            "Invalid size: 13 interactions are too many: 3 users and 4 items have 12 pairs.",
         ),
     ],
 )

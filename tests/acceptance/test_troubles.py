@@ -127,13 +127,13 @@ def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
         (("enqueue", KNOWN, "-n", "0"), 2, "-n"),
         (("enqueue", "--history", ITEM, "-n", "0"), 2, "-n"),
         (("similar", ITEM, "-n", "0"), 2, "-n"),
-        (("get", KNOWN, "-n", "101"), 2, "n is 101, and has to be from 1 to 100, the length of the cached lists"),
+        (("get", KNOWN, "-n", "101"), 2, "n is 101, but must be from 1 to 100, the length of the cached lists"),
         (("enqueue", KNOWN, "-n", "101"), 2, "set RECKONER_LIST_LENGTH and fit again."),
         (("enqueue", "--history", ITEM, "--wait", "-n", "101"), 2, "set RECKONER_LIST_LENGTH and fit again."),
         (("similar", ITEM, "-n", "1001"), 2, "-n"),
-        (("similar", "nothing"), 1, "The data do not have the item nothing."),
-        (("similar", ITEM, "nothing"), 1, "The data do not have the item nothing."),
-        (("show", "nobody"), 1, "The data do not have the user nobody."),
+        (("similar", "nothing"), 1, "The item nothing is not in the data."),
+        (("similar", ITEM, "nothing"), 1, "The item nothing is not in the data."),
+        (("show", "nobody"), 1, "The user nobody is not in the data."),
         (("fit", "--neighbours", "0"), 2, "--neighbours"),
         (("batch", "--block", "0"), 2, "--block"),
         (("dead", "show", "nothing"), 1, "There is no dead letter nothing"),
@@ -286,7 +286,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert said.rstrip(".") in ran.objects[0]["manifest"]["reasons"][0]
         assert commands.run("get", KNOWN, "--json").objects[0]["source"] == "cache"
         wrong = [line["told"] for line in commands.run("doctor", "--json").objects if line["state"] == "wrong"]
-        assert any("`reckoner fit` builds it again." in told for told in wrong)
+        assert any("run `reckoner fit` again." in told for told in wrong)
         assert commands.run("fit", "--neighbours", "5").code == 0
         generation = await reckoner.generation()
         await system.forget_lists(generation)

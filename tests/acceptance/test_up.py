@@ -65,7 +65,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
     with started("producer", "up", "--workers", "1", environ=cold, log=tmp_path / "log") as process:
         processes = ready(process)
         told = (tmp_path / "log").read_text()
-        assert re.search(r"^Compiling kernels, once: \d+ so far$", told, re.MULTILINE)
+        assert re.search(r"^Compiling kernels for the first start: \d+ so far$", told, re.MULTILINE)
         assert told.count("kernel compilation started") == 1
         url = find_embedded(home)
         assert url is not None
@@ -106,14 +106,14 @@ def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dic
     told = run("producer", "up", environ=environ | {"RECKONER_REDIS_URL": redis_url})
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr == (
-        "RECKONER_REDIS_URL is set, and `up` runs a Redis of its own: unset it, or use `reckoner worker`.\n"
+        "RECKONER_REDIS_URL is set, but `up` starts its own Redis. Unset it, or use `reckoner worker`.\n"
     )
 
 
 @pytest.mark.parametrize(
     ("victim", "sentence"),
     [
-        ("valkey-server", "The embedded server has ended, and the workers with it; its data are kept."),
+        ("valkey-server", "The embedded server has ended, and so have the workers. Its data are kept."),
         ("workers", "The workers have ended (SIGKILL)."),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
         (
             "time.sleep(3600)",
             0.5,
-            r"0 of 1 workers are ready, and nothing else has used the processor for 0\.5 s\. Their log is empty\.",
+            r"0 of 1 workers are ready; the others made no progress for 0\.5 s\. Their log is empty\.",
         ),
     ],
     ids=["dies at once", "dies after a while", "hangs"],

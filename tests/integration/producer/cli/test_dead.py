@@ -135,7 +135,7 @@ async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine
     assert f"Dead letter {bytes_} holds bytes that are no job" in ended.err
     assert "There is no dead letter 1-1 (any more)" in ended.err
     (new, job), (joined, *rest) = [line.split(maxsplit=1) for line in ended.out.splitlines()]
-    assert (new, joined, rest) == (first, second, [f"{job}  (it was under way already)"])
+    assert (new, joined, rest) == (first, second, [f"{job}  (already in progress)"])
     flow = await reckoner.flows.load(job)
     assert flow is not None
     assert flow.spec == UserSpec("1", "gen")
@@ -149,7 +149,7 @@ async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Rec
     assert (ended.code, ended.err) == (0, "")
     assert [(told["letter"], told["is_new"]) for told in ended.objects] == [(letter, True) for letter in letters]
     again = commands.run("dead", "retry", "--all")
-    assert (again.code, again.out, again.err) == (0, "", "There is no job among the dead letters.\n")
+    assert (again.code, again.out, again.err) == (0, "", "There are no failed jobs to retry.\n")
     assert await newest(reckoner) == bytes_
 
 
@@ -159,7 +159,7 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
     """What was asked for cannot be read, or not be done any more: ask again."""
     fields = ("kind", "flow", "id", "f", "of", "user", "reason", "r", "data", b"\x80\x05bomb.")
     damaged = (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "*", *fields)).decode()
-    assert facts(commands.run("dead", "show", damaged))["asked for"] == "cannot be read any more"
+    assert facts(commands.run("dead", "show", damaged))["asked for"] == "unreadable"
     forgotten = await fail(reckoner, "1")
     await ask(reckoner.redis, "DEL", reckoner.keys.record("gen"))
     ended = commands.run("dead", "retry", "--all")
@@ -185,7 +185,7 @@ async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: Co
     assert (ended.code, ended.out) == (1, "")
     assert "There is no dead letter nothing (any more)" in ended.err
     refused = commands.run("dead", "drop", "--all")
-    assert (refused.code, refused.err) == (2, "Dropping all dead letters has to be confirmed: give --yes too.\n")
+    assert (refused.code, refused.err) == (2, "Dropping all dead letters needs confirmation. Add --yes.\n")
     assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 2
     ended = commands.run("dead", "drop", "--all", "--yes")
     assert (ended.code, ended.err) == (0, "Dropped 2 dead letters.\n")

@@ -51,9 +51,9 @@ async def test_similar_compares_two(run: Run, generation: Generation) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("similar", "nowhere"), 1, "The data do not have the item nowhere."),
-        (("similar", ITEMS[0], "a\nb"), 1, "The data do not have the item a\\nb."),
-        (("show", "nobody"), 1, "The data do not have the user nobody."),
+        (("similar", "nowhere"), 1, "The item nowhere is not in the data."),
+        (("similar", ITEMS[0], "a\nb"), 1, "The item a\\nb is not in the data."),
+        (("show", "nobody"), 1, "The user nobody is not in the data."),
         (("similar", ITEMS[0], "-n", "0"), 2, "-n"),
         (("similar",), 2, "ITEM"),
         (("similar", b"\xff"), 2, "not UTF-8"),
@@ -87,7 +87,7 @@ async def test_a_basket_is_enqueued_and_printed(run: Run, generation: Generation
     assert answer["items"][0]["item"] in ended.out
     assert (await run("enqueue", *basket)).out == "basket  cached\n"
     nothing = await run("enqueue", "--history", "nowhere", "--wait")
-    assert nothing.out.startswith("Basket of 1 item: nothing to go by, so this is the popular list\n")
+    assert nothing.out.startswith("Basket of 1 item: no similar items, so this is the popular list\n")
 
 
 async def test_show_sets_lists_side_by_side(
@@ -99,7 +99,7 @@ async def test_show_sets_lists_side_by_side(
     assert "No list of their own, so readers get the popular one" in alone.out
     await results.write(generation.id, [("Ada", generation.lists["Ada"])], 60)
     first = await run("show", "Ada")
-    assert f"Their list in generation {generation.id}, before which there was none\n" in first.out
+    assert f"Their list in generation {generation.id}, the first one\n" in first.out
 
     before = world.generations[0]
     await redis.set(keys.record(before.id), RECORD.encode(before.record))
@@ -122,7 +122,7 @@ async def test_show_sets_lists_side_by_side(
     assert (shown.code, shown.err) == (0, "")
     assert f"User Ada had {told['had']} items" in shown.out
     assert ("new" in shown.out) == any(place["before"] is None for place in told["items"])
-    assert ("No more in it" in shown.out) == bool(told["left"])
+    assert ("Left the list" in shown.out) == bool(told["left"])
 
 
 async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation, hand: Hand) -> None:

@@ -109,7 +109,7 @@ def test_get_prints_tables_that_no_id_can_break(commands: CommandLine, generatio
     ended = commands.run("get", EVIL, "nobody")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("User a\\nb\\x1b[2J\\u202e\n")
-    assert "User nobody: no list of their own, so this is the popular one\n" in ended.out
+    assert "User nobody: no list of their own, so this is the popular list\n" in ended.out
     assert ["1", "item", "00", "Zero", "(1900)", "0.5000", "History"] in [
         line.split() for line in ended.out.splitlines()
     ]
@@ -160,7 +160,7 @@ async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Re
 def test_waiting_says_that_nobody_works_and_what_goes_on(commands: CommandLine, generation: str) -> None:
     """Without workers it says so and waits; Ctrl-C ends the waiting with 130, and the job is still there."""
     code, err = interrupted(commands.start("enqueue", "7", "--wait"), "No worker is running")
-    assert (code, err) == (130, "Stopped waiting; the jobs go on.\n")
+    assert (code, err) == (130, "Stopped waiting. The jobs continue.\n")
     assert commands.run("status", "--json").objects[0]["queued"] == 1
 
 
@@ -179,7 +179,7 @@ def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Pa
         _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert (process.returncode, err) == (130, "Stopped waiting; the jobs go on.\n")
+    assert (process.returncode, err) == (130, "Stopped waiting. The jobs continue.\n")
 
 
 async def know(url: str) -> None:
@@ -195,7 +195,7 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
     run_id = err.partition("`reckoner job ")[2].partition("`")[0]
     assert (code, err) == (
         130,
-        f"Stopped waiting; the run goes on, and `reckoner job {run_id}` shows how far it is.\n",
+        f"Stopped waiting. The run continues: see its progress with `reckoner job {run_id}`.\n",
     )
     joined = commands.run("batch", "--no-wait", "--json")
     assert (joined.code, joined.objects) == (0, [{"run": run_id, "is_new": False}])
@@ -286,9 +286,9 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
     finally:
         process.kill()
     assert process.returncode == 1
-    first, _, rest = err.splitlines()[-1].partition(" failed, ")
+    first, _, rest = err.splitlines()[-1].partition(" failed ")
     assert first in {"The job for user 7", "The job for user 8"}
-    assert rest == "and 1 other job came to no good end either: its worker died 3 times."
+    assert rest == "(1 other job did not succeed either): its worker died 3 times."
 
 
 async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:

@@ -39,9 +39,9 @@ def shell(commands: CommandLine, line: str, full: Path) -> "subprocess.Completed
         ('reckoner --help > "$FULL"', "The output cannot be written: File too large.\n"),
         (
             "reckoner version >&-",
-            "Standard output is closed: send it to a file, or to /dev/null when nobody is to read it.\n",
+            "Standard output is closed. Redirect it to a file or to /dev/null.\n",
         ),
-        ("reckoner get - <&-", "Standard input is closed, and - reads users from it.\n"),
+        ("reckoner get - <&-", "Standard input is closed, so - cannot read users from it.\n"),
         ("reckoner get 1 2>&-", ""),
     ],
 )

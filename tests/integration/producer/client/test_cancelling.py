@@ -247,14 +247,14 @@ async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: 
         [job] = await under_way(reckoner, 1)
         ended = await asyncio.to_thread(commands.run, "cancel", "nope", job)
         assert (ended.code, ended.out) == (1, f"Job {job} is cancelled.\n")
-        assert ended.err == "There is no job nope: it never was, or it ended so long ago that it is forgotten.\n"
+        assert ended.err == "Unknown job nope: it never existed, or its record has expired.\n"
         _, said = await asyncio.to_thread(waiting.communicate, timeout=PATIENCE_S)
         assert (waiting.returncode, said.splitlines()[-1]) == (1, f"The job for user {USERS[0]} was cancelled.")
     finally:
         waiting.kill()
     again = await asyncio.to_thread(commands.run, "cancel", job, "--json")
     assert (again.code, again.objects) == (1, [{"job": job, "cancelled": False, "state": "cancelled"}])
-    assert again.err == f"Job {job} had ended before, as cancelled.\n"
+    assert again.err == f"Job {job} had already ended as cancelled.\n"
     [told] = commands.run("job", job, "--json").objects
     assert (told["state"], told["reason"]) == ("cancelled", "it was cancelled")
     assert commands.run("cancel", b"\xff").code == 2
@@ -268,9 +268,9 @@ async def test_commands_cancel_a_run_and_its_blocks(reckoner: Reckoner, commands
         flow = await reckoner.flows.load(found[0].split(":")[1])
         assert isinstance(flow, Flow)
         one = await asyncio.to_thread(commands.run, "cancel", flow.id)
-        assert one.out == f"Job {flow.id} is cancelled; run {flow.run} counts its block {flow.block} as failed.\n"
+        assert one.out == f"Job {flow.id} is cancelled; run {flow.run} counts block {flow.block} as failed.\n"
         whole = await asyncio.to_thread(commands.run, "cancel", flow.run)
-        assert whole.out == f"Run {flow.run} is cancelled: it begins no more blocks and does not go live.\n"
+        assert whole.out == f"Run {flow.run} is cancelled: it starts no more blocks and does not go live.\n"
         again = await asyncio.to_thread(commands.run, "cancel", flow.run, "--json")
         assert (again.code, again.objects) == (1, [{"run": flow.run, "cancelled": False, "state": "finish"}])
         await hand.deliver_all()

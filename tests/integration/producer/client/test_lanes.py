@@ -87,7 +87,7 @@ async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, w
     assert await lane_of(reckoner, (await reckoner.enqueue_for(ITEMS[2:4], lane="click")).job) == "click"
     assert await members(reckoner) == [2, 3]
     for call in (reckoner.enqueue(USERS[2], lane="night"), reckoner.enqueue_for(ITEMS[:1], lane="")):  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="There is no lane"):
+        with pytest.raises(UsageError, match="Unknown lane"):
             await call
 
 

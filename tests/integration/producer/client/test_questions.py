@@ -68,8 +68,8 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
     ("items", "said"),
     [
         ("item 01", "'item 01' is one text: put it into a list"),
-        ([str(i) for i in range(1001)], "at most 1,000 items, and this one has 1,001"),
-        ([f"{i:01024}" for i in range(65)], "at most 65,536 bytes in sum, and these 66,560"),
+        ([str(i) for i in range(1001)], "1,001 items. At most 1,000 are supported"),
+        ([f"{i:01024}" for i in range(65)], "66,560 bytes. At most 65,536 are supported"),
         (["x" * 1025], "is over 1,024 bytes"),
         (["\udc80"], "half of a surrogate pair"),
     ],
@@ -117,14 +117,14 @@ async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Ge
 
 async def test_what_is_unknown_is_named(reckoner: Reckoner, generation: Generation) -> None:
     """One sentence for an item, for two, and for a user."""
-    with pytest.raises(ItemUnknownError, match=r"^The data do not have the item nowhere\.$"):
+    with pytest.raises(ItemUnknownError, match=r"^The item nowhere is not in the data\.$"):
         await reckoner.similar("nowhere")
-    with pytest.raises(ItemUnknownError, match=r"^The data do not have the items nowhere and nothing\.$"):
+    with pytest.raises(ItemUnknownError, match=r"^The items nowhere and nothing are not in the data\.$"):
         await reckoner.similar("nowhere", other="nothing")
-    with pytest.raises(UserUnknownError, match=r"^The data do not have the user nobody\.$"):
+    with pytest.raises(UserUnknownError, match=r"^The user nobody is not in the data\.$"):
         await reckoner.history("nobody")
     for n in (0, 1001):
-        with pytest.raises(UsageError, match=f"^n is {n}, and has to be from 1 to 1,000"):
+        with pytest.raises(UsageError, match=f"^n is {n}, but must be from 1 to 1,000"):
             await reckoner.similar(ITEMS[0], n)
 
 

@@ -109,7 +109,7 @@ async def test_workers_queue_and_generations_are_told(
     shown = commands.run("status").out
     assert max(map(len, shown.splitlines())) <= 80
     assert "workers       2, release 9.8.7\n" in shown
-    assert "click lane    3 jobs, 1 of them running; the oldest that waits is " in shown
+    assert "click lane    3 jobs, 1 of them running; the oldest waiting job is " in shown
     assert ", 3 lists for 12,345 users\n" in shown
     assert "others        1 list of 1 generation before\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown

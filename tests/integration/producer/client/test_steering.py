@@ -90,7 +90,7 @@ async def test_another_type_there_is_set_aside(asked: Asked, hand: Hand) -> None
 async def test_only_a_lane_can_be_paused(asked: Asked) -> None:
     """Another name is an error of the caller."""
     client, _, _ = asked
-    with pytest.raises(UsageError, match="There is no lane 'night': the lanes are click and batch"):
+    with pytest.raises(UsageError, match=r"Unknown lane 'night'\. The lanes are click and batch"):
         await client.operator.pause("night")  # type: ignore[arg-type]
 
 
@@ -108,7 +108,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     shown, doctor = await asyncio.gather(*(asyncio.to_thread(commands.run, name) for name in ("status", "doctor")))
     assert re.search(r"3 jobs, 0 of them running; paused for 1\d min\n", shown.out)
     assert max(map(len, shown.out.splitlines())) <= 80
-    assert re.search(r"The batch lane has been paused for 1\d min, and jobs wait in it: let it go on with", doctor.out)
+    assert re.search(r"The batch lane has been paused for 1\d min, and jobs wait in it. Resume it with", doctor.out)
     assert commands.run("resume", "batch").out == "The batch lane goes on.\n"
     assert commands.run("resume", "batch", "--json").objects == [
         {"lane": "batch", "paused": False, "was_paused": False}
@@ -124,15 +124,15 @@ async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["a-1-00"], 0, "a-1-00 was told to take no more jobs.\n"),
-        (["1-00"], 2, "2 workers have that in their ids (a-1-00, a-1-0012): give more of the one you mean.\n"),
-        (["12"], 0, "a-1-0012 was told to take no more jobs.\n"),
-        (["--host", "a"], 0, "a-1-00 was told to take no more jobs.\na-1-0012 was told to take no more jobs.\n"),
+        (["a-1-00"], 0, "a-1-00 is draining.\n"),
+        (["1-00"], 2, "2 workers match (a-1-00, a-1-0012). Give a longer part of the id.\n"),
+        (["12"], 0, "a-1-0012 is draining.\n"),
+        (["--host", "a"], 0, "a-1-00 is draining.\na-1-0012 is draining.\n"),
         (["nobody"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
         (["--host", "nowhere"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
         (["--all"], 1, "other-2 is a worker of another release, and cannot be drained"),
-        (["a-1-00", "--all"], 2, "Name a worker, or give --host or --all: one of them.\n"),
-        ([], 2, "Name a worker, or give --host or --all: one of them.\n"),
+        (["a-1-00", "--all"], 2, "Give exactly one of WORKER, --host and --all.\n"),
+        ([], 2, "Give exactly one of WORKER, --host and --all.\n"),
         ([""], 2, "The worker '' is empty."),
     ],
 )
@@ -170,7 +170,7 @@ async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: 
     await ask(redis, "SET", keys.mail("w"), "planted", "EX", 100)
 
     async def ended() -> list[str]:
-        return [worker async for worker in client.operator.gone(["w"])]
+        return [worker async for worker in client.operator.drained(["w"])]
 
     async def is_told() -> bool:
         return bool(await ask(redis, "TYPE", keys.mail("w")) == b"list")

@@ -34,7 +34,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "follow_run": ("run",),
     "get": ("u",),
     "get_many": (["u"],),
-    "gone": (["w"],),
+    "drained": (["w"],),
     "history": ("u",),
     "job": ("job",),
     "pause": ("click",),
@@ -89,11 +89,11 @@ async def test_a_limit_of_ones_own_goes_before_the_usual_one(
     """No call that another one makes has the usual limit: a slow network is borne with as long as is asked for."""
     seen = list[float | None]()
 
-    def within(timeout: float | None) -> AbstractAsyncContextManager[None]:
+    def time_limit(timeout: float | None) -> AbstractAsyncContextManager[None]:
         seen.append(timeout)
-        return calls.until(calls.moment_after(timeout))
+        return calls.deadline(calls.deadline_after(timeout))
 
-    monkeypatch.setattr(calls, "within", within)
+    monkeypatch.setattr(calls, "time_limit", time_limit)
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
         for name, arguments in ((name, ARGUMENTS[name]) for name in ("get", "enqueue", "recommend", "recommend_for")):
             await getattr(reckoner, name)(*arguments, timeout=77.0)

@@ -89,14 +89,14 @@ async def examined(settings: Settings) -> dict[str, Finding]:
     lines += examination.store(lambda done, total: None)
     assert len({line.check for line in lines}) == len(lines)
     for line in lines:
-        assert line.told.endswith(".")
-        assert "\n" not in line.told
-        assert "hunter2" not in line.told
+        assert line.message.endswith(".")
+        assert "\n" not in line.message
+        assert "hunter2" not in line.message
     return {line.check: line for line in lines}
 
 
 def wrong(lines: dict[str, Finding]) -> dict[str, str]:
-    return {line.check: line.told for line in lines.values() if line.state == "wrong"}
+    return {line.check: line.message for line in lines.values() if line.state == "wrong"}
 
 
 def unknown(lines: dict[str, Finding]) -> set[str]:
@@ -115,12 +115,12 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     assert {line.partition(" ")[0] for line in ended.out.splitlines()} == {"ok"}
     told = commands.run("doctor", "--json").objects
     assert [line["check"] for line in told] == [
-        *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "telling"),
+        *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "pubsub"),
         *("workers", "release", "queue", "generation", "lists", "night", "dead letters"),
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
     assert {line["state"] for line in told} == {"ok"}
-    assert told[-1]["told"].startswith("2 that are named, ")
+    assert told[-1]["told"].startswith("2 in use, ")
     assert await keys_left(redis, settings) == []
     assert list((Path(settings.home) / "store" / "parts").iterdir()) == []
 
@@ -166,15 +166,15 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
     await ask(own, "ACL SETUSER", "looker", "on", password, "~*", "+@read", "+@connection", "+time")
     lines = await examined(user)
     assert unknown(lines) == {"eviction", "persistence", "memory"}
-    assert "does not let this user ask for INFO memory" in lines["memory"].told
+    assert "does not let this user ask for INFO memory" in lines["memory"].message
     found = wrong(lines)
-    assert {"writing", "telling", "workers", "generation"} <= set(found)
+    assert {"writing", "pubsub", "workers", "generation"} <= set(found)
     assert Keys(settings.prefix).rights in found["writing"]
     # The rights that it asks for are enough.
     await ask(own, "ACL SETUSER", "looker", "reset", "on", password, *Keys(settings.prefix).rights.split())
     lines = await examined(user)
     assert set(wrong(lines)) == {"workers", "generation"}
-    assert "how often it is flushed could not be looked at" in lines["persistence"].told
+    assert "how often it is flushed could not be looked at" in lines["persistence"].message
     await ask(own, "ACL SETUSER", "looker", "-info")
     lines = await examined(user)
     assert unknown(lines) == {"eviction", "persistence", "memory"}
@@ -188,7 +188,7 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
     await ask(own, "ACL SETUSER", "looker", "+ping")
     (tmp_path / "secret").write_text("tiger")
     lines = await examined(user)
-    assert "refuses the user name or password" in lines["redis"].told
+    assert "refuses the user name or password" in lines["redis"].message
     assert "workers" not in lines
     assert lines["snapshot"].state == "ok"
 
@@ -199,7 +199,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
         lines = await examined(replace_url(settings, url))
         assert list(lines) == ["settings", "redis", "store", "owner", "space", "snapshot", "artifacts"]
         assert set(wrong(lines)) == {"redis"}
-        assert told in lines["redis"].told or "has to start with" in lines["redis"].told
+        assert told in lines["redis"].message or "has to start with" in lines["redis"].message
         assert unknown(lines) == {"artifacts"}
     commands = CommandLine(home=settings.home)
     assert commands.run("doctor").code == 1
@@ -213,7 +213,7 @@ async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: Ar
     await ask(redis, "SET", keys.beat("other"), b'{"format":2}', "EX", 10)
     assert "of release " in wrong(await examined(settings))["release"]
     await say(redis, settings, "other", late_ms=60_000)
-    assert "s apart: keep both right" in wrong(await examined(settings))["workers"]
+    assert "Use NTP" in wrong(await examined(settings))["workers"]
     await say(redis, settings, "other", lease_ms=5_000)
     seconds, _ = await ask(redis, "TIME")
     await ask(redis, "ZADD", keys.workers, (int(seconds) - 7) * 1000, "other")
@@ -288,16 +288,16 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
     assert f"The run of {date} was not started: " in wrong(await examined(nightly))["night"]
     run_id, _ = await runs.start_night(date, record, 5, 1)
     for each in (settings, nightly):
-        assert "is under way" in (await examined(each))["night"].told
+        assert "is under way" in (await examined(each))["night"].message
     run = await runs.load(run_id)
     assert run is not None
     assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["told to"]), lease=None)
     for each in (settings, nightly):
-        assert f"ended as refused: see `reckoner job {run_id}`." in wrong(await examined(each))["night"]
+        assert f"ended as refused. See `reckoner job {run_id}`." in wrong(await examined(each))["night"]
     await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
-    assert "passed" in (await examined(nightly))["night"].told
+    assert "passed" in (await examined(nightly))["night"].message
     await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).click)
-    assert "is no longer known" in (await examined(nightly))["night"].told
+    assert "is no longer known" in (await examined(nightly))["night"].message
     assert "night" in unknown(await examined(nightly))
 
 
@@ -322,14 +322,14 @@ async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, 
 
 async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """Of users from all over its snapshot; where that is not at hand the line is unknown."""
-    assert (await examined(settings))["lists"].told == "6 of 6 users that were looked at have one."
+    assert (await examined(settings))["lists"].message == "6 of 6 sampled users have one."
     generation = fitted.generations[0]
     names = [Keys(settings.prefix).result(generation.id, user) for user in generation.lists]
     await ask(redis, "DEL", *names[1:])
-    assert (await examined(settings))["lists"].told == "1 of 6 users that were looked at have one."
+    assert (await examined(settings))["lists"].message == "1 of 6 sampled users have one."
     await ask(redis, "DEL", *names)
     assert wrong(await examined(settings)).keys() == {"lists"}
-    assert wrong(await examined(settings))["lists"].endswith("compute everybody's with `reckoner batch`.")
+    assert wrong(await examined(settings))["lists"].endswith("Run `reckoner batch`.")
     shutil.rmtree(Path(settings.home) / "store" / "snapshots" / generation.record.snapshot)
     assert "lists" in unknown(await examined(settings))
 
@@ -345,16 +345,12 @@ async def test_data_that_the_live_model_does_not_have_are_told(settings: Setting
         later = write_snapshot(scratch, user_ids=["u"], item_ids=["i"], users=one, items=one)
         store.publish("snapshots", later, scratch)
     store.set_current_snapshot(later)
-    told = (
-        f"is current; the live model is of another one, {live}: `reckoner fit` and `reckoner batch` bring the new data."
-    )
+    told = f"is current; the live model still uses {live}. Run `reckoner fit` and `reckoner batch`."
     assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {told}")
     assert f"snapshot {later} {told}" in " ".join(commands.run("status").out.split())
     assert commands.run("status", "--json").objects[0]["imported_snapshot"] == later
     said = commands.run("batch", "--no-wait").err
-    assert said.startswith(
-        f"The newest model is of snapshot {live}; {later} is current: `reckoner fit` builds its model."
-    )
+    assert said.startswith(f"The newest model uses snapshot {live}, not the current {later}. Run `reckoner fit` first.")
 
 
 async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, fitted: World) -> None:
@@ -367,21 +363,21 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     data = tampered.read_bytes()
     tampered.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     told = wrong(await examined(settings))["artifacts"]
-    assert f"{tampered.name} of model {record.model} does not match its hash; `reckoner fit` builds it again." in told
+    assert f"{tampered.name} of model {record.model} does not match its hash; run `reckoner fit` again." in told
     directory_store = DirectoryStore(store)
     directory_store.quarantine(
         "models", record.model, directory_store.fingerprint("models", record.model), "its bits rot."
     )
     told = wrong(await examined(settings))["artifacts"]
-    assert f"{record.model} was set aside as damaged: its bits rot; the workers build it again." in told
+    assert f"{record.model} was set aside as damaged: its bits rot; the workers rebuild it." in told
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
     gone.unlink()
     told = wrong(await examined(settings))["artifacts"]
     assert f"{gone.name} of artifact {record.snapshot} is missing; importing" in told
-    assert "its bits rot; the workers build it again when its snapshot, which is damaged too, is whole." in told
+    assert "its bits rot; the workers rebuild it when its snapshot, also damaged, is repaired." in told
     shutil.rmtree(store / "damaged" / f"model-{record.model}")
     told = wrong(await examined(settings))["artifacts"]
-    assert f"holds no model {record.model}; `reckoner fit` builds it again." in told
+    assert f"holds no model {record.model}; run `reckoner fit` again." in told
     (store / "current-snapshot").write_text("0123456789abcdef")
     assert "holds no snapshot 0123456789abcdef; " in wrong(await examined(settings))["artifacts"]
     (store / "current-snapshot").unlink()
@@ -390,13 +386,13 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
 
 async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
     """Of another prefix or another Redis; it says whose it is, and nothing is claimed by a look."""
-    assert (await examined(settings))["owner"].told.startswith("The store is nobody's yet")
+    assert (await examined(settings))["owner"].message.startswith("The store is nobody's yet")
     await claim_store(redis, settings, open_store(settings.store_location))
     belongs = f"The store belongs to prefix {settings.prefix}"
     assert (await examined(settings))["owner"] == Finding("owner", "ok", f"{belongs} of this Redis.")
     away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
     assert (await examined(away))["owner"] == Finding(
-        "owner", "unknown", f"{belongs}; whether of this Redis could not be looked at."
+        "owner", "unknown", f"{belongs}; whether of this Redis is unknown."
     )
     other = msgspec.structs.replace(settings, prefix="shop-b")
     assert f"belongs to prefix {settings.prefix}: set RECKONER_STORE_URL" in wrong(await examined(other))["owner"]

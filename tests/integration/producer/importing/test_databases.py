@@ -114,7 +114,7 @@ def test_nothing_in_sqlite_is_changed(
     """What is not a single SELECT is refused by the database itself, in one sentence."""
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir()), shop.read_bytes()
-    with pytest.raises(SourceError, match=r"^The database refuses the query: .*\.$"):
+    with pytest.raises(SourceError, match=r"^The database refused the query: .*\.$"):
         import_interactions(sqlite(shop, text), store)
     assert (sorted(tmp_path.iterdir()), shop.read_bytes()) == before
 
@@ -122,10 +122,10 @@ def test_nothing_in_sqlite_is_changed(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("select * from nobody", "The database refuses the query: no such table: nobody."),
+        ("select * from nobody", "The database refused the query: no such table: nobody."),
         (
             "select customer from",
-            'The database refuses the query: near ")": syntax error; it has to be a single SELECT.',
+            'The database refused the query: near ")": syntax error; the query must be a single SELECT.',
         ),
         (f"{EVERYTHING} where 0", "The query has no rows."),
         (
@@ -134,10 +134,10 @@ def test_nothing_in_sqlite_is_changed(
         ),
         (
             "select customer, product as item from bought",
-            "The query has no user column by a usual name (user, userid, user_id); its columns are: customer, item. "
+            "The query has no user column (user, userid, user_id). Its columns are: customer, item. "
             "Name the right one with --user.",
         ),
-        ("select 1 as user, x'ff' as item", "What the query gives is not UTF-8 text."),
+        ("select 1 as user, x'ff' as item", "The query returned text that is not UTF-8."),
     ],
 )
 def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text: str, sentence: str) -> None:
@@ -152,7 +152,7 @@ def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text:
 def test_a_file_that_is_no_database_is_told_of(tmp_path: Path, store: Store) -> None:
     """It is not made, either, where it is missing."""
     (tmp_path / "text.db").write_text("customer,product\n" * 100)
-    with pytest.raises(SourceError, match=r"^The database refuses the query: file is not a database\.$"):
+    with pytest.raises(SourceError, match=r"^The database refused the query: file is not a database\.$"):
         import_interactions(sqlite(tmp_path / "text.db", EVERYTHING), store)
     with pytest.raises(SourceError, match=r"nowhere\.db does not exist\.$"):
         import_interactions(sqlite(tmp_path / "nowhere.db", EVERYTHING), store)
@@ -172,7 +172,7 @@ def test_the_command_imports_from_the_database_in_a_variable(shop: Path, command
     ("arguments", "said"),
     [
         (("sqlite:///shop.db",), 'A database needs a query: --query "select '),
-        (("shop.csv", "--query", "select 1"), "--query is for databases, and shop.csv is a file: leave it out."),
+        (("shop.csv", "--query", "select 1"), "--query is for databases, but shop.csv is a file. Remove --query."),
         (("postgresql://me:hunter2@host/shop", "--query", "select 1"), "The URL has a password, which everybody "),
     ],
 )
@@ -336,21 +336,21 @@ def test_nothing_in_postgresql_is_changed(postgres: PostgresServer, store: Store
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("select * from nobody", 'The database refuses the query: relation "nobody" does not exist.'),
+        ("select * from nobody", 'The database refused the query: relation "nobody" does not exist.'),
         (
             "select usr from bought",
-            'The database refuses the query: column "usr" does not exist.',
+            'The database refused the query: column "usr" does not exist.',
         ),
         ("select pg_sleep(30)::text as user_id, 1 as item_id", "canceling statement due to statement timeout."),
         (
             "select g as user_id, 1 / (g - 90000) as item_id from generate_series(1, 100000) as g",
-            "The database broke off: division by zero.",
+            "The database stopped: division by zero.",
         ),
         (f"{EVERYTHING} where false", "The query has no rows."),
         ("select 1 as user_id, 2 as item_id, 3 as user_id", "The query has more than one column user_id."),
         (
             "select 1 as user_id, 2 as item",
-            "The query has no column items (--item); the nearest is item, and its columns are: user_id, item.",
+            "The query has no column items (--item). Did you mean item? Its columns are: user_id, item.",
         ),
     ],
 )
@@ -372,7 +372,7 @@ def test_what_postgresql_cannot_give_is_one_sentence(
 def test_who_may_not_read_is_told(postgres: PostgresServer, store: Store) -> None:
     """A role without the right, and one that there is not."""
     guest = Query(find_database("env:X", {"X": postgres.url_with(PASSWORD, "guest")}), EVERYTHING)
-    with pytest.raises(SourceError, match=r"^The database refuses the query: permission denied for table bought\.$"):
+    with pytest.raises(SourceError, match=r"^The database refused the query: permission denied for table bought\.$"):
         import_interactions(guest, store)
     nobody = Query(find_database(postgres.url.replace(USER, "nobody"), {}), EVERYTHING)
     with pytest.raises(SourceError, match=r"authentication failed for user .nobody.\.$"):
@@ -391,7 +391,7 @@ def test_a_connection_that_is_cut_leaves_the_snapshot(postgres: PostgresServer, 
         cut.append(rows)
 
     text = "select generate_series(1, 5000000) as user_id, 1 as item_id"
-    with pytest.raises(SourceError, match=r"^The database broke off: .*\.$") as caught:
+    with pytest.raises(SourceError, match=r"^The database stopped: .*\.$") as caught:
         import_interactions(query(postgres, text), store, progress=progress)
     assert "\n" not in str(caught.value)
     assert cut[-1] < 5_000_000
@@ -433,7 +433,7 @@ def test_a_wrong_password_is_not_repeated(server: PostgresServer, commands: Comm
 def test_a_missing_password_is_asked_for(server: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names the variables that take it."""
     monkeypatch.setenv("PGPASSFILE", "/dev/null")
-    with pytest.raises(SourceError, match=r"no password supplied; give it in PGPASSWORD or PGPASSFILE\.$"):
+    with pytest.raises(SourceError, match=r"no password supplied; set PGPASSWORD or PGPASSFILE\.$"):
         import_interactions(query(server, EVERYTHING), store)
 
 
@@ -448,7 +448,7 @@ def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: Command
         _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert (process.returncode, err) == (130, "Stopped; nothing was imported.\n")
+    assert (process.returncode, err) == (130, "Stopped. Nothing was imported.\n")
     wait_until(lambda: postgres.run(asked) == [(0,)])
 
 

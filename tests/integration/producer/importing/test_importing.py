@@ -207,7 +207,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, store: Store) -> None:
         (12, "the time 'yesterday' cannot be read"),
         (13, "the time (missing) cannot be read"),
         (14, "it has 3 values instead of 4"),
-        (15, "it has neither user nor item"),
+        (15, "user and item are missing"),
         (16, "it has 5 values instead of 4"),
     ]
     assert (report.rows, report.bad_rows, report.interactions) == (16, 14, 2)
@@ -263,7 +263,7 @@ def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Stor
 def test_other_signs_than_commas_are_seen(tmp_path: Path, store: Store, sign: str, name: str, columns: Columns) -> None:
     """What looks like several columns in one is told as such, also where they were named."""
     path = write(tmp_path, f"user{sign}item\na{sign}x\n")
-    with pytest.raises(SourceError, match=f"^{path.name} seems to have {name} between its columns"):
+    with pytest.raises(SourceError, match=f"^{path.name} seems to separate columns by {name}"):
         import_interactions(path, store, columns=columns)
 
 
@@ -368,7 +368,7 @@ def test_what_is_not_there_is_one_sentence(tmp_path: Path, store: Store) -> None
         import_interactions(tmp_path / "nowhere.csv", store)
     with pytest.raises(SourceError, match=r"has no ratings\.csv\.$"):
         import_interactions(tmp_path, store)
-    with pytest.raises(SourceError, match=r"has no column stars \(--weight\); its columns are: user, item\.$"):
+    with pytest.raises(SourceError, match=r"has no column stars \(--weight\)\. Its columns are: user, item\.$"):
         import_interactions(write(tmp_path, "user,item\n1,2\n"), store, columns=Columns(weight="stars"))
 
 

@@ -121,8 +121,7 @@ def test_a_column_with_a_slip_is_told_with_the_nearest(commands: CommandLine, tm
     ended = commands.run("import", str(tmp_path / "shop.csv"), "--user", "custmer", "--item", "product")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "shop.csv has no column custmer (--user); the nearest is Customer, and its columns are: Customer, product, "
-        "bought.\n"
+        "shop.csv has no column custmer (--user). Did you mean Customer? Its columns are: Customer, product, bought.\n"
     )
 
 

@@ -70,7 +70,7 @@ def test_what_comes_in_between_leaves_no_file(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize(
     ("name", "error", "sentence"),
     [
-        ("made.txt", UsageError, "says nothing of the format: let it end in .csv or .parquet."),
+        ("made.txt", UsageError, "The name must end in .csv or .parquet."),
         ("nowhere/made.csv", OutputError, "cannot be written: No such file or directory."),
     ],
 )

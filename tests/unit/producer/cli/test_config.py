@@ -47,8 +47,8 @@ def test_no_secret_is_shown(here: Path, option: list[str]) -> None:
 def test_for_people_it_is_a_table(here: Path) -> None:
     """The file is named once, above it."""
     lines = CliRunner().invoke(app, ["config"], env={"RECKONER_CHUNKS": "9"}).stdout.splitlines()
-    assert lines[0] == f"File of settings: {here}"
+    assert lines[0] == f"Settings file: {here}"
     assert ["prefix", "shop", "the", "file"] in [line.split() for line in lines]
     here.unlink()
     lines = CliRunner().invoke(app, ["config"]).stdout.splitlines()
-    assert lines[0] == "File of settings: none, there is no reckoner.toml here"
+    assert lines[0] == "Settings file: none, there is no reckoner.toml here"

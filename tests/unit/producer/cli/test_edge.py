@@ -7,7 +7,7 @@ import pytest
 import redis.exceptions
 import typer
 
-from reckoner.producer.cli.edge import complete, guarded
+from reckoner.producer.cli.edge import run_async, run_to_exit_code
 from reckoner.shared.errors import NothingFittedError, ReckonerError, SettingsError
 
 
@@ -30,7 +30,7 @@ def test_an_error_is_a_sentence(
     def run() -> None:
         raise error
 
-    assert guarded(run) == code
+    assert run_to_exit_code(run) == code
     assert capsys.readouterr() == ("", sentence)
 
 
@@ -42,7 +42,7 @@ def test_a_mistake_of_ours_is_not_hidden(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        guarded(run)
+        run_to_exit_code(run)
 
 
 def test_ctrl_c_before_the_first_step_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_ctrl_c_before_the_first_step_forgets_nothing(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("asyncio.run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        complete(work())
+        run_async(work())
     gc.collect()
 
 
@@ -68,6 +68,6 @@ def test_a_command_names_its_own_exit_code() -> None:
     def command(code: int) -> None:
         raise typer.Exit(code)
 
-    assert guarded(lambda: app(["1"], standalone_mode=False)) == 1
-    assert guarded(lambda: app(["0"], standalone_mode=False)) == 0
-    assert guarded(lambda: None) == 0
+    assert run_to_exit_code(lambda: app(["1"], standalone_mode=False)) == 1
+    assert run_to_exit_code(lambda: app(["0"], standalone_mode=False)) == 0
+    assert run_to_exit_code(lambda: None) == 0

@@ -86,7 +86,7 @@ def test_every_further_signal_is_heard_at_once() -> None:
     """Who asked once and does not want to wait asks again."""
     heard: list[str] = []
     with Interruption() as interruption:
-        interruption.again = lambda: heard.append("again")
+        interruption.on_repeat = lambda: heard.append("again")
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), signum)
         with pytest.raises(Interrupted) as raised:

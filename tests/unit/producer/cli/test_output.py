@@ -7,12 +7,12 @@ import re
 import pytest
 
 from reckoner.producer.cli.output import (
-    lasting,
-    mebibytes,
-    moment,
+    format_duration,
+    format_mebibytes,
+    format_time,
     print_facts,
-    print_filled,
     print_json,
+    print_nonempty_columns,
     print_table,
     progress_bar,
 )
@@ -41,9 +41,9 @@ def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_column_without_contents_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Its heading goes too; a table without rows is none."""
-    print_filled(("id", "title", "n"), [("a", "", "1"), ("b", "", "")], numbers=("n",))
+    print_nonempty_columns(("id", "title", "n"), [("a", "", "1"), ("b", "", "")], numbers=("n",))
     assert [line.split() for line in capsys.readouterr().out.splitlines()][::2] == [["id", "n"], ["a", "1"]]
-    print_filled(("id",), [])
+    print_nonempty_columns(("id",), [])
     assert capsys.readouterr().out == ""
 
 
@@ -59,17 +59,17 @@ def test_facts_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_duration_is_as_exact_as_one_wants_to_know_it(ms: int, shown: str) -> None:
     """Tenths below ten seconds, whole units from then on, and two digits of each at least."""
-    assert lasting(ms) == shown
-    assert lasting(10 * 86_400_000) == "10 d"
-    assert lasting(2**53) == "104,249,991 d"
+    assert format_duration(ms) == shown
+    assert format_duration(10 * 86_400_000) == "10 d"
+    assert format_duration(2**53) == "104,249,991 d"
 
 
 def test_a_moment_that_is_none_is_no_trace() -> None:
     """Whatever number a Redis may hold."""
-    assert moment(1_700_000_000_000).startswith("2023-11-")
-    assert moment(1_700_000_000_123, exact=True)[17:23] == "20.123"
-    assert moment(2**53, exact=True) == moment(2**53) == "at a time that is none"
-    assert mebibytes(3 * 2**30) == "3,072.0 MiB"
+    assert format_time(1_700_000_000_000).startswith("2023-11-")
+    assert format_time(1_700_000_000_123, exact=True)[17:23] == "20.123"
+    assert format_time(2**53, exact=True) == format_time(2**53) == "at an invalid time"
+    assert format_mebibytes(3 * 2**30) == "3,072.0 MiB"
 
 
 def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

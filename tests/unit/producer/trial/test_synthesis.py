@@ -45,10 +45,10 @@ def test_there_is_exactly_what_was_asked_for(users: int, items: int, interaction
     ("users", "items", "interactions", "why"),
     [
         (3, 4, 13, "13 interactions are too many: 3 users and 4 items have 12 pairs"),
-        (3, 4, 3, "3 interactions are too few: with 4 every user and every item has one"),
-        (5, 4, 4, "4 interactions are too few: with 5 every user and every item has one"),
-        (0, 4, 0, "there can be 1 to 100,000,000 users, and as many items"),
-        (4, 200_000_000, 200_000_000, "there can be 1 to 100,000,000 users, and as many items"),
+        (3, 4, 3, "3 interactions are too few: every user and every item needs one, so 4"),
+        (5, 4, 4, "4 interactions are too few: every user and every item needs one, so 5"),
+        (0, 4, 0, "users and items must be from 1 to 100,000,000"),
+        (4, 200_000_000, 200_000_000, "users and items must be from 1 to 100,000,000"),
     ],
 )
 def test_what_cannot_be_made_is_refused(users: int, items: int, interactions: int, why: str) -> None:

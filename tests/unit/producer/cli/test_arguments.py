@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reckoner.producer.cli.users import read_users
+from reckoner.producer.cli.arguments import read_users
 from reckoner.shared.errors import SourceError, UsageError
 
 
@@ -34,7 +34,7 @@ def test_a_line_is_an_id_with_everything_in_it(tmp_path: Path) -> None:
 
 def test_nobody_is_a_usage_error_and_an_empty_input_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naming nobody is a slip; a program that had nobody to name is none."""
-    with pytest.raises(UsageError, match="Name a user"):
+    with pytest.raises(UsageError, match="Give users"):
         read_users([], None)
     monkeypatch.setattr("sys.stdin", Input(b""))
     assert read_users(["-"], None) == []

@@ -59,4 +59,4 @@ def test_before_an_import_there_is_nobody(tmp_path: Path) -> None:
 def test_without_numpy_it_says_what_to_install(commands: CommandLine) -> None:
     """The client alone has none."""
     ended, _ = commands.modules(WITHOUT_NUMPY, "users")
-    assert ended.err == "Listing users reads the store, which needs numpy: pip install 'ready-reckoner[worker]'."
+    assert ended.err == "Listing users needs numpy, which is not installed: pip install 'ready-reckoner[worker]'."

@@ -1,0 +1,109 @@
+"""Shared arguments and options: users, baskets and `--json`."""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, Annotated, TypeAlias
+
+import typer
+
+from reckoner.producer.cli.edge import identifier, require_utf8
+from reckoner.shared.ids import MAX_ID_BYTES, require_id
+
+MARK = b"\xef\xbb\xbf"
+# A byte order mark, the longest id, the line ending, and one byte more.
+LONGEST_LINE = len(MARK) + MAX_ID_BYTES + len(b"\r\n") + 1
+
+Users: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="USER", help="User ids; - reads them from standard input, one a line."),
+]
+UsersFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--users-file", metavar="FILE", help="A file with one user id a line."),
+]
+Places: TypeAlias = Annotated[
+    int | None,
+    typer.Option("-n", metavar="N", min=1, help="Places of each list to print; at most 10 by default."),
+]
+History: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--history",
+        metavar="ITEMS",
+        help="The items of an unknown user's basket: comma-separated ids, quoted as in CSV. May be repeated.",
+    ),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def read_users(given: list[str] | None, file: Path | None) -> list[str]:
+    """All given users, in their order.
+
+    Raises:
+        UsageError: no user is given, or an id is invalid (`require_id`).
+        SourceError: the file does not exist, or the input is not UTF-8 text.
+    """
+    from reckoner.shared.errors import SourceError, UsageError
+
+    if not given and file is None:
+        raise UsageError("Give users, --users-file, or - for standard input.")
+    users: list[str] = []
+    for user in given or []:
+        users += _lines(_open_input(), "Standard input") if user == "-" else [identifier("user", user)]
+    if file is not None:
+        try:
+            with file.open("rb") as lines:
+                users += _lines(lines, f"The file {file}")
+        except OSError as error:
+            raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
+    return users
+
+
+def read_basket(given: list[str]) -> list[str]:
+    """The items of all `--history` options.
+
+    Raises:
+        UsageError: there are none, an id is invalid (`require_id`), or an option is not valid CSV.
+    """
+    import csv
+
+    from reckoner.shared.errors import UsageError
+
+    try:
+        rows = list(csv.reader([require_utf8(line) for line in given], strict=True))
+    except csv.Error as error:
+        raise UsageError(
+            f"--history is not valid CSV ({error}). Put ids with commas or quotes in double quotes, and double their "
+            "quotes."
+        ) from error
+    items = [item for row in rows for item in row if item]
+    if not items:
+        raise UsageError("--history contains no item.")
+    return [require_id("item", item) for item in items]
+
+
+def _open_input() -> IO[bytes]:
+    from reckoner.shared.errors import SourceError
+
+    if sys.stdin is None:
+        raise SourceError("Standard input is closed, so - cannot read users from it.")
+    return sys.stdin.buffer
+
+
+def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
+    """The user ids: one a line, empty lines skipped."""
+    from reckoner.shared.errors import SourceError
+
+    # At most LONGEST_LINE bytes of a line are read.
+    for number, line in enumerate(iter(partial(lines.readline, LONGEST_LINE), b""), 1):
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            line = line.removeprefix(MARK)
+        try:
+            user = line.decode(errors="strict" if len(line) <= MAX_ID_BYTES else "replace")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{where} is not UTF-8 text in line {number}.") from error
+        if user:
+            yield require_id(f"user in line {number}", user)
