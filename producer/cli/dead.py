@@ -116,7 +116,7 @@ def drop(
     everything: Annotated[bool, typer.Option("--all", help="Drop all dead letters; needs confirmation.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Drop without asking.")] = False,
 ) -> None:
-    """Delete dead letters for good. The failed jobs are not retried.
+    """Delete dead letters for good; their jobs are not retried.
 
     Example: reckoner dead drop --all --yes
     """

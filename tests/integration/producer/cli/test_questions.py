@@ -58,10 +58,10 @@ async def test_similar_compares_two(run: Run, generation: Generation) -> None:
         (("similar",), 2, "ITEM"),
         (("similar", b"\xff"), 2, "not UTF-8"),
         (("show", "Ada", "-n", "6"), 2, "RECKONER_LIST_LENGTH"),
-        (("enqueue", "Ada", "--history", "a"), 2, "not both"),
+        (("enqueue", "Ada", "--history", "a"), 2, "either users or --history"),
         (("enqueue", "--fresh", "--history", "a"), 2, "--fresh"),
-        (("enqueue", "--history", ""), 2, "names no item"),
-        (("enqueue", "--history", '"a'), 2, "no line of CSV"),
+        (("enqueue", "--history", ""), 2, "contains no item"),
+        (("enqueue", "--history", '"a'), 2, "not valid CSV"),
     ],
 )
 async def test_what_cannot_be_answered_is_one_sentence(
@@ -96,7 +96,7 @@ async def test_show_sets_lists_side_by_side(
     """What was had, the list with reasons, where each place was before, and what has left the list."""
     keys, results = hand.runtime.keys, hand.runtime.results
     alone = await run("show", "Ada")
-    assert "No list of their own, so readers get the popular one" in alone.out
+    assert "No list of their own, so readers get the popular list" in alone.out
     await results.write(generation.id, [("Ada", generation.lists["Ada"])], 60)
     first = await run("show", "Ada")
     assert f"Their list in generation {generation.id}, the first one\n" in first.out
@@ -104,7 +104,7 @@ async def test_show_sets_lists_side_by_side(
     before = world.generations[0]
     await redis.set(keys.record(before.id), RECORD.encode(before.record))
     await redis.set(keys.previous, before.id)
-    assert f"beside {before.id}, in which they had none\n" in (await run("show", "Ada")).out
+    assert f"compared with {before.id}, in which they had none\n" in (await run("show", "Ada")).out
     await results.write(before.id, [("Ada", before.lists["Ada"])], 60)
     [told] = (await run("show", "Ada", "--json")).objects
     had = [place["item"] for place in places(before.lists["Ada"])]
@@ -132,4 +132,4 @@ async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation
     shown = await run("show", user)
     assert shown.code == 0
     assert shown.out.startswith(f"User {user} had 0 items\n")
-    assert "the popular one" in shown.out
+    assert "the popular list" in shown.out

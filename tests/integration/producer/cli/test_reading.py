@@ -199,7 +199,7 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
     )
     joined = commands.run("batch", "--no-wait", "--json")
     assert (joined.code, joined.objects) == (0, [{"run": run_id, "is_new": False}])
-    assert "joins it" in joined.err
+    assert "Joined it." in joined.err
     (status,) = commands.run("status", "--json").objects
     assert [run["run"] for run in status["runs"]] == [run_id]
     assert status["flows"] == {"split": 2, "run": 0, "reduce": 0}
@@ -346,7 +346,7 @@ def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
     [
         (("enqeue",), "Did you mean 'enqueue'"),
         (("get", "--jsn"), "--json"),
-        (("get",), "Name a user"),
+        (("get",), "Give users"),
         (("get", b"\xff"), "not UTF-8"),
         (("job", b"\xff"), "not UTF-8"),
         (("fit", "--similarity", "pearson"), "cosine"),

@@ -67,7 +67,7 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ("item 01", "'item 01' is one text: put it into a list"),
+        ("item 01", "but got the string 'item 01'. Put it into a list"),
         ([str(i) for i in range(1001)], "1,001 items. At most 1,000 are supported"),
         ([f"{i:01024}" for i in range(65)], "66,560 bytes. At most 65,536 are supported"),
         (["x" * 1025], "is over 1,024 bytes"),
@@ -149,7 +149,7 @@ async def test_an_answer_that_was_tampered_with_is_set_aside(
 ) -> None:
     """It is refused and counted; one to another question is no answer either."""
     await hand.adopt(world, 0)
-    for planted, said in ((b"\x80\x04.", "was set aside"), (b'{"type":"unknown","ids":["x"]}', "do not have")):
+    for planted, said in ((b"\x80\x04.", "was set aside"), (b'{"type":"unknown","ids":["x"]}', "is not in the data")):
         call = asyncio.create_task(reckoner.similar(ITEMS[0]))
         async with asyncio.timeout(PATIENCE_S):
             while not (members := await ask(redis, "ZUNION", 2, *reckoner.keys.all_live)):  # noqa: ASYNC110

@@ -111,7 +111,7 @@ async def test_workers_queue_and_generations_are_told(
     assert "workers       2, release 9.8.7\n" in shown
     assert "click lane    3 jobs, 1 of them running; the oldest waiting job is " in shown
     assert ", 3 lists for 12,345 users\n" in shown
-    assert "others        1 list of 1 generation before\n" in shown
+    assert "others        1 list of 1 earlier generation\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown
     assert "   200 MiB   draining, 2 jobs left\n" in shown
     assert "trouble       shop-2-4712-b946: The store is away.\n" in shown
@@ -151,8 +151,8 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     await ask(redis, "ZADD", keys.workers, (int(seconds) + 9) * 1000, "newer")
     ended = commands.run("status")
     assert (ended.code, ended.err) == (0, "")
-    assert "says nothing that can be read" in ended.out
-    assert "whose record is gone" in ended.out
+    assert "unreadable heartbeat" in ended.out
+    assert "its record is missing" in ended.out
     await ask(redis, "DEL", keys.flow("b"), keys.run("b"))
 
 

@@ -109,7 +109,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     assert re.search(r"3 jobs, 0 of them running; paused for 1\d min\n", shown.out)
     assert max(map(len, shown.out.splitlines())) <= 80
     assert re.search(r"The batch lane has been paused for 1\d min, and jobs wait in it. Resume it with", doctor.out)
-    assert commands.run("resume", "batch").out == "The batch lane goes on.\n"
+    assert commands.run("resume", "batch").out == "The batch lane is resumed.\n"
     assert commands.run("resume", "batch", "--json").objects == [
         {"lane": "batch", "paused": False, "was_paused": False}
     ]
@@ -130,7 +130,7 @@ async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
         (["--host", "a"], 0, "a-1-00 is draining.\na-1-0012 is draining.\n"),
         (["nobody"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
         (["--host", "nowhere"], 1, "No such worker is running: `reckoner status` shows those that are.\n"),
-        (["--all"], 1, "other-2 is a worker of another release, and cannot be drained"),
+        (["--all"], 1, "Cannot drain other-2: it is of another release"),
         (["a-1-00", "--all"], 2, "Give exactly one of WORKER, --host and --all.\n"),
         ([], 2, "Give exactly one of WORKER, --host and --all.\n"),
         ([""], 2, "The worker '' is empty."),

@@ -270,7 +270,7 @@ async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
 
 async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
     """Nor is the id of one job waited for letter by letter."""
-    with pytest.raises(UsageError, match=r"^Several jobs are needed here"):
+    with pytest.raises(UsageError, match=r"^Expected a list of jobs"):
         await anext(reckoner.wait("abc"))
 
 

@@ -171,9 +171,12 @@ def test_the_command_imports_from_the_database_in_a_variable(shop: Path, command
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("sqlite:///shop.db",), 'A database needs a query: --query "select '),
+        (("sqlite:///shop.db",), 'A database needs a query, such as --query "select '),
         (("shop.csv", "--query", "select 1"), "--query is for databases, but shop.csv is a file. Remove --query."),
-        (("postgresql://me:hunter2@host/shop", "--query", "select 1"), "The URL has a password, which everybody "),
+        (
+            ("postgresql://me:hunter2@host/shop", "--query", "select 1"),
+            "The URL contains a password, which other users ",
+        ),
     ],
 )
 def test_a_command_that_does_not_fit_its_source_is_wrong_usage(

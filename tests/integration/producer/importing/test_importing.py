@@ -204,8 +204,8 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, store: Store) -> None:
         (9, "the weight '1e39' is not a finite number above zero"),
         (10, "the weight '1e-60' is not a finite number above zero"),
         (11, "the weight (missing) is not a finite number above zero"),
-        (12, "the time 'yesterday' cannot be read"),
-        (13, "the time (missing) cannot be read"),
+        (12, "the time 'yesterday' is invalid"),
+        (13, "the time (missing) is invalid"),
         (14, "it has 3 values instead of 4"),
         (15, "user and item are missing"),
         (16, "it has 5 values instead of 4"),
@@ -306,13 +306,13 @@ def damaged_zip() -> bytes:
     ("name", "contents", "sentence"),
     [
         ("empty.csv", b"", r"^empty\.csv is empty\.$"),
-        ("blank.csv", b"\n\nuser,item\n", r"^The first line of blank\.csv is empty; it must name the columns\.$"),
+        ("blank.csv", b"\n\nuser,item\n", r"^The first line of blank\.csv is empty\. It must name the columns\.$"),
         ("header.csv", b"user,item\n", r"^header\.csv has no rows\.$"),
         ("header.csv", b"user,item", r"^header\.csv has no rows\.$"),
         (
             "bad.csv",
             b"user,item\n,x\n",
-            r"^bad\.csv has no good row; .* is line 2: the user is empty\.$",
+            r"^bad\.csv has no good row\. .* is line 2: the user is empty\.$",
         ),
         (
             "names.csv",
@@ -341,7 +341,7 @@ def damaged_zip() -> bytes:
         (
             "quote.csv",
             b'user,item\n1,"2\n' + b"3,4\n" * 100_000,
-            r"^quote\.csv has no good row; .* over 1,024 bytes\.$",
+            r"^quote\.csv has no good row\. .* over 1,024 bytes\.$",
         ),
         ("long.csv", b"user,item\n1," + b"2" * 20_000_000, r"^long\.csv cannot be read: one row has over .* bytes\.$"),
         ("hurt.zip", damaged_zip(), r"^ratings\.csv in hurt\.zip cannot be read: the zip file is damaged\.$"),
@@ -375,7 +375,7 @@ def test_what_is_not_there_is_one_sentence(tmp_path: Path, store: Store) -> None
 def test_weights_that_add_up_too_high_are_refused(tmp_path: Path, store: Store) -> None:
     """A sum that float32 cannot hold would be infinite, and is refused."""
     path = write(tmp_path, "user,item,w\na,x,3e38\na,x,3e38\n")
-    with pytest.raises(SourceError, match="add up to more than can be kept"):
+    with pytest.raises(SourceError, match="exceed the maximum of float32"):
         import_interactions(path, store, columns=Columns(weight="w"), repeats="sum")
     assert store.current_snapshot() is None
 

@@ -139,7 +139,7 @@ def test_a_file_that_is_written_meanwhile_is_not_imported(tmp_path: Path, good: 
             (tmp_path / "new").write_text("user,item\nc,z\nd,z\n")
             (tmp_path / "new").replace(good)
 
-    with pytest.raises(SourceError, match=r"^good\.csv was written while it was read; import it when it is whole\.$"):
+    with pytest.raises(SourceError, match=r"^good\.csv changed while it was read\. Import it when it is complete\.$"):
         import_interactions(good, store, progress=write)
     assert store.current_snapshot() == before
 

@@ -49,7 +49,7 @@ def test_a_csv_file_has_nothing_but_names_and_numbers(tmp_path: Path) -> None:
 def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     """It may be somebody's own."""
     (tmp_path / "ratings.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r"ratings\.csv is there already; name another file, or remove it\."):
+    with pytest.raises(OutputError, match=r"ratings\.csv already exists\. Remove it, or use another name\."):
         write_interactions(tmp_path / "ratings.csv", synthesise(SIZE, 1), lambda _: None)
     assert (tmp_path / "ratings.csv").read_text() == "mine"
 

@@ -51,4 +51,4 @@ def test_for_people_it_is_a_table(here: Path) -> None:
     assert ["prefix", "shop", "the", "file"] in [line.split() for line in lines]
     here.unlink()
     lines = CliRunner().invoke(app, ["config"]).stdout.splitlines()
-    assert lines[0] == "Settings file: none, there is no reckoner.toml here"
+    assert lines[0] == "Settings file: none (reckoner.toml not found here)"

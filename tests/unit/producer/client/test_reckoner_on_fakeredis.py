@@ -144,7 +144,7 @@ async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner:
     """Workers would set such a job aside as bytes that somebody planted; nothing is asked for."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     for length in (0, 1001):
-        with pytest.raises(UsageError, match=r"The list length is .* and must be from 1 to 1,000"):
+        with pytest.raises(UsageError, match=r"The list length is .* but must be from 1 to 1,000"):
             await reckoner.operator.fit("s", ModelConfig(), length)
     with pytest.raises(UsageError, match="The snapshot '' is empty"):
         await reckoner.operator.fit("", ModelConfig(), 20)
