@@ -134,7 +134,7 @@ async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any)
     found = wrong(await examined(settings))
     assert "allkeys-lru" in found["eviction"]
     assert "Set maxmemory-policy noeviction" in found["eviction"]
-    assert "set appendfsync everysec" in found["persistence"]
+    assert "Set appendfsync everysec" in found["persistence"]
     assert "memory" not in found
     await own.config_set("appendonly", "no")
     await own.config_set("maxmemory-policy", "noeviction")
