@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 # Counts above this are estimated from a random sample of this size, in bounded time.
 FEW = 300
-<<<<<<< HEAD
-=======
-# Added to the score of a claimed job, and of a job that pauses before a retry.
-CLAIMED, PAUSED = 100_000_000_000_000, 200_000_000_000_000
->>>>>>> e716702 (The producer's messages, help texts, comments and names use plain words and the field's terms)
 
 
 @dataclass(frozen=True)
