@@ -21,7 +21,7 @@ FIELDS = ("state", "round", "spec", "looks", "join", "run", "created", "place", 
 
 
 class Bomb:
-    """What writes a file when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker

@@ -14,7 +14,7 @@ CHUNKS = 4
 
 
 async def traces_by_flow(system: System) -> dict[str, list[Trace]]:
-    """Who did the chunk tasks of each flow that is remembered, and when."""
+    """The workers and times of each remembered flow's chunk tasks."""
     start, end = system.keys.flow(""), ":tasks"
     async with system.reckoner() as reckoner:
         keys = [key.decode() async for key in reckoner.redis.scan_iter(match=f"{start}*{end}", count=1000)]
@@ -30,9 +30,9 @@ def overlap(one: Trace, other: Trace) -> bool:
 
 
 async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tmp_path: Path) -> None:
-    """Everybody of MovieLens in blocks of two: each does 30 to 70 % of the chunk tasks, and the bytes are exact.
+    """All MovieLens users in blocks of two: each worker does 30 to 70 % of the chunk tasks, with exact bytes.
 
-    So many blocks that it counts little who of the two was first to have the model laid out.
+    The many blocks make it irrelevant which worker first has the model laid out.
     """
     async with System(tmp_path / "a home") as system:
         system.import_movielens()

@@ -53,7 +53,7 @@ def test_up_does_not_cover_a_redis_of_the_file(tmp_path: Path) -> None:
 
 
 def test_beside_a_kubernetes_service_of_our_name_every_process_starts(tmp_path: Path) -> None:
-    """A worker's process tells at DEBUG what it has passed over."""
+    """A worker logs the ignored variables at DEBUG."""
     service = {"RECKONER_REDIS_PORT": "tcp://10.0.0.11:6379", "RECKONER_SERVICE_HOST": "10.0.0.11"}
     environ = HERE | service | {"RECKONER_HOME": str(tmp_path), "RECKONER_LOG_LEVEL": "DEBUG"}
     told = run("producer", "config", environ=environ, cwd=tmp_path)

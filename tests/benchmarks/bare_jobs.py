@@ -1,10 +1,9 @@
-"""Measures jobs that do nothing, or wait: what a queue costs by itself.
+"""Measures jobs that do nothing, or wait: a queue's own cost.
 
-The queue is filled while the worker processes are up and have not begun to take jobs; so neither their start nor the
-producer is measured. What is measured is the time from the begin of the first job to the end of the last one, by a
-clock that all processes share. All sides have the same server, an empty database, msgpack, no logs and no results, and
-run as many jobs at a time in each process. Every process notes the number of each job; together they must have each
-once.
+The queue is filled while the worker processes are up but take no jobs yet, so neither their start nor the producer
+counts. The measured time is from the start of the first job to the end of the last, by a shared clock. All sides have
+the same server, an empty database, msgpack, no logs, no results, and the same concurrency. Each process records the
+numbers of its jobs; each job must be done exactly once.
 """
 
 import asyncio

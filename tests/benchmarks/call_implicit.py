@@ -35,7 +35,7 @@ def build_bm25(arrays: Arrays) -> Lists:
 
 
 def score(arrays: Arrays) -> Lists:
-    """Everybody's list, in two processes."""
+    """All users' lists, in two processes."""
     forked["both"] = _model(arrays), _histories(arrays)
     users = arrays.shape[0]
     with ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
@@ -45,7 +45,7 @@ def score(arrays: Arrays) -> Lists:
 
 
 def score_alone(arrays: Arrays) -> Lists:
-    """Everybody's list, in this process."""
+    """All users' lists, in this process."""
     return _lists(_recommend(_model(arrays), _histories(arrays)))
 
 

@@ -1,6 +1,6 @@
-"""Our kernels, in this project's environment: the build of a model and everybody's list, by two threads.
+"""Our kernels, in this project's environment: building a model and scoring all users, with two threads.
 
-The one place of the kernels' benchmark that knows how they are called.
+The only caller of the kernels in their benchmark.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +62,7 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
 
 
 def score(arrays: Arrays) -> Lists:
-    """Everybody's list, without what they had."""
+    """All users' lists, without their history."""
     return _score(arrays, with_reasons=False)
 
 

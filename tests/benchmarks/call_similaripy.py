@@ -28,7 +28,7 @@ def build(arrays: Arrays) -> Lists:
 
 
 def score(arrays: Arrays) -> Lists:
-    """Everybody's list, without what they had."""
+    """All users' lists, without their history."""
     items = arrays.shape[1]
     histories = _matrix(arrays.user_ptr, arrays.user_items, None, arrays.shape)
     found = similaripy.dot_product(

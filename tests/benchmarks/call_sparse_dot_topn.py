@@ -1,6 +1,6 @@
-"""sparse_dot_topn, in its own environment: the best of each row of a product of two matrices, and nothing besides.
+"""sparse_dot_topn, in its own environment: the top entries of each row of a matrix product.
 
-So the items' norms are divided by beforehand, and nothing is left out of what is scored.
+The items' norms are applied beforehand, and histories are not excluded.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def build(arrays: Arrays) -> Lists:
 
 
 def score(arrays: Arrays) -> Lists:
-    """Everybody's best items, with what they had among them."""
+    """All users' best items, their history included."""
     items = arrays.shape[1]
     weights = np.ones(arrays.user_items.size, np.float32)
     histories = csr_matrix((weights, arrays.user_items, arrays.user_ptr), shape=arrays.shape)

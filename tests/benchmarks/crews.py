@@ -57,10 +57,10 @@ class WorkerProcess:
         self._up.set()
 
     async def up(self) -> None:
-        """Return when it has loaded what it needs.
+        """Wait until it has loaded its code.
 
         Raises:
-            WrongAnswerError: it ended instead, or is silent.
+            WrongAnswerError: it exited or is silent.
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), UP_S)
@@ -73,7 +73,7 @@ class WorkerProcess:
         self._process.stdin.write(b"\n")
 
     async def end(self) -> list[Delivery]:
-        """Tell it to end, and return what it did."""
+        """Stop it, and return its jobs."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
@@ -93,7 +93,7 @@ class WorkerProcess:
 async def crew(
     programs: Sequence[Sequence[str]], scratch: Path, python: Path = Path(sys.executable)
 ) -> AsyncIterator[list[WorkerProcess]]:
-    """A worker process for each of the programs, all up; none of them outlives this."""
+    """A running worker process for each program, ended at exit."""
     workers: list[WorkerProcess] = []
     try:
         for number, program in enumerate(programs):
@@ -109,10 +109,10 @@ async def crew(
 
 
 async def all_done(workers: Sequence[WorkerProcess], jobs: int, within_s: float) -> None:
-    """Return a moment after the workers have done so many jobs together.
+    """Return shortly after the workers have done so many jobs.
 
     Raises:
-        WrongAnswerError: they have not, in that time.
+        WrongAnswerError: not within the time limit.
     """
     until = asyncio.get_running_loop().time() + within_s
     while (done := sum(worker.done for worker in workers)) < jobs:

@@ -1,6 +1,6 @@
-"""What a measured worker process keeps of its jobs, the same for every peer: which it did, and when.
+"""The jobs and times of a measured worker process, recorded in the same way for every peer.
 
-Nothing but Python's own library: a peer's process runs in an environment that has nothing of ours.
+Only Python's own library: a peer's environment has nothing of ours.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ TELL_EVERY_S = 0.02
 class Deliveries:
     """The jobs that one process has begun and done.
 
-    It talks in lines. On standard output: `up` when all that it needs is loaded, then how many jobs it has begun and
-    how many it has done, whenever that has changed. On standard input: an empty line when it is to take jobs; when that
-    is closed it is to end, and writes what it did into a file. Times are those of a clock that all processes share.
+    It prints lines: `up` when its code is loaded, then the numbers of begun and done jobs at each change. An empty line
+    on standard input starts it. When standard input is closed it stops and writes its jobs into a file. Times are from
+    a clock that all processes share.
     """
 
     def __init__(self, wait_s: float) -> None:
@@ -26,7 +26,7 @@ class Deliveries:
         self._done: list[tuple[int, float, float]] = []
 
     async def deliver(self, number: int) -> None:
-        """The job: it waits as long as it was told to, and is noted."""
+        """The job: it waits as long as requested, and is recorded."""
         began = time.monotonic()
         self._begun += 1
         if self._wait_s:
@@ -34,12 +34,12 @@ class Deliveries:
         self._done.append((number, began, time.monotonic()))
 
     async def told_to_begin(self) -> None:
-        """Tell that this process is up, and return when it is to take jobs."""
+        """Report that this process is up, and wait for the start."""
         print("up", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
     async def tell(self) -> None:
-        """Tell of what happens until this process is to end."""
+        """Report progress until the end."""
         closed = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
         told = (0, 0)
         while not closed.done():

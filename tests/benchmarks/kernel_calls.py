@@ -22,10 +22,10 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True)
 class Call:
-    """A task of a program, with a Python in whose environment it runs, on some data.
+    """A task of a program with a Python, on some data.
 
-    `truth` is what its answer is compared with. `holds_itself`: an item may be among its own neighbours. `means`: a
-    score is the mean of what the others sum up.
+    `truth` is compared with its answer. `holds_itself`: an item may be among its own neighbours. `means`: a score is a
+    mean instead of a sum.
     """
 
     python: Path
@@ -37,10 +37,10 @@ class Call:
     means: bool = False
 
     async def __call__(self) -> Figures:
-        """The seconds that the call took, and how many cores it used in the mean.
+        """The seconds of the call, and the mean number of cores it used.
 
         Raises:
-            WrongAnswerError: the process failed, or what it answered is not true.
+            WrongAnswerError: the process failed, or its answer is wrong.
         """
         truth = self.data.truth(self.truth)
         answer, told = await self._run(truth.rows)
@@ -51,10 +51,10 @@ class Call:
         return {"s": told["s"], "cores": told["cores"]}
 
     async def whole(self, rows: int) -> Lists:
-        """The answer for all of so many rows.
+        """The answer for all rows.
 
         Raises:
-            WrongAnswerError: the process failed, or what it answered is not true.
+            WrongAnswerError: the process failed, or its answer is wrong.
         """
         answer, _ = await self._run(np.arange(rows))
         truth = self.data.truth(self.truth)

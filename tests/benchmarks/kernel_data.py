@@ -21,7 +21,7 @@ SEED = 1
 
 
 class Data:
-    """The interactions of a size, of which each user is there `copies` times, as the one snapshot of a store."""
+    """The interactions of a size, each user `copies` times, as the only snapshot of a store."""
 
     def __init__(self, home: Path, size: Size, copies: int = 1) -> None:
         self.store_url = (home / "store").as_uri()
@@ -40,14 +40,14 @@ class Data:
         return read(self.snapshot, self.model if self.model.exists() else None)
 
     def keep_model(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Let this be the model that everybody is given to score with."""
+        """Make this the model that all sides score with."""
         self.model.mkdir()
         for name, array in arrays.items():
             np.save(self.model / f"{name}.npy", array)
         self.__dict__.pop("arrays", None)
 
     def truth(self, of: What) -> Truth:
-        """What answers must be; it is computed when it is first asked for."""
+        """The correct answers, computed at the first call."""
         if of not in self._truths:
             self._truths[of] = self._compute(of)
         return self._truths[of]

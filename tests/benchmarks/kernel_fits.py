@@ -29,7 +29,7 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit of the data by so many worker processes under settings; with `memory` it is looked at how much they use."""
+    """A fit of the data by so many worker processes with settings; `memory` measures their memory too."""
 
     server: EmbeddedServer
     home: Path
@@ -89,7 +89,7 @@ class Fit:
         return (flow.ended_ms - flow.created_ms) / 1000
 
     def _judge(self, model_id: str) -> None:
-        """Compare the model with what is true, and take it out of the store."""
+        """Compare the model with the correct one, and delete it from the store."""
         store, truth = open_store(self.data.store_url), self.data.truth("cosine")
         model = open_model(store.fetch(KIND, model_id))
         truth.judge(Lists(np.asarray(model.row_ptr), model.row_items, model.row_values).of(truth.rows))

@@ -12,10 +12,10 @@ BYTES_PER_GB = 1e9
 
 
 class PeakMemory:
-    """The most that a process and its children had at any of the moments at which it was looked at.
+    """The peak memory of a process and its children, over all samples.
 
-    What is summed is the proportional set size (PSS of /proc/PID/smaps): of a page that n processes share each has a
-    n-th. It holds pages of files that are mapped, and so an artifact that is open, too.
+    It sums the proportional set size (PSS of /proc/PID/smaps): n processes that share a page count an n-th each. Mapped
+    files count, open artifacts included.
     """
 
     def __init__(self, pid: int) -> None:

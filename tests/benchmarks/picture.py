@@ -14,7 +14,7 @@ OURS, THEIRS = "#c2410c", "#94a3b8"
 
 
 def main() -> int:
-    """Draw them into the file that is named."""
+    """Draw them into the named file."""
     told = json.load(sys.stdin)
     charts = [chart for chart in told["charts"] if any(chart["values"].values())]
     # Equal figures make equal files.

@@ -1,6 +1,6 @@
-"""Pictures of what was measured: bars as long as the medians, with a line from the least to the most of the rounds.
+"""Charts of the results: a bar for the median, with a line from the smallest to the largest round.
 
-They are drawn by `picture` in an environment of its own, so that matplotlib is no dependency of the project.
+`picture` draws them in its own environment, so the project does not depend on matplotlib.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ DRAW_S = 120.0
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """One group of bars: what was measured, in what, of each side the value of each round, and which sides are ours."""
+    """A group of bars: a title, a unit, each side's values by round, and our sides."""
 
     title: str
     unit: str

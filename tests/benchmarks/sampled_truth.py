@@ -1,7 +1,6 @@
-"""What the kernels' answers must be: a scipy product over all interactions, for a sample of rows.
+"""The correct answers of the kernels for a sample of rows: a scipy product over all interactions.
 
-It is computed once, in float64 and without anything of the kernels, and kept in float32. Whose answer is not this has
-no speed.
+It is computed once in float64, without the kernels, and kept in float32. A side with another answer has no speed.
 """
 
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ SLICE = 100
 
 @dataclass(frozen=True)
 class Truth:
-    """Of each of the sampled `rows` int64[n] what each item's value is, float32[n, I], and zero where it may not be.
+    """The value of each item for each of the sampled `rows` int64[n], float32[n, I]; zero where none is allowed.
 
     A value may be off by `absolute`, and by `relative` times itself.
     """
@@ -34,12 +33,12 @@ class Truth:
     relative: float = 0.0
 
     def judge(self, answer: Lists, *, holds_itself: bool = False) -> None:
-        """Make sure that the answer has, for each of the rows, the best items with their values.
+        """Check that the answer has the best items of each row with their values.
 
-        `holds_itself`: a row may have itself among its items, in the place of one that is then missing.
+        `holds_itself`: a row may hold itself in place of one item.
 
         Raises:
-            WrongAnswerError: a row's items are too few, or not the best ones, or have other values.
+            WrongAnswerError: a row has too few items, wrong items or wrong values.
         """
         if answer.ptr.size != self.rows.size + 1:
             raise WrongAnswerError(f"{answer.ptr.size - 1:,} rows instead of {self.rows.size:,}")
@@ -68,7 +67,7 @@ class Truth:
             raise WrongAnswerError(f"{where} is off by {off:.3g} times what is allowed")
 
     def _off(self, found: NDArray[np.float64], true: NDArray[np.float64]) -> float:
-        """The largest difference, in what is allowed."""
+        """The largest difference, as a multiple of the tolerance."""
         allowed = self.absolute + self.relative * np.abs(true)
         return float(np.max(np.abs(found - true) / np.maximum(allowed, np.finfo(np.float64).tiny), initial=0))
 
@@ -107,7 +106,7 @@ def true_bm25(arrays: Arrays, length: int, k1: float = 1.2, b: float = 0.75) -> 
 
 
 def true_scores(arrays: Arrays, length: int, *, exclude_history: bool) -> Truth:
-    """Sums of the similarities to what a user has had, within 1e-5 of each."""
+    """Sums of the similarities to a user's history, within 1e-5 of each."""
     items = arrays.shape[1]
     rows = sampled_users(arrays)
     model = csr_array((arrays.row_values.astype(np.float64), arrays.row_items, arrays.row_ptr), shape=(items, items))
@@ -124,7 +123,7 @@ def true_scores(arrays: Arrays, length: int, *, exclude_history: bool) -> Truth:
 
 
 def _between_items(arrays: Arrays, weights: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The dot products of the columns of the matrix with these weights: those of `rows` with all, float32[n, I]."""
+    """The dot products of the weighted matrix's columns: `rows` with all, float32[n, I]."""
     by_user = csr_array((weights, arrays.user_items, arrays.user_ptr), shape=arrays.shape)
     by_item = by_user[:, rows].T.tocsr()
     values = np.empty((rows.size, arrays.shape[1]), np.float32)

@@ -112,7 +112,7 @@ async def _work() -> None:
 
 
 def _as_on_the_engine(function: Function, queue: str) -> Function:
-    """The function with the lease that the engine would give it; stock arq holds a job by a token that is always 1."""
+    """The function with the engine's lease; stock arq's token is always 1."""
     inner = function.coroutine
 
     @wraps(inner)

@@ -1,6 +1,6 @@
-"""What a side of the kernels' benchmark does in its process: it reads the arrays, makes one call, and reports.
+"""The process of one side of the kernels' benchmark: it reads the arrays, makes one call, and reports.
 
-Nothing but Python's own library and numpy: a peer's process runs in an environment that has nothing of ours.
+Only numpy and Python's own library: a peer's environment has nothing of ours.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Arrays(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Items with their values, of some rows: those of row r are at ptr[r]..ptr[r + 1]; in any order."""
+    """Items and values of some rows: row r is at ptr[r]..ptr[r + 1], in any order."""
 
     ptr: NDArray[np.int64]
     items: NDArray[Any]
@@ -60,9 +60,9 @@ Task = Callable[[Arrays], Lists]
 
 
 def run(tasks: Mapping[str, Task], arguments: list[str] | None = None) -> int:
-    """Do what the command line asks: one of the tasks, timed, and of its answer the rows that are asked for.
+    """Do the task of the command line, timed, and write the requested rows of its answer.
 
-    The times are those of this process and of those that it has started and waited for.
+    Times include child processes that it waited for.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("task", choices=tasks)
@@ -84,7 +84,7 @@ def run(tasks: Mapping[str, Task], arguments: list[str] | None = None) -> int:
 
 
 def read(snapshot: Path, model: Path | None) -> Arrays:
-    """The arrays, all of them in memory; some peers write to what they are given."""
+    """The arrays, copied into memory: some peers write to them."""
 
     def load(folder: Path, name: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(folder / f"{name}.npy")

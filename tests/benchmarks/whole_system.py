@@ -39,7 +39,7 @@ WARM_UP = 40
 
 
 class Site(System):
-    """A system with a prefix and a store of its own on a server that is there already."""
+    """A system with its own prefix and store on an existing server."""
 
     def __init__(self, server: EmbeddedServer, home: Path, data: Interactions, copies: int, **settings: object) -> None:
         """The interactions are those of `data`, and each of its users is there `copies` times."""
@@ -65,7 +65,7 @@ class Site(System):
 
     @contextlib.asynccontextmanager
     async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
-        """Worker processes that have a model and have loaded what they need, and a client."""
+        """Worker processes with a loaded model, and a client."""
         # Workers end with this process.
         self.start_workers(processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
         try:
@@ -94,7 +94,7 @@ class Site(System):
 
 @contextlib.contextmanager
 def halted(pids: Sequence[int]) -> Iterator[None]:
-    """Let processes stand still meanwhile, so that what they will do is there whole before they begin."""
+    """Stop the processes meanwhile, so that all their work is queued before they start."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -143,10 +143,10 @@ async def clicks_beside_a_run(site: Site) -> Figures:
 
 
 async def click(reckoner: Reckoner, user: str) -> float:
-    """How long a client waits for a user's list that the workers compute, in milliseconds.
+    """How long a client waits for a user's computed list, in milliseconds.
 
     Raises:
-        WrongAnswerError: it got none, or another one.
+        WrongAnswerError: it got no list, or another one.
     """
     await asyncio.sleep(PAUSE_S)
     began = time.perf_counter()

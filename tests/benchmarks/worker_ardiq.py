@@ -15,7 +15,7 @@ SLICE = 500
 
 
 def main() -> int:
-    """Fill the queue, or do what is in it until standard input is closed."""
+    """Fill the queue, or work on it until standard input is closed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--queue", required=True)

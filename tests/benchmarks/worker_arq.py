@@ -21,7 +21,7 @@ POLL_DELAY_S = 0.01
 
 
 def main() -> int:
-    """Do what is in the queue until standard input is closed."""
+    """Work on the queue until standard input is closed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--queue", required=True)
