@@ -62,7 +62,7 @@ async def test_a_night_passes_though_the_store_was_away_meanwhile(system: System
     status, doctor = [await asyncio.to_thread(commands.call, name) for name in ("status", "doctor")]
     assert f"The store {root} is not there" in status.out
     assert "It continues when the store is back." in doctor.out
-    # As the doctor that looks at the store finds, which is none of the workers.
+    # The doctor checks the store too, outside the workers.
     assert doctor.code == 1
     async with system.reckoner() as reckoner:
         first_look = await look_at(reckoner, job)
