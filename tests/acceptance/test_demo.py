@@ -49,7 +49,7 @@ def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Pat
     assert (told.returncode, without_progress(told.stderr)) == (0, "")
     for line in STAGES.values():
         assert line in told.stdout
-    watched = told.stdout.split("watched last\n")[1].splitlines()
+    watched = told.stdout.split("recently watched\n")[1].splitlines()
     assert watched[:3] == ["  Dark Knight, The (2008)", "  Slumdog Millionaire (2008)", "  Primer (2004)"]
     places = re.findall(r"^ ?(\d+)   (\S.*\(\d{4}\)) +(0\.\d{4})   (\S.*\(\d{4}\))$", told.stdout, re.MULTILINE)
     assert [place for place, _, _, _ in places] == [str(place) for place in range(1, 11)]

@@ -137,7 +137,7 @@ async def clicks_beside_a_run(site: Site) -> Figures:
         while (run := (await reckoner.operator.run(run_id)).run).state != "ended":
             waited.append(await click(reckoner, next(users)))
     if run.manifest is None or run.manifest.done != len(site.users):
-        raise WrongAnswerError("the run has not computed everybody's list")
+        raise WrongAnswerError("the run has not computed all lists")
     # The last click may have come after the run's end.
     return latencies(waited[:-1])
 
