@@ -183,5 +183,5 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
         timeout=PATIENCE_S,
         check=False,
     )
-    assert told.stderr == "What workers compute with is not installed: pip install 'ready-reckoner[worker]'.\n"
+    assert told.stderr == "Workers need numpy and numba. Run: pip install 'ready-reckoner[worker]'.\n"
     assert told.returncode == 1

@@ -1,4 +1,4 @@
-"""Compiles all kernels ahead of time, into numba's disk cache: `python -m reckoner.workers.kernels`."""
+"""Compiles all kernels into numba's disk cache: `python -m reckoner.workers.kernels`."""
 
 import os
 import pkgutil
@@ -10,7 +10,7 @@ from reckoner.workers.kernels.environment import prepare, require_packages
 
 
 def main() -> None:
-    """Import every module of kernels, which compiles what the cache does not hold, and say how many that were."""
+    """Import every kernel module, which compiles kernels missing in the cache, and print how many."""
     require_packages()
     prepare(os.environ, load_settings())
     from numba.core.dispatcher import Dispatcher
@@ -23,7 +23,7 @@ def main() -> None:
     compile_rest()
     compiled = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
     loaded = sum(sum(kernel.stats.cache_hits.values()) for kernel in compiled)
-    # One that takes several types is compiled for each.
+    # A kernel is compiled once for each of its signatures.
     versions = sum(len(kernel.signatures) for kernel in compiled)
     print(f"{versions} kernels: {versions - loaded} compiled, {loaded} loaded")
 

@@ -1,4 +1,8 @@
-"""How every kernel is compiled and kept, and the array types that their signatures are made of."""
+"""Compiles kernels with numba and caches them on disk; and the array types of their signatures.
+
+Kernels release the GIL. They use neither fast-math nor inner threads: the order of additions and every rounding are
+part of the result. A change of any kernel's source invalidates the whole cache, since kernels call each other.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -17,14 +21,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A position or a count in compiled code, a uint64: numba then leaves out what negative indices need, which is a third
-# of the time of an inner loop. To a type checker it is anything, as numba's integers mix with those of Python.
+# A position or count in kernels, uint64: code for negative indices would take a third of an inner loop's time.
 Index: TypeAlias = Any
-# Ranks are wide where there are more than 65,536 items.
+# More items than this need wide ranks, uint32 instead of uint16.
 NARROW = 1 << 16
 Ranks: TypeAlias = "NDArray[np.uint16] | NDArray[np.uint32]"
 
-# Snapshots and models are memory-mapped read-only. A parameter declared read-only takes writable arrays as well.
+# Memory-mapped arrays are read-only. Parameters declared read-only accept writable arrays too.
 READ_UINT8 = types.Array(types.uint8, 1, "C", readonly=True)
 READ_UINT16 = types.Array(types.uint16, 1, "C", readonly=True)
 READ_UINT32 = types.Array(types.uint32, 1, "C", readonly=True)
@@ -54,18 +57,18 @@ def compiled(
 ) -> Callable[[F], F]:
     """Compile a function for these signatures when its module is imported, or load it from numba's disk cache.
 
-    What few will ever need may come `later`, with `compile_rest`. What only other kernels call is `inner`: those hold
-    its code, and so it takes no time where they are loaded; it is compiled just before one of them is, and cannot be
-    called from Python. What is handed to kernels as an `argument` has to say so.
+    Division by zero follows IEEE 754: raising an exception would prevent vectorized loops.
 
-    The GIL is released, and neither fast-math nor threads inside a kernel are used: the order of additions is part of
-    the result, and so is each rounding. Division by zero gives what IEEE 754 says instead of an exception, without
-    which no loop that divides could use vectors. References to arrays are not counted, which a call in an inner loop
-    would pay for each time; so a kernel that makes or returns arrays has to say that it `allocates`.
+    Args:
+        signatures: The signatures that are compiled at import.
+        later: Rarely needed signatures, compiled by `compile_rest`.
+        inner: Only other kernels call it. It is compiled just before them, and cannot be called from Python.
+        argument: It is passed to other kernels as an argument.
+        allocates: It creates or returns arrays. Only such kernels count references, which costs time in each call.
     """
 
     def compile_now(function: F) -> F:
-        # A mapping, as type checkers are not told of `_nrt`, numba's option for the counting of references.
+        # A dict, since numba's stubs do not know `_nrt`, the option for reference counting.
         options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": allocates}
         options |= {"no_cpython_wrapper": inner, "no_cfunc_wrapper": not argument}
         kernel = njit(None if inner else list(signatures), **options)(function)
@@ -78,7 +81,7 @@ def compiled(
 
 
 def compile_rest() -> None:
-    """Compile, or load, what was put off; once, and for whoever calls it."""
+    """Compile or load all `later` signatures. Further calls do nothing."""
     with _lock:
         while _later:
             _compile(*_later[0])
@@ -92,8 +95,8 @@ def _compile(kernel: Any, signature: object) -> None:
 
 
 def compile_inner() -> None:
-    """Compile, or load, what only other kernels call; what could not be is tried again the next time."""
-    # In the order in which they were declared, which is that in which they call each other.
+    """Compile or load all `inner` kernels. The next call retries a kernel that failed."""
+    # In the order of declaration: a kernel calls only earlier ones.
     waiting = _inner.copy()
     _inner.clear()
     try:
@@ -105,7 +108,7 @@ def compile_inner() -> None:
 
 
 class _InnerFirst(event.Listener):
-    """Is told by numba of each kernel that is about to be compiled, also of the inner ones themselves."""
+    """Compiles the inner kernels before numba compiles any other kernel."""
 
     def on_start(self, event: event.Event) -> None:
         compile_inner()
@@ -118,7 +121,7 @@ event.register("numba:compile", _InnerFirst())  # type: ignore[no-untyped-call]
 
 
 def empty_ranks(count: int, size: int) -> Ranks:
-    """An array for `size` ranks of so many items, uint16 where they fit and else uint32; kernels for it are there."""
+    """An array of `size` ranks of `count` items: uint16 if they fit, else uint32, after compiling kernels for these."""
     if count <= NARROW:
         return np.empty(size, np.uint16)
     compile_rest()
@@ -126,18 +129,18 @@ def empty_ranks(count: int, size: int) -> Ranks:
 
 
 class _OfAllKernels:
-    """Compiled functions call each other across files; so what was compiled is current while no kernel has changed."""
+    """Stamps a cached kernel with the sources of all kernels, since kernels call each other across files."""
 
     def get_source_stamp(self) -> str:
         return _sources()
 
 
 class KernelsInTree(_OfAllKernels, InTreeCacheLocator):
-    """Kept beside the sources."""
+    """Caches kernels beside their sources."""
 
 
 class KernelsInChosenPlace(_OfAllKernels, UserProvidedCacheLocator):
-    """Kept in `NUMBA_CACHE_DIR`."""
+    """Caches kernels in `NUMBA_CACHE_DIR`."""
 
 
 @cache
@@ -146,6 +149,6 @@ def _sources() -> str:
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-# By numba's own setting for this, in this process alone; its default looks at the file of the compiled function only.
+# numba's default stamps a kernel with its own file only.
 _places = (KernelsInChosenPlace, KernelsInTree)
 vars(config)["CACHE_LOCATOR_CLASSES"] = ",".join(f"{__name__}.{place.__name__}" for place in _places)

@@ -1,4 +1,4 @@
-"""What has to be there before a worker can import its kernels."""
+"""Prepares the environment before kernels are imported: packages, thread counts and a writable kernel cache."""
 
 import os
 import shutil
@@ -15,30 +15,30 @@ PACKAGES = ("numpy", "numba")
 
 
 def require_packages() -> None:
-    """Make sure that what workers compute with is installed.
+    """Require the packages that kernels need.
 
     Raises:
-        MissingExtraError: it is not.
+        MissingExtraError: one is not installed.
     """
     if any(find_spec(package) is None for package in PACKAGES):
-        raise MissingExtraError("What workers compute with is not installed: pip install 'ready-reckoner[worker]'.")
+        raise MissingExtraError("Workers need numpy and numba. Run: pip install 'ready-reckoner[worker]'.")
 
 
 def prepare(environ: MutableMapping[str, str], settings: Settings, kernels: Path | None = None) -> None:
-    """Set what numpy and numba read from the environment when they are imported; what is set already stays.
+    """Set the variables that numpy and numba read at import. Variables that are set already stay.
 
-    numba keeps compiled kernels beside their source, the directory `kernels`, or in `NUMBA_CACHE_DIR`. Where it cannot
-    write it does not read either: they are kept in the home then, with what `NUMBA_CACHE_DIR` held.
+    numba caches kernels in `kernels`, beside their sources, or in `NUMBA_CACHE_DIR`. It does not even read a cache that
+    it cannot write. In that case the cache moves to the home, with a copy of `NUMBA_CACHE_DIR`.
 
     Raises:
-        SettingsError: there is no place to keep them in.
+        SettingsError: no directory is writable.
     """
-    # Kernels have threads of their own; the ones that OpenBLAS would start are never used and cost memory.
+    # OpenBLAS would start threads that are never used and cost memory.
     environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     kernels = kernels or Path(__file__).absolute().parent
     chosen = environ.get("NUMBA_CACHE_DIR")
     cache = Path(chosen) if chosen else kernels / "__pycache__"
-    # One that is not there yet is made by numba.
+    # numba creates a missing directory.
     if _can_be_written(cache) or (not cache.exists() and (chosen or _can_be_written(kernels))):
         return
     place = settings.home_path / "numba"
@@ -48,8 +48,8 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, kernels: Path
             place = _copy_kernels(cache, place)
     except OSError as error:
         raise SettingsError(
-            f"Compiled kernels cannot be kept in {place} ({error.strerror}): set RECKONER_HOME or NUMBA_CACHE_DIR to a "
-            "directory that can be written."
+            f"The kernel cache {place} is not writable ({error.strerror}). Set RECKONER_HOME or NUMBA_CACHE_DIR to a "
+            "writable directory."
         ) from error
     environ["NUMBA_CACHE_DIR"] = str(place)
 
@@ -59,10 +59,7 @@ def _can_be_written(directory: Path) -> bool:
 
 
 def _copy_kernels(compiled: Path, home: Path) -> Path:
-    """Copy a cache of compiled kernels below `home` and return the copy.
-
-    It is named by what is in it: those that start together share one, and what was compiled anew gets another.
-    """
+    """Copy a kernel cache below `home`. Returns the copy, which is named by a hash of its content."""
     files = {str(file.relative_to(compiled)): file.read_bytes() for file in sorted(compiled.rglob("*.nb[ci]"))}
     place = home / sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:16]
     if place.exists():
@@ -75,7 +72,7 @@ def _copy_kernels(compiled: Path, home: Path) -> Path:
         draft.rename(place)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
-        # Another process may have been quicker with the same.
+        # Another process may have copied it first.
         if not place.exists():
             raise
     return place

@@ -1,4 +1,7 @@
-"""What a processor can do and numba has no name for; where one cannot, LLVM writes it with what there is."""
+"""Intrinsics: processor instructions that numba has no name for, written in LLVM.
+
+On a processor without such an instruction LLVM uses others, with the same result.
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ insert_function: Any = cgutils.get_or_insert_function
 
 
 def _popcount(_typing: Any, word: Any) -> Any:
-    """How many bits of a uint64 are set."""
+    """Count the set bits of a uint64."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -22,7 +25,7 @@ def _popcount(_typing: Any, word: Any) -> Any:
 
 
 def _trailing_zeros(_typing: Any, word: Any) -> Any:
-    """How many bits of a uint64 are below the lowest one that is set; one of them has to be."""
+    """The position of the lowest set bit of a uint64, which must not be 0."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.IntType(1)(1))
@@ -31,7 +34,7 @@ def _trailing_zeros(_typing: Any, word: Any) -> Any:
 
 
 def _prefetch(_typing: Any, array: Any, at: Any) -> Any:
-    """Have the element `at` of an array brought into the cache; it may lie outside, since nothing is read."""
+    """Fetch the element `at` of an array into the cache. It may lie outside the array, as nothing is read."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -46,7 +49,7 @@ def _prefetch(_typing: Any, array: Any, at: Any) -> Any:
 
 
 def _keep_larger(_typing: Any, kept: Any, at: Any, array: Any, begin: Any) -> Any:
-    """Let each of kept[at : at + 8], float64, be the larger one of itself and the one beside it in array[begin:]."""
+    """kept[at : at + 8] = maximum(kept[at : at + 8], array[begin : begin + 8]), float64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         eight = ir.VectorType(ir.DoubleType(), 8)
@@ -64,7 +67,7 @@ def _keep_larger(_typing: Any, kept: Any, at: Any, array: Any, begin: Any) -> An
 
 
 def _at_least(_typing: Any, array: Any, at: Any, bound: Any) -> Any:
-    """Which of array[at : at + 64], float64, are no less than a bound: a bit of a uint64 each."""
+    """array[at : at + 64] >= bound, float64, as the bits of a uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.DoubleType(), 64)
@@ -80,7 +83,7 @@ def _at_least(_typing: Any, array: Any, at: Any, bound: Any) -> Any:
 
 
 def _add_four(_typing: Any, sums: Any, ranks: Any, weight: Any, values: Any, at: Any) -> Any:
-    """Add weight * values[at + k] to sums[ranks[k]], float64, for each of four ranks, in 16 bits of a uint64 each."""
+    """sums[ranks[k]] += weight * values[at + k], float64, for four ranks of 16 bits each in a uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         four = ir.VectorType(ir.FloatType(), 4)

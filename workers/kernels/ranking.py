@@ -1,7 +1,7 @@
-"""The one total order of candidates: the higher float32 first, the smaller index first where they are equal.
+"""The total order of candidates: the higher float32 first, then the smaller item index.
 
-An entry is a key, uint64: the upper half has the bits of its value, inverted, and the lower half its item. The bits of
-numbers that are not negative are in the order of the numbers, so the best entry has the smallest key.
+An entry is one uint64 key: the inverted bits of its value in the upper half, its item in the lower half. The bits of
+non-negative floats sort like the floats, so the best entry has the smallest key.
 """
 
 import numpy as np
@@ -10,34 +10,34 @@ from numpy.typing import NDArray
 
 from reckoner.workers.kernels.compiled import WRITE_INT64, WRITE_UINT64, Index, compiled
 
-# Keys are sorted by so many of their bits at a time.
+# A radix sort takes this many bits per pass.
 DIGIT_BITS, DIGITS = np.uint64(8), 256
 HALF, ONE, TWO = np.uint64(32), np.uint64(1), np.uint64(2)
-# So many entries, and no more, are sorted by insertion.
+# At most this many entries are sorted by insertion.
 FEW = np.uint64(32)
 
 
 @compiled(types.uint64(types.float32, types.uint32))
 def key_of(value: np.float32, item: int) -> Index:
-    """The key of an entry whose value is not below zero."""
+    """The key of an entry with a non-negative value."""
     return np.uint64(~np.float32(value).view(np.uint32)) << HALF | np.uint64(item)
 
 
 @compiled(types.float32(types.uint64))
 def value_of(key: Index) -> np.float32:
-    """The value of a key's entry."""
+    """The value of a key."""
     return np.uint32(~(key >> HALF)).view(np.float32)
 
 
 def entries_of(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """The items and values of keys, in arrays of their own."""
+    """The items and values of keys, as new arrays."""
     halves = keys.view(np.uint32)
     return halves[::2].copy(), (~halves[1::2]).view(np.float32)
 
 
 @compiled(types.void(WRITE_UINT64, types.uint64, types.uint64))
 def sort_few(keys: NDArray[np.uint64], begin: Index, end: Index) -> None:
-    """Sort the keys from `begin` to before `end`, by insertion."""
+    """Sort keys[begin:end] by insertion."""
     for at in range(begin + ONE, end):
         key, to = keys[at], np.uint64(at)
         while to > begin and keys[to - ONE] > key:
@@ -48,7 +48,7 @@ def sort_few(keys: NDArray[np.uint64], begin: Index, end: Index) -> None:
 
 @compiled(types.void(WRITE_UINT64, types.uint64, types.uint64), inner=True)
 def _sift_down(keys: NDArray[np.uint64], at: Index, size: Index) -> None:
-    """Let the key at `at` sink in a heap of `size`, which has the largest one at its root (Knuth, vol. 3, 5.2.3)."""
+    """Sift the key at `at` down in a max-heap of `size` keys (Knuth, vol. 3, 5.2.3)."""
     key = keys[at]
     while TWO * at + ONE < size:
         largest = TWO * at + ONE
@@ -63,7 +63,7 @@ def _sift_down(keys: NDArray[np.uint64], at: Index, size: Index) -> None:
 
 @compiled(types.uint64(WRITE_UINT64, types.uint64, types.uint64))
 def keep_best(keys: NDArray[np.uint64], size: Index, length: Index) -> Index:
-    """Bring the best `length`, which is not 0, of `size` keys to the front, best first; return how many they are."""
+    """Move the best `length` of `size` keys to the front, best first. Returns how many these are. `length` is not 0."""
     if size <= FEW:
         sort_few(keys, np.uint64(0), size)
         return min(size, length)
@@ -91,10 +91,9 @@ def sort_by_digits(
     scratch: NDArray[np.uint64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Sort the keys from `begin` to before `end` by their bits `low` to before `high`; equal ones stay as they stand.
+    """Sort keys[begin:end] by their bits low..high-1 with a stable radix sort (Knuth, vol. 3, 5.2.5).
 
-    A radix sort (Knuth, "The Art of Computer Programming", vol. 3, 5.2.5). `scratch` has room for these keys, and
-    `counts` for DIGITS.
+    `scratch` has room for these keys, and `counts` for DIGITS.
     """
     for shift in range(low, high, DIGIT_BITS):
         for digit in range(DIGITS):

@@ -1,4 +1,7 @@
-"""Selects the best of many, in no order: C. A. R. Hoare, "Algorithm 65: Find", Communications of the ACM 4(7), 1961."""
+"""Quickselect: moves the best k of many to the front, in no order, in linear time.
+
+C. A. R. Hoare, "Algorithm 65: Find", Communications of the ACM 4(7), 1961.
+"""
 
 import numpy as np
 from numba import types
@@ -11,7 +14,7 @@ ONE, TWO = np.uint64(1), np.uint64(2)
 
 @compiled(types.uint64(WRITE_UINT64, types.uint64, types.uint64, types.uint64))
 def select_best(keys: NDArray[np.uint64], begin: Index, size: Index, length: Index) -> Index:
-    """Bring the best `length` of `size` keys, from `begin` on, to their front, and return how many they are."""
+    """Move the best `length` of `size` keys from `begin` on to their front. Returns how many these are."""
     if size <= length:
         return size
     low, high, wanted = begin, begin + size, begin + length - ONE
@@ -37,7 +40,7 @@ def select_best(keys: NDArray[np.uint64], begin: Index, size: Index, length: Ind
 
 @compiled(types.float32(WRITE_FLOAT32, types.int64, types.int64))
 def nth_largest(values: NDArray[np.float32], size: int, n: int) -> float:
-    """The n-th largest of `size` numbers, counted from 1; they are reordered."""
+    """The n-th largest of `size` numbers, from 1. It reorders them."""
     low, high = 0, size - 1
     while low < high:
         value = values[(low + high) // 2]

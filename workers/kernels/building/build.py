@@ -1,11 +1,8 @@
-"""Builds a model out of tiles: the exact K best of each item over a rectangle of pairs of items.
+"""Builds tiles of a model: the exact K best neighbours of each item over a rectangle of item pairs.
 
-Ranks are those of `ranked`. A tile is the pairs of some rows, the ranks first..last-1, with more popular items, the
-columns. So every pair is part of one tile, and is counted once; it may be one of the best of its row and of its column.
-What a model keeps of an item is among the best of all tiles where the item is a row or a column: see `join`.
-
-For each row a tile adds up what users say (`counting`), turns the sums into similarities (`similarity`), and keeps the
-best (`keep`).
+A tile pairs its rows, the ranks first..last-1, with more popular items, its columns. So each pair is counted once, and
+may be kept for its row and for its column; `join` merges the tiles. For each row a tile sums over users (`counting`),
+turns the sums into similarities (`similarity`) and keeps the best (`keep`).
 """
 
 from typing import Any, NamedTuple
@@ -20,8 +17,8 @@ from reckoner.workers.kernels.building.counting import (
     add_products,
     count_bits,
     count_users,
+    move_sums,
     set_bits,
-    take,
 )
 from reckoner.workers.kernels.building.keep import (
     BLOCK,
@@ -55,16 +52,16 @@ from reckoner.workers.kernels.compiled import (
 from reckoner.workers.kernels.ranking import entries_of
 
 ZERO, ONE, TWO, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(4), np.float32(0.0)
-# So many rows at a time are counted as bits, for which there are a few rows of zeros behind the last one.
+# This many rows are counted as bits together; a few rows of zeros pad the last ones.
 ROWS_AT_ONCE, ZEROS = np.uint64(work.ROWS_AT_ONCE), np.uint64(4)
 MOST_16_BITS = 65_535
 
 
 class Tile(NamedTuple):
-    """Lists of similar items.
+    """Lists of similar items, concatenated, each unordered.
 
-    `owners` uint32[n] says whose each list is and `counts` uint32[n] how many it holds of `items` uint32 and `values`
-    float32 (above zero), which are flat, list after list, each in no order.
+    `owners` uint32[n]: the item of each list. `counts` uint32[n]: its length. `items` uint32 and `values` float32 (above
+    zero): the entries of all lists.
     """
 
     owners: NDArray[np.uint32]
@@ -86,16 +83,28 @@ def build_tile(
     bit_bytes: int,
     stop: NDArray[np.uint8],
 ) -> Tile | None:
-    """The best `neighbours` of each item over the pairs of ranks first..last-1 with those of low..high-1 before them.
+    """The best `neighbours` of each item over the pairs of ranks first..last-1 with smaller ranks in low..high-1.
 
-    `floors` float32[I] has for each rank what none of its item's best over all tiles is below, zeros where nothing is
-    known; what this tile tells of that is put there. Items counted as bits take at most `bit_bytes`, which has no say
-    in the result. None if `stop`, uint8[1], was set before they were done; another thread sets it.
+    The formula runs in float64 and is rounded once to float32, on which entries are ranked: the highest above zero,
+    then the smaller index. Entries that cannot be among an item's best over all tiles may be missing.
 
-    The formula runs in float64 and is rounded once to float32; lists are judged on that: the highest above zero, the
-    smaller index first at a tie. What is surely not among an item's best over all tiles may be missing.
+    Args:
+        ranked: The interactions.
+        weighting: The similarity.
+        floors: float32[I], a lower bound of each rank's best K over all tiles, 0 if unknown. The tile raises it.
+        first: The first row.
+        last: The end of the rows.
+        low: The first column.
+        high: The end of the columns.
+        neighbours: K.
+        bit_bytes: The memory for items that are counted as bits. It does not affect the result.
+        stop: The stop flag, uint8[1].
 
-    Raises ValueError for ranks outside the items, or fewer than 1 neighbours.
+    Returns:
+        The tile; None if another thread set `stop`.
+
+    Raises:
+        ValueError: ranks outside the items, or fewer than 1 neighbours.
     """
     item_count = ranked.order.size
     if not (0 <= first <= last <= item_count and 0 <= low <= high <= item_count):
@@ -128,7 +137,7 @@ def build_tile(
 
 @compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64), inner=True)
 def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDArray[np.float32], at: Index) -> bool:
-    """Round n similarities, raised to a power, to float32 values from `at` on; False if none is above zero."""
+    """Raise n similarities to a power and round them to float32 values from `at` on. False if none is above zero."""
     if exponent != 1.0:
         for k in range(n):
             similar[k] = raised(similar[k], exponent)
@@ -140,10 +149,10 @@ def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDAr
 
 
 class Sums(NamedTuple):
-    """The sums of one row over the columns, of which one array is used, and is all zeros again after each row.
+    """The sums of one row over the columns. A row uses one array and leaves it zeroed.
 
-    Counts of 16 bits, counts of 32 bits where more users may be met, sums of factors or products; and the counts of
-    ROWS_AT_ONCE rows that were counted as bits, which are written anew.
+    `narrow`: counts of up to 65,535 users. `wide`: larger counts. `weighed`: sums of factors or products.
+    `bit_counts`: counts of ROWS_AT_ONCE rows from bits; overwritten, not zeroed.
     """
 
     narrow: NDArray[np.uint16]
@@ -158,7 +167,7 @@ BITS, NARROW, WIDE, WEIGHED = range(4)
 
 @compiled(types.int64(SUMS, types.boolean, types.uint64), inner=True)
 def _kind(sums: Sums, is_bits: bool, users: Index) -> int:
-    """Which of the sums those of a row are, whose item has so many users."""
+    """Which of the sums to use for a row whose item has this many users."""
     if sums.weighed.size > 0:
         return WEIGHED
     if is_bits:
@@ -168,12 +177,12 @@ def _kind(sums: Sums, is_bits: bool, users: Index) -> int:
 
 @compiled(types.boolean(SUMS, types.int64, types.uint64, types.uint64, WRITE_FLOAT64), inner=True)
 def _take(sums: Sums, kind: int, at: Index, n: Index, dots: NDArray[np.float64]) -> bool:
-    """Move n sums from `at` on into `dots`; False where there is nothing but zeros."""
+    """Move n sums from `at` on into `dots`. False if all were zero."""
     if kind == BITS:
-        return take(sums.bit_counts, at, n, dots)
+        return move_sums(sums.bit_counts, at, n, dots)
     if kind == NARROW:
-        return take(sums.narrow, at, n, dots)
-    return take(sums.wide, at, n, dots) if kind == WIDE else take(sums.weighed, at, n, dots)
+        return move_sums(sums.narrow, at, n, dots)
+    return move_sums(sums.wide, at, n, dots) if kind == WIDE else move_sums(sums.weighed, at, n, dots)
 
 
 def _summing(ranks: Any) -> Any:
@@ -198,7 +207,7 @@ def _add_up(
     user_factors: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Add up what the users at begin..end-1 say of more popular items, unless bits say it; False if stopped."""
+    """Sum over the users at begin..end-1, unless the row is counted as bits. False if stopped."""
     row = (item_users, places, begin, end, user_ptr, user_ranks, low, cut)
     if kind == WEIGHED and user_factors.size > 0:
         return add_factors(*row, user_factors, sums.weighed, stop)
@@ -221,7 +230,7 @@ def _building(ranks: Any) -> Any:
 
 @compiled(types.uint64(types.uint64, types.uint64), inner=True)
 def _multiple(number: Index, of: Index) -> Index:
-    """The smallest multiple that is not below a number."""
+    """Round a number up to a multiple."""
     return (number + of - ONE) // of * of
 
 
@@ -256,9 +265,9 @@ def _build(
     floors: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> int:
-    """Fill the lists of rows and columns, which begin at `starts`, and return how much they hold; -1 if stopped.
+    """Fill the lists of rows and columns, which begin at `starts`. Returns the number of entries, -1 if stopped.
 
-    `bits` are zeros: a row of words for each of the first `bit_ranks` ranks, and a few behind them.
+    `bits` is zeroed: a row of words for each of the first `bit_ranks` ranks, and the padding.
     """
     width, rows = high - low, last - first
     counted = width if user_factors.size == 0 and item_weights.size == 0 else ZERO
@@ -281,7 +290,7 @@ def _build(
             if not count_bits(bits, words, row, together, low, bit_width, sums.bit_counts, stop):
                 return -1
         begin, end = np.uint64(item_ptr[np.uint64(order[row])]), np.uint64(item_ptr[np.uint64(order[row]) + ONE])
-        # Where the row has no columns nothing is added up; a cut of 0 would mean all of them.
+        # A row without columns sums nothing. Its cut of 0 would mean no limit.
         kind = _kind(sums, row < bit_ranks, end - begin) if top > low else BITS
         spans = (item_users, places, begin, end, user_ptr, user_ranks, low, top if top < row else ZERO)
         if not _add_up(sums, kind, *spans, item_weights, user_weights, user_factors, stop):
@@ -294,7 +303,7 @@ def _build(
                 formula(dots, n, row_terms[row], column_terms, low + at, shrink, users, similar)
                 found = _round(similar, n, exponent, row_values, at)
             put_maxima(row_values, at, n if found else ZERO, maxima)
-            # What is too small for float32 the one way may be large the other way.
+            # A similarity may round to zero in one direction only.
             if found or (met and is_asymmetric):
                 if is_asymmetric:
                     formula(dots, n, column_terms[row], row_terms, low + at, shrink, users, similar)
@@ -304,6 +313,6 @@ def _build(
         kept = keep_row(row_values, maxima, groups, order, low, neighbours, gathered, keys, list_begin)
         counts[row - first] = kept
         if kept == neighbours and low <= row < high:
-            # Whatever a less popular item brings to this one as a column has these K to compete with.
+            # Entries of this item as a column compete with the K of its row.
             floors[row - low] = max(floors[row - low], least_of(keys, list_begin, kept))
     return np.int64(finish(first, rows, low, starts, counts, keys, neighbours, floors))

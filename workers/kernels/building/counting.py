@@ -1,4 +1,8 @@
-"""Sums over the users whom an item shares with more popular ones: the inner loops of every build."""
+"""The inner loops of every build: sums over the users that an item shares with more popular items.
+
+For each user of the item, its more popular items are the beginning of the user's row, and each adds to its counter:
+1, a factor of the user, or a product of weights. Popular items are counted as bits instead: AND, then popcount.
+"""
 
 from typing import Any
 
@@ -23,13 +27,13 @@ from reckoner.workers.kernels.compiled import (
 )
 from reckoner.workers.kernels.processor import popcount, prefetch
 
-# So many users ahead rows are fetched, by the lines of memory.
+# Rows are prefetched this many users ahead, by cache lines.
 AHEAD, LINE_BYTES = np.uint64(12), np.uint64(64)
 WORD_SHIFT, WORD_MASK = np.uint64(6), np.uint64(63)
 ZERO, ONE, TWO, THREE, FOUR = (np.uint64(number) for number in range(5))
-# After so many users of one item it is looked at the stop flag: some milliseconds.
+# The stop flag is checked after this many users of an item, a few milliseconds.
 USERS_AT_ONCE = np.uint64(4096)
-# Of rows and columns of bits.
+# Blocks of bits that stay in the L2 cache.
 WORDS_AT_ONCE, COLUMNS_AT_ONCE = np.uint64(512), np.uint64(64)
 
 NARROW, WIDE = READ_UINT16, READ_UINT32
@@ -41,7 +45,7 @@ def _bisecting(ranks: Any) -> Any:
 
 @compiled(_bisecting(NARROW), later=[_bisecting(WIDE)], inner=True)
 def _bisect(user_ranks: Ranks, low: Index, high: Index, wanted: Index) -> int:
-    """The first place in low..high whose rank is not below the wanted one."""
+    """The first place in low..high with a rank >= `wanted`."""
     while low < high:
         middle = (low + high) >> ONE
         if np.uint64(user_ranks[middle]) < wanted:
@@ -66,7 +70,7 @@ def _span(
     low: Index,
     cut: Index,
 ) -> tuple[Index, Index]:
-    """Where in the row of the user at `at` the more popular items of the ranks low..cut-1 are; a cut of 0 is none."""
+    """The span of more popular items in the row of the user at `at`, of ranks low..cut-1; a cut of 0 is no limit."""
     begin = np.uint64(user_ptr[np.uint64(item_users[at])])
     end = begin + np.uint64(places[at])
     if low > np.uint64(0):
@@ -89,7 +93,7 @@ def _fetch(
     at: Index,
     low: Index,
 ) -> None:
-    """Have what `_span` will find brought into the cache; a part of a row from `low` on is looked for first."""
+    """Prefetch what `_span` will read. With a `low` it starts with a bisection, so only the row's start is fetched."""
     begin = np.uint64(user_ptr[np.uint64(item_users[at])])
     end = begin + (ONE if low > ZERO else np.uint64(places[at]))
     for line in range(begin, end, LINE_BYTES // np.uint64(user_ranks.itemsize)):
@@ -118,7 +122,7 @@ def count_users(
     counts: NDArray[np.uint32],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Count for each more popular item how many of the users at first..last-1 have it; False if stopped."""
+    """Count for each more popular item how many of the users at first..last-1 have it. False if stopped."""
     for start in range(first, last, USERS_AT_ONCE):
         if stop[0]:
             return False
@@ -147,7 +151,7 @@ def add_factors(
     sums: NDArray[np.float64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """As `count_users`, where each user adds a factor of its own; in float64 and in user order."""
+    """Like `count_users`, but each user adds its factor, in float64 and in user order."""
     for start in range(first, last, USERS_AT_ONCE):
         if stop[0]:
             return False
@@ -180,7 +184,7 @@ def add_products(
     sums: NDArray[np.float64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """As `count_users`, where each user adds the product of its weights of both items; in float64 and in user order."""
+    """Like `count_users`, but each user adds the product of both weights, in float64 and in user order."""
     for start in range(first, last, USERS_AT_ONCE):
         if stop[0]:
             return False
@@ -190,7 +194,7 @@ def add_products(
             weight = np.float64(item_weights[at])
             begin, end = _span(item_users, places, user_ptr, user_ranks, at, low, cut)
             for n in range(begin, end):
-                # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+                # A product of two float32 is exact in float64, so a fused multiply-add gives the same sum.
                 sums[np.uint64(user_ranks[n]) - low] += weight * np.float64(user_weights[n])
     return True
 
@@ -204,7 +208,7 @@ def set_bits(
     words: Index,
     bits: NDArray[np.uint64],
 ) -> None:
-    """Write each of the first so many ranks as a row of so many words, uint64, with one bit a user."""
+    """Write the users of the first `ranks` ranks as rows of `words` uint64, with one bit per user."""
     for rank in range(ranks):
         item = np.uint64(order[rank])
         for at in range(np.uint64(item_ptr[item]), np.uint64(item_ptr[item + ONE])):
@@ -229,10 +233,10 @@ def count_bits(
     counts: NDArray[np.uint32],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """The users that each of some rows of bits shares with those from `low` on, uint32[rows * width]; False if stopped.
+    """Count the common users of `rows` rows from `row` on and `width` columns from `low` on, uint32[rows * width].
 
-    Rows are taken by fours and columns by twos, so that a word is used as often as it can be once it is in a register;
-    `rows` and `width` are such numbers. Of some columns some words at a time stay in the second cache.
+    False if stopped. Four rows and two columns at a time reuse each word in registers, so `rows` is a multiple of 4 and
+    `width` of 2. Blocks of words and columns stay in the L2 cache.
     """
     for at in range(rows * width):
         counts[at] = 0
@@ -276,8 +280,8 @@ def count_bits(
     ),
     inner=True,
 )
-def take(sums: NDArray[np.float32], at: Index, n: Index, dots: NDArray[np.float64]) -> bool:
-    """Move n sums from `at` on into `dots`, leaving zeros; False where there was nothing but zeros."""
+def move_sums(sums: NDArray[np.float32], at: Index, n: Index, dots: NDArray[np.float64]) -> bool:
+    """Move n sums from `at` on into `dots`, leaving zeros. False if all were zero."""
     found = False
     for k in range(n):
         found |= sums[at + k] != 0

@@ -1,4 +1,4 @@
-"""Joins tiles into a model: of all that they have found for an item, the best K."""
+"""Joins tiles into a model: gathers the entries of each item from all tiles and keeps the best K."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from reckoner.workers.kernels.ranking import DIGITS, key_of, sort_by_digits, val
 from reckoner.workers.kernels.selection import select_best
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-# After so many items it is looked at the stop flag: some milliseconds.
+# The stop flag is checked after this many items, a few milliseconds.
 ITEMS_AT_ONCE = 500
 
 
@@ -36,9 +36,10 @@ class Matrix(NamedTuple):
 
 
 def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop: NDArray[np.uint8]) -> Matrix | None:
-    """The model of `item_count` items out of the tiles of all their pairs, in any order; None if `stop` was set.
+    """Join the tiles of all pairs, in any order, into a model. None if `stop`, uint8[1], was set.
 
-    Raises ValueError for a tile that does not hold as much as it counts, or is of other items.
+    Raises:
+        ValueError: a tile's arrays do not fit together, or it names items outside `item_count`.
     """
     held, lists = np.zeros(item_count, np.int64), []
     firsts = np.arange(0, item_count, ITEMS_AT_ONCE)
@@ -47,9 +48,9 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
             return None
         entries = tile.counts.sum(dtype=np.int64)
         if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:
-            raise ValueError("a tile does not hold as much as it counts")
+            raise ValueError("a tile's arrays do not match its counts")
         if any((named >= item_count).any() for named in (tile.owners, tile.items)):
-            raise ValueError(f"a tile is not of these {item_count} items")
+            raise ValueError(f"a tile names items outside the {item_count} items")
         order = np.argsort(tile.owners, kind="stable")
         owners, begins = tile.owners[order], np.cumsum(tile.counts, dtype=np.int64) - tile.counts
         bounds = [*np.searchsorted(owners, firsts).tolist(), owners.size]
@@ -87,7 +88,7 @@ def _gather(
     filled: NDArray[np.int64],
     keys: NDArray[np.uint64],
 ) -> None:
-    """Append what some lists of a tile hold to what there is of each owner, from the item `first` on."""
+    """Append the lists first_list..last_list-1 of a tile to the keys of their owners, from the item `first` on."""
     for entry in range(first_list, last_list):
         begin, owner = np.uint64(begins[entry]), np.uint64(owners[entry]) - first
         to = np.uint64(filled[owner])
@@ -115,7 +116,7 @@ def _keep_best(
     items: NDArray[np.uint32],
     values: NDArray[np.float32],
 ) -> None:
-    """Write the rows from the item `first` on: the best of what is held of each, by item."""
+    """Write the rows from the item `first` on: the best keys of each, sorted by item."""
     bits = ZERO
     while item_count >> bits > ZERO:
         bits += ONE

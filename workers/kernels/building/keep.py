@@ -1,4 +1,8 @@
-"""Keeps the best of a tile: of each row when it is done, of columns as rows go by, and all lists together at last."""
+"""Keeps the best entries of a tile: of each row when it is finished, of each column as rows go by.
+
+A column gathers entries above its floor, its K-th best so far, and prunes them now and then: cheaper than a heap, which
+misses the cache at each level. A row looks only at groups whose largest value can be among its best K.
+"""
 
 import numpy as np
 from numba import types
@@ -18,20 +22,20 @@ from reckoner.workers.kernels.compiled import (
 from reckoner.workers.kernels.ranking import key_of, value_of
 from reckoner.workers.kernels.selection import nth_largest, select_best
 
-# So many columns are looked at in one go: sums and similarities of that many stay in the first cache.
+# Sums and similarities of this many columns stay in the L1 cache.
 BLOCK = np.uint64(256)
-# Of each group of so many columns the largest value is known before any of them is looked at.
+# The largest value is noted for each group of this many columns.
 GROUP = np.uint64(16)
 ZERO, ONE, NONE = np.uint64(0), np.uint64(1), np.float32(0.0)
-# How much is gathered of a column before the best K of it are kept.
+# A column gathers this many times K entries before it is pruned to K.
 SPARE = 2
-# How often it is halved to find what K of the groups' largest reach, unless so many of K more do at most.
+# The bisection of `_bound` stops after this many steps, or when at most wanted / MORE too many values reach it.
 HALVINGS, MORE = 12, np.uint64(4)
 
 
 @compiled(types.void(WRITE_FLOAT32, types.uint64, types.uint64, WRITE_FLOAT32), inner=True)
 def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray[np.float32]) -> None:
-    """Put down the largest of each group of a block, of which n values from `at` on are there, and zeros then."""
+    """Note the largest value of each group of a block with n values from `at` on, and fill the rest with zeros."""
     for k in range(n, BLOCK):
         values[at + k] = NONE
     for group in range(at // GROUP, (at + BLOCK) // GROUP):
@@ -43,7 +47,7 @@ def put_maxima(values: NDArray[np.float32], at: Index, n: Index, maxima: NDArray
 
 @compiled(types.float32(READ_UINT64, types.uint64, types.uint64), inner=True)
 def least_of(keys: NDArray[np.uint64], begin: Index, size: Index) -> float:
-    """The least value of some keys."""
+    """The smallest value of keys[begin : begin + size]."""
     worst = keys[begin]
     for at in range(begin, begin + size):
         worst = max(worst, keys[at])
@@ -66,11 +70,7 @@ def keep_columns(
     neighbours: Index,
     floors: NDArray[np.float32],
 ) -> None:
-    """Offer the item of a row to n columns from `at` on, with the values of a block.
-
-    A column gathers what is not below its floor, its K-th best so far, and keeps the best K now and then: that takes
-    less than a heap does, of which a line of memory would be fetched for each of its levels.
-    """
+    """Offer a row's item, with the values of a block, to n columns from `at` on."""
     found = False
     for k in range(n):
         found |= (block[k] >= floors[at + k]) & (block[k] > NONE)
@@ -89,9 +89,9 @@ def keep_columns(
 
 @compiled(types.float32(READ_FLOAT32, types.uint64, types.uint64), inner=True)
 def _bound(values: NDArray[np.float32], n: Index, wanted: Index) -> float:
-    """What `wanted` of n values reach, and few more do; 0 where they are fewer, or far apart.
+    """A bound that `wanted` of n values reach, and few more; 0 if there are fewer.
 
-    To halve one's way there takes no branch that depends on a value, and so a tenth of the time of a selection.
+    A bisection without value-dependent branches takes a tenth of the time of a selection.
     """
     low, high = NONE, NONE
     for k in range(n):
@@ -127,9 +127,9 @@ def keep_row(
     keys: NDArray[np.uint64],
     begin: Index,
 ) -> Index:
-    """Put a row's best K into its list, which begins at `begin`, and return how many they are.
+    """Write a row's best K into its list from `begin` on. Returns how many these are.
 
-    What is below a value that K of the groups' largest reach needs no look.
+    Only groups whose largest value reaches the bound of the K largest groups are read.
     """
     floor, size = _bound(maxima, groups, neighbours), ZERO
     for group in range(groups):
@@ -155,9 +155,9 @@ def _raise_floors(
     neighbours: Index,
     floors: NDArray[np.float32],
 ) -> None:
-    """Keep the best K of each column, and raise its floor to the K-th best of those and of its own row's."""
+    """Prune each column to its best K, and raise its floor to the K-th best of these and of its own row."""
     columns = np.uint64(floors.size)
-    # A row has no more places than there are columns, and a column no more than there are rows.
+    # A row's list is at most `columns` long, a column's at most `rows`.
     best = np.empty(rows + columns, np.float32)
     for column in range(columns):
         begin = np.uint64(starts[rows + column])
@@ -185,7 +185,7 @@ def finish(
     neighbours: Index,
     floors: NDArray[np.float32],
 ) -> Index:
-    """Move what is not below the floors together, list after list, and return how much that is."""
+    """Compact all entries above the floors, list after list. Returns their number."""
     _raise_floors(first, rows, low, starts, counts, keys, neighbours, floors)
     filled, columns = ZERO, np.uint64(floors.size)
     for owner in range(rows + columns):

@@ -1,7 +1,7 @@
-"""Logarithm, exponential and powers, made of additions, multiplications and divisions alone.
+"""Logarithm, exponential and powers from the four basic operations only.
 
-Those of a C library or of numpy are other code on other processors, and differ in the last bit. IEEE 754 fixes what the
-four operations give, so these are the same everywhere; they are within two units in the last place.
+Those of a C library or of numpy differ in the last bit between processors. IEEE 754 defines the four operations
+exactly, so these give the same bits everywhere. Their error is below two units in the last place.
 """
 
 from math import factorial
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reckoner.workers.kernels.compiled import READ_FLOAT64, compiled
 
-# ln 2 in two parts: the first has zeros for its last 32 bits, so that a small whole number times it is exact.
+# ln 2 in two parts: the last 32 bits of the first are zeros, so that its product with a small integer is exact.
 LN2_HIGH = float.fromhex("0x1.62e42feep-1")
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 ROOT_OF_2 = float.fromhex("0x1.6a09e667f3bcdp+0")
@@ -26,8 +26,8 @@ INVERSE_FACTORIALS = tuple(1.0 / factorial(n) for n in range(13, -1, -1))
 def log(x: float) -> float:
     """The natural logarithm of a normal number above zero.
 
-    x = 2^k m with m between the root of 1/2 and that of 2; with s = (m - 1) / (m + 1), ln m is
-    2 (s + s^3/3 + s^5/5 + ...), of which eleven terms are enough as |s| is below 0.172.
+    x = 2^k m with m between sqrt(1/2) and sqrt(2). With s = (m - 1) / (m + 1), ln m = 2 (s + s^3/3 + s^5/5 + ...).
+    Eleven terms are enough, as |s| < 0.172.
     """
     bits = np.float64(x).view(np.int64)
     k = (bits >> MANTISSA_BITS) - BIAS
@@ -45,9 +45,9 @@ def log(x: float) -> float:
 
 @compiled(types.float64(types.float64))
 def exp(x: float) -> float:
-    """e to the power of x; 0 where x is below -700 and infinite above 700, which float32 has no numbers for either.
+    """e to the power of x; 0 below -700 and infinite above 700, both outside the range of float32.
 
-    x = k ln 2 + r with |r| at most ln(2) / 2; e^r is its Taylor series up to r^13.
+    x = k ln 2 + r with |r| <= ln(2) / 2; e^r is its Taylor series up to r^13.
     """
     if x < -MOST:
         return 0.0
@@ -63,7 +63,7 @@ def exp(x: float) -> float:
 
 @compiled(types.float64(types.float64, types.float64))
 def power(x: float, exponent: float) -> float:
-    """x, above zero, to the power of an exponent; exactly x or 1 where the exponent is 1 or 0."""
+    """x, above zero, to the power of an exponent; exactly x for 1 and 1 for 0."""
     if exponent == 0.0:
         return 1.0
     return x if exponent == 1.0 else exp(exponent * log(x))

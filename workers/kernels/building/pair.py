@@ -1,4 +1,4 @@
-"""Compares two items, as the build of a model does and whether or not a model would keep them."""
+"""Compares two items: merges their sorted users, sums, and applies the formula, bit for bit as a build does."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_UINT8, READ_UIN
 
 
 class Comparison(NamedTuple):
-    """How similar two items are, and how many users each has, and both."""
+    """The similarity of two items, and how many users each and both have."""
 
     similarity: np.float32
     users: int
@@ -31,14 +31,20 @@ def compare(
     *,
     stop: NDArray[np.uint8],
 ) -> Comparison | None:
-    """Compare two items of a snapshot: what row `item` of a model has of the column `other`, if it keeps it.
+    """Compare two items of a snapshot: the value in row `item` and column `other` of a model. It may be the same item.
 
-    item_ptr int64[I + 1], item_users uint32[nnz] ascending within an item, item_weights float32[nnz] above zero (None:
-    all 1), user_ptr int64[U + 1]. The similarity is bit for bit the value that `build_tile` has for the pair, 0 for
-    items that share no user. An item compared with itself is put into the formula as any other, which gives a cosine
-    of 1 where there is no shrink.
+    Args:
+        item_ptr: int64[I + 1].
+        item_users: uint32[nnz], ascending within an item.
+        item_weights: float32[nnz], above zero; None if all are 1.
+        user_ptr: int64[U + 1].
+        item: The row.
+        other: The column.
+        config: The similarity.
+        stop: The stop flag, uint8[1].
 
-    Returns None if `stop`, uint8[1], was set.
+    Returns:
+        The comparison, with a similarity of 0 without common users; None if `stop` was set.
     """
     weighting = weigh(config, item_ptr, item_users, item_weights, user_ptr)
     mine, others = slice(item_ptr[item], item_ptr[item + 1]), slice(item_ptr[other], item_ptr[other + 1])
@@ -67,7 +73,7 @@ def _compare(
     found: NDArray[np.float64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Put down how many users both have and the sum over them, as the build adds it up; False if stopped."""
+    """Write the number of common users and the sum over them, as the build sums, into `found`. False if stopped."""
     at = other_at = 0
     while at < users.size and other_at < other_users.size:
         if stop[0]:

@@ -1,8 +1,7 @@
-"""Interactions laid out for counting: items by popularity, and in each user's row the popular ones first.
+"""Lays interactions out for counting: items are ranked by popularity, and each user's row is sorted by rank.
 
-What an item shares with more popular ones is then the beginning of each of its users' rows: every pair of items is met
-once, most of what is counted falls into few counters, which stay in the processor's first cache, and ranks fit into 16
-bits where there are no more than 65,536 items.
+The more popular items of a user are then the beginning of the row. So each pair is counted once, most counts fall into
+few counters, which stay in the L1 cache, and ranks fit into 16 bits for up to 65,536 items.
 """
 
 from typing import Any, NamedTuple
@@ -27,19 +26,20 @@ from reckoner.workers.kernels.compiled import (
 )
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-# The rows of so many users are filled at a time, with the items of which so many of them have each on average.
+# Rows of this many users are filled together, with the items that at least `MANY` of them have on average.
 USERS_AT_ONCE, MANY = np.uint64(2048), np.uint64(8)
 
 
 class Ranked(NamedTuple):
-    """I items and U users of a snapshot; rank 0 is the item with the most users, ties go by the smaller index.
+    """The I items and U users of a snapshot. Rank 0 is the item with the most users, then the smaller index.
 
-    `order` uint32[I] has the item at each rank. `item_ptr` int64[I + 1] and `item_users` uint32[nnz] are the
-    snapshot's, by item index, users ascending. `places`[nnz] beside them says how many more popular items that user
-    has, which is where the item stands in the user's row: `user_ptr` int64[U + 1] into `user_ranks`[nnz], ascending
-    within a user. Both are uint16 where ranks fit, else uint32. `additions` int64[I] has for each rank how many pairs
-    with more popular items are counted. `item_weights` float32 beside `item_users` and `user_weights` float32 beside
-    `user_ranks` are empty where all weights are 1.
+    `order` uint32[I]: the item of each rank.
+    `item_ptr` int64[I + 1], `item_users` uint32[nnz], `item_weights` float32[nnz]: the users of each item, ascending.
+    `places`[nnz]: for each of them how many more popular items the user has, the item's position in the user's row.
+    `user_ptr` int64[U + 1], `user_ranks`[nnz], `user_weights` float32[nnz]: the ranks of each user, ascending.
+    `additions` int64[I]: for each rank the number of counted pairs with more popular items.
+
+    `places` and `user_ranks` are uint16 if ranks fit, else uint32. Weights are empty if all are 1.
     """
 
     order: NDArray[np.uint32]
@@ -54,7 +54,7 @@ class Ranked(NamedTuple):
 
 
 def popularity_order(item_ptr: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """The items from the one with the most users on, the smaller index first at a tie, uint32[I]."""
+    """The items by descending number of users, then by index, uint32[I]."""
     return np.argsort(-np.diff(item_ptr), kind="stable").astype(np.uint32)
 
 
@@ -66,10 +66,14 @@ def rank(
     *,
     stop: NDArray[np.uint8],
 ) -> Ranked | None:
-    """Lay out a snapshot's interactions, or None if `stop`, uint8[1], was set by another thread.
+    """Lay out a snapshot's interactions. None if another thread set `stop`, uint8[1].
 
-    `item_ptr` int64[I + 1], `item_users` uint32[nnz] ascending within an item and `item_weights` float32 are the
-    columns, None where all weights are 1, and `user_ptr` int64[U + 1] says how many items each user has.
+    Args:
+        item_ptr: int64[I + 1].
+        item_users: uint32[nnz], ascending within an item.
+        item_weights: float32[nnz], None if all are 1.
+        user_ptr: int64[U + 1].
+        stop: The stop flag.
     """
     order = popularity_order(item_ptr)
     places, user_ranks = empty_ranks(order.size, item_users.size), empty_ranks(order.size, item_users.size)
@@ -103,7 +107,7 @@ def _append(
     user_weights: NDArray[np.float32],
     filled: NDArray[np.uint32],
 ) -> tuple[Index, Index]:
-    """Append an item to the rows of its users at at..end-1 below `users`; where it ended, and the sum of the places."""
+    """Append an item to the rows of its users at at..end-1 below `users`. Returns the end and the sum of places."""
     met = ZERO
     while at < end:
         user = np.uint64(item_users[at])
@@ -141,10 +145,9 @@ def _rank(
     additions: NDArray[np.int64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Append each item to the rows of its users, the most popular first; False if stopped.
+    """Append each item to the rows of its users, the most popular first. False if stopped.
 
-    Popular items are appended to the rows of some users at a time, which stay in the second cache meanwhile; of others
-    there are too few users among those.
+    Popular items are appended for `USERS_AT_ONCE` users at a time, whose rows stay in the L2 cache.
     """
     items, users = np.uint64(order.size), np.uint64(user_ptr.size - 1)
     filled, reached = np.zeros(users, np.uint32), np.empty(items, np.uint64)

@@ -1,10 +1,8 @@
-"""The similarities of two items: what each user counts, what each item brings along, and the formula over both.
+"""The similarities: a formula over a sum for each pair of items and a term for each item.
 
-All stand on one sum for each pair of items, over the users who have had both. A formula turns a row of such sums into
-similarities, in float64; `x` is what the item of the row brings along and `ys` what the others do, and what comes out
-must stay the same when the two are swapped. (An asymmetric similarity brings along other terms as a row than as a
-column.) To add one: a formula, or one that is there; its weights and terms in `WEIGHTINGS`; its name and parameters in
-`reckoner.shared.store.model_config`; and a test.
+The sum is over the users of both items. A formula turns a row of sums `dots` into similarities, in float64: `x` is the
+term of the row's item, `ys` are those of the columns. It must be symmetric; only terms may differ for rows and columns.
+To add one: a formula, its entry in `WEIGHTINGS`, its name in `reckoner.shared.store.model_config`, and a test.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +21,7 @@ from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, READ_I
 Formula = Callable[[NDArray[np.float64], int, float, NDArray[np.float64], int, float, float, NDArray[np.float64]], None]
 Floats = NDArray[np.float64]
 
-# What a model can hold: a similarity that is not bounded by 1 may be more, above all to a high power.
+# The largest value of a model. Unbounded similarities may exceed it, above all to a high power.
 MOST = float(np.finfo(np.float32).max)
 
 FORMULA = types.void(
@@ -33,11 +31,11 @@ FORMULA = types.void(
 
 @compiled(FORMULA, argument=True)
 def cosine(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
-    """dot / (sqrt(x * y) + shrink), where x and y are the items' dot products with themselves.
+    """dot / (sqrt(x * y) + shrink), where x and y are the items' squared norms.
 
     Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms", ACM TOIS 22(1), 2004; the shrink term as in
     Ferrari Dacrema et al., "A Troubling Analysis of Reproducibility and Progress in Recommender Systems Research", ACM
-    TOIS 39(2), 2021. One root of a product: with weights of 1 the product is an exact integer.
+    TOIS 39(2), 2021. The root is of the product, which is an exact integer for weights of 1.
     """
     for k in range(n):
         values[k] = dots[k] / (sqrt(x * ys[at + k]) + shrink)
@@ -45,7 +43,7 @@ def cosine(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, u
 
 @compiled(FORMULA, argument=True)
 def jaccard(dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats) -> None:
-    """dot / (x + y - dot + shrink): users of both out of users of either; for weights, Tanimoto's form of it.
+    """dot / (x + y - dot + shrink): the users of both out of the users of either; with weights, Tanimoto's form.
 
     Jaccard, "The Distribution of the Flora in the Alpine Zone", New Phytologist 11(2), 1912.
     """
@@ -86,9 +84,9 @@ def _times_log(x: float) -> float:
 def likelihood_ratio(
     dots: Floats, n: int, x: float, ys: Floats, at: int, shrink: float, users: float, values: Floats
 ) -> None:
-    """Twice the log-likelihood ratio of the 2 by 2 table of users with both, one, the other and neither.
+    """Twice the log-likelihood ratio of the 2 by 2 table of users with both, one, the other and neither item.
 
-    0 where the two are met together no more often than by chance. Dunning, "Accurate Methods for the Statistics of
+    0 if the items occur together no more often than by chance. Dunning, "Accurate Methods for the Statistics of
     Surprise and Coincidence", Computational Linguistics 19(1), 1993, as a difference of entropies.
     """
     all_users, row = _times_log(users), _times_log(x) + _times_log(users - x)
@@ -106,20 +104,20 @@ def likelihood_ratio(
 
 @compiled(types.float64(types.float64, types.float64))
 def raised(similarity: float, exponent: float) -> float:
-    """A similarity to a power, at most the largest float32; 0 where it is not above zero.
+    """A similarity to a power, at most the largest float32; 0 if it is not above zero.
 
-    Breese, Heckerman and Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering", UAI 1998,
-    section 2.2.3, call it case amplification.
+    Case amplification: Breese, Heckerman and Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative
+    Filtering", UAI 1998, section 2.2.3.
     """
     return min(power(similarity, exponent), MOST) if similarity > 0.0 else 0.0
 
 
 class Weighting(NamedTuple):
-    """What a similarity is computed with, for I items and U users.
+    """The input of a similarity, for I items and U users.
 
-    The sum of a pair is over the users of both, in user order. Each adds 1 where `user_factors` and `item_weights` are
-    empty; its `user_factors` float32[U]; or the product of its two `item_weights` float32[nnz], which stand beside a
-    snapshot's item_users. That is summed in float64. `row_terms` and `column_terms` are float64[I].
+    A pair's sum is over its common users, in float64 and in user order. Each user adds its `user_factors` float32[U],
+    or the product of its two `item_weights` float32[nnz], parallel to the snapshot's item_users, or 1 if both are empty.
+    `row_terms` and `column_terms` are float64[I].
     """
 
     formula: Formula
@@ -133,17 +131,17 @@ class Weighting(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A snapshot's interactions by item; `weights` float32[nnz] is None where all are 1."""
+    """A snapshot's interactions by item; `weights` float32[nnz] is None if all are 1."""
 
     ptr: NDArray[np.int64]
     users: NDArray[np.uint32]
     weights: NDArray[np.float32] | None
     lengths: Floats
-    """How many items each user has, float64[U]."""
+    """The number of items of each user, float64[U]."""
 
     @property
     def counts(self) -> Floats:
-        """How many users each item has, float64[I]."""
+        """The number of users of each item, float64[I]."""
         return np.diff(self.ptr).astype(np.float64)
 
     @property
@@ -156,29 +154,29 @@ class Columns(NamedTuple):
         """The sum of each user's weights, float64[U]."""
         if self.weights is None:
             return self.lengths
-        # Of no interactions these would be integers.
+        # Without interactions bincount returns integers.
         return np.bincount(self.users, self.weights, minlength=self.lengths.size).astype(np.float64, copy=False)
 
     @property
     def scarcity(self) -> Floats:
-        """What a user counts who has n of the I items, squared: the smaller n, the more; float64[U].
+        """The squared inverse document frequency of each user, float64[U]: (ln(I) - ln(1 + n))^2 for n of I items.
 
-        ln(I) - ln(1 + n), as the library implicit has it for both TF-IDF and BM25, where items are the documents.
+        As in the library implicit, for both TF-IDF and BM25; items are the documents.
         """
         found: Floats = np.square(logs(np.maximum(self.counts.size, 1.0)[None]) - logs(1.0 + self.lengths))
         return found
 
 
 class Weights(NamedTuple):
-    """How a similarity weighs: the sum of a pair is that of `user` times both of `entries`, and None means 1."""
+    """The weights of a similarity: a pair's sum is over `user` times both `entries`; None means 1."""
 
     user: Floats | None
     entries: Floats | NDArray[np.float32] | None
     terms: tuple[Floats, Floats] | None = None
-    """The items' terms as rows and as columns; where there are none these are the items' sums with themselves."""
+    """The items' terms as rows and as columns; None for the items' squared norms."""
 
 
-def _as_they_are(columns: Columns, config: ModelConfig) -> Weights:
+def _plain(columns: Columns, config: ModelConfig) -> Weights:
     norm = config.user_norm
     return Weights(powers(columns.lengths, -norm) if norm else None, columns.weights)
 
@@ -188,24 +186,24 @@ def _asymmetric(columns: Columns, config: ModelConfig) -> Weights:
 
     Aiolli, "Efficient Top-N Recommendation for Very Large Scale Binary Rated Datasets", RecSys 2013, section 4.1.
     """
-    user, entries, _ = _as_they_are(columns, config)
+    user, entries, _ = _plain(columns, config)
     squares, alpha = _squares(columns, user, entries), config.parameter("alpha")
     return Weights(user, entries, (powers(squares, alpha), powers(squares, 1.0 - alpha)))
 
 
 def _tfidf(columns: Columns, _config: ModelConfig) -> Weights:
-    """The root of a weight times the scarcity of the user, as implicit's `tfidf_weight`."""
+    """The root of a weight times the user's scarcity, as in implicit's `tfidf_weight`."""
     return Weights(columns.scarcity, None if columns.weights is None else np.sqrt(columns.weights))
 
 
 def _bm25(columns: Columns, config: ModelConfig) -> Weights:
-    """w (K1 + 1) / (K1 (1 - B + B length / mean length) + w) times the scarcity of the user.
+    """w (K1 + 1) / (K1 (1 - B + B length / mean length) + w) times the user's scarcity.
 
-    As implicit's `bm25_weight`, after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
+    As in implicit's `bm25_weight`, after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
     Beyond", Foundations and Trends in Information Retrieval 3(4), 2009. An item's length is the sum of its weights.
     """
     k1, b, sums = config.parameter("k1"), config.parameter("b"), columns.sums
-    # Summed exactly, as the order in which numpy adds is its own.
+    # An exact sum, since numpy's order of additions may change.
     mean = max(fsum(sums.tolist()) / max(sums.size, 1), np.finfo(np.float64).tiny)
     norms = k1 * (1.0 - b + b * sums / mean)
     if columns.weights is None:
@@ -222,7 +220,7 @@ def _counted(columns: Columns, _config: ModelConfig) -> Weights:
 
 
 def _walked(columns: Columns, config: ModelConfig) -> Weights:
-    """A walk from the row's item over its users to other items, whose popularity divides.
+    """A random walk from the row's item over its users to other items, divided by their popularity.
 
     (sum over u of (w_ui / W_i)^alpha (w_uj / W_u)^alpha) / W_j^beta: Christoffel, Paudel, Newell and Bernstein,
     "Blockbusters and Wallflowers: Accurate, Diverse, and Scalable Recommendations with Random Walks", RecSys 2015.
@@ -234,9 +232,9 @@ def _walked(columns: Columns, config: ModelConfig) -> Weights:
 
 WEIGHTINGS: Mapping[str, tuple[Formula, Callable[[Columns, ModelConfig], Weights]]] = MappingProxyType(
     {
-        "cosine": (cosine, _as_they_are),
-        "jaccard": (jaccard, _as_they_are),
-        "dice": (dice, _as_they_are),
+        "cosine": (cosine, _plain),
+        "jaccard": (jaccard, _plain),
+        "dice": (dice, _plain),
         "asymmetric": (quotient, _asymmetric),
         "bm25": (product, _bm25),
         "tfidf": (cosine, _tfidf),
@@ -253,10 +251,14 @@ def weigh(
     item_weights: NDArray[np.float32] | None,
     user_ptr: NDArray[np.int64],
 ) -> Weighting:
-    """The weighting of a snapshot's interactions for the similarity of a configuration.
+    """The weighting of a snapshot for a configuration's similarity.
 
-    item_ptr int64[I + 1], item_users uint32[nnz] ascending within an item, item_weights float32[nnz] above zero (None:
-    all 1), user_ptr int64[U + 1].
+    Args:
+        config: The similarity.
+        item_ptr: int64[I + 1].
+        item_users: uint32[nnz], ascending within an item.
+        item_weights: float32[nnz], above zero; None if all are 1.
+        user_ptr: int64[U + 1].
     """
     columns = Columns(item_ptr, item_users, item_weights, np.diff(user_ptr).astype(np.float64))
     formula, weights_of = WEIGHTINGS[config.similarity]
@@ -270,7 +272,7 @@ def weigh(
 def _rounded(
     columns: Columns, user: Floats | None, entries: Floats | NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The factors of users, or the weights of interactions with the roots of these in them, float32; else empty."""
+    """The factors of users, or weights that include the roots of these factors, float32. The other one is empty."""
     none = np.empty(0, np.float32)
     if entries is None:
         return none if user is None else user.astype(np.float32), none
@@ -278,7 +280,7 @@ def _rounded(
 
 
 def _squares(columns: Columns, user: Floats | None, entries: Floats | NDArray[np.float32] | None) -> Floats:
-    """The items' sums with themselves, float64[I], in float64 and in user order."""
+    """The items' squared norms, float64[I], summed in float64 and in user order."""
     factors, weights = _rounded(columns, user, entries)
     if weights.size:
         return _sums_of_squares(columns.ptr, weights)

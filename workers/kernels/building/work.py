@@ -1,4 +1,8 @@
-"""What the rows of a model cost to build, and which of them are counted as bits."""
+"""Estimates the cost of a model's rows, and decides which items are counted as bits.
+
+A row costs one addition for each pair of its item with a more popular one. For popular items it is cheaper to store the
+users as bits and count those of whole words.
+"""
 
 from typing import NamedTuple
 
@@ -12,25 +16,25 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.ranked import Ranked, popularity_order
 from reckoner.workers.kernels.building.similarity import Weighting, weigh
 
-# In additions to a counter, each of which takes some 0.4 ns on a quick processor: what a pair of items costs, and what
-# one does of which somebody has both, as its sum is turned into a similarity.
+# Costs in additions, of about 0.4 ns each on a fast processor. They do not affect the result.
+# For each pair of items, and in addition for each pair with a common user.
 PER_PAIR, PER_MET = 3.0, 4.5
-# And to count one word of bits, with instructions that count those of a whole vector, with ones that help to, with one
-# for a word, or with none. What it is has no say in the result.
+# For each word of bits, by the best instruction of the processor.
 PER_WORD_BY_FEATURE = {"avx512vpopcntdq": 0.11, "avx2": 0.45, "popcnt": 0.7}
 PER_WORD_OTHERWISE = 1.4
-# What an item that is counted as bits takes: its words, and a count of each of so many rows at a time.
+# The memory of an item that is counted as bits: its words, and a count for each of the rows that are counted together.
 BYTES_PER_WORD, BYTES_PER_COUNT, ROWS_AT_ONCE = 8, 4, 64
-# To set one bit.
+# For setting one bit.
 PER_BIT = 2.0
-# Of so many interactions it is told about how many additions all of them take.
+# The number of interactions from which the cost of all is estimated.
 SAMPLE = 400_000
 
 
 class Cost(NamedTuple):
-    """What tells how long rows take: `additions` float64[I], for each rank how many pairs with more popular items are
-    counted; `holders` int64[I], how many users have it; how many `users` there are; and whether they are counted, or
-    weigh.
+    """The cost of rows, by rank.
+
+    `additions` float64[I]: the number of counted pairs with more popular items. `holders` int64[I]: the number of the
+    item's users. `users`: the number of all users. `are_counted`: whether each user counts 1, or has a weight.
     """
 
     additions: NDArray[np.float64]
@@ -40,14 +44,14 @@ class Cost(NamedTuple):
 
 
 def cost_of(ranked: Ranked, weighting: Weighting) -> Cost:
-    """That of interactions that are laid out."""
+    """The exact cost of laid out interactions."""
     counted = not (weighting.user_factors.size or weighting.item_weights.size)
     holders = np.diff(ranked.item_ptr)[ranked.order]
     return Cost(ranked.additions.astype(np.float64), holders, ranked.user_ptr.size - 1, counted)
 
 
 def are_counted(config: ModelConfig, are_weighted: bool) -> bool:
-    """Whether a similarity counts users, each as one; which one interaction shows."""
+    """Whether a similarity counts each user as 1. One sample interaction tells."""
     weights, ptr = np.full(1, 2, np.float32) if are_weighted else None, np.arange(2)
     weighting = weigh(config, ptr, np.zeros(1, np.uint32), weights, ptr)
     return not (weighting.user_factors.size or weighting.item_weights.size)
@@ -56,7 +60,7 @@ def are_counted(config: ModelConfig, are_weighted: bool) -> bool:
 def estimated_cost(
     item_ptr: NDArray[np.int64], user_ptr: NDArray[np.int64], user_items: NDArray[np.uint32], are_counted: bool
 ) -> Cost:
-    """About that of a snapshot, of which some users are looked at: each n-th, with all of their items."""
+    """The approximate cost of a snapshot, from every n-th user with all items."""
     item_count, user_count = item_ptr.size - 1, user_ptr.size - 1
     users = np.arange(0, user_count, max(1, user_items.size // SAMPLE))
     lengths = np.diff(user_ptr)[users]
@@ -68,7 +72,7 @@ def estimated_cost(
     ranks = np.sort(firsts + rank_of[user_items[numbers + np.repeat(user_ptr[users] - begins, lengths)]]) - firsts
     places = numbers - np.repeat(begins, lengths)
     additions = np.bincount(ranks, places.astype(np.float64), minlength=item_count)
-    # How many they are for all users is known; a few users may bring most of them.
+    # Scale to the exact total: a few users may contribute most of it.
     all_lengths = np.diff(user_ptr)
     scale = int((all_lengths * (all_lengths - 1) // 2).sum()) / max(float(additions.sum()), 1.0)
     holders = np.diff(item_ptr)[order]
@@ -76,10 +80,9 @@ def estimated_cost(
 
 
 def bit_ranks(cost: Cost, bit_bytes: int, first: int = 0, last: int | None = None) -> int:
-    """How many of the most popular items are worth counting as bits, a word for 64 users, and have room in `bit_bytes`.
+    """How many of the most popular items to count as bits, within `bit_bytes` of memory. 0 if users have weights.
 
-    Where only the rows first..last-1 are built, those have to be worth the bits of all that are more popular, too. None
-    where users weigh.
+    If only the rows first..last-1 are built, their gain must pay for the bits of all more popular items.
     """
     if not cost.are_counted:
         return 0
@@ -91,34 +94,31 @@ def bit_ranks(cost: Cost, bit_bytes: int, first: int = 0, last: int | None = Non
 
 
 def row_work(cost: Cost, bit_bytes: int) -> NDArray[np.int64]:
-    """What each rank's row costs to build, in additions, int64[I]; `bit_bytes` as for `bit_ranks`.
-
-    What it takes to set bits, which each task does anew or not at all, is left out.
-    """
+    """The cost of each rank's row in additions, int64[I], without setting bits. `bit_bytes` as in `bit_ranks`."""
     ranks = np.arange(cost.additions.size)
     counting = np.where(ranks < bit_ranks(cost, bit_bytes), _as_bits(cost), cost.additions)
-    # As many as if additions fell on pairs by chance.
+    # The expected number if additions fell on pairs at random.
     met = ranks * -np.expm1(-cost.additions / np.maximum(ranks, 1))
     work: NDArray[np.int64] = (counting + ranks * PER_PAIR + met * PER_MET).astype(np.int64)
     return work
 
 
 def plan_rows(cost: Cost, least: int, most: int, additions: int, tile_bytes: int) -> NDArray[np.int64]:
-    """The bounds of `least` to `most` ranges of rows, int64[ranges + 1], of about so many additions each.
+    """The bounds of `least` to `most` row ranges of about `additions` each, int64[ranges + 1].
 
-    They become smaller, so that workers who take one after the other end at about the same time.
+    Later ranges are smaller, so that all workers finish at about the same time.
     """
     work = row_work(cost, tile_bytes)
     return balance(work, min(max(least, -(-int(work.sum()) // additions)), most), taper=True)
 
 
 def _as_bits(cost: Cost) -> NDArray[np.float64]:
-    """What each rank's row costs as bits, float64[I]."""
+    """The cost of each rank's row if counted as bits, float64[I]."""
     return np.arange(cost.additions.size, dtype=np.float64) * (bit_words(cost.users) * _per_word())
 
 
 def bit_words(users: int) -> int:
-    """How many words a bit for each user takes."""
+    """The number of words with a bit for each user."""
     return (users + 63) // 64
 
 

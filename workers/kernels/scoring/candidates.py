@@ -1,7 +1,7 @@
-"""Candidates laid out for scoring: a range of a model's items, those that stand in most rows first.
+"""Lays a range of a model's items out for scoring: candidates are ranked by the number of rows that contain them.
 
-Nearly all of what is added up falls on the first few candidates, the head. Their sums lie side by side in the
-processor's first cache; those of the others, the tail, are looked at only where something was added.
+Nearly all additions fall on the first few candidates, the head, whose sums stay in the L1 cache. Sums of the others,
+the tail, are read only where something was added.
 """
 
 from concurrent.futures import Executor
@@ -25,26 +25,25 @@ from reckoner.workers.kernels.compiled import (
 from reckoner.workers.kernels.ranking import DIGITS, FEW, HALF, key_of, sort_by_digits, sort_few
 
 HEAD = 2048
-# Four entries of the head are a group of three words: four ranks of 16 bits in the first one, and the values.
+# Four entries of the head form a group of three words: four ranks of 16 bits, then four float32 values.
 GROUP, GROUP_WORDS, RANK_BITS = 4, 3, np.uint64(16)
-# After so many rows it is looked at the stop flag: some milliseconds.
+# The stop flag is checked after this many rows, a few milliseconds.
 AT_ONCE = 1000
 WORD = np.uint64(64)
-# The entries of a range: where they begin and end in each row, the model's items and values, and the ranks of items.
+# A range's entries: their begin and end in each row, the model's items and values, and the ranks of items.
 ENTRIES = (READ_INT64, READ_INT64, READ_UINT32, READ_FLOAT32, READ_INT64)
 
 
 class Candidates(NamedTuple):
-    """A range of C of a model's I items; rank 0 is the one that stands in most rows, ties go by the smaller index.
+    """A range of C of a model's I items. Rank 0 is the item in the most rows, then the smaller index.
 
-    `order` uint32[C] has the item at each rank and `ranks` int64[I] the rank of each item, -1 for one outside the
-    range. Row i, of what the history item i is similar to, lies in `words`, uint64: at bounds[2i] begin the groups of
-    the head, each of which is four ranks and, as float32, their values, the last one made up with values of 0; at
-    bounds[2i + 1] the tail, each entry a rank in the lower half of a word and its value in the upper one, up to
-    bounds[2i + 2]; `bounds` is int64[2I + 1]. So a row is read in one go, and it is short: from where it lies to the
-    processor is most of its way. The column of a rank has the items in whose rows it stands with their values, as the
-    keys of `ranking`, in `columns` uint64 from `column_ptr` int64[C + 1] on: the highest value first, the smaller index
-    first at a tie.
+    `order` uint32[C]: the item of each rank. `ranks` int64[I]: the rank of each item, -1 outside the range.
+    `words` uint64: the rows, packed, since scoring is bound by memory. Row i, the neighbours of history item i:
+    groups of the head from bounds[2i] on (the last one padded with values of 0), then the tail from bounds[2i + 1] to
+    bounds[2i + 2], each entry a rank in the lower half of a word and its value in the upper half.
+    `bounds` is int64[2I + 1].
+    `columns` uint64 from `column_ptr` int64[C + 1] on: for each rank the rows that contain it with the values, as keys
+    of `ranking`, the highest value first, then the smaller index.
     """
 
     order: NDArray[np.uint32]
@@ -65,12 +64,22 @@ def lay_out(
     threads: Executor | None = None,
     stop: NDArray[np.uint8],
 ) -> Candidates | None:
-    """The candidates first..last-1 of a model, or None if `stop`, uint8[1], was set by another thread.
+    """Lay out the candidates first..last-1 of a model.
 
-    The model is CSR: row_ptr int64[I + 1], row_items uint32 ascending within a row, row_values float32 above zero.
-    With `threads` rows and columns are made side by side in two of them.
+    Args:
+        row_ptr: int64[I + 1], the model in CSR.
+        row_items: uint32, ascending within a row.
+        row_values: float32, above zero.
+        first: The first candidate.
+        last: The end of the candidates.
+        threads: Lay out rows and columns in parallel in two of these.
+        stop: The stop flag, uint8[1].
 
-    Raises ValueError for a range outside the items.
+    Returns:
+        The candidates; None if another thread set `stop`.
+
+    Raises:
+        ValueError: the range is outside the items.
     """
     item_count = row_ptr.size - 1
     if not 0 <= first <= last <= item_count:
@@ -89,7 +98,7 @@ def lay_out(
 
 @compiled(types.int64(READ_UINT32, types.int64, types.int64, types.int64), inner=True)
 def _bisect(row_items: NDArray[np.uint32], low: int, high: int, candidate: int) -> int:
-    """The first place in low..high whose item is not below the candidate."""
+    """The first place in low..high with an item >= `candidate`."""
     while low < high:
         middle = (low + high) // 2
         if row_items[middle] < candidate:
@@ -109,7 +118,7 @@ def _find(
     ends: NDArray[np.int64],
     stands: NDArray[np.int64],
 ) -> None:
-    """Put down where in each row the candidates first..last-1 are, and in how many rows each item stands."""
+    """Find the span of the candidates first..last-1 in each row, and count the rows that contain each item."""
     for i in range(begins.size):
         begins[i] = _bisect(row_items, row_ptr[i], row_ptr[i + 1], first)
         ends[i] = _bisect(row_items, begins[i], row_ptr[i + 1], last)
@@ -142,7 +151,7 @@ def _bound_rows(
     ranks: NDArray[np.int64],
     bounds: NDArray[np.int64],
 ) -> None:
-    """Put down where the groups and the tails of the rows will lie."""
+    """Compute the bounds of the rows' groups and tails."""
     for i in range(begins.size):
         held = 0
         for at in range(begins[i], ends[i]):
@@ -163,7 +172,7 @@ def _fill_rows(
     halves: NDArray[np.float32],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Write the rows within their bounds; `halves` are those of the words. False if stopped."""
+    """Write the rows within their bounds; `halves` is a float32 view of the words. False if stopped."""
     for i in range(begins.size):
         if i % AT_ONCE == 0 and stop[0]:
             return False
@@ -193,7 +202,7 @@ def _columns(
     stands: NDArray[np.int64],
     stop: NDArray[np.uint8],
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]] | None:
-    """The pointers and keys of the columns, in so many rows each of which stands; None if stopped."""
+    """The pointers and keys of the columns; `stands` has their lengths. None if stopped."""
     column_ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(stands)))
     keys, longest = np.empty(column_ptr[-1], np.uint64), int(stands.max(initial=0))
     if not _fill_columns(begins, ends, row_items, row_values, ranks, column_ptr[:-1].copy(), keys, stop):
@@ -213,7 +222,7 @@ def _fill_columns(
     keys: NDArray[np.uint64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Write the key of each entry into the column of its rank, from `filled` on; False if stopped."""
+    """Write the key of each entry into the column of its rank, from `filled` on. False if stopped."""
     for i in range(begins.size):
         if i % AT_ONCE == 0 and stop[0]:
             return False
@@ -232,7 +241,7 @@ def _sort_columns(
     counts: NDArray[np.int64],
     stop: NDArray[np.uint8],
 ) -> bool:
-    """Sort the keys of each column, whose items ascend already; False if stopped."""
+    """Sort the keys of each column by value; their items are ascending already. False if stopped."""
     for rank in range(column_ptr.size - 1):
         if stop[0]:
             return False

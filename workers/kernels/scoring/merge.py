@@ -1,4 +1,4 @@
-"""Reduces the partials of a block's chunk tasks into each user's best candidates."""
+"""Merges the partials of a job's chunk tasks: for each user a k-way merge of sorted lists, cut at the list length."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_UINT32, WRITE_F
 
 
 class Partial(NamedTuple):
-    """Best candidates of some users, user after user, best first.
+    """The best candidates of some users, concatenated, best first.
 
-    `counts` uint32[users] says how many each user has; `items` uint32, `scores` float32 (above zero) and `reasons`
-    uint32 (the history item with the largest share of the score) are flat, counts.sum() long.
+    `counts` uint32[users]: the length of each user's list. `items` uint32, `scores` float32 (above zero) and `reasons`
+    uint32 (the history item with the largest share of the score): counts.sum() entries.
     """
 
     counts: NDArray[np.uint32]
@@ -24,14 +24,15 @@ class Partial(NamedTuple):
 
 
 def in_slices(partial: Partial, users: int) -> Iterator[Partial]:
-    """The same as partials of so many users each; the last one may have fewer.
+    """Split a partial into partials of `users` users; the last one may have fewer.
 
-    Raises ValueError if the counts are not those of the rest.
+    Raises:
+        ValueError: the arrays do not match the counts.
     """
     ends = np.cumsum(partial.counts, dtype=np.int64)
     held = int(ends[-1]) if ends.size else 0
     if any(array.size != held for array in partial[1:]):
-        raise ValueError("a partial does not hold as much as it counts")
+        raise ValueError("a partial's arrays do not match its counts")
     begin = 0
     for first in range(0, ends.size, users):
         counts = partial.counts[first : first + users]
@@ -43,22 +44,27 @@ def in_slices(partial: Partial, users: int) -> Iterator[Partial]:
 def merge(partials: Sequence[Partial], length: int) -> Partial:
     """The best `length` candidates of each user over all partials: the higher score first, then the smaller index.
 
-    The partials are of the same users in the same order and of ranges of candidates that do not overlap. Each holds
-    its range's own best `length`, so that nothing of the whole list can be missing; their order does not matter.
-    Raises ValueError if there is no partial, if they are not of equally many users, or if one does not hold as much as
-    it counts. It works for about a microsecond for each place and partial, and looks at no stop flag: see `in_slices`.
+    It takes about a microsecond per list entry and partial, and checks no stop flag: see `in_slices`.
+
+    Args:
+        partials: The same users in the same order, over disjoint ranges of candidates, in any order. Each has the best
+            `length` of its range.
+        length: The list length.
+
+    Raises:
+        ValueError: there is no partial, their numbers of users differ, or arrays do not match counts.
     """
     if not partials:
-        raise ValueError("there is no partial to merge")
+        raise ValueError("there are no partials to merge")
     user_count = partials[0].counts.size
     if any(partial.counts.size != user_count for partial in partials):
-        raise ValueError("the partials are not of the same users")
+        raise ValueError("the partials have different numbers of users")
     counts, items, scores, reasons = (np.concatenate(arrays) for arrays in zip(*partials, strict=True))
     sizes = np.array([partial.counts.sum(dtype=np.int64) for partial in partials])
     if any(partial.items.size != size for partial, size in zip(partials, sizes, strict=True)) or not (
         items.size == scores.size == reasons.size
     ):
-        raise ValueError("a partial does not hold as much as it counts")
+        raise ValueError("a partial's arrays do not match its counts")
     best = Partial(
         np.empty(user_count, np.uint32),
         np.empty(items.size, np.uint32),
@@ -89,7 +95,7 @@ def _merge(
     best_scores: NDArray[np.float32],
     best_reasons: NDArray[np.uint32],
 ) -> int:
-    """Take the best of the partials' heads, time and again, for each user; return how many were taken in sum."""
+    """Take the best of the partials' heads repeatedly, for each user. Returns the number of entries."""
     kept = 0
     user_count = best_counts.size
     ends = heads.copy()

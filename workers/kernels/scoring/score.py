@@ -1,4 +1,8 @@
-"""Scores candidates for a block of users: adds up, leaves out what was had, keeps the best, says why; in one pass."""
+"""Scores candidates for users: for each history item it adds the item's row of similarities, times a weight, to sums.
+
+It then removes the history, finds a floor that enough candidates reach, ranks only those above it, and finds the reason
+of each in its column. Sums of the popular candidates, the head, lie in the L1 cache: see `candidates`.
+"""
 
 from typing import NamedTuple
 
@@ -25,23 +29,20 @@ from reckoner.workers.kernels.scoring import candidates as layout
 from reckoner.workers.kernels.scoring.candidates import Candidates
 from reckoner.workers.kernels.scoring.merge import Partial
 
-# How many additions a slow processor does in a millisecond, a quick one more than twice as many; the call and what it
-# writes are paid beside that.
+# The speed of a slow processor, without the call and its output. A fast one is more than twice as fast.
 ADDITIONS_PER_MS = 1_000_000
-# The sums of the head are looked at in stripes, of which a processor takes some at a time, and what is too small is
-# found by halving; then as many at a time as a word has bits.
+# The head is divided into stripes, whose maxima are found with vectors of `AT_A_TIME`.
 HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
 BITS, HALVINGS = np.uint64(64), 8
 GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
 ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
-# Rows lie far from each other: some items ahead they are fetched, as many lines of the cache as 100 entries take, and
-# still further ahead where they lie.
+# Rows are prefetched some items ahead, with the cache lines of 100 entries; their bounds further ahead.
 AHEAD, FAR_AHEAD = np.uint64(4), np.uint64(10)
 LINES, WORDS_A_LINE = 12, np.uint64(8)
-# A score that is this much smaller, or by the smallest step where float32 has fewer digits, is so after rounding too.
+# A sum smaller by this factor, or by this step among denormals, is smaller after rounding to float32 too.
 SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
-# The smallest float64 that is one.
+# The smallest float64 above zero.
 ABOVE_ZERO = 2.0**-1074
 
 
@@ -56,20 +57,28 @@ def score_users(
     with_reasons: bool = True,
     stop: NDArray[np.uint8],
 ) -> Partial | None:
-    """Each user's best `length` of the candidates, or None if `stop` was set.
-
-    The histories are CSR: user_ptr int64[users + 1] points into user_items (uint32, ascending within a user) and
-    user_weights (float32, finite and above zero, which is not looked at here; None: all 1), and may be a slice of a
-    snapshot's with the whole of the other two.
-    `stop` is uint8[1]; another thread sets it.
+    """Each user's best `length` candidates.
 
     score(u, j) = sum_i w_ui * S_ij / sum_i w_ui over the history (Deshpande and Karypis 2004, section 4, as a weighted
     mean), summed in float64 in index order, divided in float64, rounded once to float32 and ranked on that: the higher
-    first, then the smaller index; only scores above zero. The reason is the history item with the largest
-    w_ui * S_ij in float64, the smaller index where they are equal. What a candidate gets does not depend on the other
-    ones or on the other users. `exclude_history` leaves out what the user has had. Without reasons, all are 0.
+    first, then the smaller index; only scores above zero. The reason is the history item with the largest w_ui * S_ij
+    in float64, then the smaller index. A candidate's score depends on no other candidate or user.
 
-    Raises ValueError for a length below 1.
+    Args:
+        candidates: The candidates.
+        user_ptr: int64[users + 1], pointers into the histories; may be a slice of a snapshot's.
+        user_items: uint32, ascending within a user.
+        user_weights: float32, finite and above zero, which is not checked; None if all are 1.
+        length: The list length.
+        exclude_history: Whether to leave out history items.
+        with_reasons: Whether to find reasons; otherwise all are 0.
+        stop: The stop flag, uint8[1].
+
+    Returns:
+        The lists; None if another thread set `stop`.
+
+    Raises:
+        ValueError: the length is below 1.
     """
     if length < 1:
         raise ValueError(f"a list cannot hold {length} items")
@@ -85,17 +94,16 @@ def score_users(
     )
     if filled < 0:
         return None
-    # Copies, so that the unused rest of the arrays is not kept alive.
+    # Copies free the unused rest of the arrays.
     return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
 
 
 class Scratch(NamedTuple):
-    """What users are scored with, one after the other.
+    """Buffers that all users share.
 
-    Of one user: `sums` float64 of the candidates by rank, those of the head always, and `met` uint32 the ranks of the
-    tail to which something was added; `had` float32[I] the weights of the history. Between users sums and weights are
-    0.
-    `maxima` float64[STRIPES] and `keys` uint64, those of `ranking`, are written anew.
+    `sums` float64: the sums of candidates by rank; at least HEAD. `met` uint32: the ranks of the tail with a sum.
+    `had` float32[I]: the weights of the history. Sums and weights are 0 between users.
+    `maxima` float64[STRIPES] and `keys` uint64 are overwritten for each user.
     """
 
     sums: NDArray[np.float64]
@@ -109,7 +117,7 @@ def _scratch(candidates: Candidates) -> Scratch:
     size = max(candidates.order.size, layout.HEAD)
     return Scratch(
         np.zeros(size, np.float64),
-        # One more, as it is written to before it is known whether another one was met.
+        # One more: a rank is written before it is known to be new.
         np.empty(size - layout.HEAD + 1, np.uint32),
         np.zeros(candidates.ranks.size, np.float32),
         np.empty(int(STRIPES), np.float64),
@@ -140,10 +148,10 @@ def _add_history(
     end: Index,
     stop: NDArray[np.uint8],
 ) -> tuple[float, float, Index]:
-    """Add up one user's shares by candidate, and put down what was had and who of the tail was met.
+    """Sum one user's shares by candidate, and note the history and the met ranks of the tail.
 
-    `halves` are those of the words of the candidates. Returns the sum of the weights, -1 if stopped, the largest of
-    them, and how many were met.
+    `halves` float32 are the halves of the candidates' words. Returns the sum of weights (-1 if stopped), the largest
+    weight, and the number of met ranks.
     """
     bounds, words = candidates.bounds, candidates.words
     sums, met, had = scratch.sums, scratch.met, scratch.had
@@ -163,7 +171,7 @@ def _add_history(
         heaviest = max(heaviest, weight)
         had[item] = np.float32(weight)
         head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
-        # Two float32 multiply exactly in float64: fused with the addition or not, the sum is the same.
+        # A product of two float32 is exact in float64, so a fused multiply-add gives the same sum.
         for k in range(head, tail, GROUP_WORDS):
             add_four(sums, words[k], weight, halves, TWO * (k + ONE))
         for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
@@ -176,10 +184,9 @@ def _add_history(
 
 @compiled(types.float64(SCRATCH, types.uint64), inner=True)
 def _find_floor(scratch: Scratch, length: Index) -> float:
-    """A sum that no fewer than `length` candidates of the head have at least; near the largest one that is so.
+    """A sum that at least `length` candidates of the head reach, close to the largest such sum.
 
-    Halves time and again where it lies, and looks at the largest of each stripe, stripe k being every STRIPES-th
-    candidate from the k-th on.
+    A bisection over the maxima of stripes; stripe k has every STRIPES-th candidate from the k-th on.
     """
     sums, maxima = scratch.sums, scratch.maxima
     for k in range(STRIPES):
@@ -203,7 +210,7 @@ def _find_floor(scratch: Scratch, length: Index) -> float:
 
 @compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
 def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
-    """Gather one user's best, best first, and return how many they are; all sums are 0 then."""
+    """Gather one user's best candidates, best first, and zero all sums. Returns their number."""
     order, sums, met = candidates.order, scratch.sums, scratch.met
     keys, size = scratch.keys, ZERO
     least = np.float32(_find_floor(scratch, length) / total)
@@ -230,13 +237,13 @@ def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: In
 
 @compiled(types.uint32(CANDIDATES, READ_FLOAT32, types.uint64, types.float64), inner=True)
 def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heaviest: float) -> int:
-    """The item of a history with the largest share: `had` float32[I] has the weights, of which none is above one."""
+    """The history item with the largest share. `had` float32[I] has the weights, `heaviest` is the largest one."""
     rank = np.uint64(candidates.ranks[item])
     largest, reason = 0.0, np.uint32(0)
     for at in range(np.uint64(candidates.column_ptr[rank]), np.uint64(candidates.column_ptr[rank + ONE])):
         key = candidates.columns[at]
         value, source = np.float64(value_of(key)), key & LOWER_HALF
-        # Values fall from here on: not even the heaviest item could reach the largest share any more.
+        # Values are descending, so not even the heaviest item can exceed the largest share now.
         if heaviest * value < largest:
             break
         share = np.float64(had[source]) * value
@@ -267,7 +274,7 @@ def _score(
     best_reasons: NDArray[np.uint32],
     stop: NDArray[np.uint8],
 ) -> int:
-    """Fill the users' lists and return the number of entries, or -1 if stopped."""
+    """Fill the users' lists. Returns the number of entries, -1 if stopped."""
     filled = 0
     for user in range(counts.size):
         begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
