@@ -1,7 +1,4 @@
-"""The kinds of models: how each is planned, laid out, built in parts, and joined.
-
-Models of all kinds are stored, laid out for scoring and scored alike: see `shared.store.models` and `kernels.scoring`.
-"""
+"""The model kinds: how each is planned, laid out, built in parts and joined. All kinds are stored and scored alike."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -20,50 +17,48 @@ if TYPE_CHECKING:
 
 LaidOut = TypeVar("LaidOut")
 
-# Half a second of the build, in the first tasks more and in the last ones less: far within a task's deadline, for a
-# batch thread too that stands back while all cores are busy. Each task has lists for all of its columns, so that many
-# tasks cost more than few.
+# About half a second of work, far within a task's deadline even on a busy host. More tasks would cost more in total.
 WORK_PER_TASK = 520_000_000
 
 
 class ModelKind(Protocol[LaidOut]):
-    """How models of one kind are built from a snapshot. `stop`, uint8[1], ends a kernel, which then returns None."""
+    """Builds models of one kind from a snapshot. A method returns None if its stop flag `stop`, uint8[1], was set."""
 
     def load_planning(self) -> None:
         """Import what `plan` needs."""
 
     def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> list[int]:
-        """The bounds of the parts, at least `least` ranges of ranks where there are as many.
+        """The bounds of at least `least` ranges of ranks, if there are as many ranks.
 
-        It needs no compiled kernel, since all workers wait for it.
+        It uses no compiled kernel, since all workers wait for it.
         """
 
     def kernels_for(self, snapshot: Snapshot) -> Callable[[], None]:
-        """The function that imports, and compiles where need be, the kernels of `lay_out`, `build_part` and `join`."""
+        """The function that imports and compiles the kernels of `lay_out`, `build_part` and `join`."""
 
     def lay_out(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> LaidOut | None:
-        """The snapshot as all parts of one fit read it."""
+        """Lay out the snapshot once for all parts of a fit."""
 
     def build_part(
         self, laid_out: LaidOut, first: int, last: int, tile_bytes: int, stop: NDArray[np.uint8]
     ) -> "Tile | None":
-        """The values of the ranks first..last-1, as lists of the items that they belong to."""
+        """Build the part of the ranks first..last-1."""
 
     def join(
         self, parts: "Sequence[Tile]", n_items: int, config: ModelConfig, stop: NDArray[np.uint8]
     ) -> "Matrix | None":
-        """The model's matrix."""
+        """Join all parts into the model's matrix."""
 
 
 class Neighbours:
-    """Each item's most similar items, by one of the similarities (Deshpande and Karypis 2004, item-based top-N)."""
+    """The K most similar items of each item (Deshpande and Karypis 2004, item-based top-N)."""
 
     def load_planning(self) -> None:
         """See `ModelKind`."""
         import_module("reckoner.workers.kernels.building.work")
 
     def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> list[int]:
-        """See `ModelKind`; the costs of the rows are estimated."""
+        """See `ModelKind`. The cost of rows is estimated."""
         from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
 
         counted = are_counted(config, snapshot.item_weights is not None)
@@ -72,7 +67,7 @@ class Neighbours:
         return bounds
 
     def kernels_for(self, snapshot: Snapshot) -> Callable[[], None]:
-        """See `ModelKind`; wide ranks need other kernels."""
+        """See `ModelKind`. Wide ranks need other kernels."""
         return _import_kernels if snapshot.n_items <= NARROW else _import_all_kernels
 
     def lay_out(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
@@ -111,5 +106,5 @@ _KINDS: Mapping[Similarity, ModelKind[Any]] = dict.fromkeys(get_args(Similarity)
 
 
 def kind_of(config: ModelConfig) -> ModelKind[Any]:
-    """The kind of the models that a configuration asks for."""
+    """The model kind of a configuration."""
     return _KINDS[config.similarity]

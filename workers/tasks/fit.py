@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# About half a second of work, far within a task's deadline even on a busy host. More tasks would cost more in total.
-WORK_PER_TASK = 520_000_000
 BYTES_PER_MB = 1_000_000
 
 

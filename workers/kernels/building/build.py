@@ -60,8 +60,8 @@ MOST_16_BITS = 65_535
 class Tile(NamedTuple):
     """Lists of similar items, concatenated, each unordered.
 
-    `owners` uint32[n]: the item of each list. `counts` uint32[n]: its length. `items` uint32 and `values` float32 (above
-    zero): the entries of all lists.
+    `owners` uint32[n]: the item of each list. `counts` uint32[n]: its length. `items` uint32 and `values` float32 above
+    zero: the entries.
     """
 
     owners: NDArray[np.uint32]
@@ -88,23 +88,9 @@ def build_tile(
     The formula runs in float64 and is rounded once to float32, on which entries are ranked: the highest above zero,
     then the smaller index. Entries that cannot be among an item's best over all tiles may be missing.
 
-    Args:
-        ranked: The interactions.
-        weighting: The similarity.
-        floors: float32[I], a lower bound of each rank's best K over all tiles, 0 if unknown. The tile raises it.
-        first: The first row.
-        last: The end of the rows.
-        low: The first column.
-        high: The end of the columns.
-        neighbours: K.
-        bit_bytes: The memory for items that are counted as bits. It does not affect the result.
-        stop: The stop flag, uint8[1].
-
-    Returns:
-        The tile; None if another thread set `stop`.
-
-    Raises:
-        ValueError: ranks outside the items, or fewer than 1 neighbours.
+    `floors` float32[I] is a lower bound of each rank's best K over all tiles, 0 if unknown; the tile raises it. Items
+    counted as bits take at most `bit_bytes`, which does not affect the result. None if another thread set `stop`,
+    uint8[1]. Raises ValueError for ranks outside the items, or fewer than 1 neighbours.
     """
     item_count = ranked.order.size
     if not (0 <= first <= last <= item_count and 0 <= low <= high <= item_count):

@@ -31,20 +31,10 @@ def compare(
     *,
     stop: NDArray[np.uint8],
 ) -> Comparison | None:
-    """Compare two items of a snapshot: the value in row `item` and column `other` of a model. It may be the same item.
+    """Compare two items of a snapshot, or an item with itself: row `item` and column `other` of a model.
 
-    Args:
-        item_ptr: int64[I + 1].
-        item_users: uint32[nnz], ascending within an item.
-        item_weights: float32[nnz], above zero; None if all are 1.
-        user_ptr: int64[U + 1].
-        item: The row.
-        other: The column.
-        config: The similarity.
-        stop: The stop flag, uint8[1].
-
-    Returns:
-        The comparison, with a similarity of 0 without common users; None if `stop` was set.
+    item_ptr int64[I + 1], item_users uint32[nnz] ascending within an item, item_weights float32[nnz] above zero (None:
+    all 1), user_ptr int64[U + 1]. The similarity is 0 without common users. None if `stop`, uint8[1], was set.
     """
     weighting = weigh(config, item_ptr, item_users, item_weights, user_ptr)
     mine, others = slice(item_ptr[item], item_ptr[item + 1]), slice(item_ptr[other], item_ptr[other + 1])

@@ -38,8 +38,7 @@ class Ranked(NamedTuple):
     `places`[nnz]: for each of them how many more popular items the user has, the item's position in the user's row.
     `user_ptr` int64[U + 1], `user_ranks`[nnz], `user_weights` float32[nnz]: the ranks of each user, ascending.
     `additions` int64[I]: for each rank the number of counted pairs with more popular items.
-
-    `places` and `user_ranks` are uint16 if ranks fit, else uint32. Weights are empty if all are 1.
+    Places and ranks are uint16 if they fit, else uint32. Weights are empty if all are 1.
     """
 
     order: NDArray[np.uint32]
@@ -68,12 +67,8 @@ def rank(
 ) -> Ranked | None:
     """Lay out a snapshot's interactions. None if another thread set `stop`, uint8[1].
 
-    Args:
-        item_ptr: int64[I + 1].
-        item_users: uint32[nnz], ascending within an item.
-        item_weights: float32[nnz], None if all are 1.
-        user_ptr: int64[U + 1].
-        stop: The stop flag.
+    item_ptr int64[I + 1], item_users uint32[nnz] ascending within an item, item_weights float32[nnz] (None: all 1),
+    user_ptr int64[U + 1].
     """
     order = popularity_order(item_ptr)
     places, user_ranks = empty_ranks(order.size, item_users.size), empty_ranks(order.size, item_users.size)

@@ -116,7 +116,7 @@ class Weighting(NamedTuple):
     """The input of a similarity, for I items and U users.
 
     A pair's sum is over its common users, in float64 and in user order. Each user adds its `user_factors` float32[U],
-    or the product of its two `item_weights` float32[nnz], parallel to the snapshot's item_users, or 1 if both are empty.
+    or the product of its two `item_weights` float32[nnz], or 1 if both are empty. Weights are parallel to item_users.
     `row_terms` and `column_terms` are float64[I].
     """
 
@@ -253,12 +253,8 @@ def weigh(
 ) -> Weighting:
     """The weighting of a snapshot for a configuration's similarity.
 
-    Args:
-        config: The similarity.
-        item_ptr: int64[I + 1].
-        item_users: uint32[nnz], ascending within an item.
-        item_weights: float32[nnz], above zero; None if all are 1.
-        user_ptr: int64[U + 1].
+    item_ptr int64[I + 1], item_users uint32[nnz] ascending within an item, item_weights float32[nnz] above zero (None:
+    all 1), user_ptr int64[U + 1].
     """
     columns = Columns(item_ptr, item_users, item_weights, np.diff(user_ptr).astype(np.float64))
     formula, weights_of = WEIGHTINGS[config.similarity]

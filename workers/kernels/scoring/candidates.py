@@ -64,22 +64,10 @@ def lay_out(
     threads: Executor | None = None,
     stop: NDArray[np.uint8],
 ) -> Candidates | None:
-    """Lay out the candidates first..last-1 of a model.
+    """Lay out the candidates first..last-1 of a model. None if another thread set `stop`, uint8[1].
 
-    Args:
-        row_ptr: int64[I + 1], the model in CSR.
-        row_items: uint32, ascending within a row.
-        row_values: float32, above zero.
-        first: The first candidate.
-        last: The end of the candidates.
-        threads: Lay out rows and columns in parallel in two of these.
-        stop: The stop flag, uint8[1].
-
-    Returns:
-        The candidates; None if another thread set `stop`.
-
-    Raises:
-        ValueError: the range is outside the items.
+    The model is CSR: row_ptr int64[I + 1], row_items uint32 ascending within a row, row_values float32 above zero. With
+    `threads`, rows and columns are made in parallel in two of them. Raises ValueError for a range outside the items.
     """
     item_count = row_ptr.size - 1
     if not 0 <= first <= last <= item_count:

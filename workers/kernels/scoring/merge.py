@@ -26,8 +26,7 @@ class Partial(NamedTuple):
 def in_slices(partial: Partial, users: int) -> Iterator[Partial]:
     """Split a partial into partials of `users` users; the last one may have fewer.
 
-    Raises:
-        ValueError: the arrays do not match the counts.
+    Raises ValueError if the arrays do not match the counts.
     """
     ends = np.cumsum(partial.counts, dtype=np.int64)
     held = int(ends[-1]) if ends.size else 0
@@ -44,15 +43,9 @@ def in_slices(partial: Partial, users: int) -> Iterator[Partial]:
 def merge(partials: Sequence[Partial], length: int) -> Partial:
     """The best `length` candidates of each user over all partials: the higher score first, then the smaller index.
 
-    It takes about a microsecond per list entry and partial, and checks no stop flag: see `in_slices`.
-
-    Args:
-        partials: The same users in the same order, over disjoint ranges of candidates, in any order. Each has the best
-            `length` of its range.
-        length: The list length.
-
-    Raises:
-        ValueError: there is no partial, their numbers of users differ, or arrays do not match counts.
+    The partials have the same users in the same order, and the best `length` of disjoint ranges, in any order. It takes
+    about a microsecond per list entry and partial, and checks no stop flag: see `in_slices`. Raises ValueError if there
+    is no partial, if their numbers of users differ, or if arrays do not match counts.
     """
     if not partials:
         raise ValueError("there are no partials to merge")

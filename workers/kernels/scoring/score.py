@@ -64,21 +64,9 @@ def score_users(
     first, then the smaller index; only scores above zero. The reason is the history item with the largest w_ui * S_ij
     in float64, then the smaller index. A candidate's score depends on no other candidate or user.
 
-    Args:
-        candidates: The candidates.
-        user_ptr: int64[users + 1], pointers into the histories; may be a slice of a snapshot's.
-        user_items: uint32, ascending within a user.
-        user_weights: float32, finite and above zero, which is not checked; None if all are 1.
-        length: The list length.
-        exclude_history: Whether to leave out history items.
-        with_reasons: Whether to find reasons; otherwise all are 0.
-        stop: The stop flag, uint8[1].
-
-    Returns:
-        The lists; None if another thread set `stop`.
-
-    Raises:
-        ValueError: the length is below 1.
+    The histories are CSR: user_ptr int64[users + 1] may be a slice of a snapshot's, user_items uint32 is ascending
+    within a user, user_weights float32 (None: all 1) must be finite and above zero, which is not checked. Without
+    reasons, all are 0. None if another thread set `stop`, uint8[1]. Raises ValueError for a length below 1.
     """
     if length < 1:
         raise ValueError(f"a list cannot hold {length} items")

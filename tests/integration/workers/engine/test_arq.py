@@ -1,4 +1,4 @@
-"""The engine is an arq worker: its jobs, their client, its functions, cron and hooks are those of arq."""
+"""The engine is an arq worker: it keeps arq's jobs, client, functions, cron and hooks."""
 
 import asyncio
 import time
@@ -38,12 +38,12 @@ async def fail(ctx: Ctx) -> None:
 
 
 def job_of(lanes: Lanes, job_id: str) -> Job:
-    """A job as arq's own client has it."""
+    """A job of arq's own client."""
     return Job(job_id, lanes.stock, _queue_name=lanes.click, _deserializer=decode)
 
 
 async def test_a_job_of_arq_is_in_progress_and_then_complete_with_its_result(lanes: Lanes) -> None:
-    """Made by arq's own pool, and seen by arq's own `Job` while it runs and afterwards."""
+    """Enqueued by arq's pool, and visible to arq's `Job` during and after its run."""
     began, goes_on = asyncio.Event(), asyncio.Event()
 
     async def slow(ctx: Ctx, left: int, *, right: int) -> int:
@@ -80,7 +80,7 @@ async def test_an_exception_is_raised_to_who_waits_for_the_result(lanes: Lanes) 
 
 
 async def test_results_are_kept_for_as_long_as_is_said(lanes: Lanes) -> None:
-    """Of the function, else of the worker; for ever or not at all."""
+    """The function's setting, else the worker's; for ever or not at all."""
     functions = [
         func(add, name="not at all", keep_result=0),
         func(add, name="a minute", keep_result=60),
@@ -113,7 +113,7 @@ async def test_a_result_that_cannot_be_encoded_is_said_to_be_none(lanes: Lanes) 
 
 
 async def test_a_running_job_is_aborted_by_arqs_own_client(lanes: Lanes) -> None:
-    """Which puts it first in the queue, where no other worker takes it while it is held."""
+    """The abort moves it to the front, but no other worker claims it while it is held."""
     began = asyncio.Event()
     starts: list[int] = []
 
@@ -158,7 +158,7 @@ async def test_a_job_is_aborted_before_it_began(lanes: Lanes) -> None:
 
 
 async def test_what_no_job_can_be_among_the_aborted_ends_no_worker(lanes: Lanes) -> None:
-    """Members that are no text, and such of long ago or of the future, which are forgotten."""
+    """Members that are not text, and expired or future ones, which are dropped."""
     old, far, foreign = lanes.name(), lanes.name(), lanes.name().encode() + b"\xff"
     await ask(lanes.redis, "ZADD", "arq:abort", 1, old, "inf", far, time.time() * 1000, foreign)
     try:
@@ -173,7 +173,7 @@ async def test_what_no_job_can_be_among_the_aborted_ends_no_worker(lanes: Lanes)
 
 
 async def test_of_the_aborted_a_worker_reads_only_its_own(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may write there, and as much as they like."""
+    """The set may be huge."""
     others, sizes, began = [lanes.name() for _ in range(2000)], list[int](), asyncio.Event()
 
     async def note(redis: Any, *command: Any) -> Any:
@@ -199,7 +199,7 @@ async def test_of_the_aborted_a_worker_reads_only_its_own(lanes: Lanes, monkeypa
 
 
 async def is_forgotten(lanes: Lanes, job_id: str) -> bool:
-    """Whether nobody asks for the end of a job."""
+    """Whether there is no abort request."""
     return await ask(lanes.redis, "ZSCORE", "arq:abort", job_id) is None
 
 
@@ -232,7 +232,7 @@ async def test_both_pools_make_jobs_alike(lanes: Lanes, kind: str) -> None:
 
 
 async def test_a_first_try_is_counted_on_from(lanes: Lanes) -> None:
-    """Who says that a job is in its third try lets it have so many fewer."""
+    """A job enqueued in its third try has fewer tries left."""
     tries: list[int] = []
 
     async def again(ctx: Ctx) -> None:
@@ -248,7 +248,7 @@ async def test_a_first_try_is_counted_on_from(lanes: Lanes) -> None:
 
 
 async def test_a_retry_comes_again_when_it_says(lanes: Lanes) -> None:
-    """And not before; its place is the moment it is due at."""
+    """Its score is its due time."""
     loop, moments = asyncio.get_running_loop(), list[float]()
 
     async def again(ctx: Ctx) -> int:
@@ -299,7 +299,7 @@ async def test_a_time_out_of_the_jobs_own_is_an_exception_as_others(lanes: Lanes
 
 
 async def test_two_workers_do_a_unique_tick_once(lanes: Lanes) -> None:
-    """And one that is late does not do it again: its name is taken for a while, though it has failed."""
+    """A late worker does not repeat the tick: its id is kept for a while, even after a failure."""
     done: list[tuple[str, int]] = []
 
     async def tick(ctx: Ctx) -> None:
@@ -346,7 +346,7 @@ async def test_hooks_are_called_in_their_order(lanes: Lanes) -> None:
 
 
 async def test_hooks_that_raise_end_no_worker(lanes: Lanes) -> None:
-    """One before the job fails it; one after it is only told in the log."""
+    """A failing hook before the job fails the job; one after it is only logged."""
 
     async def raises(ctx: Ctx) -> None:
         raise ValueError("a hook")
@@ -361,7 +361,7 @@ async def test_hooks_that_raise_end_no_worker(lanes: Lanes) -> None:
 
 
 async def test_each_end_is_told_with_its_lane_its_kind_and_its_outcome(lanes: Lanes) -> None:
-    """A job that is tried again ends each time; how long it waited and ran is told in seconds."""
+    """Each try is reported, with its waiting and running time in seconds."""
     ends: list[JobEnd] = []
     await lanes.put(lanes.click, lanes.name())
     await lanes.put(lanes.batch, lanes.name(), function="fail")

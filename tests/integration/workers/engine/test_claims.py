@@ -1,4 +1,4 @@
-"""Claims, leases and how they are settled: what the scripts do to a lane, on a real server."""
+"""Claims, leases and settling: the scripts on a real server."""
 
 import time
 
@@ -21,7 +21,7 @@ def claims(lanes: Lanes, lease_s: float = 60.0) -> Claims:
 
 
 async def claim(lanes: Lanes, token: str = "t", room: int = 10, alone: bool = True, lease_s: float = 60.0) -> Claim:
-    """What a worker with so much room in each lane claims."""
+    """The claim of a worker with this room in each lane."""
     return await claims(lanes, lease_s).claim(token, room, [room, room], alone)
 
 
@@ -31,14 +31,14 @@ def names(claimed: Claim) -> list[str]:
 
 
 async def lapse(lanes: Lanes, lane: str, *jobs: str) -> None:
-    """Let leases end, as seen by who has leases of a millisecond: a server that began a moment ago was away before."""
+    """Let leases lapse. A server that has just started counts as having been away."""
     await until(lambda: is_up(lanes))
     for job in jobs:
         await ask(lanes.redis, "ZADD", leases_key(lane), "XX", 1, job)
 
 
 async def is_up(lanes: Lanes) -> bool:
-    """Whether the server has been there for a second."""
+    """Whether the server has run for a second."""
     return bool((await lanes.redis.info("server"))["uptime_in_seconds"])
 
 
@@ -62,7 +62,7 @@ async def plant(lanes: Lanes, key: str, kind: str) -> None:
 
 
 async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes) -> None:
-    """Whatever their places are; then those of the other lane, in the order of their places."""
+    """Whatever their scores; then the other lane's jobs by score."""
     clicks, batch = jobs(lanes, 3), jobs(lanes, 9)
     for place, job in enumerate(batch):
         await lanes.put(lanes.batch, job, place=place)
@@ -77,7 +77,7 @@ async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes)
 
 
 async def test_a_claimed_job_stays_a_member_and_keeps_its_place(lanes: Lanes) -> None:
-    """Its score is its place and a fixed number more; the token of its claim is where arq sees that it runs."""
+    """Its score is raised by a constant; the token is where arq sees that the job runs."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=123_456)
     await claim(lanes, "the token")
@@ -89,7 +89,7 @@ async def test_a_claimed_job_stays_a_member_and_keeps_its_place(lanes: Lanes) ->
 
 
 async def test_each_claim_of_a_worker_has_a_token_of_its_own(lanes: Lanes) -> None:
-    """Which nobody can guess."""
+    """It cannot be guessed."""
     seen: list[bytes | None] = []
 
     async def look(ctx: dict[str, object]) -> None:
@@ -104,7 +104,7 @@ async def test_each_claim_of_a_worker_has_a_token_of_its_own(lanes: Lanes) -> No
 
 
 async def test_leases_are_renewed_together_and_only_those_that_are_held(lanes: Lanes) -> None:
-    """What is no longer under its claim is told, and changes nothing."""
+    """A lost claim is reported and changes nothing."""
     mine, taken, gone = jobs(lanes, 3)
     await lanes.put(lanes.batch, mine, taken, gone, place=5)
     await claim(lanes, "mine", lease_s=1.0)
@@ -119,7 +119,7 @@ async def test_leases_are_renewed_together_and_only_those_that_are_held(lanes: L
 
 
 async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lanes) -> None:
-    """In its lane, before all that came later."""
+    """In its lane, before later jobs."""
     early, late = jobs(lanes, 2)
     await lanes.put(lanes.batch, early, place=7)
     await claim(lanes, "dead")
@@ -132,7 +132,7 @@ async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lane
 
 
 async def test_whoever_has_lost_a_claim_changes_nothing(lanes: Lanes) -> None:
-    """Neither the lease nor the score, the result or the tries, however it says that the job has ended."""
+    """Neither lease, score, result nor tries, however it settles the job."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=7)
     await claim(lanes, "stale", lease_s=0.001)
@@ -165,7 +165,7 @@ async def test_whoever_has_lost_a_claim_changes_nothing(lanes: Lanes) -> None:
 
 
 async def test_jobs_are_settled_in_one_batch_each_in_its_way(lanes: Lanes) -> None:
-    """Done, kept, back and later; to say it again changes nothing."""
+    """Done, kept, back and later; settling again changes nothing."""
     done, kept, back, later = names_ = jobs(lanes, 4)
     await lanes.put(lanes.batch, *names_, place=7)
     await claim(lanes, "t")
@@ -191,7 +191,7 @@ async def test_jobs_are_settled_in_one_batch_each_in_its_way(lanes: Lanes) -> No
 
 
 async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) -> None:
-    """Of both lanes, at their places and without a try; claims of others stay."""
+    """In both lanes, at their scores and without a try; other claims stay."""
     click, batch, other = jobs(lanes, 3)
     await lanes.put(lanes.click, other, place=1)
     await claim(lanes, "another's")
@@ -206,7 +206,7 @@ async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) ->
 
 
 async def test_a_suspect_is_claimed_alone_and_by_whoever_runs_nothing(lanes: Lanes) -> None:
-    """Others are told in which lane it waits; who was told takes it before the lanes ahead of its own."""
+    """Others learn its lane, and claim it before more urgent lanes."""
     suspect, neighbour, click = jobs(lanes, 3)
     await lanes.put(lanes.batch, suspect, place=1)
     await lanes.put(lanes.batch, neighbour, place=2)
@@ -236,7 +236,7 @@ async def pause(lanes: Lanes, lane: str, job: str, pause_ms: int = 60_000) -> No
 
 
 async def test_a_job_that_has_paused_is_the_next_one_when_it_is_due(lanes: Lanes) -> None:
-    """Its place is never lost; a pause is no try, whatever has become of the worker that asked for it."""
+    """Its score is kept. A pause is no try, even if its worker dies."""
     paused, *queued = jobs(lanes, 1000)
     await lanes.put(lanes.batch, paused, place=7)
     await pause(lanes, lanes.batch, paused)
@@ -252,7 +252,7 @@ async def test_a_job_that_has_paused_is_the_next_one_when_it_is_due(lanes: Lanes
 
 
 async def test_a_pause_ends_though_the_server_was_away(lanes: Lanes) -> None:
-    """Nobody holds it who could not have been heard; what somebody holds waits for a lease."""
+    """After downtime a lease lives on for one more lease length."""
     paused, held = jobs(lanes, 2)
     await lanes.put(lanes.batch, paused, place=7)
     await pause(lanes, lanes.batch, paused)
@@ -264,7 +264,7 @@ async def test_a_pause_ends_though_the_server_was_away(lanes: Lanes) -> None:
 
 
 async def test_a_job_comes_back_from_a_pause_in_a_lane_that_is_paused(lanes: Lanes) -> None:
-    """To its place, and is claimed when the lane goes on."""
+    """It returns to its score, and is claimed when the lane goes on."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=7)
     await pause(lanes, lanes.batch, job)
@@ -314,7 +314,7 @@ async def test_nothing_is_claimed_of_a_paused_lane(lanes: Lanes) -> None:
 
 
 async def test_a_worker_takes_its_part_of_a_shared_lane(lanes: Lanes) -> None:
-    """Of what is due and as many as beat; a lane that is not shared it takes whole."""
+    """Its share is the due jobs over the live workers; an unshared lane it takes whole."""
     now_ms = int(time.time() * 1000)
     await ask(lanes.redis, "ZADD", lanes.keys.workers, now_ms, "a", now_ms, "b", 1, "silent since long")
     batch, clicks = jobs(lanes, 4), jobs(lanes, 3)
@@ -326,7 +326,7 @@ async def test_a_worker_takes_its_part_of_a_shared_lane(lanes: Lanes) -> None:
 
 
 async def test_tokens_are_left_while_something_is_due_and_else_not(lanes: Lanes) -> None:
-    """So that no worker comes for nothing; and there are never more than a fixed number."""
+    """No worker is woken for nothing, and tokens are bounded."""
     batch = jobs(lanes, 100)
     await lanes.put(lanes.batch, *batch, place=1)
     assert await ask(lanes.redis, "LLEN", wake_key(lanes.batch)) == 64
@@ -376,7 +376,7 @@ async def test_a_planted_score_gives_no_strange_place(lanes: Lanes, score: str) 
 
 
 async def test_a_job_that_is_due_later_than_any_is_due_now(lanes: Lanes) -> None:
-    """It would be there for ever, and whoever waits for it too; one that is due in a week waits for that."""
+    """It would wait for ever; a job due in a week waits that long."""
     far, farther, later = jobs(lanes, 3)
     now_ms = int(time.time() * 1000)
     week_ms = now_ms + 7 * 86_400_000
@@ -458,7 +458,7 @@ async def test_what_arq_has_of_a_job_may_be_of_any_type(lanes: Lanes, kind: str)
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_list_of_tokens_may_be_of_any_type(lanes: Lanes, kind: str) -> None:
-    """Whoever leaves one takes it over."""
+    """The next writer replaces it."""
     first, second = jobs(lanes, 2)
     await plant(lanes, wake_key(lanes.batch), kind)
     await lanes.put(lanes.batch, first, second)
@@ -472,7 +472,7 @@ async def test_a_list_of_tokens_may_be_of_any_type(lanes: Lanes, kind: str) -> N
 
 
 async def test_what_cannot_be_counted_is_not_settled_by_halves(lanes: Lanes) -> None:
-    """Where refused bytes are counted lies something else: the job stays as it is until that is set aside."""
+    """The refusal counter has the wrong type: the job stays until the key is set aside."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job)
     await claim(lanes, "t")
@@ -487,7 +487,7 @@ async def test_what_cannot_be_counted_is_not_settled_by_halves(lanes: Lanes) -> 
 
 @pytest.mark.parametrize("ends_job", [True, False])
 async def test_a_change_under_a_lease_is_made_while_it_is_held_or_not_at_all(lanes: Lanes, ends_job: bool) -> None:
-    """It ends the job in the same script where it is told to; whoever has lost the job changes nothing."""
+    """It ends the job in the same script; a worker that lost the job changes nothing."""
     mine, taken = jobs(lanes, 2)
     await lanes.put(lanes.batch, mine, taken)
     await claim(lanes, "t")

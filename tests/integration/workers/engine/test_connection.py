@@ -1,4 +1,4 @@
-"""The engine's connection: the commands of one moment are one round trip, and each caller has its own answer."""
+"""The engine's connection: simultaneous commands share a round trip, and each caller gets its answer."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ from tests.servers import tcp_server
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes were sent, of each time that something was."""
+    """The size of each write."""
     sizes = list[int]()
     send = AbstractConnection._send_packed_command
 
@@ -30,7 +30,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def test_the_commands_of_one_moment_go_together(lanes: Lanes, sent: list[int]) -> None:
-    """Forty of them in one round trip, also of who is only woken by what asks just then; each has its own answer."""
+    """Forty commands in one round trip, including those of tasks that are woken meanwhile."""
     await ask(lanes.redis, "PING")
     sent.clear()
     key = f"{lanes.keys.prefix}:"
@@ -59,7 +59,7 @@ async def test_an_error_reaches_its_own_caller(lanes: Lanes) -> None:
 
 
 async def test_a_command_that_cannot_be_sent_harms_no_other(lanes: Lanes) -> None:
-    """Its caller is told why; the others have their answers, each its own, and the connection goes on."""
+    """Its caller gets the error; the others get their answers, and the connection goes on."""
     key = f"{lanes.keys.prefix}:text"
     client = await ask(lanes.redis, "CLIENT ID")
     nothing: Any = None
@@ -91,7 +91,7 @@ async def test_a_caller_that_is_cancelled_harms_no_other(lanes: Lanes) -> None:
 
 
 async def test_a_lost_connection_is_told_to_all_and_the_next_command_has_another(prefix: str, tmp_path: Any) -> None:
-    """The commands that were under way have failed; nobody waits for ever."""
+    """Pending commands fail, so no caller waits for ever."""
     with tcp_server(tmp_path) as port:
         async with Relay(lambda: f"redis://127.0.0.1:{port}") as relay:
             lanes = Lanes(relay.url, prefix)
@@ -111,7 +111,7 @@ async def is_blocked(lanes: Lanes) -> bool:
 
 
 async def test_many_jobs_are_made_five_hundred_a_round_trip(lanes: Lanes, sent: list[int]) -> None:
-    """Each name once, also within a call and beside those that wait, run or have a result."""
+    """Each id once, within a call and among queued, running and finished jobs."""
     assert JOBS_AT_ONCE == 500
     names = [lanes.name() for _ in range(1199)]
     await call(lanes.redis, "enqueue", [lanes.batch], [])

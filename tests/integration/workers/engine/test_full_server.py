@@ -1,4 +1,4 @@
-"""A server at its memory limit lets go on what has begun: jobs are claimed, held, settled and given back."""
+"""A server at its memory limit still lets jobs be claimed, renewed, settled and given back."""
 
 from typing import Any
 

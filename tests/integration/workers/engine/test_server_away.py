@@ -1,4 +1,4 @@
-"""A server that was away has heard of nobody meanwhile: that is no worker's death."""
+"""After a server's downtime no worker counts as dead."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ async def claim(redis: Redis, lease_ms: int) -> Any:
 
 
 async def test_leases_that_lapsed_while_the_server_was_away_are_held_for_one_more(fresh_server: StartServer) -> None:
-    """And then they lapse: their job comes back at its place, and counts a try."""
+    """Then they lapse: the job returns at its score and counts a try."""
     redis = connect(fresh_server().url)
     await ask(redis, "ZADD", "q", CLAIMED + 5, "job")
     await ask(redis, "ZADD", "q:leases", 5, "job")

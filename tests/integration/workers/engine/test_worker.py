@@ -1,4 +1,4 @@
-"""The engine's workers on a real server: nothing is lost, nobody polls, and no job keeps another from running."""
+"""The engine's workers on a real server: no job is lost, no worker polls, and no job blocks another."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ Ctx = dict[Any, Any]
 
 @pytest.fixture
 def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that are not woken sleep: what happens in this test happens by being woken."""
+    """Without polling: everything in this test happens by being woken."""
     monkeypatch.setattr(module, "CLAIM_EACH_S", 3600.0)
 
 
@@ -35,7 +35,7 @@ async def work(ctx: Ctx) -> None:
 
 
 class Gate:
-    """A function whose jobs begin, and wait until they are let go."""
+    """A function whose jobs start and wait until released."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -51,7 +51,7 @@ class Gate:
 
 
 async def test_a_job_of_a_worker_that_died_is_done_by_another(lanes: Lanes) -> None:
-    """Within about a lease, in its second try, before those that came later; and that is all that is left of it."""
+    """After about a lease, in its second try, before later jobs; nothing else is left."""
     gate, tries = Gate(), list[tuple[str, int]]()
 
     async def note(ctx: Ctx) -> None:
@@ -74,7 +74,7 @@ async def test_a_job_of_a_worker_that_died_is_done_by_another(lanes: Lanes) -> N
 
 
 async def test_a_job_that_pauses_beside_its_worker_s_death_is_done_once_and_next(lanes: Lanes) -> None:
-    """By another worker, when it is due, before those that came later: neither pause nor death is a try."""
+    """By another worker, when due, before later jobs: neither pause nor death counts."""
     tries = list[tuple[str, int]]()
 
     async def note(ctx: Ctx) -> None:
@@ -98,7 +98,7 @@ async def test_a_job_that_pauses_beside_its_worker_s_death_is_done_once_and_next
 
 
 async def test_only_the_job_that_kills_is_given_up(lanes: Lanes) -> None:
-    """Three workers die of it; its neighbours of the first time are done, each in its second try at most."""
+    """It kills three workers; its first neighbours are done in their second try at most."""
     done: dict[str, int] = {}
     alone: list[int] = []
     dying: list[asyncio.Task[Any]] = []
@@ -137,7 +137,7 @@ async def test_only_the_job_that_kills_is_given_up(lanes: Lanes) -> None:
 
 
 async def is_over(lanes: Lanes, dead: bool) -> bool:
-    """Whether a worker has died, or has nothing left to do."""
+    """Whether a worker has died or is idle."""
     return dead or await lanes.idle()
 
 
@@ -165,7 +165,7 @@ async def test_an_exception_is_tried_again_later_and_at_last_is_a_dead_letter(
 
 
 async def test_an_exception_that_was_caught_makes_no_suspect(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its next try runs beside whatever else does, and its deaths are counted apart."""
+    """Its next try does not run alone, and deaths are counted separately."""
     monkeypatch.setattr("reckoner.workers.engine.outcomes.FIRST_BACKOFF_MS", 1)
     gate, calls = Gate(), list[tuple[int, int]]()
 
@@ -208,7 +208,7 @@ async def test_clicks_are_claimed_while_a_worker_empties_for_a_suspect(lanes: La
 
 
 async def test_what_runs_is_handed_back_and_that_is_no_try(lanes: Lanes) -> None:
-    """To its place, when the worker is stopped; the next worker does it in its first try."""
+    """At its score, when the worker stops; the next worker runs it in its first try."""
     gate, job = Gate(), lanes.name()
     await lanes.put(lanes.batch, job, function="wait", place=5)
     async with lanes.running(lanes.make(gate.function)):
@@ -218,7 +218,7 @@ async def test_what_runs_is_handed_back_and_that_is_no_try(lanes: Lanes) -> None
 
 
 async def test_a_stopped_worker_lets_what_runs_come_to_its_end(lanes: Lanes) -> None:
-    """Within the time that it is given; and it claims nothing more."""
+    """Within its grace time; it claims nothing more."""
     gate, first, second = Gate(), lanes.name(), lanes.name()
     await lanes.put(lanes.batch, first, function="wait")
     worker = lanes.make(gate.function)
@@ -251,7 +251,7 @@ async def test_a_job_that_loses_a_cancellation_is_cancelled_again(lanes: Lanes) 
 
 
 async def test_a_job_that_was_taken_away_is_cancelled(lanes: Lanes) -> None:
-    """At the next renewal; its end says nothing of it to anybody."""
+    """At the next renewal; its end is not reported."""
     gate, job = Gate(), lanes.name()
     await lanes.put(lanes.batch, job, function="wait")
     worker = lanes.make(gate.function, lease_s=0.9)
@@ -265,7 +265,7 @@ async def test_a_job_that_was_taken_away_is_cancelled(lanes: Lanes) -> None:
 
 
 async def test_leases_are_held_while_a_job_runs_for_longer(lanes: Lanes) -> None:
-    """Nobody else starts it, and it counts no try."""
+    """No other worker starts it, and it is no try."""
     starts = list[int]()
 
     async def slow(ctx: Ctx) -> None:
@@ -324,7 +324,7 @@ async def test_a_deferred_job_starts_when_it_is_due(lanes: Lanes, no_looks: None
 async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_did_not_know_it(
     lanes: Lanes, no_looks: None
 ) -> None:
-    """After a restart each script is new once: the claim that was sent along came before anything was made."""
+    """After a restart each script is loaded once, and the claim in the batch ran before any job existed."""
     flows, chunked = Flows(lanes.redis, lanes.keys, first_look_s=60.0), asyncio.Event()
 
     async def split(ctx: Ctx, flow: str) -> None:
@@ -342,7 +342,7 @@ async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_
 
 
 async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lanes, no_looks: None) -> None:
-    """The one that knows of it has no room when it is due: the other is told, and takes it."""
+    """The worker that knows of it has no room when it is due, so another is woken."""
     gate, done = Gate(), asyncio.Event()
 
     async def note(ctx: Ctx) -> None:
@@ -360,7 +360,7 @@ async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lane
 async def test_two_workers_start_hundreds_of_jobs_without_polling_beside_long_ones(
     lanes: Lanes, no_looks: None
 ) -> None:
-    """One is full of long jobs, and takes no token from the other."""
+    """A worker full of long jobs takes no token from another."""
     gate, done = Gate(), Counter[str]()
     names = iter("ab")
 
@@ -388,7 +388,7 @@ async def test_two_workers_start_hundreds_of_jobs_without_polling_beside_long_on
 
 
 async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_looks: None) -> None:
-    """It blocked on the lane still when it became full."""
+    """It was still blocking on the lane when it became full."""
     gate, done = Gate(), asyncio.Event()
 
     async def note(ctx: Ctx) -> None:
@@ -449,7 +449,7 @@ async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes,
 
 
 async def test_a_worker_that_wants_no_more_asks_for_little(lanes: Lanes, no_looks: None) -> None:
-    """A token that it may have taken is given back, and it takes no other, though there is something to do."""
+    """A token that it popped is given back, and it takes no other."""
     gate, claims = Gate(), list[int]()
     worker = lanes.make(gate.function, wants=lambda lane: 1 - len(gate.begun) if lane else 9)
     claim = worker._claims.claim
@@ -530,7 +530,7 @@ async def test_a_suspect_gets_its_turn_amid_a_flood_of_clicks(lanes: Lanes) -> N
 
 
 async def test_what_is_planted_in_a_lane_ends_no_worker(lanes: Lanes) -> None:
-    """Ids that are not UTF-8, scores that are no places, bodies that are none or no jobs, lists that are none."""
+    """Ids that are not UTF-8, invalid scores, missing or invalid bodies, lists of another type."""
     planted = {score: lanes.name() for score in ("-inf", "inf", "2e14", "1e14")}
     for score, job in planted.items():
         await lanes.put(lanes.batch, job)
@@ -565,7 +565,7 @@ async def nothing_at(lanes: Lanes, key: str) -> bool:
 
 @pytest.mark.parametrize("which", ["queue", "leases"])
 async def test_a_lane_that_is_none_is_waited_for(lanes: Lanes, which: str) -> None:
-    """The worker pauses, longer each time, and goes on when it is set aside."""
+    """The worker pauses with backoff, and goes on when the key is set aside."""
     key = lanes.batch if which == "queue" else leases_key(lanes.batch)
     await ask(lanes.redis, "SET", key, "planted")
     async with lanes.running(lanes.make(work, lease_s=0.5)):
@@ -595,7 +595,7 @@ async def test_a_paused_lane_is_left_alone_until_it_is_resumed(lanes: Lanes) -> 
 
 
 async def test_a_worker_that_waits_asks_for_little(lanes: Lanes) -> None:
-    """A look every two seconds; nothing else while there is nothing to do."""
+    """An idle worker claims every two seconds, and does nothing else."""
     worker = lanes.make(work, lease_s=60.0)
     asked = list[str]()
     execute = worker.pool.execute_command

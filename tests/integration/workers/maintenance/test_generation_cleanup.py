@@ -1,4 +1,4 @@
-"""The cleanup: lists of generations that are neither current, previous nor being made go, and nothing else does."""
+"""The cleanup: it deletes lists of old generations, and nothing else."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ async def fit(hand: Hand, snapshot: str) -> Record:
 
 
 async def holders(hand: Hand) -> Counter[str]:
-    """How many lists each generation holds, by a look at all keys there are."""
+    """The number of lists of each generation, by a scan of all keys."""
     start = hand.runtime.keys.result("", "").removesuffix(":")
     names = [name.decode() async for name in hand.redis.scan_iter(match=f"{start}*", count=10_000)]
     return Counter(name.removeprefix(start).partition(":")[0] for name in names)
@@ -61,7 +61,7 @@ async def fill(hand: Hand, record: Record) -> None:
 
 
 async def left_behind(hand: Hand, world: World, users: int = 1203) -> Record:
-    """A generation of many users whom two others have followed; none of its lists is gone."""
+    """An old generation with many users and all lists."""
     names = [f"user {number:06}" for number in range(users)]
     old = await fit(hand, import_users(world, names, 1))
     await fill(hand, old)
@@ -97,7 +97,7 @@ async def hand(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[H
 async def test_after_each_night_only_current_and_previous_hold_lists(
     hand: Hand, own_world: World, cleanup: GenerationCleanup
 ) -> None:
-    """Night after night, with other users each; beside the one being made while it is; users who left keep theirs."""
+    """Run after run with different users: two generations hold lists, and a third one while it is made."""
     passed: list[str] = []
     users: list[list[str]] = []
     for night in range(6):
@@ -119,7 +119,7 @@ async def test_after_each_night_only_current_and_previous_hold_lists(
 async def test_the_deletion_goes_on_where_it_was_interrupted(
     hand: Hand, own_world: World, cleanup: GenerationCleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whichever worker comes; the snapshot is held in the store until then."""
+    """By any worker; the snapshot stays in the store until then."""
     old, keys = await left_behind(hand, own_world), hand.runtime.keys
     forget, calls = hand.runtime.results.generations.forget, 0
 
@@ -182,7 +182,7 @@ async def test_without_its_snapshot_a_generation_is_left_to_expire(
 async def test_an_unfinished_click_holds_its_generation_back(
     hand: Hand, own_world: World, cleanup: GenerationCleanup
 ) -> None:
-    """Until it has ended: then its list goes with the others."""
+    """Until it ends; then its list is deleted too."""
     old, keys = await left_behind(hand, own_world, 3), hand.runtime.keys
     await hand.runtime.flows.create(
         [UserSpec("user 000001", old.generation)], [keys.join_user(old.generation, "user 000001")]
@@ -197,7 +197,7 @@ async def test_an_unfinished_click_holds_its_generation_back(
 
 
 async def test_a_generation_that_is_made_again_stays(hand: Hand, own_world: World, cleanup: GenerationCleanup) -> None:
-    """Its deletion ends in the middle where a run takes it up, also after the last look at what is under way."""
+    """A run that reuses it stops its deletion, even after the search for references."""
     old = await left_behind(hand, own_world, 3)
     results, entry = hand.runtime.results, (await hand.runtime.results.generations.lists())[old.generation.encode()]
     await hand.runtime.runs.start(old, 2, 1)
@@ -242,7 +242,7 @@ async def test_while_the_pointer_names_nothing_that_is_known_nothing_is_deleted(
 async def test_generations_that_were_lost_are_noted_again(
     hand: Hand, own_world: World, cleanup: GenerationCleanup
 ) -> None:
-    """Those that pointers name, by their records; they go in their turn then."""
+    """The entries of generations that pointers name, from their records."""
     generations = [await hand.adopt(own_world, number) for number in (0, 1)]
     await ask(hand.redis, "DEL", hand.runtime.keys.generations)
     await cleanup.delete_old()
@@ -253,7 +253,7 @@ async def test_generations_that_were_lost_are_noted_again(
 async def test_what_was_planted_among_the_generations_goes(
     hand: Hand, own_world: World, cleanup: GenerationCleanup
 ) -> None:
-    """Names and entries that are none, and numbers that are too large."""
+    """Invalid names and entries, and too large numbers."""
     generation = await hand.adopt(own_world)
     snapshot = own_world.snapshot.id
     planted: list[str | bytes] = [
@@ -272,7 +272,7 @@ async def test_what_was_planted_among_the_generations_goes(
 
 
 async def test_the_snapshot_of_a_generation_that_goes_stays_in_the_store(hand: Hand, own_world: World) -> None:
-    """However old it is, until all lists are gone: its entry alone refers to it."""
+    """However old it is, until all lists are deleted: only its entry references it."""
     old, root = await left_behind(hand, own_world, 3), own_world.store.root
     for path in [*root.rglob("*")]:
         os.utime(path, (time.time() - 2 * GRACE_S,) * 2)
@@ -304,7 +304,7 @@ async def test_a_dead_letter_of_a_generation_that_goes_is_not_retried(
 async def test_what_takes_long_to_verify_is_forgotten_later(
     hand: Hand, own_world: World, cleanup: GenerationCleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And is no error: it was one in the log, with a trace."""
+    """It is not an error: it was logged as one, with a stack trace."""
     old = await left_behind(hand, own_world, 5)
     snapshot = type(hand.runtime).snapshot
 
@@ -322,7 +322,7 @@ async def test_what_takes_long_to_verify_is_forgotten_later(
 async def test_whoever_looks_for_long_at_what_holds_lists_back_looks_alone(
     hand: Hand, own_world: World, cleanup: GenerationCleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Among a million flows a look takes longer than its claim lives, which is renewed meanwhile."""
+    """Among a million flows a search takes longer than its lock lives, so the lock is renewed."""
     await left_behind(hand, own_world, 5)
     lives_ms = list[int]()
 

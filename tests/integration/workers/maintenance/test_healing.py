@@ -1,4 +1,4 @@
-"""Damage is found without a job that meets it, and a damaged model is built again without anybody who asks."""
+"""Healing: damage is found by a scrub, and a damaged model is rebuilt automatically."""
 
 import asyncio
 import shutil
@@ -60,7 +60,7 @@ async def ward(tmp_path: Path, redis_url: str, prefix: str) -> AsyncIterator[War
 
 @pytest.mark.parametrize("seen_whole", [True, False])
 async def test_the_newest_model_is_built_again_when_it_was_set_aside(ward: Ward, seen_whole: bool) -> None:
-    """By one fit, however many workers see it."""
+    """By one fit, however many workers notice it."""
     healings = [Healing(ward.hand.runtime) for _ in range(3)]
     for healing in healings:
         await healing.heal()
@@ -106,7 +106,7 @@ async def test_a_fit_that_fails_is_asked_for_once_and_one_that_was_refused_again
 
 @pytest.mark.parametrize("which", ["current", "previous"])
 async def test_a_model_that_is_not_the_newest_is_built_again_and_no_pointer_moves(ward: Ward, which: str) -> None:
-    """As after going back, or while a night's new model is the newest already; records stay byte for byte."""
+    """As after a rollback, or while a new model is the newest; records do not change."""
     keys, redis = ward.hand.runtime.keys, ward.hand.redis
     newest = await ward.hand.adopt(ward.world, 1)
     if which == "previous":
@@ -129,7 +129,7 @@ async def known(ward: Ward) -> list[bytes]:
 async def test_a_model_that_only_something_unfinished_names_is_built_again(
     ward: Ward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A click of a generation that no pointer names any more; without one, nobody needs the model."""
+    """A click of an old generation needs it; without such a click nothing does."""
     keys, flows = ward.hand.runtime.keys, ward.hand.runtime.flows
     newest = await ward.hand.adopt(ward.world, 1)
     await ask(ward.hand.redis, "SET", keys.current, newest.id)
@@ -164,7 +164,7 @@ async def test_a_fit_that_a_user_asks_for_does_not_join_one_that_heals(ward: War
 
 
 async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: Ward) -> None:
-    """The log says so once; when the snapshot is there again, so is the model."""
+    """It is logged once; when the snapshot is back, the model is rebuilt."""
     healing, store, snapshot = Healing(ward.hand.runtime), ward.world.store, ward.world.snapshot.id
     kept = ward.world.store.root / "kept"
     shutil.copytree(store.fetch("snapshots", snapshot), kept)
@@ -184,7 +184,7 @@ async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: W
 
 
 async def test_a_snapshot_whose_damage_only_the_fit_finds_is_waited_for_too(ward: Ward) -> None:
-    """The fit fails, and is asked for again when the snapshot was published again, and not before."""
+    """The fit fails, and is enqueued again only after the snapshot was republished."""
     healing, store, snapshot = Healing(ward.hand.runtime), ward.world.store, ward.world.snapshot.id
     kept = ward.world.store.root / "kept"
     shutil.copytree(store.fetch("snapshots", snapshot), kept)
@@ -202,7 +202,7 @@ async def test_a_snapshot_whose_damage_only_the_fit_finds_is_waited_for_too(ward
 
 
 async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward: Ward) -> None:
-    """Nothing else says how it was built."""
+    """Without the manifest its configuration is unknown."""
     ward.quarantine()
     (ward.world.store.quarantine_path("models", ward.model) / MANIFEST_NAME).write_text("{")
     await Healing(ward.hand.runtime).heal()
@@ -210,7 +210,7 @@ async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward
 
 
 async def test_what_is_in_use_is_read_once_a_day_by_one_worker(ward: Ward) -> None:
-    """What is damaged is set aside; what nothing names is not read."""
+    """Damaged artifacts are quarantined; unreferenced ones are not read."""
     unused = ward.world.generations[1].record.model
     scrub = Healing(ward.hand.runtime).scrub
     await scrub()
@@ -234,7 +234,7 @@ async def test_a_scrub_reads_the_current_snapshot_too(ward: Ward) -> None:
 
 
 async def test_a_scrub_ends_with_its_worker(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slowly it reads; another worker begins it again soon."""
+    """However slowly it reads; another worker restarts the scrub soon."""
     monkeypatch.setattr(reckoner.workers.maintenance.healing, "SCRUB_BYTES_PER_S", 1)
     scrubbing = asyncio.create_task(Healing(ward.hand.runtime).scrub())
 

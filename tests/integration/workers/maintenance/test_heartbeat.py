@@ -1,4 +1,4 @@
-"""A worker's heartbeat says what the worker is and does, for as long as it beats."""
+"""The heartbeat: it says what a worker is and does."""
 
 import asyncio
 import os
@@ -69,7 +69,7 @@ async def test_what_stands_in_the_place_of_the_workers_keeps_nobody_from_ending(
 
 
 async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
-    """Of another release, planted, of another type or gone: the worker is there, and no more is known of it."""
+    """Of another release, foreign, of another type or gone: the worker exists, without details."""
     keys, redis, now_ms = hand.runtime.keys, hand.redis, await hand.runtime.now_ms()
     await ask(
         redis,
@@ -99,7 +99,7 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
 
 @pytest.mark.parametrize("score", ["+inf", "1e14", "9e15"])
 async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, score: str) -> None:
-    """It is no worker to anybody, takes no part of what is due, and is counted once, with the next beat."""
+    """It is no worker, takes no share of due jobs, and is counted once."""
     keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
     await heartbeat.beat()
     await ask(redis, "ZADD", keys.workers, score, "planted", score, b"\xff")
@@ -120,7 +120,7 @@ def say(worker: str, lease_ms: int) -> Beat:
 
 
 async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) -> None:
-    """Nor does anybody leave a part of what is due to it; whose beat cannot be read has five seconds."""
+    """It gets no share of due jobs; an unreadable heartbeat lives five seconds."""
     keys, redis, heartbeats = hand.runtime.keys, hand.redis, Heartbeats(hand.redis, hand.runtime.keys)
     leases = {"patient": 60_000, "hasty": 1_000, "here": 5_000}
     for worker, lease_ms in leases.items():
@@ -139,7 +139,7 @@ async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) 
 
 
 async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: str, prefix: str) -> None:
-    """So that it is not taken for dead when one beat comes late."""
+    """A single late beat must not look like a death."""
     pool = connect_worker(Settings(), redis_url)
     for lease_s, pause_s in ((1.0, 1 / 3), (3.0, 1.0), (60.0, 1.0)):
         hand = Hand(world, pool, prefix, lease_s=lease_s)

@@ -1,4 +1,4 @@
-"""The night: one run for each date, however often it is started; what cannot be done now is done a minute later."""
+"""The nightly run: one per date, however often it is started; a missed start is made up for."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from tests.world import Hand, World, settle
 
 
 async def far_from_now(hand: Hand) -> str:
-    """A night that was due half a day ago, so that no other becomes due during a test."""
+    """A time half a day ago, so that no other run becomes due during a test."""
     now = datetime.fromtimestamp(await hand.runtime.now_ms() / 1000, UTC)
     return f"{now - timedelta(hours=12):%H:%M}"
 
@@ -64,7 +64,7 @@ async def load(hand: Hand, run_id: str) -> Run:
 
 
 async def test_fifty_ticks_at_once_start_one_run(night: Hand, own_world: World) -> None:
-    """The date's key names it; it computes everybody, though the generation is current and all lists are there."""
+    """The date's key names it; it computes all users, even if all lists exist."""
     generation = await night.adopt(own_world)
     await night.runtime.results.write(generation.id, list(generation.lists.items()), 100)
     await asyncio.gather(*(tick(night) for _ in range(50)))
@@ -81,7 +81,7 @@ async def test_fifty_ticks_at_once_start_one_run(night: Hand, own_world: World) 
 
 
 async def test_a_night_that_has_had_its_run_has_no_other(night: Hand, own_world: World) -> None:
-    """Not when that run has ended, nor when it was refused, nor of a newer generation: nothing is changed."""
+    """Not after that run has ended or was refused, nor for a newer generation."""
     await night.adopt(own_world)
     await tick(night)
     await night.deliver_all()
@@ -107,7 +107,7 @@ async def test_the_next_date_has_a_run_of_its_own(night: Hand, own_world: World)
 
 
 async def test_a_night_joins_the_run_that_is_under_way(night: Hand, own_world: World) -> None:
-    """Somebody has started it by hand: that is the night's run, and stays it when it has ended."""
+    """A run started by hand becomes the nightly run."""
     record = (await night.adopt(own_world)).record
     run_id, _ = await night.runtime.runs.start(record, 2, 2)
     queued = await night.queued()
@@ -122,7 +122,7 @@ async def test_a_night_joins_the_run_that_is_under_way(night: Hand, own_world: W
 async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
     night: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The script writes nothing for a pointer that is not the one that was seen, and is asked again."""
+    """The script refuses an outdated pointer, and is called again."""
     current, third, newest = [await night.adopt(own_world, number) for number in (0, 2, 1)]
     keys, looks = night.runtime.keys, []
 
@@ -154,7 +154,7 @@ async def test_without_a_model_nothing_is_written(night: Hand, own_world: World)
 
 @pytest.mark.parametrize("which", range(4))
 async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, which: int) -> None:
-    """Where a key that all share holds another type the script writes nothing, not even the date's key."""
+    """If a shared key has the wrong type, the script writes nothing, not even the date's key."""
     record, keys = (await night.adopt(own_world)).record, night.runtime.keys
     key = (*keys.lanes, *keys.all_live)[which]
     await ask(night.redis, "SET", key, "planted")
@@ -202,7 +202,7 @@ async def test_a_full_redis_refuses_a_start_and_the_next_one_makes_up_for_it(
 
 
 async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, redis_url: str, prefix: str) -> None:
-    """Nothing of a night is named without its prefix: when it was a job of arq's cron, one of the two could starve."""
+    """All of its keys have the prefix. As an arq cron job one of the two could starve."""
     redis = connect_worker(Settings(), redis_url)
     without = Hand(own_world, redis, prefix)
     nightly = await far_from_now(without)
@@ -220,7 +220,7 @@ async def test_two_prefixes_on_one_server_have_a_night_each(own_world: World, re
 
 
 async def test_a_night_that_waits_says_so_once(night: Hand, own_world: World) -> None:
-    """And again when it waits for another reason; each worker asks every minute."""
+    """And again for another reason."""
     nights, newest = NightlyTrigger(night.runtime), night.runtime.keys.newest
     with capture_logs() as logs:
         for pointer in ("", "nonsense !", ""):

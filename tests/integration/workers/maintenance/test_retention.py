@@ -1,4 +1,4 @@
-"""Retention: what nothing refers to is deleted after a day, and nothing else is."""
+"""Garbage collection: unreferenced artifacts are deleted after a day, and nothing else."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ async def test_what_nothing_refers_to_is_deleted(old_world: World, hand: Hand) -
 
 
 async def test_what_is_new_is_left_alone(old_world: World, hand: Hand) -> None:
-    """Whoever has just published it has not yet been able to say so."""
+    """Its publisher may not have referenced it yet."""
     new, before = old_world.generations[1].record.model, models(old_world)
     for path in (old_world.store.root / "models" / new).iterdir():
         os.utime(path)
@@ -66,7 +66,7 @@ async def test_what_is_new_is_left_alone(old_world: World, hand: Hand) -> None:
 async def test_who_stood_still_for_a_day_deletes_nothing_of_what_it_had_found(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that a fit has taken up meanwhile is as old again, and a pointer names it."""
+    """A fit has reused the old model meanwhile."""
     before, clock = models(old_world), time.time
 
     async def read_and_stand_still(runtime: Any) -> set[str]:
@@ -149,7 +149,7 @@ async def test_where_a_reference_cannot_be_read_nothing_is_deleted(old_world: Wo
 async def test_nothing_is_deleted_in_a_store_that_is_another_s(
     old_world: World, hand: Hand, redis_url: str, prefix: str, change: str
 ) -> None:
-    """Of a second prefix or a second database: what the first one serves is referred to by nothing there."""
+    """With a second prefix or database, which references nothing of the first one."""
     generation, before = await hand.adopt(old_world), models(old_world)
     await claim_store(hand.redis, Settings(prefix=prefix, redis_url=redis_url), old_world.store)
     url = redis_url + ("?db=1" if change == "database" else "")
@@ -168,7 +168,7 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
 async def test_no_task_reads_what_all_flows_refer_to(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Among a million flows that would take longer than a task may run: a fit and a run end without it."""
+    """Among a million flows that takes longer than a task may run, so no task does it."""
 
     async def read(_: Any) -> set[str]:
         raise AssertionError
@@ -188,7 +188,7 @@ async def test_no_task_reads_what_all_flows_refer_to(
 async def test_one_worker_looks_at_a_time_and_not_again_soon(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next one when the claim of the last one has expired; none while the store is away."""
+    """The next one after the lock has expired; none while the store is unavailable."""
     looks = list[str]()
 
     async def read(runtime: Any) -> set[str]:
@@ -210,7 +210,7 @@ async def test_one_worker_looks_at_a_time_and_not_again_soon(
 async def test_references_are_read_in_slices_with_pauses(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each pause is as long as the slice took, so that half of the server's time is everybody else's."""
+    """Each pause is as long as its slice, which leaves half of the server's time to others."""
     generation, flows, pauses = await hand.adopt(old_world), hand.runtime.flows, list[float]()
     users = [f"user {number}" for number in range(3 * SLICE)]
     joins = [hand.runtime.keys.join_user(generation.id, user) for user in users]
@@ -228,7 +228,7 @@ async def test_references_are_read_in_slices_with_pauses(
 
 
 async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:
-    """A member whose flow has expired, and what is no member of ours."""
+    """A member of an expired flow, and a foreign member."""
     generation = await hand.adopt(old_world)
     await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, "flow:gone", 1, b"\xff", 1, "run:gone")
     await delete_unreferenced(hand.runtime)

@@ -1,4 +1,4 @@
-"""The sweeper: mends what is lost, leaves alone what waits, and is stopped by nothing that lies in Redis."""
+"""The sweeper: it recreates lost jobs, leaves waiting ones alone, and nothing in Redis stops it."""
 
 import asyncio
 from dataclasses import replace
@@ -39,7 +39,7 @@ async def plant(hand: Hand, name: str, kind: str) -> None:
 
 
 async def test_a_job_that_waits_is_not_lost(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """However often it is looked at; each look is put further off, up to ten minutes."""
+    """However often it is swept; sweeps of it back off up to ten minutes."""
     flow, before, delays = await create(hand, await hand.adopt(world)), await hand.queued(), []
     for _ in range(14):
         await hand.make_due()
@@ -56,7 +56,7 @@ async def test_a_job_that_waits_is_not_lost(hand: Hand, world: World, sweeper: S
 @pytest.mark.parametrize("stage", ["split", "run", "reduce"])
 @pytest.mark.parametrize("lost", ["member", "body"])
 async def test_a_lost_job_is_created_again(hand: Hand, world: World, sweeper: Sweeper, stage: str, lost: str) -> None:
-    """At every stage, in its old place, and the flow ends done."""
+    """At every stage, at its old score, and the flow ends done."""
     flow = await create(hand, await hand.adopt(world))
     while (await load(hand, flow)).state != stage:
         await hand.deliver((await hand.queued())[0])
@@ -69,7 +69,7 @@ async def test_a_lost_job_is_created_again(hand: Hand, world: World, sweeper: Sw
 
 
 async def test_a_look_renews_the_life_of_what_is_unfinished(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """The flow, its partials, its join and its jobs: whatever waits longer than a week is not lost."""
+    """The flow, its partials, its join and its jobs: waiting longer than a week loses nothing."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow = await create(hand, generation)
     await hand.deliver(Split(flow).job_id)
@@ -94,7 +94,7 @@ class NotedFlows(Flows):
 
 
 async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
-    """Somebody waits for a user's list, a basket's and the answer to a question, and nobody for a block or a fit."""
+    """Clients wait for users, baskets and questions, not for blocks or fits."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flows = NotedFlows(hand.redis, keys, 1.0)
     flows.noted = []
@@ -114,7 +114,7 @@ async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
 
 
 async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """Under a lock that its holder leaves, and that is nobody's when it would never end."""
+    """Under a lock that its holder releases; a lock without expiry is ignored."""
     flow = await create(hand, await hand.adopt(world))
     await ask(hand.redis, "ZREM", hand.runtime.keys.click, Split(flow).job_id)
     await hand.make_due()
@@ -157,7 +157,7 @@ async def settled_sweeps(sweeper: Sweeper, count: int) -> int:
 
 
 async def test_a_look_that_is_put_off_for_ever_is_due_now(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """A score that no look gives would hide a lost job; a run among the clicks is put where it belongs."""
+    """An impossible score would hide a lost job; a run among the clicks moves to its set."""
     keys = hand.runtime.keys
     await hand.adopt(world)
     generation = await hand.adopt(world, 1)
@@ -191,7 +191,7 @@ async def test_a_lost_click_is_found_before_all_batch_jobs(hand: Hand, world: Wo
 
 
 async def test_all_that_is_due_is_looked_at(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """However much it is, in sweeps that each end in time."""
+    """However many, in sweeps of bounded time."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     many = [f"user {number}" for number in range(1500)]
     joins = [keys.join_user(generation.id, user) for user in many]
@@ -208,7 +208,7 @@ async def test_all_that_is_due_is_looked_at(hand: Hand, world: World, sweeper: S
     "victim", ["flow", "partials", "tasks", "join", "job", "queue", "live", "dead", "refused", "tries"]
 )
 async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, sweeper: Sweeper, victim: str) -> None:
-    """A string where a hash should be, and the like: it is set aside, and all who ask again are served."""
+    """A key of the wrong type is set aside, and new requests are served."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow, neighbour = await create(hand, generation), await create(hand, generation, "usér")
     await hand.deliver(Split(flow).job_id)
@@ -240,7 +240,7 @@ async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, swe
 async def test_a_run_survives_or_ends_when_its_keys_have_another_type(
     hand: Hand, world: World, sweeper: Sweeper, victim: str
 ) -> None:
-    """Its bookkeeping is made again; without its state it is gone, and the next run does everybody."""
+    """Its bookkeeping is recreated; without its state it is gone, and the next run starts over."""
     await hand.adopt(world)
     generation, keys = await hand.adopt(world, 1), hand.runtime.keys
     run_id, _ = await hand.runtime.runs.start(generation.record, 1, 2)
@@ -271,7 +271,7 @@ async def test_sweepers_side_by_side_make_each_job_once(hand: Hand, world: World
 
 
 async def test_a_planted_partial_costs_a_round_and_no_more(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """With all partials there no chunk task is done again; since none closes the round, the next look does."""
+    """No chunk task is repeated; the next sweep closes the round."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow = await create(hand, generation)
     await hand.deliver_all(but=lambda job: job.startswith("reduce:"))

@@ -1,4 +1,4 @@
-"""A Redis user with the rights that the doctor asks for can do all that there is to do, and nothing else."""
+"""A Redis user with the rights that the doctor asks for can do everything it needs, and nothing else."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""A worker's start says in its log what will harm it later."""
+"""At its start a worker logs dangerous configuration."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,7 +25,7 @@ from tests.world import Hand, World
 async def test_a_server_that_throws_keys_away_is_told_of(
     fresh_server: StartServer, world: World, prefix: str, limit: int, policy: str, rights: str, told: list[str]
 ) -> None:
-    """Where it has a limit and another policy than noeviction; one that may not be asked is not told of."""
+    """With a memory limit and a policy other than noeviction; without the right to ask it stays silent."""
     server = fresh_server()
     async with connect(server.url) as owner:
         await owner.config_set("maxmemory", limit)

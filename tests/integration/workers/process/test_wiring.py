@@ -1,4 +1,4 @@
-"""A worker claims what it has room for, and serves whatever lies in its queues; what no job can be is set aside."""
+"""A worker claims what it has room for, and sets foreign jobs aside."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(han
 
 
 async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(hand: Hand) -> None:
-    """And any number of clicks; it looks again as soon as there is a turn."""
+    """Clicks are unlimited; it claims again as soon as there is room."""
     worker, turns = hand.worker, hand.runtime.scheduler
     assert isinstance(worker, EngineWorker)
     assert worker._slots.room.lanes == [8, 2]
@@ -37,7 +37,7 @@ async def test_a_worker_wants_as_many_batch_jobs_as_its_threads_have_turns_for(h
 # arq's own.
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: World) -> None:
-    """Members that are not UTF-8, keys of other types where arq reads, and a heartbeat that is none."""
+    """Members that are not UTF-8, keys of other types, and an invalid heartbeat."""
     generation, keys, redis = await hand.adopt(world), hand.runtime.keys, hand.redis
     planted = [f"{keys.prefix}-{number}" for number in range(4)]
     await ask(redis, "ZADD", keys.click, 1, b"\xff\xfe", *(part for job in planted for part in (1, job)))

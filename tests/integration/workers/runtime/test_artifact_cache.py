@@ -1,4 +1,4 @@
-"""The shelves: what lies in the store is looked at now and then, and at once where that is asked for."""
+"""The artifact cache: versions are checked now and then, and on request."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ def checker(threads: Threads) -> VersionChecker:
 
 
 def watch(manifest: Path) -> VersionCheck:
-    """One that checker at this file alone."""
+    """A check of this file alone."""
 
     def fingerprint() -> str:
         return f"{manifest.stat().st_ino}" if manifest.exists() else ""
@@ -45,7 +45,7 @@ def watch(manifest: Path) -> VersionCheck:
 
 
 class Hanging:
-    """A file whose checker hang until they may go on, counted."""
+    """A file whose checks hang until released; it counts them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -62,7 +62,7 @@ class Hanging:
 
 
 def replace(manifest: Path) -> None:
-    """Another one, as whoever publishes anew leaves it."""
+    """Replace the file, as a publisher does."""
     (new := manifest.with_name("new")).write_text("{} ")
     os.replace(new, manifest)
 
@@ -70,7 +70,7 @@ def replace(manifest: Path) -> None:
 async def test_what_was_looked_at_lately_is_fresh(
     manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it is asked to be looked at again, or for a moment, far within that for which a publisher waits."""
+    """For a moment, far shorter than a publisher's wait, or until it is expired."""
     assert FRESH_S <= SEEN_WITHIN_S / 4
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     watched, fresh = watch(manifest), list[bool]()
@@ -88,7 +88,7 @@ async def test_what_was_looked_at_lately_is_fresh(
 async def test_what_was_published_until_this_moment_is_seen(
     manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a list is about to be stored that was made of it, however lately the store was looked at."""
+    """Before a list is stored, the version is checked, however recent the last check."""
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     watched = watch(manifest)
     await checker.check([watched])
@@ -99,7 +99,7 @@ async def test_what_was_published_until_this_moment_is_seen(
 
 
 def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
-    """Its bytes are mapped, and good; but something may be published there at any moment."""
+    """Its mapped bytes are valid, but a new version may be published at any moment."""
     watched = watch(manifest)
     manifest.unlink()
     watched.run()
@@ -109,7 +109,7 @@ def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
 async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has_one_that_begins_later(
     checker: VersionChecker,
 ) -> None:
-    """A look that has begun says nothing of what is published after that."""
+    """A running check says nothing of later publications."""
     file = Hanging()
     watched = file.watch()
     first = [asyncio.create_task(checker.check([watched])) for _ in range(10)]
@@ -125,7 +125,7 @@ async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has
 async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
     threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many ask; whoever asks behind its end is told."""
+    """However many callers; later callers get an answer."""
     file, checker = Hanging(), VersionChecker(threads, 0.05)
     watched = file.watch()
     for _ in range(3):
@@ -139,7 +139,7 @@ async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
 
 
 async def test_what_a_look_fails_with_is_told_to_whoever_asked(checker: VersionChecker, manifest: Path) -> None:
-    """And the next one checker anew."""
+    """The next check starts over."""
     troubles = [OSError("stale")]
 
     def fingerprint() -> str:

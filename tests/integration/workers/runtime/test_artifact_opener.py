@@ -1,4 +1,4 @@
-"""Artifacts are verified once by each host, again when that may not be so any more, and set aside when damaged."""
+"""Each host verifies an artifact once, and again after a change; damaged ones are quarantined."""
 
 import errno
 import fcntl
@@ -66,7 +66,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def looked_at(watch: VersionCheck) -> VersionCheck:
-    """The watch, after a look."""
+    """The check, after it ran."""
     watch.run()
     return watch
 
@@ -83,7 +83,7 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
 
 
 def test_a_process_whose_clock_is_wrong_remembers_what_it_verified(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would sweep away all that was just noted."""
+    """It would expire all that was just added."""
     monkeypatch.setattr(time, "time", lambda: 1e11)
     for _ in range(2):
         site.open()
@@ -91,7 +91,7 @@ def test_a_process_whose_clock_is_wrong_remembers_what_it_verified(site: Site, m
 
 
 def test_what_was_verified_long_ago_is_swept_away(site: Site) -> None:
-    """Also that of a boot which is no more; what is in use stays."""
+    """Also entries of an earlier boot; artifacts in use stay."""
     site.open()
     verified = site.home / "verified"
     old = verified / "another boot"
@@ -113,14 +113,14 @@ def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) 
 
 
 def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
-    """A worker that was frozen kept all others of its host from opening the artifact for as long as it was."""
+    """A frozen worker blocked all others of its host."""
     verified, began = VerificationCache(tmp_path), time.monotonic()
     with verified.lock("models.m"), VerificationCache(tmp_path).lock("models.m", patience_s=0.2):
         assert time.monotonic() - began >= 0.2
 
 
 def test_where_files_cannot_be_locked_each_process_verifies(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on some file systems of a network: it was an error, and a descriptor was lost at each look."""
+    """As on some network file systems, where each check leaked a descriptor."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -154,7 +154,7 @@ def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
 
 @pytest.mark.parametrize("name", ["row_items.npy", "row_ptr.npy", "row_values.npy", "candidate_ptr.npy"])
 def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, name: str) -> None:
-    """Whoever has the artifact open lets go of it; the others are told what was wrong with it."""
+    """Processes that have it open release it; others get the reason."""
     _, watch = site.open()
     assert looked_at(watch).current
     site.damage(name)
@@ -180,7 +180,7 @@ def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
 
 
 def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
-    """What was opened is as good as it was."""
+    """An open artifact stays valid."""
     _, watch = site.open()
     site.store.delete("models", site.model)
     watch.expire()
@@ -188,7 +188,7 @@ def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
 
 
 def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
-    """All let go of it until then."""
+    """All release it until then."""
     watches = [site.open(number)[1] for number in (0, 1)]
     site.processes[0].invalidate("models", site.model)
     for watch in watches:
@@ -200,7 +200,7 @@ def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
 
 
 def test_a_process_that_died_with_an_artifact_open_has_it_verified_anew(site: Site) -> None:
-    """Once; one that has let go of it in good order, or lives, does not."""
+    """Once. A process that closed it or is alive causes no verification."""
     site.open()
     used = [sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}"]
     for dies in ("no", "yes", "no"):
@@ -223,7 +223,7 @@ os._exit(0)
 
 
 def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) -> None:
-    """As of a disk whose bits have changed without a write."""
+    """As with bit rot on a disk."""
     site.open()
     site.damage()
     VerificationCache(site.home / "verified").add(site.store.fingerprint("models", site.model))
@@ -236,7 +236,7 @@ def test_damage_that_the_stamp_does_not_tell_is_found_after_a_death(site: Site) 
 
 
 def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> None:
-    """It is told of, and its own release may use it."""
+    """It is reported; its own release may still use it."""
     manifest = site.directory / MANIFEST_NAME
     manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 9'))
     with pytest.raises(ForeignFormatError, match="it was made by another release, or is damaged"):
@@ -248,7 +248,7 @@ def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> Non
 def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another worker has just built the model again: its files are not those that were damaged."""
+    """Another worker has just rebuilt the model, so the files are not the damaged ones."""
     site.damage()
     fingerprint = site.store.fingerprint("models", site.model)
     path = site.directory / "row_items.npy"
@@ -261,7 +261,7 @@ def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
 
 
 def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store may take no writes."""
+    """The store may be read-only."""
 
     def refuse(*_: object) -> None:
         raise StoreError

@@ -1,4 +1,4 @@
-"""A delivery: wanted or not, its tries, its deadline, and what ends it for no fault of the job's."""
+"""A delivery: whether it is wanted, its tries, its deadline, and its failures."""
 
 import asyncio
 import math
@@ -52,7 +52,7 @@ def call_of(hand: Hand, body: Any, tries: int = 1, runtime: Runtime | None = Non
 
 
 async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flow_id: str) -> None:
-    """Three starts without an end were three deaths; the dead letter comes with the end."""
+    """Three deaths exhaust the tries, and the flow becomes a dead letter."""
     await ask(hand.redis, "SET", tries_key(Split(flow_id).job_id), MAX_TRIES, "EX", 100)
     await hand.deliver(Split(flow_id).job_id)
     flow = await load(hand, flow_id)
@@ -61,7 +61,7 @@ async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flo
 
 
 async def test_what_is_done_already_is_not_judged_by_its_tries(hand: Hand, flow_id: str) -> None:
-    """A chunk whose partial is there, and a reduce of a round that is over, end in peace on their tenth try."""
+    """A chunk with a partial and a reduce of an old round succeed even on their tenth try."""
     await hand.deliver(Split(flow_id).job_id)
     await hand.deliver(Chunk(flow_id, 0, 0).job_id)
     await hand.run("chunk", [flow_id, 0, 0], Chunk(flow_id, 0, 0).job_id, tries=10)
@@ -99,7 +99,7 @@ async def test_a_job_of_a_flow_that_is_gone_does_nothing(hand: Hand) -> None:
     ids=lambda error: type(error).__name__,
 )
 async def test_a_delivery_that_redis_ends_is_left_to_the_engine(hand: Hand, flow_id: str, error: Exception) -> None:
-    """Which takes it for no try; the flow goes on."""
+    """It does not count as a try; the flow goes on."""
 
     async def body() -> None:
         raise error
@@ -110,7 +110,7 @@ async def test_a_delivery_that_redis_ends_is_left_to_the_engine(hand: Hand, flow
 
 
 async def test_a_delivery_that_cannot_have_its_turn_goes_back_to_the_queue(hand: Hand, flow_id: str) -> None:
-    """While the kernels ahead take too long another worker may be free."""
+    """Another worker may be free."""
     runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.01))
     async with runtime.scheduler.turn("click"):
         with pytest.raises(NotNowError):
@@ -122,7 +122,7 @@ async def test_a_delivery_that_cannot_have_its_turn_goes_back_to_the_queue(hand:
 async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
     hand: Hand, flow_id: str, lane: Lane, room: int
 ) -> None:
-    """What it has to load can take long, in which its worker is not to claim what would only wait for it."""
+    """Loading can take long; meanwhile its worker must not claim more than it can compute."""
     await hand.deliver(Split(flow_id).job_id)
     job, rooms = Chunk(flow_id, 0, 0), list[int]()
 
@@ -137,7 +137,7 @@ async def test_a_chunk_task_of_the_batch_lane_takes_up_room_before_it_computes(
 
 
 async def test_a_cancelled_delivery_changes_nothing(hand: Hand, flow_id: str) -> None:
-    """The engine knows why it was cancelled, and hands the job back."""
+    """The engine knows the reason and hands the job back."""
     running = asyncio.create_task(call_of(hand, lambda: asyncio.sleep(60))(flow_id))
     await asyncio.sleep(0.05)
     running.cancel()
@@ -147,7 +147,7 @@ async def test_a_cancelled_delivery_changes_nothing(hand: Hand, flow_id: str) ->
 
 
 async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand, flow_id: str) -> None:
-    """Behind a blocked loop arq's own time-out comes with ours: the flow fails, and is not done again for ever."""
+    """After a blocked event loop arq's timeout comes with ours. The flow fails instead of being retried for ever."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
 
     began = asyncio.Event()
@@ -166,7 +166,7 @@ async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand,
 
 
 async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id: str) -> None:
-    """Whoever stalled past its claim fails nothing that others have done meanwhile, its own partial or a round."""
+    """A stalled worker cannot fail what others have done since."""
     await hand.deliver(Split(flow_id).job_id)
     stale = await load(hand, flow_id)
     await hand.deliver(Chunk(flow_id, 0, 0).job_id)
@@ -179,7 +179,7 @@ async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id
 
 @pytest.mark.parametrize("kind", ["split", "chunk", "reduce"])
 async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: str, kind: str) -> None:
-    """Another worker has the job by then: neither a failure, a partial, a plan nor an end of the first one passes."""
+    """Another worker has the job: every write of the first one is fenced off."""
     await hand.deliver_all(but=lambda job: job.startswith(kind))
     job = (await hand.queued())[0]
     stale, frozen = await load(hand, flow_id), await hand.claim(job)
@@ -201,7 +201,7 @@ async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: 
 
 
 async def test_a_deadline_that_passed_while_the_process_stood_still_is_not_the_jobs(hand: Hand, flow_id: str) -> None:
-    """A frozen worker finds both behind it, its lease and the deadline: the job is done again, and does not fail."""
+    """A frozen worker has lost its lease too: the job is retried, and does not fail."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
     runtime = replace(hand.runtime, settings=settings)
     with pytest.raises(LeaseLostError):
@@ -235,7 +235,7 @@ async def test_a_task_that_takes_too_long_fails_its_flow(hand: Hand, flow_id: st
     ],
 )
 async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str, error: Exception, reason: str) -> None:
-    """Only our own errors are known to be sentences; of others the type is told. The log has the same."""
+    """Only messages of our own errors are shown; of others only the type. The log says the same."""
 
     async def body() -> None:
         raise error
@@ -248,7 +248,7 @@ async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str,
 
 
 async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id: str) -> None:
-    """The bomb lies with the dead letters, the queue goes on, and the job that it took the place of comes again."""
+    """The bytes become a dead letter, the queue goes on, and the overwritten job is recreated."""
     job, bomb = Split(flow_id).job_id, b"\x80\x05cposix\nsystem\n"
     await ask(hand.redis, "SET", job_key(job), bomb, "EX", 100)
     assert await hand.deliver(job) == "refuse"
@@ -261,7 +261,7 @@ async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id
 
 
 async def test_a_user_whom_nobody_knows_leaves_no_result(hand: Hand, world: World) -> None:
-    """Split ends the flow; there is a defined answer, and no key of that user's."""
+    """The split ends the flow with a defined answer and leaves no key."""
     generation: Generation = await hand.adopt(world)
     for user in ("nobody", "", "x" * 1024, "\N{PILE OF POO}:*"):
         join = hand.runtime.keys.join_user(generation.id, user)

@@ -1,4 +1,4 @@
-"""The runtime: where kernels run, and that one which is told to stop does so soon."""
+"""The runtime: where kernels run, and that a stopped kernel ends soon."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ SOON_S = 2.0
 
 
 def score(data: Interactions, stop: Any) -> Any:
-    """Half a minute and more of one user who has had everything time and again."""
+    """More than half a minute of work: one user with a huge history."""
     once_more, values = np.tile(data.user_items[:SIZE], SIZE), np.ones(data.user_items.size, np.float32)
     candidates = lay_out(data.user_ptr, data.user_items, values, 0, SIZE, stop=stop)
     if candidates is None:
@@ -39,7 +39,7 @@ def score(data: Interactions, stop: Any) -> Any:
 
 
 def build(data: Interactions, stop: Any) -> Any:
-    """Half as long, of weighted items that everybody has had."""
+    """Half as much work: weighted items that all users have."""
     weighting = weighting_of(data, ModelConfig())
     return build_tile(
         *(ranked_of(data, weighting), weighting, no_floors(data), 0, SIZE, 0, SIZE),
@@ -53,7 +53,7 @@ def build(data: Interactions, stop: Any) -> Any:
 async def test_a_kernel_whose_task_is_cancelled_ends_soon_and_frees_its_thread(
     hand: Hand, kernel: Callable[[Interactions, Any], Any]
 ) -> None:
-    """In the middle of work without end; the next one has the one thread then."""
+    """In the middle of endless work; the next kernel gets the thread."""
     data = everything(SIZE, weighted=True)
     began = threading.Event()
 
@@ -74,7 +74,7 @@ async def test_a_kernel_whose_task_is_cancelled_ends_soon_and_frees_its_thread(
 
 
 async def test_a_small_kernel_runs_on_the_loop_and_another_one_in_a_thread_of_its_lane(hand: Hand) -> None:
-    """What is small is told by its additions."""
+    """Small is measured in additions."""
 
     def where(_: Any) -> str:
         return threading.current_thread().name
@@ -86,14 +86,14 @@ async def test_a_small_kernel_runs_on_the_loop_and_another_one_in_a_thread_of_it
 
 
 async def test_a_kernel_that_stops_by_itself_is_an_error(hand: Hand) -> None:
-    """Nobody told it to."""
+    """Its flag was not set."""
     for additions in (0, ADDITIONS_ON_LOOP):
         with pytest.raises(RuntimeError, match="stop flag was not set"):
             await hand.runtime.kernel("click", lambda _: None, additions)
 
 
 async def test_kernels_that_take_long_to_load_are_waited_for_again(hand: Hand) -> None:
-    """They may have to be compiled, on a slow machine longer than a task may run; that is done once all the same."""
+    """Compiling may take longer than a task may run; it happens once."""
     runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1))
     loaded, end = [], threading.Event()
 
@@ -125,7 +125,7 @@ async def test_kernels_that_could_not_be_loaded_are_tried_again(hand: Hand) -> N
 
 
 class SlowLayouts(Layouts):
-    """Layouts that take as long as a test wants, or until they are told to stop."""
+    """Layouts that block until released or stopped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class SlowLayouts(Layouts):
 
 
 async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
-    """It goes on while who waits is handed back, in the batch lane, and is made once for all who ask meanwhile."""
+    """It continues in the batch lane after its callers were handed back, and is shared by all callers."""
     layouts, config = SlowLayouts(), world.generations[0].config
     runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
     waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
@@ -158,7 +158,7 @@ async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: W
 
 
 async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand, world: World) -> None:
-    """As of a worker that ends; who waits for it is told."""
+    """As when a worker stops; waiting callers are cancelled."""
     layouts = SlowLayouts()
     runtime = replace(hand.runtime, layouts=layouts)
     waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
@@ -170,7 +170,7 @@ async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand
 
 
 async def test_a_layout_that_failed_is_made_anew(hand: Hand, world: World) -> None:
-    """There may have been no room for it; once for all who ask again."""
+    """There may have been no memory; the retry is shared."""
     troubles, made = [MemoryError()], 0
 
     class Full(Layouts):

@@ -1,4 +1,4 @@
-"""The store's trouble is nobody's fault: a worker that does not see it claims nothing, and jobs wait or come again."""
+"""A worker without its store claims nothing, and the store's trouble fails no job."""
 
 import asyncio
 import errno
@@ -62,7 +62,7 @@ def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
 
 
 async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_back(hand: Hand, tmp_path: Path) -> None:
-    """Each change is told once; what is left of a mount that is gone, an empty directory, is no store."""
+    """Each change is reported once. The empty mount point of a missing mount is no store."""
     root, away, changes = tmp_path / "store", tmp_path / "away", list[str]()
     watch = watch_over(hand, DirectoryStore(root))
     watch.on_change = lambda: changes.append(watch.trouble)
@@ -80,7 +80,7 @@ async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_bac
 async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
     hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often it is looked at; when it answers it is back."""
+    """However often it is probed. It is back when it answers."""
     answers, looks = threading.Event(), list[int]()
 
     class Hanging(DirectoryStore):
@@ -104,7 +104,7 @@ async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(
 async def test_a_worker_whose_threads_wait_for_a_disk_sees_the_store(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where hundreds of parts of a fit are read: it claimed nothing and said that the store was away."""
+    """Probes do not wait for busy store threads, as when hundreds of parts are read."""
     monkeypatch.setattr(store_watch, "TIMEOUT_S", 60.0)
     go_on = threading.Event()
     reading = [asyncio.create_task(hand.runtime.threads.use_store(go_on.wait)) for _ in range(100)]
@@ -118,7 +118,7 @@ async def test_a_worker_whose_threads_wait_for_a_disk_sees_the_store(
 async def test_a_store_that_hangs_where_its_marks_lie_is_away(
     hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event loop goes on, and the next look waits for that one."""
+    """The event loop keeps running, and the next probe waits for this one."""
     answers, threads = threading.Event(), list[str]()
 
     class Hanging(DirectoryStore):
@@ -141,7 +141,7 @@ async def test_a_store_that_hangs_where_its_marks_lie_is_away(
 async def test_a_deadline_that_passed_while_the_store_was_away_is_not_the_jobs(
     hand: Hand, flow: Flow, tmp_path: Path, is_back: bool
 ) -> None:
-    """It may have stood still at what it reads there, also where the store is back by then."""
+    """The job may have waited for the store, even if the store is back."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
     store = DirectoryStore(tmp_path / "store")
     watch = watch_over(hand, store)
@@ -161,7 +161,7 @@ async def test_a_deadline_that_passed_while_the_store_was_away_is_not_the_jobs(
 
 
 async def test_while_the_store_is_away_a_worker_claims_nothing_and_says_why(hand: Hand) -> None:
-    """In its heartbeat, where status and doctor find it; it claims again by itself."""
+    """The reason is in its heartbeat; it claims again by itself."""
     worker, watch = hand.worker, hand.runtime.store_watch
     for trouble, picks in (("The store is away.", False), ("", True)):
         watch._note(trouble)
@@ -178,7 +178,7 @@ async def test_while_the_store_is_away_a_worker_claims_nothing_and_says_why(hand
 async def test_what_fails_while_the_store_is_away_waits_for_it(
     hand: Hand, flow: Flow, tmp_path: Path, error: Exception
 ) -> None:
-    """A missing mount looks like missing or damaged artifacts; the job goes back, for as long as it takes."""
+    """A missing mount looks like missing or damaged artifacts; the job goes back without a limit."""
     store = DirectoryStore(tmp_path / "store")
     watch_over(hand, store)
     store.root.rename(tmp_path / "away")
@@ -195,7 +195,7 @@ async def test_what_fails_while_the_store_is_away_waits_for_it(
 async def test_trouble_of_the_environment_is_no_try_and_is_bounded_by_time(
     hand: Hand, flow: Flow, error: Exception
 ) -> None:
-    """The job comes again, later each time; when that has lasted too long the flow fails with the reason."""
+    """The job is retried with growing pauses, until the time limit fails its flow."""
     pauses = []
     for lasts_s in (0, 20, 299):
         await _began(hand, flow, lasts_s)
@@ -220,7 +220,7 @@ async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:
 
 
 async def test_what_is_damaged_is_the_datas_fault_and_fails_at_once(hand: Hand, flow: Flow) -> None:
-    """The store is there, and an artifact was set aside: no pause would change that."""
+    """The artifact was quarantined, so waiting would not help."""
     await deliver(hand, flow, ArtifactDamagedError("Damaged."))
     assert (await load(hand, flow.id)).state == "failed"
 
@@ -250,7 +250,7 @@ async def test_what_a_click_misses_may_be_hidden_by_its_hosts_mount_for_a_minute
 
 
 async def test_what_a_run_misses_may_be_on_its_way(hand: Hand, world: World) -> None:
-    """A block waits for a model that is built again; its run has one patience, and one anew after a calm."""
+    """A block waits for a rebuilt model. The time limit is the run's, and starts over after a calm."""
     run, _ = await hand.runtime.runs.start((await hand.adopt(world)).record, 1, 3)
     blocks = [await load(hand, job.partition(":")[2]) for job in await hand.queued()]
     damage, key = ArtifactDamagedError("Damaged."), hand.runtime.keys.trouble(run)
@@ -268,7 +268,7 @@ async def test_what_a_run_misses_may_be_on_its_way(hand: Hand, world: World) -> 
 
 
 async def test_a_clean_up_that_fails_undoes_nothing(hand: Hand, world: World, tmp_path: Path) -> None:
-    """The flow has ended when artifacts are deleted; that the store is away then is nobody's failure."""
+    """The flow has ended before artifacts are deleted, so an unavailable store fails nothing."""
     generation = await hand.adopt(world)
     store = DirectoryStore(tmp_path / "store")
     (tmp_path / "store").rename(tmp_path / "away")

@@ -1,4 +1,4 @@
-"""A basket: the list of a user with the same history, whoever computes it, cached under its items."""
+"""A basket: the list of a user with the same history, cached under its items."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +43,7 @@ async def history_of(world: World, record: Record, user: str) -> list[str]:
 
 @pytest.mark.parametrize("tasks", [1, 3, 40])
 async def test_a_basket_has_the_list_of_the_reference(own_world: World, hand: Hand, tasks: int) -> None:
-    """To the byte, into however many chunk tasks it is split; unknown items are named and change nothing else."""
+    """Byte for byte, for any number of chunk tasks; unknown items are named and change nothing else."""
     settings = msgspec.structs.replace(hand.runtime.settings, tasks_per_job=tasks, chunks=40)
     hand.runtime = replace(hand.runtime, settings=settings)
     for number in range(2):
@@ -148,7 +148,7 @@ async def test_a_partial_that_cannot_be_used_is_computed_again(own_world: World,
 
 
 async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_world: World, hand: Hand) -> None:
-    """Whoever asks for the same items waits for the same job."""
+    """Callers with the same items share a job."""
     generation, keys = await hand.adopt(own_world), hand.runtime.keys
     flow = await ask_for(hand, generation.id, BASKETS[1])
     assert await ask_for(hand, generation.id, BASKETS[1]) == flow
@@ -160,7 +160,7 @@ async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_wo
 
 
 async def test_a_cached_basket_that_cannot_be_read_is_set_aside(hand: Hand) -> None:
-    """It counts as a miss, as does a key of another type."""
+    """It is a miss, like a key of another type."""
     results, key = hand.runtime.results, hand.runtime.keys.basket("g", ["a"])
     assert await results.read_basket("g", ["a"]) is None
     await ask(hand.redis, "SET", key, b'{"format":1,"generation":"g","items":[]}')

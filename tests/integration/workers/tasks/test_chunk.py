@@ -1,4 +1,4 @@
-"""Tasks store what is of the artifacts that lie in the store at that moment, and end no block with anything else."""
+"""Tasks store only results of the artifacts that are in the store at that moment."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def specs(generation: Generation) -> list[ScoringSpec]:
 async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """However lately the store was looked at, and though it is published while a kernel computes: so long it takes."""
+    """However recent the last check, and even if it is published during a kernel."""
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", SEEN_WITHIN_S)
     generation = await hand.adopt(own_world)
     spec, model = specs(generation)[number], generation.record.model
@@ -49,7 +49,7 @@ async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
 async def test_nothing_is_made_of_bytes_that_were_damaged_while_a_block_was_scored(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was written to is seen when its kernel ends, and then it is verified."""
+    """A changed file is noticed when the kernel ends, and then verified."""
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     generation = await hand.adopt(own_world)
     path = own_world.store.fetch("models", generation.record.model) / "row_values.npy"
@@ -67,7 +67,7 @@ async def test_nothing_is_made_of_bytes_that_were_damaged_while_a_block_was_scor
 async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be joined with the others if the same data were imported again before the reduce."""
+    """After a new import of the same data it would be joined with the others."""
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     spec = FitSpec(own_world.snapshot.id, "cosine", 4, 0.0, 5)
     path = own_world.store.fetch("snapshots", own_world.snapshot.id) / "user_items.npy"

@@ -1,4 +1,4 @@
-"""The finish: it keeps its deadline and the event loop, and a run that flipped has passed whatever comes after."""
+"""The finish keeps its deadline and the event loop, and a run that moved the pointer has passed."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ async def fit_without_some(hand: Hand, world: World) -> Record:
 
 
 async def run_to_finish(hand: Hand, record: Record) -> str:
-    """A run of which the finish is all that is missing."""
+    """A run that only lacks its finish."""
     run_id, _ = await hand.runtime.runs.start(record, 2, 2)
     await hand.deliver_all(but=lambda job: job.startswith("finish:"))
     return run_id
@@ -114,7 +114,7 @@ async def plant_outcomes(hand: Hand, run_id: str, count: int) -> None:
 
 
 async def test_a_run_of_many_blocks_does_not_hold_up_the_loop(hand: Hand, first: Generation) -> None:
-    """Adding up what hundreds of thousands of blocks did leaves the worker its other jobs."""
+    """Adding up hundreds of thousands of blocks does not block other jobs."""
     run_id = await run_to_finish(hand, first.record)
     await plant_outcomes(hand, run_id, 100_000)
     calls = await calls_on_the_loop(hand.deliver(Finish(run_id, 0).job_id))
@@ -140,7 +140,7 @@ async def test_a_finish_that_takes_too_long_ends_the_run(hand: Hand, own_world: 
 async def test_a_run_that_could_not_be_finished_failed_also_for_the_current_generation(
     hand: Hand, first: Generation
 ) -> None:
-    """That the pointer names its generation says nothing of the run when it did before."""
+    """If the pointer named its generation before, this says nothing of the run."""
     run_id = await run_to_finish(hand, first.record)
     await hand.run("finish", [run_id, 0], Finish(run_id, 0).job_id, tries=4)
     run = await ended(hand, run_id)
@@ -183,7 +183,7 @@ async def test_a_finish_of_an_earlier_round_changes_nothing(hand: Hand, own_worl
 async def test_a_finish_that_dies_passes_by_no_flip_but_its_own(
     hand: Hand, own_world: World, first: Generation
 ) -> None:
-    """Another run of its generation has passed meanwhile: that says nothing of this one, which is judged again."""
+    """Another run of its generation has passed meanwhile; this one is still judged by itself."""
     generation, flows = await hand.adopt(own_world, 1), hand.runtime.flows
     run_id, _ = await hand.runtime.runs.start(generation.record, 3, 2)
     [flow, _] = await flows.load_many(

@@ -1,4 +1,4 @@
-"""The fit: a model that is there is taken, one that is damaged is built again, and what it made known stays so."""
+"""The fit: an existing model is reused, a damaged one rebuilt, and its generation stays."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ async def test_a_model_that_is_there_is_not_built_again(hand: Hand, own_world: W
 async def test_a_model_that_takes_long_to_verify_is_waited_for_again(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Longer than a task may run; once for each fit, also where this host has verified it before."""
+    """Even if it takes longer than a task may run; once per fit."""
     generation, runtime, end, verified = own_world.generations[0], hand.runtime, threading.Event(), list[str]()
     await runtime.model(generation.record.model)
 
@@ -64,7 +64,7 @@ async def test_a_model_that_takes_long_to_verify_is_waited_for_again(
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone", "manifest", "facts"])
 async def test_a_damaged_model_is_built_again(hand: Hand, own_world: World, how: str) -> None:
-    """Whatever is wrong with it, the fit mends it; whoever has it open reads on."""
+    """The fit repairs any damage; processes that have the model open read on."""
     generation = own_world.generations[0]
     directory = own_world.store.root / "models" / generation.record.model
     opened = open_model(directory)
@@ -117,7 +117,7 @@ async def test_titles_are_written_where_they_are_missing(hand: Hand, own_world: 
 async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is let go where none comes soon, and not made by who plans and has none, as other workers were faster."""
+    """The layout is released without further tasks, and not made by a planner without tasks."""
     lay_out, made = reckoner.workers.runtime.building.lay_out, []
 
     def laid_out(*arguments: Any) -> Any:
@@ -142,7 +142,7 @@ async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
 async def test_kernels_for_many_items_are_compiled_before_a_task_computes(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, narrow: int, loaded: int
 ) -> None:
-    """Where ranks are wide, once, and not within what a kernel has of its task's time."""
+    """For wide ranks, once, and outside the kernel's time."""
     threads: list[str] = []
     monkeypatch.setattr("reckoner.workers.runtime.model_kinds.NARROW", narrow)
     monkeypatch.setattr(

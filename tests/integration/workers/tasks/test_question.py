@@ -1,4 +1,4 @@
-"""Questions: what a split answers of items and users, without a task more and without a key that stays."""
+"""Questions: a split answers them without another task and without a lasting key."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def users_of(snapshot: Snapshot, item: int) -> set[int]:
 
 
 async def unlimited(hand: Hand, record: Record, shrink: float) -> Record:
-    """A generation of the same data and formula whose model keeps every pair."""
+    """A generation of the same data whose model keeps every pair."""
     spec = FitSpec(record.snapshot, "cosine", 40, shrink, LIST_LENGTH)
     await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("unlimited")])
     await hand.deliver_all()
@@ -83,7 +83,7 @@ async def check_neighbours(hand: Hand, world: World, record: Record) -> None:
 
 
 async def test_an_item_has_the_neighbours_of_its_row(own_world: World, hand: Hand, weighted: Record) -> None:
-    """The first n, best first and then the smaller index, beside how many users have it."""
+    """The best n, then the smaller index, with the number of the item's users."""
     await check_neighbours(hand, own_world, (await hand.adopt(own_world, 1)).record)
     await check_neighbours(hand, own_world, weighted)
 
@@ -109,7 +109,7 @@ async def check_pairs(hand: Hand, world: World, record: Record, shrink: float) -
 async def test_two_items_have_the_similarity_that_a_model_would_store(
     own_world: World, hand: Hand, weighted: Record
 ) -> None:
-    """Also where this one has not kept it, and 0 where they share no user."""
+    """Even if this model did not keep it; 0 without common users."""
     await check_pairs(hand, own_world, (await hand.adopt(own_world, 2)).record, own_world.generations[2].config.shrink)
     await check_pairs(hand, own_world, weighted, 1.5)
 
@@ -122,7 +122,7 @@ async def test_an_item_compared_with_itself_is_put_into_the_formula(own_world: W
 
 
 async def test_a_history_without_times_and_weights_is_in_index_order(own_world: World, hand: Hand) -> None:
-    """How much it is, and the first of it; who has had nothing is no unknown user."""
+    """Its length and its first items; a user with an empty history is not unknown."""
     generation, snapshot = await hand.adopt(own_world), own_world.snapshot
     for user in range(len(USERS)):
         items = snapshot.user_items[snapshot.user_ptr[user] : snapshot.user_ptr[user + 1]].tolist()
@@ -165,7 +165,7 @@ async def test_what_the_snapshot_does_not_know_is_named(own_world: World, hand: 
 async def test_a_question_is_joined_while_it_is_under_way_and_leaves_its_answer_alone(
     own_world: World, hand: Hand
 ) -> None:
-    """One split answers all who ask the same, and its second delivery changes nothing; the next to ask, asks anew."""
+    """One split answers all callers of the same question, and is idempotent; later callers start a new one."""
     generation = await hand.adopt(own_world)
     spec = SimilarSpec(ITEMS[0], None, generation.id, 3)
     before = await hand.dump()
@@ -185,7 +185,7 @@ async def test_a_question_is_joined_while_it_is_under_way_and_leaves_its_answer_
 async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(
     own_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When no mount hides it any more; its history is in the snapshot, which is there."""
+    """After the time that a mount may hide it. The history is in the snapshot, which exists."""
     monkeypatch.setattr(environment_trouble, "HIDDEN_S", 0.0)
     generation = await hand.adopt(own_world)
     own_world.store.delete("models", generation.record.model)
@@ -201,7 +201,7 @@ async def test_a_question_about_a_model_that_is_gone_fails_with_a_reason(
 
 @pytest.mark.parametrize("bounds", [[0], [0, 40]])
 async def test_a_question_with_a_plan_is_damaged(own_world: World, hand: Hand, bounds: list[int]) -> None:
-    """Nobody would ever do the tasks of such a plan: the flow ends, and is not looked at for ever."""
+    """No worker would ever do the tasks of such a plan, so the flow ends."""
     generation = await hand.adopt(own_world)
     flow = await ask_for(hand, HistorySpec(USERS[0], generation.id, 3))
     assert await hand.runtime.flows.plan(flow, Plan(bounds), lease=None)

@@ -43,7 +43,7 @@ async def start_run(hand: Hand, generation: str) -> str:
 
 
 async def test_a_large_block_does_not_hold_up_the_loop(own_world: World, hand: Hand) -> None:
-    """After each few of its lists it is the others' turn."""
+    """Other jobs run between its steps."""
     snapshot = publish_many_users(own_world.store)
     await start_run(hand, await fit(hand, snapshot, 30))
     await hand.deliver_all()

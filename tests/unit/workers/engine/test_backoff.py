@@ -1,4 +1,4 @@
-"""RedisBackoff: a worker pauses while Redis is in trouble, and raises what is none."""
+"""RedisBackoff: a worker pauses on trouble of Redis, and raises other errors."""
 
 import time
 
@@ -11,7 +11,7 @@ from reckoner.workers.engine.backoff import FIRST_PAUSE_S, LONGEST_PAUSE_S, Redi
 
 
 def test_a_worker_pauses_at_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has none does not; what comes within a pause makes it no longer."""
+    """Without trouble there is no pause; trouble during a pause does not extend it."""
     monkeypatch.setattr(reckoner.workers.engine.backoff, "FIRST_PAUSE_S", 60.0)
     monkeypatch.setattr(reckoner.workers.engine.backoff, "LONGEST_PAUSE_S", 120.0)
     trouble = RedisBackoff()
@@ -23,7 +23,7 @@ def test_a_worker_pauses_at_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pauses_grow_while_troubles_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a bound; it is told once, when they begin."""
+    """Pauses are bounded, and logged once."""
     monkeypatch.setattr(reckoner.workers.engine.backoff, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(reckoner.workers.engine.backoff, "LONGEST_PAUSE_S", 0.004)
     trouble, pauses = RedisBackoff(), list[float]()
@@ -38,7 +38,7 @@ def test_pauses_grow_while_troubles_follow_each_other(monkeypatch: pytest.Monkey
 
 
 def test_a_trouble_after_a_calm_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told, and its first pause is short."""
+    """New trouble is logged, and starts with a short pause."""
     monkeypatch.setattr(reckoner.workers.engine.backoff, "CALM_S", 0.0)
     trouble = RedisBackoff()
     with capture_logs() as lines:
@@ -50,7 +50,7 @@ def test_a_trouble_after_a_calm_is_a_new_one(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_no_trouble_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted key is one: others than this worker see to it."""
+    """A key of the wrong type counts as trouble: maintenance repairs it."""
     trouble = RedisBackoff()
     with pytest.raises(ValueError, match="a mistake"):
         trouble.back_off(ValueError("a mistake"))
@@ -62,7 +62,7 @@ def test_what_is_no_trouble_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_lasts_until_redis_has_done_all_that_it_was_asked() -> None:
-    """By which a worker that is to end knows that it leaves to others what it has."""
+    """A stopping worker gives up after a lease."""
     trouble = RedisBackoff()
     time.sleep(0.2)
     assert trouble.lasts_s >= 0.2

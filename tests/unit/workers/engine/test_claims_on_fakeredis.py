@@ -1,4 +1,4 @@
-"""The engine's scripts are plain Lua too: a job goes through all of them on fakeredis."""
+"""The engine's scripts are plain Lua: a job passes through all of them on fakeredis."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def claims(redis: Redis) -> Claims:
 
 
 async def enqueue(redis: Redis, lane: str, *jobs: str) -> list[int]:
-    """Whether each of these jobs was made."""
+    """Whether each job was created."""
     answers: list[int] = await call(
         redis, "enqueue", [lane], [part for job in jobs for part in (job, "body", "", 1000)]
     )
@@ -26,7 +26,7 @@ async def enqueue(redis: Redis, lane: str, *jobs: str) -> list[int]:
 
 
 async def test_a_job_is_made_claimed_held_and_settled(redis: Redis, claims: Claims) -> None:
-    """Clicks first; each name once; and nothing of it is left but the dead letter that one of them has become."""
+    """Clicks first, each id once, and nothing left but one dead letter."""
     assert await enqueue(redis, LANES[1], "b", "b") == [1, 0]
     assert await enqueue(redis, LANES[0], "c") == [1]
     claim = await claims.claim("token", 5, [5, 5], alone=True)
@@ -43,7 +43,7 @@ async def test_a_job_is_made_claimed_held_and_settled(redis: Redis, claims: Clai
 
 
 async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims) -> None:
-    """Its lease has lapsed, its claim was never heard of, it is handed back, or held by nobody."""
+    """A lapsed lease, an unknown claim, a handed back job, and a job without a lease."""
     await enqueue(redis, LANES[1], "b")
     place = await ask(redis, "ZSCORE", LANES[1], "b")
     await claims.claim("first", 5, [5, 5], alone=True)

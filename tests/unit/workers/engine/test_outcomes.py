@@ -1,4 +1,4 @@
-"""What becomes of a job that has raised: a pure decision, with a backoff that is bounded and never the same twice."""
+"""How a job that raised is settled: pure decisions, with a bounded backoff and jitter."""
 
 import asyncio
 
@@ -23,13 +23,13 @@ async def nothing(ctx: object) -> None:
 
 @given(st.integers(1, 10_000))
 def test_a_backoff_is_doubled_each_time_and_half_of_it_is_chance(tries: int) -> None:
-    """From half a second on, up to half a minute, and half of that more or less."""
+    """From 0.5 s to 30 s, with 50 % jitter."""
     middle = min(500 * 2 ** min(tries - 1, 60), LONGEST_BACKOFF_MS)
     assert middle // 2 <= backoff_ms(tries) <= middle * 3 // 2
 
 
 def test_backoffs_of_many_jobs_are_spread() -> None:
-    """What failed together does not come again together."""
+    """Jobs that failed together are not retried together."""
     assert len({backoff_ms(4) for _ in range(50)}) > 25
 
 
@@ -49,13 +49,13 @@ def test_backoffs_of_many_jobs_are_spread() -> None:
 def test_how_a_job_is_settled_follows_from_what_it_raised(
     error: Exception, tries: int, expected: tuple[str, int]
 ) -> None:
-    """With three tries at most: what was no try is never the last one, and what ran too long is not tried again."""
+    """With three tries: a delivery that was no try is never the last, and a timeout is not retried."""
     assert after_error(error, tries, 3) == expected
 
 
 @pytest.mark.parametrize("error", [ValueError(), TimeoutError(), asyncio.QueueFull(), ConnectionError()])
 def test_an_ordinary_exception_is_tried_again_later(error: Exception) -> None:
-    """Also a time-out that is the job's own affair."""
+    """Including the job's own TimeoutError."""
     how, delay_ms = after_error(error, 2, 3)
     assert how == "later"
     assert 500 <= delay_ms <= 1500
@@ -63,12 +63,12 @@ def test_an_ordinary_exception_is_tried_again_later(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", [ValueError(), Retry(defer=2), RetryJob()])
 def test_without_retries_every_exception_is_the_last(error: Exception) -> None:
-    """As it is on a stock worker that retries nothing; what was no try comes again all the same."""
+    """As with `retry_jobs=False` in stock arq; a delivery that was no try is still repeated."""
     assert after_error(error, 1, 3, retries=False) == ("done", 0)
     assert after_error(NotNowError(), 1, 3, retries=False) == ("back", 0)
 
 
 @pytest.mark.parametrize(("own", "expected"), [(None, 5), (1, 1), (0, 0)])
 def test_a_functions_own_tries_go_before_the_workers(own: int | None, expected: int) -> None:
-    """Also when it has none."""
+    """Even without a limit of its own."""
     assert most_tries(Function("nothing", nothing, None, None, None, own), 5) == expected

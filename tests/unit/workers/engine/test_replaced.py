@@ -1,4 +1,4 @@
-"""What the engine replaces of arq is what it was made for: another arq cannot pass unseen."""
+"""The methods of arq that the engine replaces: a new arq release is noticed."""
 
 import inspect
 import re
@@ -33,7 +33,7 @@ HASHES = {
 
 
 def replaced() -> set[str]:
-    """The methods that the table of the room names."""
+    """The methods in the table of `engine/__init__.py`."""
     names = set()
     for line in (reckoner.workers.engine.__doc__ or "").splitlines():
         if found := re.findall(r"`([\w.]+)`", line.split(" | ")[0] if line.startswith("| `") else ""):
@@ -49,19 +49,19 @@ def hashed(name: str) -> str:
 
 
 def test_the_table_names_methods_of_arq() -> None:
-    """Each of them once, and each is held here."""
+    """Each is listed once and tested here."""
     assert replaced() | {"Worker.run_cron"} == HASHES.keys()
 
 
 @pytest.mark.parametrize("name", HASHES)
 def test_a_replaced_method_of_arq_is_as_it_was(name: str) -> None:
-    """Its source has the hash that it had when the engine was made."""
+    """Its source is unchanged since the engine was written."""
     assert hashed(name) == HASHES[name]
 
 
 @pytest.mark.parametrize("name", sorted(replaced()))
 def test_a_replaced_method_is_overridden_or_called_by_nobody(name: str) -> None:
-    """Whoever called it in arq is itself replaced, and the engine does not."""
+    """Its callers in arq are replaced, and the engine does not call it."""
     owner, _, method = name.partition(".")
     theirs, ours = KINDS[owner]
     if method in vars(ours):
@@ -78,7 +78,7 @@ def test_a_replaced_method_is_overridden_or_called_by_nobody(name: str) -> None:
 
 
 def test_nothing_else_of_arq_is_overridden() -> None:
-    """But for what is called all the same, and what the classes are made with."""
+    """Except methods that are still called, and constructors."""
     for owner, (theirs, ours) in KINDS.items():
         both = {name for name in vars(ours) if inspect.iscoroutinefunction(getattr(theirs, name, None))}
         assert {f"{owner}.{name}" for name in both} - replaced() <= {

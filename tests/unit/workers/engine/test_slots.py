@@ -1,4 +1,4 @@
-"""The slots: no lane has all of them, and what may end a worker runs alone."""
+"""The slots: no lane takes all, and a suspect job runs alone."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,12 +32,12 @@ def slots_with(*jobs: Running, most: int = 10, lanes: int = 2) -> Slots:
     ("most", "lanes", "expected"), [(10, 2, [8, 8]), (10, 1, [10]), (4, 2, [3, 3]), (2, 2, [1, 1]), (1, 2, [1, 1])]
 )
 def test_a_free_worker_keeps_some_slots_for_each_other_lane(most: int, lanes: int, expected: list[int]) -> None:
-    """One in five, and one at least, unless there are no more slots than lanes that it could be kept for."""
+    """One in five slots, at least one, if there are more slots than other lanes."""
     assert slots_with(most=most, lanes=lanes).room == (most, expected)
 
 
 def test_of_a_lane_there_is_no_more_room_than_it_is_wanted() -> None:
-    """And no more slots than there are."""
+    """Never more than the free slots."""
     slots = Slots(10, 2, wants=lambda lane: (99, 2)[lane])
     assert slots.room == (10, [8, 2])
     slots.running.update(running(1) for _ in range(7))
@@ -45,20 +45,20 @@ def test_of_a_lane_there_is_no_more_room_than_it_is_wanted() -> None:
 
 
 def test_what_runs_takes_up_a_slot_of_its_lane_until_it_is_just_being_ended() -> None:
-    """Then its slot is as good as free."""
+    """Its slot is almost free."""
     slots = slots_with(*(running(1) for _ in range(8)), running(1, closing=True), running(0))
     assert slots.room == (1, [7, 0])
     assert len(slots.busy) == 9
 
 
 def test_nothing_begins_beside_a_suspect() -> None:
-    """Also while it is just being ended, if anything else takes up a slot."""
+    """Even while it is ending, if another job takes up a slot."""
     assert slots_with(running(0, deaths=1)).room == slots_with().no_room == (0, [0, 0])
     assert slots_with(running(0, deaths=1, closing=True), running(1)).room == (0, [0, 0])
 
 
 def test_the_first_lane_keeps_its_share_while_a_worker_empties_for_a_suspect() -> None:
-    """As long as jobs of another lane run, which may take long; when only its own are left nothing begins any more."""
+    """While long jobs of other lanes run. Once only its own are left, nothing starts."""
     slots = slots_with(running(1), running(1))
     slots.suspect_lane = 1
     assert slots.room == (2, [2, 0])
@@ -69,7 +69,7 @@ def test_the_first_lane_keeps_its_share_while_a_worker_empties_for_a_suspect() -
 
 
 def test_a_suspect_that_waits_has_the_worker_when_nothing_else_runs() -> None:
-    """Until then nothing begins, and then nothing of the lanes before its own."""
+    """Nothing starts before it, not even from more urgent lanes."""
     slots = slots_with(running(0))
     slots.suspect_lane = 1
     assert slots.room == (0, [0, 0])

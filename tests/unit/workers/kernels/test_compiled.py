@@ -28,7 +28,7 @@ KERNELS = {
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_is_compiled_when_its_module_is_imported_and_kept_on_disk(name: str) -> None:
-    """With the GIL released, and without what would let the order of additions or a rounding change.
+    """The GIL is released, and the order of additions and roundings is fixed.
 
     Or at the latest when one that calls it is compiled.
     """
@@ -52,7 +52,7 @@ def test_a_kernel_that_does_not_say_that_it_allocates_returns_no_arrays(name: st
 
 
 def test_what_only_kernels_call_is_compiled_for_its_own_types_and_not_for_those_of_a_call() -> None:
-    """Before one that calls it is, whether or not anything else was; with others a count would not be one any more."""
+    """Before its caller, whatever else was compiled."""
 
     def one_more(number: Any) -> Any:
         return number + np.uint64(1)
@@ -95,14 +95,14 @@ def test_there_are_kernels_in_every_module_of_arithmetic() -> None:
 
 
 def test_a_call_compiles_nothing() -> None:
-    """Other types are refused, in whichever order tests run and whether or not the rest was compiled."""
+    """Other types are refused, in any order of tests."""
     integers: Any = np.ones(3, np.int64)
     with pytest.raises(TypeError, match="No matching definition"):
         nth_largest(integers, 3, 1)
 
 
 def test_what_comes_later_is_compiled_once() -> None:
-    """For ranks that do not fit into 16 bits; whoever asks again waits for nothing."""
+    """For ranks above 16 bits; later calls return at once."""
     compile_inner()
     compile_rest()
     before = {name: len(kernel.signatures) for name, kernel in KERNELS.items()}

@@ -70,5 +70,5 @@ def test_a_cache_that_cannot_be_written_is_copied_whole(
 def test_no_place_for_kernels_is_told_in_a_sentence(tmp_path: Path) -> None:
     """It names what can be set."""
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="set RECKONER_HOME or NUMBA_CACHE_DIR to a directory that can be written"):
+    with pytest.raises(SettingsError, match="Set RECKONER_HOME or NUMBA_CACHE_DIR to a writable directory"):
         prepare({}, Settings(home=str(tmp_path / "file")), tmp_path / "not there")

@@ -1,4 +1,4 @@
-"""Tests of what a processor can do and numba has no name for."""
+"""Tests of processor instructions that numba has no name for."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_bits_are_counted(word: int) -> None:
 
 @given(places=st.sets(st.integers(0, 63)), bound=st.sampled_from([2.0**-1074, 1.0, 2.5]))
 def test_numbers_are_compared_with_a_bound(places: set[int], bound: float) -> None:
-    """Those that are equal to it count; those beside the 64 do not."""
+    """Equal values count; values outside the 64 do not."""
     array = np.full(BEFORE + 64 + BEFORE, bound)
     array[BEFORE : BEFORE + 64] = np.nextafter(bound, 0.0)
     array[[BEFORE + place for place in places]] = bound
@@ -57,7 +57,7 @@ def test_numbers_are_compared_with_a_bound(places: set[int], bound: float) -> No
 
 @pytest.mark.parametrize("bound", [1.0, np.nan])
 def test_nothing_is_compared_with_what_is_no_number(bound: float) -> None:
-    """As the scores of an empty history would be."""
+    """Like the scores of an empty history."""
     assert _at_least(np.full(64, np.nan), 0, bound) == 0
 
 

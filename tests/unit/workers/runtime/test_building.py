@@ -1,4 +1,4 @@
-"""A fit's tasks: rows against all more popular items, in tiles that are as narrow as memory wants."""
+"""The tasks of a fit: rows against all more popular items, in tiles that fit into memory."""
 
 from itertools import pairwise
 from typing import Any
@@ -34,7 +34,7 @@ def counting(config: ModelConfig) -> Counting:
 @pytest.mark.parametrize("columns", [1, 30, 199, 1000])
 @pytest.mark.parametrize("similarity", ["cosine", "rp3beta"])
 def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, columns: int) -> None:
-    """And no item has more than one list of K in what a task brings, or narrow tiles would take more memory."""
+    """Each item has at most one list of K, or narrow tiles would take more memory."""
     config = ModelConfig(similarity, K)  # type: ignore[arg-type]
     found, tiles = counting(config), []
     bounds = plan_rows(cost_of(found.ranked, found.weighting), 3, 3, 1, columns * BYTES)
@@ -51,21 +51,21 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
 
 
 def test_a_task_that_is_stopped_brings_nothing() -> None:
-    """Whether its columns are one tile or many."""
+    """With one tile or many."""
     found = counting(ModelConfig(neighbours=K))
     for tile_bytes in (1, 1_000_000):
         assert build_tiles(found, 0, 200, tile_bytes, flag(1)) is None
 
 
 def test_no_rows_bring_nothing() -> None:
-    """As of a catalogue without items."""
+    """An empty catalogue."""
     tile = build_tiles(counting(ModelConfig(neighbours=K)), 0, 0, 1_000_000, flag())
     assert tile is not None
     assert [array.size for array in tile] == [0, 0, 0, 0]
 
 
 def test_more_neighbours_than_there_are_items_make_no_narrower_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list has no more places than there are rows, however many are wanted."""
+    """A list is never longer than the number of rows."""
     widths = []
 
     def tile(*arguments: Any, **options: Any) -> Tile | None:

@@ -1,4 +1,4 @@
-"""The flows at hand: what a worker knows of a flow serves the tasks of that round, and for a moment only."""
+"""The cache of open flows serves the tasks of one round, for a moment."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ FLOW = Flow(
 
 
 def test_a_chunk_task_and_the_reduce_of_the_round_need_not_read_the_flow() -> None:
-    """A reduce is there once its flow has moved to it."""
+    """A reduce task implies the state `reduce`."""
     flows = OpenFlows()
     flows.note(FLOW)
     assert flows.get(Chunk("one", 1, 3)) == FLOW
@@ -37,7 +37,7 @@ def test_a_chunk_task_and_the_reduce_of_the_round_need_not_read_the_flow() -> No
 
 
 def test_what_is_of_another_round_or_flow_is_read() -> None:
-    """So is what a split plans, which has no round yet."""
+    """A split has no round, so its flow is always read."""
     flows = OpenFlows()
     flows.note(FLOW)
     for task in (Chunk("one", 1, 2), Chunk("one", 1, 4), Reduce("one", 4), Chunk("two", 1, 3), Split("one")):
@@ -45,7 +45,7 @@ def test_what_is_of_another_round_or_flow_is_read() -> None:
 
 
 def test_what_was_known_for_a_while_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By this process' own clock."""
+    """Entries expire by this process's clock."""
     flows = OpenFlows()
     flows.note(FLOW)
     monkeypatch.setattr(reckoner.workers.runtime.open_flows, "FRESH_S", -1.0)
@@ -53,7 +53,7 @@ def test_what_was_known_for_a_while_is_read_again(monkeypatch: pytest.MonkeyPatc
 
 
 def test_few_flows_are_known_at_a_time() -> None:
-    """Those that were noted last."""
+    """The most recent flows stay."""
     flows = OpenFlows()
     for number in range(MOST + 1):
         flows.note(replace(FLOW, id=f"flow-{number}"))

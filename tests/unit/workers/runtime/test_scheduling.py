@@ -1,4 +1,4 @@
-"""Scheduler: so many kernels of a lane at once, and nobody waits for ever."""
+"""The scheduler: a limited number of kernels per lane, and a bounded wait."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.patience import PATIENCE_S
 
 
 async def test_only_so_many_of_a_lane_compute_at_once() -> None:
-    """The third one of a lane for two waits for the first to end."""
+    """With two threads the third kernel waits."""
     scheduler, running, most = Scheduler({"click": 1, "batch": 2}, patience_s=5.0), 0, 0
 
     async def compute() -> None:
@@ -26,14 +26,14 @@ async def test_only_so_many_of_a_lane_compute_at_once() -> None:
 
 
 async def test_a_click_does_not_wait_for_the_other_lane() -> None:
-    """Each lane has scheduler of its own."""
+    """Each lane has its own threads."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=0.01)
     async with scheduler.turn("batch"), scheduler.turn("click"):
         pass
 
 
 async def test_who_waits_for_too_long_goes_back() -> None:
-    """To where another worker may have a turn; and the turn that it did not get is not lost."""
+    """Another worker may be free; the timed out wait holds no thread."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=0.01)
     async with scheduler.turn("click"):
         with pytest.raises(NotNowError):
@@ -44,7 +44,7 @@ async def test_who_waits_for_too_long_goes_back() -> None:
 
 
 async def test_a_deadline_stands_still_for_who_waits_for_a_turn() -> None:
-    """What is ahead takes longer than the deadline is away; the wait over, it is as far away as before."""
+    """After a wait longer than the deadline, the full deadline is left."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=60.0)
     waiting = asyncio.Event()
 
@@ -68,7 +68,7 @@ async def test_a_deadline_stands_still_for_who_waits_for_a_turn() -> None:
 
 
 async def test_a_deadline_runs_for_who_does_not_wait() -> None:
-    """And one that was kept leaves nothing behind."""
+    """A kept deadline leaves nothing behind."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=60.0)
     async with scheduler.deadline(60.0) as limit:
         pass
@@ -81,7 +81,7 @@ async def test_a_deadline_runs_for_who_does_not_wait() -> None:
 
 
 async def test_what_a_block_does_waits_for_a_click_to_pass() -> None:
-    """For all that run at once, and not a moment where there is none."""
+    """A block waits for all running clicks, and not at all without clicks."""
     scheduler = Scheduler({"click": 1, "batch": 1}, 1.0)
     await asyncio.wait_for(scheduler.yield_to_clicks(), 0.01)
     with scheduler.click():
@@ -94,14 +94,14 @@ async def test_what_a_block_does_waits_for_a_click_to_pass() -> None:
 
 
 async def test_clicks_without_an_end_hold_a_block_up_for_a_moment_only() -> None:
-    """A night goes on under a flood of them."""
+    """A nightly run makes progress under a flood of clicks."""
     scheduler = Scheduler({"click": 1, "batch": 1}, 1.0)
     with scheduler.click():
         await asyncio.wait_for(scheduler.yield_to_clicks(), PATIENCE_S)
 
 
 async def test_there_is_room_for_one_that_computes_and_one_that_waits_in_each_thread() -> None:
-    """Who will ask for a turn takes up room from the start, and gives it back with its turn; each lane has its own."""
+    """An announced task takes up room until its turn ends; each lane has its own room."""
     scheduler = Scheduler({"click": 1, "batch": 2}, patience_s=5.0)
     assert scheduler.room("batch") == 4
     with scheduler.announced("batch"):
@@ -124,7 +124,7 @@ async def take(scheduler: Scheduler, end: asyncio.Event) -> None:
 
 
 async def test_it_is_told_when_there_is_room_that_was_not() -> None:
-    """As soon as a turn ends, and not again for the next one."""
+    """The callback runs once, when the first turn ends."""
     scheduler, told, ends = (
         Scheduler({"click": 1, "batch": 1}, patience_s=5.0),
         list[int](),
@@ -141,7 +141,7 @@ async def test_it_is_told_when_there_is_room_that_was_not() -> None:
 
 
 async def test_there_is_room_for_more_where_a_turn_is_short() -> None:
-    """A thread would be idle before more has come; and for as many as before where they are long again."""
+    """Short kernels get more room, or threads would idle; long ones get less again."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=5.0)
     for _ in range(4 * REMEMBERED):
         scheduler.skip("batch")

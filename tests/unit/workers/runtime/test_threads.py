@@ -1,4 +1,4 @@
-"""Threads: no lane waits for the other one, and the batch stands back."""
+"""Threads: no lane waits for another, and batch threads have a lower priority."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def threads_of(batch: int) -> Iterator[Threads]:
 
 
 async def test_a_click_and_what_blocks_wait_for_no_batch_kernel() -> None:
-    """Also when there are many more batch kernels than threads."""
+    """Even with many more batch kernels than threads."""
     until = threading.Event()
     with threads_of(1) as threads:
         batch = [threads.compute("batch", until.wait) for _ in range(20)]
@@ -35,14 +35,14 @@ async def test_a_click_and_what_blocks_wait_for_no_batch_kernel() -> None:
 
 
 async def test_as_many_batch_kernels_run_at_once_as_there_are_threads() -> None:
-    """Three meet where three have to."""
+    """Three kernels meet at a barrier for three."""
     meeting = threading.Barrier(3, timeout=PATIENCE_S)
     with threads_of(3) as threads:
         await asyncio.gather(*(threads.compute("batch", meeting.wait) for _ in range(3)))
 
 
 async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it_alone() -> None:
-    """Of what waits behind it, nothing is done that was cancelled meanwhile; a failure is that of who asked."""
+    """Cancelled work behind it never runs; a failure goes to its caller."""
     until, done = threading.Event(), list[str]()
 
     def fail() -> None:
@@ -66,7 +66,7 @@ async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it
 
 
 async def test_only_batch_threads_have_a_lower_priority() -> None:
-    """The event loop and the clicks go first, on Linux, where threads have priorities of their own."""
+    """On Linux, where threads have priorities, the event loop and clicks go first."""
     lower = BATCH_NICENESS if sys.platform == "linux" else 0
 
     def niceness() -> int:

@@ -1,4 +1,4 @@
-"""The reduce: lists with the caller's own ids, and scores that read back as the float32 they are."""
+"""The reduce: lists with the caller's ids and exact decimal scores."""
 
 import msgspec
 import numpy as np
@@ -32,7 +32,7 @@ def partial(counts: list[int], items: list[int], scores: list[float], reasons: l
 
 
 def test_each_user_gets_his_part_with_the_ids_outside(snapshot: Snapshot) -> None:
-    """Lists of different lengths lie one after the other; an empty one is a list too."""
+    """Lists are concatenated; some are empty."""
     best = partial([2, 0, 1], [1, 3, 0], [0.5, 0.25, 0.1], [0, 0, 2])
     lists = list(as_results(best, snapshot, "g1"))
     assert [[(place.item, place.because) for place in result.items] for result in lists] == [
@@ -51,7 +51,7 @@ def test_nobody_gives_no_lists(snapshot: Snapshot) -> None:
 
 @given(score=st.floats(2**-126, 2.0**60, width=32))
 def test_a_score_reads_back_as_the_same_float32(snapshot: Snapshot, score: float) -> None:
-    """The cached decimal is the shortest that does: no digit of it can go."""
+    """No digit of the decimal can be dropped."""
     [result] = as_results(partial([1], [0], [score], [1]), snapshot, "g1")
     text = msgspec.json.decode(RESULT.encode(result))["items"][0]["score"]
     assert np.float32(text) == np.float32(score)

@@ -250,7 +250,7 @@ def test_read_only_arrays_are_taken(weighted: bool) -> None:
 
 
 def test_a_tile_that_is_stopped_before_it_began_is_none() -> None:
-    """It looks at the flag before each row."""
+    """The flag is checked before each row."""
     assert tile(checkerboard(8), (0, 8, 0, 8), stop=1) is None
 
 
@@ -260,7 +260,7 @@ def test_a_tile_that_is_stopped_before_it_began_is_none() -> None:
 def test_the_stop_flag_is_read_while_a_tile_is_under_way(
     config: ModelConfig, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another thread sets it, in the middle of what would take seconds, whatever is added up."""
+    """Another thread sets it in the middle of seconds of work, for every kind of sum."""
     monkeypatch.setattr("reckoner.workers.kernels.building.build.bit_ranks", lambda *_: 0)
     data = everything(2000, weighted=weighted)
     weighting = weighting_of(data, config)

@@ -20,7 +20,7 @@ def comparison(data: Interactions, item: int, other: int, config: ModelConfig | 
 
 
 def all_values(data: Interactions, config: ModelConfig) -> np.ndarray:
-    """What a model without a limit stores of each pair, 0 where it stores nothing."""
+    """The value of each pair in an unlimited model, 0 if it has none."""
     row_ptr, row_items, row_values = build(data, replace(config, neighbours=data.n_items))
     values = np.zeros((data.n_items, data.n_items), np.float32)
     values[np.repeat(np.arange(data.n_items), np.diff(row_ptr)), row_items] = row_values
@@ -70,7 +70,7 @@ def test_an_item_is_as_similar_to_itself_as_the_formula_says(weighted: bool) -> 
 
 
 def test_a_comparison_that_is_stopped_is_none() -> None:
-    """Of items with many users it takes a while."""
+    """Items with many users take a while."""
     data = random_interactions(11, n_users=10, n_items=10, n_pairs=50)
     columns = data.item_ptr, data.item_users, data.item_weights, data.user_ptr
     assert compare(*columns, 0, 1, ModelConfig(), stop=flag(1)) is None

@@ -52,7 +52,7 @@ def test_a_similarity_of_few_items_is_the_references(data: Interactions, config:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("config", EXACT, ids=label)
 def test_what_is_counted_or_multiplied_is_the_reference_bit_for_bit(config: ModelConfig, weighted: bool) -> None:
-    """Also which neighbour stands at the last place of a row."""
+    """Including the last neighbour of a row."""
     data = random_interactions(6, n_users=100, n_items=180, n_pairs=2500, weighted=weighted)
     limited = replace(config, neighbours=20)
     assert same_bytes(build(data, limited), reference_rows(*data.arrays, **limited.facts()))
