@@ -1,6 +1,6 @@
 """Ready Reckoner keeps every user's next N recommendations ready in Redis: `from reckoner import Reckoner`.
 
-This is its public face. What lies below `reckoner.producer`, `reckoner.workers` and `reckoner.shared` may change.
+This is the public API. `reckoner.producer`, `reckoner.workers` and `reckoner.shared` are internal and may change.
 """
 
 from importlib import import_module
@@ -78,7 +78,7 @@ _HOMES = (
 
 
 def __getattr__(name: str) -> object:
-    """Import a name when it is first used, so that each command and worker imports only what it needs."""
+    """Import a name on first use, so that each command and worker imports only what it needs."""
     if name in __all__:
         for home in map(import_module, _HOMES):
             if hasattr(home, name):

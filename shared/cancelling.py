@@ -1,18 +1,18 @@
-"""Ends tasks for certain."""
+"""Cancels tasks reliably."""
 
 import asyncio
 from typing import Any
 
-LOOK_S = 0.2
+RETRY_S = 0.2
 
 
 async def cancel_and_wait(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancel tasks until they have ended; how they did is left to the caller.
+    """Cancel tasks repeatedly until all have ended; the caller reads their results.
 
-    Once is not always enough: arq runs tasks through `asyncio.wait_for`, and that of CPython 3.11 drops a cancellation
-    that comes just when what it waits for has ended. (Our connections to Redis do not: see `shared.redis.pools`.)
+    One cancellation may be lost: arq runs tasks through `asyncio.wait_for`, and CPython 3.11's drops a cancellation
+    that arrives just when the awaited task ends.
     """
-    while under_way := [task for task in tasks if not task.done()]:
-        for task in under_way:
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
             task.cancel()
-        await asyncio.wait(under_way, timeout=LOOK_S)
+        await asyncio.wait(running, timeout=RETRY_S)

@@ -1,12 +1,12 @@
-"""How much it is where nobody says so, and at most; without imports, so that the command line can show it at once."""
+"""Defaults and limits, without imports, so that the command line's help is fast."""
 
-# How many jobs of a run are under way at a time.
+# The number of a run's jobs in flight.
 IN_FLIGHT = 8
-# How many jobs a lane may hold before producers are told to wait.
+# The number of jobs in a lane from which enqueuing is refused.
 MAX_QUEUED = 1_000_000
-# The most batch threads of one worker process.
+# The maximum of batch threads of one worker process.
 MAX_THREADS = 64
-# The longest list that can be cached, the most users of a block, and the most neighbours of an item.
+# The maximum length of a cached list, of users in a block, and of neighbours of an item.
 MAX_LIST_LENGTH = 1000
 MAX_BLOCK_USERS = 100_000
 MAX_NEIGHBOURS = 1_000_000_000

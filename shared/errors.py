@@ -1,4 +1,4 @@
-"""The one tree of errors; an error's docstring is its default message, its attribute `evidence` what it was seen on."""
+"""All errors: a docstring is the default message, the attribute `evidence` holds the values that caused it."""
 
 from collections.abc import Sequence
 from inspect import cleandoc
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ReckonerError(Exception):
-    """Something failed that was not foreseen."""
+    """An unexpected error occurred."""
 
     exit_code = 1
 
@@ -16,17 +16,17 @@ class ReckonerError(Exception):
 
 
 class UsageError(ReckonerError):
-    """The command was not called as it can be."""
+    """The command has invalid arguments: see its `--help`."""
 
     exit_code = 2
 
 
 class SettingsError(UsageError):
-    """A setting is unknown or has a value that it cannot have."""
+    """A setting is unknown or invalid."""
 
 
 class MissingExtraError(ReckonerError):
-    """A part of Ready Reckoner that this needs is not installed."""
+    """An optional dependency is not installed."""
 
 
 class RedisUnavailableError(ReckonerError):
@@ -34,7 +34,7 @@ class RedisUnavailableError(ReckonerError):
 
 
 class NoRedisError(RedisUnavailableError):
-    """No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running."""
+    """No Redis: set RECKONER_REDIS_URL, or keep the embedded server running with `reckoner up`."""
 
 
 class EmbeddedServerError(ReckonerError):
@@ -42,15 +42,15 @@ class EmbeddedServerError(ReckonerError):
 
 
 class WorkersUnavailableError(ReckonerError):
-    """The workers did not start, or have ended."""
+    """No worker is running: start workers with `reckoner up` or `reckoner workers`."""
 
 
 class SourceError(ReckonerError):
-    """A file cannot be read, or does not hold what it should."""
+    """A file cannot be read, or has invalid contents."""
 
 
 class NotTimesError(SourceError):
-    """A column does not hold times."""
+    """A column has invalid times."""
 
 
 class OutputError(ReckonerError):
@@ -66,16 +66,16 @@ class ForeignStoreError(ReckonerError):
 
 
 def is_environment_error(error: BaseException) -> bool:
-    """Whether the store, the disk or the memory has failed, which is no fault of what was asked for and may pass."""
+    """Whether the store, the disk or the memory failed: the request is valid, and a retry may succeed."""
     if isinstance(error, StoreError):
         return not isinstance(error, ArtifactMissingError | ArtifactDamagedError)
-    # asyncio's time-out is an OSError too, one without a number.
+    # asyncio's timeout is an OSError without an errno.
     times_out = isinstance(error, TimeoutError) and error.errno is None
     return isinstance(error, OSError | MemoryError) and not times_out
 
 
 class ArtifactMissingError(StoreError):
-    """The store does not hold that artifact."""
+    """The store has no such artifact."""
 
 
 class ArtifactDamagedError(StoreError):
@@ -83,23 +83,23 @@ class ArtifactDamagedError(StoreError):
 
 
 class ForeignFormatError(ArtifactDamagedError):
-    """An artifact in the store was made by another release, or is damaged."""
+    """An artifact in the store is from another release, or damaged."""
 
 
 class NothingImportedError(ReckonerError):
-    """There is no snapshot yet: import interactions first, with `reckoner import PATH`."""
+    """There is no snapshot yet: import interactions with `reckoner import PATH`."""
 
 
 class NothingFittedError(ReckonerError):
-    """There is no model yet: build one first, with `reckoner fit`."""
+    """There is no model yet: build one with `reckoner fit`."""
 
 
 class WireError(ReckonerError):
-    """Bytes from Redis do not have a known shape."""
+    """Bytes from Redis are invalid."""
 
 
 class FlowUnknownError(ReckonerError):
-    """No such job: it never was, or it ended so long ago that it is forgotten."""
+    """No such job: the id is wrong, or its record has expired."""
 
 
 class FlowFailedError(ReckonerError):
@@ -111,15 +111,15 @@ class FlowCancelledError(FlowFailedError):
 
 
 class QueueFullError(ReckonerError):
-    """The queue holds as many jobs as it may: ask again when the workers have done some of them."""
+    """The queue is full: retry when the workers have finished some jobs."""
 
     def __init__(self, queued: int, most: int, wanted: int = 1, taken: Sequence[Any] = (), before: int = 0) -> None:
-        """`taken` are the first of those that were asked for, behind so many `before` them; the others were refused."""
+        """`taken` are the accepted jobs of the refused batch; `before` counts the jobs of earlier batches."""
         count = before + len(taken)
-        only = f"Only the first {count:,} of {wanted:,} were taken: the" if count else "The"
+        only = f"Only the first {count:,} of {wanted:,} jobs were enqueued: the" if count else "The"
         super().__init__(
-            f"{only} queue holds {queued:,} jobs, and takes no more from {most:,} on (RECKONER_MAX_QUEUED); ask again "
-            "when the workers have done some of them.",
+            f"{only} queue is full with {queued:,} jobs (RECKONER_MAX_QUEUED is {most:,}). Retry when the workers have "
+            "finished some of them.",
             queued=queued,
             most=most,
         )
@@ -127,7 +127,7 @@ class QueueFullError(ReckonerError):
 
 
 class LetterUnknownError(ReckonerError):
-    """No such dead letter: it was retried or dropped, or it made way for newer ones."""
+    """No such dead letter: it was retried, dropped, or replaced by newer ones."""
 
 
 class RetryRefusedError(ReckonerError):
@@ -135,28 +135,28 @@ class RetryRefusedError(ReckonerError):
 
 
 class WaitTimeoutError(ReckonerError):
-    """The answer did not come in time; what was asked for goes on."""
+    """The answer did not arrive in time. The job continues."""
 
 
 class ClientClosedError(ReckonerError):
-    """This client is closed; what was asked for goes on, and another client can wait for it."""
+    """This client is closed. Its jobs continue, and another client can wait for them."""
 
 
 class WrongLoopError(ReckonerError):
-    """This client is used in another event loop already: make one client for each loop, and use it there alone."""
+    """This client belongs to another event loop: create one client for each loop."""
 
 
 class WorkerUnknownError(ReckonerError):
-    """No such worker is running: `reckoner status` shows those that are."""
+    """No such worker is running: `reckoner status` lists the running workers."""
 
 
 class DrainRefusedError(ReckonerError):
-    """This worker cannot be drained: stop its process with SIGTERM, and it hands its jobs back."""
+    """This worker cannot be drained: stop it with SIGTERM, and it returns its jobs to the queue."""
 
 
 class ItemUnknownError(ReckonerError):
-    """The data do not have that item."""
+    """The snapshot has no such item."""
 
 
 class UserUnknownError(ReckonerError):
-    """The data do not have that user."""
+    """The snapshot has no such user."""

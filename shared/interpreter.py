@@ -1,4 +1,4 @@
-"""How a module of ours is started as a process of its own."""
+"""Starts a module of this package as a process."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,9 @@ ROOT = Path(__file__).absolute().parents[2]
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs `module` with this Python, and never one of that name in the current directory.
+    """The command line that runs `module` with this Python.
 
-    A project of a user may have a module of that name. Only a checkout that is not installed, and is the current
-    directory, is imported from there.
+    A module of the same name in the current directory is ignored, unless that directory is this checkout.
     """
     try:
         here = Path.cwd().samefile(ROOT)

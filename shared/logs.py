@@ -1,4 +1,4 @@
-"""Structured logs on standard error: for people on a terminal, one JSON object a line otherwise."""
+"""Structured logs on standard error: readable on a terminal, one JSON object a line otherwise."""
 
 import logging
 import sys
@@ -9,21 +9,20 @@ import structlog
 
 from reckoner.shared.terminal import plain, plain_lines
 
-# What of an event is a text of several lines.
+# The fields of an event with several lines.
 TRACES = {"exception", "stack"}
 
 
 def configure_logs(level: str) -> None:
-    """Send our events, and what libraries log, to standard error."""
+    """Log our events, and those of libraries, to standard error."""
     for_people = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not for_people),
     ]
-    # Not as structlog does it for people, which shows what local variables hold: the URL of Redis is one.
+    # structlog's own tracebacks show local variables, and the URL of Redis is one.
     shared.append(structlog.processors.format_exc_info)
-    # JSON has escapes for all that is not ASCII.
     rendering: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if for_people:
         rendering = [_plain_event, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
@@ -41,12 +40,12 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # arq logs each job with its arguments; what we log has ids and sizes.
+    # arq logs the arguments of each job, which may be private.
     logging.getLogger("arq").setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 
 def _plain_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What happened, in which no value can move the cursor: the renderer's own colours come after this."""
+    """Escape control characters in an event; the renderer adds its colours later."""
     return {name: plain_lines(value) if name in TRACES else _plain_value(value) for name, value in event.items()}
 
 

@@ -1,4 +1,4 @@
-"""Upkeep: what a worker does again and again beside its jobs, whatever goes wrong once."""
+"""Periodic work: a worker's background tasks, which continue after an error."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,37 +20,37 @@ log = structlog.get_logger()
 async def run_periodically(
     what: str, pause_s: float, work: Callable[[], Awaitable[object]], first_pause_s: float | None = None
 ) -> NoReturn:
-    """Do `work` for ever, with a pause before each time; the first one may be another.
+    """Call `work` forever, with a pause of `pause_s` (at first `first_pause_s`) before each call.
 
-    What goes wrong is logged as a failure of `what`: once, and again when it went well meanwhile or something else goes
-    wrong. A Redis that is in trouble is not, since the jobs meet it as well.
+    An error is logged as "`what` failed", and a repeated one only once. Transient errors of Redis are not logged here:
+    the jobs log them.
     """
-    told: type[Exception] | None = None
+    logged: type[Exception] | None = None
     await asyncio.sleep(pause_s if first_pause_s is None else first_pause_s)
     while True:
         try:
             await work()
         except Exception as error:
-            if not is_transient_redis_error(error) and type(error) is not told:
-                told = type(error)
+            if not is_transient_redis_error(error) and type(error) is not logged:
+                logged = type(error)
                 if is_environment_error(error):
-                    log.warning(f"{what} failed", error=told.__name__, reason=str(error))
+                    log.warning(f"{what} failed", error=logged.__name__, reason=str(error))
                 else:
-                    # What has another type was planted, and where tells nobody anything.
-                    log.error(f"{what} failed", error=told.__name__, exc_info=not is_wrong_type(error))
+                    # A key of a wrong type was planted: a traceback would not help.
+                    log.error(f"{what} failed", error=logged.__name__, exc_info=not is_wrong_type(error))
         else:
-            told = None
+            logged = None
         await asyncio.sleep(pause_s)
 
 
 @asynccontextmanager
-async def renewing(redis: Redis, claim: str, life_ms: int) -> AsyncIterator[None]:
-    """Keep the key of a claim, which lives for `life_ms`, from expiring meanwhile."""
+async def renewing(redis: Redis, claim: str, ttl_ms: int) -> AsyncIterator[None]:
+    """Renew a claim's key, whose time to live is `ttl_ms`, while the context is open."""
 
     async def renew() -> None:
-        await ask(redis, "PEXPIRE", claim, life_ms)
+        await ask(redis, "PEXPIRE", claim, ttl_ms)
 
-    task = asyncio.create_task(run_periodically("the renewal of a claim", life_ms / 10_000, renew))
+    task = asyncio.create_task(run_periodically("claim renewal", ttl_ms / 10_000, renew))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Whether processes that somebody waits for get on: as long as they use the processor, they do."""
+"""Detects stalled processes: a process makes progress as long as it uses the processor."""
 
 import contextlib
 import os
@@ -7,16 +7,16 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-# How long nothing may move. A busy machine gives a process some of its time within seconds, and a disk answers.
+# Even on a busy machine, a process gets some processor time within this time.
 STALL_TIMEOUT_S = 120.0
-# Less than this, in seconds of the processor, is what an idle process needs to look around again and again.
+# Processor time in seconds; polling in an idle process uses less.
 STEP_S = 0.1
 LOOK_S = 0.5
 PROCESSES = Path("/proc")
 
 
 class ProgressWatch:
-    """For how long some processes have stood still; `stall_timeout_s` seconds without any movement are too long."""
+    """Watches processes: they are stalled after `stall_timeout_s` seconds without progress."""
 
     def __init__(self, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
         self.stall_timeout_s = stall_timeout_s
@@ -25,11 +25,11 @@ class ProgressWatch:
         self._used: dict[int, float] = {}
 
     def note_progress(self) -> None:
-        """Note that something else has shown that they get on."""
+        """Note progress that was seen in another way."""
         self._since = time.monotonic()
 
     def is_stalled(self, processes: Collection[int]) -> bool:
-        """Whether none of them, given by process id, has moved for too long."""
+        """Whether none of the processes, given by their ids, made progress for too long."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_S
@@ -40,28 +40,27 @@ class ProgressWatch:
 
 
 def cpu_seconds(processes: Collection[int]) -> dict[int, float]:
-    """The processor time that each process has used so far, in seconds; those that have ended are left out."""
+    """The processor time of each running process so far, in seconds."""
     if not (PROCESSES / "self" / "stat").exists():
         return _used_by_ps(processes)
     found = {}
     for process in processes:
         with contextlib.suppress(OSError):
-            # After the program's name, which may hold anything: the state, ten numbers, and the time in user mode and
-            # in system mode.
+            # proc(5): utime and stime are the fields 14 and 15; the program's name may hold blanks and brackets.
             fields = (PROCESSES / str(process) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
             found[process] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return found
 
 
 def _used_by_ps(processes: Collection[int]) -> dict[int, float]:
-    """The same where there is no /proc, as on macOS."""
+    """The same by `ps`, for systems without /proc, such as macOS."""
     command = ["ps", "-o", "pid=,time=", "-p", ",".join(map(str, processes))]
     lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     return {int(process): parse_ps_time(time_used) for process, time_used in map(str.split, lines)}
 
 
 def parse_ps_time(time_used: str) -> float:
-    """A time as `ps` writes it, [[days-]hours:]minutes:seconds, in seconds."""
+    """Parse a time of `ps`, [[days-]hours:]minutes:seconds, into seconds."""
     days, _, clock = time_used.rpartition("-")
     total = 0.0
     for part in clock.split(":"):

@@ -1,6 +1,6 @@
-"""How long each process waits for what it has started when all are told to stop: longer than that one takes.
+"""Timeouts of a graceful stop: each process waits for its children longer than they need.
 
-A worker lets its jobs go on for `RECKONER_STOP_S`, hands back what is left, and closes its connections.
+A worker lets its jobs run for `RECKONER_STOP_S`, returns the rest to the queue, and closes its connections.
 """
 
 WORKER_S = 4.0
@@ -9,15 +9,15 @@ STARTER_S = 13.0
 
 
 def worker_exit_timeout_s(stop_s: float) -> float:
-    """After how many seconds a worker is cut off that nobody waits for: a Redis that is gone too may hold it up."""
+    """Seconds until a worker without a supervisor exits, even if Redis is gone too."""
     return stop_s + WORKER_S
 
 
 def supervisor_exit_timeout_s(stop_s: float) -> float:
-    """After how many seconds a supervisor kills what has not ended."""
+    """Seconds until a supervisor kills its workers."""
     return stop_s + SUPERVISOR_S
 
 
 def launcher_exit_timeout_s(stop_s: float) -> float:
-    """After how many seconds a supervisor is killed by who started it: `up`, or a container's host."""
+    """Seconds until `up`, or the container's host, kills a supervisor."""
     return stop_s + STARTER_S

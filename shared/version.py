@@ -1,4 +1,4 @@
-"""Which release of Ready Reckoner this is."""
+"""The installed release of Ready Reckoner."""
 
 from importlib import metadata
 
@@ -6,7 +6,7 @@ DISTRIBUTION = "ready-reckoner"
 
 
 def installed_version() -> str:
-    """The number of the release that is installed, empty in a checkout that is not."""
+    """The installed version, empty in a checkout that is not installed."""
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

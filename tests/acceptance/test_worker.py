@@ -126,7 +126,7 @@ def test_the_package_workers_of_a_project_is_not_taken_for_ours(environ: dict[st
     told = run("producer", "worker", environ=without_redis, cwd=tmp_path)
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr == (
-        "No Redis: set RECKONER_REDIS_URL, or start the embedded one with `reckoner up` and leave it running.\n"
+        "No Redis: set RECKONER_REDIS_URL, or keep the embedded server running with `reckoner up`.\n"
     )
 
 

@@ -18,9 +18,9 @@ def test_any_text_of_1_to_1024_bytes_can_be_an_id(text: str) -> None:
         ("", "The user '' is empty."),
         ("x" * 1025, f"The user '{'x' * 40}'... is over 1,024 bytes."),
         ("é" * 513, "The user '" + r"\xe9" * 40 + "'... is over 1,024 bytes."),
-        ("a\udc80", r"The user 'a\udc80' has half of a surrogate pair, so it is no text that can be an id."),
-        (7, "The user 7 is no text, and ids are texts: give it as a str."),
-        (b"x" * 5000, f"The user b'{'x' * 40}'... is no text, and ids are texts: give it as a str."),
+        ("a\udc80", r"The user 'a\udc80' has a lone surrogate and is not valid UTF-8."),
+        (7, "The user 7 is not a str: ids are strings."),
+        (b"x" * 5000, f"The user b'{'x' * 40}'... is not a str: ids are strings."),
     ],
 )
 def test_what_cannot_be_an_id_is_one_sentence(given: object, sentence: str) -> None:

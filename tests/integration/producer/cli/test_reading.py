@@ -312,7 +312,7 @@ def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
     """Neither a job nor a run has that id: one sentence, exit 1."""
     ended = commands.run("job", "nope")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "No such job: it never was, or it ended so long ago that it is forgotten.\n"
+    assert ended.err == "No such job: the id is wrong, or its record has expired.\n"
 
 
 async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
@@ -335,7 +335,7 @@ def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
     """What needs a model, and a fit that needs a snapshot, say what to do first."""
     for command in (("get", "1"), ("enqueue", "1"), ("batch",)):
         ended = commands.run(*command)
-        assert (ended.code, ended.err) == (1, "There is no model yet: build one first, with `reckoner fit`.\n")
+        assert (ended.code, ended.err) == (1, "There is no model yet: build one with `reckoner fit`.\n")
     ended = commands.run("fit")
     assert (ended.code, ended.out) == (1, "")
     assert "`reckoner import PATH`" in ended.err

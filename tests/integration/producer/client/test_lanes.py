@@ -113,8 +113,8 @@ async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: G
     with pytest.raises(QueueFullError) as full:
         await reckoner.enqueue_many(USERS)
     assert str(full.value) == (
-        "Only the first 4 of 6 were taken: the queue holds 3 jobs, and takes no more from 3 on (RECKONER_MAX_QUEUED); "
-        "ask again when the workers have done some of them."
+        "Only the first 4 of 6 jobs were enqueued: the queue is full with 3 jobs (RECKONER_MAX_QUEUED is 3). "
+        "Retry when the workers have finished some of them."
     )
     taken = full.value.taken
     assert [(entry.user, entry.job is None) for entry in taken] == [(user, user == USERS[1]) for user in USERS[:4]]
@@ -130,7 +130,9 @@ async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: G
     assert await members(reckoner) == [0, 3]
     async with waiting(reckoner, [1, 3], reckoner.similar(ITEMS[0])):
         pass
-    with pytest.raises(QueueFullError, match=r"^Only the first 2 of 4 were taken: the queue holds 3"):
+    with pytest.raises(
+        QueueFullError, match=r"^Only the first 2 of 4 jobs were enqueued: the queue is full with 3 jobs"
+    ):
         await reckoner.recommend_many(USERS[2:])
     with pytest.raises(QueueFullError, match=full_now):
         await reckoner.history(USERS[0])
@@ -166,7 +168,7 @@ async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: Comm
     """What is above the setting is refused with exit code 1, behind what was taken; job tells the lane."""
     ended = await asyncio.to_thread(commands.run, "enqueue", *USERS, "--json")
     assert (ended.code, [told["user"] for told in ended.objects]) == (1, USERS[:3])
-    assert ended.err.startswith("Only the first 3 of 6 were taken: the queue holds 3 jobs, ")
+    assert ended.err.startswith("Only the first 3 of 6 jobs were enqueued: the queue is full with 3 jobs")
     assert len(ended.err.splitlines()) == 1
     [told] = commands.run("job", ended.objects[0]["job"], "--json").objects
     assert told["lane"] == "batch"

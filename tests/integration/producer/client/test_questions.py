@@ -71,7 +71,7 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
         ([str(i) for i in range(1001)], "1,001 items. At most 1,000 are supported"),
         ([f"{i:01024}" for i in range(65)], "66,560 bytes. At most 65,536 are supported"),
         (["x" * 1025], "is over 1,024 bytes"),
-        (["\udc80"], "half of a surrogate pair"),
+        (["\udc80"], "lone surrogate"),
     ],
 )
 async def test_a_basket_that_cannot_be_asked_for_is_wrong_usage(

@@ -264,7 +264,7 @@ async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
         reckoner.similar(number), reckoner.history(number),
     ]  # fmt: skip
     for call in calls:
-        with pytest.raises(UsageError, match=r"^The (user|item) 5 is no text, and ids are texts: give it as a str\.$"):
+        with pytest.raises(UsageError, match=r"^The (user|item) 5 is not a str: ids are strings\.$"):
             await call
 
 

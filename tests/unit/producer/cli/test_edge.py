@@ -14,7 +14,7 @@ from reckoner.shared.errors import NothingFittedError, ReckonerError, SettingsEr
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
-        (NothingFittedError(), 1, "There is no model yet: build one first, with `reckoner fit`.\n"),
+        (NothingFittedError(), 1, "There is no model yet: build one with `reckoner fit`.\n"),
         (SettingsError("RECKONER_X is\nnone."), 2, "RECKONER_X is\\nnone.\n"),
         (ReckonerError("User \x1b[2J failed."), 1, "User \\x1b[2J failed.\n"),
         (redis.exceptions.ConnectionError("Connection lost."), 1, "Redis cannot be reached.\n"),
