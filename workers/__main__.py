@@ -68,10 +68,10 @@ def _run(options: argparse.Namespace) -> int:
     reading = read_settings()
     settings = reading.settings
     configure_logs(settings.log_level)
-    if reading.passed_over and not options.child:
+    if reading.ignored and not options.child:
         import structlog
 
-        structlog.get_logger().debug("Kubernetes service variables ignored", variables=reading.passed_over)
+        structlog.get_logger().debug("Kubernetes service variables ignored", variables=reading.ignored)
     if options.healthcheck:
         from reckoner.workers.process.healthcheck import require_worker
 

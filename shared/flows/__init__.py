@@ -1,1 +1,1 @@
-"""How do a job and a run change? Every change of their state, in the order of the design's chapter 5."""
+"""How do a job and a run change? All changes of their state."""

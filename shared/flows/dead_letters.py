@@ -1,4 +1,4 @@
-"""The dead letters: what failed and what was refused, to be looked at, asked for again, or dropped."""
+"""The dead letters: failed jobs and invalid bytes, to be shown, retried or dropped."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -26,28 +26,28 @@ LetterKind = Literal["flow", "refused", "damaged"]
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One dead letter as it was read; one that none of our scripts has written is `damaged`, and shown all the same."""
+    """A dead letter; one that our scripts did not write is `damaged`, and is shown too."""
 
     id: str
-    """The id of its entry in the stream."""
+    """The id of its stream entry."""
     kind: LetterKind
     subject: str
-    """The id of the flow, or of what the refused bytes were meant to be."""
+    """The id of the flow, or of the value with the refused bytes."""
     of: str
     """The kind of flow or of bytes."""
     reason: str
     at_ms: int
     data: bytes
-    """A flow's encoded spec, or up to 4 KiB of what was refused."""
+    """A flow's encoded spec, or up to 4 KiB of the refused bytes."""
     spec: Spec | None
-    """What the flow asked for; None where that is not known any more."""
+    """The flow's spec, None if unknown."""
     block: int | None
-    """The number of the block in its run; None for all else, and for a block that its run did not know."""
+    """The block's number in its run, None if it is no block or unknown."""
 
 
 @dataclass(frozen=True)
 class Retried:
-    """What became of a dead letter: the flow that works for it now, `is_new` unless it was under way already."""
+    """A retried dead letter and its flow, which `is_new` unless an unfinished one was joined."""
 
     letter: DeadLetter
     job: str
@@ -63,14 +63,14 @@ class DeadLetters:
         self.keys: Keys = flows.keys
 
     async def pages(self) -> AsyncIterator[list[DeadLetter]]:
-        """All dead letters, the newest first, some at a time; those that come meanwhile are not among them."""
+        """Yield all present dead letters in pages, newest first."""
         last = "+"
         while page := await self._read("XREVRANGE", self.keys.dead, last, "-", "COUNT", LETTERS_AT_ONCE):
             yield page
             last = f"({page[-1].id}"
 
     async def newest(self, count: int) -> list[DeadLetter]:
-        """The newest dead letters, the newest first."""
+        """The `count` newest dead letters, newest first."""
         found: list[DeadLetter] = []
         async for page in self.pages():
             found += page
@@ -79,10 +79,10 @@ class DeadLetters:
         return found[:count]
 
     async def find(self, letter_id: str) -> DeadLetter:
-        """One dead letter.
+        """Find a dead letter.
 
         Raises:
-            LetterUnknownError: there is none of that id.
+            LetterUnknownError: no letter has this id.
         """
         known = _is_entry(letter_id) and await self._read("XRANGE", self.keys.dead, letter_id, letter_id)
         if not known:
@@ -95,45 +95,43 @@ class DeadLetters:
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            # What stands in the place of the letters is no letter: it is set aside, as the sweeper would do it.
+            # The key has another type: quarantine it, as the sweeper would.
             await self._flows.refusals.wrong_types(self.keys.types)
             return []
         return [decode_letter(entry.decode(), dict(fields)) for entry, fields in entries]
 
     async def drop(self, letter_id: str) -> None:
-        """Drop one dead letter.
+        """Drop a dead letter.
 
         Raises:
-            LetterUnknownError: there is none of that id.
+            LetterUnknownError: no letter has this id.
         """
         await self.find(letter_id)
         if not await ask(self._redis, "XDEL", self.keys.dead, letter_id):
             raise _unknown(letter_id)
 
     async def drop_all(self) -> int:
-        """Drop all that there are now; returns how many."""
+        """Drop all present dead letters and return their number."""
         dropped = 0
         async for page in self.pages():
             dropped += int(await ask(self._redis, "XDEL", self.keys.dead, *(letter.id for letter in page)))
         return dropped
 
     async def retry(self, letter_id: str) -> Retried:
-        """Ask again for what failed: a new flow, or the one under way for the same, takes the letter's place.
+        """Retry a failed job: a new flow, or an unfinished one for the same, replaces the letter.
 
-        A block is done again in its run; if that had ended, it is under way again and will be judged again.
+        A block is retried in its run; an ended run is reopened and checked at the gate again.
 
         Raises:
-            LetterUnknownError: there is none of that id (any more).
-            RetryRefusedError: it holds no flow that can be asked for again, and is left as it is.
+            LetterUnknownError: no letter has this id.
+            RetryRefusedError: the letter cannot be retried, and stays.
         """
         letter = await self.find(letter_id)
         if letter.kind != "flow":
-            raise RetryRefusedError(f"Dead letter {letter.id} holds bytes that are no job: it can only be dropped.")
+            raise RetryRefusedError(f"Dead letter {letter.id} holds invalid bytes, not a job. Drop it.")
         match letter.spec:
             case None:
-                raise RetryRefusedError(
-                    f"What the job of dead letter {letter.id} asked for cannot be read: ask for it again."
-                )
+                raise RetryRefusedError(f"The job of dead letter {letter.id} cannot be read. Enqueue it again.")
             case BlockSpec() as spec:
                 return await self._retry_block(letter, spec)
             case spec:
@@ -178,35 +176,34 @@ class DeadLetters:
 
 
 def _refusal(letter: DeadLetter, answer: str, named: str) -> str:
-    """Why a script refused to do a letter's flow again, and what there is to do."""
+    """Why a script refused a retry, and what to do."""
     this, spec = f"dead letter {letter.id}", letter.spec
     if not isinstance(spec, BlockSpec):
-        return f"The generation of {this} is forgotten: ask again with `reckoner enqueue`."
-    anew = "compute everybody's list again with `reckoner batch`"
+        return f"The generation of {this} was deleted. Enqueue the job again with `reckoner enqueue`."
+    anew = "Compute all lists with `reckoner batch`"
     return {
-        "forgotten": f"The generation of {this} is forgotten: {anew}.",
-        "run gone": f"Run {spec.run}, to which {this} belongs, is forgotten: {anew}.",
-        "finishing": f"Run {spec.run}, to which {this} belongs, is just being judged: try again in a moment.",
-        "no failure": f"What {this} is about is not, or no longer, a failed block of run {spec.run}: drop it.",
-        "another run": f"Run {named} computes everybody's list for the generation of {this} already: wait for its end.",
+        "forgotten": f"The generation of {this} was deleted. {anew}.",
+        "run gone": f"Run {spec.run} of {this} has expired. {anew}.",
+        "finishing": f"Run {spec.run} of {this} is being finished. Retry in a moment.",
+        "no failure": f"The block of {this} has not failed in run {spec.run}, or was retried. Drop the letter.",
+        "another run": f"Run {named} already computes all lists for the generation of {this}. Wait for its end.",
     }[answer]
 
 
 def _unknown(letter_id: str) -> LetterUnknownError:
     return LetterUnknownError(
-        f"There is no dead letter {letter_id} (any more): `reckoner dead list` shows those that there are.",
-        letter=letter_id,
+        f"There is no dead letter {letter_id}: `reckoner dead list` lists the present ones.", letter=letter_id
     )
 
 
 def _is_entry(letter_id: str) -> bool:
-    """Whether it can be the id of an entry in a stream: two whole numbers of 64 bits."""
+    """Whether this is a valid id of a stream entry: two integers of 64 bits."""
     parts = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", letter_id)
     return parts is not None and all(int(part) < 2**64 for part in parts.groups())
 
 
 def _is_done(outcome: bytes) -> bool:
-    """Whether a block has ended well; one whose outcome cannot be read counts as failed, as it does in its run."""
+    """Whether a block succeeded; an unreadable outcome counts as failed, as in its run."""
     try:
         return not OUTCOME.decode(outcome).reason
     except WireError:
@@ -214,7 +211,7 @@ def _is_done(outcome: bytes) -> bool:
 
 
 def _join(keys: Keys, spec: Spec) -> str:
-    """The name under which a job joins one for the same."""
+    """The key by which a job joins an unfinished one for the same."""
     match spec:
         case UserSpec():
             return keys.join_user(spec.generation, spec.user)
@@ -230,7 +227,7 @@ def _join(keys: Keys, spec: Spec) -> str:
 
 
 def decode_letter(entry: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
-    """The dead letter that an entry of the stream holds; whatever it holds, there is one."""
+    """Decode an entry of the stream, whatever it holds."""
 
     def text(name: bytes) -> str:
         return fields.get(name, b"").decode(errors="backslashreplace")
@@ -245,7 +242,7 @@ def decode_letter(entry: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
         block = None
     return DeadLetter(
         id=entry,
-        kind=kind if ours else "damaged",  # type: ignore[arg-type] # it is one of the two
+        kind=kind if ours else "damaged",  # type: ignore[arg-type] # `ours` checks it
         subject=text(b"id"),
         of=text(b"of"),
         reason=text(b"reason"),

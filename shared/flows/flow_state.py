@@ -1,4 +1,4 @@
-"""A flow as it is read from Redis, and what makes one unreadable."""
+"""The state of a flow in Redis, and its validation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ UNREADABLE = UserSpec("", "unreadable")
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow as it was read; every change is judged again by the script that makes it."""
+    """A flow as it was read; the script of each change checks the state again."""
 
     id: str
     state: State
@@ -33,32 +33,32 @@ class Flow:
 
     @property
     def tasks(self) -> int:
-        """Into how many chunk tasks the flow was split."""
+        """The number of the flow's chunk tasks."""
         return len(self.plan.bounds) - 1 if self.plan else 0
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the flow is done, failed or cancelled."""
         return self.state in ENDED
 
 
 def parse_count(value: bytes) -> int:
-    """A number out of a hash in Redis.
+    """Parse a non-negative integer of a hash in Redis.
 
     Raises:
-        WireError: the bytes are none.
+        WireError: the bytes are invalid.
     """
-    # As many digits as a float64 holds exactly, which is what Lua reckons in.
+    # Lua's float64 holds any integer of 15 digits.
     if not value.isdigit() or len(value) > 15:
-        raise WireError("A number of a flow is none.", data=value)
+        raise WireError("A number of a flow is invalid.", data=value)
     return int(value)
 
 
 class DamagedFlowError(WireError):
-    """A flow's state in Redis cannot be read; `run` and `join` are what it says of them, as far as that can be read."""
+    """A flow's state in Redis is invalid; `run` and `join` are its fields, if readable."""
 
     def __init__(self, flow_id: str, field: str, data: bytes, run: str, join: str) -> None:
-        super().__init__(f"The field {field} of flow {flow_id} cannot be read.", data=data)
+        super().__init__(f"The field {field} of flow {flow_id} is invalid.", data=data)
         self.flow_id, self.field, self.data, self.run, self.join = flow_id, field, data, run, join
 
 
@@ -66,11 +66,11 @@ def _lane(lane: str) -> Lane:
     match lane:
         case "click" | "batch":
             return lane
-    raise WireError("A lane is none.")
+    raise WireError("A lane is unknown.")
 
 
 def unreadable(flow_id: str, state: State, field: str, run: str = "", join: str = "") -> Flow:
-    """A flow of which nothing is known but its state, and which field of it could not be read."""
+    """A placeholder for a flow whose `field` is invalid."""
     return Flow(
         id=flow_id,
         state=state,
@@ -84,18 +84,18 @@ def unreadable(flow_id: str, state: State, field: str, run: str = "", join: str 
         lane="batch",
         created_ms=0,
         ended_ms=None,
-        reason=f"the field {field} of its state could not be read",
+        reason=f"the field {field} of its state is invalid",
         answer=b"",
     )
 
 
 def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> Flow:
-    """The flow that a hash in Redis holds; its join, if it has one, starts with `join_prefix`.
+    """Decode a flow's hash; its join key, if any, must start with `join_prefix`.
 
-    One that has ended and cannot be read counts as failed: nobody looks at it again, and somebody may wait for it.
+    An ended flow with an invalid field counts as failed, so that its waiting callers get an answer.
 
     Raises:
-        DamagedFlowError: a field of an unfinished flow is not what it should be.
+        DamagedFlowError: a field of an unfinished flow is invalid.
     """
     reading = ""
 
@@ -107,7 +107,7 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
     try:
         state = field("state").decode()
         if state not in UNFINISHED + ENDED:
-            raise WireError("No such state.")
+            raise WireError("A state is unknown.")
         spec = SPEC.decode(field("spec"))
         flow = Flow(
             id=flow_id,
@@ -125,17 +125,17 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
             reason=field("reason").decode(),
             answer=field("answer"),
         )
-        # What the scripts reckon with has to be right too, or they would stop in the middle.
+        # Scripts compute with these, and cannot roll back.
         for name in ("place", "rework"):
             parse_count(field(name))
         if parse_count(field("planned")) != flow.tasks or (flow.plan is None and state in ("run", "reduce")):
-            raise WireError("The plan is not the one that was made.")
+            raise WireError("A plan does not match its count of tasks.")
         if flow.plan is not None and isinstance(spec, QuestionSpec):
-            raise WireError("A question is answered by its split and has no plan.")
+            raise WireError("A question has a plan.")
         if field("run") != (spec.run.encode() if isinstance(spec, BlockSpec) else b""):
-            raise WireError("The run is not the one of its spec.")
+            raise WireError("A run does not match its spec.")
         if field("join") and not flow.join.startswith(join_prefix):
-            raise WireError("A join is none.")
+            raise WireError("A join key is invalid.")
     except (WireError, UnicodeDecodeError) as error:
         if fields.get(b"state", b"").decode(errors="replace") in ENDED:
             return unreadable(flow_id, "failed", reading)

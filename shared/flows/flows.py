@@ -1,4 +1,4 @@
-"""One job on its way through split, chunk and reduce: its state in Redis and each change of it."""
+"""Flows: a job's state in Redis on its way through split, chunk and reduce, and each change of it."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -36,15 +36,15 @@ from reckoner.shared.wire.shapes import (
 )
 
 LONGEST_LOOK_MS = 600_000
-# A script that creates more flows than this would hold up the server for longer than some 5 ms.
+# A script that creates more flows would block the server for over 5 ms.
 FLOWS_AT_ONCE = 150
 CANCELLED = "it was cancelled"
-# What a look at a flow answers when there is nothing to create.
+# The answers of `mend` when no job was created.
 MOVED_ON, ALL_THERE = -1, -2
 
 
 def fresh_id() -> str:
-    """The id of a new flow or run: never derived from what it does, so that no late delivery of another fits it."""
+    """A random id for a new flow or run: a late delivery of another one never matches it."""
     return secrets.token_hex(8)
 
 
@@ -64,16 +64,15 @@ class Flows:
         lane: Lane = "click",
         most_queued: int | None = None,
     ) -> list[str]:
-        """Enqueue a flow for each of `specs`, or join the one that is under way under the same of `joins`.
+        """Enqueue a flow for each of `specs`, or join the unfinished flow with the same key in `joins`.
 
-        Who joins on the click lane what is under way on the batch lane raises it.
+        A join from the click lane moves a flow of the batch lane to the click lane.
 
         Returns:
-            The id of the flow that now works for each, in the order given.
+            The id of the flow for each spec, in order.
 
         Raises:
-            QueueFullError: the lane holds `most_queued` jobs, and has taken only those before the first that it would
-                have had to create then; their ids are the error's `taken`.
+            QueueFullError: the lane holds `most_queued` jobs; the error's `taken` are the ids of the flows before.
         """
         ids: list[str] = []
         pairs = list(zip(specs, joins, strict=True))
@@ -99,10 +98,10 @@ class Flows:
         return ids
 
     async def load(self, flow_id: str) -> Flow | None:
-        """The flow as it is now, None when there is none.
+        """Load a flow, None if there is none.
 
         Raises:
-            DamagedFlowError: a field is not what it should be.
+            DamagedFlowError: a field is invalid.
         """
         try:
             fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
@@ -111,7 +110,7 @@ class Flows:
         return self._decode(flow_id, fields)
 
     async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
-        """The flows as they are now, in one round trip."""
+        """Load flows in one round trip."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for flow_id in flow_ids:
                 pipe.hgetall(self.keys.flow(flow_id))
@@ -136,16 +135,16 @@ class Flows:
         return bool(await ask(self._redis, "HEXISTS", self.keys.partials(flow_id), str(index)))
 
     async def partials(self, flow_id: str) -> dict[bytes, bytes]:
-        """All stored partials by field; a field that was planted may be anything."""
+        """All stored partials by field; a planted field may hold any bytes."""
         stored: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.partials(flow_id))
         return stored
 
     async def stored(self, flow_id: str) -> int:
-        """How many partials are stored."""
+        """The number of stored partials."""
         return int(await ask(self._redis, "HLEN", self.keys.partials(flow_id)))
 
     async def traces(self, flow_id: str) -> dict[int, Trace]:
-        """Who did which chunk task; what could not be read is set aside."""
+        """The trace of each chunk task by its index; invalid ones are quarantined."""
         key, found = self.keys.tasks(flow_id), dict[int, Trace]()
         for field, data in (await ask(self._redis, "HGETALL", key)).items():
             try:
@@ -155,7 +154,7 @@ class Flows:
         return found
 
     async def plan(self, flow_id: str, plan: Plan, *, lease: Fence | None) -> bool:
-        """Split the flow: store the plan and create its chunk jobs. False when it was done before."""
+        """Split the flow: store the plan and create its chunk jobs. False if that was done before."""
         count = len(plan.bounds) - 1
         tasks: list[FlowTask] = [Chunk(flow_id, index, 0) for index in range(count)] or [Reduce(flow_id, 0)]
         names = [self.keys.flow(flow_id), self.keys.live_stem, *self.keys.lanes]
@@ -168,10 +167,10 @@ class Flows:
     async def store_partial(
         self, task: Chunk, partial: Partial, trace: Trace, context: str, *, lease: Fence | None
     ) -> str:
-        """Store what a chunk task found, with a digest over its context; the last missing one moves the flow to reduce.
+        """Store a chunk task's partial with a digest over its context; the last missing one moves the flow to reduce.
 
         Returns:
-            `"stored"`, `"last"`, or `"late"` when the flow is past this round.
+            `"stored"`, `"last"`, or `"late"` if the flow has left this round.
         """
         encoded = PARTIAL.encode(partial, context)
         return await self._note(task, str(task.index), encoded, TRACE.encode(trace), lease)
@@ -194,10 +193,10 @@ class Flows:
     async def rework(
         self, flow: Flow, unusable: Sequence[bytes], missing: Sequence[int], *, lease: Fence | None
     ) -> str:
-        """Send a flow back from reduce to run: drop the `unusable` fields, do the `missing` chunk tasks again.
+        """Return a flow from reduce to run: delete the `unusable` fields, and redo the `missing` chunk tasks.
 
         Returns:
-            `"again"`, `"late"`, or `"spent"` when that was done `MAX_REWORK` times already.
+            `"again"`, `"late"`, or `"spent"` after `MAX_REWORK` times.
         """
         names = [self.keys.flow(flow.id), self.keys.partials(flow.id), self.keys.live_stem, *self.keys.lanes]
         arguments: list[Value] = [flow.id, flow.round, self.first_look_ms, len(unusable), *unusable]
@@ -211,29 +210,25 @@ class Flows:
     async def finish(
         self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, *, lease: Fence | None
     ) -> bool:
-        """End a flow as done, from the state and round in which it was read. False when it had moved on."""
+        """End a flow as done. False if it has left the state and round in which it was read."""
         return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
 
     async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
-        """End a flow as cancelled, whatever state it is in; its jobs are gone, also those that run. False when it had
-        ended.
-        """
+        """End a flow as cancelled in any state, and delete its jobs, even running ones. False if it had ended."""
         if isinstance(flow, DamagedFlowError):
             flow = await self._quarantine(flow)
         return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
 
     async def fail(self, flow: Flow, reason: str, index: int | None = None, *, lease: Fence | None) -> bool:
-        """End a flow as failed, with a dead letter, from the state and round in which it was read.
+        """End a flow as failed, with a dead letter.
 
         Returns:
-            Whether it did: False when the flow had moved on, or has the partial of chunk task `index`.
+            False if the flow has left the state and round in which it was read, or has the partial of task `index`.
         """
         return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index, lease=lease)
 
     def _join(self, flow: Flow) -> str:
-        """The key of the flow's join. Where it has none its own key, which holds no string, stands in that place: an
-        empty name is one that a Redis user with patterns of keys may not touch.
-        """
+        """The flow's join key. Without one, its own key: ACL key patterns do not allow an empty name."""
         return flow.join or self.keys.flow(flow.id)
 
     async def _end(
@@ -255,7 +250,7 @@ class Flows:
         arguments += [keys.events(flow.id), self.first_look_ms]
         arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
         if flow.run:
-            # The run cannot get into another round while this block is one of those in flight.
+            # A run keeps its round while this block is in flight.
             split, finish = Split(fresh_id()), Finish(flow.run, await self.run_round(flow.run))
             names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run)]
             names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
@@ -264,7 +259,7 @@ class Flows:
         return bool(await call(self._redis, "end", names, arguments, lease))
 
     async def run_round(self, run_id: str) -> int:
-        """The round that a run is in, as far as it can be read; a finish of another round changes nothing."""
+        """A run's round, 0 if unreadable; a finish of another round changes nothing."""
         try:
             return parse_count(await ask(self._redis, "HGET", self.keys.run(run_id), "round") or b"")
         except (WireError, ResponseError) as error:
@@ -273,21 +268,21 @@ class Flows:
             return 0
 
     async def fail_damaged(self, damage: DamagedFlowError, *, lease: Fence | None) -> None:
-        """End a flow whose state cannot be read: the bytes are set aside, the flow becomes a dead letter."""
+        """End a flow with an invalid state: quarantine the bytes, and record a dead letter."""
         flow = await self._quarantine(damage)
         await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
 
     async def _quarantine(self, damage: DamagedFlowError) -> Flow:
-        """Set the bytes aside that cannot be read, before an end overwrites some of them; returns what is to end."""
+        """Quarantine the invalid bytes before they are overwritten; return a placeholder."""
         flow = unreadable(damage.flow_id, "split", damage.field, damage.run, damage.join)
         await self.refusals.field("flow", flow.id, self.keys.flow(flow.id), damage.field, damage.data)
         return flow
 
     async def mend(self, flow: Flow) -> int:
-        """One look at an unfinished flow: create those of its jobs that are lost, renew the life of what it has.
+        """Check an unfinished flow: recreate its lost jobs, and renew the TTL of its keys.
 
         Returns:
-            How many jobs were lost; -1 when there was nothing to mend, since the flow has moved on or moves on now.
+            The number of lost jobs; -1 if the flow has moved on, or does so now.
         """
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem, *keys.lanes]
@@ -299,7 +294,7 @@ class Flows:
             arguments += [task.job_id, encode_job(task), index]
         made = int(await call(self._redis, "mend", names, arguments))
         if made == ALL_THERE:
-            # Something else than a chunk task completed the partials: nobody else would close the round.
+            # No chunk task is left to close the round.
             await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"", None)
         return max(made, MOVED_ON)
 

@@ -1,4 +1,4 @@
-"""The state of a run as it is read from Redis."""
+"""The state of a run in Redis."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ RunOutcome = Literal["passed", "refused", "superseded", "failed"]
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a run did: counts of users, seconds, and how much of the lists is new."""
+    """The summary of a run: users, seconds, and churn."""
 
     users: int
     done: int
@@ -24,17 +24,17 @@ class Manifest(msgspec.Struct, frozen=True):
     duration_s: float
     users_per_second: float
     churn: float | None
-    """The share of the places in the new lists that the lists before did not have; None when there were none before."""
+    """The share of places with a new item; None if there were no lists before."""
     reasons: list[str]
     tasks: dict[str, int] = {}
-    """How many chunk tasks each worker did."""
+    """The number of chunk tasks by worker."""
 
 
 class DamagedRunError(WireError):
-    """A run's state in Redis cannot be read; `generation` is what it says of it, as far as that can be read."""
+    """A run's state in Redis is invalid; `generation` is its field, if readable."""
 
     def __init__(self, run_id: str, generation: str) -> None:
-        super().__init__(f"The state of run {run_id} cannot be read.")
+        super().__init__(f"The state of run {run_id} is invalid.")
         self.run_id, self.generation = run_id, generation
 
 
@@ -46,7 +46,7 @@ class Run:
     state: RunState
     generation: str
     since: str
-    """The generation that was current when the run began, empty when there was none."""
+    """The current generation at the start of the run, empty if there was none."""
     round: int
     blocks: int
     block_size: int
@@ -59,7 +59,7 @@ class Run:
 
 
 def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
-    """The run that a hash in Redis holds; it raises one of many errors where that is not what it should be."""
+    """Decode a run's hash; invalid fields raise various errors."""
     state = msgspec.convert(fields["state"].decode(), RunState)
     if state != "ended":
         SPEC.decode(fields["spec"])

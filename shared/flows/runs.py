@@ -1,4 +1,4 @@
-"""One pass over all users: its state in Redis and each change of it."""
+"""Runs: passes over all users, their state in Redis and each change of it."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# How a run that was asked for is under way; a night's is known once the night has it.
+# How a request for a run was answered; `known` is the run that a night has already.
 Beginning = Literal["started", "joined", "known"]
 
 
@@ -43,16 +43,16 @@ class Runs:
         self.first_look_ms = int(first_look_s * 1000)
 
     async def start(self, record: Record, block_size: int, window: int) -> tuple[str, bool]:
-        """Start a run over all users with at most `window` blocks in flight, or join the one under way.
+        """Start a run over all users with at most `window` blocks in flight, or join the unfinished one.
 
         Returns:
-            The run's id, and whether it is a new one.
+            The run's id, and whether it is new.
         """
         run_id, beginning = await self._start(record, block_size, window, self.keys.run_of(record.generation))
         return run_id, beginning == "started"
 
     async def start_night(self, date: str, record: Record, block_size: int, window: int) -> tuple[str, Beginning]:
-        """Start the run of a date's night, or join the one under way, unless that night has a run."""
+        """Start the nightly run of a date, or join the unfinished run, unless that night has one."""
         return await self._start(record, block_size, window, self.keys.night(date))
 
     async def _start(self, record: Record, block_size: int, window: int, night: str) -> tuple[str, Beginning]:
@@ -77,13 +77,13 @@ class Runs:
                 return started, beginning
 
     async def night(self, date: str) -> str | None:
-        """The id of the run that the night of a date has, None when it has none yet or that is long ago."""
+        """The id of a date's nightly run, None if there is none or it has expired."""
         return (await self._nights([date]))[0]
 
     async def last_night(self) -> tuple[str, str] | None:
-        """The last date whose night has a run, and the id of that; None when there is none that is remembered."""
+        """The latest date with a nightly run, and the run's id; None if all have expired."""
         seconds, _ = await ask(self._redis, "TIME")
-        # In some zone it is tomorrow already.
+        # In some time zone it is tomorrow already.
         tomorrow = datetime.fromtimestamp(int(seconds), UTC).date() + timedelta(1)
         dates = [(tomorrow - timedelta(days)).isoformat() for days in range(NIGHT_TTL_DAYS + 2)]
         nights = zip(dates, await self._nights(dates), strict=True)
@@ -94,16 +94,16 @@ class Runs:
         return [None if value is None else value.decode(errors="replace") for value in values]
 
     async def under_way(self) -> list[str]:
-        """The ids of the runs that are, or were lately, under way for the generations that hold lists."""
+        """The ids of unfinished and recent runs of the generations with lists."""
         generations = [name.decode(errors="replace") for name in await ask(self._redis, "HKEYS", self.keys.generations)]
         named = await ask(self._redis, "MGET", *map(self.keys.run_of, generations)) if generations else []
         return sorted(each.decode(errors="replace") for each in named if each)
 
     async def load(self, run_id: str) -> Run | None:
-        """The run as it is now, None when there is none.
+        """Load a run, None if there is none.
 
         Raises:
-            DamagedRunError: its state is not what it should be.
+            DamagedRunError: its state is invalid.
         """
         try:
             raw = await ask(self._redis, "HGETALL", self.keys.run(run_id))
@@ -119,22 +119,22 @@ class Runs:
             raise DamagedRunError(run_id, raw.get(b"generation", b"").decode(errors="replace")) from error
 
     async def progress(self, run_id: str) -> int:
-        """How many blocks of a run have ended."""
+        """The number of a run's ended blocks."""
         return int(await ask(self._redis, "HLEN", self.keys.blocks(run_id)))
 
     async def outcome_pages(self, run_id: str) -> AsyncIterator[dict[bytes, bytes]]:
-        """How the blocks of a run ended, encoded, a page at a time: one of a million would hold up the server."""
+        """Yield the encoded outcomes of a run's blocks in pages, so that the server is never blocked."""
         cursor = -1
         while cursor:
             cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
             yield page
 
     async def flip(self, run: Run, *, lease: Fence | None) -> Literal["flipped", "superseded", "late", "lost"]:
-        """Make the run's generation the current one, unless the pointer has moved since the run began.
+        """Make the run's generation current, unless the pointer has moved since the run started.
 
         Returns:
-            `"late"` when the run has gone on from the state or round in which it was read, `"lost"` when the record of
-            its generation is gone or cannot be read.
+            `"superseded"` if the pointer has moved, `"late"` if the run has left the state or round in which it was
+            read, `"lost"` if its generation has no readable record.
         """
         await self._generations.record(run.generation)
         await self._generations.current()
@@ -144,7 +144,7 @@ class Runs:
         return answer.decode()  # type: ignore[return-value]
 
     async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, *, lease: Fence | None) -> bool:
-        """End a run, from the state and round in which it was read. False when it had gone on."""
+        """End a run. False if it has left the state and round in which it was read."""
         return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest, lease)
 
     async def _close(
@@ -163,10 +163,10 @@ class Runs:
         return bool(await call(self._redis, "close", names, arguments, lease))
 
     async def curtail(self, run: Run) -> tuple[bool, list[str]]:
-        """Let a run begin no more blocks, so that it is judged when those under way have ended, and does not pass.
+        """Start no more blocks of a run: it fails at the gate once its blocks in flight have ended.
 
         Returns:
-            Whether there were more blocks, and the flows of those under way.
+            Whether there were more blocks, and the flows of the blocks in flight.
         """
         outcome = OUTCOME.encode(Outcome(reason=CANCELLED))
         names = [self.keys.run(run.id), self.keys.blocks(run.id)]
@@ -175,19 +175,19 @@ class Runs:
         return bool(more), [flow_id.decode(errors="replace") for flow_id in flight]
 
     async def has_flipped(self, run_id: str) -> bool:
-        """Whether the run has made its generation the current one."""
+        """Whether the run has made its generation current."""
         return bool(await ask(self._redis, "HEXISTS", self.keys.run(run_id), "flipped"))
 
     async def fail_damaged(self, damage: DamagedRunError, *, lease: Fence | None) -> None:
-        """End a run whose state cannot be read, or the next run of its generation would join it."""
+        """End a run with an invalid state; the next run of its generation would join it."""
         manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
         await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, lease)
 
     async def tend(self, run: Run) -> int:
-        """One look at an unfinished run: put back blocks nobody works at and a finish that is lost, renew its life.
+        """Check an unfinished run: recreate lost blocks and a lost finish, and renew its TTL.
 
         Returns:
-            How many jobs were lost; -1 when the run has ended, which is no longer a member of the live ones then.
+            The number of lost jobs; -1 if the run has ended.
         """
         keys, finish = self.keys, Finish(run.id, run.round)
         names = [keys.run(run.id), keys.flight(run.id), keys.blocks(run.id), keys.live_stem]
@@ -202,7 +202,7 @@ class Runs:
         return int(await call(self._redis, "tend", names, arguments))
 
     async def _lost(self, run: Run) -> Sequence[tuple[bytes, bytes]]:
-        """The blocks nobody works at: their flow is gone, or it ended and the run was not told, or none is known."""
+        """The lost blocks: their flow is missing, ended unnoticed, or unknown."""
         flight = dict(await ask(self._redis, "HGETALL", self.keys.flight(run.id)))
         async with self._redis.pipeline(transaction=False) as pipe:
             for flow_id in flight.values():

@@ -1,1 +1,1 @@
-"""Everything that touches Redis by name: keys, connections, scripts, the embedded server."""
+"""How is Redis reached? Keys, connections, scripts, the embedded server."""

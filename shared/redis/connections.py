@@ -1,4 +1,4 @@
-"""Connections to Redis: one pool of our own, and what its troubles mean in a sentence without secrets."""
+"""Connections to Redis: clients, checks of the server, and messages for its errors without secrets."""
 
 import os
 import re
@@ -23,35 +23,33 @@ from reckoner.shared.redis.urls import SENTINEL_SHAPE, read_url
 
 OLDEST_REDIS = (7, 0)
 
-# Half a minute of silence, then three probes: a link that a firewall dropped is noticed in about a minute. It is not
-# probed while something is under way, for which there is a limit in milliseconds: Linux' own is some 15 minutes.
+# A link that a firewall dropped is detected after a minute, also while data are unacknowledged (in milliseconds).
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
-# Answers that say "not now" of the server and nothing of the command. redis-py has classes for some of them only.
-# Each with what it means to who reads it, where the server's own words do not say it better.
+# Transient errors of the server, which are not the command's fault, and their messages.
 TROUBLE_CODES = {
-    "BUSY": "is held up by a script of somebody's",
+    "BUSY": "is blocked by a long script",
     "LOADING": "is still loading its data",
     "MASTERDOWN": "is a replica that has lost its primary",
-    "MISCONF": "cannot save its data and takes no changes until it can: its log says why",
-    "NOREPLICAS": "takes no changes, since too few of its replicas are there",
-    "OOM": "is at its memory limit: raise its maxmemory, or remove something, and try again",
-    "READONLY": "is a replica, which takes no changes: give the URL of its primary",
-    "UNBLOCKED": "has let go of what waited",
+    "MISCONF": "cannot save its data and refuses writes: see its log",
+    "NOREPLICAS": "refuses writes, since too few replicas are connected",
+    "OOM": "is at its memory limit: raise its maxmemory or delete keys, then retry",
+    "READONLY": "is a read-only replica: use the URL of its primary",
+    "UNBLOCKED": "has unblocked a waiting command",
 }
-# Where the server's own words begin: redis-py puts a pipeline's command before them, and EXEC says what it refuses for.
+# Skips the prefixes of pipelines and EXEC before the server's own message.
 SERVER_WORDS = re.compile(
     r"""(?s)(?:.* of pipeline caused error: \(['"])?(?:Transaction discarded because of: )?(\w*)"""
 )
 
 
 def refuse_jobs(_: Any) -> Any:
-    """Take the place of a job serializer and deserializer, for which arq would otherwise use pickle.
+    """Stand in for a job serializer or deserializer; arq's default is pickle.
 
     Raises:
         WireError: always.
     """
-    raise WireError("This connection carries no jobs.")
+    raise WireError("This connection has no codec for jobs.")
 
 
 def connect(
@@ -66,14 +64,13 @@ def connect(
     max_connections: int | None = None,
     kind: type[ArqRedis] = ArqRedis,
 ) -> ArqRedis:
-    """Make a client of that `kind` for `url` (redis://, rediss://, unix:// or redis+sentinel://, percent-encoded), with
-    a pool that connects when it is first used.
+    """Make a client for `url` (redis://, rediss://, unix:// or redis+sentinel://, percent-encoded); it connects lazily.
 
-    A command that takes longer than `socket_timeout_s` fails, as does one that waits as long for one of at most
-    `max_connections`; None is for connections that block on purpose. Options in the URL win. Close it with `aclose()`.
+    A command fails after `socket_timeout_s`, and so does waiting for one of `max_connections`; None is for blocking
+    connections. Options in the URL override the arguments. Close the client with `aclose()`.
 
     Raises:
-        SettingsError: the URL cannot be used; the message does not show it.
+        SettingsError: the URL is invalid; the message does not show it.
     """
     plain, service = read_url(url)
     parts = urlsplit(plain)
@@ -90,53 +87,53 @@ def connect(
     try:
         pool = BoundedPool.from_url(
             plain,
-            patience_s=socket_timeout_s,
+            acquire_timeout_s=socket_timeout_s,
             client_name=client_name,
             socket_timeout=socket_timeout_s,
             socket_connect_timeout=connect_timeout_s,
             max_connections=max_connections,
             **options,
         )
-        pool.make_connection()  # type: ignore[no-untyped-call] # it is what looks at the options
+        pool.make_connection()  # type: ignore[no-untyped-call] # it checks the options
     except (ValueError, TypeError, exceptions.RedisError):
-        # The reason may quote the URL, so neither it nor its traceback goes on from here.
-        raise SettingsError("The Redis URL has an option with a value that it cannot have.") from None
+        # The error may quote the URL: drop its message and traceback.
+        raise SettingsError("The Redis URL has an option with an invalid value.") from None
     redis = kind(pool, job_serializer=job_serializer, job_deserializer=job_deserializer, default_queue_name=queue_name)
     redis.auto_close_connection_pool = True
     return redis
 
 
 def describe(url: str) -> str:
-    """Return `url` without user, password and options, for messages; one that cannot be used is not shown at all."""
+    """Return `url` without user, password and options, for messages; an invalid one is not shown."""
     try:
         plain, service = read_url(url)
         options: dict[str, Any] = {**parse_url(plain), "service": service}
     except (SettingsError, ValueError):
-        return "a URL that cannot be used"
+        return "an invalid URL"
     return _name(options.get("connection_class", Connection), options)
 
 
 class Server(NamedTuple):
-    """What a server says of itself; the texts are empty where it says nothing."""
+    """A server's own description; unknown fields are empty."""
 
     name: str
-    """`redis` or `valkey`, or what else it calls itself."""
+    """`redis`, `valkey`, or another."""
     version: str
     mode: str
     """`standalone`, `cluster` or `sentinel`."""
 
 
 async def server_info(redis: Redis) -> Server:
-    """What the server says of itself: to HELLO, which every user may ask, or to INFO, which many may not.
+    """Ask the server for its description by HELLO, or else by INFO, which fewer users may call.
 
     Raises:
         redis.exceptions.RedisError: it does not answer.
     """
     try:
-        said = await ask(redis, "HELLO")
-        pairs = zip(said[::2], said[1::2], strict=True) if isinstance(said, list) else ()
-        told = {key: value.decode() for key, value in pairs if isinstance(value, bytes)}
-        return Server(*(told.get(key, "") for key in (b"server", b"version", b"mode")))
+        answer = await ask(redis, "HELLO")
+        pairs = zip(answer[::2], answer[1::2], strict=True) if isinstance(answer, list) else ()
+        fields = {key: value.decode() for key, value in pairs if isinstance(value, bytes)}
+        return Server(*(fields.get(key, "") for key in (b"server", b"version", b"mode")))
     except exceptions.ResponseError as error:
         if not is_command_unavailable(error):
             raise
@@ -147,13 +144,13 @@ async def server_info(redis: Redis) -> Server:
             raise
         return Server("", "", "")
     name = str(info.get("server_name", "redis"))
-    # What others answer under Redis' name is the version that they are compatible with.
+    # Other servers give the Redis version that they are compatible with as redis_version.
     version = info.get(f"{name}_version", info["redis_version"])
     return Server(name, str(version), str(info.get("redis_mode", info.get("server_mode", ""))))
 
 
 async def eviction_policy(redis: Redis) -> str | None:
-    """The policy by which a full server throws keys away; None where it throws none away, or does not say.
+    """The eviction policy of a full server; None if it evicts nothing, or does not tell.
 
     Raises:
         redis.exceptions.RedisError: it does not answer.
@@ -169,24 +166,24 @@ async def eviction_policy(redis: Redis) -> str | None:
 
 
 def is_command_unavailable(error: BaseException) -> bool:
-    """Whether the server does not let this user give a command, or does not know it, as a hosted one may not."""
+    """Whether this user may not call a command, or a hosted server does not offer it."""
     return isinstance(error, exceptions.NoPermissionError) or (
         isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("unknown command")
     )
 
 
 def is_forbidden(error: BaseException) -> bool:
-    """Whether this user may not do what was asked, by a command or in a script."""
+    """Whether this user's ACL forbids a command, directly or in a script."""
     return isinstance(error, exceptions.NoPermissionError) or (
         isinstance(error, exceptions.ResponseError) and "ACL failure" in str(error)
     )
 
 
 async def check(redis: ArqRedis) -> None:
-    """Make sure that `redis` answers and is one to work with, as far as it lets this user know.
+    """Check that `redis` answers and is supported, as far as this user may ask.
 
     Raises:
-        RedisUnavailableError: it cannot be reached, refuses the password, is still loading, or refuses commands.
+        RedisUnavailableError: it cannot be reached, refuses the password, is loading, or refuses commands.
         SettingsError: it is older than 7.0, or a Redis Cluster.
     """
     where = _whereabouts(redis)
@@ -196,12 +193,14 @@ async def check(redis: ArqRedis) -> None:
     except exceptions.RedisError as error:
         raise unavailable(redis, error) from error
     if server.version and tuple(int(part) for part in re.findall(r"\d+", server.version)[:2]) < OLDEST_REDIS:
-        raise SettingsError(f"Redis at {where} is version {server.version}, and 7.0 or newer is needed.", redis=where)
+        raise SettingsError(
+            f"Redis at {where} is version {server.version}. Version 7.0 or newer is required.", redis=where
+        )
     if server.mode == "sentinel":
-        raise SettingsError(f"Redis at {where} is a Sentinel: give {SENTINEL_SHAPE}.", redis=where)
+        raise SettingsError(f"Redis at {where} is a Sentinel. Write {SENTINEL_SHAPE}.", redis=where)
     if server.mode == "cluster":
         raise SettingsError(
-            f"Redis at {where} is a Redis Cluster, and only a Redis that is none can be used.", redis=where
+            f"Redis at {where} is a Redis Cluster, which is not supported. Use a single server.", redis=where
         )
 
 
@@ -209,21 +208,19 @@ async def _answers(redis: ArqRedis) -> None:
     try:
         await redis.ping()
     except exceptions.ResponseError as error:
-        # One that cannot save refuses even this, and can be read all the same.
+        # A server that cannot save refuses PING, but answers reads.
         if _code(error) != "MISCONF":
             raise
 
 
 def unavailable(redis: ArqRedis, error: exceptions.RedisError) -> RedisUnavailableError:
-    """What `error` of a command on `redis` is told as."""
+    """Convert an error of a command on `redis` for users."""
     where = _whereabouts(redis)
     return RedisUnavailableError(f"Redis at {where} {trouble(error)}.", redis=where)
 
 
 def is_transient_redis_error(error: BaseException) -> bool:
-    """Whether Redis itself ended what was under way (lost, late, full, read-only, loading, busy), so it may be tried
-    again and counts against nobody.
-    """
+    """Whether Redis failed (lost, late, full, read-only, loading, busy): a retry may succeed and is no failed try."""
     if isinstance(
         error,
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError),
@@ -233,7 +230,7 @@ def is_transient_redis_error(error: BaseException) -> bool:
 
 
 def _code(error: exceptions.ResponseError) -> str:
-    """The first of the server's words, which for many troubles is a code."""
+    """The first word of the server's message, often an error code."""
     words = SERVER_WORDS.match(str(error))
     return words[1] if words else ""
 
@@ -244,7 +241,7 @@ def _whereabouts(redis: ArqRedis) -> str:
 
 
 def _name(kind: type, options: Mapping[str, Any]) -> str:
-    """Write as a URL where connections with `options` go."""
+    """The URL of connections with `options`, without secrets."""
     database = options.get("db") or 0
     if service := options.get("service"):
         return f"{service!r}/{database}"
@@ -256,19 +253,19 @@ def _name(kind: type, options: Mapping[str, Any]) -> str:
 
 
 def trouble(error: BaseException) -> str:
-    """Say in half a sentence what `error` of redis-py means; redis-py wraps some errors in others."""
+    """The predicate of a sentence about an `error` of redis-py, which may wrap another one."""
     causes = list(_causes(error))
-    if words := next(filter(None, map(_first_words, causes)), ""):
+    if words := next(filter(None, map(_own_message, causes)), ""):
         return words
-    told = [
+    messages = [
         (exceptions.AuthenticationError, "refuses the user name or password"),
         (exceptions.BusyLoadingError, TROUBLE_CODES["LOADING"]),
         (exceptions.OutOfMemoryError, TROUBLE_CODES["OOM"]),
         (exceptions.ReadOnlyError, TROUBLE_CODES["READONLY"]),
         (exceptions.TimeoutError, "does not answer in time"),
-        (exceptions.InvalidResponse, "does not talk as Redis does"),
+        (exceptions.InvalidResponse, "does not speak the Redis protocol"),
     ]
-    for kind, words in told:
+    for kind, words in messages:
         if any(isinstance(cause, kind) for cause in causes):
             return words
     for cause in causes:
@@ -286,15 +283,15 @@ def trouble(error: BaseException) -> str:
     return "cannot be reached"
 
 
-def _first_words(cause: BaseException) -> str:
-    """What a cause says better than whatever else is in its chain; nothing for most."""
+def _own_message(cause: BaseException) -> str:
+    """The message of a cause that explains the error best; empty for most."""
     if isinstance(cause, ConnectFailedError):
         return str(cause)
     if isinstance(cause, SettingsError):
-        # The file of a certificate, which was good when the pool was made.
+        # A certificate file became invalid after the start.
         return f"cannot be reached ({str(cause).rstrip('.')})"
     if isinstance(cause, exceptions.ConnectionError) and str(cause) == TOO_MANY_CLIENTS:
-        return "has as many clients as it takes: raise its maxclients"
+        return "has too many clients: raise its maxclients"
     return ""
 
 

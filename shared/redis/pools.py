@@ -1,4 +1,4 @@
-"""The pool that our connections come from: whoever wants one more than it has waits, and no cancellation is lost."""
+"""The connection pool: callers wait for a free connection, and no cancellation is lost."""
 
 import asyncio
 import contextlib
@@ -18,67 +18,66 @@ from redis.asyncio.connection import (
 from reckoner.shared.redis.tls import Tls
 from reckoner.shared.redis.urls import Service
 
-# What redis-py makes a lost connection of, though it is an answer.
+# redis-py raises this answer as a plain ConnectionError.
 TOO_MANY_CLIENTS = "max number of clients reached"
-GREETING_S = 5.0
-# What tells the host and port of a service's primary, having asked each of its Sentinels for so many seconds.
+HANDSHAKE_TIMEOUT_S = 5.0
+# Returns the host and port of a service's primary; the timeout in seconds is for each Sentinel.
 FindPrimary = Callable[[Service, float | None], Awaitable[tuple[str, int]]]
-ENDED = "ends the connection before it answers: {}"
+CLOSED = "closes the connection before it answers: {}"
 
 
 class ConnectFailedError(exceptions.ConnectionError):
-    """A server has ended a connection before it answered; the message says in half a sentence what it may want."""
+    """A server closed a new connection; the message is the predicate of a sentence with the likely reason."""
 
 
 class CancellableConnection(AbstractConnection):
-    """A connection that is cancelled when it is told to be, says what a server may want that ends it at its beginning,
-    and knows when it is to be given up for another.
+    """A connection that loses no cancellation, explains a failed handshake, and notices a demoted server.
 
-    redis-py sends through `asyncio.wait_for`. That of CPython 3.11 drops a cancellation that comes just when what it
-    waits for has ended, and begins a step late.
+    redis-py sends through `asyncio.wait_for`, and CPython 3.11's drops a cancellation that arrives just when the
+    awaited task ends.
     """
 
-    wanting: ClassVar[str] = ""
-    # Whether the server is a replica by now: its name may be another one's, which nobody sees who stays connected.
-    overtaken = False
+    hint: ClassVar[str] = ""
+    # Whether the server has become a replica: its name may lead to another server now.
+    demoted = False
 
     async def on_connect(self) -> None:
-        """Say who we are, and what for."""
-        self.overtaken = False
+        """Do the handshake."""
+        self.demoted = False
         try:
-            # What blocks on purpose has no time-out, and would wait for ever for a server that does not greet.
-            async with asyncio.timeout(self.socket_timeout or GREETING_S):
+            # Blocking connections have no socket timeout, but the handshake needs one.
+            async with asyncio.timeout(self.socket_timeout or HANDSHAKE_TIMEOUT_S):
                 await super().on_connect()
         except TimeoutError as error:
             await self.disconnect(nowait=True)
             raise exceptions.TimeoutError("Timeout connecting to server") from error
         except exceptions.ConnectionError as error:
-            # A refusal is a ConnectionError too, of a class of its own but for one.
-            if type(error) is not exceptions.ConnectionError or str(error) == TOO_MANY_CLIENTS or not self.wanting:
+            # Refusals are subclasses of ConnectionError, except TOO_MANY_CLIENTS.
+            if type(error) is not exceptions.ConnectionError or str(error) == TOO_MANY_CLIENTS or not self.hint:
                 raise
-            raise ConnectFailedError(ENDED.format(self.wanting)) from error
+            raise ConnectFailedError(CLOSED.format(self.hint)) from error
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
-        # The pool may have been closed a step ago.
+        # The pool may have closed it just now.
         await self._require_open()
         await super()._send_packed_command(command)
 
     async def _require_open(self) -> None:
-        # To write to what is closed is a TypeError in CPython 3.12 and 3.13.
+        # Writing to a closed transport is a TypeError in CPython 3.12 and 3.13.
         if self._writer is None or self._writer.is_closing():
             await self.disconnect(nowait=True)
             raise exceptions.ConnectionError("The connection is closed")
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """The next answer."""
+        """Read the next answer."""
         try:
             return await super().read_response(*arguments, **options)
         except exceptions.ReadOnlyError:
-            self.overtaken = True
+            self.demoted = True
             raise
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        """Send, and be cancelled though that was not heeded within; what was sent is then answered to nobody."""
+        """Send, and raise a cancellation that redis-py lost; nobody reads the answers then."""
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
         if self.is_connected:
@@ -89,8 +88,8 @@ class CancellableConnection(AbstractConnection):
             raise asyncio.CancelledError
 
     def pack_command(self, *words: Any) -> list[bytes]:
-        """A command as it is sent; hiredis does so in a tenth of the time that redis-py's own loop takes."""
-        # redis-py's methods write some commands as two words, and redis-py refuses types in words of its own.
+        """Encode a command with hiredis, ten times as fast as redis-py's own loop."""
+        # redis-py splits commands of two words, and has better messages for wrong types.
         with contextlib.suppress(TypeError):
             if " " not in words[0]:
                 return [hiredis.pack_command(words)]
@@ -98,15 +97,13 @@ class CancellableConnection(AbstractConnection):
         return packed
 
     async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send commands together, and return the answer to each; a refusal is an answer, as an error, and so is why one
-        was not sent that cannot be.
+        """Send commands in one batch, and return their answers; the error of a refused or invalid command is an answer.
 
-        There is one time-out for all of it. redis-py has one for each answer and a task of its own for the sending,
-        which takes as long as all the rest.
+        One timeout covers all. redis-py's timeout for each answer and its task for sending double the time.
 
         Raises:
             redis.exceptions.ConnectionError: the connection is lost.
-            redis.exceptions.TimeoutError: not all was answered in time.
+            redis.exceptions.TimeoutError: an answer is late.
         """
         await self.check_health()  # type: ignore[no-untyped-call]
         packed = [self._packed(command) for command in commands]
@@ -116,7 +113,7 @@ class CancellableConnection(AbstractConnection):
                 await self._send_packed_command([b"".join(one for one in packed if isinstance(one, bytes))])
                 answers = [await read() if isinstance(one, bytes) else one for one in packed]
         except BaseException as error:
-            # What is answered now is answered to nobody.
+            # Nobody would read the outstanding answers.
             await self.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise exceptions.TimeoutError("The server does not answer in time") from error
@@ -125,11 +122,11 @@ class CancellableConnection(AbstractConnection):
             raise
         if self.health_check_interval:
             self.next_health_check = asyncio.get_running_loop().time() + self.health_check_interval
-        self.overtaken |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
+        self.demoted |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
         return answers
 
     def _packed(self, command: Sequence[Any]) -> bytes | Exception:
-        """A command as it is sent, or why it cannot be: that is for its caller alone to know."""
+        """Encode a command, or return the error for its caller."""
         try:
             return b"".join(self.pack_command(*command))
         except Exception as error:
@@ -139,11 +136,11 @@ class CancellableConnection(AbstractConnection):
 class TcpConnection(CancellableConnection, Connection):
     """Over TCP."""
 
-    wanting = "if it speaks TLS, write rediss:// instead of redis://"
+    hint = "if it speaks TLS, write rediss:// instead of redis://"
 
 
 class SentinelConnection(TcpConnection):
-    """Over TCP to the primary of a service, which `find_primary` is asked for each time that this connects."""
+    """Over TCP to the primary of a service; each connect asks `find_primary` for it."""
 
     def __init__(self, *, service: Service, find_primary: FindPrimary, **options: Any) -> None:
         super().__init__(**options)
@@ -157,7 +154,7 @@ class SentinelConnection(TcpConnection):
 class TlsConnection(CancellableConnection, SSLConnection):
     """Over TLS."""
 
-    wanting = "it may want a client certificate, or another one than ssl_certfile in the URL names"
+    hint = "it may require a client certificate, or another ssl_certfile in the URL"
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:
         super().__init__(**options)
@@ -170,9 +167,9 @@ class TlsConnection(CancellableConnection, SSLConnection):
         try:
             await super()._connect()  # type: ignore[no-untyped-call]
         except ConnectionResetError as error:
-            raise ConnectFailedError(ENDED.format(self.wanting)) from error
+            raise ConnectFailedError(CLOSED.format(self.hint)) from error
         except TimeoutError as error:
-            # So it is with a Redis without TLS, which waits for the end of what it takes for a command.
+            # A Redis without TLS waits for the end of a command.
             raise ConnectFailedError(
                 "does not answer in time: if it does not speak TLS, write redis:// instead of rediss://"
             ) from error
@@ -190,38 +187,38 @@ CONNECTION_CLASSES: dict[type[AbstractConnection], type[AbstractConnection]] = {
 
 
 class BoundedPool(ConnectionPool):
-    """At most `max_connections`, and whoever wants one when all are in use waits in line, for `patience_s` at most.
+    """A pool of at most `max_connections`; callers wait for a free one in order, for at most `acquire_timeout_s`.
 
-    redis-py's own such pool loses a connection for good when whoever gives it back is cancelled just then.
+    redis-py's BlockingConnectionPool loses a connection if the caller is cancelled while it releases it.
     """
 
-    def __init__(self, *, patience_s: float | None = None, **options: Any) -> None:
+    def __init__(self, *, acquire_timeout_s: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.connection_class = (
             SentinelConnection if "service" in options else CONNECTION_CLASSES[self.connection_class]
         )
         if self.connection_class is TlsConnection:
             self.connection_kwargs["tls"] = Tls(self.connection_kwargs)
-        self._patience_s = patience_s
+        self._acquire_timeout_s = acquire_timeout_s
         self._free = asyncio.Semaphore(self.max_connections)
         self._closed = False
 
     async def get_connection(self, *_: object, **__: object) -> AbstractConnection:
-        """A connection that is connected.
+        """Acquire a connected connection.
 
         Raises:
             redis.exceptions.ConnectionError: none was free in time, it does not connect, or the pool is closed.
         """
         try:
-            # None is set for who finds one free: that would take longer than all the rest.
-            async with asyncio.timeout(self._patience_s) if self._free.locked() else contextlib.nullcontext():
+            # A timeout is slow to set, so only for a full pool.
+            async with asyncio.timeout(self._acquire_timeout_s) if self._free.locked() else contextlib.nullcontext():
                 await self._free.acquire()
         except TimeoutError as error:
             raise exceptions.ConnectionError("No connection became free in time") from error
         if self._closed:
             self._free.release()
             raise exceptions.ConnectionError("The connections are closed")
-        # From here to the release nothing waits that the connection would not be given back after.
+        # Every await from here on releases the connection on errors.
         connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
             await self.ensure_connection(connection)
@@ -231,7 +228,7 @@ class BoundedPool(ConnectionPool):
         return connection
 
     async def exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send commands together over one connection; see `CancellableConnection.exchange` and `get_connection`."""
+        """Send commands in one batch over one connection; see `CancellableConnection.exchange` and `get_connection`."""
         connection = await self.get_connection()
         try:
             assert isinstance(connection, CancellableConnection)
@@ -240,14 +237,14 @@ class BoundedPool(ConnectionPool):
             await self.release(connection)
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Give a connection back; one to a server that has become a replica ends, and the next may find its primary."""
+        """Release a connection; close one to a demoted server, so that the next finds the primary."""
         self._free.release()
-        if isinstance(connection, CancellableConnection) and connection.overtaken:
+        if isinstance(connection, CancellableConnection) and connection.demoted:
             await connection.disconnect(nowait=True)
         await super().release(connection)
 
     async def move(self, path: str) -> None:
-        """Go on at another Unix socket: what is connected is disconnected, and connects there when it is used again."""
+        """Move to another Unix socket: all connections are closed, and reconnect there on use."""
         self.connection_kwargs["path"] = path
         for connection in (*self._available_connections, *self._in_use_connections):
             if isinstance(connection, SocketConnection):
@@ -255,6 +252,6 @@ class BoundedPool(ConnectionPool):
         await self.disconnect()
 
     async def aclose(self) -> None:
-        """Disconnect, and connect no more: whoever still waits in line would leave a connection behind."""
+        """Close the pool: waiting callers get an error instead of a new connection."""
         self._closed = True
         await self.disconnect()

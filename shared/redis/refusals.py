@@ -1,4 +1,4 @@
-"""What cannot be ours is set aside: removed, counted once, and kept with the dead letters, up to 4 KiB of it."""
+"""Quarantine: invalid values are removed, counted once, and kept as dead letters, up to 4 KiB of each."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -12,17 +12,16 @@ from reckoner.shared.redis.scripts import Value, ask, call
 KEYS_AT_ONCE = 100
 # A hundred times as many as a worker claims at once.
 HEAD = 1000
-# Ours are shorter by far.
 LONGEST_ID = 1024
 
 
 def is_wrong_type(error: BaseException) -> bool:
-    """Whether a command met a key that holds another type than ours do."""
+    """Whether a key has an unexpected type."""
     return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
 def invalid_id_reason(member: bytes) -> str:
-    """Why no job can have this id; empty when one can."""
+    """Why a job id is invalid; empty if it is valid."""
     if not 0 < len(member) <= LONGEST_ID:
         return f"its id has {len(member)} bytes"
     try:
@@ -33,30 +32,30 @@ def invalid_id_reason(member: bytes) -> str:
 
 
 class Refusals:
-    """The refusals under one prefix; what was set aside is mended as what is lost."""
+    """Quarantines values under one prefix; the sweeper recreates them like lost ones."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
 
     async def string(self, kind: str, what: str, key: str, data: bytes, reason: str) -> bool:
-        """Set a string aside; False when it was before."""
+        """Quarantine a string; False if that was done before."""
         return await self._refuse(key, [kind, what, reason, "string", data])
 
     async def field(self, kind: str, what: str, key: str, field: str | bytes, data: bytes) -> bool:
-        """Set a hash's field aside; False when it was before."""
+        """Quarantine a hash's field; False if that was done before."""
         shown = field if isinstance(field, str) else field.decode(errors="replace")
-        return await self._refuse(key, [kind, what, f"the field {shown[:100]} cannot be read", "field", data, field])
+        return await self._refuse(key, [kind, what, f"the field {shown[:100]} is invalid", "field", data, field])
 
     async def member(self, key: str, member: bytes, reason: str) -> bool:
-        """Set a member of a queue, or of another sorted set, aside; False when it was before."""
+        """Quarantine a member of a sorted set; False if that was done before."""
         return await self._refuse(key, ["member", "", reason, "member", member])
 
     async def _refuse(self, key: str, arguments: list[Value]) -> bool:
         return bool(await call(self._redis, "refuse", [self._keys.refused, self._keys.dead, key], arguments))
 
     async def wrong_types(self, types: Mapping[str, str]) -> int:
-        """Set those of the keys `types` aside that hold another type; returns how many."""
+        """Quarantine the keys in `types` that have another type; return their number."""
         pairs, removed = iter(types.items()), 0
         while some := dict(islice(pairs, KEYS_AT_ONCE)):
             some = {self._keys.refused: "hash", self._keys.dead: "stream"} | some
@@ -64,10 +63,9 @@ class Refusals:
         return removed
 
     async def foreign_jobs(self) -> int:
-        """Set aside what no job can be, before a worker meets it in the queue; returns how much.
+        """Quarantine invalid queues, and invalid jobs at their heads, before a worker claims them; return the number.
 
-        That is a queue that is none, a member that cannot be an id, and a job of which a key holds another type. It
-        looks at the head of a queue, which is all that a worker can meet for a while.
+        Invalid are queues and jobs whose keys have another type, and members that are no job id.
         """
         count, jobs = await self.wrong_types(self._keys.types), list[str]()
         for queue in self._keys.lanes:

@@ -1,4 +1,4 @@
-"""Sentinel: which server is the primary of a service just now."""
+"""Sentinel: finds the current primary of a service."""
 
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
@@ -11,7 +11,7 @@ async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, 
     """Ask the Sentinels of a service, one after the other, for the host and port of its primary.
 
     Raises:
-        ConnectFailedError: none of them answers in `timeout_s` and knows one that is well.
+        ConnectFailedError: no Sentinel names a healthy primary within `timeout_s`.
     """
     pools = [
         BoundedPool(
@@ -29,7 +29,7 @@ async def find_primary(service: Service, timeout_s: float | None) -> tuple[str, 
     try:
         host, port = await sentinel.discover_master(service.name)
     except MasterNotFoundError as error:
-        raise ConnectFailedError("has no primary: none of its Sentinels answers, or knows one that is well") from error
+        raise ConnectFailedError("has no primary: no Sentinel answers or names a healthy one") from error
     finally:
         for pool in pools:
             await pool.aclose()

@@ -1,4 +1,4 @@
-"""Redis URLs: what they may say, where they lead, and what is said of those that cannot be used, without secrets."""
+"""Redis URLs: parsing and validation, with messages that show no secrets."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ SENTINEL_PORT = 26379
 SENTINEL_SHAPE = "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE"
 SCHEMES = ("redis", "rediss", "unix", SENTINEL)
 
-# What a Redis URL may ask for. Anything else is a slip, or (decode_responses) would break arq.
+# The supported options: others are typing errors or, like decode_responses, would break arq.
 URL_OPTIONS = frozenset({
     "db",
     "health_check_interval",
@@ -31,7 +31,7 @@ SENTINEL_OPTIONS = frozenset({"sentinel_password", "sentinel_username"})
 
 
 class Service(NamedTuple):
-    """A service that Sentinels watch, and how they are asked for its primary."""
+    """A service with its Sentinels, and their credentials."""
 
     hosts: tuple[tuple[str, int], ...]
     name: str
@@ -39,22 +39,20 @@ class Service(NamedTuple):
     password: str | None
 
     def __repr__(self) -> str:
-        """Where it is, as in a URL, without secrets."""
+        """The URL, without secrets."""
         hosts = ",".join(f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in self.hosts)
         return f"{SENTINEL}://{hosts}/{quote(self.name)}"
 
 
 def split_url(url: str) -> SplitResult:
-    """Split a Redis URL, and look whether it can be used.
+    """Split a Redis URL and validate it.
 
     Raises:
-        SettingsError: it cannot; the message does not show it.
+        SettingsError: it is invalid; the message does not show it.
     """
     place = re.split("[/?#]", url.partition("://")[2])[0]
     if url != url.strip() or " " in place or re.search(r"[\x00-\x1f\x7f]", url):
-        raise SettingsError(
-            "The Redis URL has a blank or a line break in its host, user or password, or at its end: write %20 for one."
-        )
+        raise SettingsError("The Redis URL has a blank or a control character. Write a blank as %20.")
     try:
         parts = urlsplit(url)
         if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
@@ -63,28 +61,26 @@ def split_url(url: str) -> SplitResult:
         places = [urlsplit(f"//{host}") for host in hosts]
     except ValueError:
         raise SettingsError(
-            "The Redis URL cannot be read; in a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
+            "The Redis URL is invalid. In a user name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
         ) from None
     if not all(map(_has_port, places)):
         raise SettingsError(
-            "The Redis URL has a port that is no number from 1 to 65535: write HOST:PORT, an IPv6 address in brackets."
+            "The Redis URL has an invalid port. Write HOST:PORT with a port from 1 to 65535, and IPv6 in brackets."
         )
     if parts.scheme == f"rediss+{SENTINEL.partition('+')[2]}":
-        raise SettingsError(
-            "The Redis URL asks for TLS to Sentinels, which is not supported: give the primary's own, with rediss://."
-        )
+        raise SettingsError("TLS to Sentinels is not supported. Use the URL of the primary, with rediss://.")
     if parts.scheme not in SCHEMES:
         starts = " or ".join([f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])}", f"{SCHEMES[-1]}://"])
-        raise SettingsError(f"The Redis URL has to start with {starts}.")
+        raise SettingsError(f"The Redis URL must start with {starts}.")
     if len(hosts) > 1 and parts.scheme != SENTINEL:
-        raise SettingsError(f"The Redis URL names several hosts: give one, or for Sentinel {SENTINEL_SHAPE}.")
+        raise SettingsError(f"The Redis URL has several hosts. Give one, or for Sentinel {SENTINEL_SHAPE}.")
     _check_options(parts)
     _check_path(parts)
     return parts
 
 
 def _has_port(place: SplitResult) -> bool:
-    """Whether a host's port is one, or left out."""
+    """Whether a host's port is valid or omitted."""
     try:
         return place.port != 0
     except ValueError:
@@ -95,30 +91,28 @@ def _check_options(parts: SplitResult) -> None:
     query = parse_qs(parts.query, keep_blank_values=True)
     known = URL_OPTIONS | SENTINEL_OPTIONS if parts.scheme == SENTINEL else URL_OPTIONS
     if not query.keys() <= known:
-        # The unknown one may be a part of a password.
-        raise SettingsError(f"The Redis URL has an unknown option; those that there are: {', '.join(sorted(known))}.")
+        # The unknown option may be a part of a password.
+        raise SettingsError(f"The Redis URL has an unknown option. The options are: {', '.join(sorted(known))}.")
     if parts.scheme != "rediss" and (of_tls := sorted(option for option in query if option.startswith("ssl_"))):
-        raise SettingsError(f"The Redis URL has {of_tls[0]}, which is for TLS: a URL for TLS starts with rediss://.")
+        raise SettingsError(f"The Redis URL has {of_tls[0]}, which requires TLS. Start the URL with rediss://.")
     if not all(re.fullmatch("[0-9]+", database) for database in query.get("db", ())):
-        raise SettingsError("The Redis URL has a db that is no number: a database is given as db=3.")
+        raise SettingsError("The Redis URL has an invalid db. Write a number, as in db=3.")
 
 
 def _check_path(parts: SplitResult) -> None:
     if parts.scheme == SENTINEL and not re.fullmatch("/[^/]+(/[0-9]*)?", parts.path):
-        raise SettingsError(
-            f"The Redis URL for Sentinel has to name a service, and may name a database: {SENTINEL_SHAPE}."
-        )
+        raise SettingsError(f"The Redis URL for Sentinel needs a service, and may have a database: {SENTINEL_SHAPE}.")
     if parts.scheme in {"redis", "rediss"} and not re.fullmatch("/?|/[0-9]+/?", parts.path):
         raise SettingsError(
-            "The Redis URL has a database that is no number: it ends with one, as in redis://HOST:PORT/3, or without."
+            "The Redis URL has an invalid database. Write a number, as in redis://HOST:PORT/3, or omit it."
         )
 
 
 def read_url(url: str) -> tuple[str, Service | None]:
-    """Where a Redis URL leads: a URL that redis-py reads, and the service whose primary is to be its host, if any.
+    """Convert a Redis URL into one for redis-py, and the Sentinel service whose primary is its host, if any.
 
     Raises:
-        SettingsError: it cannot be used; the message does not show it.
+        SettingsError: it is invalid; the message does not show it.
     """
     parts = split_url(url)
     query = {name: unquote(value) for name, _, value in (pair.partition("=") for pair in parts.query.split("&"))}
@@ -133,7 +127,7 @@ def read_url(url: str) -> tuple[str, Service | None]:
 
 
 def _written(query: Mapping[str, str]) -> str:
-    """Options as redis-py reads them, which decodes them twice and would take a plus for a blank."""
+    """Encode options for redis-py, which decodes them twice, and a plus to a blank."""
     return "&".join(f"{name}={quote(quote(value, safe=''), safe='')}" for name, value in query.items() if name)
 
 

@@ -1,1 +1,1 @@
-"""What do readers read?"""
+"""What do readers read? Cached lists and generations."""

@@ -1,1 +1,1 @@
-"""What is kept in files, and whose is it?"""
+"""What is stored in files, and who owns it?"""

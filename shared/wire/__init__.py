@@ -1,1 +1,1 @@
-"""What crosses Redis, as values?"""
+"""What crosses Redis? Jobs and values, and their bytes."""

@@ -1,4 +1,4 @@
-"""Codecs: how the values of one shape become bytes, and how bytes become such a value or are refused."""
+"""Codecs: encode values of a shape, and decode bytes or refuse them."""
 
 from hashlib import blake2b
 from typing import Any, Generic, Literal, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Codec(Generic[T]):
-    """Turns the values of one shape into bytes and back."""
+    """Encodes and decodes the values of one shape."""
 
     def __init__(self, shape: Any, protocol: Literal["msgpack", "json"] = "msgpack") -> None:
         module = msgspec.msgpack if protocol == "msgpack" else msgspec.json
@@ -21,12 +21,12 @@ class Codec(Generic[T]):
         self._decoder: Any = module.Decoder(shape)
 
     def encode(self, value: T) -> bytes:
-        """The value as bytes; equal values give equal bytes."""
+        """Encode a value; equal values give equal bytes."""
         data: bytes = self._encoder.encode(value)
         return data
 
     def decode(self, data: bytes) -> T:
-        """The value that `data` holds.
+        """Decode a value.
 
         Raises:
             WireError: the bytes do not have the shape.
@@ -34,32 +34,32 @@ class Codec(Generic[T]):
         try:
             value: T = self._decoder.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise WireError(f"Bytes from Redis were refused: {error}.", data=data) from error
+            raise WireError(f"Bytes from Redis are invalid: {error}.", data=data) from error
         return value
 
 
 class DigestCodec(Codec[T]):
-    """A codec whose bytes begin with a digest of the rest, so that damage within a right shape is seen too.
+    """A codec whose bytes begin with a digest, which detects damage within a valid shape.
 
-    The digest covers the `place` that the bytes are for, so that those of another place do not pass there.
+    The digest covers a `context` too, so that bytes for one context are invalid in another.
     """
 
-    def encode(self, value: T, place: str = "") -> bytes:
-        """The value as bytes; equal values for the same place give equal bytes."""
+    def encode(self, value: T, context: str = "") -> bytes:
+        """Encode a value for a context."""
         body = super().encode(value)
-        return _digest(body, place) + body
+        return _digest(body, context) + body
 
-    def decode(self, data: bytes, place: str = "") -> T:
-        """The value that `data` holds.
+    def decode(self, data: bytes, context: str = "") -> T:
+        """Decode a value.
 
         Raises:
-            WireError: the bytes do not match their digest, are for another place, or do not have the shape.
+            WireError: the bytes do not match their digest or its context, or do not have the shape.
         """
         digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        if _digest(body, place) != digest:
-            raise WireError("Bytes from Redis were refused: they do not match their digest.", data=data)
+        if _digest(body, context) != digest:
+            raise WireError("Bytes from Redis are invalid: they do not match their digest.", data=data)
         return super().decode(body)
 
 
-def _digest(body: bytes, place: str) -> bytes:
-    return blake2b(place.encode() + b"\0" + body, digest_size=DIGEST_BYTES).digest()
+def _digest(body: bytes, context: str) -> bytes:
+    return blake2b(context.encode() + b"\0" + body, digest_size=DIGEST_BYTES).digest()

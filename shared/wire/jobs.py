@@ -1,4 +1,4 @@
-"""The arq jobs: the tasks that there are, their arguments, and what arq calls to turn them into bytes and back."""
+"""The arq jobs: all tasks, their arguments, and the serializers for arq."""
 
 from collections.abc import Mapping
 from time import time
@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from reckoner.shared.wire.shapes import Count, Id
 
-# The arq function that bytes are handed to which are no job.
+# The arq function that gets invalid bytes.
 REFUSE = "refuse"
 
 
@@ -22,7 +22,7 @@ class Split(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     @property
     def job_id(self) -> str:
-        """The id of the arq job, deterministic."""
+        """The deterministic id of the arq job."""
         return f"split:{self.flow}"
 
 
@@ -37,7 +37,7 @@ class Chunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     @property
     def job_id(self) -> str:
-        """The id of the arq job, deterministic."""
+        """The deterministic id of the arq job."""
         return f"chunk:{self.flow}:{self.index}:{self.round}"
 
 
@@ -51,12 +51,12 @@ class Reduce(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     @property
     def job_id(self) -> str:
-        """The id of the arq job, deterministic."""
+        """The deterministic id of the arq job."""
         return f"reduce:{self.flow}:{self.round}"
 
 
 class Finish(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The arguments of a finish: judge a run and move the pointer."""
+    """The arguments of a finish: check a run at the gate and move the pointer."""
 
     run: Id
     round: Count
@@ -65,7 +65,7 @@ class Finish(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
     @property
     def job_id(self) -> str:
-        """The id of the arq job, deterministic."""
+        """The deterministic id of the arq job."""
         return f"finish:{self.run}:{self.round}"
 
 
@@ -75,7 +75,7 @@ TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Split, Chunk, Re
 
 
 class _JobBody(Struct, forbid_unknown_fields=True):
-    """arq's own job format, its one-letter names, no more than what is created here."""
+    """arq's job format with its one-letter names, limited to the jobs that are created here."""
 
     f: Literal["split", "chunk", "reduce", "finish"]
     a: msgspec.Raw
@@ -88,28 +88,28 @@ _job_decoder = msgspec.msgpack.Decoder(_JobBody)
 
 
 def _as_data(value: object) -> object:
-    """Exceptions cross as the name of their type: a message may hold what a log must not."""
+    """Encode an exception as its type's name: its message may hold private data."""
     if isinstance(value, BaseException):
         return type(value).__name__
-    raise TypeError(f"{type(value).__name__} does not cross Redis")
+    raise TypeError(f"{type(value).__name__} cannot be encoded for Redis")
 
 
 def encode_job(task: Task) -> bytes:
-    """A task as the body of an arq job."""
+    """Encode a task as the body of an arq job."""
     return msgspec.msgpack.encode(
         {"t": None, "f": task.name, "a": msgspec.structs.astuple(task), "k": {}, "et": int(time() * 1000)}
     )
 
 
 def arq_serializer(value: dict[str, Any]) -> bytes:
-    """What arq calls instead of pickle."""
+    """Encode a job for arq, instead of pickle."""
     return msgspec.msgpack.encode(value, enc_hook=_as_data)
 
 
 def arq_deserializer(data: bytes) -> dict[str, Any]:
-    """What arq calls instead of unpickling: a known task, or a call of `refuse` with the bytes and the reason.
+    """Decode a job for arq: a known task, or a call of `refuse` with the invalid bytes and the reason.
 
-    It never raises, since arq keeps a job whose body raises only as a log line.
+    It never raises: arq would drop the job and only log it.
     """
     try:
         body = _job_decoder.decode(data)

@@ -1,4 +1,4 @@
-"""Every value that crosses Redis but the jobs: its shape, and the codec that turns it into bytes, or refuses those."""
+"""The shapes and codecs of all values in Redis, except the jobs."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -9,36 +9,35 @@ from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGH
 from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.wire.codecs import Codec, DigestCodec
 
-# Not `$`, before which a new line may stand.
+# `$` would allow a trailing newline.
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
-# An id of the caller's, which has no more letters than bytes.
+# An id of the caller's: it has at most as many characters as bytes.
 OuterId = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
-# The most items that one basket, and the most places that the answer to one question, can have.
+# The maximum of items in a basket, and in the answer to a question.
 MAX_ITEMS = 1000
-# The most bytes that the ids of one basket can have in sum: its job is kept whole with the dead letters when it fails.
+# The maximum of bytes of all ids in a basket: a dead letter holds the whole job.
 MAX_BASKET_BYTES = 65_536
 
-# What a similarity takes besides is fewer.
 MAX_PARAMETERS = 20
 
-# The answer of a user's flow where the snapshot does not know the user, who then has no list.
+# The answer of a flow whose user is not in the snapshot.
 UNKNOWN_USER = b"unknown user"
 
-# Who goes first: what somebody waits for, or all else.
+# `click` goes first: a caller waits for it.
 Lane = Literal["click", "batch"]
 
 
 class UserSpec(Struct, frozen=True, tag="user", forbid_unknown_fields=True):
-    """What a job for one user asks for."""
+    """A job for one user."""
 
     user: OuterId
     generation: Id
 
 
 class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
-    """What every block of a run asks for; which users it has follows from the flow's block number."""
+    """A block of a run; its users follow from the flow's block number."""
 
     run: Id
     generation: Id
@@ -48,7 +47,7 @@ class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
 
 
 class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_defaults=True):
-    """What the fit of a model asks for."""
+    """The fit of a model."""
 
     snapshot: Id
     similarity: Annotated[str, Meta(max_length=64)]
@@ -56,25 +55,25 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     shrink: Annotated[float, Meta(ge=0)]
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     parameters: Annotated[dict[str, float], Meta(max_length=MAX_PARAMETERS)] = {}
-    """What else the similarity takes, by the names of a configuration's fields."""
+    """Further parameters of the similarity, by the field names of `ModelConfig`."""
     heals: bool = False
-    """Whether a damaged model is built again: no record is written then and no pointer moves."""
+    """Whether a damaged model is rebuilt: then no record is written and no pointer moves."""
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
-    """What a job for a basket asks for: the list for somebody of whom nothing is known but these items."""
+    """A job for a basket: the list for a visitor of whom only these items are known."""
 
     items: Annotated[list[OuterId], Meta(min_length=1, max_length=MAX_ITEMS)]
-    """Distinct, in the order of their bytes, of which they have at most `MAX_BASKET_BYTES` in sum."""
+    """Distinct, in byte order, at most `MAX_BASKET_BYTES` in sum."""
     generation: Id
 
     def __post_init__(self) -> None:
         if sum(len(item.encode()) for item in self.items) > MAX_BASKET_BYTES:
-            raise ValueError(f"The ids of a basket have more than {MAX_BASKET_BYTES:,} bytes in sum.")
+            raise ValueError(f"The ids of a basket have over {MAX_BASKET_BYTES:,} bytes in sum.")
 
 
 class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True):
-    """The question for an item's neighbours in a generation's model, or for its similarity to one other item."""
+    """A question: an item's neighbours in a generation's model, or its similarity to another item."""
 
     item: OuterId
     other: OuterId | None
@@ -83,7 +82,7 @@ class SimilarSpec(Struct, frozen=True, tag="similar", forbid_unknown_fields=True
 
 
 class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
-    """The question for what a user has had, in the snapshot of a generation; the first `n` of it."""
+    """A question: the first `n` items of a user's history, in the snapshot of a generation."""
 
     user: OuterId
     generation: Id
@@ -92,22 +91,22 @@ class HistorySpec(Struct, frozen=True, tag="history", forbid_unknown_fields=True
 
 ScoringSpec = UserSpec | BlockSpec | BasketSpec
 QuestionSpec = SimilarSpec | HistorySpec
-# What somebody waits for.
+# The jobs of the click lane.
 ClickSpec = UserSpec | BasketSpec | QuestionSpec
 Spec = ScoringSpec | FitSpec | QuestionSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Where the chunk tasks of a flow begin and end: task `i` has the items `bounds[i]` to before `bounds[i + 1]`."""
+    """The plan of a flow's chunk tasks: task `i` scores the items [bounds[i], bounds[i + 1])."""
 
     bounds: Annotated[list[Count], Meta(min_length=1, max_length=501)]
 
 
 class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fields=True):
-    """The partial of a scoring task: for each user of the job its best candidates, as little-endian arrays."""
+    """The partial of a scoring task: the best candidates of each user, as little-endian arrays."""
 
     counts: bytes
-    """uint32, how many candidates each user has."""
+    """uint32, the number of candidates of each user."""
     items: bytes
     """uint32, the candidates of all users one after the other, best first."""
     scores: bytes
@@ -117,7 +116,7 @@ class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fiel
 
 
 class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fields=True):
-    """The partial of a fit task: the name (which is the hash) of the object in the store that holds its rows."""
+    """The partial of a fit task: the name, a hash, of the object in the store with its rows."""
 
     name: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -126,16 +125,16 @@ Partial = Best | Part
 
 
 def digest_context(flow_id: str, index: int, bounds: Sequence[int], block: int | None = None) -> str:
-    """The place that the partial of a chunk task is sealed for: its users, and its items by the plan's bounds.
+    """What the digest of a chunk task's partial covers: the flow, the task, its items and its block.
 
-    Where the server lost a plan, another one may have taken its place, with other bounds.
+    After a loss of data in Redis, a new plan may have other bounds.
     """
-    place = f"{flow_id}:{index}:{bounds[index]}-{bounds[index + 1]}"
-    return place if block is None else f"{place}:{block}"
+    context = f"{flow_id}:{index}:{bounds[index]}-{bounds[index + 1]}"
+    return context if block is None else f"{context}:{block}"
 
 
 class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Who did a chunk task, and when, in milliseconds since the epoch by that worker's clock."""
+    """The worker of a chunk task, and its times in milliseconds since 1970 by that worker's clock."""
 
     worker: str
     started_ms: float
@@ -143,23 +142,22 @@ class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """How a block of a run ended, counted in users and, for the churn, in list places."""
+    """The outcome of a block, counted in users and, for the churn, in list places."""
 
     done: Count = 0
     empty: Count = 0
     places: Count = 0
-    """Items in the new lists of users who had a list before."""
+    """Places in the new lists of users who had a list before."""
     fresh: Count = 0
-    """Those of them that the list before did not have."""
+    """Places among them whose item is new in the list."""
     reason: str = ""
     tasks: dict[str, Count] = {}
-    """How many of its chunk tasks each worker did."""
+    """The number of its chunk tasks by worker."""
 
 
-# What readers read may get more fields within a format, and who does not know them ignores them: a release that did not
-# would take the lists of the next one for damaged.
+# Readers ignore unknown fields, so that a format can get new fields.
 class ScoredItem(Struct, frozen=True):
-    """One place of a cached list: an item, its score and the history item that did most for it."""
+    """A place of a cached list: an item, its score, and the history item with the largest share of it."""
 
     item: str
     score: float
@@ -175,7 +173,7 @@ class Result(Struct, frozen=True):
 
 
 class BasketResult(Struct, frozen=True):
-    """The cached list of a basket, best first, and which of its items the snapshot does not know."""
+    """The cached list of a basket, best first, and its items that are not in the snapshot."""
 
     format: Literal[1]
     generation: Id
@@ -191,25 +189,25 @@ class SimilarItem(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Neighbours(Struct, frozen=True, tag="neighbours", forbid_unknown_fields=True):
-    """An item's neighbours in a model, the most similar first, ties to the smaller index."""
+    """An item's neighbours in a model, most similar first, ties by the smaller index."""
 
     users: Count
-    """How many users have the item."""
+    """The number of users with the item."""
     items: list[SimilarItem]
 
 
 class Pair(Struct, frozen=True, tag="pair", forbid_unknown_fields=True):
-    """How similar two items are, under a model's configuration and whether or not the model has kept it."""
+    """The similarity of two items under a model's configuration, even if the model does not hold it."""
 
     similarity: float
     users: Count
-    """How many users have the one item, `other_users` the other, and `shared_users` both."""
+    """The number of users with the item, `other_users` with the other, `shared_users` with both."""
     other_users: Count
     shared_users: Count
 
 
 class HistoryItem(Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that a user has had; the weight is None where all weigh 1, the time where the data have none."""
+    """An item of a user's history; `weight` is None if all are 1, `time_ms` if the data have no times."""
 
     item: str
     weight: float | None
@@ -217,14 +215,14 @@ class HistoryItem(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class History(Struct, frozen=True, tag="history", forbid_unknown_fields=True):
-    """What a user has had: how much, and the first of it, the newest first where the data have times."""
+    """A user's history: its length, and its first items, newest first if the data have times."""
 
     count: Count
     items: list[HistoryItem]
 
 
 class Unknown(Struct, frozen=True, tag="unknown", forbid_unknown_fields=True):
-    """The answer to a question about a user or items that the snapshot does not know."""
+    """The answer to a question about ids that are not in the snapshot."""
 
     ids: list[str]
 
@@ -233,14 +231,14 @@ Reply = Neighbours | Pair | History | Unknown
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a generation fixes beside its model; closed, since who does not know an option computes other lists."""
+    """The options of a generation; unknown ones are refused, since they would change the lists."""
 
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     exclude_history: bool = True
 
 
 class Record(Struct, frozen=True):
-    """What a generation was made with, and the list for a user who has none."""
+    """What a generation was made with, and its popular list."""
 
     format: Literal[1]
     generation: Id
@@ -256,33 +254,32 @@ Name = Annotated[str, Meta(max_length=300)]
 
 
 class Running(Struct, frozen=True):
-    """A job that a worker runs, and since when by that worker's clock."""
+    """A running job, and its start by the worker's clock."""
 
     job: Name
     since_ms: Count
 
 
 class Beat(Struct, frozen=True, omit_defaults=True):
-    """What a worker says of itself, once a second or more often; its moments are by its own clock."""
+    """A worker's heartbeat, at least once a second; its times are by the worker's clock."""
 
     format: Literal[1]
     worker: Name
     host: Name
     pid: Count
     version: Name
-    """The release of Ready Reckoner that it runs; empty when it is a checkout that is not installed."""
+    """The release of Ready Reckoner; empty in a checkout that is not installed."""
     started_ms: Count
     beat_ms: Count
-    """When it said this."""
     memory_bytes: Count
-    """What its process holds in memory: resident now, or the most it ever was where only that can be known."""
+    """Resident memory of its process; the peak on systems that only report that."""
     jobs: Annotated[list[Running], Meta(max_length=1000)]
     lease_ms: Count
-    """After how long without a sign of it others take over what it runs."""
+    """The time without a heartbeat until other workers take over its jobs."""
     draining: bool = False
-    """Whether it claims nothing any more, and ends when it has done what it runs."""
+    """Whether it claims no more jobs, and exits after its running ones."""
     trouble: Name = ""
-    """Why it cannot use the store, and claims nothing until it can; empty while it can."""
+    """Why the store is unavailable and the worker claims no jobs; empty otherwise."""
 
 
 SPEC: Codec[Spec] = DigestCodec(Spec)

@@ -124,7 +124,7 @@ async def test_a_bomb_as_a_field_of_a_flow_is_refused(system: System, bomb: byte
         await eventually(all_refused)
         for job, field in zip(jobs, FIELDS, strict=True):
             state, reason = await ask(reckoner.redis, "HMGET", system.keys.flow(job), "state", "reason")
-            assert (state, reason) == (b"failed", f"the field {field} of its state could not be read".encode())
+            assert (state, reason) == (b"failed", f"the field {field} of its state is invalid".encode())
         assert (await system.ended((await system.enqueue(["üser 059"]))[0])).state == "done"
         await system.idle()
         assert await refused(reckoner) == len(FIELDS)

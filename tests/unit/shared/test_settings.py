@@ -101,7 +101,7 @@ def test_the_variables_of_a_kubernetes_service_are_passed_over() -> None:
     """They are in every pod beside a service called `reckoner` or `reckoner-...`; other settings count as ever."""
     reading = read_settings(SERVICES | {"RECKONER_CHUNKS": "7"})
     assert reading.settings == Settings(chunks=7)
-    assert reading.passed_over == sorted(SERVICES)
+    assert reading.ignored == sorted(SERVICES)
     assert not {variable_of(field) for field in Settings.__struct_fields__} & SERVICES.keys()
 
 
@@ -119,13 +119,13 @@ def test_the_variables_of_a_kubernetes_service_are_passed_over() -> None:
 )
 def test_what_only_looks_like_a_variable_of_a_service_is_refused(name: str, value: str) -> None:
     """A port as a number is what somebody sets who thinks that it is a setting."""
-    assert refusal(SERVICES | {name: value}).startswith(f"{name} is not a setting; the settings are: ")
+    assert refusal(SERVICES | {name: value}).startswith(f"{name} is not a setting. The settings are: ")
 
 
 @pytest.mark.parametrize("name", list(WRONG))
 def test_a_wrong_value_is_named_and_not_shown(name: str) -> None:
     """The message says which variable, and what it may be; neither it nor its causes hold the value."""
-    with pytest.raises(SettingsError, match=f"^RECKONER_{name} cannot be used: .*[.]$") as caught:
+    with pytest.raises(SettingsError, match=f"^RECKONER_{name} is invalid: .*[.]$") as caught:
         load_settings({f"RECKONER_{name}": WRONG[name]})
     error: BaseException | None = caught.value
     assert WRONG[name] not in str(error)
@@ -173,15 +173,15 @@ def test_a_variable_names_another_file(write: Write, tmp_path: Path, monkeypatch
 
 def test_a_file_without_an_end_is_none_of_settings() -> None:
     """No more of it is read than shows that."""
-    said = "The settings file /dev/zero has over 1,048,576 bytes, so it is none of settings."
+    said = "The settings file /dev/zero is too large: it has over 1,048,576 bytes."
     assert refusal({FILE_VARIABLE: "/dev/zero"}) == said
 
 
 def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
     """A slip of the pen, a table, the name of a variable."""
     environ = write('redis_urll = "hunter2"')
-    assert refusal(environ) == f"redis_urll in {environ[FILE_VARIABLE]} is not a setting; the nearest one is redis_url."
-    assert "the nearest one is chunks." in refusal(write("RECKONER_CHUNKS = 7"))
+    assert refusal(environ) == f"redis_urll in {environ[FILE_VARIABLE]} is not a setting. The nearest one is redis_url."
+    assert "The nearest one is chunks." in refusal(write("RECKONER_CHUNKS = 7"))
     assert refusal(write('[redis]\nurl = "hunter2"')).startswith("redis in ")
 
 
@@ -208,19 +208,19 @@ def test_a_wrong_value_in_the_file_is_named_and_not_shown(write: Write, line: st
     """Also when a variable covers it, which will be taken away one day."""
     environ, key = write(line), line.partition(" ")[0]
     for covered in ({}, {VARIABLE_PREFIX + key.upper(): "20"} if key != "log_level" else {}):
-        assert refusal(environ | covered).startswith(f"{key} in {environ[FILE_VARIABLE]} cannot be used: ")
+        assert refusal(environ | covered).startswith(f"{key} in {environ[FILE_VARIABLE]} is invalid: ")
 
 
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        (b'chunks = 5\nredis_url = "hunter2', "not TOML at line 2;"),
-        (b'chunks = 5\nredis_url = hunter2\nhome = ""', "not TOML at line 2;"),
-        (b"hunter2", "not TOML at line 1;"),
-        (b"chunks = 1\nchunks = 2\n", "not TOML at line 2;"),
+        (b'chunks = 5\nredis_url = "hunter2', "not valid TOML at line 2."),
+        (b'chunks = 5\nredis_url = hunter2\nhome = ""', "not valid TOML at line 2."),
+        (b"hunter2", "not valid TOML at line 1."),
+        (b"chunks = 1\nchunks = 2\n", "not valid TOML at line 2."),
         (b"chunks = 1\n\nhome = '\xff hunter2'", "is not UTF-8 text."),
-        (b"chunks = " + b"9" * 5000, "not TOML at a value;"),
-        (b"chunks = " + b"[" * 5000, "not TOML at a value;"),
+        (b"chunks = " + b"9" * 5000, "not valid TOML at a value."),
+        (b"chunks = " + b"[" * 5000, "not valid TOML at a value."),
     ],
 )
 def test_a_file_that_is_no_toml_says_where(write: Write, text: bytes, where: str) -> None:
@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     gone = tmp_path / "gone.toml"
     assert refusal({FILE_VARIABLE: str(gone)}) == f"The settings file {gone} cannot be read: No such file or directory."
     assert "Is a directory" in refusal({FILE_VARIABLE: str(tmp_path)})
-    assert "this is no path" in refusal({FILE_VARIABLE: "a\0b"})
+    assert "invalid path" in refusal({FILE_VARIABLE: "a\0b"})
 
 
 @pytest.mark.parametrize("field", ["list_length", "first_look_s", "prefix", "log_level", "nightly"])
@@ -243,7 +243,7 @@ def test_bytes_that_are_no_text_are_refused_by_name(field: str) -> None:
     """Of a variable with such bytes Python makes half of a surrogate pair."""
     with pytest.raises(SettingsError) as refused:
         load_settings({variable_of(field): "\udcff"})
-    assert str(refused.value).startswith(f"{variable_of(field)} cannot be used: ")
+    assert str(refused.value).startswith(f"{variable_of(field)} is invalid: ")
 
 
 def test_a_path_may_be_any_bytes() -> None:
@@ -253,5 +253,5 @@ def test_a_path_may_be_any_bytes() -> None:
 
 def test_a_prefix_that_cannot_be_one_says_what_it_has_to_be() -> None:
     """In words: not that it matches no pattern."""
-    with pytest.raises(SettingsError, match=r"RECKONER_PREFIX cannot be used: it has to be 1 to 64 letters, digits"):
+    with pytest.raises(SettingsError, match=r"RECKONER_PREFIX is invalid: expected 1 to 64 letters, digits"):
         load_settings({"RECKONER_PREFIX": "a:b*"})

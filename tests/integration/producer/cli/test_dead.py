@@ -132,8 +132,8 @@ async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine
     ended = commands.run("dead", "retry", bytes_, "1-1", first, second)
     assert ended.code == 1
     assert len(ended.err.splitlines()) == 2
-    assert f"Dead letter {bytes_} holds bytes that are no job" in ended.err
-    assert "There is no dead letter 1-1 (any more)" in ended.err
+    assert f"Dead letter {bytes_} holds invalid bytes" in ended.err
+    assert "There is no dead letter 1-1" in ended.err
     (new, job), (joined, *rest) = [line.split(maxsplit=1) for line in ended.out.splitlines()]
     assert (new, joined, rest) == (first, second, [f"{job}  (already in progress)"])
     flow = await reckoner.flows.load(job)
@@ -165,8 +165,8 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
     ended = commands.run("dead", "retry", "--all")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.splitlines() == [
-        f"What the job of dead letter {damaged} asked for cannot be read: ask for it again.",
-        f"The generation of dead letter {forgotten} is forgotten: ask again with `reckoner enqueue`.",
+        f"The job of dead letter {damaged} cannot be read. Enqueue it again.",
+        f"The generation of dead letter {forgotten} was deleted. Enqueue the job again with `reckoner enqueue`.",
     ]
 
 
@@ -183,7 +183,7 @@ async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: Co
     letters = [await fail(reckoner, user) for user in "1234"]
     ended = commands.run("dead", "drop", letters[0], "nothing", letters[1])
     assert (ended.code, ended.out) == (1, "")
-    assert "There is no dead letter nothing (any more)" in ended.err
+    assert "There is no dead letter nothing" in ended.err
     refused = commands.run("dead", "drop", "--all")
     assert (refused.code, refused.err) == (2, "Dropping all dead letters needs confirmation. Add --yes.\n")
     assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 2
@@ -221,4 +221,4 @@ def test_a_letter_that_is_not_there_is_a_sentence(commands: CommandLine, letter:
     ended = commands.run("dead", "show", "--", letter)
     assert (ended.code, ended.out) == (1, "")
     assert len(ended.err.splitlines()) == 1
-    assert "`reckoner dead list` shows those that there are." in ended.err
+    assert "`reckoner dead list` lists the present ones." in ended.err

@@ -266,7 +266,7 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
         await reckoner.flows.load(job)
     await reckoner.flows.fail_damaged(caught.value, lease=None)
     shown = commands.run("job", job).out
-    assert "the field spec of its state could not be read" in shown
+    assert "the field spec of its state is invalid" in shown
     assert "created" not in shown
     assert " ms" not in shown
     assert commands.run("job", job, "--json").objects[0]["created_ms"] is None

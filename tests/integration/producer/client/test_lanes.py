@@ -119,7 +119,7 @@ async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: G
     taken = full.value.taken
     assert [(entry.user, entry.job is None) for entry in taken] == [(user, user == USERS[1]) for user in USERS[:4]]
     assert await reckoner.enqueue_many(USERS[:4]) == taken
-    full_now = "^The queue holds 3 jobs"
+    full_now = "^The queue is full with 3 jobs"
     for call in (
         reckoner.enqueue(USERS[5]),
         reckoner.enqueue_for(ITEMS[:1]),

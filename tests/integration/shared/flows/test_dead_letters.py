@@ -157,7 +157,7 @@ async def test_what_was_refused_is_not_retried(hand: Hand, letters: DeadLetters)
     assert await hand.runtime.flows.refusals.string("job", "planted", "arq:job:planted", b"\x80\x05bomb.", "no job")
     [letter] = await letters.newest(1)
     assert (letter.kind, letter.of, letter.subject, letter.data) == ("refused", "job", "planted", b"\x80\x05bomb.")
-    assert "only be dropped" in await refused(letters, letter.id)
+    assert "Drop it" in await refused(letters, letter.id)
     await letters.drop(letter.id)
     with pytest.raises(LetterUnknownError):
         await letters.find(letter.id)

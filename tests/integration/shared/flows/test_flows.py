@@ -267,7 +267,7 @@ async def test_a_damaged_flow_ends_in_a_state_that_can_be_read(hand: Hand) -> No
     for _ in range(2):
         await hand.runtime.flows.fail_damaged(caught.value, lease=None)
     ended = await load(hand, flow)
-    assert (ended.state, ended.reason) == ("failed", "the field spec of its state could not be read")
+    assert (ended.state, ended.reason) == ("failed", "the field spec of its state is invalid")
     assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"flow": b"1"}
     assert {letter[b"kind"] for letter in await dead(hand)} == {b"flow", b"refused"}
     assert await create(hand) != flow
@@ -284,7 +284,7 @@ async def test_a_flow_that_ended_with_a_damaged_field_has_failed(hand: Hand, fie
     else:
         await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), "state", "done")
     ended = await load(hand, flow)
-    assert (ended.state, ended.reason) == ("failed", f"the field {field} of its state could not be read")
+    assert (ended.state, ended.reason) == ("failed", f"the field {field} of its state is invalid")
 
 
 # A server at its memory limit.

@@ -476,12 +476,12 @@ async def test_what_a_run_loses_in_a_later_round_is_put_back(
 
 
 async def test_a_run_that_is_being_judged_takes_no_block_back(hand: Hand, world: World) -> None:
-    """The answer is to try again in a moment, and then it does."""
+    """The answer is to Retry in a moment, and then it does."""
     await hand.adopt(world)
     run_id = await start(hand, await hand.adopt(world, 1))
     letter = await fail_block(hand, run_id, 0)
     await hand.deliver_all(but=is_finish)
-    assert "try again in a moment" in await why_not(hand, letter)
+    assert "Retry in a moment" in await why_not(hand, letter)
     await hand.deliver_all()
     await letters_of(hand).retry(letter)
     await hand.deliver_all()
@@ -494,7 +494,7 @@ async def test_a_block_waits_for_another_run_of_its_generation(hand: Hand, world
     generation = await hand.adopt(world, 1)
     _, letter = await refused_run(hand, generation)
     other = await start(hand, generation)
-    assert f"Run {other} computes" in await why_not(hand, letter)
+    assert f"Run {other} already computes" in await why_not(hand, letter)
     await hand.deliver_all()
     assert (await load(hand, other)).outcome == "passed"
     await letters_of(hand).retry(letter)
@@ -503,7 +503,7 @@ async def test_a_block_waits_for_another_run_of_its_generation(hand: Hand, world
 
 
 @pytest.mark.parametrize(
-    ("gone", "sentence"), [("run", "is forgotten"), ("record", "is forgotten"), ("blocks", "a failed block")]
+    ("gone", "sentence"), [("run", "has expired"), ("record", "was deleted"), ("blocks", "has not failed")]
 )
 async def test_a_block_whose_run_is_forgotten_is_not_done_again(
     hand: Hand, world: World, gone: str, sentence: str
@@ -528,12 +528,12 @@ async def test_a_block_that_was_done_meanwhile_is_not_done_again(hand: Hand, wor
     await hand.make_due()
     await sweeper.sweep()
     put_back = (await flight(hand, run_id))[b"0"].decode()
-    assert "a failed block" in await why_not(hand, letter)
+    assert "has not failed" in await why_not(hand, letter)
     await hand.deliver_all(but=lambda job: put_back not in job)
-    assert "a failed block" in await why_not(hand, letter)
+    assert "has not failed" in await why_not(hand, letter)
     await hand.deliver_all()
     assert (await load(hand, run_id)).outcome == "passed"
-    assert "a failed block" in await why_not(hand, letter), "a run that has passed keeps no outcomes"
+    assert "has not failed" in await why_not(hand, letter), "a run that has passed keeps no outcomes"
 
 
 async def test_a_run_that_cannot_be_read_takes_no_block_back(hand: Hand, world: World, sweeper: Sweeper) -> None:
@@ -542,10 +542,10 @@ async def test_a_run_that_cannot_be_read_takes_no_block_back(hand: Hand, world: 
     run_id = await start(hand, await hand.adopt(world, 1))
     letter = await fail_block(hand, run_id, 0)
     await ask(hand.redis, "HSET", hand.runtime.keys.run(run_id), "state", "no state")
-    assert "is forgotten" in await why_not(hand, letter)
+    assert "has expired" in await why_not(hand, letter)
     await settle(hand, sweeper.sweep)
     assert (await load(hand, run_id)).outcome == "failed"
-    assert "a failed block" in await why_not(hand, letter)
+    assert "has not failed" in await why_not(hand, letter)
 
 
 async def test_a_look_from_an_earlier_round_changes_nothing(hand: Hand, world: World) -> None:

@@ -221,7 +221,7 @@ async def test_a_user_with_a_password_is_known_over_tls(
     [
         ("ssl_ca_certs={home}/nothing", "The file {home}/nothing, ssl_ca_certs in the Redis URL, cannot be read: "),
         ("ssl_ca_certs={home}", "The file {home}, ssl_ca_certs in the Redis URL, cannot be read: Is a directory."),
-        ("ssl_ca_certs={home}%00", "ssl_ca_certs in the Redis URL, cannot be read: this is no path."),
+        ("ssl_ca_certs={home}%00", "ssl_ca_certs in the Redis URL, cannot be read: invalid path."),
         ("ssl_ca_certs={home}/text", "The file {home}/text, ssl_ca_certs in the Redis URL, holds no certificate in "),
         ("ssl_certfile={home}/text", " of which the same file holds the key, without a passphrase."),
         ("ssl_certfile={certificate}", " of which the same file holds the key, without a passphrase."),

@@ -297,7 +297,7 @@ async def test_a_dead_letter_of_a_generation_that_goes_is_not_retried(
     await flows.fail(flow, "told to", lease=None)
     await cleanup.delete_old()
     letters = DeadLetters(hand.redis, flows)
-    with pytest.raises(RetryRefusedError, match="is forgotten"):
+    with pytest.raises(RetryRefusedError, match="was deleted"):
         await letters.retry((await letters.newest(1))[0].id)
 
 
