@@ -68,7 +68,9 @@ def split_url(url: str) -> SplitResult:
             "The Redis URL has an invalid port. Write HOST:PORT with a port from 1 to 65535, and IPv6 in brackets."
         )
     if parts.scheme == f"rediss+{SENTINEL.partition('+')[2]}":
-        raise SettingsError("TLS to Sentinels is not supported. Use the URL of the primary, with rediss://.")
+        raise SettingsError(
+            "The Redis URL asks for TLS to Sentinels, which is not supported. Use the primary's URL, with rediss://."
+        )
     if parts.scheme not in SCHEMES:
         starts = " or ".join([f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])}", f"{SCHEMES[-1]}://"])
         raise SettingsError(f"The Redis URL must start with {starts}.")

@@ -68,9 +68,9 @@ async def test_the_whole_way_goes_through_tls(tmp_path: Path) -> None:
         assert PASSWORD not in system.log.read_text()
 
 
-NAMES = "shows a certificate for another name than the URL has: give the name that the certificate is for."
-UNKNOWN = "shows a certificate of an authority that is not known here: name that one's file by ssl_ca_certs in the URL."
-WANTED = "ends the connection before it answers: it may want a client certificate, or another one than ssl_certfile"
+NAMES = "has a certificate for another name: use that name in the URL."
+UNKNOWN = "has a certificate of an unknown authority: add ssl_ca_certs with the authority's file to the URL."
+WANTED = "closes the connection before it answers: it may require a client certificate, or another ssl_certfile"
 WRONG_PASSWORD = "refuses the user name or password."
 
 

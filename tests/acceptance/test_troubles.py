@@ -207,11 +207,11 @@ async def save(redis: Any, status: str) -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "sentence", "doctors"),
     [
-        (fill, make_room, "is at its memory limit: raise its maxmemory, or remove something, and try again.", "memory"),
+        (fill, make_room, "is at its memory limit: raise its maxmemory or delete keys, then retry.", "memory"),
         (
             spoil_the_disk,
             mend_the_disk,
-            "cannot save its data and takes no changes until it can: its log says why.",
+            "cannot save its data and refuses writes: see its log.",
             "persistence",
         ),
     ],

@@ -75,7 +75,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
 
         second = run("producer", "up", environ=environ)
         assert (second.returncode, second.stdout) == (1, "")
-        assert f"is already run by process {process.pid}, and every command finds it there: use it, " in second.stderr
+        assert f"is already run by process {process.pid}. Every command finds it there: use it, " in second.stderr
         assert second.stderr.count("\n") == 1
         assert process.poll() is None
 

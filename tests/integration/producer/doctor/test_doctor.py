@@ -199,7 +199,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
         lines = await examined(replace_url(settings, url))
         assert list(lines) == ["settings", "redis", "store", "owner", "space", "snapshot", "artifacts"]
         assert set(wrong(lines)) == {"redis"}
-        assert told in lines["redis"].message or "has to start with" in lines["redis"].message
+        assert told in lines["redis"].message or "must start with" in lines["redis"].message
         assert unknown(lines) == {"artifacts"}
     commands = CommandLine(home=settings.home)
     assert commands.run("doctor").code == 1

@@ -378,7 +378,7 @@ def test_who_looks_waits_while_a_server_starts(starting: Path) -> None:
 
 def test_who_looks_does_not_wait_for_a_server_that_stands_still(starting: Path) -> None:
     """A server that does not get on is told of in a sentence."""
-    told = rf"process {os.getpid()}, is still starting, and has not used the processor for 0\.1 s\.$"
+    told = rf"process {os.getpid()}, stalled at its start: it has not used the processor for 0\.1 s\.$"
     with pytest.raises(EmbeddedServerError, match=told):
         find_embedded(starting, stall_timeout_s=0.1)
 
@@ -431,7 +431,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, guard: Guard) -> No
     for file in (tmp_path / "redis" / "appendonlydir").glob("*.aof"):
         file.write_bytes(b"*1\r\n$3\r\nFOO\r\n" * 3)
     with pytest.raises(
-        EmbeddedServerError, match=r"(?s)ended while it started; its log says: .* / Error reading the append only file"
+        EmbeddedServerError, match=r"(?s)exited at its start. Its log: .* / Error reading the append only file"
     ):
         EmbeddedServer.start(tmp_path, guard=guard)
     assert find_embedded(tmp_path) is None
@@ -453,7 +453,7 @@ def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
     """One that lives and does nothing is not waited for, and nothing is left of it."""
     before = children()
     hanging = program(tmp_path / "hanging", "time.sleep(3600)")
-    told = r"is not ready, and has not used the processor for 0\.5 s; its log says: nothing\.$"
+    told = r"stalled at its start: it has not used the processor for 0\.5 s\. Its log: \(empty\)$"
     with pytest.raises(EmbeddedServerError, match=told):
         EmbeddedServer.start(tmp_path, binary=hanging, stall_timeout_s=0.5)
     assert children() == before

@@ -20,13 +20,10 @@ from tests.proxies import Proxy
 
 Served = Callable[..., AbstractAsyncContextManager[Proxy]]
 # As the refusals say it.
-ANOTHER_NAME = "shows a certificate for another name than the URL has: give the name that the certificate is for."
-ANOTHER_AUTHORITY = (
-    "shows a certificate of an authority that is not known here: name that one's file by ssl_ca_certs in the URL."
-)
+ANOTHER_NAME = "has a certificate for another name: use that name in the URL."
+ANOTHER_AUTHORITY = "has a certificate of an unknown authority: add ssl_ca_certs with the authority's file to the URL."
 CLIENT_WANTED = (
-    "ends the connection before it answers: it may want a client certificate, or another one than ssl_certfile in "
-    "the URL names."
+    "closes the connection before it answers: it may require a client certificate, or another ssl_certfile in the URL."
 )
 
 
@@ -110,7 +107,7 @@ async def test_an_authority_that_is_named_alone_counts(
 
 async def test_a_certificate_that_has_expired_is_refused(served: Served, authority: Authority) -> None:
     async with served(not_after=datetime(2020, 1, 1, tzinfo=UTC)) as proxy:
-        assert await said(f"{proxy.url}?{authority.options()}") == "shows a certificate that has expired."
+        assert await said(f"{proxy.url}?{authority.options()}") == "has an expired certificate."
 
 
 async def test_any_certificate_is_taken_by_whoever_asks_for_that(served: Served) -> None:
@@ -146,7 +143,7 @@ async def test_a_server_that_says_why_it_refuses_is_quoted() -> None:
         port = server.sockets[0].getsockname()[1]
         told = await said(f"rediss://127.0.0.1:{port}")
         assert told.startswith("refuses the TLS connection (SSL")
-        assert told.endswith("): it may want a client certificate, or another one.")
+        assert told.endswith("): it may require a client certificate, or another one.")
 
 
 async def test_a_server_without_tls_and_one_with_it_are_told_apart(
@@ -165,7 +162,7 @@ async def test_a_server_without_tls_and_one_with_it_are_told_apart(
         with pytest.raises(exceptions.RedisError) as caught:
             await enciphered.ping()
         assert str(unavailable(enciphered, caught.value)).endswith(
-            " ends the connection before it answers: if it speaks TLS, write rediss:// instead of redis://."
+            " closes the connection before it answers: if it speaks TLS, write rediss:// instead of redis://."
         )
 
 
@@ -222,14 +219,26 @@ async def test_a_user_with_a_password_is_known_over_tls(
         ("ssl_ca_certs={home}/nothing", "The file {home}/nothing, ssl_ca_certs in the Redis URL, cannot be read: "),
         ("ssl_ca_certs={home}", "The file {home}, ssl_ca_certs in the Redis URL, cannot be read: Is a directory."),
         ("ssl_ca_certs={home}%00", "ssl_ca_certs in the Redis URL, cannot be read: invalid path."),
-        ("ssl_ca_certs={home}/text", "The file {home}/text, ssl_ca_certs in the Redis URL, holds no certificate in "),
-        ("ssl_certfile={home}/text", " of which the same file holds the key, without a passphrase."),
-        ("ssl_certfile={certificate}", " of which the same file holds the key, without a passphrase."),
-        ("ssl_certfile={certificate}&ssl_keyfile={other_key}", " of which {other_key} holds the key, without a "),
-        ("ssl_certfile={certificate}&ssl_keyfile={locked_key}", " of which {locked_key} holds the key, without a "),
-        ("ssl_keyfile={other_key}", "The Redis URL has ssl_keyfile and lacks ssl_certfile, the certificate of that "),
-        ("ssl_cert_reqs=none&ssl_check_hostname=yes", "and ssl_check_hostname: leave one of them out."),
-        ("ssl_cert_reqs=hunter2", "The Redis URL has an ssl_cert_reqs that is neither required, which is the default,"),
+        ("ssl_ca_certs={home}/text", "The file {home}/text, ssl_ca_certs in the Redis URL, has no PEM certificate"),
+        (
+            "ssl_certfile={home}/text",
+            " is not a PEM certificate for the key in the same file, or that key has a passphrase.",
+        ),
+        (
+            "ssl_certfile={certificate}",
+            " is not a PEM certificate for the key in the same file, or that key has a passphrase.",
+        ),
+        (
+            "ssl_certfile={certificate}&ssl_keyfile={other_key}",
+            " is not a PEM certificate for the key in {other_key}, or",
+        ),
+        (
+            "ssl_certfile={certificate}&ssl_keyfile={locked_key}",
+            " is not a PEM certificate for the key in {locked_key}, or",
+        ),
+        ("ssl_keyfile={other_key}", "The Redis URL has ssl_keyfile without ssl_certfile."),
+        ("ssl_cert_reqs=none&ssl_check_hostname=yes", "has ssl_check_hostname, but ssl_cert_reqs=none"),
+        ("ssl_cert_reqs=hunter2", "The Redis URL has an invalid ssl_cert_reqs."),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_before_anything_connects(
@@ -263,7 +272,5 @@ def encrypt(key: Path, target: Path) -> None:
 @pytest.mark.parametrize("url", ["redis://host?ssl_ca_certs=x", "unix:///socket?ssl_cert_reqs=none"])
 def test_options_of_tls_are_for_tls(url: str) -> None:
     """Whoever gave them would take the connection for enciphered."""
-    with pytest.raises(
-        SettingsError, match=r"^The Redis URL has ssl_\w+, which is for TLS: a URL for TLS starts with "
-    ):
+    with pytest.raises(SettingsError, match=r"^The Redis URL has ssl_\w+, which requires TLS. Start the URL with "):
         connect(url)

@@ -22,13 +22,13 @@ from tests.system import eventually
 
 StartServer = Callable[..., EmbeddedServer]
 
-FULL = "is at its memory limit: raise its maxmemory, or remove something, and try again."
-UNSAVED = "cannot save its data and takes no changes until it can: its log says why."
-REPLICA = "is a replica, which takes no changes: give the URL of its primary."
+FULL = "is at its memory limit: raise its maxmemory or delete keys, then retry."
+UNSAVED = "cannot save its data and refuses writes: see its log."
+REPLICA = "is a read-only replica: use the URL of its primary."
 LOST_REPLICA = "is a replica that has lost its primary."
-ALONE = "takes no changes, since too few of its replicas are there."
-BUSY = "is held up by a script of somebody's."
-CROWDED = "has as many clients as it takes: raise its maxclients."
+ALONE = "refuses writes, since too few replicas are connected."
+BUSY = "is blocked by a long script."
+CROWDED = "has too many clients: raise its maxclients."
 LOADING = "is still loading its data."
 
 WRITE = "return redis.call('SET', KEYS[1], '1')"

@@ -49,7 +49,7 @@ def test_it_reaches_the_connection_and_no_message(url: str, user: str | None, fi
 @pytest.mark.parametrize("url", ["redis://:hunter2@host", "redis://host?password=hunter2", "unix://u:hunter2@/c.sock"])
 def test_two_passwords_are_refused(url: str, file: Path) -> None:
     """Nobody could tell which one was meant."""
-    with pytest.raises(SettingsError, match=r"leave one of them\.$") as caught:
+    with pytest.raises(SettingsError, match=r"Remove one of them\.$") as caught:
         add_password(url, file)
     assert "hunter2" not in str(caught.value)
 
@@ -58,8 +58,8 @@ def test_two_passwords_are_refused(url: str, file: Path) -> None:
     ("content", "said"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"", "is empty"),
-        (b"\nhunter2", "is empty"),
+        (b"", "has an empty first line"),
+        (b"\nhunter2", "has an empty first line"),
         (b"hunter2\xff", "is not UTF-8 text."),
     ],
 )
@@ -77,11 +77,11 @@ def test_a_file_without_one_is_a_sentence(tmp_path: Path, content: bytes | None,
 
 def test_a_url_that_is_none_is_not_shown(file: Path) -> None:
     """It is looked at before the file is."""
-    with pytest.raises(SettingsError, match="cannot be read; in a user name"):
+    with pytest.raises(SettingsError, match=r"is invalid\. In a user name"):
         add_password("redis://a:b/c@host", file)
 
 
 def test_a_password_without_a_url_is_refused(file: Path) -> None:
     """The embedded server has none, and a setting that nothing heeds is a slip."""
-    with pytest.raises(SettingsError, match="set both or neither"):
+    with pytest.raises(SettingsError, match="Set both or neither"):
         find_redis(Settings(redis_password_file=str(file), home=str(file.parent)))
