@@ -18,9 +18,9 @@ def check_out(revision: str, directory: Path) -> Path:
     archive = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(directory, filter="data")
-    look = "import producer, shared, workers; print(*producer.__path__, *shared.__path__, *workers.__path__, sep='\\n')"
+    look = "import reckoner; print(*reckoner.__path__)"
     shown = subprocess.run([sys.executable, "-c", look], cwd=directory, check=True, capture_output=True, text=True)
-    assert {Path(path).parent for path in shown.stdout.splitlines()} == {directory}
+    assert Path(shown.stdout.strip()) == directory / "reckoner"
     return directory
 
 
