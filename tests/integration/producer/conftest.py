@@ -1,4 +1,4 @@
-"""Fixtures for tests of the client and the commands: a generation for which a worker works."""
+"""Fixtures for tests of the client and the commands: a generation with a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
 
 
 async def work(hand: Hand) -> None:
-    """Do what is asked for, for ever."""
+    """Do all jobs, forever."""
     while True:
         await hand.deliver_all()
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The commands for dead letters, on a system whose workers are away, so that everything stays as it is put."""
+"""The commands for dead letters, without workers, so that nothing changes meanwhile."""
 
 import os
 import pty
@@ -34,7 +34,7 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 
 async def fail(reckoner: Reckoner, user: str) -> str:
-    """Ask for a user's list and have the job fail; returns the dead letter."""
+    """Create a job for a user's list and fail it; returns the dead letter."""
     [flow_id] = await reckoner.flows.create([UserSpec(user, "gen")], [reckoner.keys.join_user("gen", user)])
     return await _failed(reckoner, flow_id)
 
@@ -47,7 +47,7 @@ async def _failed(reckoner: Reckoner, flow_id: str) -> str:
 
 
 async def refuse(reckoner: Reckoner, data: bytes) -> str:
-    """Have bytes refused in the place of a job; returns the dead letter."""
+    """Refuse bytes in place of a job; returns the dead letter."""
     name = f"{reckoner.keys.prefix}:planted"
     await ask(reckoner.redis, "SET", name, data)
     assert await reckoner.flows.refusals.string("job", "planted", name, data, "no job")
@@ -61,12 +61,12 @@ async def newest(reckoner: Reckoner) -> str:
 
 
 def facts(ended: Ended) -> dict[str, str]:
-    """What a command printed as names with their values."""
+    """The names and values that a command printed."""
     return {name: value.strip() for name, _, value in (line.partition("  ") for line in ended.out.splitlines())}
 
 
 def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command whose standard input is a terminal at which somebody has typed ahead."""
+    """Run a command whose standard input is a terminal with typed-ahead input."""
     ours, theirs = pty.openpty()
     os.write(ours, typed)
     command = [sys.executable, "-m", "reckoner.producer", *arguments]
@@ -80,7 +80,7 @@ def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subp
 
 
 async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Reckoner) -> None:
-    """What each is about, why and when, with no id that could move the cursor; an empty one says so."""
+    """Subject, reason and time of each; ids are escaped, and an empty list says so."""
     nothing = commands.run("dead", "list")
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "There are no dead letters.\n")
     user, bytes_, planted = [
@@ -110,7 +110,7 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Re
 
 
 async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: Reckoner) -> None:
-    """A job's question in words; refused bytes as text where they are text, and else in hexadecimal digits."""
+    """A job's request in words; refused bytes as text, or as hexadecimal digits."""
     letter = await fail(reckoner, "601")
     shown = commands.run("dead", "show", letter)
     assert shown.code == 0
@@ -127,7 +127,7 @@ async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: 
 
 
 async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine, reckoner: Reckoner) -> None:
-    """What cannot be retried is a sentence each and exit code 1; all others have their new job."""
+    """Each refused retry is a sentence and exit code 1; the others get new jobs."""
     first, second, bytes_ = [await fail(reckoner, "1"), await fail(reckoner, "1"), await refuse(reckoner, b"x")]
     ended = commands.run("dead", "retry", bytes_, "1-1", first, second)
     assert ended.code == 1
@@ -142,7 +142,7 @@ async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine
 
 
 async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Reckoner) -> None:
-    """The oldest first, and refused bytes stay where they are; when there is no job that is said, and no failure."""
+    """Oldest first; refused bytes stay. Without failed jobs it prints a sentence and succeeds."""
     letters = [await fail(reckoner, "1"), await fail(reckoner, "2")]
     bytes_ = await refuse(reckoner, b"x")
     ended = commands.run("dead", "retry", "--all", "--json")
@@ -156,7 +156,7 @@ async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Rec
 async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
     commands: CommandLine, reckoner: Reckoner
 ) -> None:
-    """What was asked for cannot be read, or not be done any more: ask again."""
+    """The request is unreadable, or can no longer be fulfilled."""
     fields = ("kind", "flow", "id", "f", "of", "user", "reason", "r", "data", b"\x80\x05bomb.")
     damaged = (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "*", *fields)).decode()
     assert facts(commands.run("dead", "show", damaged))["asked for"] == "unreadable"
@@ -171,7 +171,7 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
 
 
 async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) -> None:
-    """With the snapshot that it is bound to."""
+    """With its snapshot."""
     [flow_id] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")])
     shown = facts(commands.run("dead", "show", await _failed(reckoner, flow_id)))
     assert shown["asked for"] == "a model: cosine, 5 neighbours, shrink 2.5"
@@ -179,7 +179,7 @@ async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) 
 
 
 async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: CommandLine, reckoner: Reckoner) -> None:
-    """An id is confirmation enough; --all asks for --yes where nobody can be asked."""
+    """Ids need no confirmation; --all needs --yes without a terminal."""
     letters = [await fail(reckoner, user) for user in "1234"]
     ended = commands.run("dead", "drop", letters[0], "nothing", letters[1])
     assert (ended.code, ended.out) == (1, "")
@@ -196,7 +196,7 @@ async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: Co
 async def test_on_a_terminal_it_asks(
     commands: CommandLine, reckoner: Reckoner, answer: bytes, code: int, left: int
 ) -> None:
-    """And does nothing unless the answer is yes."""
+    """Any other answer than yes drops nothing."""
     await fail(reckoner, "1")
     done = on_a_terminal(commands, answer, "dead", "drop", "--all")
     assert done.returncode == code
@@ -217,7 +217,7 @@ def test_what_names_nothing_or_too_much_is_wrong(commands: CommandLine, argument
 
 @pytest.mark.parametrize("letter", ["nothing", "1", "-", "1-1", EVIL])
 def test_a_letter_that_is_not_there_is_a_sentence(commands: CommandLine, letter: str) -> None:
-    """Whatever was typed in the place of an id."""
+    """Any text in place of an id."""
     ended = commands.run("dead", "show", "--", letter)
     assert (ended.code, ended.out) == (1, "")
     assert len(ended.err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The commands that ask about items, baskets and one user, beside a worker whose jobs are delivered."""
+"""The commands about items, baskets and one user, with a working worker."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ async def test_a_basket_is_enqueued_and_printed(run: Run, generation: Generation
 async def test_show_sets_lists_side_by_side(
     run: Run, generation: Generation, hand: Hand, world: World, redis: ArqRedis
 ) -> None:
-    """What was had, the list with reasons, where each place was before, and what has left the list."""
+    """The history, the list with reasons and previous ranks, and the items that left it."""
     keys, results = hand.runtime.keys, hand.runtime.results
     alone = await run("show", "Ada")
     assert "No list of their own, so readers get the popular list" in alone.out
@@ -126,7 +126,7 @@ async def test_show_sets_lists_side_by_side(
 
 
 async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation, hand: Hand) -> None:
-    """They had nothing, and get the popular list; a list that cannot be read counts as none."""
+    """They get the popular list; an unreadable list counts as missing."""
     user = "with an empty history"
     await hand.runtime.results.write(generation.id, [(user, RESULT.encode(RESULT.decode(generation.lists[user])))], 60)
     shown = await run("show", user)

@@ -1,4 +1,4 @@
-"""The commands that read and ask, on a system whose workers are away, so that everything stays as it is put."""
+"""The commands that read and enqueue, without workers, so that nothing changes meanwhile."""
 
 import asyncio
 import signal
@@ -49,7 +49,7 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 @pytest.fixture
 async def generation(reckoner: Reckoner, redis: ArqRedis) -> str:
-    """A generation that is current, in which the user `1` and one with an evil id have lists."""
+    """A current generation with lists of user `1` and of a user with an evil id."""
     record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
     titles = {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"}
     await make_known(redis, reckoner.keys, record, titles)
@@ -59,7 +59,7 @@ async def generation(reckoner: Reckoner, redis: ArqRedis) -> str:
 
 
 def interrupted(process: Popen[str], after: str) -> tuple[int, str]:
-    """Send Ctrl-C once it has said something; returns its exit code and what it says then."""
+    """Send Ctrl-C after its first message; returns its exit code and later messages."""
     assert process.stderr is not None
     try:
         assert after in process.stderr.readline()
@@ -71,7 +71,7 @@ def interrupted(process: Popen[str], after: str) -> tuple[int, str]:
 
 
 async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]) -> T:
-    """Look until it is enough."""
+    """Poll until `is_enough`."""
     async with asyncio.timeout(PATIENCE_S):
         while not enough(seen := await look()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -130,7 +130,7 @@ def test_users_come_from_files_and_standard_input(commands: CommandLine, generat
 
 
 def test_enqueue_prints_jobs_and_what_is_cached(commands: CommandLine, generation: str) -> None:
-    """A job a user, the same one for who asks again, none where the answer is there unless it is to be fresh."""
+    """One job a user; a second request joins it. A cached list needs no job, unless --fresh is given."""
     first = commands.run("enqueue", "1", "2", "--json").objects
     assert first[0] == {"user": "1", "job": None, "cached": True}
     assert first[1] == {"user": "2", "job": first[1]["job"], "cached": False}
@@ -158,14 +158,14 @@ async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Re
 
 
 def test_waiting_says_that_nobody_works_and_what_goes_on(commands: CommandLine, generation: str) -> None:
-    """Without workers it says so and waits; Ctrl-C ends the waiting with 130, and the job is still there."""
+    """Without workers it warns and waits. After Ctrl-C it exits with 130, and the job remains."""
     code, err = interrupted(commands.start("enqueue", "7", "--wait"), "No worker is running")
     assert (code, err) == (130, "Stopped waiting. The jobs continue.\n")
     assert commands.run("status", "--json").objects[0]["queued"] == 1
 
 
 def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Path) -> None:
-    """A server that stops in the middle is told of while the command bears with it."""
+    """It warns of an outage of Redis and waits."""
     server = fresh_server()
     commands = CommandLine(redis_url=server.url, home=tmp_path)
     asyncio.run(know(server.url))
@@ -214,7 +214,7 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
 async def test_a_run_that_did_not_go_live_is_a_failure(
     commands: CommandLine, reckoner: Reckoner, generation: str, outcome: str
 ) -> None:
-    """Batch then prints the manifest all the same, says what that means, and exits 1."""
+    """`batch` prints the manifest and the outcome, and exits with 1."""
     process = commands.start("batch", "--json")
     try:
         run = (await eventually(reckoner.operator.status, lambda status: status.runs != [])).runs[0].run
@@ -230,7 +230,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
 
 
 async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
-    """The reason is in job, and on standard error for who waits, with exit code 1."""
+    """`job` shows the reason; a waiting command prints it and exits with 1."""
     process = commands.start("enqueue", "7", "1", "--wait", "--json")
     try:
         live = reckoner.keys.all_live
@@ -273,7 +273,7 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
 
 
 async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
-    """The first is named with the reason."""
+    """The first one is named, with its reason."""
     process = commands.start("enqueue", "7", "8", "--wait")
     try:
         live = reckoner.keys.all_live
@@ -292,7 +292,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
 
 
 async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
-    """Whose list, which items, which question; all items of a basket for programs, and their number for people."""
+    """The user, items or question; JSON has all items of a basket, the text their number."""
     specs: list[tuple[ClickSpec, dict[str, object], str]] = [
         (UserSpec("7", generation), {"kind": "user", "user": "7"}, "user         7"),
         (BasketSpec(["a", "b"], generation), {"kind": "basket", "basket": ["a", "b"]}, "basket       2 items"),
@@ -316,7 +316,7 @@ def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
 
 
 async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
-    """Bytes that are no result are counted by kind and in total, and lie in the dead letters."""
+    """Invalid results are counted by kind and in total, and become dead letters."""
     await reckoner.redis.set(reckoner.keys.result("gen", "9"), b"\x80\x04cos\nsystem\n.")
     assert commands.run("get", "9", "--json").objects[0]["source"] == "popular"
     (status,) = commands.run("status", "--json").objects
@@ -332,7 +332,7 @@ async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: R
 
 
 def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
-    """What needs a model, and a fit that needs a snapshot, say what to do first."""
+    """A missing model or snapshot is named with the command that makes it."""
     for command in (("get", "1"), ("enqueue", "1"), ("batch",)):
         ended = commands.run(*command)
         assert (ended.code, ended.err) == (1, "There is no model yet: build one with `reckoner fit`.\n")
@@ -372,7 +372,7 @@ def test_a_setting_that_does_not_exist_is_wrong_usage(commands: CommandLine) -> 
 
 
 def test_no_redis_is_one_sentence(tmp_path: Path) -> None:
-    """Where nothing listens and where nothing is set, a command that reads, asks or looks says so and exits 1."""
+    """Without a reachable or configured Redis, every command prints a sentence and exits with 1."""
     away = CommandLine(redis_url=f"unix://{tmp_path}/nothing", home=tmp_path)
     nowhere = CommandLine(home=tmp_path)
     for command in (("get", "1"), ("batch",), ("status",)):

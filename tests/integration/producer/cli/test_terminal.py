@@ -1,4 +1,4 @@
-"""Whatever Redis, a file or an argument holds, no command shows what moves a cursor: in tables, sentences or JSON."""
+"""No command prints control characters from Redis, files or arguments: in tables, sentences or JSON."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
-    """A client of a Redis in which every text is all that could move a cursor."""
+    """A client of a Redis in which every text is full of control characters."""
     async with Reckoner(redis_url, prefix=prefix) as client:
         await plant(client)
         yield client
@@ -95,7 +95,7 @@ async def ended(client: Reckoner) -> str:
 
 
 def look(commands: CommandLine, arguments: Sequence[str]) -> tuple[int, str]:
-    """What a command shows on a terminal, and that neither that nor its JSON moves a cursor."""
+    """The output on a terminal, which like the JSON must have no control characters."""
     code, shown = show_here(arguments, commands.environ)
     assert code in (0, 1, 2), shown
     assert moving(shown) == []
@@ -140,7 +140,7 @@ async def test_a_process_of_its_own_shows_the_same(commands: CommandLine, reckon
 
 
 async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(commands: CommandLine, reckoner: Reckoner) -> None:
-    """Whom it is for, why it failed, who worked for it."""
+    """The user, the reason and the workers."""
     job, run = await failed(reckoner), await ended(reckoner)
     letters = await ask(reckoner.redis, "XRANGE", reckoner.keys.dead, "-", "+")
     for arguments in (["job", job], ["job", run], *(["dead", "show", name.decode()] for name, _ in letters)):
@@ -163,7 +163,7 @@ async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(commands: Comm
 async def test_what_a_worker_answered_moves_no_cursor(
     commands: CommandLine, reckoner: Reckoner, arguments: list[str], reply: Reply
 ) -> None:
-    """Whoever it was that put it into Redis."""
+    """Whichever program wrote it to Redis."""
 
     async def answer() -> None:
         while True:

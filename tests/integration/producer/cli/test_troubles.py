@@ -1,4 +1,4 @@
-"""Whatever standard streams, files and interruptions do to a command, it ends with a sentence and an exit code."""
+"""Every command ends with a sentence and an exit code, whatever happens to streams, files and signals."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def commands(tmp_path: Path) -> CommandLine:
 
 
 def shell(commands: CommandLine, line: str, full: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a command behind the redirections of a shell, in which `reckoner` stands for it and $FULL cannot grow."""
+    """Run a command in a shell, with `reckoner` for the command line and $FULL for a file that cannot grow."""
     environ = commands.environ | {"PYTHON": sys.executable, "FULL": str(full)}
     line = line.replace("reckoner", '"$PYTHON" -m reckoner.producer', 1)
     return subprocess.run(
@@ -65,13 +65,13 @@ def test_streams_that_are_full_or_closed_are_no_trace(
     ],
 )
 def test_a_file_that_is_not_there_is_a_failure(commands: CommandLine, arguments: tuple[str, ...], said: str) -> None:
-    """The command was right, so it is exit code 1, whichever command it is."""
+    """The usage was right, so the exit code is 1."""
     ended = commands.run(*arguments)
     assert (ended.code, ended.out, ended.err) == (1, "", said)
 
 
 def test_ctrl_c_while_it_is_loaded_is_no_trace(commands: CommandLine) -> None:
-    """Already in its first moments it ends with 130, and says nothing."""
+    """Even at the start it exits with 130 and prints nothing."""
     program = (
         "import sys\n"
         "class Interrupt:\n"

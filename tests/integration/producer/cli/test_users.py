@@ -1,4 +1,4 @@
-"""`reckoner users`: everybody's id, out of the store alone."""
+"""`reckoner users` prints all ids, from the store only."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 def test_everybody_is_printed_in_order(commands: CommandLine) -> None:
-    """A line each, in which no id can move the cursor; exactly as they are with --json."""
+    """One id a line, with control characters escaped; unchanged with --json."""
     ended = commands.run("users")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -57,6 +57,6 @@ def test_before_an_import_there_is_nobody(tmp_path: Path) -> None:
 
 
 def test_without_numpy_it_says_what_to_install(commands: CommandLine) -> None:
-    """The client alone has none."""
+    """The client alone is installed without numpy."""
     ended, _ = commands.modules(WITHOUT_NUMPY, "users")
     assert ended.err == "Listing users needs numpy, which is not installed: pip install 'ready-reckoner[worker]'."

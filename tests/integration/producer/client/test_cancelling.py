@@ -1,4 +1,4 @@
-"""What is cancelled ends for all who wait for it, wherever it is on its way, and leaves nothing behind."""
+"""A cancelled job ends for all its callers, at any stage, and leaves nothing behind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ NO_ARRAYS = Best(b"", b"", b"", b"")
 
 @pytest.fixture
 async def made(hand: Hand, world: World) -> Generation:
-    """A generation for which nobody works."""
+    """A generation without workers."""
     return await hand.adopt(world)
 
 
@@ -52,7 +52,7 @@ async def state_of(reckoner: Reckoner, job: str) -> str:
 
 
 async def left(reckoner: Reckoner) -> list[int]:
-    """How much there is in the lanes, under leases, and among what is live."""
+    """The numbers of queued jobs, leases and live flows."""
     keys = reckoner.keys
     return [
         int(await ask(reckoner.redis, "ZCARD", key))
@@ -61,7 +61,7 @@ async def left(reckoner: Reckoner) -> list[int]:
 
 
 async def under_way(reckoner: Reckoner, count: int) -> list[str]:
-    """The flows that are under way, once there are so many."""
+    """The unfinished flows, once there are `count`."""
 
     async def look() -> list[bytes] | None:
         found: list[bytes] = await ask(reckoner.redis, "ZUNION", 2, *reckoner.keys.all_live)
@@ -72,7 +72,7 @@ async def under_way(reckoner: Reckoner, count: int) -> list[str]:
 
 @pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
 async def test_it_ends_in_every_state(reckoner: Reckoner, hand: Hand, kept: str) -> None:
-    """Its jobs are gone, those that are delivered all the same change nothing, and who asks again gets a new job."""
+    """Its jobs are removed, late deliveries change nothing, and a new request gets a new job."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith(kept))
     jobs = {name: (name.split(":")[0], name.split(":")[1:]) for name in await hand.queued()}
@@ -93,7 +93,7 @@ async def test_it_ends_in_every_state(reckoner: Reckoner, hand: Hand, kept: str)
 
 
 async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner, hand: Hand) -> None:
-    """It learns so when it renews it; what it stores and settles comes too late."""
+    """The renewal is refused; later writes are refused too."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith("chunk"))
     claims = Claims(hand.redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def hand_lease(reckoner: Reckoner, job_id: str) -> Lease:
 
 
 async def test_all_who_wait_are_told(reckoner: Reckoner, redis_url: str) -> None:
-    """In one sentence, whichever call and whichever client it was."""
+    """With one sentence, in every call of every client."""
     async with Reckoner(redis_url, prefix=reckoner.keys.prefix) as other:
         user = f"The job for user {USERS[0]} was cancelled."
         calls = {
@@ -135,7 +135,7 @@ async def test_all_who_wait_are_told(reckoner: Reckoner, redis_url: str) -> None
 
 
 async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: Reckoner, hand: Hand) -> None:
-    """Nothing changes when it has ended, also as cancelled."""
+    """Cancelling an ended job changes nothing."""
     done, cancelled = await asked_for(reckoner), await asked_for(reckoner, USERS[1])
     assert await reckoner.cancel(cancelled)
     await hand.deliver_all()
@@ -149,7 +149,7 @@ async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: Reckoner, 
 
 @pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
 async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept: str) -> None:
-    """Two who cancel and one who finishes at the same moment: it ends once."""
+    """Two cancels and a finish at the same moment end it once."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith(kept))
     flow = await reckoner.flows.load(job)
@@ -161,7 +161,7 @@ async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept
 
 
 async def test_a_cancelled_block_counts_as_failed(reckoner: Reckoner, hand: Hand) -> None:
-    """The run goes on with its other blocks, and readers stay with what they had."""
+    """The run continues with its other blocks, and readers keep the previous generation."""
     run, _ = await reckoner.operator.start_run(1, 2)
     block = next(name.split(":")[1] for name in await hand.queued())
     assert await reckoner.cancel(block)
@@ -173,7 +173,7 @@ async def test_a_cancelled_block_counts_as_failed(reckoner: Reckoner, hand: Hand
 
 
 async def test_a_cancelled_run_begins_no_more_blocks(reckoner: Reckoner, hand: Hand) -> None:
-    """Those under way are cancelled, it is judged at once, and the next run is another one."""
+    """Running blocks are cancelled, the gate is checked at once, and the next run is new."""
     run, _ = await reckoner.operator.start_run(1, 2)
     await hand.deliver_all(but=lambda name: name.startswith("reduce"))
     await hand.deliver(next(name for name in await hand.queued()))
@@ -194,7 +194,7 @@ async def test_a_cancelled_run_begins_no_more_blocks(reckoner: Reckoner, hand: H
 
 
 async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: Reckoner, hand: Hand) -> None:
-    """All have begun by then."""
+    """All blocks have started by then."""
     run, _ = await reckoner.operator.start_run(3, 2)
     assert await reckoner.cancel(run)
     await hand.deliver_all()
@@ -203,7 +203,7 @@ async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: Rec
 
 
 async def test_a_cancelled_fit_can_be_asked_for_again(reckoner: Reckoner, hand: Hand, world: World) -> None:
-    """No model comes of the one that was cancelled."""
+    """The cancelled fit publishes no model."""
     wanted = world.unfitted
     world.store.delete("models", wanted.record.model)
     job, model = await reckoner.operator.fit(wanted.record.snapshot, wanted.config, 5)
@@ -228,7 +228,7 @@ DAMAGES: list[tuple[str, Callable[[str], list[str]]]] = [
 async def test_what_cannot_be_read_can_be_cancelled(
     reckoner: Reckoner, hand: Hand, what: str, damage: Callable[[str], list[str]]
 ) -> None:
-    """Its bytes are set aside, and who waits is told."""
+    """Its bytes are set aside, and its callers are notified."""
     waiting = asyncio.create_task(reckoner.recommend(USERS[0]))
     [job] = await under_way(reckoner, 1)
     await ask(hand.redis, *damage(reckoner.keys.flow(job)))
@@ -241,7 +241,7 @@ async def test_what_cannot_be_read_can_be_cancelled(
 
 
 async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
-    """Who waits with a command is told and ends with 1; what is wrong with one keeps no other from its turn."""
+    """A waiting command exits with 1; an error with one id does not stop the others."""
     waiting = commands.start("enqueue", USERS[0], "--wait")
     try:
         [job] = await under_way(reckoner, 1)
@@ -261,7 +261,7 @@ async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: 
 
 
 async def test_commands_cancel_a_run_and_its_blocks(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
-    """It is said what becomes of the run."""
+    """The message names the effect on the run."""
     waiting = commands.start("batch", "--block", "1", "--in-flight", "2")
     try:
         found = await eventually(hand.queued)

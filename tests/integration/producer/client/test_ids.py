@@ -1,4 +1,4 @@
-"""One rule for ids: what `import` takes for none is refused by every call and every command, and nothing is asked."""
+"""One rule for ids: every call and command refuses an id that `import` refuses, without any request."""
 
 import asyncio
 import inspect
@@ -84,7 +84,7 @@ async def nothing_was_asked(reckoner: Reckoner) -> bool:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("text", "wrong"), [(LONG, "is over 1,024 bytes"), ("", "is empty"), ("\udc80", "has half")])
 async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str, text: str, wrong: str) -> None:
-    """Also one among others."""
+    """Even one among valid ids."""
     with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):
         async with asyncio.timeout(PATIENCE_S):
             await CALLS[call](reckoner, text)
@@ -92,7 +92,7 @@ async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str
 
 
 def test_no_call_with_an_id_is_left_out() -> None:
-    """Whatever takes one by these names is among those above."""
+    """Every call with such a parameter is in the table above."""
     names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id"}
     members = [*inspect.getmembers(Reckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
     public = {name: call for name, call in members if name[0] != "_"}
@@ -116,7 +116,7 @@ async def test_a_command_refuses_what_cannot_be_an_id(
 
 
 def test_no_command_with_an_id_is_left_out() -> None:
-    """Whatever takes one of these is among those above."""
+    """Every command with such an argument is in the table above."""
     metavars = {"USER", "ITEM", "OTHER", "ID", "WORKER", "HOST", "ITEMS"}
     groups = {"": app} | {
         f"{each.typer_instance.info.name} ": each.typer_instance

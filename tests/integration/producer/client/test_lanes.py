@@ -1,4 +1,4 @@
-"""Who waits goes before who does not, and a lane that is full takes no more from producers."""
+"""Waiting callers go first, and a full lane refuses more jobs from producers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -26,7 +26,7 @@ MOST = 3
 
 @pytest.fixture
 async def made(hand: Hand, world: World) -> Generation:
-    """A generation for which nobody works."""
+    """A generation without workers."""
     return await hand.adopt(world)
 
 
@@ -53,7 +53,7 @@ async def members(reckoner: Reckoner) -> list[int]:
 
 @asynccontextmanager
 async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
-    """Let calls wait until the lanes hold so many jobs, and give them up behind the block."""
+    """Start calls that wait, until the lanes hold so many jobs; cancel them after the block."""
     tasks = [asyncio.create_task(call) for call in calls]
 
     async def look() -> bool:
@@ -79,7 +79,7 @@ async def test_what_is_waited_for_is_on_the_click_lane(redis_url: str, prefix: s
 
 
 async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, world: World, made: Generation) -> None:
-    """Unless it is told otherwise; there are no other lanes."""
+    """By default; there are no other lanes."""
     asked = [(await reckoner.enqueue(USERS[0])).job, (await reckoner.enqueue_for(ITEMS[:2])).job]
     fit, _ = await reckoner.operator.fit(made.record.snapshot, world.unfitted.config, 5)
     assert [await lane_of(reckoner, job) for job in (*asked, fit)] == ["batch"] * 3
@@ -92,7 +92,7 @@ async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, w
 
 
 async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Reckoner, hand: Hand) -> None:
-    """Its jobs change lanes, paused ones too, but for one that a worker runs; what follows is on the click lane."""
+    """All its jobs except running ones change lanes; later jobs use the click lane."""
     asked = await reckoner.enqueue(USERS[0])
     await hand.deliver_all(but=lambda job: job.startswith("chunk"))
     claims = Claims(hand.redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
@@ -108,7 +108,7 @@ async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Recko
 
 
 async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: Generation) -> None:
-    """It is said how many were taken, and which; joining is no more, and the other lane is another."""
+    """The error has the accepted jobs; joining still works, and the other lane has its own limit."""
     await reckoner.results.write(made.id, [(USERS[1], made.lists[USERS[1]])], 60)
     with pytest.raises(QueueFullError) as full:
         await reckoner.enqueue_many(USERS)
@@ -141,7 +141,7 @@ async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: G
 
 
 async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: Reckoner, hand: Hand) -> None:
-    """A run begins its blocks, jobs their chunk tasks, and what failed can be asked for again."""
+    """Blocks of a run, chunk tasks and retries are accepted."""
     run, _ = await reckoner.operator.start_run(1, 4)
     with pytest.raises(QueueFullError):
         await reckoner.enqueue(USERS[0], fresh=True)
@@ -165,7 +165,7 @@ def url_of(reckoner: Reckoner) -> str:
 
 
 async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: CommandLine) -> None:
-    """What is above the setting is refused with exit code 1, behind what was taken; job tells the lane."""
+    """Jobs above the setting are refused with exit code 1; `job` shows the lane."""
     ended = await asyncio.to_thread(commands.run, "enqueue", *USERS, "--json")
     assert (ended.code, [told["user"] for told in ended.objects]) == (1, USERS[:3])
     assert ended.err.startswith("Only the first 3 of 6 jobs were enqueued: the queue is full with 3 jobs")
@@ -176,7 +176,7 @@ async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: Comm
 
 
 async def test_a_command_that_waits_asks_on_the_click_lane(reckoner: Reckoner, commands: CommandLine) -> None:
-    """It raises what is on the batch lane."""
+    """It moves the job from the batch lane."""
     asked = await reckoner.enqueue(USERS[0])
     command = commands.start("enqueue", USERS[0], USERS[1], "--wait")
     try:

@@ -1,4 +1,4 @@
-"""Whatever somebody plants in a key of ours: each command ends with an exit code and a sentence, and never in a trace.
+"""For any value planted in any key, each command ends with an exit code and a sentence, never a stack trace.
 
 No worker runs, so nothing is set aside behind the back of a command.
 """
@@ -62,7 +62,7 @@ class Scene:
         self.generation = self.snapshot = self.flow = self.run = ""
 
     async def make(self, hand: Hand, world: World) -> None:
-        """Make it all."""
+        """Create the system."""
         keys, flows, generation = self.keys, hand.runtime.flows, await hand.adopt(world)
         self.generation, self.snapshot = generation.id, generation.record.snapshot
         await hand.runtime.results.write(generation.id, list(generation.lists.items()), 600)
@@ -187,7 +187,7 @@ async def _forget(redis_url: str, prefix: str) -> None:
 
 @pytest.mark.parametrize(("kind", "planted"), CASES)
 def test_what_is_planted_in_a_key_ends_no_command_in_a_trace(perform: Any, kind: str, planted: str) -> None:
-    """Bytes, numbers and types that none of ours has there."""
+    """Bytes, numbers and types that are invalid there."""
     command, *values = PLANTED[planted]
 
     async def plant(scene: Scene, redis: Any) -> None:

@@ -1,4 +1,4 @@
-"""Baskets and questions: what the client answers, beside a worker whose jobs are delivered."""
+"""Baskets and questions: the client's answers, with a working worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,14 +28,14 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 
 async def flows(redis: ArqRedis, reckoner: Reckoner) -> int:
-    """How many flows there have been."""
+    """The number of flows so far."""
     return len([key async for key in redis.scan_iter(f"{reckoner.keys.flow('')}*")])
 
 
 async def test_a_basket_is_answered_once_whatever_its_order(
     reckoner: Reckoner, generation: Generation, redis: ArqRedis
 ) -> None:
-    """With scores, reasons and titles, the unknown items named; whoever has the same basket reads the cache."""
+    """With scores, reasons, titles and unknown items; the same basket is read from the cache."""
     first = await reckoner.recommend_for([ITEMS[3], "nowhere", ITEMS[1], ITEMS[3]], n=3)
     again = await reckoner.recommend_for([ITEMS[1], ITEMS[3], "nowhere"], n=3)
     assert first == again
@@ -53,7 +53,7 @@ async def test_a_basket_is_answered_once_whatever_its_order(
 async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
     reckoner: Reckoner, generation: Generation, redis: ArqRedis
 ) -> None:
-    """One of unknown items does; so does an empty one, for which nobody is asked."""
+    """With unknown items only; or if empty, without a job."""
     before = await flows(redis, reckoner)
     empty = await reckoner.recommend_for([])
     assert await flows(redis, reckoner) == before
@@ -77,13 +77,13 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
 async def test_a_basket_that_cannot_be_asked_for_is_wrong_usage(
     reckoner: Reckoner, items: list[str], said: str
 ) -> None:
-    """The sentence says what is wrong; nobody is asked."""
+    """The sentence says what is wrong; no job is created."""
     with pytest.raises(UsageError, match=said):
         await reckoner.recommend_for(items)
 
 
 async def test_neighbours_have_titles_and_similarities(reckoner: Reckoner, generation: Generation) -> None:
-    """The most similar first, as many as are asked for."""
+    """Most similar first, at most n."""
     similar = await reckoner.similar(ITEMS[0], n=4)
     assert (similar.item, similar.title, similar.generation) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
     values = [near.similarity for near in similar.items]
@@ -95,7 +95,7 @@ async def test_neighbours_have_titles_and_similarities(reckoner: Reckoner, gener
 
 
 async def test_two_items_are_compared(reckoner: Reckoner, generation: Generation) -> None:
-    """Their similarity is the one of the model, and it is the same from both sides."""
+    """The similarity is the model's, and is symmetric."""
     near = (await reckoner.similar(ITEMS[0], 1)).items[0]
     pair = await reckoner.similar(ITEMS[0], other=near.item)
     back = await reckoner.similar(near.item, other=ITEMS[0])
@@ -106,7 +106,7 @@ async def test_two_items_are_compared(reckoner: Reckoner, generation: Generation
 
 
 async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Generation, world: World) -> None:
-    """How much it is, and the first of it with titles; an empty one is none of an unknown user."""
+    """Its length and first items with titles; an empty history is not an unknown user."""
     snapshot = world.snapshot
     had = [snapshot.items[int(i)] for i in snapshot.user_items[snapshot.user_ptr[0] : snapshot.user_ptr[1]]]
     history = await reckoner.history(snapshot.users[0], 5)
@@ -131,7 +131,7 @@ async def test_what_is_unknown_is_named(reckoner: Reckoner, generation: Generati
 async def test_a_model_that_is_gone_is_said(
     reckoner: Reckoner, generation: Generation, world: World, redis: ArqRedis
 ) -> None:
-    """Whoever waits gets the reason for which the job failed, and whoever asks for a lost record what to do."""
+    """The error has the reason of the failed job; for a lost record it says what to do."""
     record = world.unfitted.record
     world.store.delete("models", record.model)  # another test may have built it
     await redis.set(reckoner.keys.record(record.generation), RECORD.encode(record))
@@ -147,7 +147,7 @@ async def test_a_model_that_is_gone_is_said(
 async def test_an_answer_that_was_tampered_with_is_set_aside(
     reckoner: Reckoner, hand: Hand, world: World, redis: ArqRedis
 ) -> None:
-    """It is refused and counted; one to another question is no answer either."""
+    """It is refused and counted, and so is an answer to another question."""
     await hand.adopt(world, 0)
     for planted, said in ((b"\x80\x04.", "was set aside"), (b'{"type":"unknown","ids":["x"]}', "is not in the data")):
         call = asyncio.create_task(reckoner.similar(ITEMS[0]))
@@ -163,7 +163,7 @@ async def test_an_answer_that_was_tampered_with_is_set_aside(
 
 
 async def test_a_question_has_its_time(reckoner: Reckoner, hand: Hand, world: World) -> None:
-    """Without a worker it takes too long."""
+    """Without a worker it times out."""
     await hand.adopt(world, 0)
     for call in (reckoner.similar(ITEMS[0], timeout=0.1), reckoner.recommend_for([ITEMS[0]], timeout=0.1)):
         with pytest.raises(WaitTimeoutError):

@@ -1,4 +1,4 @@
-"""The client: what application code asks, and what it costs."""
+"""The client: the calls of applications and their costs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -32,7 +32,7 @@ async def know(client: Reckoner, redis: ArqRedis, generation: str, list_length: 
 async def test_what_is_cached_costs_three_round_trips(
     reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
-    """The pointer, the list and the titles; what the generation was made with is read once."""
+    """Pointer, list and titles; the record is read once."""
     sent: list[str] = []
     execute: Callable[..., Awaitable[object]] = reckoner.redis.execute_command
 
@@ -49,7 +49,7 @@ async def test_what_is_cached_costs_three_round_trips(
 
 
 async def test_another_generation_is_noticed_at_once(reckoner: Reckoner, redis: ArqRedis) -> None:
-    """Lists are those of the generation that the pointer names when they are asked for, and as long as these are."""
+    """Lists come from the current generation, and have its length."""
     assert (await reckoner.get("Ada")).source == "cache"
     await know(reckoner, redis, "later", list_length=4)
     await redis.set(reckoner.keys.current, "later")
@@ -58,7 +58,7 @@ async def test_another_generation_is_noticed_at_once(reckoner: Reckoner, redis: 
 
 
 async def test_who_has_no_list_is_waited_for(reckoner: Reckoner) -> None:
-    """Also beside somebody who has one; without workers it takes too long."""
+    """Even beside a user with a list; without workers it times out."""
     with pytest.raises(WaitTimeoutError):
         await reckoner.recommend_many(["Ada", "Grace"], timeout=0.1)
     assert (await reckoner.operator.status()).queued == 1

@@ -1,4 +1,4 @@
-"""`reckoner status` shows what there is, for people at eighty columns and as one object; whatever Redis holds."""
+"""`reckoner status` shows the system in eighty columns and as one object, whatever Redis holds."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.world import make_known
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of this module's own: where others have many keys those of a test are estimated."""
+    """A separate server: among many other keys, counts would be estimated."""
     with start_server(tmp_path_factory.mktemp("a home")) as running:
         yield running.url
 
@@ -39,7 +39,7 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
 
 
 def beat(worker: str, **changes: Any) -> Beat:
-    """What a worker says that has been up for an hour and has two jobs, by a clock that is a day behind."""
+    """The heartbeat of a worker that is up for an hour with two jobs, with its clock a day late."""
     fields: dict[str, Any] = {"host": "shop-1", "pid": 7, "version": "9.8.7", "memory_bytes": 200 * 2**20}
     fields |= {"lease_ms": 60_000} | changes
     now_ms = 1_700_000_000_000
@@ -50,7 +50,7 @@ def beat(worker: str, **changes: Any) -> Beat:
 async def test_workers_queue_and_generations_are_told(
     commands: CommandLine, reckoner: Reckoner, redis: ArqRedis
 ) -> None:
-    """What each worker runs and for how long by its own clock, what waits and how old it is, what was made when."""
+    """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""
     keys = reckoner.keys
     record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
@@ -119,7 +119,7 @@ async def test_workers_queue_and_generations_are_told(
 
 
 async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reckoner: Reckoner) -> None:
-    """Pointers, counters, places and records that are none, a run and a flow of another type, a beat of tomorrow."""
+    """Invalid pointers, counters, scores and records, a run and a flow of another type, a future heartbeat."""
     keys, redis = reckoner.keys, reckoner.redis
     await ask(redis, "SET", keys.current, b"\xff\xfe", "EX", 60)
     await ask(redis, "SET", keys.newest, "newest", "EX", 60)
@@ -157,7 +157,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
 
 
 async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
-    """So many lists of a generation, and so many flows of which a job waits."""
+    """`count` lists of a generation and `count` flows with waiting jobs."""
     script = """
         for i = ARGV[1], ARGV[2] do
             redis.call('SET', KEYS[1] .. i, '{}')
@@ -172,7 +172,7 @@ async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
 
 
 async def test_few_are_counted_and_many_are_estimated(fresh_server: StartServer, prefix: str) -> None:
-    """Within two fifths here, seven times what chance makes likely; which of them are estimates is said."""
+    """Within two fifths, which is seven standard deviations; the estimates are marked."""
     async with Reckoner(fresh_server().url, prefix=prefix) as client:
         await fill(client.redis, client.keys, FEW // 3)
         status = await client.operator.status()
@@ -206,7 +206,7 @@ async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, p
 
 
 async def test_a_run_is_found_among_many_flows(reckoner: Reckoner, redis: ArqRedis) -> None:
-    """By the generation that it is for, without a look at all that is unfinished; one that has ended is not told."""
+    """By its generation, without a scan of unfinished flows; an ended fit is not shown."""
     record = Record(1, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
     await make_known(redis, reckoner.keys, record, {})
     run_id, _ = await reckoner.operator.start_run(5, 1)

@@ -1,4 +1,4 @@
-"""A lane that is paused keeps its jobs until it goes on, and a worker is drained that is named well enough."""
+"""A paused lane keeps its jobs until it is resumed, and a worker is drained by a unique part of its id."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ async def claimed(claims: Claims, token: str) -> list[str]:
 
 
 async def test_nothing_is_claimed_from_a_paused_lane_until_it_is_resumed(asked: Asked) -> None:
-    """What has a lease meanwhile is renewed, and who waits for jobs is woken for all of them."""
+    """Leases are renewed meanwhile, and waiting workers are woken for all jobs."""
     client, claims, jobs = asked
     keys, redis = client.keys, client.redis
     since_ms = await client.operator.pause("batch")
@@ -56,7 +56,7 @@ async def test_nothing_is_claimed_from_a_paused_lane_until_it_is_resumed(asked: 
 
 
 async def test_a_lane_that_is_resumed_empty_has_somebody_look_when_the_next_is_due(asked: Asked) -> None:
-    """Its workers learnt of nothing while it was paused."""
+    """Workers were not notified during the pause."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis
     await client.operator.pause("click")
@@ -68,7 +68,7 @@ async def test_a_lane_that_is_resumed_empty_has_somebody_look_when_the_next_is_d
 
 @pytest.mark.parametrize("planted", [b"no number", b"9" * 400, b"-5", b""])
 async def test_whatever_is_there_pauses_a_lane(asked: Asked, planted: bytes) -> None:
-    """Since when is not known then, and pausing it makes that now."""
+    """The start is unknown then; pausing again sets it to now."""
     client, claims, _ = asked
     keys, redis = client.keys, client.redis
     await ask(redis, "SET", paused_key(keys.batch), planted)
@@ -79,7 +79,7 @@ async def test_whatever_is_there_pauses_a_lane(asked: Asked, planted: bytes) -> 
 
 
 async def test_another_type_there_is_set_aside(asked: Asked, hand: Hand) -> None:
-    """Then the lane is not paused any more; until then it is."""
+    """The lane stays paused until then."""
     client, claims, jobs = asked
     await ask(client.redis, "HSET", paused_key(client.keys.batch), "a", "b")
     assert (await client.operator.status()).queues["batch"].paused_ms == 0
@@ -95,7 +95,7 @@ async def test_only_a_lane_can_be_paused(asked: Asked) -> None:
 
 
 async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) -> None:
-    """Status tells for how long, and doctor warns when jobs have waited in a paused lane for long."""
+    """`status` shows the duration, and `doctor` warns of jobs waiting for long in a paused lane."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis
     assert commands.run("pause", "night").code == 2
@@ -116,7 +116,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
 
 
 async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
-    """A worker's beat; unless told otherwise it is patient."""
+    """A worker's heartbeat, with a long lease by default."""
     host = worker.partition("-")[0]
     await Heartbeats(client.redis, client.keys).write(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
 
@@ -139,7 +139,7 @@ async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
 async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
     asked: Asked, commands: CommandLine, arguments: list[str], code: int, said: str
 ) -> None:
-    """Each of them is told, and nobody where one of those that were meant cannot be."""
+    """All named workers are drained, or none if one of them cannot be."""
     client, _, _ = asked
     await say(client, "a-1-00")
     await say(client, "a-1-0012")
@@ -154,7 +154,7 @@ async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
 
 
 async def _beat_strangely(client: Reckoner, worker: str) -> None:
-    """Beat as a worker of another release does, for ever."""
+    """Write the heartbeat of another release, forever."""
     while True:
         seconds, _ = await ask(client.redis, "TIME")
         await ask(client.redis, "SET", client.keys.beat(worker), b'{"format":2}', "EX", 60)
@@ -163,7 +163,7 @@ async def _beat_strangely(client: Reckoner, worker: str) -> None:
 
 
 async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: Asked) -> None:
-    """A mailbox does not outlive ten seconds, and what lies in its place is no mail."""
+    """A mailbox expires after ten seconds, and a key of another type is not mail."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis
     await say(client, "w")

@@ -58,7 +58,7 @@ CALLS: dict[str, type] = {
 
 
 async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
-    """Make a call, or begin what it yields."""
+    """Make a call, or take the first item that it yields."""
     caller = reckoner.operator if CALLS[name] is Operator else reckoner
     given = getattr(caller, name)(*ARGUMENTS.get(name, ()), **options)
     await (given if inspect.isawaitable(given) else anext(given))
@@ -66,7 +66,7 @@ async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in UNLIMITED])
 async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
-    """Though Redis takes the connection and never answers; each call has a limit that can be set."""
+    """Even if Redis accepts the connection and never answers."""
     assert "timeout" in inspect.signature(getattr(CALLS[name], name)).parameters
     async with hanging() as port, aclosing(Reckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
         with pytest.raises(WaitTimeoutError):
@@ -74,7 +74,7 @@ async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
 
 
 async def test_a_connection_that_is_there_and_hangs_holds_up_no_call(redis_url: str, prefix: str) -> None:
-    """The limit is for the answer as for the connection; the next call gets the answer that is its own."""
+    """The limit includes connecting; the next call gets its own answer."""
     async with Proxy(redis_url) as proxy, Reckoner(f"{proxy.url}?{OTHERS}", prefix=prefix) as reckoner:
         proxy.hole()
         with pytest.raises(WaitTimeoutError):
@@ -86,7 +86,7 @@ async def test_a_connection_that_is_there_and_hangs_holds_up_no_call(redis_url: 
 async def test_a_limit_of_ones_own_goes_before_the_usual_one(
     redis_url: str, prefix: str, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No call that another one makes has the usual limit: a slow network is borne with as long as is asked for."""
+    """Inner calls have no default limit, so that a caller's longer timeout holds on a slow network."""
     seen = list[float | None]()
 
     def time_limit(timeout: float | None) -> AbstractAsyncContextManager[None]:
@@ -102,7 +102,7 @@ async def test_a_limit_of_ones_own_goes_before_the_usual_one(
 
 
 async def test_get_gives_up_in_time() -> None:
-    """The command too, by its option."""
+    """`get` too, by its option."""
     async with hanging() as port:
         commands = CommandLine(redis_url=f"redis://127.0.0.1:{port}?{OTHERS}")
         ended = await asyncio.to_thread(commands.run, "get", "u", "--timeout", str(SHORT_S))
@@ -111,7 +111,7 @@ async def test_get_gives_up_in_time() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_client_in_another_event_loop_is_told_so(redis_url: str, prefix: str, name: str) -> None:
-    """By a sentence, whatever is called; in its own it goes on."""
+    """Every call raises an error; in the first loop the client still works."""
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
         with pytest.raises(WrongLoopError, match="one client for each loop"):
             await asyncio.to_thread(asyncio.run, called(reckoner, name))

@@ -1,4 +1,4 @@
-"""Waiting: many calls on one client, ended by hand, through cancellations, lost connections and lost flows."""
+"""Waiting: many calls on one client, with cancellations, lost connections and lost flows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -51,7 +51,7 @@ class Worker:
         self.results = reckoner.results
 
     async def asked(self, count: int) -> list[Flow]:
-        """The flows that are under way, once there are so many."""
+        """The unfinished flows, once there are `count`."""
 
         async def look() -> list[str]:
             members: list[bytes] = await ask(self.redis, "ZUNION", 2, *self.keys.all_live)
@@ -61,14 +61,14 @@ class Worker:
         return [flow for flow in flows if isinstance(flow, Flow)]
 
     async def do(self, flow: Flow) -> None:
-        """Come to a flow's good end."""
+        """End a flow as done."""
         user = flow.spec.user  # type: ignore[union-attr]
         result = Result(1, "g", [ScoredItem(f"for {user}", 0.5, ITEMS[0])])
         await ask(self.redis, "SET", self.keys.result("g", user), RESULT.encode(result))
         assert await self.flows.finish(flow, lease=None)
 
     async def lose(self, flow: Flow) -> None:
-        """Forget a flow as a server does that was restarted without it."""
+        """Delete a flow, as if the server had restarted without it."""
         split = f"split:{flow.id}"
         await ask(self.redis, "DEL", self.keys.flow(flow.id), flow.join, job_key(split))
         await ask(self.redis, "ZREM", self.keys.live_of("click"), f"flow:{flow.id}")
@@ -93,7 +93,7 @@ def for_whom(answer: Answer) -> str:
 
 @pytest.fixture
 def looks(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """At how many flows each look was."""
+    """The number of flows in each poll."""
     counts: list[int] = []
     load_many = reckoner.flows.load_many
 
@@ -108,7 +108,7 @@ def looks(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_an_end_is_told_and_looked_for_once_a_second(
     reckoner: Reckoner, worker: Worker, looks: list[int]
 ) -> None:
-    """However many wait, they are looked at in one round trip: at first, once a second, and when an end is told."""
+    """All waits are polled in one round trip: at first, once a second, and after a notification."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(50)]
     flows = await worker.asked(50)
     await eventually(lambda: asyncio.sleep(0, sum(looks)), lambda looked: looked >= 50)
@@ -123,7 +123,7 @@ async def test_an_end_is_told_and_looked_for_once_a_second(
 
 
 async def test_one_that_is_cancelled_disturbs_no_other(reckoner: Reckoner, worker: Worker) -> None:
-    """Whether it waits for a job of its own or for that of the other."""
+    """With its own job or a joined one."""
     same = [asyncio.create_task(reckoner.recommend("Ada")) for _ in range(3)]
     own = asyncio.create_task(reckoner.recommend("Grace"))
     flows = {flow.spec.user: flow for flow in await worker.asked(2)}  # type: ignore[union-attr]
@@ -137,7 +137,7 @@ async def test_one_that_is_cancelled_disturbs_no_other(reckoner: Reckoner, worke
 
 
 async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: ArqRedis) -> None:
-    """Those that wait, and those that stand in line to ask, get a clear error, and no connection is left behind."""
+    """Waiting and queued calls get a clear error, and no connection stays open."""
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
         await know(reckoner, redis)
         worker = Worker(reckoner, redis)
@@ -156,7 +156,7 @@ async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: Arq
 
 
 async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: Reckoner, worker: Worker, redis: ArqRedis) -> None:
-    """Whoever listens subscribes again, and the end that nobody heard meanwhile is seen."""
+    """The client subscribes again and sees an end that it missed."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(3)]
     flows = await worker.asked(3)
     for flow in flows:
@@ -172,7 +172,7 @@ async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: Reckoner, work
 
 
 async def test_what_redis_has_lost_is_asked_for_again(reckoner: Reckoner, worker: Worker) -> None:
-    """By whoever waits for it, and not for ever: that it was lost again and again is said."""
+    """By waiting calls, a limited number of times."""
     call = asyncio.create_task(reckoner.recommend("Ada"))
     [first] = await worker.asked(1)
     await worker.lose(first)
@@ -192,7 +192,7 @@ async def test_what_redis_has_lost_is_asked_for_again(reckoner: Reckoner, worker
 async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
     reckoner: Reckoner, worker: Worker, fresh: bool
 ) -> None:
-    """And nobody is taken for one who has none; but who is not in the data has none, and is asked for once."""
+    """A lost list is requested again; an unknown user is requested once."""
     call = asyncio.create_task(reckoner.recommend("Ada", fresh=fresh))
     [first] = await worker.asked(1)
     assert await worker.flows.finish(first, lease=None)
@@ -207,7 +207,7 @@ async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
 
 
 async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Worker, looks: list[int]) -> None:
-    """It is looked at once a second, and at once when its end is told."""
+    """It is polled once a second, and at once after a notification."""
     asked = await reckoner.enqueue("Ada")
     assert asked.job is not None
     states = []
@@ -228,7 +228,7 @@ async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Wor
 async def test_whoever_follows_as_another_does_is_told_at_once(
     reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody says to the second one that the listening begins: with a second to spare it gave up before its look."""
+    """A second listener gets no confirmation of the subscription, so it must poll at once."""
     monkeypatch.setattr("reckoner.producer.client.waiting.POLL_S", 2 * PATIENCE_S)
     job = (await reckoner.enqueue("user")).job
     assert job is not None
@@ -239,7 +239,7 @@ async def test_whoever_follows_as_another_does_is_told_at_once(
 
 
 async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
-    """Its end is told too."""
+    """Its end is notified too."""
     run_id, _ = await reckoner.operator.start_run(5, 1)
     states = []
     async for report in reckoner.operator.follow_run(run_id):
@@ -251,13 +251,13 @@ async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
 
 @pytest.mark.parametrize("call", ["get_many", "recommend_many", "enqueue_many"])
 async def test_one_text_is_not_several(reckoner: Reckoner, call: str) -> None:
-    """A plural call would take it letter by letter."""
+    """A string would be taken letter by letter."""
     with pytest.raises(UsageError, match=r"^Expected a list of users, but got the string 'Ada'"):
         await getattr(reckoner, call)("Ada")
 
 
 async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
-    """Whoever keeps users by number is told that ids are texts."""
+    """A number as an id is refused with a clear error."""
     number: Any = 5
     calls: list[Awaitable[object]] = [
         reckoner.get(number), reckoner.recommend(number), reckoner.enqueue(number), reckoner.recommend_for([number]),
@@ -269,13 +269,13 @@ async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
 
 
 async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
-    """Nor is the id of one job waited for letter by letter."""
+    """A single job id is refused, too."""
     with pytest.raises(UsageError, match=r"^Expected a list of jobs"):
         await anext(reckoner.wait("abc"))
 
 
 async def test_a_user_who_may_not_listen_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
-    """All who wait get the same error, whichever call they wait in."""
+    """All waiting calls get the same error."""
     server = fresh_server()
     async with Reckoner(server.url, prefix=prefix) as reckoner:
         await know(reckoner, reckoner.redis)
@@ -289,7 +289,7 @@ async def test_a_user_who_may_not_listen_is_one_sentence(fresh_server: StartServ
 
 
 async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
-    """Whatever is asked, at once."""
+    """Every call, at once."""
     server = fresh_server()
     async with Reckoner(server.url, prefix=prefix) as reckoner:
         server.kill()
@@ -315,7 +315,7 @@ async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, 
 
 
 async def test_whoever_waits_gives_up_in_the_end(fresh_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a minute, which is a moment here, with a sentence that says what becomes of what was asked for."""
+    """After a minute (shortened here), with a sentence about the job."""
     server = fresh_server()
     monkeypatch.setattr("reckoner.producer.client.waiting.LONGEST_OUTAGE_S", 0.2)
     async with Reckoner(server.url, prefix="gone") as reckoner, Reckoner(server.url, prefix="gone") as other:

@@ -1,4 +1,4 @@
-"""The doctor sees what is wrong with a real server, a real store and the workers on them, and says what to do."""
+"""The doctor finds faults of a real server, store and workers, and says how to fix them."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +40,7 @@ SECRET = "hunter2 @:/"
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A store that is copied, never used."""
+    """A store to copy, never used itself."""
     return make_world(tmp_path_factory.mktemp("kept") / "store")
 
 
@@ -54,7 +54,7 @@ def settings(tmp_path: Path, prefix: str, redis_url: str, kept: World) -> Settin
 
 @pytest.fixture
 async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
-    """A world in which a model was fitted, and somebody works."""
+    """A world with a fitted model and a worker."""
     keys = Keys(settings.prefix)
     generation = kept.generations[0]
     await make_known(redis, keys, generation.record, kept.titles)
@@ -65,7 +65,7 @@ async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
 
 @pytest.fixture
 async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
-    """A connection to a server of the test's own, which it may set as it likes."""
+    """A connection to the test's own server, whose settings it may change."""
     server = fresh_server()
     redis = connect(server.url)
     redis.url = server.url  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
 
 
 async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: int = 0, **changes: Any) -> None:
-    """A worker's beat, with its clock so much behind the server's."""
+    """Write a worker's heartbeat, with its clock `late_ms` behind the server's."""
     seconds, _ = await ask(redis, "TIME")
     now_ms = int(seconds) * 1000 - late_ms
     beat = Beat(1, worker, "host", 1, installed_version(), now_ms - 60_000, now_ms, 10**8, [], 60_000)
@@ -83,7 +83,7 @@ async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: i
 
 
 async def examined(settings: Settings) -> dict[str, Finding]:
-    """All lines of an examination, by what they are about."""
+    """All findings of an examination, by check."""
     examination = Examination(LoadedSettings(settings, None, dict.fromkeys(Settings.__struct_fields__, "default")))
     lines = [examination.settings(), *[line async for line in examination.redis()]]
     lines += examination.store(lambda done, total: None)
@@ -108,7 +108,7 @@ async def keys_left(redis: ArqRedis, settings: Settings) -> list[bytes]:
 
 
 async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: World, redis: ArqRedis) -> None:
-    """The command says so with exit code 0, as lines and as objects, and leaves nothing behind."""
+    """The command prints it as lines and as objects with exit code 0, and leaves nothing behind."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
     ended = commands.run("doctor")
     assert (ended.code, ended.err) == (0, "")
@@ -126,7 +126,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
 
 
 async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any) -> None:
-    """By its policy, without an append-only file or one that is never flushed, and with hardly any room."""
+    """By its eviction policy, a missing or unsynced append-only file, or full memory."""
     settings = replace_url(settings, own.url)
     await own.config_set("maxmemory-policy", "allkeys-lru")
     await own.config_set("appendfsync", "no")
@@ -147,7 +147,7 @@ async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any)
 
 
 async def test_a_server_that_takes_no_writes_is_seen(settings: Settings, own: Any, tmp_path: Path) -> None:
-    """A replica, and one that cannot write its own files."""
+    """A replica, and a server that cannot write its files."""
     settings = replace_url(settings, own.url)
     await own.replicaof("127.0.0.1", "1")
     assert "is a read-only replica" in wrong(await examined(settings))["writing"]
@@ -156,7 +156,7 @@ async def test_a_server_that_takes_no_writes_is_seen(settings: Settings, own: An
 
 
 async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, own: Any, tmp_path: Path) -> None:
-    """A user who only reads, by a password in a file: INFO and CONFIG are unknown, writing and telling are wrong.
+    """A read-only user, with a password file: INFO and CONFIG are unknown, writing and pubsub are wrong.
 
     Without INFO alone nothing is wrong, as workers go on without; without a command that they need they do not.
     """
@@ -194,7 +194,7 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
 
 
 async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_path: Path) -> None:
-    """One line says so; what Redis would name cannot be looked at."""
+    """One finding says so; artifacts named in Redis are unknown."""
     for url, told in ((f"unix://{tmp_path}/nothing", "cannot be reached"), ("", "RECKONER_REDIS_URL"), ("x", "scheme")):
         lines = await examined(replace_url(settings, url))
         assert list(lines) == ["settings", "redis", "store", "owner", "space", "snapshot", "artifacts"]
@@ -206,7 +206,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
 
 
 async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
-    """None, one of another release, one whose beat nobody can read, one that is silent, one whose clock is wrong."""
+    """No worker, another release, an unreadable heartbeat, a silent worker, a wrong clock."""
     keys = Keys(settings.prefix)
     await say(redis, settings, "other", version="0.0.9")
     assert "have release 0.0.9 and" in wrong(await examined(settings))["release"]
@@ -225,7 +225,7 @@ async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: Ar
 
 
 async def test_a_queue_that_stands_still_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
-    """An old job is one only when somebody could take it."""
+    """An old job is stuck only beside an idle worker."""
     keys = Keys(settings.prefix)
     await ask(redis, "ZADD", keys.click, 1, f"{settings.prefix}-old")
     assert "w is idle" in wrong(await examined(settings))["queue"]
@@ -235,7 +235,7 @@ async def test_a_queue_that_stands_still_is_seen(settings: Settings, redis: ArqR
 
 
 async def test_failures_and_lost_records_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
-    """A dead letter, and a generation that nobody knows what it was made with."""
+    """A dead letter, and a generation without its record."""
     keys = Keys(settings.prefix)
     flows = Flows(redis, keys, 10.0)
     [flow_id] = await flows.create([UserSpec("u", "g")], [keys.join_user("g", "u")])
@@ -261,7 +261,7 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
 async def test_what_the_doctor_says_of_a_pointer_helps(
     hand: Hand, world: World, redis_url: str, prefix: str, tmp_path: Path, pointer: str, damage: Damage
 ) -> None:
-    """It says `reckoner fit`: after a fit of the same model the line is ok, and a run over everybody passes."""
+    """It says `reckoner fit`; after a fit of the same model the check is ok and a run passes."""
     store = world.store.root.as_uri()
     settings = Settings(home=str(tmp_path), prefix=prefix, redis_url=redis_url, store_url=store)
     generation, keys = await hand.adopt(world), hand.runtime.keys
@@ -277,7 +277,7 @@ async def test_what_the_doctor_says_of_a_pointer_helps(
 
 
 async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
-    """Not started, refused, under way, passed, and forgotten; also where only the workers know of nights."""
+    """Not started, refused, running, passed and expired; also if only the workers have the setting."""
     fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
     seconds, _ = await ask(redis, "TIME")
     due = datetime.fromtimestamp(int(seconds), UTC) - timedelta(hours=12)
@@ -302,7 +302,7 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
 
 
 async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, fitted: World, prefix: str) -> None:
-    """An hour after its end nobody could say, and the doctor looks by day; another run is forgotten after the hour."""
+    """A nightly run is kept for a week, other runs for an hour, so that the doctor sees it by day."""
     runs, keys = Runs(redis, Keys(prefix), 10.0), Keys(prefix)
     record = fitted.generations[0].record
     manifest = Manifest(6, 6, 0, 0, 1.0, 6.0, None, [])
@@ -321,7 +321,7 @@ async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, 
 
 
 async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
-    """Of users from all over its snapshot; where that is not at hand the line is unknown."""
+    """For users sampled from its snapshot; without the snapshot the check is unknown."""
     assert (await examined(settings))["lists"].message == "6 of 6 sampled users have one."
     generation = fitted.generations[0]
     names = [Keys(settings.prefix).result(generation.id, user) for user in generation.lists]
@@ -335,7 +335,7 @@ async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis
 
 
 async def test_data_that_the_live_model_does_not_have_are_told(settings: Settings, fitted: World) -> None:
-    """By doctor, status and batch, each in one line, from the import to the run over everybody; nothing is wrong."""
+    """By doctor, status and batch, each in one line, from the import to the run; nothing is wrong."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
     live = fitted.generations[0].record.snapshot
     assert "live model still uses" not in commands.run("status").out
@@ -354,7 +354,7 @@ async def test_data_that_the_live_model_does_not_have_are_told(settings: Setting
 
 
 async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, fitted: World) -> None:
-    """All of them, with what makes each whole again; and one that no pointer names is nobody's matter."""
+    """All of them, with their remedies; an unreferenced artifact does not count."""
     store, record = Path(settings.home) / "store", fitted.generations[0].record
     unnamed = store / "models" / fitted.generations[1].record.model
     next(unnamed.glob("*.npy")).write_bytes(b"tampered")
@@ -385,7 +385,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
 
 
 async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
-    """Of another prefix or another Redis; it says whose it is, and nothing is claimed by a look."""
+    """Another prefix or Redis; the finding names the owner, and checking claims nothing."""
     assert (await examined(settings))["owner"].message.startswith("The store has no owner yet")
     await claim_store(redis, settings, open_store(settings.store_location))
     belongs = f"The store belongs to prefix {settings.prefix}"
@@ -403,7 +403,7 @@ async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: Wo
 
 
 async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: ArqRedis, tmp_path: Path) -> None:
-    """Not there, an empty mount point, a file in its place, a part of it that cannot be written, another scheme."""
+    """Missing, an empty mount point, a file in its place, an unwritable part, an unsupported scheme."""
 
     async def told(url: str) -> str:
         lines = await examined(Settings(home=settings.home, prefix=settings.prefix, store_url=url))
@@ -429,7 +429,7 @@ async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis
 
 
 def test_settings_that_cannot_be_read_are_its_first_line(tmp_path: Path) -> None:
-    """Nothing else can be looked at then."""
+    """Nothing else can be checked then."""
     ended = CommandLine(home=tmp_path, prefx="hunter2").run("doctor")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.startswith("wrong    settings      RECKONER_PREFX is not a setting")

@@ -1,4 +1,4 @@
-"""A file that has no end where one has to be is refused before it takes memory, whatever its size in a zip is."""
+"""A file with an endless header, row or footer is refused before it takes memory, even inside a zip."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ print(ended.stderr, end="")
 
 
 def zipped(path: Path, start: bytes, filling: bytes, size: int = SIZE) -> Path:
-    """A zip with ratings that begin with `start` and go on with `filling`; it has a thousandth of their size."""
+    """A zip with ratings of `start` and then `filling`, compressed a thousand times."""
     part = filling * ((1 << 20) // len(filling))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("ratings.csv", "w") as member:
         member.write(start)

@@ -1,4 +1,4 @@
-"""Queries in SQLite and PostgreSQL become the current snapshot; whatever a database says, nothing of it is changed."""
+"""Queries in SQLite and PostgreSQL become the current snapshot; the database is never changed."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ NOT_ONE_SELECT = [
 
 @pytest.fixture(autouse=True)
 def nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have variables of libpq."""
+    """The tester's environment may contain variables of libpq."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
 
@@ -54,7 +54,7 @@ def commands(tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """An SQLite database, whose path has all the signs that mean something in a URL."""
+    """An SQLite database, whose path has all special characters of URLs."""
     path = tmp_path / "a shöp? #1 100%.db"
     with sqlite3.connect(path) as connection:
         connection.execute("create table bought (customer, product)")
@@ -68,7 +68,7 @@ def sqlite(path: Path, text: str) -> Query:
 
 
 def test_a_query_in_sqlite_is_imported(shop: Path, store: Store) -> None:
-    """Columns by their usual names; rows are numbered from 1, and how many there are nobody knows before."""
+    """Columns by their usual names; rows are numbered from 1, without a known total."""
     told: list[tuple[int, int | None]] = []
     text = "select customer as user_id, product as item_id from bought union all select null, 'z'; "
     report = import_interactions(sqlite(shop, text), store, progress=lambda rows, total: told.append((rows, total)))
@@ -111,7 +111,7 @@ def test_values_of_sqlite_are_texts_whatever_the_others_are(
 def test_nothing_in_sqlite_is_changed(
     shop: Path, store: Store, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What is not a single SELECT is refused by the database itself, in one sentence."""
+    """The database refuses anything but a single SELECT, in one sentence."""
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir()), shop.read_bytes()
     with pytest.raises(SourceError, match=r"^The database refused the query: .*\.$"):
@@ -141,7 +141,7 @@ def test_nothing_in_sqlite_is_changed(
     ],
 )
 def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text: str, sentence: str) -> None:
-    """It is the database's word or ours, without the driver's, and the current snapshot stays."""
+    """The sentence is the database's or ours, without the driver's prefix, and the current snapshot stays."""
     before = import_interactions(sqlite(shop, EVERYTHING), store).snapshot_id
     with pytest.raises(SourceError) as caught:
         import_interactions(sqlite(shop, text), store)
@@ -150,7 +150,7 @@ def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text:
 
 
 def test_a_file_that_is_no_database_is_told_of(tmp_path: Path, store: Store) -> None:
-    """It is not made, either, where it is missing."""
+    """A missing file is not created either."""
     (tmp_path / "text.db").write_text("customer,product\n" * 100)
     with pytest.raises(SourceError, match=r"^The database refused the query: file is not a database\.$"):
         import_interactions(sqlite(tmp_path / "text.db", EVERYTHING), store)
@@ -201,7 +201,7 @@ def test_the_extra_that_is_missing_is_named(commands: CommandLine, shop: Path) -
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12), st.booleans())
 @settings(deadline=None, max_examples=50)
 def test_no_message_holds_the_password(password: str, quoted: bool) -> None:
-    """Whatever signs it has, written as it must be or as it should not be, and though nobody answers there."""
+    """With any characters, escaped or not, even if the host does not answer."""
     # Framed, or a password of a single letter would be in any sentence.
     secret = f"\u2603{password}\u2603"
     url = f"postgresql://user:{quote(secret, safe='') if quoted else secret}@127.0.0.1:1/name"
@@ -214,7 +214,7 @@ def test_no_message_holds_the_password(password: str, quoted: bool) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and never answers; libpq itself would wait for ever."""
+    """It accepts the connection and never answers; libpq alone would wait forever."""
     monkeypatch.setattr(databases, "TIMEOUT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/name"
@@ -236,7 +236,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
-    """The server, and libpq in possession of the password."""
+    """The server, with the password in libpq's environment."""
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     return server
 
@@ -268,7 +268,7 @@ def query(server: PostgresServer, text: str) -> Query:
 def test_every_type_of_postgresql_has_its_text(
     postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch, value: str, text: str
 ) -> None:
-    """Whatever the server writes dates and times like."""
+    """With any date style of the server."""
     monkeypatch.setenv("PGOPTIONS", "-c datestyle=German,DMY -c timezone=Asia/Tokyo -c client_encoding=LATIN1")
     import_interactions(query(postgres, f"select {value} as user_id, 'x' as item_id -- a comment"), store)
     assert list(interactions(current(store))) == [(text, "x")]
@@ -276,7 +276,7 @@ def test_every_type_of_postgresql_has_its_text(
 
 @pytest.mark.postgres
 def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, store: Store) -> None:
-    """Numbers of all kinds, dates and moments; what is none makes the row bad."""
+    """Numbers of all kinds, dates and timestamps; an invalid value makes the row bad."""
     values = [
         "('a', 'x', 1.5::numeric, timestamptz '2026-09-25 02:00+02', 'X')",
         "('b', 'x', 'NaN', timestamptz '2026-09-25 00:00:00.25+00', null)",
@@ -301,7 +301,7 @@ def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, stor
 def test_rows_stream_in_and_keep_their_numbers(
     postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In many batches, and in the order of the query; a column that is only called like a time is passed over."""
+    """In many batches and in the query's order; a guessed time column without times is skipped."""
     monkeypatch.setitem(databases.BATCHES, "PostgreSQL", {"adbc.postgresql.batch_size_hint_bytes": "1000"})
     told: list[tuple[int, int | None]] = []
     text = (
@@ -327,7 +327,7 @@ def test_rows_stream_in_and_keep_their_numbers(
     ],
 )
 def test_nothing_in_postgresql_is_changed(postgres: PostgresServer, store: Store, text: str) -> None:
-    """What is not a single SELECT is refused by the database itself, and so is one that would change something."""
+    """The database refuses anything but a single SELECT, and a SELECT that would change data."""
     with pytest.raises(SourceError, match=r"^The database (refuses the query|broke off): .*\.$") as caught:
         import_interactions(query(postgres, text), store)
     assert "\n" not in str(caught.value)
@@ -360,7 +360,7 @@ def test_nothing_in_postgresql_is_changed(postgres: PostgresServer, store: Store
 def test_what_postgresql_cannot_give_is_one_sentence(
     postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str
 ) -> None:
-    """It is the database's word or ours, without the driver's, and the current snapshot stays."""
+    """The sentence is the database's or ours, without the driver's prefix, and the current snapshot stays."""
     before = import_interactions(query(postgres, EVERYTHING), store).snapshot_id
     monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=300")
     columns = Columns(item="items") if "--item" in sentence else Columns()
@@ -373,7 +373,7 @@ def test_what_postgresql_cannot_give_is_one_sentence(
 
 @pytest.mark.postgres
 def test_who_may_not_read_is_told(postgres: PostgresServer, store: Store) -> None:
-    """A role without the right, and one that there is not."""
+    """A role without the right, and an unknown role."""
     guest = Query(find_database("env:X", {"X": postgres.url_with(PASSWORD, "guest")}), EVERYTHING)
     with pytest.raises(SourceError, match=r"^The database refused the query: permission denied for table bought\.$"):
         import_interactions(guest, store)
@@ -423,7 +423,7 @@ def test_a_password_is_taken_from_where_nobody_sees_it(
 @pytest.mark.postgres
 @pytest.mark.parametrize("wrong", ["hunter/2 :@", USER])
 def test_a_wrong_password_is_not_repeated(server: PostgresServer, commands: CommandLine, wrong: str) -> None:
-    """Exit 1 and one sentence, in which even a user's name that is the same is covered."""
+    """Exit 1 and one sentence, in which an equal user name is hidden too."""
     ended = commands.run("import", "env:SHOP", "--query", EVERYTHING, environ={"SHOP": server.url_with(wrong)})
     assert (ended.code, ended.out) == (1, "")
     assert "password authentication failed" in ended.err
@@ -442,7 +442,7 @@ def test_a_missing_password_is_asked_for(server: PostgresServer, store: Store, m
 
 @pytest.mark.postgres
 def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: CommandLine) -> None:
-    """The command ends with 130, and what it asked for is not worked on any more."""
+    """The command exits with 130, and its query is cancelled."""
     asked = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
     process = commands.start("import", postgres.url, "--query", "select pg_sleep(600)::text as user_id, 1 as item_id")
     try:
@@ -459,7 +459,7 @@ def test_ctrl_c_reaches_the_database(postgres: PostgresServer, commands: Command
 def test_ctrl_c_is_not_lost_between_asking_and_waiting(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes when the thread has the query already and nobody waits for it yet: it is cancelled all the same."""
+    """Ctrl-C before the wait for the query cancels the query too."""
     table = QueryTable(query(postgres, "select pg_sleep(600)::text as user_id"))
     real = futures.ThreadPoolExecutor.submit
 

@@ -96,7 +96,7 @@ def test_named_columns_are_used(tmp_path: Path, store: Store) -> None:
     "header", ["user,item", "userId,itemId", "user_id,item_id", "UserID,MovieID", "\ufeffuser,item"]
 )
 def test_usual_names_are_found(tmp_path: Path, store: Store, header: str) -> None:
-    """The usual names need not be given, in whatever case, also behind a byte order mark."""
+    """The usual names are found in any case, also after a byte order mark."""
     import_interactions(write(tmp_path, f"{header}\na,x\n"), store)
     assert interactions(current(store)) == {("a", "x"): (1.0, None)}
 
@@ -113,7 +113,7 @@ ids = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\",
 @given(st.sets(st.tuples(ids, ids), min_size=1), st.sampled_from(["csv", "parquet"]))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_comes_back(tmp_path: Path, store: Store, pairs: set[tuple[str, str]], form: str) -> None:
-    """Whatever text an id is, it is the same in the snapshot."""
+    """Any text is a valid id and stays unchanged."""
     path = tmp_path / f"pairs.{form}"
     if form == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -214,7 +214,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, store: Store) -> None:
 
 
 def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Misshapen lines before, in and after a block shift no number, and the first twenty are shown."""
+    """Malformed lines before, in and after a block do not shift line numbers, and the first twenty are shown."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     bad = {line: ("x" if line % 7 else ",y") for line in range(5, 400) if line % 5 == 0 or line % 7 == 0}
     lines = ["user,item", *(bad.get(line, f"u{line},i") for line in range(2, 400))]
@@ -231,7 +231,7 @@ def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkey
 
 @pytest.mark.parametrize("times", [pa.array([7, None]), pa.array(["7", "soon"]), pa.array([7, 8], pa.time32("s"))])
 def test_a_guessed_time_column_makes_no_row_bad(tmp_path: Path, store: Store, times: pa.Array) -> None:
-    """One value in it that is no time, and it is passed over, and told of; one that was named is believed."""
+    """A guessed column is skipped and reported if one value is not a time; a named column is used."""
     path = tmp_path / "some.parquet"
     pq.write_table(pa.table({"user": ["a", "b"], "item": ["x", "y"], "Time": times}), path)
     report = import_interactions(path, store)
@@ -242,14 +242,14 @@ def test_a_guessed_time_column_makes_no_row_bad(tmp_path: Path, store: Store, ti
 
 
 def test_a_row_that_is_bad_anyway_says_nothing_about_times(tmp_path: Path, store: Store) -> None:
-    """Its other values are not looked at, so the column of times stays one."""
+    """Other values of a bad row do not count, so the time column stays valid."""
     report = import_interactions(write(tmp_path, "user,item,time\na,x,1\n,,\n"), store)
     assert (report.bad_rows, report.not_times) == (1, None)
     assert current(store).user_times is not None
 
 
 def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Store) -> None:
-    """A column that is only called like a time is passed over; one that was named is believed."""
+    """A guessed time column is skipped; a named one is used."""
     path = write(tmp_path, "user,item,timestamp\na,x,\nb,y,\n")
     report = import_interactions(path, store)
     assert current(store).user_times is None
@@ -261,7 +261,7 @@ def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Stor
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 @pytest.mark.parametrize("columns", [Columns(), Columns(user="user", item="item")])
 def test_other_signs_than_commas_are_seen(tmp_path: Path, store: Store, sign: str, name: str, columns: Columns) -> None:
-    """What looks like several columns in one is told as such, also where they were named."""
+    """Another separator is reported, also if columns were named."""
     path = write(tmp_path, f"user{sign}item\na{sign}x\n")
     with pytest.raises(SourceError, match=f"^{path.name} seems to separate columns by {name}"):
         import_interactions(path, store, columns=columns)
@@ -385,7 +385,7 @@ def test_weights_that_add_up_too_high_are_refused(tmp_path: Path, store: Store) 
 def test_a_damaged_snapshot_is_made_whole_by_importing_it_again(
     tmp_path: Path, store: Store, name: str, how: str
 ) -> None:
-    """Whatever has become of a file of it, the same data give the same snapshot."""
+    """The same data give the same snapshot, after any damage to its files."""
     path = movielens(tmp_path, "zip")
     before = import_interactions(path, store).snapshot_id
     file = store.fetch("snapshots", before) / name

@@ -1,4 +1,4 @@
-"""Whatever a file or a disk does to it, `import` ends with a sentence, and the current snapshot is whole."""
+"""`import` ends with a sentence and an intact current snapshot, whatever files and disks do."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def run(commands: CommandLine, *arguments: object, before: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run `reckoner` behind the lines of a shell, as somebody who may not do everything."""
+    """Run `reckoner` in a shell, as a user without all rights."""
     command = [
         *AS_ANYBODY,
         "sh",
@@ -55,7 +55,7 @@ def run(commands: CommandLine, *arguments: object, before: str = "") -> "subproc
 
 
 def test_what_may_not_be_read_is_one_sentence(commands: CommandLine, good: Path, tmp_path: Path) -> None:
-    """A file, and a directory of MovieLens, to which we have no right."""
+    """A file and a MovieLens directory without read permission."""
     closed = tmp_path / "closed"
     closed.mkdir()
     (closed / "ratings.csv").write_text("user,item\na,x\n")
@@ -116,7 +116,7 @@ def test_two_imports_at_once_leave_one_of_both(commands: CommandLine, home: Path
 
 
 def test_a_column_with_a_slip_is_told_with_the_nearest(commands: CommandLine, tmp_path: Path) -> None:
-    """The sentence names what may have been meant, and all that there is; the command failed."""
+    """The sentence suggests a column and lists all columns."""
     (tmp_path / "shop.csv").write_text("Customer,product,bought\na,x,1\n")
     ended = commands.run("import", str(tmp_path / "shop.csv"), "--user", "custmer", "--item", "product")
     assert (ended.code, ended.out) == (1, "")

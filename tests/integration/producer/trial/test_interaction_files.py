@@ -1,4 +1,4 @@
-"""Files of synthetic interactions are what import reads, and are whole or not there."""
+"""`import` reads files of synthetic interactions, which are complete or do not exist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ SIZE = Size(users=50, items=40, interactions=600)
 
 
 def pairs() -> dict[tuple[str, str], tuple[float, int]]:
-    """What there is to be imported: with each pair its weight and its time in milliseconds."""
+    """The imported interactions: weight and time in milliseconds by pair."""
     return {
         (str(user), str(item)): (1.0, 1000 * time)
         for block in synthesise(SIZE, 1)
@@ -38,7 +38,7 @@ def test_import_reads_what_was_written(tmp_path: Path, name: str) -> None:
 
 
 def test_a_csv_file_has_nothing_but_names_and_numbers(tmp_path: Path) -> None:
-    """So that its bytes are the same whatever writes it."""
+    """So that its bytes do not depend on pyarrow."""
     write_interactions(tmp_path / "made.csv", synthesise(SIZE, 1), lambda _: None)
     lines = (tmp_path / "made.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "user,item,time"

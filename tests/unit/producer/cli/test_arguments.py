@@ -18,7 +18,7 @@ class Input:
 
 
 def test_users_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments first, standard input where its dash stands, then the file; nothing is sorted or made distinct."""
+    """Arguments first, standard input in place of its dash, then the file; duplicates and order are kept."""
     monkeypatch.setattr("sys.stdin", Input(b"3\n1\n"))
     file = tmp_path / "some üsers"
     file.write_bytes(b"9\n1\n")
@@ -26,14 +26,14 @@ def test_users_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_line_is_an_id_with_everything_in_it(tmp_path: Path) -> None:
-    """Empty lines, a byte order mark and carriage returns at the end go; blanks and other separators stay."""
+    """Empty lines, a byte order mark and trailing carriage returns are removed; blanks and other separators stay."""
     file = tmp_path / "users"
     file.write_bytes("\ufeffa b \r\n\n\u2028ü\x85\n\tlast".encode())
     assert read_users(None, file) == ["a b ", "\u2028ü\x85", "\tlast"]
 
 
 def test_nobody_is_a_usage_error_and_an_empty_input_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naming nobody is a slip; a program that had nobody to name is none."""
+    """No argument is an error; an empty input is not."""
     with pytest.raises(UsageError, match="Give users"):
         read_users([], None)
     monkeypatch.setattr("sys.stdin", Input(b""))
@@ -51,7 +51,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n2\n"])
 def test_a_line_that_is_no_id_is_named(tmp_path: Path, end: bytes) -> None:
-    """With 1,024 bytes it is one, behind a byte order mark too."""
+    """1,024 bytes are valid, also after a byte order mark."""
     file = tmp_path / "users"
     file.write_bytes(b"\xef\xbb\xbf" + "é".encode() * 512 + end)
     assert read_users(None, file)[0] == "é" * 512
@@ -63,7 +63,7 @@ def test_a_line_that_is_no_id_is_named(tmp_path: Path, end: bytes) -> None:
 
 
 class Endless(io.RawIOBase):
-    """A line without an end; whoever reads megabytes of it has not looked."""
+    """An endless line; fails if megabytes of it are read."""
 
     read_bytes = 0
 
@@ -78,7 +78,7 @@ class Endless(io.RawIOBase):
 
 
 def test_of_a_line_without_an_end_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes from standard input need not end at all."""
+    """Standard input may be endless."""
     given = Input(b"")
     monkeypatch.setattr(given, "buffer", io.BufferedReader(Endless()))
     monkeypatch.setattr("sys.stdin", given)

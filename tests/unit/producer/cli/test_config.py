@@ -1,4 +1,4 @@
-"""`reckoner config` shows what is in effect and where it is from, and no secret."""
+"""`reckoner config` shows the effective settings and their sources, without secrets."""
 
 import json
 from pathlib import Path
@@ -17,14 +17,14 @@ SECRETS = {
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a file of settings."""
+    """A working directory with a settings file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reckoner.toml").write_text('prefix = "shop"\nchunks = 7\nredis_password_file = "/run/secret"\n')
     return tmp_path / "reckoner.toml"
 
 
 def test_each_setting_says_where_it_is_from(here: Path) -> None:
-    """Default, file, or the variable that goes before it."""
+    """Default, file, or the overriding variable."""
     told = json.loads(CliRunner().invoke(app, ["config", "--json"], env={"RECKONER_CHUNKS": "9"}).stdout)
     assert told["file"] == str(here)
     assert list(told["settings"]) == list(Settings.__struct_fields__)
@@ -35,7 +35,7 @@ def test_each_setting_says_where_it_is_from(here: Path) -> None:
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_no_secret_is_shown(here: Path, option: list[str]) -> None:
-    """Of URLs only the place is left, and of another store's only the scheme."""
+    """URLs are reduced to their address; an unsupported store URL to its scheme."""
     shown = CliRunner().invoke(app, ["config", *option], env=SECRETS).stdout
     assert "hunter2" not in shown
     assert "someone" not in shown

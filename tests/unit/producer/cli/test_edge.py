@@ -1,4 +1,4 @@
-"""Every foreseen end of a command is an exit code and at most one sentence."""
+"""Every expected end of a command is an exit code and at most one sentence."""
 
 import errno
 import gc
@@ -36,7 +36,7 @@ def test_an_error_is_a_sentence(
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "No such file", "ours")])
 def test_a_mistake_of_ours_is_not_hidden(error: Exception) -> None:
-    """What nobody has foreseen keeps its trace, by which it can be mended."""
+    """An unexpected error keeps its stack trace for debugging."""
 
     def run() -> None:
         raise error
@@ -46,7 +46,7 @@ def test_a_mistake_of_ours_is_not_hidden(error: Exception) -> None:
 
 
 def test_ctrl_c_before_the_first_step_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was to be awaited is closed, so that Python has nothing to say about it."""
+    """The coroutine is closed, so that Python does not warn about it."""
 
     async def work() -> None:
         raise AssertionError

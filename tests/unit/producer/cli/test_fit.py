@@ -1,4 +1,4 @@
-"""`reckoner fit`: what it says of options that no model can be built with."""
+"""`reckoner fit` refuses invalid options."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from reckoner.shared.errors import UsageError
     ],
 )
 def test_options_that_cannot_be_used_are_named(options: dict[str, Any], sentence: str) -> None:
-    """In one sentence, before Redis or the store is asked."""
+    """In one sentence, before Redis or the store is used."""
     with pytest.raises(UsageError) as refused:
         fit(**options)
     assert str(refused.value) == sentence

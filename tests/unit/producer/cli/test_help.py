@@ -1,4 +1,4 @@
-"""The help answers at once, and every command shows how it is called."""
+"""The help is fast, and every command shows its usage."""
 
 import subprocess
 import sys

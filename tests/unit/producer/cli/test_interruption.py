@@ -1,4 +1,4 @@
-"""Signals are noted when they come, and act where nothing is left behind."""
+"""Signals are recorded when they arrive, and raised where nothing is left behind."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from reckoner.producer.cli.interruption import Interrupted, Interruption
 
 
 def test_a_signal_acts_where_it_is_asked_for_and_not_before() -> None:
-    """Between two looks nothing is interrupted."""
+    """Nothing is interrupted between two checks."""
     with Interruption() as interruption:
         interruption.check()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -20,7 +20,7 @@ def test_a_signal_acts_where_it_is_asked_for_and_not_before() -> None:
 
 
 def test_a_signal_cancels_what_is_awaited() -> None:
-    """What is under way can put things in order before it ends."""
+    """Running work can clean up before it ends."""
     steps: list[str] = []
 
     async def work() -> None:
@@ -36,7 +36,7 @@ def test_a_signal_cancels_what_is_awaited() -> None:
 
 
 def test_a_signal_that_came_before_lets_nothing_begin() -> None:
-    """It has been noted, so the work is over before its first step."""
+    """It is recorded, so the work ends before its first step."""
     steps: list[str] = []
 
     async def work() -> None:
@@ -72,7 +72,7 @@ def test_what_nobody_interrupts_gives_its_answer() -> None:
 
 
 def test_a_hang_up_that_is_ignored_stays_so() -> None:
-    """`nohup` has seen to it."""
+    """As under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interruption() as interruption:
@@ -83,7 +83,7 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
 
 
 def test_every_further_signal_is_heard_at_once() -> None:
-    """Who asked once and does not want to wait asks again."""
+    """A second signal calls `on_repeat`."""
     heard: list[str] = []
     with Interruption() as interruption:
         interruption.on_repeat = lambda: heard.append("again")

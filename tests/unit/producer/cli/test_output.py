@@ -1,4 +1,4 @@
-"""What is printed stays in its place, whatever the ids are."""
+"""The output keeps its layout for any ids."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from tests.terminals import SWEEP, moving
 
 
 def test_json_holds_what_it_was_given_and_nothing_that_moves_a_cursor(capfd: pytest.CaptureFixture[str]) -> None:
-    """A terminal shows it as it comes; a path that is not UTF-8 is no reason to stop."""
+    """Control characters are escaped; a path that is not UTF-8 is printed too."""
     for value in ({"title": SWEEP, "n": 0.1}, {"path": "a\udcff"}):
         print_json(value)
         shown = capfd.readouterr().out
@@ -29,7 +29,7 @@ def test_json_holds_what_it_was_given_and_nothing_that_moves_a_cursor(capfd: pyt
 
 
 def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long the longest id is, its row is one line, and markup in it means nothing."""
+    """A row with the longest id is one line, and markup in it is ignored."""
     long = "[red]" + "x" * 1000
     print_table(("id", "n"), [(long, "1"), ("[/red]\n", "22")], numbers=("n",))
     lines = capsys.readouterr().out.splitlines()
@@ -40,7 +40,7 @@ def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_column_without_contents_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its heading goes too; a table without rows is none."""
+    """Its heading is omitted too; without rows nothing is printed."""
     print_nonempty_columns(("id", "title", "n"), [("a", "", "1"), ("b", "", "")], numbers=("n",))
     assert [line.split() for line in capsys.readouterr().out.splitlines()][::2] == [["id", "n"], ["a", "1"]]
     print_nonempty_columns(("id",), [])
@@ -58,14 +58,14 @@ def test_facts_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     [(0, "0.0 s"), (9_949, "9.9 s"), (9_950, "10 s"), (119_000, "119 s"), (120_000, "2 min"), (7_200_000, "2 h")],
 )
 def test_a_duration_is_as_exact_as_one_wants_to_know_it(ms: int, shown: str) -> None:
-    """Tenths below ten seconds, whole units from then on, and two digits of each at least."""
+    """Tenths below ten seconds, whole units above, with at least two digits."""
     assert format_duration(ms) == shown
     assert format_duration(10 * 86_400_000) == "10 d"
     assert format_duration(2**53) == "104,249,991 d"
 
 
 def test_a_moment_that_is_none_is_no_trace() -> None:
-    """Whatever number a Redis may hold."""
+    """For any number."""
     assert format_time(1_700_000_000_000).startswith("2023-11-")
     assert format_time(1_700_000_000_123, exact=True)[17:23] == "20.123"
     assert format_time(2**53, exact=True) == format_time(2**53) == "at an invalid time"
@@ -73,7 +73,7 @@ def test_a_moment_that_is_none_is_no_trace() -> None:
 
 
 def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into a file goes what is said, and no bar."""
+    """A file gets the messages, but no bar."""
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     with progress_bar("Working", "tasks") as bar:
@@ -89,7 +89,7 @@ class Terminal(io.StringIO):
 
 
 def test_what_takes_long_is_said_by_lines_where_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a moment, and then now and again; what is over at once is not spoken of."""
+    """After a second, then every ten; a fast step prints nothing."""
     stream, clock = io.StringIO(), [0.0]
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
@@ -105,7 +105,7 @@ def test_what_takes_long_is_said_by_lines_where_there_is_no_bar(monkeypatch: pyt
 
 
 def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal there is a bar with its count, and what is said stands on a line of its own."""
+    """On a terminal there is a bar with its count, and messages have their own lines."""
 
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
@@ -118,7 +118,7 @@ def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bar_shows_what_has_to_be_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its place, with a name, a unit and a count of its own, which may not be known."""
+    """With its own name, unit and total, which may be unknown."""
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setenv("TERM", "xterm")

@@ -1,4 +1,4 @@
-"""The client without a server: what it asks for, whom it joins, and what it reads, all on fakeredis."""
+"""The client on fakeredis: requests, joins and reads."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ PLACES = [ScoredItem("old", 0.5, "hit"), ScoredItem("new", 0.25, "odd"), ScoredI
 
 @pytest.fixture
 def reckoner(fake_server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> Reckoner:
-    """A client that is not entered: on entry it asks for the server's version, which fakeredis does not tell."""
+    """A client that is not entered, since fakeredis does not tell its version."""
     monkeypatch.setattr(connection, "connect", lambda *_, **__: fakeredis.FakeAsyncRedis(server=fake_server))
     return Reckoner("redis://nobody", prefix="p")
 
@@ -46,7 +46,7 @@ async def cache(reckoner: Reckoner, user: str, places: Sequence[ScoredItem]) -> 
 
 
 async def test_it_asks_once_for_what_is_not_cached(redis: Redis, reckoner: Reckoner) -> None:
-    """One job for each user without a list, which the next call joins; none for who has one, unless asked for fresh."""
+    """One job for each user without a list, joined by the next call; none for a cached list, unless fresh."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "has one", PLACES)
     first = await reckoner.enqueue_many(["has none", "has one", "a:b\n"])
@@ -69,7 +69,7 @@ async def test_it_asks_once_for_what_is_not_cached(redis: Redis, reckoner: Recko
 
 
 async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckoner) -> None:
-    """Whoever asks then gets a job of their own; `job` tells how the first one ended."""
+    """A later request gets a new job; `job` shows the end of the first."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     first = (await reckoner.enqueue("u")).job
     assert first is not None
@@ -83,7 +83,7 @@ async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckon
 
 
 async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(redis: Redis, reckoner: Reckoner) -> None:
-    """In the order asked, cut to n, with titles where there are some; an empty list is answered as none."""
+    """In the given order, cut to n, with titles; an empty list counts as missing."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "ユーザー", PLACES)
     await cache(reckoner, "empty", [])
@@ -106,7 +106,7 @@ async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(red
 
 
 async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: Reckoner) -> None:
-    """Under the hash of its distinct items, without a job; what is not in the data is named."""
+    """By the hash of its distinct items, without a job; unknown items are named."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     cached = BASKET.encode(BasketResult(1, "g", PLACES, ["ン"]))
     await reckoner.results.write_basket("g", ["odd", "ン"], cached)
@@ -117,7 +117,7 @@ async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner
 
 
 async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner: Reckoner) -> None:
-    """It counts as none, and is kept with the dead letters."""
+    """It counts as missing, and becomes a dead letter."""
     await make_known(redis, reckoner.keys, RECORD, {})
     await ask(redis, "SET", reckoner.keys.result("g", "u"), b'{"format":2}')
     assert (await reckoner.get("u")).source == "popular"
@@ -128,7 +128,7 @@ async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner:
 
 
 async def test_what_cannot_be_asked_is_told(redis: Redis, reckoner: Reckoner) -> None:
-    """Before anything was fitted, and for more places than the lists have."""
+    """Before a fit, and for more places than the lists have."""
     with pytest.raises(NothingFittedError):
         await reckoner.get("u")
     with pytest.raises(NothingFittedError):
@@ -141,7 +141,7 @@ async def test_what_cannot_be_asked_is_told(redis: Redis, reckoner: Reckoner) ->
 
 
 async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner: Reckoner) -> None:
-    """Workers would set such a job aside as bytes that somebody planted; nothing is asked for."""
+    """Workers would refuse such a job, so it is not created."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     for length in (0, 1001):
         with pytest.raises(UsageError, match=r"The list length is .* but must be from 1 to 1,000"):

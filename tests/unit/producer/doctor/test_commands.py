@@ -1,4 +1,4 @@
-"""The doctor looks whether the user may give every command that the code gives."""
+"""The doctor checks the right to every command that the code sends."""
 
 import re
 

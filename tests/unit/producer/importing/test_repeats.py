@@ -1,4 +1,4 @@
-"""Rows of the same pair become one, by the rule that was chosen."""
+"""Rows of the same pair are merged by the chosen rule."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def merged_plainly(rows: list[tuple[int, int, float, int]], timed: bool, rule: R
 
 @given(st.lists(row, max_size=30), st.booleans(), st.sampled_from(["last", "sum", "max"]))
 def test_one_row_of_each_pair_remains(rows: list[tuple[int, int, float, int]], timed: bool, rule: Repeats) -> None:
-    """Each rule gives what it gives when it is written plainly, with and without times."""
+    """Each rule equals its plain implementation, with and without times."""
     merged = merge_repeats(rows_of(rows, timed), rule)
     times = merged.times.tolist() if merged.times is not None else [None] * len(merged)
     pairs = list(zip(merged.users.tolist(), merged.items.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Which database a source names, and that its password is seen by nobody."""
+"""Database URLs are parsed, and passwords are never shown."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_url_is_no_path(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["ratings.csv", "/a/b.parquet", "./env:X", "a:b", "C:/x", "-"])
 def test_a_path_is_no_url(source: str) -> None:
-    """With whatever signs it is written."""
+    """With any characters."""
     assert not is_database(source)
 
 
@@ -52,7 +52,7 @@ def test_a_url_without_a_password_is_taken(url: str) -> None:
     ],
 )
 def test_a_password_on_the_command_line_is_refused(url: str) -> None:
-    """The sentence says what to do and does not repeat it; in a variable it may stand."""
+    """The sentence does not repeat the password; a URL in a variable may contain it."""
     with pytest.raises(UsageError, match=r"PGPASSWORD or PGPASSFILE, .* env:DATABASE_URL\.$") as caught:
         find_database(url, {})
     assert SECRET not in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_password_on_the_command_line_is_refused(url: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_not_repeated(url: str, said: str) -> None:
-    """One sentence says what a URL looks like, wherever this one comes from."""
+    """One sentence shows the form of a URL."""
     for source, environ in ((url, {}), ("env:X", {"X": url})):
         if not is_database(source):
             continue

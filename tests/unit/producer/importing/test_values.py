@@ -1,4 +1,4 @@
-"""Columns of any type become ids, numbers and times, and what cannot be one is told apart."""
+"""Columns of any type become ids, numbers and times; invalid values are marked."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -55,7 +55,7 @@ def test_numbers_are_decimal_digits() -> None:
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_number_that_was_written_is_read(numbers: list[float]) -> None:
-    """The shortest decimal of a number gives it back."""
+    """The shortest decimal is read back to the same number."""
     assert as_numbers(pa.array([repr(number) for number in numbers], pa.string())).tolist() == numbers
 
 
@@ -92,7 +92,7 @@ def test_each_time_is_judged_by_itself() -> None:
     "text", ["", "x", "now", "today", "12:30", "2026-13-01", "2026-09-24T25:00", "24.09.2026", "1790251200000000", None]
 )
 def test_what_is_no_time_cannot_be_read(text: str | None) -> None:
-    """Words, impossible dates and microseconds are told apart, beside a good one."""
+    """Words, impossible dates and microseconds are invalid."""
     assert as_milliseconds(pa.array([text, "2026-09-24"], pa.string()))[1].tolist() == [False, True]
 
 

@@ -15,7 +15,7 @@ def test_a_title_is_shown_with_its_year() -> None:
 
 
 def test_a_row_without_a_title_has_an_empty_one() -> None:
-    """Missing is not a number there, and a title without a year stands alone."""
+    """Missing titles are NaN, and a title without a year stays as it is."""
     assert shown_title(float("nan"), float("nan")) == ""
     assert shown_title("Dumbo", float("nan")) == "Dumbo"
 

@@ -1,4 +1,4 @@
-"""Synthetic interactions: how much is asked for, and the properties that they are made for."""
+"""Synthetic interactions have the requested size and the intended properties."""
 
 import hashlib
 from itertools import pairwise
@@ -27,13 +27,13 @@ def digest(block: Block) -> str:
 
 @pytest.fixture(scope="module")
 def movielens() -> Block:
-    """As much as in MovieLens 1M."""
+    """The size of MovieLens 1M."""
     return made(LIKE["ml-1m"])
 
 
 @pytest.mark.parametrize(("users", "items", "interactions"), EXTREMES)
 def test_there_is_exactly_what_was_asked_for(users: int, items: int, interactions: int) -> None:
-    """All users and items, numbered from 1 on, and as many interactions, of which no two are the same pair."""
+    """All users and items, numbered from 1, and the given number of distinct pairs."""
     block = made(Size(users=users, items=items, interactions=interactions))
     assert [array.size for array in block] == [interactions] * 3
     assert np.array_equal(np.unique(block.users), np.arange(1, users + 1))
@@ -52,14 +52,14 @@ def test_there_is_exactly_what_was_asked_for(users: int, items: int, interaction
     ],
 )
 def test_what_cannot_be_made_is_refused(users: int, items: int, interactions: int, why: str) -> None:
-    """In a sentence's words."""
+    """With the reason."""
     with pytest.raises(ValueError) as refused:
         Size(users=users, items=items, interactions=interactions)
     assert str(refused.value) == why
 
 
 def test_the_same_seed_gives_the_same_bytes(movielens: Block) -> None:
-    """These, on every machine and with every numpy; whoever changes them makes measurements incomparable."""
+    """The same on every machine and numpy; changed data would make benchmarks incomparable."""
     size = Size(users=300, items=200, interactions=6_000)
     assert digest(made(size, seed=1)) == "8de2603323bf75786201b8c1b0f057597075a8bf1e35ec068cd417dc645d2438"
     assert digest(made(size, seed=2)) == "239690866dfd4e2f09a5671ae4a44b45e0e44ee6e83957c485d74d7ec11c5cca"
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_bytes(movielens: Block) -> None:
 
 
 def test_blocks_hold_whole_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """User after user in ascending order, in several blocks, of which a long history may be one."""
+    """Users ascend, in several blocks; a long history may be a block of its own."""
     monkeypatch.setattr(synthesis, "BLOCK", 100)
     blocks = list(synthesise(Size(users=300, items=200, interactions=6_000), 1))
     assert len(blocks) > 50
@@ -78,14 +78,14 @@ def test_blocks_hold_whole_users(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_times_of_a_user_rise(movielens: Block) -> None:
-    """From one interaction to the next, and items are not in an order of their own."""
+    """Times ascend for each user, and items are shuffled."""
     same_user = np.diff(movielens.users) == 0
     assert np.all(np.diff(movielens.times)[same_user] > 0)
     assert 0.45 < np.mean(np.diff(movielens.items)[same_user] > 0) < 0.55
 
 
 def test_histories_have_a_heavy_tail(movielens: Block) -> None:
-    """Nobody has fewer than twenty items, half have far fewer than the mean, and a few have a large part of all."""
+    """At least twenty items each; half have far fewer than the mean, and a few have a large share."""
     lengths = np.bincount(movielens.users)[1:]
     assert lengths.min() >= 20
     assert np.median(lengths) < 0.6 * lengths.mean()
@@ -100,14 +100,14 @@ def test_popularity_has_a_heavy_tail(movielens: Block) -> None:
 
 
 def test_popular_items_have_any_number(movielens: Block) -> None:
-    """Neither an item's number nor its place in the file tells how popular it is."""
+    """Popularity does not depend on an item's number or place in the file."""
     counts = np.bincount(movielens.items)[1:]
     popular = np.flatnonzero(counts >= np.sort(counts)[-400])
     assert 0.4 < popular.mean() / counts.size < 0.6
 
 
 def test_users_have_tastes(movielens: Block) -> None:
-    """Users who have an item have some others, those of its taste, far more often than most that are as popular."""
+    """Users of an item have other items of its taste far more often than equally popular items."""
     size = LIKE["ml-1m"]
     counts = np.bincount(movielens.items, minlength=size.items + 1)
     chosen = np.argsort(-counts, kind="stable")[400:500]
