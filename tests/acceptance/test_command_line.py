@@ -169,7 +169,7 @@ def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
     (run,) = shop.commands.run("job", told["run"], "--json").objects
     assert run["blocks_done"] == 9
     assert sum(run["manifest"]["tasks"].values()) == 9
-    assert "live: lists are computed" in shop.commands.run("fit", "--neighbours", "10", "--shrink", "1").out
+    assert "live: new lists use it" in shop.commands.run("fit", "--neighbours", "10", "--shrink", "1").out
 
 
 def test_asking_needs_no_array_library(shop: Shop) -> None:
