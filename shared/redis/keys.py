@@ -1,16 +1,16 @@
-"""The names of all keys in Redis, each made here and nowhere else.
+"""The names of all keys in Redis.
 
 `p` is the prefix of the settings. Unfinished flows and runs live seven days from the last look, ended ones an hour.
-A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one that pauses until its deadline.
+A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e14 while it waits for its next try.
 
 | key | type | written by | lives |
 | --- | --- | --- | --- |
 | `p:queue:LANE` | sorted set, job by place | creators, claim, settle | for ever, empty when idle |
 | `p:queue:LANE:leases` | sorted set, job by deadline | claim, renew, settle, unheld | for ever, empty when idle |
 | `p:queue:LANE:wake` | list, at most 64 tokens | creators of jobs, claim, settle | for ever |
-| `p:queue:LANE:paused` | string, since when | pause; taken away by resume | for ever |
+| `p:queue:LANE:paused` | string, since when | pause; deleted by resume | for ever |
 | `arq:job:ID` | string, the body | creators of jobs | seven days |
-| `arq:in-progress:ID` | string, the token of the claim | claim | a day after the last renewal |
+| `arq:in-progress:ID` | string, fencing token of the claim | claim | a day after the last renewal |
 | `arq:retry:ID` | string, starts without a good end | claim, settle | a day |
 | `p:live:LANE` | sorted set, `flow:ID` or `run:ID` by next look | scripts of flows and runs | for ever |
 | `p:flow:ID` | hash | the flow's scripts | unfinished, ended |
@@ -23,25 +23,25 @@ A queue adds 1e14 to the place of a job that is claimed and 2e14 to that of one 
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
-| `p:store` | string, token that is in the store too | whoever first uses both; `store take` | for ever |
+| `p:store` | string, token of its store | the first user of both; `store take` | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
 | `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended; a night's eight days |
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
-| `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; when it passed dropped | unfinished, ended |
+| `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; dropped if it passed | unfinished, ended |
 | `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |
 | `p:night:DATE` | string, run id | start | eight days |
-| `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; taken out by retry, retry_block | for ever |
+| `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; deleted by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
-| `p:worker:ID` | string, JSON, what a worker says of itself | that worker, once a second | a lease and ten seconds |
-| `p:worker:ID:mail` | list, what a worker is told | tell | ten seconds |
+| `p:worker:ID` | string, JSON, the worker's state | that worker, once a second | a lease and ten seconds |
+| `p:worker:ID:mail` | list, words to the worker | tell | ten seconds |
 | `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
-| `p:scrub` | string, who reads all artifacts or has | that worker | ten minutes, a day when it has |
-| `p:sweeper` | string, token of who sweeps | sweeper | five seconds |
-| `p:retention` | string, who deletes artifacts that nothing refers to, or has | that worker | ten minutes |
-| `p:forgetting` | string, token of who looks at what holds a generation back | forgetting | ten seconds |
+| `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
+| `p:sweeper` | string, token of the lock | sweeper | five seconds |
+| `p:retention` | string, worker that deletes unreferenced artifacts | that worker | ten minutes |
+| `p:forgetting` | string, token of the lock | forgetting | ten seconds |
 | `p:events:ID` | channel | end, close | - |
 """
 
@@ -64,27 +64,27 @@ def tries_key(job_id: str) -> str:
 
 
 def in_progress_key(job_id: str) -> str:
-    """What arq holds while a job runs."""
+    """Where arq keeps the fencing token of a running job."""
     return RUNNING + job_id
 
 
 def leases_key(queue: str) -> str:
-    """The deadlines of the leases under which a queue's claimed jobs are."""
+    """The deadlines of a queue's leases."""
     return queue + LEASES
 
 
 def wake_key(queue: str) -> str:
-    """The tokens that wake workers which wait for a queue's jobs."""
+    """The tokens that wake waiting workers."""
     return queue + WAKE
 
 
 def paused_key(queue: str) -> str:
-    """What is there while nothing is to be claimed from a queue."""
+    """The mark of a paused queue."""
     return queue + PAUSE
 
 
 def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
-    """The types of the keys that arq has of jobs."""
+    """The types of arq's keys of some jobs."""
     names: dict[str, str] = {}
     for job_id in job_ids:
         names |= {job_key(job_id): "string", tries_key(job_id): "integer", in_progress_key(job_id): "string"}
@@ -92,7 +92,7 @@ def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
 
 
 def basket_hash(items: Sequence[str]) -> str:
-    """The SHA-256 of a basket's distinct items, in the order of their bytes and each behind its length and a colon."""
+    """The SHA-256 of a basket's distinct items, sorted by bytes, each after its length and a colon."""
     digest = sha256()
     for item in sorted({item.encode() for item in items}):
         digest.update(b"%d:" % len(item) + item)
@@ -110,12 +110,12 @@ class Keys:
 
     @property
     def click(self) -> str:
-        """The queue of what somebody waits for."""
+        """The queue of the click lane."""
         return self._name("queue", CLICK)
 
     @property
     def batch(self) -> str:
-        """The queue of all else."""
+        """The queue of the batch lane."""
         return self._name("queue", BATCH)
 
     @property
@@ -129,16 +129,16 @@ class Keys:
 
     @property
     def live_stem(self) -> str:
-        """What the names of the lanes' sets of unfinished flows and runs start with, as the scripts take it."""
+        """The prefix of both live sets, as the scripts take it."""
         return self._name("live")
 
     def live_of(self, lane: Lane) -> str:
-        """The unfinished flows of a lane; those of the batch lane with the unfinished runs."""
+        """The live set of a lane: its unfinished flows, and in the batch lane the unfinished runs."""
         return self._name("live", lane)
 
     @property
     def all_live(self) -> tuple[str, str]:
-        """Both of them, in the order in which they are looked at."""
+        """Both live sets, in the order of the sweeper."""
         return self.live_of(CLICK), self.live_of(BATCH)
 
     @property
@@ -148,7 +148,7 @@ class Keys:
 
     @property
     def refused(self) -> str:
-        """How many bytes of each kind were refused."""
+        """The counts of refused bytes, by kind."""
         return self._name("refused")
 
     @property
@@ -157,19 +157,19 @@ class Keys:
         return self._name("workers")
 
     def beat(self, worker: str) -> str:
-        """What a worker says of itself."""
+        """A worker's heartbeat."""
         return self._name("worker", worker)
 
     def mail(self, worker: str) -> str:
-        """What a worker is told."""
+        """The words to a worker."""
         return self._name("worker", worker, "mail")
 
     def trouble(self, name: str) -> str:
-        """Since when the environment keeps a job or a run from being done, or an artifact is missed, and when last."""
+        """When the trouble of a job, run or artifact began, and when it was last seen."""
         return self._name("trouble", name.replace(":", "-"))
 
     def probe(self, look: str) -> str:
-        """What is written to see whether it can be."""
+        """The key that `doctor` writes to test the server."""
         return self._name("probe", look)
 
     @property
@@ -179,12 +179,12 @@ class Keys:
 
     @property
     def scrub(self) -> str:
-        """Who reads all artifacts in use, or has done so today."""
+        """The lock of the daily verification of all artifacts."""
         return self._name("scrub")
 
     @property
     def retention(self) -> str:
-        """Who deletes artifacts that nothing refers to, or has done so lately."""
+        """The lock of the garbage collection of artifacts."""
         return self._name("retention")
 
     @property
@@ -199,7 +199,7 @@ class Keys:
 
     @property
     def newest(self) -> str:
-        """The pointer to the generation of the model that was fitted last."""
+        """The pointer to the generation of the newest model."""
         return self._name("generation", "newest")
 
     @property
@@ -214,12 +214,12 @@ class Keys:
 
     @property
     def store(self) -> str:
-        """The token by which a store is known to be this prefix's."""
+        """The token that ties a store to this prefix."""
         return self._name("store")
 
     @property
     def cleanup(self) -> str:
-        """The lock of who looks at what holds old generations back."""
+        """The lock of the clean-up of old generations."""
         return self._name("forgetting")
 
     def flow(self, flow_id: str) -> str:
@@ -227,16 +227,16 @@ class Keys:
         return self._name("flow", flow_id)
 
     def partials(self, flow_id: str) -> str:
-        """What a flow's chunk tasks have found."""
+        """A flow's partials."""
         return self._name("flow", flow_id, "partials")
 
     def tasks(self, flow_id: str) -> str:
-        """Who did a flow's chunk tasks, and when."""
+        """The traces of a flow's chunk tasks."""
         return self._name("flow", flow_id, "tasks")
 
     @property
     def joins(self) -> str:
-        """What the names of all joins start with."""
+        """The prefix of all joins."""
         return self._name("join", "")
 
     def join_user(self, generation: str, user: str) -> str:
@@ -248,7 +248,7 @@ class Keys:
         return self._name("join", generation, "basket", basket_hash(items))
 
     def join_question(self, generation: str, spec: bytes) -> str:
-        """The flow that is under way for a question, whose encoded spec this is."""
+        """The flow that is under way for a question, by its encoded spec."""
         return self._name("join", generation, "question", sha256(spec).hexdigest()[:32])
 
     def join_fit(self, generation: str) -> str:
@@ -256,11 +256,11 @@ class Keys:
         return self._name("join", "fit", generation)
 
     def join_heal(self, model: str) -> str:
-        """The fit that is under way for a damaged model; one that a user asks for does not join it."""
+        """The fit that repairs a damaged model. A user's own fit does not join it."""
         return self._name("join", "heal", model)
 
     def record(self, generation: str) -> str:
-        """What a generation was made with."""
+        """A generation's record."""
         return self._name("record", generation)
 
     def titles(self, snapshot: str) -> str:
@@ -284,7 +284,7 @@ class Keys:
         return self._name("run", run_id, "flight")
 
     def blocks(self, run_id: str) -> str:
-        """How the blocks of a run ended."""
+        """The outcomes of a run's blocks."""
         return self._name("run", run_id, "blocks")
 
     def run_of(self, generation: str) -> str:
@@ -297,13 +297,13 @@ class Keys:
 
     @property
     def rights(self) -> str:
-        """What a Redis user needs to be granted, as `ACL SETUSER` takes it."""
+        """The rights that a Redis user needs, as `ACL SETUSER` takes them."""
         commands = "+@connection +@read +@write +@scripting +@transaction +@pubsub -@dangerous +info +time"
         return f"~{self._name('*')} ~arq:* &{self.events('*')} {commands}"
 
     @property
     def types(self) -> dict[str, str]:
-        """The types of the keys that all flows and runs share."""
+        """The types of the keys that flows and runs share."""
         zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers), "zset")
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
@@ -311,15 +311,15 @@ class Keys:
         return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
-        """The types of a flow's keys, and of those that arq has of its jobs."""
+        """The types of the keys of a flow and its jobs."""
         names = (self.flow(flow_id), self.partials(flow_id), self.tasks(flow_id))
         return dict.fromkeys(names, "hash") | types_of_jobs(jobs)
 
     def types_of_run(self, run_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
-        """The types of a run's keys, and of those that arq has of its jobs."""
+        """The types of the keys of a run and its jobs."""
         names = (self.run(run_id), self.flight(run_id), self.blocks(run_id))
         return dict.fromkeys(names, "hash") | types_of_jobs(jobs)
 
     def events(self, ended_id: str) -> str:
-        """The channel on which the end of a flow or run is told."""
+        """The channel that announces the end of a flow or run."""
         return self._name("events", ended_id)

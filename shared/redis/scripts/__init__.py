@@ -1,4 +1,4 @@
-"""The Lua scripts of this package, one file for each change of state, and the one way to call them."""
+"""The Lua scripts, one file for each change of state, and the one way to call them."""
 
 import re
 from collections.abc import Sequence
@@ -18,15 +18,12 @@ CALLED = re.compile(r"redis\.p?call\('(\w+)'")
 
 
 class Fence(Protocol):
-    """The claim under which a script changes something: its fencing token, and notes for when the script ends the job.
-
-    The engine's `Lease` is one.
-    """
+    """The claim under which a script makes a change, like the engine's `Lease`."""
 
     closing: bool
-    """Set while a script that ends the job is under way, and kept once it has ended it."""
+    """Whether a script that ends the job was sent, and has not failed."""
     closed: bool
-    """Set when such a script has ended the job."""
+    """Whether such a script has ended the job."""
 
     @property
     def job_id(self) -> str:
@@ -41,11 +38,11 @@ class Fence(Protocol):
         """The fencing token of the claim."""
 
     def on_closing(self) -> bool:
-        """Called when a script that ends the job is sent; returns whether a claim follows."""
+        """Called when a script that ends the job is sent. Returns whether a claim follows."""
 
 
 class LeaseLostError(Exception):
-    """The lease on the job has lapsed: another worker has the job, or will have it, and this one changes nothing."""
+    """The lease on the job has lapsed: another worker gets the job, and nothing was changed."""
 
 
 class Script(NamedTuple):
@@ -69,17 +66,14 @@ def load_script(name: str, closing: bool = False) -> Script:
 
 @cache
 def commands_of_scripts() -> tuple[str, ...]:
-    """The commands that scripts call; INFO, which they bear with being refused, is not among them."""
-    texts = [
-        path.read_text()
-        for path in (files("reckoner.shared.redis") / "scripts").iterdir()
-        if path.name.endswith(".lua")
-    ]
+    """The commands that scripts need. INFO is optional, and left out."""
+    folder = files("reckoner.shared.redis") / "scripts"
+    texts = [path.read_text() for path in folder.iterdir() if path.name.endswith(".lua")]
     return tuple(sorted({command for text in texts for command in CALLED.findall(text)} - {"INFO"}))
 
 
 async def ask(redis: Redis, *command: Value) -> Any:
-    """One command's answer; redis-py's own methods are typed as an answer or its promise, which nobody can await."""
+    """One command's answer: redis-py types its own methods as an answer or an awaitable, which cannot be awaited."""
     return await redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
@@ -92,10 +86,9 @@ async def call(
     *,
     ends_job: bool = True,
 ) -> Any:
-    """Run a script: by its hash, and with its text when the server doesn't know it yet.
+    """Run a script by its hash, or with its text when the server does not know it yet.
 
-    With a `lease` its change is made only while the job is under that lease, and unless `ends_job` is false the job is
-    finished in the same script.
+    With a `lease` the change is made only under that lease, and the same script finishes the job if it `ends_job`.
 
     Raises:
         LeaseLostError: the job is no longer under the lease; nothing was changed.
@@ -108,7 +101,7 @@ async def call(
         try:
             answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, keys, arguments, ends_job))
         except NoScriptError:
-            # The claim that was sent along came before anything has changed: there is to be another one.
+            # The claim that was sent along came too early: this sends another one.
             answer = await ask(redis, "EVAL", script.text, *_closing(lease, keys, arguments, ends_job))
     except BaseException:
         lease.closing = False
@@ -120,7 +113,7 @@ async def call(
 
 
 def _closing(lease: Fence, keys: Sequence[str], arguments: Sequence[Value], ends_job: bool) -> list[Value]:
-    """What a script is given that makes a change under a lease, at the moment at which it is sent."""
+    """The keys and arguments of a change under a lease. Call it only to send them: the lease is notified."""
     claims_next = ends_job and lease.on_closing()
     fence: list[Value] = [lease.job_id, lease.token, int(ends_job), int(claims_next)]
     return [len(keys) + 1, lease.queue, *keys, *fence, *arguments]

@@ -1,4 +1,4 @@
-"""Scripts check everything before their first write: Lua rolls nothing back, so what stops one leaves all as it was."""
+"""Scripts check everything before their first write, since Lua does not roll back."""
 
 from collections import Counter
 from importlib.resources import files
@@ -72,7 +72,7 @@ Command = tuple[Any, ...]
 
 
 class Trial:
-    """Tries each script that a connection is about to run on keys which have been damaged in one way after another."""
+    """Tries each script of a connection on damaged keys, one damage after another, before it runs."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
@@ -153,7 +153,7 @@ class Trial:
 
 @pytest.fixture
 async def trial(hand: Hand, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """All scripts that the hand's connection runs are tried before."""
+    """Tries all scripts of the hand's connection."""
     redis = connect(redis_url)
     made = Trial(redis, hand.runtime.keys.prefix)
     execute = hand.redis.execute_command
@@ -174,7 +174,7 @@ async def load(flows: Flows, flow_id: str) -> Flow:
 
 
 async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """The lives of flows and runs, with what is lost, cancelled, or fails and is asked for again."""
+    """Flows and runs with lost, cancelled and failed parts, and retries."""
     flows, runs, keys = hand.runtime.flows, hand.runtime.runs, hand.runtime.keys
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
     await _a_flow(hand, first)
@@ -230,7 +230,7 @@ async def _a_flow(hand: Hand, generation: Generation) -> None:
 
 
 async def work(hand: Hand) -> None:
-    """What workers ask besides: claims, beats, refusals, pauses."""
+    """The scripts of workers: claims, beats, refusals, pauses."""
     keys, redis = hand.runtime.keys, hand.redis
     claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
     ids = [f"split:{keys.prefix}-{number}" for number in range(5)]
@@ -261,7 +261,7 @@ async def work(hand: Hand) -> None:
 async def test_a_script_that_is_stopped_has_changed_nothing(
     hand: Hand, world: World, sweeper: Sweeper, trial: Trial
 ) -> None:
-    """Whichever field of a hash is lost or garbage, whichever score is none, and whichever key holds another type."""
+    """With any field lost or garbage, any score infinite, and any key of another type."""
     await live_through(hand, world, sweeper)
     await work(hand)
     assert trial.tried.keys() == NAMES
@@ -272,7 +272,7 @@ async def test_a_script_that_is_stopped_has_changed_nothing(
 async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     world: World, fresh_server: StartServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their first write is a removal: only those that create flows, runs and jobs, or store what was found, wait."""
+    """Their first write is a removal. Only scripts that create flows, runs and jobs or store data are refused."""
     url = fresh_server().url
     redis, beside = connect_worker(Settings(), url), connect(url)
     hand = Hand(world, redis, prefix)

@@ -70,7 +70,7 @@ def test_each_name_stands_in_the_table() -> None:
 
 @pytest.mark.parametrize("user", ["a:b", "a b", "ユーザー", "", "*", "x" * 1024])
 def test_a_user_of_any_text_has_a_join_of_his_own(user: str) -> None:
-    """The join's name does not grow with the user's, and no user's text reaches into another's."""
+    """A join's name has one length, and no user's id reaches into another's."""
     keys = Keys("p")
     assert re.fullmatch("p:join:g:[0-9a-f]{32}", keys.join_user("g", user))
     assert keys.join_user("g", user) != keys.join_user("g", user + "x")
@@ -84,7 +84,7 @@ def test_a_result_has_a_name_that_any_language_can_build() -> None:
 
 
 def test_a_basket_has_a_name_that_does_not_depend_on_how_it_was_given() -> None:
-    """Its order and its repeats are nothing; where one id ends and the next begins is."""
+    """Order and repeats do not count; the borders between ids do."""
     hashes = {basket_hash(items) for items in (["a", "b"], ["ab"], ["a", "b", ""], ["a"], ["1:a"], [])}
     assert len(hashes) == 6
     assert basket_hash(["b", "a", "b"]) == basket_hash(["a", "b"])
@@ -101,7 +101,7 @@ def test_what_arq_has_of_a_job_is_where_arq_looks() -> None:
 
 
 def test_no_other_module_writes_a_key_name() -> None:
-    """Names are made in one home: nobody else joins a prefix and a colon."""
+    """No other module joins a prefix and a colon."""
     for package in ("shared", "producer", "workers"):
         for module in (ROOT / package).rglob("*.py"):
             if module != ROOT / "shared" / "redis" / "keys.py":
