@@ -7,9 +7,7 @@ local flow, record_key, current, previous, newest, generations = unpack(KEYS)
 local round, generation, record, record_stem, titles_stem, snapshot = unpack(ARGV)
 
 local state, flow_round, adopted = unpack(redis.call('HMGET', flow, 'state', 'round', 'adopted'))
-if state ~= 'reduce' or flow_round ~= round then
-  return 0
-end
+if state ~= 'reduce' or flow_round ~= round then return 0 end
 expect(generations, 'hash')
 local to_current, to_newest = '', ''
 if not adopted then

@@ -67,9 +67,7 @@ end
 local function choose(queue, leases, lane, most, shared)
   local due = redis.call('ZCOUNT', queue, '-inf', number(now))
   local count = math.min(most, shared and due > 0 and math.ceil(due / beating()) or due)
-  if count <= 0 then
-    return {}, false, due > 0
-  end
+  if count <= 0 then return {}, false, due > 0 end
   local page = redis.call('ZRANGEBYSCORE', queue, '-inf', number(now), 'WITHSCORES', 'LIMIT', 0, count)
   local ids, keys = {}, {}
   for i = 1, #page, 2 do

@@ -7,16 +7,11 @@ local run, flight, blocks, run_of, live_stem = unpack(KEYS)
 local id, from_state, from_round, outcome, manifest, channel, generation = unpack(ARGV)
 
 local state, round = unpack(redis.call('HMGET', run, 'state', 'round'))
-if state == 'ended' or redis.call('EXISTS', run) == 0 then
-  return 0
-end
+if state == 'ended' or redis.call('EXISTS', run) == 0 then return 0 end
 local damaged = from_state == ''
-if not damaged and (state ~= from_state or round ~= from_round) then
-  return 0
-end
+if not damaged and (state ~= from_state or round ~= from_round) then return 0 end
 local owns, live = text_at(run_of) == id, live_of(live_stem)
--- A removal comes first.
-leave(live, 'run:' .. id)
+leave(live, 'run:' .. id) -- A removal comes first.
 redis.call('DEL', flight)
 if outcome == 'passed' or damaged then
   -- Not freed within the script: 200,000 blocks would block the server for 50 ms.

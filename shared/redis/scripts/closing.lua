@@ -6,9 +6,7 @@
 local queue, id, token, ends_job, claims = KEYS[1], unpack(ARGV, 1, 4)
 local change_keys, change_arguments = { unpack(KEYS, 2) }, { unpack(ARGV, 5) }
 
-if text_at(RUNNING .. id) ~= token then
-  return false
-end
+if text_at(RUNNING .. id) ~= token then return false end
 expect_queue(queue)
 claims_next = claims == '1'
 local answer = change(change_keys, change_arguments)

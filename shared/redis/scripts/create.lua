@@ -25,9 +25,7 @@ end
 local function raise(id)
   local flow = flow_stem .. id
   local state, round, planned, flow_lane = unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'lane'))
-  if lane_of(flow_lane) == CLICK then
-    return
-  end
+  if lane_of(flow_lane) == CLICK then return end
   redis.call('HSET', flow, 'lane', CLICK)
   local look = redis.call('ZSCORE', live[BATCH], 'flow:' .. id)
   if look then

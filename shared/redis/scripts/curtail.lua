@@ -5,9 +5,7 @@ local outcome = unpack(ARGV)
 
 expect(outcomes, 'hash')
 local state, following, blocks = unpack(redis.call('HMGET', run, 'state', 'next', 'blocks'))
-if state ~= 'run' or tonumber(following) >= tonumber(blocks) then
-  return 0
-end
+if state ~= 'run' or tonumber(following) >= tonumber(blocks) then return 0 end
 delete_first(run)
 redis.call('HSET', outcomes, following, outcome)
 redis.call('PEXPIRE', outcomes, UNFINISHED_TTL_MS)

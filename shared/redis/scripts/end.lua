@@ -17,12 +17,8 @@ if old_state == 'done' or old_state == 'failed' or old_state == 'cancelled'
   or not old_state and redis.call('EXISTS', flow) == 0 then
   return 0
 end
-if (from_state ~= '' and old_state ~= from_state) or (from_round ~= '' and round ~= from_round) then
-  return 0
-end
-if index ~= '' and redis.call('HEXISTS', partials, index) == 1 then
-  return 0
-end
+if (from_state ~= '' and old_state ~= from_state) or (from_round ~= '' and round ~= from_round) then return 0 end
+if index ~= '' and redis.call('HEXISTS', partials, index) == 1 then return 0 end
 expect(dead, 'stream')
 local now = now_ms()
 local owns_join = text_at(join) == id
@@ -34,8 +30,7 @@ if run then
 end
 local in_run = run and redis.call('HGET', flight, block) == id
 
--- A removal comes first.
-leave(live, 'flow:' .. id)
+leave(live, 'flow:' .. id) -- A removal comes first.
 redis.call('DEL', partials)
 if state ~= 'done' then
   drop_jobs(lanes, jobs_of(id, old_state, round, planned))

@@ -6,19 +6,11 @@ local run, current, previous, newest = unpack(KEYS)
 local generation, record_stem, titles_stem, round = unpack(ARGV)
 
 local state, since, flipped, run_round = unpack(redis.call('HMGET', run, 'state', 'since', 'flipped', 'round'))
-if state ~= 'finish' or run_round ~= round then
-  return 'late'
-end
-if not snapshot_of(record_stem .. generation) then
-  return 'lost'
-end
+if state ~= 'finish' or run_round ~= round then return 'late' end
+if not snapshot_of(record_stem .. generation) then return 'lost' end
 local live = generation_at(current, record_stem) or ''
-if live == generation then
-  return 'flipped'
-end
-if live ~= '' and (flipped or live ~= since) then
-  return 'superseded'
-end
+if live == generation then return 'flipped' end
+if live ~= '' and (flipped or live ~= since) then return 'superseded' end
 delete_first(run)
 repoint({ current, previous, newest }, { generation, live, '' }, record_stem, titles_stem)
 redis.call('HSET', run, 'flipped', '1')

@@ -6,20 +6,13 @@ local generations, current, previous, newest, run_of, record = unpack(KEYS, 1, 6
 local lists = { unpack(KEYS, 7) }
 local generation, seen, left, run_stem = unpack(ARGV)
 
-if redis.call('HGET', generations, generation) ~= seen then
-  return 0
-end
+if redis.call('HGET', generations, generation) ~= seen then return 0 end
 for _, pointer in ipairs({ current, previous, newest }) do
-  if text_at(pointer) == generation then
-    return 0
-  end
+  if text_at(pointer) == generation then return 0 end
 end
 local run = text_at(run_of)
-if run and under_way(state_at(run_stem .. run)) then
-  return 0
-end
--- A removal comes first.
-redis.call('UNLINK', record, unpack(lists))
+if run and under_way(state_at(run_stem .. run)) then return 0 end
+redis.call('UNLINK', record, unpack(lists)) -- A removal comes first.
 if left == '' then
   redis.call('HDEL', generations, generation)
 else

@@ -5,10 +5,7 @@ local lock = unpack(KEYS)
 local token, life = unpack(ARGV)
 
 local left = redis.call('PTTL', lock)
-if left > 0 and left <= tonumber(life) then
-  return 0
-end
--- A removal comes first.
-redis.call('DEL', lock)
+if left > 0 and left <= tonumber(life) then return 0 end
+redis.call('DEL', lock) -- A removal comes first.
 redis.call('SET', lock, token, 'PX', life)
 return 1

@@ -10,9 +10,7 @@ local _, fields_of = tail(ARGV, 5, 3)
 
 local state, round, place, planned, flow_lane =
   unpack(redis.call('HMGET', flow, 'state', 'round', 'place', 'planned', 'lane'))
-if state ~= seen_state or round ~= seen_round then
-  return -1
-end
+if state ~= seen_state or round ~= seen_round then return -1 end
 local lanes, live, lane = lanes_of(click, batch), live_of(live_stem), lane_of(flow_lane)
 local held, lost = redis.call('HLEN', partials), {}
 for i = 1, count do
@@ -22,8 +20,7 @@ for i = 1, count do
     lost[#lost + 1] = i
   end
 end
--- A removal comes first.
-leave(live, 'flow:' .. id)
+leave(live, 'flow:' .. id) -- A removal comes first.
 redis.call('ZADD', live[lane], number(now_ms() + delay), 'flow:' .. id)
 redis.call('HSET', flow, 'looks', #lost == 0 and looks or '0')
 for i = 1, count do
@@ -36,7 +33,5 @@ for _, i in ipairs(lost) do
   local job_id, body = fields_of(i)
   enqueue(lanes, lane, place, job_of(i), job_id, body)
 end
-if state == 'run' and #lost == 0 and held >= (tonumber(planned) or math.huge) then
-  return -2
-end
+if state == 'run' and #lost == 0 and held >= (tonumber(planned) or math.huge) then return -2 end
 return #lost

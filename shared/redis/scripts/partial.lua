@@ -7,9 +7,7 @@ local id, round, index, partial, trace, job_id, job_body, first_look = unpack(AR
 
 local state, flow_round, planned, place, lane =
   unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'place', 'lane'))
-if state ~= 'run' or flow_round ~= round then
-  return 'late'
-end
+if state ~= 'run' or flow_round ~= round then return 'late' end
 local held = redis.call('HLEN', partials)
 local missing = index ~= '' and redis.call('HEXISTS', partials, index) == 0
 local last = held + (missing and 1 or 0) >= tonumber(planned)
@@ -26,9 +24,7 @@ if missing then
   end
   redis.call('PEXPIRE', tasks, UNFINISHED_TTL_MS)
 end
-if not last then
-  return 'stored'
-end
+if not last then return 'stored' end
 redis.call('HSET', flow, 'state', 'reduce', 'looks', '0')
 lane = lane_of(lane)
 redis.call('ZADD', live[lane], number(now_ms() + first_look), 'flow:' .. id)

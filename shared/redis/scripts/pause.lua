@@ -7,7 +7,6 @@ local since = text_at(paused)
 if not since or not (#since < 16 and string.match(since, '^%d+$')) then
   since = number(now_ms())
 end
--- A removal comes first.
-redis.call('DEL', paused)
+redis.call('DEL', paused) -- A removal comes first.
 redis.call('SET', paused, since)
 return since

@@ -8,9 +8,7 @@ local id, plan, planned, first_look = unpack(ARGV, 1, 4)
 local _, fields_of = tail(ARGV, 4, 2)
 
 local place, flow_lane, state = unpack(redis.call('HMGET', flow, 'place', 'lane', 'state'))
-if state ~= 'split' then
-  return 0
-end
+if state ~= 'split' then return 0 end
 local lanes, live, lane = lanes_of(click, batch), live_of(live_stem), lane_of(flow_lane)
 local following = tonumber(planned) > 0 and 'run' or 'reduce'
 redis.call('HSET', flow, 'state', following, 'plan', plan, 'planned', planned, 'looks', '0')

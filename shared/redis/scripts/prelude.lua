@@ -84,9 +84,7 @@ local claims_next = false
 
 -- Wakes waiting workers to claim from a queue, one for each token, up to 64 before one of them has come.
 local function wake(queue, tokens)
-  if claims_next then
-    return
-  end
+  if claims_next then return end
   local list = queue .. WAKE
   local waiting = redis.pcall('LLEN', list)
   if type(waiting) ~= 'number' then
@@ -128,9 +126,7 @@ end
 local function queued(lanes, id)
   for _, queue in ipairs({ lanes[CLICK], lanes[BATCH] }) do
     local score = redis.call('ZSCORE', queue, id)
-    if score then
-      return (tonumber(score) < CLAIMED or redis.call('ZSCORE', queue .. LEASES, id)) and true, true
-    end
+    if score then return (tonumber(score) < CLAIMED or redis.call('ZSCORE', queue .. LEASES, id)) and true, true end
   end
   return false, false
 end
@@ -166,12 +162,8 @@ end
 -- The ids of the jobs that a flow in this state and round can have.
 local function jobs_of(id, state, round, planned)
   round = round or ''
-  if state == 'split' then
-    return { 'split:' .. id }
-  end
-  if state == 'reduce' then
-    return { 'reduce:' .. id .. ':' .. round }
-  end
+  if state == 'split' then return { 'split:' .. id } end
+  if state == 'reduce' then return { 'reduce:' .. id .. ':' .. round } end
   local ids = {}
   for index = 0, math.min(tonumber(planned) or 0, MAX_TASKS) - 1 do
     ids[#ids + 1] = 'chunk:' .. id .. ':' .. number(index) .. ':' .. round
@@ -238,13 +230,9 @@ local function create_next_block(keys, fields)
   local state, following, blocks, spec, window =
     unpack(redis.call('HMGET', keys.run, 'state', 'next', 'blocks', 'spec', 'window'))
   local index, count = tonumber(following), tonumber(blocks)
-  if state ~= 'run' or not index or not count or index >= count or not spec then
-    return false
-  end
+  if state ~= 'run' or not index or not count or index >= count or not spec then return false end
   -- A block that is done again exceeds the window: the next block to end has no successor.
-  if redis.call('HLEN', keys.flight) >= math.max(tonumber(window) or 1, 1) then
-    return false
-  end
+  if redis.call('HLEN', keys.flight) >= math.max(tonumber(window) or 1, 1) then return false end
   fields.spec, fields.block = spec, following
   create_block_flow(keys, fields)
   redis.call('HSET', keys.run, 'next', number(index + 1))

@@ -9,14 +9,10 @@ expect(refused, 'hash')
 expect(dead, 'stream')
 -- A removal comes first.
 if how == 'string' then
-  if redis.call('GET', key) ~= bytes then
-    return 0
-  end
+  if redis.call('GET', key) ~= bytes then return 0 end
   redis.call('DEL', key)
 elseif how == 'field' then
-  if redis.call('HGET', key, field) ~= bytes then
-    return 0
-  end
+  if redis.call('HGET', key, field) ~= bytes then return 0 end
   redis.call('HDEL', key, field)
 elseif redis.call('ZREM', key, bytes) == 0 then
   return 0

@@ -18,8 +18,7 @@ for _, queue in ipairs(queues) do
   -- The latest leases are the last ones, except for pauses.
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', leases, latest, '-inf', 'LIMIT', 0, 5000)) do
     if tokens[text_at(RUNNING .. id)] then
-      -- A removal comes first.
-      redis.call('ZREM', leases, id)
+      redis.call('ZREM', leases, id) -- A removal comes first.
       redis.call('DEL', RUNNING .. id)
       redis.call('ZADD', queue, 'XX', number(place_of(redis.call('ZSCORE', queue, id))), id)
       back = back + 1

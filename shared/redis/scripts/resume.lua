@@ -6,9 +6,7 @@ local queue, paused = unpack(KEYS)
 expect(queue, 'zset')
 local since = text_at(paused)
 -- A removal comes first.
-if redis.call('DEL', paused) == 0 then
-  return false
-end
+if redis.call('DEL', paused) == 0 then return false end
 -- At least one worker: it learns when the next job is due.
 wake(queue, math.max(redis.call('ZCOUNT', queue, '-inf', number(now_ms())), 1))
 return since or ''

@@ -8,23 +8,16 @@ local letter, id, lane, kind, spec, job_id, job_body, first_look, flow_stem = un
 
 expect(dead, 'stream')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
-if #redis.call('XRANGE', dead, letter, letter) == 0 then
-  return { 'gone' }
-end
-if record and not text_at(record) then
-  return { 'forgotten' }
-end
+if #redis.call('XRANGE', dead, letter, letter) == 0 then return { 'gone' } end
+if record and not text_at(record) then return { 'forgotten' } end
 local known = text_at(join)
 local joins = known and unfinished(state_at(flow_stem .. known))
 
--- A removal comes first.
-redis.call('XDEL', dead, letter)
+redis.call('XDEL', dead, letter) -- A removal comes first.
 if record then
   renew_record(record)
 end
-if joins then
-  return { 'joined', known }
-end
+if joins then return { 'joined', known } end
 redis.call('SET', join, id, 'PX', UNFINISHED_TTL_MS)
 create_flow({ flow = flow, live = live, lanes = lanes, job = job }, {
   id = id, lane = lane, kind = kind, spec = spec, join = join, run = '', block = '', job_id = job_id,

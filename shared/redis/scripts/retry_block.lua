@@ -9,17 +9,11 @@ local letter, id, run_id, block, outcome, spec, job_id, job_body, first_look, ru
 expect(dead, 'stream')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 expect(flight, 'hash')
-if #redis.call('XRANGE', dead, letter, letter) == 0 then
-  return { 'gone' }
-end
+if #redis.call('XRANGE', dead, letter, letter) == 0 then return { 'gone' } end
 local state, run_spec, round = unpack(redis.call('HMGET', run, 'state', 'spec', 'round'))
 round = tonumber(round)
-if run_spec ~= spec or not round then
-  return { 'run gone' }
-end
-if state ~= 'run' and state ~= 'ended' then
-  return { state == 'finish' and 'finishing' or 'run gone' }
-end
+if run_spec ~= spec or not round then return { 'run gone' } end
+if state ~= 'run' and state ~= 'ended' then return { state == 'finish' and 'finishing' or 'run gone' } end
 if redis.call('HGET', blocks, block) ~= outcome or redis.call('HEXISTS', flight, block) == 1 then
   return { 'no failure' }
 end
@@ -27,13 +21,10 @@ local other = text_at(run_of)
 if state == 'ended' and other and other ~= run_id and under_way(state_at(run_stem .. other)) then
   return { 'another run', other }
 end
-if not text_at(record) then
-  return { 'forgotten' }
-end
+if not text_at(record) then return { 'forgotten' } end
 
 local now = now_ms()
--- A removal comes first.
-redis.call('XDEL', dead, letter)
+redis.call('XDEL', dead, letter) -- A removal comes first.
 redis.call('HDEL', blocks, block)
 if state == 'ended' then
   redis.call('HDEL', run, 'outcome', 'manifest', 'ended')

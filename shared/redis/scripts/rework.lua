@@ -10,12 +10,8 @@ local _, fields_of = tail(ARGV, 4 + drops, 3)
 
 local state, flow_round, reworks, place, flow_lane =
   unpack(redis.call('HMGET', flow, 'state', 'round', 'rework', 'place', 'lane'))
-if state ~= 'reduce' or flow_round ~= round then
-  return 'late'
-end
-if tonumber(reworks) >= MAX_REWORK then
-  return 'spent'
-end
+if state ~= 'reduce' or flow_round ~= round then return 'late' end
+if tonumber(reworks) >= MAX_REWORK then return 'spent' end
 expect(partials, 'hash')
 local lanes, live, lane = lanes_of(click, batch), live_of(live_stem), lane_of(flow_lane)
 delete_first(flow)

@@ -24,8 +24,7 @@ for i = 1, size do
   local id, token, how, amount, data, reason = job_of(i)
   if text_at(RUNNING .. id) == token then
     count = count + 1
-    -- A removal comes first.
-    redis.call('ZREM', leases, id)
+    redis.call('ZREM', leases, id) -- A removal comes first.
     if how == 'back' or how == 'later' then
       local score = redis.call('ZSCORE', queue, id)
       local place = place_of(score)

@@ -14,9 +14,7 @@ local _, fields_of = tail(ARGV, 12, 3)
 
 local of_night = night ~= run_of
 local known = of_night and text_at(night)
-if known then
-  return { known, 'known' }
-end
+if known then return { known, 'known' } end
 expect(generations, 'hash')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 local other = text_at(run_of)
@@ -27,9 +25,7 @@ if other and under_way(state_at(run_stem .. other)) then
   end
   return { other, 'joined' }
 end
-if (text_at(current) or '') ~= seen then
-  return false
-end
+if (text_at(current) or '') ~= seen then return false end
 local now = now_ms()
 redis.call('SET', run_of, id, 'PX', UNFINISHED_TTL_MS)
 if of_night then

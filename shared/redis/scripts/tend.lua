@@ -17,9 +17,7 @@ if not under_way(state) then
 end
 following, planned = tonumber(following), tonumber(planned)
 -- A damaged run is ended at the next look.
-if run_round ~= round or not following or not planned or not spec then
-  return 0
-end
+if run_round ~= round or not following or not planned or not spec then return 0 end
 expect(flight, 'hash')
 expect(blocks, 'hash')
 local now, lost, made = now_ms(), {}, 0
@@ -32,8 +30,7 @@ for i = 1, count do
     lost[#lost + 1] = i
   end
 end
--- A removal comes first.
-leave(live, 'run:' .. id)
+leave(live, 'run:' .. id) -- A removal comes first.
 redis.call('ZADD', live[BATCH], number(now + delay), 'run:' .. id)
 for _, key in ipairs({ run, flight, blocks, run_of }) do
   redis.call('PEXPIRE', key, UNFINISHED_TTL_MS)
