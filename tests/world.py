@@ -25,7 +25,7 @@ from reckoner.shared.settings import Settings
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.model_config import ModelConfig, model_id
 from reckoner.shared.store.models import open_model, write_model
-from reckoner.shared.store.ownership import Aside
+from reckoner.shared.store.ownership import StoreRunner
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
 from reckoner.shared.wire.jobs import Reduce, Split, arq_deserializer
 from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, FitSpec, Options, Plan, Record, Result, ScoredItem
@@ -167,7 +167,7 @@ async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:
     return flow
 
 
-async def _nobody_asks(_: Aside) -> None:
+async def _nobody_asks(_: StoreRunner) -> None:
     """Accept any owner of the store."""
 
 

@@ -1,4 +1,4 @@
-"""The generations: what each was made with, which ones pointers name, and which ones hold lists."""
+"""Generations: their records, the pointers to them, and which of them hold lists."""
 
 import re
 from collections.abc import Sequence
@@ -20,60 +20,60 @@ if TYPE_CHECKING:
 
 
 def generation_id(model: str, options: Options) -> str:
-    """The id of the generation that a model makes under a set of options: the same two give the same."""
+    """The id of a generation: a hash of its model and options."""
     return sha256(model.encode() + b"\n" + msgspec.json.encode(options)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class PointerTarget:
-    """What a pointer leads to."""
+    """The target of a pointer."""
 
     value: bytes
-    """What it holds, empty where there is none."""
+    """The pointer's bytes, empty without a pointer."""
     generation: str | None = None
-    """The generation that it names; None where it holds no id."""
+    """The named generation; None if the bytes are no id."""
     record: Record | None = None
-    """What that was made with; None where that is gone or cannot be read, so that the pointer counts as none."""
+    """The generation's record; None if missing or invalid, and then the pointer counts as unset."""
     damage: str = ""
-    """Why there is no record though the pointer is there: the first half of a sentence."""
+    """Why a set pointer has no record: the first half of a sentence."""
 
     @property
     def named(self) -> str | None:
-        """The generation, where it has its record."""
+        """The generation, if it has a record."""
         return self.generation if self.record else None
 
     def require(self) -> Record:
-        """The record.
+        """Return the record.
 
         Raises:
             NothingFittedError: there is none.
         """
         if self.record is None:
-            raise NothingFittedError(f"{self.damage}: build a model with `reckoner fit`." if self.damage else None)
+            raise NothingFittedError(f"{self.damage}. Build a model with `reckoner fit`." if self.damage else None)
         return self.record
 
 
 @dataclass(frozen=True)
 class GenerationLists:
-    """What is known of a generation's lists: the snapshot that names their users; the first `gone` have none."""
+    """The lists of a generation: the snapshot of their users; those of the first `gone` users are deleted."""
 
     snapshot: str
     gone: int | None = None
-    """None until the generation is old and begins to go."""
+    """None until the clean-up of the generation starts."""
 
     def encode(self) -> str:
-        """As it is written beside the generation."""
+        """Encode the value in the hash of generations."""
         return self.snapshot if self.gone is None else f"{self.snapshot} {self.gone}"
 
 
 def decode_generation_lists(data: bytes) -> GenerationLists:
-    """What is written beside a generation; of what is no such thing no snapshot is known."""
+    """Decode a value in the hash of generations; an invalid one has an empty snapshot."""
     found = re.fullmatch(rb"([A-Za-z0-9_-]{1,64})(?: ([0-9]{1,15}))?", data)
     return GenerationLists(found[1].decode(), int(found[2]) if found[2] else None) if found else GenerationLists("")
 
 
 class Generations:
-    """The records of generations, and the pointers to them, under one prefix."""
+    """The generations under one prefix."""
 
     def __init__(self, redis: "Redis", keys: "Keys") -> None:
         self._redis = redis
@@ -81,33 +81,31 @@ class Generations:
         self.keys = keys
 
     async def follow(self, key: str) -> PointerTarget:
-        """What a pointer leads to. This alone says what counts as none: a value that is no id, a record that is gone,
-        and one that cannot be read, which is set aside, so that scripts find none either.
-        """
+        """Follow a pointer, which counts as unset without a valid id and record; an invalid record is quarantined."""
         value = await self._values.get(key)
         if not value:
             return PointerTarget(b"")
         generation = _as_id(value)
         if generation is None:
-            return PointerTarget(value, damage=f"What {key} holds is no generation")
+            return PointerTarget(value, damage=f"{key} holds an invalid generation")
         record = await self.record(generation)
-        damage = "" if record else f"The record of generation {generation}, which {key} names, is gone"
+        damage = "" if record else f"The record of generation {generation}, named by {key}, is gone"
         return PointerTarget(value, generation, record, damage)
 
     async def pointer(self, key: str) -> str | None:
-        """The generation that a pointer names, whether or not it has its record."""
+        """The generation of a pointer, even without a record."""
         return _as_id(await self._values.get(key) or b"")
 
     async def current(self) -> str | None:
-        """The generation that readers follow."""
+        """The current generation, which readers follow."""
         return (await self.follow(self.keys.current)).named
 
     async def newest(self) -> Record | None:
-        """What the generation of the model that was fitted last was made with; None where no such record is there."""
+        """The record of the last fitted model's generation, None if there is none."""
         return (await self.follow(self.keys.newest)).record
 
     async def record(self, generation: str) -> Record | None:
-        """What a generation was made with; None also when its record could not be read, which then is set aside."""
+        """A generation's record; an invalid one is quarantined and counts as None."""
         key = self.keys.record(generation)
         data = await self._values.get(key)
         record = await self._values.decode(RECORD, "record", generation, key, data)
@@ -117,12 +115,12 @@ class Generations:
         return record
 
     async def adopt(self, flow_id: str, round_: int, record: Record, *, lease: Fence | None) -> bool:
-        """Make the model of a fit known: its generation's record, the newest pointer, and the current one if none is.
+        """Adopt a fitted model: write its generation's record, set the newest pointer, and the current one if unset.
 
-        A fit moves pointers once, however often its reduce is delivered. Its titles are written before.
+        A fit moves pointers once, even if its reduce is delivered twice. Write its titles first.
 
         Returns:
-            Whether the fit is in the reduce of that round; if not, nothing was changed.
+            Whether the fit is in the reduce of that round; otherwise nothing changed.
         """
         for key in self.keys.pointers:
             await self.follow(key)
@@ -134,17 +132,17 @@ class Generations:
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
     async def lists(self) -> dict[bytes, bytes]:
-        """The generations that may hold lists, each with its encoded `GenerationLists`."""
+        """The generations with lists, and their encoded `GenerationLists`."""
         held: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.generations)
         return held
 
     async def forget(
         self, generation: bytes, seen: bytes | str, left: GenerationLists | None = None, users: Sequence[str] = ()
     ) -> bool:
-        """Take the lists of some users of an old generation away, and its record; all are gone when nothing is `left`.
+        """Delete the lists of some users of an old generation, and its record; without `left`, forget the generation.
 
         Returns:
-            Whether it was done: not if a pointer or a run names the generation, or it is not `seen` as it is.
+            False if a pointer or a run names the generation, or its value is not `seen`.
         """
         keys, name = self.keys, generation.decode(errors="replace")
         names = [keys.generations, *keys.pointers, keys.run_of(name), keys.record(name)]
@@ -154,7 +152,7 @@ class Generations:
 
 
 def _as_id(value: bytes) -> str | None:
-    """The id that bytes are, if they are one."""
+    """Decode an id, None if it is invalid."""
     try:
         return msgspec.convert(value.decode(), Id)
     except (UnicodeDecodeError, msgspec.ValidationError):

@@ -1,4 +1,4 @@
-"""The cached lists, and how a reader gets them."""
+"""The cached lists, and the answers for readers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Source = Literal["cache", "popular"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a list as a reader gets it; a place of the popular list has neither score nor reason."""
+    """A place of a reader's list; one of the popular list has no score and no reason."""
 
     item: str
     score: float | None
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader gets for one user."""
+    """A reader's answer for one user."""
 
     user: str
     generation: str
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Results:
-    """The results and titles under one prefix, with the `generations` that they belong to."""
+    """The results, titles and `generations` under one prefix."""
 
     def __init__(self, redis: "Redis", keys: "Keys") -> None:
         self.generations = Generations(redis, keys)
@@ -55,30 +55,30 @@ class Results:
         self._values = StoredValues(redis, keys)
 
     async def has_titles(self, snapshot: str) -> bool:
-        """Whether a snapshot's titles are there and whole: they are once a pointer names their snapshot."""
+        """Whether a snapshot's titles are complete: they never expire then."""
         return bool(await ask(self._redis, "TTL", self.keys.titles(snapshot)) == -1)
 
     async def write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
-        """Put a snapshot's titles beside the results, item by item; they expire unless a pointer comes to name them."""
+        """Write a snapshot's titles; they expire unless a pointer names the snapshot."""
         key, pairs = self.keys.titles(snapshot), iter(titles.items())
         while some := list(islice(pairs, SLICE)):
             await call(self._redis, "titles", [key], list(chain.from_iterable(some)))
 
-    async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], life_s: int) -> None:
-        """Put users' encoded results into the cache; doing it again changes nothing but their age."""
+    async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], ttl_s: int) -> None:
+        """Cache users' encoded results; a repetition only renews their TTL."""
         if len(lists) == 1:
-            # By itself it goes with whatever else an engine has to say at the same moment.
+            # The engine batches a single command with others.
             [(user, data)] = lists
-            await ask(self._redis, "SET", self.keys.result(generation, user), data, "EX", life_s)
+            await ask(self._redis, "SET", self.keys.result(generation, user), data, "EX", ttl_s)
             return
         for start in range(0, len(lists), SLICE):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for user, data in lists[start : start + SLICE]:
-                    pipe.set(self.keys.result(generation, user), data, ex=life_s)
+                    pipe.set(self.keys.result(generation, user), data, ex=ttl_s)
                 await pipe.execute()
 
     async def read(self, generation: str, users: Sequence[str]) -> list[Result | None]:
-        """Users' cached results; what could not be read is set aside and counts as a miss."""
+        """Read users' cached results; an invalid one is quarantined and counts as a miss."""
         found: list[Result | None] = []
         for start in range(0, len(users), SLICE):
             names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
@@ -88,17 +88,16 @@ class Results:
         return found
 
     async def write_basket(self, generation: str, items: Sequence[str], data: bytes) -> None:
-        """Put a basket's encoded result into the cache, for an hour."""
+        """Cache a basket's encoded result for an hour."""
         await ask(self._redis, "SET", self.keys.basket(generation, items), data, "EX", BASKET_TTL_S)
 
     async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
-        """A basket's cached result; one that could not be read is set aside and counts as a miss."""
+        """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""
         name = self.keys.basket(generation, items)
         return await self._values.decode(BASKET, "basket", name, name, await self._values.get(name))
 
     async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:
-        """The first `n` places for each user, of the popular list for those who have none; in the current generation
-        unless the record of another is given.
+        """The first `n` places of each user's list, or of the popular list; by default of the current generation.
 
         Raises:
             NothingFittedError: there is no generation yet.
@@ -110,14 +109,14 @@ class Results:
     async def complete(
         self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
     ) -> list[Answer]:
-        """The answers that users' results of a generation make, with the popular list for those who have none."""
+        """Make answers of users' results in a generation, with the popular list for users without one."""
         lists = await self.lists(results, n, record)
         return [Answer(user, record.generation, *found) for user, found in zip(users, lists, strict=True)]
 
     async def lists(
         self, results: Sequence[Result | BasketResult | None], n: int, record: Record
     ) -> list[tuple[Source, list[Entry]]]:
-        """The first `n` places of each result with their titles, and those of the popular list where one has none."""
+        """The first `n` places of each result, or of the popular list, with titles."""
         items = {place.item for result in results if result for place in result.items[:n]}
         items.update(place.because for result in results if result for place in result.items[:n])
         titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
@@ -136,7 +135,7 @@ class Results:
         ]
 
     async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
-        """The titles of items, where the data have them."""
+        """The titles of items, if the data have any."""
         found: dict[str, str] = {}
         for start in range(0, len(items), SLICE):
             some = items[start : start + SLICE]

@@ -1,4 +1,4 @@
-"""Values that were stored under one prefix, and may be damaged."""
+"""Reads values that may be damaged."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 class StoredValues:
-    """Reads values under one prefix; what cannot be read is set aside."""
+    """Reads values under one prefix, and quarantines invalid ones."""
 
     def __init__(self, redis: "Redis", keys: "Keys") -> None:
         self._redis = redis
         self._refusals = Refusals(redis, keys)
 
     async def get(self, key: str) -> bytes | None:
-        """The string at a key; None where there is none, or another type."""
+        """The string at a key; None if there is none, or a value of another type."""
         [data] = await ask(self._redis, "MGET", key)
         return data if isinstance(data, bytes) else None
 
     async def decode(self, codec: Codec[T], kind: str, what: str, key: str, data: bytes | None) -> T | None:
-        """The value that `data` encodes; None where there is none, or it cannot be read, upon which it is set aside."""
+        """Decode a value; an invalid one is quarantined and counts as None."""
         if data is None:
             return None
         try:
@@ -41,7 +41,7 @@ class StoredValues:
             return None
 
     async def quarantine(self, kind: str, what: str, key: str, data: bytes, reason: str) -> None:
-        """Set aside what cannot be read; whoever may only read leaves it to those who write."""
+        """Quarantine an invalid value; a read-only user leaves it to others."""
         try:
             await self._refusals.string(kind, what, key, data, reason)
         except ResponseError as error:

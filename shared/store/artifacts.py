@@ -1,4 +1,4 @@
-"""Artifacts: immutable directories of `.npy` arrays and one manifest, opened through a memory map."""
+"""Artifacts: immutable directories of `.npy` arrays and a manifest, opened by memory maps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,33 +26,33 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An opened artifact: its id, its facts, and its arrays, read-only and shared with every process on this host."""
+    """An open artifact: its id, facts, and read-only arrays, whose pages all processes of this host share."""
 
     id: str
     facts: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
 
     def array(self, name: str, dtype: type[np.generic], size: int | None = None) -> NDArray[Any]:
-        """The array of that name, which has one dimension, this type and, where it is given, this size.
+        """Return a one-dimensional array of this type and size.
 
         Raises:
-            ArtifactDamagedError: there is none.
+            ArtifactDamagedError: the artifact has no such array.
         """
         found = self.arrays.get(name)
         if found is None:
-            raise self.damage(name, "is not among the files that the manifest names")
+            raise self.damage(name, "is not in the manifest")
         if found.dtype != dtype or found.ndim != 1:
-            raise self.damage(name, f"is not a row of {np.dtype(dtype).name}")
+            raise self.damage(name, f"is not a one-dimensional array of {np.dtype(dtype).name}")
         if size is not None and found.size != size:
-            raise self.damage(name, f"has {found.size} elements, and has to have {size}")
+            raise self.damage(name, f"has {found.size} elements instead of {size}")
         return found
 
     def damage(self, name: str, what: str) -> ArtifactDamagedError:
-        """The error that says what is wrong with the file of an array."""
+        """Make the error for an array's file."""
         return ArtifactDamagedError(f"{name}.npy of artifact {self.id} {what}.")
 
     def fact_damage(self, what: str) -> ArtifactDamagedError:
-        """The error that says what is wrong with the manifest."""
+        """Make the error for the manifest."""
         return ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {self.id} {what}.")
 
 
@@ -66,7 +66,7 @@ def write_artifact(
 ) -> str:
     """Write `arrays` and their manifest into the existing `directory`, and return the artifact's id.
 
-    Without `artifact_id` the id is the hash of the manifest, and so of all contents.
+    The default `artifact_id` is the hash of the manifest, and so of all contents.
 
     Raises:
         StoreError: the directory cannot be written, or the disk is full.
@@ -86,13 +86,13 @@ def _write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
 
 
 def open_artifact(directory: Path, kind: str, *, verify: bool = False) -> Artifact:
-    """Open the artifact in `directory` through memory maps; sizes are always checked, and hashes with `verify`.
+    """Open the artifact in `directory` by memory maps; sizes are always checked, hashes with `verify`.
 
     Raises:
         ArtifactMissingError: there is no manifest, so nothing was published here.
-        ArtifactDamagedError: a file is gone, or is not what the manifest says, which is of another kind or of a format
-            that this release does not read; the message names it.
-        StoreError: a file cannot be read for now.
+        ArtifactDamagedError: a file is missing or does not match the manifest, or the manifest has another kind or
+            format; the message names the file.
+        StoreError: a file is temporarily unreadable.
     """
     artifact_id, manifest = read_manifest(directory)
     if manifest.kind != kind:
@@ -116,18 +116,18 @@ def _open_array(directory: Path, name: str, expected: ArrayFile, verify: bool) -
     except OSError as error:
         raise open_error(path, error) from error
     except Exception as error:
-        # numpy has Python parse the header, which a hostile one lets fail in many ways.
+        # A hostile header makes numpy's parser fail in many ways.
         raise _damaged(path, "cannot be read") from error
     if (loaded.dtype.str, loaded.shape) != (expected.dtype, expected.shape):
-        raise _damaged(path, "does not hold the array that the manifest names")
-    # A plain view of the map: numpy's memmap class makes every slice dearer and numba does not know it.
+        raise _damaged(path, "does not hold the array of the manifest")
+    # A plain view: slices of numpy's memmap are slow, and numba does not support it.
     array = np.asarray(loaded)
     array.flags.writeable = False
     return array
 
 
 def _read_empty(path: Path) -> NDArray[Any]:
-    """An empty array, which has no bytes that could be mapped."""
+    """Read an empty array, which cannot be mapped."""
     with path.open("rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

@@ -1,14 +1,14 @@
-"""Contiguous ranges of about equal or of falling work: of rows to build, and of candidates to score."""
+"""Contiguous ranges of about equal, or of falling, work."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# So many shares does the first of ranges that taper have.
+# The first tapering range has so many shares.
 TAPER = 1.25
 
 
 def balance(work: NDArray[np.int64], parts: int, *, taper: bool = False) -> NDArray[np.int64]:
-    """Cut positions 0..n-1 into ranges of about equal work; with `taper` the first has the most, the last least.
+    """Cut positions 0..n-1 into ranges of about equal work, or with `taper` of falling work.
 
     `work` is int64[n], none negative. Returns the bounds of min(parts, n) ranges, int64, from 0 to n: range k is
     bounds[k]..bounds[k + 1] - 1, and none is empty. Raises ValueError if `parts` is below 1.
@@ -22,7 +22,7 @@ def balance(work: NDArray[np.int64], parts: int, *, taper: bool = False) -> NDAr
     if taper:
         shares = 1 - (1 - shares) ** TAPER
     bounds: NDArray[np.int64] = np.searchsorted(done, done[-1] * shares).astype(np.int64)
-    # No range is empty: each bound is at least one past the one before, and leaves one position for each after it.
+    # No range is empty: bounds ascend, and leave one position for each range after them.
     bounds = np.maximum.accumulate(bounds - steps) + steps
     bounds = np.minimum(bounds, work.size - parts + steps)
     bounds[-1] = work.size

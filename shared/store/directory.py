@@ -1,4 +1,4 @@
-"""The artifact store in a directory."""
+"""The artifact store in a directory of a file system."""
 
 import contextlib
 import errno
@@ -21,9 +21,9 @@ SCRATCH_NAME = "scratch"
 SCRATCH_TTL_S = 86_400.0
 DAMAGED_NAME = "damaged"
 DAMAGED_TTL_S = 7 * 86_400.0
-# Workers look at what they have open many times as often, and go on with it for as long as one look and a commit take.
+# Workers check their open artifacts more often, so they notice a quarantine within this time.
 SEEN_WITHIN_S = 0.25
-# Beside the files of a damaged artifact: what is wrong with it.
+# The file with the reason of a quarantine.
 WHY_NAME = "why"
 PLACES = ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME)
 ENTRY_ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -33,8 +33,8 @@ SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
 class DirectoryStore:
     """A store in a directory that all workers share; see `Store`.
 
-    Objects are put in create mode: written to the scratch place, flushed to the disk, and linked to their name, which
-    fails when the name is taken.
+    Objects are put in create mode: written to the scratch directory, flushed to disk, and linked to their name, which
+    fails if the name exists.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,7 +53,7 @@ class DirectoryStore:
             for name in PLACES:
                 os.stat(self.root / name)
         except OSError as error:
-            raise StoreError(f"The store {self.root} is not there: {reason(error)}.") from error
+            raise StoreError(f"The store {self.root} is unavailable: {reason(error)}.") from error
         if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):
             raise StoreError(f"The store {self.root} cannot be written: {os.strerror(errno.EACCES)}.")
 
@@ -66,7 +66,7 @@ class DirectoryStore:
         try:
             self._publish(kind, artifact_id, directory, manifest)
         except _TakenError:
-            # By other contents: whole they stay, and damaged ones make way.
+            # Damaged contents are replaced, intact ones are not.
             try:
                 self.verify(kind, artifact_id)
             except (ArtifactMissingError, ArtifactDamagedError) as damage:
@@ -77,7 +77,7 @@ class DirectoryStore:
         except StoreError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            # A worker has just set the damaged one aside, and its directory with it.
+            # A worker has just quarantined the damaged directory.
             self._publish(kind, artifact_id, directory, manifest)
 
     def _publish(self, kind: ArtifactKind, artifact_id: str, directory: Path, manifest: Manifest) -> None:
@@ -85,7 +85,7 @@ class DirectoryStore:
         with self._writing():
             target.mkdir(exist_ok=True)
             if (target / MANIFEST_NAME).exists():
-                # First, so that nobody deletes it meanwhile; its arrays keep their times, as they were verified so.
+                # Renew the age first, against deletion; the arrays keep their times, which the fingerprint holds.
                 os.utime(target / MANIFEST_NAME)
             for name in sorted(manifest.arrays):
                 self._put(directory / f"{name}.npy", target / f"{name}.npy", manifest.arrays[name].sha256)
@@ -97,12 +97,12 @@ class DirectoryStore:
             _flush(target.parent)
 
     def _wait_until_seen(self, aside: Path) -> None:
-        """Wait until nobody goes on with what was set aside: no list is made of its bytes once others lie there."""
+        """Wait until all workers have noticed a quarantine, so that none mixes the old bytes with new ones."""
         try:
             set_aside_s = aside.stat().st_ctime
         except FileNotFoundError:
             return
-        # By the clock of the files: that of a process may be wrong.
+        # The file system's clock: this process's may differ.
         with self._new_file(b"") as now:
             age_s = now.stat().st_ctime - set_aside_s
         time.sleep(min(max(SEEN_WITHIN_S - age_s, 0.0), SEEN_WITHIN_S))
@@ -113,24 +113,24 @@ class DirectoryStore:
         if not (directory / MANIFEST_NAME).is_file():
             if (aside := self.quarantine_path(kind, artifact_id)).exists():
                 raise ArtifactDamagedError(
-                    f"The {SINGULAR[kind]} {artifact_id} was set aside as damaged: {_why(aside)}."
+                    f"The {SINGULAR[kind]} {artifact_id} was quarantined as damaged: {_why(aside)}."
                 )
             raise ArtifactMissingError(
                 f"The store {self.root} holds no {SINGULAR[kind]} {artifact_id}.", artifact=artifact_id
             )
         found, _ = read_manifest(directory)
         if found != artifact_id:
-            raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} is that of {found}.")
+            raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} belongs to {found}.")
         return directory
 
-    def verify(self, kind: ArtifactKind, artifact_id: str, tell: Callable[[int], None] | None = None) -> None:
+    def verify(self, kind: ArtifactKind, artifact_id: str, on_progress: Callable[[int], None] | None = None) -> None:
         """See `Store.verify`."""
         directory = self.fetch(kind, artifact_id)
         _, manifest = read_manifest(directory)
         for name, file in manifest.arrays.items():
             path = directory / f"{name}.npy"
             try:
-                whole = file_sha256(path, tell) == file.sha256
+                whole = file_sha256(path, on_progress) == file.sha256
             except OSError as error:
                 raise open_error(path, error) from error
             if not whole:
@@ -154,7 +154,7 @@ class DirectoryStore:
             place.rename(aside)
             with contextlib.suppress(OSError):
                 if fingerprint and _fingerprint(kind, artifact_id, aside) != fingerprint:
-                    # It was published anew at just that moment.
+                    # It was published again just now.
                     aside.rename(place)
                     return None
                 (aside / WHY_NAME).write_text(why.rstrip("."), "utf-8")
@@ -170,7 +170,7 @@ class DirectoryStore:
         start, found = f"{SINGULAR[kind]}-", dict[str, int]()
         for place in (self.root / DAMAGED_NAME).glob(f"{start}*"):
             artifact_id = place.name.removeprefix(start)
-            # Another process may remove what was set aside before.
+            # Another process may remove an old quarantine.
             with contextlib.suppress(FileNotFoundError):
                 if ENTRY_ID.fullmatch(artifact_id) and self.fingerprint(kind, artifact_id) == QUARANTINED:
                     found[artifact_id] = place.stat().st_ino
@@ -188,7 +188,7 @@ class DirectoryStore:
             if target.exists() and file_sha256(target) == name:
                 os.utime(target)
             else:
-                # The name proves the bytes, so a part that was damaged is mended and need not be refused.
+                # The name is the hash of the bytes, so a damaged part can be replaced.
                 file.replace(target)
                 _flush(target.parent)
         return name
@@ -212,7 +212,7 @@ class DirectoryStore:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"The store {self.root} does not say which snapshot is current.") from error
+            raise StoreError(f"The current snapshot of the store {self.root} cannot be read.") from error
 
     def set_current_snapshot(self, snapshot_id: str) -> None:
         """See `Store.set_current_snapshot`."""
@@ -236,7 +236,6 @@ class DirectoryStore:
             if replace:
                 file.replace(self.root / name)
             else:
-                # Whoever is first has marked it.
                 with contextlib.suppress(FileExistsError):
                     os.link(file, self.root / name)
             _flush(self.root)
@@ -251,7 +250,7 @@ class DirectoryStore:
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
         """See `Store.entries`."""
         for path in sorted((self.root / kind).iterdir()):
-            # What another process deletes meanwhile is no entry any more.
+            # Another process may delete it now.
             with contextlib.suppress(FileNotFoundError):
                 yield StoreEntry(path.name, _age_s(path))
 
@@ -266,16 +265,16 @@ class DirectoryStore:
         place = self._place(kind, entry_id)
         with self._writing(), self.scratch() as scratch, contextlib.suppress(FileNotFoundError):
             if _age_s(place) >= idle_s:
-                # Moved away whole, so that nobody sees half of it.
+                # One rename, so that nobody sees a part of it.
                 place.rename(scratch / entry_id)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """See `Store.scratch`; it lies on the file system of the store, so that publishing moves no bytes."""
+        """See `Store.scratch`; it is on the store's file system, so that publishing moves no bytes."""
         with self._writing():
             directory = self._fresh_place()
             directory.mkdir()
-            # By the clock of the files: that of a process may be wrong.
+            # The file system's clock: this process's may differ.
             self._sweep_scratch(directory.stat().st_mtime)
         try:
             yield directory
@@ -283,7 +282,7 @@ class DirectoryStore:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _place(self, kind: EntryKind, entry_id: str) -> Path:
-        """Where an entry lies; ids come from other processes, so one that could be a path elsewhere is refused."""
+        """The path of an entry; ids come from other processes, so path traversal is refused."""
         if not ENTRY_ID.fullmatch(entry_id):
             raise ArtifactMissingError(f"No {SINGULAR[kind]} has the id {entry_id!r}.")
         return self.root / kind / entry_id
@@ -296,8 +295,7 @@ class DirectoryStore:
         except FileExistsError as error:
             if file_sha256(target) != sha256:
                 raise _TakenError(
-                    f"{target.name} of {target.parent.name} is in the store {self.root} with other contents, "
-                    "and is not overwritten."
+                    f"{target.name} of {target.parent.name} exists in the store {self.root} with other contents."
                 ) from error
         except OSError as error:
             if error.errno != errno.EXDEV:
@@ -309,7 +307,7 @@ class DirectoryStore:
 
     @contextmanager
     def _new_file(self, data: bytes) -> Iterator[Path]:
-        """A new file with these bytes, flushed to the disk; removed afterwards unless it was moved to its name."""
+        """A new file with these bytes, flushed to disk; it is removed afterwards if it was not moved."""
         path = self._fresh_place()
         try:
             path.write_bytes(data)
@@ -319,14 +317,14 @@ class DirectoryStore:
             path.unlink(missing_ok=True)
 
     def _fresh_place(self) -> Path:
-        # Not tempfile: its files are the owner's alone, and another worker may be another user.
+        # tempfile's files are private, but workers may be different users.
         return self.root / SCRATCH_NAME / secrets.token_hex(8)
 
     def _sweep_scratch(self, now_s: float) -> None:
-        """Remove what killed processes left in the scratch place, and what was set aside long ago."""
+        """Remove scratch directories of killed processes, and old quarantines."""
         for name, life_s in ((SCRATCH_NAME, SCRATCH_TTL_S), (DAMAGED_NAME, DAMAGED_TTL_S)):
             for path in (self.root / name).iterdir():
-                # Another process may sweep at the same time, or own what lies there.
+                # Another process may sweep too, or another user may own it.
                 with contextlib.suppress(OSError):
                     if now_s - path.stat().st_mtime > life_s:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -340,20 +338,20 @@ class DirectoryStore:
 
 
 class _TakenError(StoreError):
-    """An object of other contents has the name of one that is to be published."""
+    """The name of an object to publish exists with other contents."""
 
 
 def _fingerprint(kind: ArtifactKind, artifact_id: str, directory: Path) -> str:
-    """What the files in a directory are, wherever that lies; see `Store.fingerprint`."""
+    """The fingerprint of the files in a directory; see `Store.fingerprint`."""
     digest = hashlib.sha256(f"{kind} {artifact_id}".encode())
     digest.update((directory / MANIFEST_NAME).read_bytes())
     with os.scandir(directory) as files:
         for file in sorted(files, key=lambda file: file.name):
             found = file.stat()
-            # A renewal touches the manifest.
+            # A renewal changes the manifest's times.
             times = () if file.name == MANIFEST_NAME else (found.st_mtime_ns, found.st_ctime_ns)
-            is_what = (file.name, found.st_dev, found.st_ino, found.st_size, *times)
-            digest.update(repr(is_what).encode("utf-8", "surrogateescape"))
+            identity = (file.name, found.st_dev, found.st_ino, found.st_size, *times)
+            digest.update(repr(identity).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -361,17 +359,17 @@ def _why(aside: Path) -> str:
     try:
         return (aside / WHY_NAME).read_text("utf-8", "replace")
     except OSError:
-        return "why was not put down"
+        return "the reason was not recorded"
 
 
 def _age_s(path: Path) -> float:
-    """How long ago an entry, or the newest of its objects, was written or renewed."""
+    """Seconds since an entry, or the newest of its objects, was written or renewed."""
     objects = list(path.iterdir()) if path.is_dir() else []
     return max(0.0, time.time() - max(place.stat().st_mtime for place in objects or [path]))
 
 
 def _flush(path: Path) -> None:
-    """Wait until the file or directory is on the disk."""
+    """Flush a file or directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Identifiers: tables of texts that map an index to a text, and a text to its index, without loading everything."""
+"""Identifiers: tables that map an index to a text and back, through memory maps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAGE = 10_000
-# A few megabytes of the ids that catalogues have.
+# A few megabytes of ids.
 MAX_CACHED_TEXTS = 50_000
 
 
@@ -32,7 +32,7 @@ class TextTable:
         return self._encoded(index).decode()
 
     def recall(self, index: int) -> str:
-        """The same, for texts that are asked for time and again: some of them are kept at hand."""
+        """The same, cached for frequent texts."""
         text = self._recalled.get(index)
         if text is None:
             if len(self._recalled) >= MAX_CACHED_TEXTS:
@@ -41,8 +41,8 @@ class TextTable:
         return text
 
     def find(self, text: str) -> int | None:
-        """The index of `text`, by bisection; None when the table does not hold it."""
-        # A lone surrogate has no UTF-8; encoded like this it is a text that no table holds, and not an error.
+        """The index of `text` by bisection, None if the table does not hold it."""
+        # A lone surrogate has no UTF-8: encode it to bytes that no table holds.
         wanted = text.encode("utf-8", "surrogatepass")
         low, high = 0, len(self)
         while low < high:
@@ -54,7 +54,7 @@ class TextTable:
         return low if low < len(self) and self._encoded(low) == wanted else None
 
     def pages(self, skipped: int = 0) -> Iterator[list[bytes]]:
-        """The UTF-8 of all texts but the first `skipped` in their order, some thousands at a time."""
+        """Yield the UTF-8 of all texts after the first `skipped` in pages."""
         for start in range(skipped, len(self), PAGE):
             offsets = self.offsets[start : start + PAGE + 1].tolist()
             blob = self.blob[offsets[0] : offsets[-1]].tobytes()

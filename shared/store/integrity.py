@@ -1,4 +1,4 @@
-"""Soundness: whether the arrays of an artifact mean what its kind promises; kernels look at nothing of it again.
+"""Integrity: checks that an artifact's arrays are valid, since kernels do not check them again.
 
 Each check reads its arrays a slice at a time, and raises an ArtifactDamagedError that names the file.
 """
@@ -12,12 +12,11 @@ from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.store.artifacts import Artifact
 from reckoner.shared.store.identifiers import TextTable
 
-# Some megabytes of an array.
 AT_ONCE = 1 << 20
 
 
 def check_pointers(artifact: Artifact, name: str, end: int) -> None:
-    """int64 pointers begin at 0, never fall, and end at `end`."""
+    """Check that int64 pointers begin at 0, never fall, and end at `end`."""
     pointers = artifact.arrays[name]
     if pointers[0] != 0 or pointers[-1] != end:
         raise artifact.damage(name, f"does not lead from 0 to {end}")
@@ -26,11 +25,11 @@ def check_pointers(artifact: Artifact, name: str, end: int) -> None:
 
 
 def check_rows(artifact: Artifact, name: str, pointers: str, count: int) -> None:
-    """uint32 indices are below `count` and ascend within each row of sound pointers."""
+    """Check that uint32 indices are below `count` and ascend within each row of checked pointers."""
     indices, begins = artifact.arrays[name], artifact.arrays[pointers]
     for some in _slices(indices.size):
         if (highest := int(indices[some].max())) >= count:
-            raise artifact.damage(name, f"has the index {highest}, and there are {count}")
+            raise artifact.damage(name, f"has the index {highest}, but there are only {count}")
         after = indices[some.start + 1 : some.stop + 1]
         falls = np.flatnonzero(after <= indices[some.start : some.start + after.size]) + some.start + 1
         if (begins[np.searchsorted(begins, falls)] != falls).any():
@@ -38,7 +37,7 @@ def check_rows(artifact: Artifact, name: str, pointers: str, count: int) -> None
 
 
 def check_counts(artifact: Artifact, name: str, indices: str) -> None:
-    """int64 pointers, one more than there are indices, count the entries of each index that another array holds."""
+    """Check that int64 pointers[n + 1] count the entries of each index in another array."""
     pointers, held = artifact.arrays[name], artifact.arrays[indices]
     counts = np.zeros(pointers.size - 1, np.int64)
     for some in _slices(held.size):
@@ -48,22 +47,22 @@ def check_counts(artifact: Artifact, name: str, indices: str) -> None:
 
 
 def check_values(artifact: Artifact, name: str) -> None:
-    """float32 values are finite and above zero."""
+    """Check that float32 values are finite and above zero."""
     values = artifact.arrays[name]
     if not all(((values[some] > 0) & (values[some] < np.inf)).all() for some in _slices(values.size)):
         raise artifact.damage(name, "has a value that is not a finite number above zero")
 
 
 def check_texts(artifact: Artifact, name: str, *, are_ids: bool) -> None:
-    """A table's texts are UTF-8, one behind the other; ids are distinct, sorted by their bytes, and not too long."""
+    """Check that texts are UTF-8, and ids distinct, sorted by their bytes, and not too long."""
     offsets, blob = artifact.arrays[f"{name}_offsets"], artifact.arrays[f"{name}_blob"]
     check_pointers(artifact, f"{name}_offsets", blob.size)
     lengths = np.diff(offsets)
     if are_ids and int(lengths.max(initial=0)) > MAX_ID_BYTES:
         raise artifact.damage(f"{name}_offsets", f"has an id of more than {MAX_ID_BYTES:,} bytes")
-    # No text begins in the middle of a letter, and all of them together are UTF-8: so each is.
+    # If no text begins within a character and all together are UTF-8, each text is.
     if ((blob[offsets[:-1][lengths > 0]] & 0xC0) == 0x80).any():
-        raise artifact.damage(f"{name}_offsets", "leads into the middle of a letter")
+        raise artifact.damage(f"{name}_offsets", "points into the middle of a character")
     before: tuple[bytes, ...] = ()
     for page in TextTable(offsets, blob).pages():
         try:

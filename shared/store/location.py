@@ -1,4 +1,4 @@
-"""Where an artifact store is: the URL that names it."""
+"""The location of an artifact store: its URL."""
 
 import contextlib
 import os
@@ -10,28 +10,28 @@ from reckoner.shared.errors import StoreError
 from reckoner.shared.store.directory import CURRENT_SNAPSHOT_NAME, DirectoryStore
 from reckoner.shared.store.protocol import Store
 
-# Whoever only wants to know what was imported last waits no longer.
+# A caller that only shows the last import waits no longer.
 IMPORTED_WITHIN_S = 2.0
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`, which is created where it does not exist.
+    """Open the store at `url`, and create it if it does not exist.
 
     Raises:
-        StoreError: the URL does not name a store, or its place cannot be written.
+        StoreError: the URL is invalid, or the directory is not writable.
     """
     return DirectoryStore(store_directory(url))
 
 
 def imported_last(url: str) -> str | None:
-    """The current snapshot of the store at `url`; None where there is none, or it cannot be read, or not in time."""
+    """The current snapshot of the store at `url`; None if there is none, or the store does not answer in time."""
     found = list[str]()
 
     def read() -> None:
         with contextlib.suppress(OSError, UnicodeDecodeError, StoreError):
             found.append((store_directory(url) / CURRENT_SNAPSHOT_NAME).read_text("ascii").strip())
 
-    # A mount that hangs holds its reader for ever, and nobody waits for this thread.
+    # A hanging mount blocks its reader forever, so read in a thread.
     reading = threading.Thread(target=read, daemon=True)
     reading.start()
     reading.join(IMPORTED_WITHIN_S)
@@ -39,20 +39,20 @@ def imported_last(url: str) -> str | None:
 
 
 def store_directory(url: str) -> Path:
-    """The directory that a store's URL names, whether or not it is there.
+    """The directory of a store's URL, even if it does not exist.
 
     Raises:
-        StoreError: the URL does not name one.
+        StoreError: the URL is invalid.
     """
     parts = urlsplit(url)
     if parts.scheme != "file":
-        # The whole URL is not shown: another scheme's may hold a password.
+        # A URL of another scheme may hold a password.
         scheme = f"{parts.scheme}://" if parts.scheme else "no scheme"
-        raise StoreError(f"The store's URL has {scheme}; a store is a directory, given as file:///absolute/path.")
+        raise StoreError(f"The store's URL has {scheme}. Use a directory: file:///absolute/path.")
     path = os.fsdecode(unquote_to_bytes(parts.path))
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not path.startswith("/"):
         raise StoreError(
-            f"The store's URL {url} does not name a directory of this host; write file:///absolute/path, "
-            "with ?, # and % as %3F, %23 and %25."
+            f"The store's URL {url} is not a directory of this host. Write file:///absolute/path, with ?, # and % as "
+            "%3F, %23 and %25."
         )
     return Path(path)

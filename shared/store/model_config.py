@@ -1,4 +1,4 @@
-"""How a model is built, and the id that it will have: known before it is there, and without numpy."""
+"""The configuration of a model, and the id that follows from it; without numpy."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,12 +12,12 @@ from reckoner.shared.errors import WireError
 from reckoner.shared.store.manifests import short_hash
 from reckoner.shared.wire.shapes import FitSpec
 
-# Raised whenever the kernels would build another model from the same snapshot and configuration.
+# Increment it when the kernels build another model from the same snapshot and configuration.
 KERNEL_VERSION = 1
 
 Similarity: TypeAlias = Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"]
 
-# What each similarity takes besides `neighbours` and `power`, with its default.
+# The parameters of each similarity besides `neighbours` and `power`, with their defaults.
 PARAMETERS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
         "cosine": {"shrink": 0.0, "user_norm": 0.0},
@@ -33,7 +33,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How similar items are found; a parameter of None has the default of its similarity, in `PARAMETERS`.
+    """The configuration of a model; a parameter of None has its default in `PARAMETERS`.
 
     Raises:
         ValueError: a parameter is not one of the similarity's.
@@ -41,7 +41,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     similarity: Annotated[Similarity, Meta(description="The formula.")] = "cosine"
     neighbours: Annotated[
-        int, Meta(description="K, how many similar items are kept for each item.", ge=1, le=MAX_NEIGHBOURS)
+        int, Meta(description="K, the number of neighbours of each item.", ge=1, le=MAX_NEIGHBOURS)
     ] = 100
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0
@@ -66,12 +66,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{self.similarity} takes no {name}; its parameters: {taken}")
 
     def parameter(self, name: str) -> float:
-        """A parameter of the similarity: what was given, or its default."""
+        """A parameter's value or default."""
         given = getattr(self, name)
         return float(PARAMETERS[self.similarity][name] if given is None else given)
 
     def facts(self) -> dict[str, Any]:
-        """The configuration as it is written down: what the first release did not know of only where it matters."""
+        """The configuration for manifests; fields later than the first release only if not default."""
         facts: dict[str, Any] = {
             "similarity": self.similarity,
             "neighbours": self.neighbours,
@@ -88,24 +88,24 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def config_of(spec: FitSpec) -> ModelConfig:
-    """The configuration that a fit asks for.
+    """The configuration of a fit.
 
     Raises:
-        WireError: there is no such configuration.
+        WireError: it is invalid.
     """
     wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
     try:
         return msgspec.convert(spec.parameters | wanted, ModelConfig)
     except msgspec.ValidationError as error:
-        raise WireError(f"A fit asks for what these workers cannot build: {error}.") from error
+        raise WireError(f"A fit has an unsupported configuration: {error}.") from error
 
 
 def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, heals: bool = False) -> FitSpec:
-    """What a fit of this configuration asks for, or one that `heals`."""
+    """The spec of a fit, or of a rebuild that `heals` a damaged model."""
     beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
     return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, heals)
 
 
 def model_id(snapshot_id: str, config: ModelConfig, kernel_version: int = KERNEL_VERSION) -> str:
-    """The id of the model that these kernels, or others, build from that snapshot with this configuration."""
+    """The id of the model that kernels of a version build from a snapshot and a configuration."""
     return short_hash(msgspec.json.encode([snapshot_id, config.facts(), kernel_version], order="sorted"))

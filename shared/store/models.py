@@ -1,4 +1,4 @@
-"""Models: each item's most similar items, as one matrix that is scored in chunks of candidate items."""
+"""Models: each item's most similar items, as a matrix that is scored in chunks of candidates."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ class Model:
 
     `row_ptr` int64[I + 1], `row_items` uint32[nnz] (the candidates, ascending within each row), `row_values`
     float32[nnz] (above zero), `candidate_ptr` int64[I + 1] (how many entries have a candidate below this index). All
-    are memory maps and cannot be written.
+    are read-only memory maps.
     """
 
     id: str
@@ -43,11 +43,11 @@ class Model:
         return len(self.row_ptr) - 1
 
     def additions(self, items: NDArray[np.uint32]) -> int:
-        """How many shares are added up to score histories that hold `items` in sum: the lengths of their rows."""
+        """The number of additions for scoring histories with these items: the sum of their rows' lengths."""
         return int((self.row_ptr[items + np.uint32(1)] - self.row_ptr[items]).sum())
 
     def share(self, first: int, last: int) -> float:
-        """The share of the model's entries that have the candidates `first` to before `last`; 0 if it has none."""
+        """The share of the model's entries with candidates in [first, last); 0 for an empty model."""
         held, entries = self.candidate_ptr[last] - self.candidate_ptr[first], self.candidate_ptr[-1]
         return float(held / max(entries, 1))
 
@@ -61,8 +61,8 @@ class Model:
     def task_bounds(self, n_chunks: int, n_tasks: int) -> NDArray[np.int64]:
         """The bounds of `n_tasks` chunk tasks, int64[tasks + 1]; task t scores candidates [b[t], b[t + 1]).
 
-        A task takes neighbouring chunks whole, so there are at most as many tasks as chunks. The bounds are kept for
-        the next flow, and cannot be written.
+        A task takes whole neighbouring chunks, so there are at most as many tasks as chunks. The bounds are cached and
+        read-only.
         """
         found = self._task_bounds.get((n_chunks, n_tasks))
         if found is None:
@@ -84,7 +84,7 @@ def write_model(
     row_items: NDArray[np.uint32],
     row_values: NDArray[np.float32],
 ) -> str:
-    """Write the model into `directory`, and return its id; the arrays are those of `Model`.
+    """Write a model with the arrays of `Model` into `directory`, and return its id.
 
     Raises:
         StoreError: the directory cannot be written, or the disk is full.
@@ -108,13 +108,12 @@ def write_model(
 
 
 def open_model(directory: Path, *, verify: bool = False) -> Model:
-    """Open the model in `directory`; with `verify` the hashes of all files are checked too, and what they mean.
+    """Open the model in `directory`; with `verify`, check hashes and integrity too.
 
     Raises:
         ArtifactMissingError: there is none.
-        ArtifactDamagedError: a file is not what the manifest says or what a model has, or the manifest's facts are not
-            a model's.
-        StoreError: a file cannot be read for now.
+        ArtifactDamagedError: a file does not match the manifest, or is invalid for a model.
+        StoreError: a file is temporarily unreadable.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
     snapshot_id, config = _facts(artifact)
@@ -123,7 +122,7 @@ def open_model(directory: Path, *, verify: bool = False) -> Model:
         raise artifact.damage("row_ptr", "is empty")
     items, entries = row_ptr.size - 1, int(row_ptr[-1])
     if (artifact.facts.get("items"), artifact.facts.get("entries")) != (items, entries):
-        raise artifact.damage("row_ptr", "does not count the items and entries that the manifest names")
+        raise artifact.damage("row_ptr", "does not match the counts in the manifest")
     model = Model(
         id=artifact.id,
         snapshot_id=snapshot_id,
@@ -144,19 +143,19 @@ def open_model(directory: Path, *, verify: bool = False) -> Model:
 
 
 def describe(directory: Path) -> tuple[str, ModelConfig]:
-    """The snapshot and the configuration that the model in `directory` was built from, whatever its arrays are.
+    """The snapshot and the configuration of the model in `directory`, from its manifest only.
 
     Raises:
         ArtifactMissingError: there is none.
-        ArtifactDamagedError: its manifest does not say so.
-        StoreError: it cannot be read for now.
+        ArtifactDamagedError: its manifest is invalid.
+        StoreError: it is temporarily unreadable.
     """
     artifact_id, manifest = read_manifest(directory)
     return _facts(Artifact(artifact_id, manifest.facts, {}))
 
 
 def _facts(artifact: Artifact) -> tuple[str, ModelConfig]:
-    """The snapshot and the configuration that a model was built from, which name it."""
+    """The snapshot and the configuration of a model, checked against its id."""
     try:
         snapshot_id = msgspec.convert(artifact.facts["snapshot"], str)
         config = msgspec.convert(artifact.facts["config"], ModelConfig)

@@ -1,8 +1,7 @@
-"""Whose an artifact store is: it belongs to one prefix of one Redis, as two marks in it and a token in Redis say.
+"""The owner of an artifact store: one prefix of one Redis, by two marks in the store and a token in Redis.
 
-Each mark is made once, whoever is first, and only `take_store` puts another in its place: the first one names the
-prefix, which an import knows without a Redis, and the second holds the token of the Redis. Of two prefixes on one store
-either would delete what the other one serves, and each would make its own snapshot current.
+The first mark names the prefix, which an import knows without a Redis; the second holds the token of the Redis. The
+first caller sets a mark, and only `take_store` replaces it. With two owners, each would delete the other's artifacts.
 """
 
 import asyncio
@@ -32,34 +31,34 @@ M = TypeVar("M", "Owner", "Server")
 R = TypeVar("R")
 
 
-class Aside(Protocol):
-    """Runs what reads or writes a store beside the event loop, which a store that hangs would block."""
+class StoreRunner(Protocol):
+    """Runs blocking calls of a store outside the event loop."""
 
     def __call__(self, work: Callable[[], R], /) -> Awaitable[R]:
-        """What the work returns."""
+        """Run `work` and return its result."""
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The first mark: the prefix that a store belongs to."""
+    """The first mark: the prefix that owns a store."""
 
     format: Literal[1]
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 
 
 class Server(msgspec.Struct, frozen=True):
-    """The second mark: which Redis it belongs to."""
+    """The second mark: the Redis that owns a store."""
 
     format: Literal[1]
     token: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     embedded: bool
-    """Whether that is the embedded one of the home in which the store lies: there is no other, emptied or not."""
+    """Whether it is the embedded one of the store's home: it stays the owner even if it was emptied."""
 
 
 def require_prefix(settings: Settings, store: Store) -> bool:
-    """Make sure that a store is that of the prefix, or nobody's; False when it is nobody's.
+    """Check that the prefix owns a store; False if nobody does.
 
     Raises:
-        ForeignStoreError: it belongs to another prefix.
+        ForeignStoreError: another prefix owns it.
     """
     owner = _read(settings, store.mark(OWNER_MARK), Owner)
     if owner is not None and owner.prefix != settings.prefix:
@@ -68,27 +67,26 @@ def require_prefix(settings: Settings, store: Store) -> bool:
 
 
 def claim_prefix(settings: Settings, store: Store) -> None:
-    """Make a store that is nobody's that of the prefix; see `require_prefix`."""
+    """Claim an unowned store for the prefix; see `require_prefix`."""
     if store.mark(OWNER_MARK) is None:
-        # Another one may be first.
         store.set_mark(OWNER_MARK, msgspec.json.encode(Owner(1, settings.prefix)))
     require_prefix(settings, store)
 
 
 def server_of(settings: Settings, store: Store) -> Server | None:
-    """The Redis that a store of the prefix belongs to; None when that is still open.
+    """The Redis that owns a store of the prefix, None if none does yet.
 
     Raises:
-        ForeignStoreError: the mark cannot be read.
+        ForeignStoreError: the mark is damaged.
     """
     return _read(settings, store.mark(SERVER_MARK), Server)
 
 
 def require_server(settings: Settings, server: Server, token: bytes | None) -> None:
-    """Make sure that a store belongs to the Redis that holds `token`, or to the embedded one that was emptied.
+    """Check that the Redis with `token`, or the emptied embedded one, owns a store.
 
     Raises:
-        ForeignStoreError: it belongs to another one, or to this one before it was emptied.
+        ForeignStoreError: another Redis owns it, or this one did before it was emptied.
     """
     _require_token(settings, server, token, _is_embedded(settings))
 
@@ -101,33 +99,35 @@ def _require_token(settings: Settings, server: Server, token: bytes | None, embe
         raise _foreign(settings, owner, where)
 
 
-async def claim_store(redis: "ArqRedis", settings: Settings, store: Store, aside: Aside = asyncio.to_thread) -> None:
-    """Make sure that a store is that of the prefix and the Redis; one that is nobody's is from now on.
+async def claim_store(
+    redis: "ArqRedis", settings: Settings, store: Store, in_store: StoreRunner = asyncio.to_thread
+) -> None:
+    """Check that the prefix and the Redis own a store, and claim an unowned one.
 
     Raises:
-        ForeignStoreError: it belongs to another prefix or another Redis.
-        RedisUnavailableError: Redis is in trouble.
+        ForeignStoreError: another prefix or another Redis owns it.
+        RedisUnavailableError: Redis is unavailable.
     """
     key = Keys(settings.prefix).store
     try:
-        marked, embedded = await aside(lambda: (require_prefix(settings, store), _is_embedded(settings)))
+        marked, embedded = await in_store(lambda: (require_prefix(settings, store), _is_embedded(settings)))
         token = await ask(redis, "GET", key)
-        # Another one may just have marked it, and then have written the token.
-        if token is not None and not (marked or embedded or await aside(lambda: require_prefix(settings, store))):
+        # Another process may have set mark and token since.
+        if token is not None and not (marked or embedded or await in_store(lambda: require_prefix(settings, store))):
             raise _unmarked(settings)
-        server = await aside(lambda: _claim_prefix_and_read_server(settings, store))
+        server = await in_store(lambda: _claim_prefix_and_read_server(settings, store))
         if server is None:
-            # Redis first: who begins at the same moment under this Redis then marks the same.
-            token = token or await _claim(redis, key, secrets.token_hex(16))
+            # Redis first, so that concurrent claims with this Redis set the same mark.
+            token = token or await _set_token(redis, key, secrets.token_hex(16))
             mark = msgspec.json.encode(Server(1, token.decode(errors="replace"), embedded))
-            server = _read(settings, await aside(lambda: store.set_mark(SERVER_MARK, mark)), Server)
+            server = _read(settings, await in_store(lambda: store.set_mark(SERVER_MARK, mark)), Server)
             assert server is not None
         elif token is None:
-            # Another one may just have marked it, and before that have written the token.
+            # Another process may have set token and mark since.
             token = await ask(redis, "GET", key)
         _require_token(settings, server, token, embedded)
         if token is None:
-            _require_token(settings, server, await _claim(redis, key, server.token), embedded)
+            _require_token(settings, server, await _set_token(redis, key, server.token), embedded)
     except Exception as error:
         from redis.exceptions import RedisError
 
@@ -137,7 +137,7 @@ async def claim_store(redis: "ArqRedis", settings: Settings, store: Store, aside
 
 
 async def claim_store_or_prefix(settings: Settings, store: Store) -> None:
-    """Make sure that a store is that of the prefix, and where a Redis can be reached, of that; see `own`."""
+    """Check or claim a store for the prefix and, if it is reachable, the Redis; see `claim_store`."""
     require_prefix(settings, store)
     try:
         async with connect(find_redis(settings), client_name="reckoner-owner") as redis:
@@ -146,18 +146,18 @@ async def claim_store_or_prefix(settings: Settings, store: Store) -> None:
     except ForeignStoreError:
         raise
     except ReckonerError:
-        # Whoever comes with a Redis looks again.
+        # The next caller with a Redis checks that part.
         claim_prefix(settings, store)
 
 
 async def take_store(settings: Settings, store: Store) -> bool:
-    """Make a store that of the prefix and the Redis, whoever has had it.
+    """Take a store over for the prefix and the Redis, whoever owns it.
 
     Returns:
-        Whether there is a Redis; if none is set and none runs, the store belongs to the prefix's first that comes.
+        Whether there is a Redis; without one, the first Redis of the prefix becomes the owner.
 
     Raises:
-        RedisUnavailableError: the Redis that there is cannot be used; the store is as it was.
+        RedisUnavailableError: the Redis is unavailable; the store is unchanged.
     """
     owner = msgspec.json.encode(Owner(1, settings.prefix))
     try:
@@ -177,7 +177,7 @@ async def take_store(settings: Settings, store: Store) -> bool:
         trouble = unavailable(redis, error) if isinstance(error, RedisError) else error
         if not isinstance(trouble, RedisUnavailableError):
             raise
-        raise RedisUnavailableError(f"{str(trouble).rstrip('.')}: the store was left as it was.") from error
+        raise RedisUnavailableError(f"{str(trouble).rstrip('.')}. The store is unchanged.") from error
     store.set_mark(SERVER_MARK, msgspec.json.encode(mark), replace=True)
     store.set_mark(OWNER_MARK, owner, replace=True)
     return True
@@ -188,15 +188,15 @@ def _claim_prefix_and_read_server(settings: Settings, store: Store) -> Server | 
     return server_of(settings, store)
 
 
-async def _claim(redis: "ArqRedis", key: str, token: str) -> bytes:
-    """The token that Redis holds, which is `token` if it held none."""
+async def _set_token(redis: "ArqRedis", key: str, token: str) -> bytes:
+    """Set the token in Redis unless it has one, and return the present one."""
     await ask(redis, "SET", key, token, "NX")
     held: bytes = await ask(redis, "GET", key)
     return held
 
 
 def _is_embedded(settings: Settings) -> bool:
-    """Whether Redis and store are those of one home."""
+    """Whether Redis and store belong to the same home."""
     if settings.redis_url:
         return False
     return store_directory(settings.store_location).resolve().is_relative_to(settings.home_path.resolve())
@@ -206,19 +206,19 @@ def _read(settings: Settings, data: bytes | None, kind: type[M]) -> M | None:
     try:
         return None if data is None else msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _foreign(settings, "nobody that can be told, since its marks are damaged", "this one") from error
+        raise _foreign(settings, "an unknown owner, since its marks are damaged", "this one") from error
 
 
 def _unmarked(settings: Settings) -> ForeignStoreError:
     where = describe(settings.redis_url) if settings.redis_url else "the embedded Redis"
     return ForeignStoreError(
-        f"The store {store_directory(settings.store_location)} is empty, and {where} has one already: mount that one "
-        f"there, or set {variable_of('store_url')} to it, or, to begin with this one, run `reckoner store take`."
+        f"The store {store_directory(settings.store_location)} is empty, but {where} has another one. Mount that store "
+        f"there, or set {variable_of('store_url')} to it. To start with this one, run `reckoner store take`."
     )
 
 
 def _foreign(settings: Settings, owner: str, ours: str) -> ForeignStoreError:
     return ForeignStoreError(
-        f"The store {store_directory(settings.store_location)} belongs to {owner}: set {variable_of('store_url')} to "
-        f"another store for {ours}, or, where nobody else needs this one, take it over with `reckoner store take`."
+        f"The store {store_directory(settings.store_location)} belongs to {owner}. Set {variable_of('store_url')} to "
+        f"another store for {ours}. If nobody else needs this one, take it over with `reckoner store take`."
     )

@@ -1,4 +1,4 @@
-"""What an artifact store does: it keeps snapshots, models and the parts of a fit."""
+"""The protocol of artifact stores, which keep snapshots, models and the parts of a fit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -9,82 +9,80 @@ from typing import Literal, Protocol, TypeAlias
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
 
-# The fingerprint of an artifact that was set aside.
-QUARANTINED = "set aside"
+# The fingerprint of a quarantined artifact.
+QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEntry:
-    """An artifact or part in the store, and how long ago it was published or last published again, in seconds."""
+    """An artifact or part in the store, and the seconds since its last publication."""
 
     id: str
     age_s: float
 
 
 class Store(Protocol):
-    """What a store can do; every method may be called from several threads and processes at once."""
+    """A store; all methods are safe to call from several threads and processes at once."""
 
     def publish(self, kind: ArtifactKind, artifact_id: str, directory: Path) -> None:
-        """Put the artifact in `directory` into the store, its manifest last; `directory` is given up to the store.
+        """Publish the artifact in `directory`, its manifest last; `directory` belongs to the store then.
 
-        An object that is there already with the same hash is success, and renews its age. What lies there damaged is
-        set aside. What was set aside a moment ago is published anew when each worker of the host has seen that.
+        An existing object with the same hash is success, and renews its age. A damaged one is quarantined. After a
+        quarantine, publishing waits until all workers of the host have noticed it.
 
         Raises:
-            StoreError: the store cannot be written, or holds another object under that name.
+            StoreError: the store is not writable, or holds another object under that name.
         """
 
     def fetch(self, kind: ArtifactKind, artifact_id: str) -> Path:
-        """A local directory from which the artifact can be opened.
+        """Return a local directory with the artifact.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
-            ArtifactDamagedError: its manifest is not the one it was published with, or it was set aside as damaged.
+            ArtifactDamagedError: its manifest is not the published one, or it was quarantined.
         """
 
-    def verify(self, kind: ArtifactKind, artifact_id: str, tell: Callable[[int], None] | None = None) -> None:
-        """Read all files of an artifact and compare them with its manifest; `tell` hears the bytes of each.
+    def verify(self, kind: ArtifactKind, artifact_id: str, on_progress: Callable[[int], None] | None = None) -> None:
+        """Check the hashes of all files of an artifact; `on_progress` gets the number of bytes of each read.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
-            ArtifactDamagedError: one of them is gone, or is not what it was when it was published.
+            ArtifactDamagedError: a file is missing or has changed.
         """
 
     def fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
-        """What an artifact's files are: another text once one of them was replaced or written to.
+        """The fingerprint of an artifact's files, which changes when one is replaced or written to, not on a renewal.
 
-        It is `QUARANTINED` for one that was, and empty where none can be seen. A renewal does not change it.
+        It is `QUARANTINED` for a quarantined artifact, and empty without files.
         """
 
     def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> Path | None:
-        """Move a damaged artifact away: it is not opened any more, and can be published anew. For a week it is kept.
+        """Quarantine a damaged artifact for a week: it is not opened any more, and can be published again.
 
-        Returns where its files are then; None if they were not those of that fingerprint any more.
+        Returns the path of its files; None if the fingerprint has changed.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store is not writable.
         """
 
     def quarantine_path(self, kind: ArtifactKind, artifact_id: str) -> Path:
-        """Where the files of an artifact are that was set aside."""
+        """The path of a quarantined artifact's files."""
 
     def quarantined(self) -> Iterator[tuple[str, str]]:
-        """What was set aside, and why."""
+        """Yield all quarantined artifacts with their reasons."""
 
     def unreplaced(self, kind: ArtifactKind) -> dict[str, int]:
-        """The artifacts of a kind that were set aside and not published again since, by their ids; each has a number,
-        which is another one when it was published again and set aside again.
-        """
+        """The ids of quarantined artifacts that were not published again, with a number for each quarantine."""
 
     def put_part(self, data: bytes) -> str:
-        """Keep `data` and return its name, the SHA-256 in hexadecimal digits; one that is there renews its age.
+        """Store `data` and return its name, the SHA-256 in hexadecimal digits; an existing part is renewed.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store is not writable.
         """
 
     def get_part(self, name: str) -> bytes:
-        """The bytes of a part, checked against its hash.
+        """Return the bytes of a part, checked against its hash.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
@@ -92,60 +90,57 @@ class Store(Protocol):
         """
 
     def current_snapshot(self) -> str | None:
-        """The id of the current snapshot; None when there is none yet."""
+        """The id of the current snapshot, None if there is none yet."""
 
     def set_current_snapshot(self, snapshot_id: str) -> None:
         """Make a published snapshot the current one, in one atomic step.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
-            StoreError: the store cannot be written; the current snapshot stays.
+            StoreError: the store is not writable; the current snapshot stays.
         """
 
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
-        """Everything of one kind, in the order of the ids, with what was published in part only."""
+        """Yield all entries of one kind by id, even partly published ones."""
 
     def renew(self, kind: ArtifactKind, artifact_id: str) -> None:
-        """Make an artifact as young as if it had been published again.
+        """Renew the age of an artifact.
 
         Raises:
             ArtifactMissingError: the store does not hold it.
-            StoreError: the store cannot be written.
+            StoreError: the store is not writable.
         """
 
     def delete(self, kind: EntryKind, entry_id: str, *, idle_s: float = 0.0) -> None:
-        """Delete an entry, unless it became younger than `idle_s`; what is not there is deleted already.
-
-        Whoever has it open reads on.
-        """
+        """Delete an entry, unless it is younger than `idle_s` or missing; processes that have it open keep it."""
 
     def mark(self, name: str) -> bytes | None:
-        """What is marked in the store under a name; None when nothing is.
+        """Return the mark of a name, None if there is none.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: it is unreadable.
         """
 
     def set_mark(self, name: str, data: bytes, *, replace: bool = False) -> bytes:
-        """Mark something unless there is a mark of that name, or in its place; returns what is marked then.
+        """Set a mark, unless one exists and `replace` is False; return the present mark.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store is not writable.
         """
 
     def remove_mark(self, name: str) -> None:
-        """Remove a mark that may be there.
+        """Remove a mark, if it exists.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store is not writable.
         """
 
     def scratch(self) -> AbstractContextManager[Path]:
-        """A directory to write an artifact in before it is published; gone afterwards."""
+        """A temporary directory for writing an artifact before it is published."""
 
     def check_available(self) -> None:
-        """Make sure that the store is there, whole as a place, and can be read and written.
+        """Check that the store is complete, readable and writable.
 
         Raises:
-            StoreError: it is not, as where its mount is missing.
+            StoreError: it is not, for example since its mount is missing.
         """

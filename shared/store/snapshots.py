@@ -1,4 +1,4 @@
-"""Snapshots: all interactions at one moment, by user and by item, with the tables of ids and titles."""
+"""Snapshots: all interactions at one moment, by user and by item, with ids and titles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Snapshot:
     `user_ptr` int64[U + 1], `user_items` uint32[nnz] (ascending within each user), `user_weights` float32[nnz] (None
     when each is 1) and `user_times` int64[nnz] (milliseconds since 1970, None when the source had none) are the rows;
     `item_ptr` int64[I + 1], `item_users` uint32[nnz] (ascending within each item) and `item_weights` float32[nnz] are
-    the columns. All are memory maps and cannot be written.
+    the columns. All are read-only memory maps.
     """
 
     id: str
@@ -49,11 +49,11 @@ class Snapshot:
         return len(self.items)
 
     def title(self, item: int) -> str | None:
-        """The title of the item with this index; None when it has none."""
+        """The title of an item by its index, None without one."""
         return (self.titles[item] or None) if self.titles is not None else None
 
     def popular(self, n: int) -> NDArray[np.uint32]:
-        """The n items with the most users, uint32[min(n, I)]; of two with as many, the smaller index first."""
+        """The n items with the most users, uint32[min(n, I)]; ties by the smaller index."""
         return np.argsort(-np.diff(self.item_ptr), kind="stable")[:n].astype(np.uint32)
 
 
@@ -84,8 +84,8 @@ def write_snapshot(
     by_user = np.lexsort((items, users))
     sorted_users, sorted_items = users[by_user].astype(np.uint32), items[by_user].astype(np.uint32)
     if np.any((np.diff(sorted_users) == 0) & (np.diff(sorted_items) == 0)):
-        raise ValueError("each pair of user and item must stand once")
-    # Stable, so that the users of each item stay in their order.
+        raise ValueError("each pair of user and item must be unique")
+    # A stable sort keeps the users of each item in order.
     by_item = np.argsort(sorted_items, kind="stable")
     arrays: dict[str, NDArray[Any]] = {
         "user_ptr": _pointers(sorted_users, len(user_ids)),
@@ -107,19 +107,19 @@ def write_snapshot(
 
 
 def _pointers(codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
-    """Where each of the n codes starts once they are sorted, int64[n + 1]."""
+    """The start of each of n codes when sorted, int64[n + 1]."""
     pointers = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(np.bincount(codes, minlength=n), out=pointers[1:])
     return pointers
 
 
 def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
-    """Open the snapshot in `directory`; with `verify` the hashes of all files are checked too, and what they mean.
+    """Open the snapshot in `directory`; with `verify`, check hashes and integrity too.
 
     Raises:
         ArtifactMissingError: there is none.
-        ArtifactDamagedError: a file is not what the manifest says, or what a snapshot has.
-        StoreError: a file cannot be read for now.
+        ArtifactDamagedError: a file does not match the manifest, or is invalid for a snapshot.
+        StoreError: a file is temporarily unreadable.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
     if artifact.facts.keys() != {"users", "items", "interactions"}:

@@ -18,24 +18,24 @@ from typing import IO, Final
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 STAMP_TTL_S = 30 * 86_400.0
-# A process that verifies may stand still, and holds up no other one for longer.
-PATIENCE_S = 30.0
+# A stalled process blocks others no longer.
+LOCK_TIMEOUT_S = 30.0
 PAUSE_S = 0.05
 
 
 class VerificationCache:
-    """The stamps of one host, below a directory; where that cannot be written, those of one process."""
+    """The stamps of one host in a directory, or of this process if the directory is not writable."""
 
     def __init__(self, directory: Path) -> None:
         self._host = directory / _host_id()
         self._own = dict[str, float]()
 
     def contains(self, fingerprint: str) -> bool:
-        """Whether the artifact whose files have this fingerprint was verified; never where no files were seen."""
+        """Whether the artifact of this fingerprint was verified; False for an empty fingerprint."""
         return bool(fingerprint) and (fingerprint in self._own or (self._host / fingerprint).exists())
 
     def age_s(self, fingerprint: str) -> float:
-        """How long ago it was verified, in seconds by the clock of the files; infinite where it was not."""
+        """Seconds since the verification by the file system's clock; infinite without one."""
         if fingerprint in self._own:
             return time.monotonic() - self._own[fingerprint]
         try:
@@ -46,13 +46,13 @@ class VerificationCache:
             return math.inf
 
     def add(self, fingerprint: str) -> None:
-        """Put down that it was."""
+        """Note that an artifact was verified."""
         if not fingerprint:
             return
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             (self._host / fingerprint).touch()
-            # By the clock of the files: that of a process may be wrong.
+            # The file system's clock: this process's may differ.
             now_s = (self._host / fingerprint).stat().st_mtime
         except OSError:
             self._own[fingerprint] = time.monotonic()
@@ -60,14 +60,14 @@ class VerificationCache:
         self._sweep(now_s)
 
     def discard(self, fingerprint: str) -> None:
-        """Take that back: every process of the host verifies it anew before it goes on."""
+        """Remove a stamp: all processes of this host verify the artifact again."""
         self._own.pop(fingerprint, None)
         with suppress(OSError):
             (self._host / fingerprint).unlink()
 
     @contextmanager
-    def lock(self, name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
-        """Wait until no other process of this host verifies the artifact of that name, but not for ever."""
+    def lock(self, name: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Lock the verification of an artifact on this host, without the lock after a timeout."""
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             file: IO[bytes] | None = (self._host / f"{name}.lock").open("wb")
@@ -77,17 +77,17 @@ class VerificationCache:
             yield
             return
         with file:
-            until = time.monotonic() + patience_s
+            until = time.monotonic() + timeout_s
             while _is_locked(file) and time.monotonic() < until:
                 time.sleep(PAUSE_S)
             yield
 
     def mark_open(self, name: str) -> "UsageLock | None":
-        """Put down that this process has the artifact of that name open, for as long as it lives."""
+        """Mark an artifact as open in this process."""
         use = self._host / f"{name}.{secrets.token_hex(8)}.use"
         try:
             self._host.mkdir(parents=True, exist_ok=True)
-            # Locked before it has its name, so that nobody takes it for that of a process that has died.
+            # Lock the file before it gets its name: an unlocked one belongs to a dead process.
             new = use.with_suffix(".new")
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError:
@@ -101,7 +101,7 @@ class VerificationCache:
         return UsageLock(use, descriptor)
 
     def was_open_in_crash(self, name: str) -> bool:
-        """Whether a process has died that had it open: it may have died of it. That is told once."""
+        """Whether a process died with the artifact open, perhaps because of it; True only once for each death."""
         died = False
         for use in self._host.glob(f"{name}.*.use"):
             with suppress(OSError), use.open("rb") as file:
@@ -111,7 +111,7 @@ class VerificationCache:
         return died
 
     def _sweep(self, now_s: float) -> None:
-        """Remove what was noted long ago, also of boots and hosts that are no more."""
+        """Remove old stamps of all boots and hosts."""
         for path in self._host.parent.glob("*/*"):
             with suppress(OSError):
                 in_use = path.suffix == ".use" and path.parent == self._host
@@ -121,20 +121,20 @@ class VerificationCache:
 
 @dataclass(frozen=True)
 class UsageLock:
-    """The sign that a process has an artifact open: a file that is locked while the process lives."""
+    """Marks an artifact as open: a file that is locked while the process lives."""
 
     path: Path
     descriptor: int
 
     def end(self) -> None:
-        """Let go of the artifact in good order."""
+        """Remove the mark."""
         with suppress(OSError):
             self.path.unlink()
         os.close(self.descriptor)
 
 
 def _is_locked(file: IO[bytes]) -> bool:
-    """Whether another process has the file locked; if not it is locked from now on, where the file system has locks."""
+    """Whether another process holds the lock; otherwise take it, if the file system has locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,8 +25,8 @@ async def test_a_second_prefix_is_refused_by_all_that_use_the_store(tmp_path: Pa
     store = open_store((home / "store").as_uri())
     current = store.current_snapshot()
     sentence = (
-        f"The store {home / 'store'} belongs to prefix shop-a: set RECKONER_STORE_URL to another store for prefix "
-        "shop-b, or, where nobody else needs this one, take it over with `reckoner store take`.\n"
+        f"The store {home / 'store'} belongs to prefix shop-a. Set RECKONER_STORE_URL to another store for prefix "
+        "shop-b. If nobody else needs this one, take it over with `reckoner store take`.\n"
     )
     for arguments in (("import", str(files[1])), ("users",)):
         ended = away_b.run(*arguments)

@@ -9,7 +9,7 @@ import structlog
 
 from reckoner.shared.errors import ForeignStoreError, RedisUnavailableError, StoreError
 from reckoner.shared.periodic import run_periodically
-from reckoner.shared.store.ownership import SERVER_MARK, Aside
+from reckoner.shared.store.ownership import SERVER_MARK, StoreRunner
 from reckoner.shared.store.protocol import Store
 from reckoner.workers.runtime.threads import StoreThreads, Threads
 
@@ -26,7 +26,7 @@ NO_ANSWER = f"The store has not answered for {TIMEOUT_S:g} s."
 class StoreWatch:
     """Probes the store of one worker process."""
 
-    def __init__(self, store: Store, threads: Threads, own: Callable[[Aside], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, threads: Threads, own: Callable[[StoreRunner], Awaitable[None]]) -> None:
         self.trouble = ""
         """Why the store is unavailable, a sentence; empty while it is available."""
         self.on_change: Callable[[], None] = lambda: None

@@ -140,7 +140,7 @@ async def test_a_model_that_is_gone_is_said(
         with pytest.raises(FlowFailedError, match=record.model):
             await call
     await redis.set(reckoner.keys.current, "gone")
-    with pytest.raises(NothingFittedError, match=r"The record of generation gone, .* is gone: build a model"):
+    with pytest.raises(NothingFittedError, match=r"The record of generation gone, .* is gone\. Build a model"):
         await reckoner.get("Ada")
 
 

@@ -142,8 +142,8 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     assert (told["generation"], told["newest"]) == (None, "newest")
     assert told["generations"] == {"newest": None}
     assert told["damage"] == [
-        f"What {keys.current} holds is no generation",
-        f"The record of generation newest, which {keys.newest} names, is gone",
+        f"{keys.current} holds an invalid generation",
+        f"The record of generation newest, named by {keys.newest}, is gone",
     ]
     assert (told["runs"], told["flows"]) == ([], {"split": 0, "run": 0, "reduce": 0})
     assert [(worker["version"], worker["jobs"]) for worker in told["workers"]] == [(None, [])]

@@ -245,9 +245,9 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.click)
     found = wrong(await examined(settings))
     assert "`reckoner dead list`" in found["dead letters"]
-    assert "is gone: build a model with `reckoner fit`." in found["generation"]
+    assert "is gone. Build a model with `reckoner fit`." in found["generation"]
     await ask(redis, "SET", keys.current, b"\xff", "EX", 60)
-    assert "holds is no generation: build a model" in wrong(await examined(settings))["generation"]
+    assert "holds an invalid generation. Build a model" in wrong(await examined(settings))["generation"]
     await ask(redis, "DEL", keys.dead)
     await ask(redis, "SET", keys.dead, "no stream", "EX", 60)
     await ask(redis, "SET", keys.click, "no queue", "EX", 60)
@@ -369,7 +369,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
         "models", record.model, directory_store.fingerprint("models", record.model), "its bits rot."
     )
     told = wrong(await examined(settings))["artifacts"]
-    assert f"{record.model} was set aside as damaged: its bits rot; the workers rebuild it." in told
+    assert f"{record.model} was quarantined as damaged: its bits rot; the workers rebuild it." in told
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
     gone.unlink()
     told = wrong(await examined(settings))["artifacts"]
@@ -395,7 +395,7 @@ async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: Wo
         "owner", "unknown", f"{belongs}; whether of this Redis is unknown."
     )
     other = msgspec.structs.replace(settings, prefix="shop-b")
-    assert f"belongs to prefix {settings.prefix}: set RECKONER_STORE_URL" in wrong(await examined(other))["owner"]
+    assert f"belongs to prefix {settings.prefix}. Set RECKONER_STORE_URL" in wrong(await examined(other))["owner"]
     await ask(redis, "DEL", Keys(settings.prefix).store)
     told = wrong(await examined(settings))["owner"]
     assert "of another Redis, or of this one before it was emptied" in told

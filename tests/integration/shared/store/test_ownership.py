@@ -99,8 +99,8 @@ async def test_of_two_prefixes_at_once_one_owns_it(redis: ArqRedis, settings: Se
         await claim_store(redis, loser, store)
     place = Path(settings.home) / "store"
     assert str(refused.value) == (
-        f"The store {place} belongs to prefix {owner.prefix}: set RECKONER_STORE_URL to another store for prefix "
-        f"{loser.prefix}, or, where nobody else needs this one, take it over with `reckoner store take`."
+        f"The store {place} belongs to prefix {owner.prefix}. Set RECKONER_STORE_URL to another store for prefix "
+        f"{loser.prefix}. If nobody else needs this one, take it over with `reckoner store take`."
     )
     await claim_store(redis, owner, store)
     assert [isinstance(answer, ForeignStoreError) for answer in answers].count(True) == 5
@@ -117,7 +117,7 @@ async def test_of_two_databases_at_once_one_owns_it(
     kept, refused = (redis, other) if answers[0] is None else (other, redis)
     await claim_store(kept, settings, store)
     with pytest.raises(
-        ForeignStoreError, match=r"of another Redis, or of this one before it was emptied: set RECKONER"
+        ForeignStoreError, match=r"of another Redis, or of this one before it was emptied\. Set RECKONER"
     ):
         await claim_store(refused, settings, store)
 
@@ -164,7 +164,7 @@ async def test_a_store_is_not_taken_for_a_redis_that_cannot_be_used(
         if how == "full":
             await ask(redis, "CONFIG", "SET", "maxmemory", 1)
         refusing = msgspec.structs.replace(other, redis_url="redis://127.0.0.1:1") if how == "away" else other
-        with pytest.raises(RedisUnavailableError, match=r"^Redis at \S.*: the store was left as it was\.$"):
+        with pytest.raises(RedisUnavailableError, match=r"^Redis at \S.*\. The store is unchanged\.$"):
             await take_store(refusing, store)
         assert (marks(store), await ask(redis, "GET", Keys(settings.prefix).store)) == before
         await ask(redis, "CONFIG", "SET", "maxmemory", 0)
@@ -231,7 +231,7 @@ async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
         claim_store_or_prefix(moved, empty),
         claim_store(redis, moved, empty),
     ):
-        with pytest.raises(ForeignStoreError, match=r"is empty, and .* has one already: mount that one there"):
+        with pytest.raises(ForeignStoreError, match=r"is empty, but .* has another one\. Mount that store there"):
             await refused
     assert marks(empty) == (None, None)
     assert await take_store(moved, empty)
@@ -246,7 +246,7 @@ async def test_marks_that_are_damaged_are_refused(
     """In a sentence with the way out."""
     await claim_store(redis, settings, store)
     store.set_mark(name, data, replace=True)
-    with pytest.raises(ForeignStoreError, match=r"marks are damaged: set .* take it over with `reckoner store take`"):
+    with pytest.raises(ForeignStoreError, match=r"marks are damaged\. Set .* take it over with `reckoner store take`"):
         await claim_store(redis, settings, store)
     assert await take_store(settings, store)
     await claim_store(redis, settings, store)

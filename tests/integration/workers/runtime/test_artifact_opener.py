@@ -115,7 +115,7 @@ def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) 
 def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
     """A frozen worker blocked all others of its host."""
     verified, began = VerificationCache(tmp_path), time.monotonic()
-    with verified.lock("models.m"), VerificationCache(tmp_path).lock("models.m", patience_s=0.2):
+    with verified.lock("models.m"), VerificationCache(tmp_path).lock("models.m", timeout_s=0.2):
         assert time.monotonic() - began >= 0.2
 
 
@@ -163,7 +163,7 @@ def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, na
     with pytest.raises(ArtifactDamagedError, match=f"{name} of artifact {site.model} does not match its hash"):
         site.open(1)
     assert site.store.fingerprint("models", site.model) == QUARANTINED
-    with pytest.raises(ArtifactDamagedError, match=f"was set aside as damaged: {name} of .* does not match its hash"):
+    with pytest.raises(ArtifactDamagedError, match=f"was quarantined as damaged: {name} of .* does not match its hash"):
         site.open()
     assert [(what, name in why) for what, why in site.store.quarantined()] == [(f"model-{site.model}", True)]
 
@@ -239,7 +239,7 @@ def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> Non
     """It is reported; its own release may still use it."""
     manifest = site.directory / MANIFEST_NAME
     manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 9'))
-    with pytest.raises(ForeignFormatError, match="it was made by another release, or is damaged"):
+    with pytest.raises(ForeignFormatError, match="it is from another release, or damaged"):
         site.open()
     assert manifest.exists()
     assert not list(site.store.quarantined())

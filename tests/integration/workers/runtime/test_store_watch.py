@@ -74,7 +74,7 @@ async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_bac
     root.rmdir()
     away.rename(root)
     assert [await watch.probe() for _ in range(2)] == [True, True]
-    assert changes == [f"The store {root} is not there: No such file or directory.", ""]
+    assert changes == [f"The store {root} is unavailable: No such file or directory.", ""]
 
 
 async def test_a_store_that_hangs_is_away_and_takes_up_one_thread(

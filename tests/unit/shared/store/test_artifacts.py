@@ -92,7 +92,7 @@ def test_an_unknown_format_is_refused(directory: Path) -> None:
     """The format of a later release is named, not misread."""
     manifest = directory / MANIFEST_NAME
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(StoreError, match="has format 2, and this release reads format 1"):
+    with pytest.raises(StoreError, match="has format 2, but this release reads format 1"):
         open_artifact(directory, "snapshots")
 
 

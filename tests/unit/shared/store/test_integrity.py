@@ -74,7 +74,7 @@ def test_what_was_written_is_sound(written: dict[str, Path], kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "change", "said"),
     [
-        ("model", "row_items", put(2, FAR_OUT), f"has the index {FAR_OUT}, and there are 3"),
+        ("model", "row_items", put(2, FAR_OUT), f"has the index {FAR_OUT}, but there are only 3"),
         ("model", "row_items", put(1, 1), "does not ascend within each row"),
         ("model", "row_ptr", put(1, 2**40), "has a pointer before the one ahead of it"),
         ("model", "row_ptr", put(1, -1), "has a pointer before the one ahead of it"),
@@ -85,14 +85,14 @@ def test_what_was_written_is_sound(written: dict[str, Path], kind: str) -> None:
         ("model", "row_values", put(0, 0), "has a value that is not a finite number above zero"),
         ("model", "candidate_ptr", put(1, 1), "does not count what row_items.npy holds"),
         ("model", "candidate_ptr", put(-1, 2**40), "does not count what row_items.npy holds"),
-        ("snapshot", "user_items", put(1, FAR_OUT), f"has the index {FAR_OUT}, and there are 3"),
+        ("snapshot", "user_items", put(1, FAR_OUT), f"has the index {FAR_OUT}, but there are only 3"),
         ("snapshot", "user_items", put(2, 0), "does not ascend within each row"),
-        ("snapshot", "item_users", put(0, 3), "has the index 3, and there are 3"),
+        ("snapshot", "item_users", put(0, 3), "has the index 3, but there are only 3"),
         ("snapshot", "user_ptr", put(1, 2**60), "has a pointer before the one ahead of it"),
         ("snapshot", "user_weights", put(0, -1), "has a value that is not a finite number above zero"),
         ("snapshot", "item_weights", put(0, np.nan), "has a value that is not a finite number above zero"),
         ("snapshot", "user_ids_offsets", put(1, 2**60), "has a pointer before the one ahead of it"),
-        ("snapshot", "user_ids_offsets", put(2, 2), "leads into the middle of a letter"),
+        ("snapshot", "user_ids_offsets", put(2, 2), "points into the middle of a character"),
         ("snapshot", "item_ids_blob", put(0, ord("k")), "has ids that are not distinct and sorted"),
         ("snapshot", "user_ids_blob", put(2, 0), "is not UTF-8 text"),
         ("snapshot", "titles_blob", put(-1, 0), "is not UTF-8 text"),
@@ -180,9 +180,7 @@ def test_another_format_is_damage_and_says_what_it_may_be(written: dict[str, Pat
     directory = copy(written, kind, tmp_path)
     _, manifest = read_manifest(directory)
     write_manifest(directory, msgspec.structs.replace(manifest, format=7))
-    with pytest.raises(
-        ForeignFormatError, match=r"format 7, .* format 1: it was made by another release, or is damaged"
-    ):
+    with pytest.raises(ForeignFormatError, match=r"format 7, .* format 1: it is from another release, or damaged"):
         OPENERS[kind](directory)
 
 

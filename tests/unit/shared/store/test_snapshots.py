@@ -100,7 +100,7 @@ def test_popular_items_have_the_most_users(tmp_path: Path) -> None:
 
 def test_a_repeated_pair_is_refused(tmp_path: Path) -> None:
     """Merging repeats is the importer's work; two of a pair would count twice."""
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="unique"):
         write_snapshot(tmp_path, user_ids=["u"], item_ids=["i"], users=np.array([0, 0]), items=np.array([0, 0]))
 
 
