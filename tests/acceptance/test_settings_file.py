@@ -48,7 +48,7 @@ def test_up_does_not_cover_a_redis_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "reckoner.toml").write_text('redis_url = "redis://:hunter2@localhost:1"\n')
     told = run("producer", "up", environ=HERE, cwd=tmp_path)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"redis_url in {tmp_path / 'reckoner.toml'} is set, and `up` runs a Redis of its own")
+    assert told.stderr.startswith(f"redis_url in {tmp_path / 'reckoner.toml'} is set, but `up` starts its own Redis")
     assert "hunter2" not in told.stderr
 
 

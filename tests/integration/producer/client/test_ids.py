@@ -82,7 +82,9 @@ async def nothing_was_asked(reckoner: Reckoner) -> bool:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize(("text", "wrong"), [(LONG, "is over 1,024 bytes"), ("", "is empty"), ("\udc80", "has half")])
+@pytest.mark.parametrize(
+    ("text", "wrong"), [(LONG, "is over 1,024 bytes"), ("", "is empty"), ("\udc80", "has a lone surrogate")]
+)
 async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str, text: str, wrong: str) -> None:
     """Even one among valid ids."""
     with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):

@@ -330,7 +330,7 @@ def test_a_second_start_on_a_home_is_refused(tmp_path: Path, guard: Guard, monke
     """One home has one server, and the refusal says who runs it; the first goes on as it was."""
     monkeypatch.setattr(address, "LOCK_WAIT_S", 0.1)
     with EmbeddedServer.start(tmp_path, guard=guard) as server:
-        with pytest.raises(EmbeddedServerError, match=rf"already run by process {os.getpid()}, "):
+        with pytest.raises(EmbeddedServerError, match=rf"already run by process {os.getpid()}\."):
             EmbeddedServer.start(tmp_path, guard=guard)
         assert find_embedded(tmp_path) == server.url
         assert get_value(server.url) is None

@@ -82,7 +82,7 @@ async def test_a_connection_that_blocks_on_purpose_is_not_made_for_ever(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no time-out once it is there, and one until then."""
-    monkeypatch.setattr(pools, "GREETING_S", TIMEOUT_S)
+    monkeypatch.setattr(pools, "HANDSHAKE_TIMEOUT_S", TIMEOUT_S)
     async with connect(proxy.url, socket_timeout_s=None) as redis:
         proxy.hole()
         assert await given_up(redis, ask(redis, "BLPOP", "never", 0)) == "does not answer in time."
