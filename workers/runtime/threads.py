@@ -29,6 +29,7 @@ class StoreThreads(Executor):
 
     def __init__(self, count: int, name: str) -> None:
         self._work = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]()
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}_{number}", daemon=True) for number in range(count)
         ]
@@ -37,12 +38,15 @@ class StoreThreads(Executor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """See `Executor.submit`."""
+        if self._closed:
+            raise RuntimeError("no work is accepted after a shutdown")
         future = Future[R]()
         self._work.put((future, partial(fn, *args, **kwargs)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `Executor.shutdown`. Work that was submitted before still runs."""
+        self._closed = True
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads if wait else ():

@@ -65,6 +65,18 @@ async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it
         assert not done
 
 
+async def test_work_after_a_shutdown_is_refused() -> None:
+    """No thread would run it, and its caller would wait for ever."""
+    threads = Threads(1)
+    earlier = asyncio.create_task(threads.use_store(lambda: "earlier"))
+    await asyncio.sleep(0)
+    threads.shutdown()
+    assert await earlier == "earlier"
+    for run in (threads.use_store, threads.probe, threads.scrub, threads.block):
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await run(lambda: "too late")
+
+
 async def test_only_batch_threads_have_a_lower_priority() -> None:
     """On Linux, where threads have priorities, the event loop and clicks go first."""
     lower = BATCH_NICENESS if sys.platform == "linux" else 0
