@@ -1,4 +1,4 @@
-"""The command line `reckoner`: one module for each noun.
+"""What does a person type? The command line `reckoner`, one module for each noun.
 
 Commands import their dependencies when called: `--help` stays fast, and no command loads modules it does not use.
 """

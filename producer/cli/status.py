@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reckoner.producer.client.status import Queue, RunNow, Status
     from reckoner.shared.flows.heartbeats import LiveWorker
 
-COLUMNS = ("worker", "heard", "memory", "runs")
+COLUMNS = ("worker", "last beat", "memory", "runs")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Imports interactions from files and databases as the current snapshot."""
+"""How do tables become a snapshot? Files and databases are imported as the current one."""
 
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query

@@ -41,7 +41,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
 | `p:sweeper` | string, token of the lock | sweeper | five seconds |
 | `p:retention` | string, worker that deletes unreferenced artifacts | that worker | ten minutes |
-| `p:forgetting` | string, token of the lock | forgetting | ten seconds |
+| `p:forgetting` | string, token of the lock | clean-up of old generations | ten seconds |
 | `p:events:ID` | channel | end, close | - |
 """
 

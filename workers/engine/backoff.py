@@ -36,7 +36,7 @@ class RedisBackoff:
         return time.monotonic() - self._well_at
 
     def note_success(self) -> None:
-        """Note that Redis did all that it was asked."""
+        """Note that all commands succeeded."""
         self._well_at = time.monotonic()
 
     def back_off(self, error: Exception) -> None:

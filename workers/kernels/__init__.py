@@ -1,1 +1,1 @@
-"""The arithmetic: arrays in, arrays out; no Redis, clock, environment, logger or event loop in here."""
+"""What is computed? Arrays in, arrays out. No Redis, clock, environment, logger or event loop is used here."""

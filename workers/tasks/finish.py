@@ -65,7 +65,7 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
-    """End a run that could not be judged, with what is known of it."""
+    """End a run that the gate could not judge, with the figures so far."""
     log.error("run finish failed", run=run.id, reason=reason)
     # A moved pointer means that the run has passed and every user is done.
     flipped = await runtime.runs.has_flipped(run.id) and await runtime.results.generations.current() == run.generation

@@ -1,7 +1,7 @@
--- A worker's heartbeat, by the server's clock. Silent workers are dropped, and beats of the future set aside: they
--- would stay for ever.
+-- A worker's heartbeat, by the server's clock. Silent workers are dropped. Beats in the future would stay for ever, so
+-- they are set aside.
 -- KEYS  workers: the set of beats; beat: this worker's own
--- ARGV  its id, what it says of itself, how long it may be silent, in ms
+-- ARGV  the worker's id, its encoded heartbeat, its timeout in ms
 local workers, beat, refused, dead = unpack(KEYS)
 local worker, text, silence = unpack(ARGV)
 
@@ -14,7 +14,7 @@ end
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', number(now - tonumber(silence)))
 for _, member in ipairs(planted) do
   redis.call('ZREM', workers, member)
-  count_refused(refused, dead, 'member', '', 'a worker whose beat is of the future', member)
+  count_refused(refused, dead, 'member', '', 'a worker with a heartbeat in the future', member)
 end
 redis.call('ZADD', workers, number(now), worker)
 redis.call('PEXPIRE', workers, silence)

@@ -1,13 +1,13 @@
--- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock. Before that, jobs whose
--- pause is over or whose lease has lapsed go back to their places; no lease lapses while the server itself was away.
+-- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock. Before that, it returns
+-- jobs to their places whose pause is over or whose lease has lapsed. No lease lapses while the server was away.
 -- KEYS  workers: the set of beats, or any other key without them; then the lanes' queues
 -- ARGV  lease ms; room: how many jobs at most; alone: '1' when the worker runs nothing; for each lane: how many jobs at
 --       most, '1' when it is shared
 -- Answers in how many ms the next known job is due or lease lapses ('' never); how many leases had lapsed; the lane,
 -- from 1, in which a suspect waits for an idle worker ('' none); and for each job: lane from 1, id, place, tries, body.
--- Of a shared lane a worker takes its part of the due jobs only, so that a few are spread over the waiting workers. A
--- suspect is a job that was tried before: it may have ended its worker, and is claimed alone. A wake list is left empty
--- exactly where nothing is due: no worker comes in vain, and none waits beside a due job.
+-- From a shared lane a worker claims only its share of the due jobs: a few jobs spread over the waiting workers. A
+-- suspect is a job that was tried before. It may have killed its worker, so it is claimed alone. Afterwards the wake
+-- list holds a token exactly if a job is due: no worker is woken for nothing, and none sleeps beside a due job.
 local workers = unpack(KEYS, 1, 1)
 local queues = { unpack(KEYS, 2) }
 local token, lease, room, alone = unpack(ARGV, 1, 4)
@@ -20,8 +20,8 @@ local next_at, lapses, suspects, jobs = math.huge, 0, '', {}
 
 -- Whether the server was away within a lease, so that nobody could renew.
 local function was_away()
-  local told = redis.pcall('INFO', 'server')
-  local up = type(told) == 'string' and tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '')
+  local info = redis.pcall('INFO', 'server')
+  local up = type(info) == 'string' and tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or '')
   return up and up * 1000 < lease
 end
 
@@ -53,10 +53,10 @@ local function first_pause(queue)
   return first[1] and pauses(redis.call('ZSCORE', queue, first[1])) and tonumber(first[2]) or math.huge
 end
 
--- How many workers have beaten within a lease. A beat of the future does not count.
+-- How many workers have beaten within a lease. A beat in the future does not count.
 local function beating()
-  local heard = redis.pcall('ZCOUNT', workers, number(now - lease), number(now + lease))
-  return type(heard) == 'number' and math.max(heard, 1) or 1
+  local count = redis.pcall('ZCOUNT', workers, number(now - lease), number(now + lease))
+  return type(count) == 'number' and math.max(count, 1) or 1
 end
 
 local function later(moment)

@@ -34,7 +34,7 @@ NIGHT_TTL_MS = NIGHT_TTL_DAYS * 86_400_000
 # Records and titles without a pointer.
 UNREFERENCED_TTL_MS = 8 * 86_400_000
 
-# At most so many keys or members in one call: no script, and no command, works longer than some milliseconds.
+# The maximum of keys or members in one call, so that no script or command takes longer than a few milliseconds.
 SLICE = 500
 MAX_TASKS = 500
 MAX_REWORK = 5

@@ -3,8 +3,8 @@
 -- ARGV  flow_stem is the prefix of flow keys, most_queued how many jobs the lane may hold ('' any number); for each
 --       flow: id, kind, spec, job id, job body
 -- A join from the click lane raises a flow of the batch lane: its unclaimed jobs and its live entry change lanes.
--- Answers how many jobs the lane then holds, and the id of the flow that works for each: only those before the first
--- new one for which the lane has no room.
+-- Answers how many jobs the lane then holds, and the id of each flow, new or joined. The ids end before the first new
+-- flow for which the lane has no room.
 local click, batch, live_stem = unpack(KEYS, 1, 3)
 local count, keys_of = tail(KEYS, 3, 3)
 local lane, first_look, flow_stem, most_queued = unpack(ARGV, 1, 4)

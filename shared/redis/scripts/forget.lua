@@ -1,6 +1,6 @@
 -- Deletes some lists of an old generation, and its record, unless a pointer names it or a run under way makes it.
 -- KEYS  then the lists
--- ARGV  the generation, its entry as it was seen and as it is to be ('' nothing: all is gone), prefix of run keys
+-- ARGV  the generation, the entry that the caller read, the new entry ('' deletes it), the prefix of run keys
 -- Answers 1, or 0 when it is in use or its entry has changed.
 local generations, current, previous, newest, run_of, record = unpack(KEYS, 1, 6)
 local lists = { unpack(KEYS, 7) }

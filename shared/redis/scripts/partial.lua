@@ -1,6 +1,6 @@
 -- run -> run, or run -> reduce with the last one missing: stores a chunk task's partial and its trace.
 -- KEYS  live_stem is the prefix of the live sets, job the reduce's
--- ARGV  without an index ('') it stores nothing and only looks whether all partials are there
+-- ARGV  index: the task's, or '' to store nothing and only check whether all partials are there
 -- Answers 'late' when the flow is past this round, 'stored', or 'last' when it moved the flow to reduce.
 local flow, partials, tasks, live_stem, click, batch, job = unpack(KEYS)
 local id, round, index, partial, trace, job_id, job_body, first_look = unpack(ARGV)

@@ -53,7 +53,7 @@ local function add_letter(dead, ...)
   end
 end
 
--- Counts refused bytes, and keeps up to 4 KiB of them as a dead letter; needs the same before it.
+-- Counts refused bytes, and keeps up to 4 KiB of them as a dead letter. Before it: the same, for both keys.
 local function count_refused(counts, dead, of, id, reason, bytes)
   if type(redis.pcall('HINCRBY', counts, of, '1')) ~= 'number' then
     -- A planted value is not a number.
@@ -79,7 +79,7 @@ local function state_at(key)
   return type(state) == 'string' and state
 end
 
--- Whether the caller claims next: it needs no wake-up then, and its claim wakes others for what it leaves.
+-- Whether the caller claims next. Then nobody is woken now: that claim wakes others for the jobs that it leaves.
 local claims_next = false
 
 -- Wakes waiting workers to claim from a queue, one for each token, up to 64 before one of them has come.
@@ -254,7 +254,7 @@ local function snapshot_of(record_key)
   return type(snapshot) == 'string' and snapshot
 end
 
--- Writes the record of a generation, unless it has one: that stays as it was first made.
+-- Writes the record of a generation, unless it has one: a record never changes.
 local function keep_record(key, record)
   if not snapshot_of(key) then
     redis.call('SET', key, record, 'PX', UNREFERENCED_TTL_MS)
