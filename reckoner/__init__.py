@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     )
     from reckoner.producer.client.operator import Operator
     from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.status import Status
     from reckoner.shared.errors import (
         ClientClosedError,
+        DrainRefusedError,
         FlowCancelledError,
         FlowFailedError,
         FlowUnknownError,
@@ -36,13 +38,16 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WrongLoopError,
     )
+    from reckoner.shared.flows.heartbeats import LiveWorker
     from reckoner.shared.serving.results import Answer, Entry
+    from reckoner.shared.store.model_config import ModelConfig
 
 __all__ = [
     "Answer",
     "BasketAnswer",
     "ClientClosedError",
     "Compared",
+    "DrainRefusedError",
     "Enqueued",
     "EnqueuedBasket",
     "Entry",
@@ -52,6 +57,8 @@ __all__ = [
     "HistoryItem",
     "ItemUnknownError",
     "JobReport",
+    "LiveWorker",
+    "ModelConfig",
     "Neighbour",
     "NothingFittedError",
     "Operator",
@@ -61,6 +68,7 @@ __all__ = [
     "RedisUnavailableError",
     "RunReport",
     "Similar",
+    "Status",
     "UsageError",
     "UserHistory",
     "UserUnknownError",
@@ -74,6 +82,9 @@ _HOMES = (
     "reckoner.producer.client.answers",
     "reckoner.producer.client.operator",
     "reckoner.producer.client.reckoner",
+    "reckoner.producer.client.status",
+    "reckoner.shared.flows.heartbeats",
+    "reckoner.shared.store.model_config",
 )
 
 
