@@ -38,7 +38,7 @@ LIVES_S = {
     "ten seconds": 10,
     "a lease and ten seconds": 15,
     "five seconds": 5,
-    "a day when": 86_400,
+    "a day afterwards": 86_400,
 }
 
 

@@ -68,7 +68,7 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
         await eventually(says_so)
         assert await workers.stop() == 0
         log = system.log.read_text()
-        assert [told for told in ("lease lost", "worker killed", "Traceback") if told in log] == []
+        assert [told for told in ("job lost", "worker killed", "Traceback") if told in log] == []
         assert hang.on_the_loop() == ""
 
 
