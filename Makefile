@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -78,6 +78,9 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 		*v=7.0.*) TESTS_REDIS_SERVER=$$server $(pytest) $(REDIS7_TESTS);; \
 		*) echo "This is not Redis 7.0. Run this on Debian 12." >&2; exit 1;; \
 	esac
+
+test-install: .venv/dev.installed ## the tests of what installs, builds and measures
+	@$(pytest) $(side_by_side) -m install tests/acceptance
 
 test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetched if not installed
 	@$(pytest) -m postgres

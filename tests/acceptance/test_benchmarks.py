@@ -9,6 +9,8 @@ from tests.patience import PATIENCE_S
 from tests.processes import environment
 from tests.root import ROOT
 
+pytestmark = pytest.mark.install
+
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 
 

@@ -100,6 +100,7 @@ async def try_clients(home: Path, interpreters: dict[str, str]) -> None:
             print(f"Python {version}: the client alone works, {installed.size_mb:.0f} MB")
 
 
+@pytest.mark.install
 async def test_the_client_alone_asks_and_reads(tmp_path: Path) -> None:
     """On the Python that runs the tests."""
     await try_clients(tmp_path, {RUNNING: interpreters()[RUNNING]})

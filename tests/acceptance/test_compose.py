@@ -32,6 +32,8 @@ PAGE = "docs/deployment.md"
 # The part of redis-cli that the health check uses: the server splits inline commands itself.
 REDIS_CLI = """
 import socket, sys
+
+pytestmark = pytest.mark.install
 with socket.create_connection(("127.0.0.1", {port}), 3) as server:
     server.sendall(sys.stdin.buffer.read() + b"QUIT\\n")
     while answer := server.recv(1000):

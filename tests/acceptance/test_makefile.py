@@ -13,6 +13,8 @@ import pytest
 from tests.patience import PATIENCE_S
 from tests.root import ROOT
 
+pytestmark = pytest.mark.install
+
 SOURCES = (
     "Makefile",
     "pyproject.toml",

@@ -45,6 +45,8 @@ asyncio.run(main())
 WRONG = """
 from reckoner import Reckoner
 
+pytestmark = pytest.mark.install
+
 
 async def ask(reckoner: Reckoner) -> int:
     await reckoner.drain([])

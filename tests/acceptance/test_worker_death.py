@@ -22,8 +22,8 @@ TASKS = 32
 MANY_TASKS: dict[str, Any] = {"tasks_per_job": TASKS, "chunks": TASKS, "batch_task_ms": 1e-6}
 # A kill that comes too late is repeated, in so many runs at most.
 MAX_RUNS = 20
-# A dead worker's job is claimed again after four seconds.
-QUICK = {"task_deadline_s": 2, "first_look_s": 0.2}
+# A dead worker's job is claimed again after two seconds.
+QUICK = {"task_deadline_s": 2, "first_look_s": 0.2, "lease_s": 1.5}
 
 
 async def assert_whole(system: System, generation: str, neighbours: int = 100) -> None:
@@ -136,7 +136,7 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path)
 )
 async def test_two_runs_at_once_flip_once(tmp_path: Path, older_block: int, newer_block: int) -> None:
     """The first to end flips, the other is superseded; a worker dies meanwhile and delays one by a lease."""
-    async with System(tmp_path / "a home", lease_s=2, **QUICK) as system:
+    async with System(tmp_path / "a home", **QUICK) as system:
         system.import_pairs(synthetic_pairs())
         workers = system.start_workers(2)
         generations = [await system.fit(neighbours=k) for k in (100, 20, 5)]

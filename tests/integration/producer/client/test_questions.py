@@ -129,9 +129,10 @@ async def test_what_is_unknown_is_named(reckoner: Reckoner, generation: Generati
 
 
 async def test_a_model_that_is_gone_is_said(
-    reckoner: Reckoner, generation: Generation, world: World, redis: ArqRedis
+    reckoner: Reckoner, generation: Generation, world: World, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error has the reason of the failed job; for a lost record it says what to do."""
+    monkeypatch.setattr("reckoner.workers.runtime.environment_trouble.HIDDEN_S", 0.5)
     record = world.unfitted.record
     world.store.delete("models", record.model)  # another test may have built it
     await redis.set(reckoner.keys.record(record.generation), RECORD.encode(record))
