@@ -1,4 +1,4 @@
-"""Our tasks on stock arq workers, for comparison with the engine: `python -m tests.benchmarks.stock_flows`."""
+"""Our tasks on stock arq workers, for comparison with the engine: `python tests/benchmarks stock_flows`."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ from reckoner.workers.process.supervisor import Supervisor
 from reckoner.workers.process.wiring import build_runtime, connect_worker, worker_options
 from tests.benchmarks.whole_system import Site
 
-PROGRAM = ("-m", "tests.benchmarks.stock_flows")
+PROGRAM = ("tests/benchmarks", "stock_flows")
 POLL_DELAY_S = 0.01
 # Stock arq's value in place of a fencing token.
 STOCK_TOKEN = "1"
@@ -126,6 +126,3 @@ def _as_on_the_engine(function: Function, queue: str) -> Function:
     function.coroutine = call
     return function
 
-
-if __name__ == "__main__":
-    sys.exit(main())
