@@ -40,6 +40,12 @@ def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
     assert kept() == before
 
 
+def test_the_same_flows_run_on_stock_workers() -> None:
+    """The comparison has an answer of both."""
+    told = measured("bench_queue", "--only", "flows")
+    assert all(f"{side}, round 1: flows/s " in told for side in ("engine", "stock arq"))
+
+
 @pytest.mark.parametrize(
     ("group", "row", "figures"),
     [

@@ -119,7 +119,7 @@ def _as_on_the_engine(function: Function, queue: str) -> Function:
     async def call(ctx: dict[Any, Any], *arguments: Any) -> None:
         lease = Lease(ctx["job_id"], queue, STOCK_TOKEN, 0, lambda: False)
         try:
-            await inner(ctx | {"lease": lease}, *arguments)
+            await inner(ctx | {"lease": lease, "job_deaths": 0}, *arguments)
         except NotNowError as error:
             raise Retry from error
 
