@@ -25,13 +25,14 @@ UNFITTED_REASONS = (r"(The record of generation .* is gone; fit a model again|Th
 OUTCOMES = {"passed", "refused", "superseded"}
 # Keys of unfinished work.
 PASSING = re.compile(
-    r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue(:(click|batch)(:leases)?)?$|live$)"
+    r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue(:(click|batch)(:leases)?)?$|live:(click|batch)$)"
 )
 TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list"}
 # Seconds for the words of the table of keys, when all flows and runs have ended.
 LIVES_S = {
     "ended": 3_600,
     "an hour": 3_600,
+    "seven days": 7 * 86_400,
     "eight days": 8 * 86_400,
     "`RECKONER_RESULT_TTL_S`": 8 * 86_400,
     "`RECKONER_TROUBLE_S` twice": 660,

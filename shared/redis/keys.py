@@ -38,6 +38,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:worker:ID:mail` | list, words to the worker | tell | ten seconds |
 | `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
+| `p:heal:MODEL` | string, the damage for which its fit was enqueued | healing | seven days |
 | `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
 | `p:sweeper` | string, token of the lock | sweeper | five seconds |
 | `p:retention` | string, worker that deletes unreferenced artifacts | that worker | ten minutes |
@@ -258,6 +259,10 @@ class Keys:
     def join_heal(self, model: str) -> str:
         """The fit that repairs a damaged model. A user's own fit does not join it."""
         return self._name("join", "heal", model)
+
+    def heal(self, model: str) -> str:
+        """The damage of a model for which a fit was enqueued."""
+        return self._name("heal", model)
 
     def record(self, generation: str) -> str:
         """A generation's record."""

@@ -23,6 +23,8 @@ SCRUB_POLL_S = 600.0
 # Slow enough to delay no job.
 SCRUB_BYTES_PER_S = 8_000_000
 SCRUB_EACH_MS = 86_400_000
+# As long as a damaged model stays in quarantine.
+HEAL_TTL_MS = 7 * 86_400_000
 # The lease of a scrub; its worker renews it.
 SCRUB_LEASE_MS = 600_000
 # Searching the references takes seconds among a million flows: spend at most a hundredth of the time on it.
@@ -96,6 +98,7 @@ class Healing:
 
     async def _build_again(self, model: str, damage: int) -> None:
         store, in_store = self._runtime.store, self._runtime.in_store
+        redis, key = self._runtime.redis, self._runtime.keys.heal(model)
         try:
             snapshot, config = await in_store(partial(describe, store.quarantine_path("models", model)))
         except ArtifactMissingError:
@@ -111,11 +114,17 @@ class Healing:
         if model_id(snapshot, config) != model:
             self._give_up(model, asked, "it was built by another release")
         elif asked.snapshot in ("", QUARANTINED):
+            # Its fit is worth another try when the snapshot is back.
+            await ask(redis, "DEL", key)
             self._give_up(model, asked, f"its snapshot {snapshot} is {'damaged too' if asked.snapshot else 'gone'}")
+        elif await ask(redis, "GET", key) == b"%d" % damage:
+            # Another worker, or this one before it was restarted, has enqueued it: a failed fit is not revived.
+            self._asked[model] = asked
         else:
             spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
             join = self._runtime.keys.join_heal(model)
             [job] = await self._runtime.flows.create([spec], [join], "batch")
+            await ask(redis, "SET", key, damage, "PX", HEAL_TTL_MS)
             self._asked[model] = asked
             log.info("damaged model fit enqueued", model=model, job=job)
 

@@ -106,7 +106,7 @@ class Runtime:
     async def note_published(self, model_id: str) -> None:
         """Make a model that this worker has just published visible to its next task."""
         self._models.expire(model_id)
-        await ask(self.redis, "DEL", self.keys.trouble(model_id))
+        await ask(self.redis, "DEL", self.keys.trouble(model_id), self.keys.heal(model_id))
 
     async def require_current(self, *opened: Model | Snapshot, closely: bool) -> None:
         """Require that these artifacts are still the versions in the store.
