@@ -125,4 +125,3 @@ def _as_on_the_engine(function: Function, queue: str) -> Function:
 
     function.coroutine = call
     return function
-

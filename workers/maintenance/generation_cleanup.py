@@ -21,7 +21,7 @@ from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-PERIOD_S = 1.0
+PERIOD_S = 5.0
 # The pause between two searches for references, which take half a minute among a million flows.
 PAUSE_MS = 10_000
 

@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 log = structlog.get_logger()
 
-PROBE_EACH_S = 1.0
+PROBE_EACH_S = 2.0
 # A mount that hangs blocks its reader for ever; a slow one answers within this time.
 TIMEOUT_S = 5.0
 NO_ANSWER = f"The store has not answered for {TIMEOUT_S:g} s."
