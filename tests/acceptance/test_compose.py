@@ -25,6 +25,8 @@ from tests.processes import descendants, environment, wait_until
 from tests.root import ROOT
 from tests.servers import server_program
 
+pytestmark = pytest.mark.install
+
 # Configuration files, URLs and shells would each parse this differently.
 PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
 RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(600, 608) for item in range(user, user + 6))]
@@ -32,8 +34,6 @@ PAGE = "docs/deployment.md"
 # The part of redis-cli that the health check uses: the server splits inline commands itself.
 REDIS_CLI = """
 import socket, sys
-
-pytestmark = pytest.mark.install
 with socket.create_connection(("127.0.0.1", {port}), 3) as server:
     server.sendall(sys.stdin.buffer.read() + b"QUIT\\n")
     while answer := server.recv(1000):

@@ -11,6 +11,8 @@ import pytest
 from tests.processes import environment
 from tests.root import ROOT
 
+pytestmark = pytest.mark.install
+
 APPLICATION = '''
 """Keeps a shop's lists ready."""
 
@@ -44,8 +46,6 @@ asyncio.run(main())
 '''
 WRONG = """
 from reckoner import Reckoner
-
-pytestmark = pytest.mark.install
 
 
 async def ask(reckoner: Reckoner) -> int:
