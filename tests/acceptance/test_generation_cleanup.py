@@ -14,7 +14,7 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.generations import decode_generation_lists
 from tests.system import System, eventually, synthetic_pairs
 
-LISTS = 20_000
+LISTS = 60_000
 
 
 async def holders(redis: Redis, system: System) -> Counter[str]:
