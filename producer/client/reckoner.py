@@ -1,6 +1,7 @@
 """`Reckoner`: requests, waits for and reads recommendations from application code; needs neither numpy nor store."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cached_property
 from typing import overload
 
 from reckoner.producer.client.answers import (
@@ -26,7 +27,6 @@ from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, require_places
 from reckoner.producer.client.waiting import retry_while_away
-from reckoner.shared.defaults import MAX_QUEUED
 from reckoner.shared.errors import FlowUnknownError, QueueFullError, UsageError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
@@ -58,18 +58,13 @@ class Reckoner(Client):
     `operator` has the calls of operators: fits, runs, status, lanes, workers.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        prefix: str = "reckoner",
-        first_look_s: float = 10.0,
-        max_queued: int | None = MAX_QUEUED,
-    ) -> None:
-        super().__init__(url, prefix=prefix, first_look_s=first_look_s, max_queued=max_queued)
-        self.operator = Operator(self)
-        # The last record read; records never change.
-        self._record: Record | None = None
+    # The last record read; records never change.
+    _record: Record | None = None
+
+    @cached_property
+    def operator(self) -> Operator:
+        """The calls of operators: fits, runs, status, lanes, workers."""
+        return Operator(self)
 
     @translates_redis_errors
     async def generation(self, *, timeout: float | None = ASK_S) -> str:

@@ -1,6 +1,6 @@
 """Any input, by file, argument, setting or Redis, gets a defined answer, and no job is lost.
 
-`make test` runs ten seconds with a fixed seed; `make fuzz SECONDS=600` ten minutes with a new one.
+`make test` runs half a minute with a fixed seed; `make fuzz SECONDS=600` ten minutes with a new one.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tests.fuzzing import import_options, made_files, mutated, numbers, right_fi
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 # Inputs of one kind in a row.
 AT_ONCE = 25
