@@ -26,7 +26,7 @@ FIRST, SECOND, EVERYBODYS, ALL = range(4)
 DRAWN_FROM = (FIRST, FIRST, FIRST, SECOND, SECOND, EVERYBODYS, EVERYBODYS, ALL)
 # The shortest history has a seventh of the mean length, at most 20, as in MovieLens.
 LEAST_PART, MAX_LEAST = 7, 20
-# The longest history has at most so many eighths of all items, if the size allows it.
+# The longest history has at most five eighths of all items, if the size allows it.
 MAX_EIGHTHS = 5
 # Steps per doubling in powers of two.
 STEPS = 4096
@@ -34,9 +34,9 @@ STEPS = 4096
 SPREAD = 460
 # Item popularity spans as many doublings as the number of users has bits, plus these.
 MORE_DOUBLINGS = 1.5
-# After so many rounds of drawing, users who still lack items get the most popular ones.
+# The rounds of drawing. Afterwards, users who still lack items get the most popular ones.
 ROUNDS = 12
-# Interactions made at a time, about. Changing it changes the data, since it decides the use of the random numbers.
+# The approximate size of a block. Another size would change the data: blocks take the random numbers in turn.
 BLOCK = 1 << 20
 # Users arrive within 15 years from 2005 on. Between two items are seconds, but one time in 64 up to 14 days.
 BEGIN_S, ARRIVAL_S = 1_104_537_600, 15 * 365 * 86_400

@@ -180,10 +180,10 @@ def _refusal(letter: DeadLetter, answer: str, named: str) -> str:
     this, spec = f"dead letter {letter.id}", letter.spec
     if not isinstance(spec, BlockSpec):
         return f"The generation of {this} was deleted. Enqueue the job again with `reckoner enqueue`."
-    anew = "Compute all lists with `reckoner batch`"
+    compute = "Compute all lists with `reckoner batch`"
     return {
-        "forgotten": f"The generation of {this} was deleted. {anew}.",
-        "run gone": f"Run {spec.run} of {this} has expired. {anew}.",
+        "forgotten": f"The generation of {this} was deleted. {compute}.",
+        "run gone": f"Run {spec.run} of {this} has expired. {compute}.",
         "finishing": f"Run {spec.run} of {this} is being finished. Retry in a moment.",
         "no failure": f"The block of {this} has not failed in run {spec.run}, or was retried. Drop the letter.",
         "another run": f"Run {named} already computes all lists for the generation of {this}. Wait for its end.",

@@ -294,7 +294,7 @@ class Flows:
             arguments += [task.job_id, encode_job(task), index]
         made = int(await call(self._redis, "mend", names, arguments))
         if made == ALL_THERE:
-            # No chunk task is left to close the round.
+            # No chunk task is left that could move the flow to reduce.
             await self._note(Chunk(flow.id, 0, flow.round), "", b"", b"", None)
         return max(made, MOVED_ON)
 

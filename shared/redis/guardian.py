@@ -1,4 +1,4 @@
-"""Starts the embedded server so that it ends with its launcher, even after SIGKILL.
+"""Starts the embedded server, and ends it when its launcher ends, even by SIGKILL.
 
 It is a program, `guardian.py WAY LAUNCHER COMMAND...`, and imports only the standard library. The ways:
 

@@ -1,9 +1,9 @@
-"""Contiguous ranges of about equal, or of falling, work."""
+"""Cuts work into contiguous ranges of about equal or of falling size."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The first tapering range has so many shares.
+# The exponent of tapering: the first range gets about 1.25 times the average work, the last one the least.
 TAPER = 1.25
 
 
@@ -11,7 +11,10 @@ def balance(work: NDArray[np.int64], parts: int, *, taper: bool = False) -> NDAr
     """Cut positions 0..n-1 into ranges of about equal work, or with `taper` of falling work.
 
     `work` is int64[n], none negative. Returns the bounds of min(parts, n) ranges, int64, from 0 to n: range k is
-    bounds[k]..bounds[k + 1] - 1, and none is empty. Raises ValueError if `parts` is below 1.
+    [bounds[k], bounds[k + 1]), and none is empty.
+
+    Raises:
+        ValueError: `parts` is below 1.
     """
     if parts < 1:
         raise ValueError(f"cannot cut into {parts} parts")

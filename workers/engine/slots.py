@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from reckoner.workers.engine.running import Running
 
-# Each lane has one in five slots reserved, so that no lane waits for the jobs of another.
+# Each lane has a fifth of the slots reserved, so that no lane waits for the jobs of another.
 RESERVED_SHARE = 5
 
 

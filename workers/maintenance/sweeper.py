@@ -90,7 +90,7 @@ class Sweeper:
         return found[:AT_ONCE]
 
     async def _sweep_due(self, due: Sequence[_Due], later_ms: int) -> int:
-        """Sweep due members. They are postponed first, so that a failing one cannot hide the ones behind it."""
+        """Sweep due members. They are postponed first: one that fails cannot block those behind it."""
         flows, made = [it for it in due if it.kind == "flow"], 0
         loaded, *_ = await asyncio.gather(
             self._runtime.flows.load_many([it.name for it in flows]),

@@ -1,10 +1,11 @@
 -- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock. Before that, it returns
--- jobs to their places whose pause is over or whose lease has lapsed. No lease lapses while the server was away.
+-- jobs whose pause is over or whose lease has lapsed to their places. No lease lapses while the server is away.
 -- KEYS  workers: the set of beats, or any other key without them; then the lanes' queues
 -- ARGV  lease ms; room: how many jobs at most; alone: '1' when the worker runs nothing; for each lane: how many jobs at
 --       most, '1' when it is shared
--- Answers in how many ms the next known job is due or lease lapses ('' never); how many leases had lapsed; the lane,
--- from 1, in which a suspect waits for an idle worker ('' none); and for each job: lane from 1, id, place, tries, body.
+-- Answers the ms until the next known job is due or the next lease lapses ('' never); the number of lapsed leases; the
+-- lane, from 1, in which a suspect waits for an idle worker ('' none); and for each job: lane from 1, id, place, tries,
+-- body.
 -- From a shared lane a worker claims only its share of the due jobs: a few jobs spread over the waiting workers. A
 -- suspect is a job that was tried before. It may have killed its worker, so it is claimed alone. Afterwards the wake
 -- list holds a token exactly if a job is due: no worker is woken for nothing, and none sleeps beside a due job.
@@ -143,7 +144,7 @@ for _, queue in ipairs(queues) do
   expect_queue(queue)
 end
 for lane, queue in ipairs(queues) do
-  -- Of an empty lane there is nothing to know.
+  -- An empty lane has nothing to claim, and no lease that could lapse.
   if redis.call('EXISTS', queue, queue .. LEASES, queue .. WAKE) > 0 then
     claim_from(lane, queue)
   end

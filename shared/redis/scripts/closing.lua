@@ -1,8 +1,8 @@
--- Goes behind a change that a job makes: it is made under the claim of the job's worker, or not at all.
--- KEYS  the job's queue; then those of the change
+-- Appended to a change that a job makes. The change is made only under the claim of the job's worker.
+-- KEYS  the job's queue; then the keys of the change
 -- ARGV  of the claim: job id, fencing token, '1' when the change ends the job, '1' when its worker claims next; then
---       those of the change
--- Answers what the change answers, or false when the token is no longer that of the job.
+--       the arguments of the change
+-- Answers the change's answer, or false when the job has another token.
 local queue, id, token, ends_job, claims = KEYS[1], unpack(ARGV, 1, 4)
 local change_keys, change_arguments = { unpack(KEYS, 2) }, { unpack(ARGV, 5) }
 

@@ -19,7 +19,7 @@ JOB, RUNNING, TRIES, RESULT = job_key_prefix, in_progress_key_prefix, retry_key_
 ABORTED = abort_jobs_ss
 # The keys beside a queue: its name and a suffix.
 LEASES, WAKE, PAUSE = ":leases", ":wake", ":paused"
-# A claimed job's score is its place plus CLAIMED: out of the queue's head, still a member, its place never lost.
+# A claimed job's score is its place plus CLAIMED: it leaves the queue's head, stays a member, and keeps its place.
 CLAIMED = 10**14
 # The score of a job that waits for its next try is its place plus PAUSED. It has a lease without a holder until then.
 PAUSED = 2 * CLAIMED

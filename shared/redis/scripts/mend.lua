@@ -1,8 +1,9 @@
--- One look at an unfinished flow: creates its lost jobs, renews the life of all it has.
+-- Checks an unfinished flow: recreates its lost jobs, and renews the time to live of its keys and jobs.
 -- KEYS  live_stem is the prefix of the live sets, join the flow again where it has none; then the jobs of this state
--- ARGV  delay: ms to the next look; looks: how many without a loss; for each job: id, body, index of its partial
---       ('' for a split or reduce)
--- Answers how many jobs it created, -1 when the flow has moved on, or -2 when it runs and all its partials are there.
+-- ARGV  delay: ms to the next check; looks: the checks without a loss so far; for each job: id, body, index of its
+--       partial ('' for a split or reduce)
+-- Answers the number of created jobs; -1 when the flow has left the state or round that was read; or -2 when it is in
+-- run and all its partials are stored.
 local flow, partials, tasks, live_stem, click, batch, join = unpack(KEYS, 1, 7)
 local count, job_of = tail(KEYS, 7, 1)
 local id, seen_state, seen_round, delay, looks = unpack(ARGV, 1, 5)

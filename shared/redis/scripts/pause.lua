@@ -1,6 +1,6 @@
--- Pauses a lane: nothing is claimed from its queue any more, and running jobs end as ever.
+-- Pauses a lane: workers claim nothing more from its queue. Running jobs continue.
 -- KEYS  the lane's mark
--- Answers since when in ms, which is before now for a lane that was paused already.
+-- Answers when the lane was paused, in ms: earlier than now if it was paused before.
 local paused = unpack(KEYS)
 
 local since = text_at(paused)

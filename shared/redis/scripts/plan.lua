@@ -1,7 +1,7 @@
 -- split -> run, or split -> reduce for an empty plan: stores the plan and creates all its chunk jobs.
 -- KEYS  live_stem is the prefix of the live sets; then the jobs
 -- ARGV  the plan, its number of chunk tasks; for each job: id, body
--- The jobs are the chunk jobs, or the reduce alone without any. Answers 1, or 0 when the flow is past split.
+-- The jobs are the chunk jobs, or only the reduce for an empty plan. Answers 1, or 0 when the flow is past split.
 local flow, live_stem, click, batch = unpack(KEYS, 1, 4)
 local count, job_of = tail(KEYS, 4, 1)
 local id, plan, planned, first_look = unpack(ARGV, 1, 4)

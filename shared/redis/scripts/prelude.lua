@@ -1,4 +1,4 @@
--- Goes before every script. Names in capitals are constants: see constants.py.
+-- Prepended to every script. Names in capitals are constants: see constants.py.
 
 -- A number as a string: Lua itself writes large ones as 1e+12.
 local function number(value)
@@ -44,7 +44,7 @@ local function delete_first(key)
   redis.call('DEL', key .. ':nothing')
 end
 
--- Adds a dead letter. Before it: a check of the key's type, and a first write.
+-- Adds a dead letter. The caller has checked the key's type and made its first write.
 local function add_letter(dead, ...)
   if type(redis.pcall('XADD', dead, 'MAXLEN', '1000', '*', ...)) ~= 'string' then
     -- The greatest possible id was planted: no entry can follow it.
@@ -53,7 +53,7 @@ local function add_letter(dead, ...)
   end
 end
 
--- Counts refused bytes, and keeps up to 4 KiB of them as a dead letter. Before it: the same, for both keys.
+-- Counts refused bytes, and keeps up to 4 KiB of them as a dead letter. The caller has done the same for both keys.
 local function count_refused(counts, dead, of, id, reason, bytes)
   if type(redis.pcall('HINCRBY', counts, of, '1')) ~= 'number' then
     -- A planted value is not a number.
@@ -224,7 +224,7 @@ local function create_block_flow(keys, fields)
   redis.call('PEXPIRE', keys.flight, UNFINISHED_TTL_MS)
 end
 
--- Makes the flow of a run's next block. Answers false when all blocks are out or the window is full, and for a damaged
+-- Makes the flow of a run's next block. Answers false when no block is left, when the window is full, and for a damaged
 -- run, which the sweeper ends.
 local function create_next_block(keys, fields)
   local state, following, blocks, spec, window =

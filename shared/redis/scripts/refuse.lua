@@ -1,6 +1,6 @@
 -- Sets invalid bytes aside: counted once, up to 4 KiB of them kept as a dead letter.
 -- KEYS  key: the place of the bytes
--- ARGV  of: the kind of bytes; how they are held: 'string', 'field' or 'member'; the name of a field
+-- ARGV  of: the kind of bytes; how: the bytes are a 'string', 'field' or 'member'; the name of a field
 -- Answers 1, or 0 when the bytes are gone: another caller has counted them.
 local refused, dead, key = unpack(KEYS)
 local of, id, reason, how, bytes, field = unpack(ARGV)

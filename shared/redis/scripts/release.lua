@@ -1,7 +1,8 @@
--- Gives back all jobs that were claimed under some tokens: the claims' answers were lost, so nobody runs them.
+-- Gives back all jobs that were claimed under some tokens. The answers to these claims were lost, so no worker runs the
+-- jobs.
 -- KEYS  the lanes' queues
 -- ARGV  lease ms; then the tokens
--- Answers how many.
+-- Answers their number.
 local queues = KEYS
 local lease = unpack(ARGV, 1, 1)
 local tokens = {}

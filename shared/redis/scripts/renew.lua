@@ -1,6 +1,6 @@
 -- Renews the leases of a worker's jobs in one queue.
 -- ARGV  lease ms; for each job: id, fencing token
--- Answers which of them have lost their claim, from 1.
+-- Answers the numbers, from 1, of the jobs that have lost their claim.
 local queue = unpack(KEYS)
 local lease = unpack(ARGV, 1, 1)
 local count, job_of = tail(ARGV, 1, 2)

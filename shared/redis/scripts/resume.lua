@@ -1,6 +1,6 @@
 -- Resumes a paused lane, and wakes workers for its waiting jobs.
 -- KEYS  the queue and the lane's mark
--- Answers since when it was paused in ms, '' when that is unknown; false when it was not.
+-- Answers when it was paused, in ms ('' unknown); false when it was not paused.
 local queue, paused = unpack(KEYS)
 
 expect(queue, 'zset')

@@ -1,8 +1,7 @@
--- (dead letter) -> split: a failed flow is asked for again, as a new flow, or joins the one under way.
+-- (dead letter) -> split: retries a failed flow as a new one, or joins an unfinished flow for the same.
 -- KEYS  live_stem is the prefix of the live sets; record only for a flow that is bound to a generation
 -- ARGV  letter: the dead letter's id; flow_stem: the prefix of flow keys
--- Answers 'gone' without the letter, 'forgotten' without the record, and else 'created' or 'joined' with the flow that
--- now works for it.
+-- Answers 'gone' without the letter, 'forgotten' without the record, or else 'created' or 'joined' with the flow's id.
 local dead, click, batch, live_stem, flow, job, join, record = unpack(KEYS)
 local letter, id, lane, kind, spec, job_id, job_body, first_look, flow_stem = unpack(ARGV)
 

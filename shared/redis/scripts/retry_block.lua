@@ -1,8 +1,8 @@
--- (dead letter) -> split: a failed block is done again; its run run -> run, or ended -> run in the next round.
+-- (dead letter) -> split: retries a failed block. Its run stays in run, or goes from ended to run of the next round.
 -- KEYS  live_stem is the prefix of the live sets; flow and job are the new ones
 -- ARGV  letter: the dead letter's id; outcome: the block's, as the caller read it; run_stem: the prefix of run keys
--- The block's outcome is deleted, and the block is in flight again. After the last block the run finishes again.
--- Answers 'created' with the flow's id, or why not; 'another run' comes with the id of that run.
+-- Deletes the block's outcome and puts the block in flight. After its last block the run finishes again.
+-- Answers 'created' with the flow's id, or the reason why not; 'another run' with that run's id.
 local dead, live_stem, flow, job, run, flight, blocks, run_of, record, click, batch = unpack(KEYS)
 local letter, id, run_id, block, outcome, spec, job_id, job_body, first_look, run_stem = unpack(ARGV)
 

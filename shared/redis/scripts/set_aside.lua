@@ -1,7 +1,7 @@
--- Removes keys of the wrong type: what should be there is then missing, and mended as such.
+-- Removes keys of the wrong type. Their proper values are then missing, and are recreated like lost ones.
 -- KEYS  refused, dead, and the others
 -- ARGV  for each key its type; 'integer' is a string that holds one
--- Answers how many it removed.
+-- Answers the number of removed keys.
 local keys, types = KEYS, ARGV
 local refused, dead = unpack(KEYS, 1, 2)
 

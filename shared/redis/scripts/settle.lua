@@ -5,7 +5,7 @@
 --         'kept'   the same, and its id stays taken for a minute
 --         'back'   it goes back to its place; this was no try
 --         'later'  it is tried again after the amount, at its place; data is its new body, '' for the same
--- Answers how many were still under their claims.
+-- Answers the number of jobs that were still under their claims.
 local queue, refused, dead = unpack(KEYS)
 local size, job_of = tail(ARGV, 0, 6)
 

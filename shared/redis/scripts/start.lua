@@ -2,10 +2,10 @@
 -- night has one run.
 -- KEYS  live_stem is the prefix of the live sets; night is run_of again outside a night, since an empty name fits no
 --       pattern of an ACL; for each block of the window: flow, job
--- ARGV  seen: what the current pointer held; since: the generation in it ('' none); run_stem: the prefix of run keys;
---       for each block: flow id, job id, job body
--- Answers the id of the run and 'started', 'joined' or, for a night that has its run, 'known'; false when the pointer
--- has moved since it was seen.
+-- ARGV  seen: the current pointer's value; since: its generation ('' none); run_stem: the prefix of run keys; for each
+--       block: flow id, job id, job body
+-- Answers the id of the run and 'started', 'joined', or 'known' for a night that has a run; false when the pointer has
+-- moved since it was read.
 local run_of, run, flight, live_stem, record_key, current, night, click, batch, generations = unpack(KEYS, 1, 10)
 local window, keys_of = tail(KEYS, 10, 2)
 local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot =

@@ -1,7 +1,7 @@
--- One look at an unfinished run: puts back lost blocks and a lost finish, renews the life of all it has.
+-- Checks an unfinished run: recreates lost blocks and a lost finish, and renews the time to live of its keys.
 -- KEYS  live_stem is the prefix of the live sets, finish_job the job of the finish; for each lost block: flow, job
--- ARGV  delay: ms to the next look; flow_stem: the prefix of flow keys; round: the one that was seen; for each lost
---       block: its number, its lost flow ('' unknown), new flow id, job id, job body
+-- ARGV  delay: ms to the next check; flow_stem: the prefix of flow keys; round: the run's, as it was read; for each
+--       lost block: its number, its lost flow ('' unknown), new flow id, job id, job body
 -- Answers how many jobs it created, or -1 when the run has ended and left the live set.
 local run, flight, blocks, live_stem, run_of, record, finish_job, click, batch = unpack(KEYS, 1, 9)
 local count, keys_of = tail(KEYS, 9, 2)
@@ -16,7 +16,7 @@ if not under_way(state) then
   return -1
 end
 following, planned = tonumber(following), tonumber(planned)
--- A damaged run is ended at the next look.
+-- The sweeper ends a damaged run at its next check.
 if run_round ~= round or not following or not planned or not spec then return 0 end
 expect(flight, 'hash')
 expect(blocks, 'hash')

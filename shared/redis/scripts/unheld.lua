@@ -1,7 +1,7 @@
--- Mends a slice of a queue: claimed or paused jobs without a lease, and leases with an impossible end, end now, so that
--- the next claim gives them back. Jobs with an impossible due time are due now.
--- ARGV  how many of the claimed jobs were looked at before
--- Answers how many it mended, and how many have been looked at then, '' with all.
+-- Mends a slice of a queue. Claimed or paused jobs without a lease, and those whose lease has an impossible end, get a
+-- lease that ends now, so that the next claim gives them back. Jobs with an impossible due time are due now.
+-- ARGV  offset: the number of claimed jobs that earlier slices checked
+-- Answers the number of mended jobs, and the next offset ('' after the last slice).
 local queue = unpack(KEYS)
 local offset = unpack(ARGV)
 
