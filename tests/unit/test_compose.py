@@ -41,6 +41,14 @@ def test_the_password_is_a_file_and_is_in_no_command_and_no_variable() -> None:
     assert {"/secrets/", "/data/", "/.env"} <= set(ignored)
 
 
+def test_redis_evicts_nothing_and_keeps_a_log_of_writes() -> None:
+    """With less memory than data it refuses writes. An eviction would lose jobs."""
+    script = SERVICES["redis"]["command"][-1]
+    options = dict(line.split(maxsplit=1) for line in script.splitlines()[1:-1])
+    assert options["maxmemory-policy"] == "noeviction"
+    assert options["appendonly"] == "yes"
+
+
 def test_a_stop_gives_workers_the_time_that_they_take() -> None:
     """Docker must not kill a container before its supervisor has stopped the workers."""
     assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= launcher_exit_timeout_s(

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.compose import read_dockerfile
+from tests.compose import final_stage, read_dockerfile
 from tests.root import ROOT
 
 
@@ -29,3 +29,10 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     assert ignored[1] == "*"
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
     assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    """The user is a number, so that a host can check it without the image's names."""
+    users = [rest for instruction, rest in final_stage() if instruction == "USER"]
+    assert users
+    assert all(int(part) > 0 for part in users[-1].split(":"))
