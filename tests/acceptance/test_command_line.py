@@ -195,7 +195,7 @@ def test_import_says_which_extra_it_needs(shop: Shop) -> None:
     assert ended.err.endswith("pip install 'ready-reckoner[data]'.")
 
 
-async def test_whoever_waits_bears_with_a_restart(fresh_server: StartServer, tmp_path: Path) -> None:
+async def test_waiting_commands_survive_a_restart_of_redis(fresh_server: StartServer, tmp_path: Path) -> None:
     """Redis restarts while three commands wait, then a worker starts: they end normally."""
     home, socket = tmp_path / "höme", tmp_path / "s"
     server = fresh_server(home)

@@ -114,7 +114,7 @@ def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_pa
         wait_until(lambda: not still_there(processes))
 
 
-def test_workers_that_end_are_told_of_with_their_last_words(environ: dict[str, str], tmp_path: Path) -> None:
+def test_an_end_of_the_workers_is_reported_with_their_last_log_lines(environ: dict[str, str], tmp_path: Path) -> None:
     """If the workers end, so does the demonstration: one sentence, exit code 1, and no process left."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
         assert process.stdout is not None

@@ -174,14 +174,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])
-def test_the_commands_of_a_page_do_what_is_said(reader: Reader, page: str) -> None:
-    """In order, as a reader copies them."""
+def test_the_commands_of_a_page_work_as_described(reader: Reader, page: str) -> None:
+    """In order, as a reader would copy them."""
     for line in shown_commands((ROOT / page).read_text(encoding="utf-8")):
         reader.follow(line)
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-async def test_the_python_of_a_page_does_what_is_said(reader: Reader, page: str) -> None:
+async def test_the_python_of_a_page_works_as_described(reader: Reader, page: str) -> None:
     """Each block as it is on the page; every request is answered."""
     # A cached list makes the page's time-outs independent of the machine's load.
     reader.run("reckoner enqueue 601 --wait")
@@ -194,7 +194,7 @@ async def test_the_python_of_a_page_does_what_is_said(reader: Reader, page: str)
         assert "asked" not in names or names["report"].flow.id == names["asked"].job
 
 
-def test_the_examples_of_the_help_do_what_is_said(reader: Reader) -> None:
+def test_the_examples_of_the_help_work_as_described(reader: Reader) -> None:
     """In the order of the help."""
     for command in commands():
         for example in command.examples:

@@ -17,8 +17,8 @@ SECRET = "hunter2 @:/"
 HERE = environment(PYTHONPATH=ROOT)
 
 
-def test_up_and_those_who_look_for_it_read_the_file(tmp_path: Path) -> None:
-    """The server, the supervisor and its worker, and another command in the same directory."""
+def test_up_and_other_commands_read_the_settings_file(tmp_path: Path) -> None:
+    """The server, the supervisor with its worker, and another command in the same directory."""
     where = tmp_path / "a shöp"
     where.mkdir()
     (where / "reckoner.toml").write_text('home = "data of ours"\nprefix = "shop"\n')

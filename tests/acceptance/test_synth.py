@@ -16,7 +16,7 @@ def commands(tmp_path: Path) -> CommandLine:
     return CommandLine(home=tmp_path / "home")
 
 
-def test_what_is_made_is_imported(commands: CommandLine, tmp_path: Path) -> None:
+def test_synthetic_data_are_imported(commands: CommandLine, tmp_path: Path) -> None:
     """With the requested users, items and interactions, and no bad row."""
     made = commands.run("synth", str(tmp_path / "made.parquet"), "--like", "ml-1m")
     assert (made.code, made.err) == (0, "")
@@ -40,7 +40,7 @@ def test_a_lesser_processor_makes_the_same_bytes(commands: CommandLine, tmp_path
     assert len(hashes) == 1
 
 
-def test_what_is_given_beside_like_changes_that_alone(commands: CommandLine, tmp_path: Path) -> None:
+def test_each_option_beside_like_overrides_one_number(commands: CommandLine, tmp_path: Path) -> None:
     """Another number of interactions keeps users and items; another seed makes another file."""
     arguments = ("--like", "ml-1m", "--interactions", "50000", "--json")
     first = commands.run("synth", str(tmp_path / "first.csv"), *arguments)

@@ -217,7 +217,7 @@ async def save(redis: Any, status: str) -> None:
     ],
     ids=["full", "cannot save"],
 )
-async def test_a_redis_that_takes_no_changes_is_told_of_and_loses_nothing(
+async def test_a_redis_that_refuses_writes_is_reported_and_loses_nothing(
     tmp_path: Path, begin: Trouble, end: Trouble, sentence: str, doctors: str
 ) -> None:
     """Writers get an error, readers continue, and waiting jobs resume when the trouble is over."""

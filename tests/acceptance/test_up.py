@@ -129,7 +129,7 @@ def test_when_one_half_dies_the_other_is_stopped(
     assert sentence in (tmp_path / "log").read_text().splitlines()
 
 
-def test_what_keeps_the_workers_from_starting_is_told_once(environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_reason_why_no_worker_starts_is_printed_once(environ: dict[str, str], tmp_path: Path) -> None:
     """The supervisor's sentence and exit code become those of `up`."""
     told = run("producer", "up", environ=environ | {"RECKONER_STORE_URL": "file:///dev/null/store"})
     assert (told.returncode, told.stdout) == (1, "")
@@ -179,7 +179,7 @@ def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
     ],
     ids=["dies at once", "dies after a while", "hangs"],
 )
-def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
+def test_a_worker_that_does_not_get_ready_is_reported_and_nothing_is_left(
     home: Path, does: str, stall_timeout_s: float, sentence: str
 ) -> None:
     """The sentence names what ended and how, or says that nothing moves, with the last log lines."""
@@ -191,7 +191,7 @@ def test_a_worker_that_does_not_get_ready_is_told_of_and_nothing_is_left(
     assert find_embedded(home) is None
 
 
-def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     """Nothing was started."""
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedServerError, match="cannot be run in"), LocalSystem(tmp_path / "file", 1, environment()):

@@ -16,7 +16,7 @@ def place_program(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_what_is_installed_is_used_as_it_is(tmp_path: Path) -> None:
+def test_an_installed_program_is_used(tmp_path: Path) -> None:
     """The newest of several versions, by number; nothing is fetched or cached."""
     for version in ("9", "15"):
         place_program(tmp_path / "usr" / "lib" / version / "bin" / "program")
@@ -35,15 +35,15 @@ def test_what_was_unpacked_runs_with_its_own_libraries(tmp_path: Path) -> None:
     assert said == f"{root}/usr/lib/machine|an argument\n"
 
 
-def test_a_package_without_the_program_is_told_of(tmp_path: Path) -> None:
+def test_a_package_without_the_program_is_reported(tmp_path: Path) -> None:
     """One sentence names both."""
     (tmp_path / "cache" / "package").mkdir(parents=True)
     with pytest.raises(debian.DebianError, match=r"^Debian's package package has no usr/bin/program here\.$"):
         debian.find("package", "usr/bin/program", installed=tmp_path / "nowhere", cache=tmp_path / "cache")
 
 
-def test_a_machine_without_apt_is_told_what_to_do() -> None:
-    """One sentence on standard error, exit 1, and no output that could be taken for a path."""
+def test_a_machine_without_apt_gets_advice() -> None:
+    """One sentence on standard error, exit code 1, and no output that looks like a path."""
     command = [sys.executable, debian.__file__, "package-of-nobody", "usr/bin/program-of-nobody"]
     ended = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")

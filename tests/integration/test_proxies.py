@@ -38,7 +38,7 @@ async def test_bytes_of_any_number_pass_as_they_are(through: Through) -> None:
     assert await asyncio.gather(*(ask(redis, "ECHO", text) for text in texts)) == texts
 
 
-async def test_a_cut_ends_what_is_under_way_and_the_next_command_connects_again(through: Through, prefix: str) -> None:
+async def test_a_cut_ends_running_commands_and_the_next_one_reconnects(through: Through, prefix: str) -> None:
     """A waiting command sees its connection end."""
     proxy, redis = through
     waiting = asyncio.create_task(ask(redis, "BLPOP", prefix, 4))

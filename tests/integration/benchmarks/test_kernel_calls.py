@@ -54,7 +54,7 @@ async def test_a_wrong_answer_has_none(data: Data) -> None:
         await dataclasses.replace(call, means=True)()
 
 
-async def test_a_process_that_fails_is_told(data: Data) -> None:
+async def test_a_process_that_fails_is_reported(data: Data) -> None:
     """With the last that it said."""
     with pytest.raises(WrongAnswerError, match=r"its process ended with 2: .* invalid choice: 'nothing'"):
         await Call(PYTHON, "call_ours", "nothing", data, "cosine")()

@@ -74,8 +74,8 @@ def test_nothing_in_a_log_on_a_terminal_moves_the_cursor(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("character", ["\x1b", "\x9b", "\u202e"])
-def test_a_worker_says_what_is_wrong_without_a_move(tmp_path: Path, character: str) -> None:
-    """Its arguments and its variables can hold anything."""
+def test_a_workers_messages_move_no_cursor(tmp_path: Path, character: str) -> None:
+    """Its arguments and variables may hold any characters."""
     command = [sys.executable, "-m", "reckoner.workers", "--healthcheck"]
     for arguments, variables in (([f"--{character}"], {}), ([], {f"RECKONER_{character}": "1"})):
         environ = os.environ | {"RECKONER_HOME": str(tmp_path)} | variables

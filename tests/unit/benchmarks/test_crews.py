@@ -24,7 +24,7 @@ def test_each_job_once_is_right_in_any_order() -> None:
         ((0, 0), "2 were lost, and 1 were done again"),
     ],
 )
-def test_a_job_that_was_lost_or_done_again_is_told(numbers: tuple[int, ...], told: str) -> None:
+def test_lost_and_repeated_jobs_are_reported(numbers: tuple[int, ...], told: str) -> None:
     """There is no speed of that."""
     with pytest.raises(WrongAnswerError, match=told):
         once_each(deliveries(*numbers), 3)

@@ -52,15 +52,15 @@ NO_ZONES = [
 
 
 @pytest.mark.parametrize("text", NO_TIMES, ids=ascii)
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """The message shows how one is written."""
+def test_an_invalid_time_is_refused(text: str) -> None:
+    """The message shows a valid one."""
     with pytest.raises(ValueError, match=r"^expected a time and a time zone, as in 03:00 Europe/Berlin$"):
         parse_nightly(text)
 
 
 @pytest.mark.parametrize("zone", NO_ZONES, ids=range(len(NO_ZONES)))
-def test_what_is_no_zone_is_refused(zone: str) -> None:
-    """A name that is a directory, leads elsewhere, or can be no name of a file is none of a zone."""
+def test_an_invalid_time_zone_is_refused(zone: str) -> None:
+    """A directory, a path elsewhere, and an invalid file name are no time zones."""
     with pytest.raises(ValueError, match=r"^unknown time zone; a valid one is Europe/Berlin$"):
         parse_nightly(f"03:00 {zone}")
 

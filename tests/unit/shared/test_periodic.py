@@ -24,22 +24,22 @@ async def said_of(*endings: Exception | None) -> list[tuple[str, str, bool]]:
     return [(line["event"], line["error"], line["exc_info"]) for line in lines]
 
 
-async def test_what_lasts_is_told_once() -> None:
-    """And again when it went well meanwhile, or something else goes wrong."""
+async def test_a_lasting_error_is_logged_once() -> None:
+    """It is logged again after a success, and so is another error."""
     wrong, other = ("a round failed", "ValueError", True), ("a round failed", "KeyError", True)
     assert await said_of(ValueError(), ValueError()) == [wrong]
     assert await said_of(ValueError(), None, ValueError()) == [wrong, wrong]
     assert await said_of(ValueError(), KeyError(), KeyError()) == [wrong, other]
 
 
-async def test_a_redis_in_trouble_is_not_told() -> None:
-    """Nor does it make what was told before new."""
+async def test_trouble_of_redis_is_not_logged() -> None:
+    """Nor does it make a known error new."""
     trouble = exceptions.ConnectionError("lost"), exceptions.OutOfMemoryError("full")
     assert await said_of(*trouble) == []
     assert await said_of(ValueError(), *trouble, ValueError()) == [("a round failed", "ValueError", True)]
 
 
-async def test_a_planted_key_is_told_in_a_line() -> None:
-    """Its traceback says nothing."""
+async def test_a_planted_key_is_logged_without_a_traceback() -> None:
+    """The traceback would not help."""
     planted = exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
     assert await said_of(planted) == [("a round failed", "ResponseError", False)]

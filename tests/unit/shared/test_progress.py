@@ -19,8 +19,8 @@ def test_times_of_ps_are_read(written: str, read: float) -> None:
     assert parse_ps_time(written) == pytest.approx(read)
 
 
-def test_what_this_process_has_used_is_told() -> None:
-    """To the hundredth or so; a process that is not there is left out."""
+def test_the_processor_time_of_a_process_is_measured() -> None:
+    """A missing process is left out."""
     before = time.process_time()
     told = cpu_seconds([os.getpid(), 2**30])
     assert told.keys() == {os.getpid()}

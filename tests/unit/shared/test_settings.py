@@ -67,8 +67,8 @@ def test_every_field_has_a_variable() -> None:
     assert load_settings(environ) == Settings(home="/a home", chunks=7)
 
 
-def test_an_empty_variable_is_none() -> None:
-    """Compose files and shells set empty variables for what is not given."""
+def test_an_empty_variable_counts_as_unset() -> None:
+    """Compose files and shells pass empty variables for missing values."""
     assert load_settings({"RECKONER_CHUNKS": "", "RECKONER_REDIS_URL": ""}) == Settings()
 
 
@@ -117,8 +117,8 @@ def test_the_variables_of_a_kubernetes_service_are_passed_over() -> None:
         ("RECKONER_PORTS", "tcp://10.0.0.11:6379"),
     ],
 )
-def test_what_only_looks_like_a_variable_of_a_service_is_refused(name: str, value: str) -> None:
-    """A port as a number is what somebody sets who thinks that it is a setting."""
+def test_a_variable_that_only_resembles_one_of_a_service_is_refused(name: str, value: str) -> None:
+    """A port as a number was set by a user who takes it for a setting."""
     assert refusal(SERVICES | {name: value}).startswith(f"{name} is not a setting. The settings are: ")
 
 
@@ -171,14 +171,14 @@ def test_a_variable_names_another_file(write: Write, tmp_path: Path, monkeypatch
     assert load_settings({FILE_VARIABLE: "/dev/null"}) == Settings()
 
 
-def test_a_file_without_an_end_is_none_of_settings() -> None:
-    """No more of it is read than shows that."""
+def test_an_endless_settings_file_is_refused() -> None:
+    """Only the first bytes above the limit are read."""
     said = "The settings file /dev/zero is too large: it has over 1,048,576 bytes."
     assert refusal({FILE_VARIABLE: "/dev/zero"}) == said
 
 
-def test_a_key_that_is_none_is_named_with_the_nearest_one(write: Write) -> None:
-    """A slip of the pen, a table, the name of a variable."""
+def test_an_unknown_key_is_reported_with_the_nearest_one(write: Write) -> None:
+    """A typing error, a table, or the name of a variable."""
     environ = write('redis_urll = "hunter2"')
     assert refusal(environ) == f"redis_urll in {environ[FILE_VARIABLE]} is not a setting. The nearest one is redis_url."
     assert "The nearest one is chunks." in refusal(write("RECKONER_CHUNKS = 7"))

@@ -3,8 +3,8 @@
 from reckoner.shared.startup import EventReceiver, EventSender, StartupEvent
 
 
-def test_what_is_told_is_heard_in_its_order() -> None:
-    """Once each; and when nobody listens any more, telling does no harm."""
+def test_events_arrive_once_and_in_order() -> None:
+    """Sending without a reader does no harm."""
     receiver = EventReceiver()
     sender = EventSender(receiver.sender_end)
     assert receiver.receive() == []
@@ -19,7 +19,7 @@ def test_what_is_told_is_heard_in_its_order() -> None:
     receiver.close_sender_end()
 
 
-def test_all_that_was_told_is_heard_when_the_senders_have_ended() -> None:
+def test_all_events_arrive_after_the_senders_have_ended() -> None:
     """Their end is closed then."""
     receiver = EventReceiver()
     EventSender(receiver.sender_end).send("ended", 7, 1)
@@ -29,6 +29,6 @@ def test_all_that_was_told_is_heard_when_the_senders_have_ended() -> None:
     receiver.close()
 
 
-def test_nothing_is_told_without_a_listener() -> None:
-    """As by workers that no other process of ours starts."""
+def test_without_a_receiver_nothing_is_sent() -> None:
+    """Workers that no process of ours started have none."""
     EventSender(None).send("started", 7)

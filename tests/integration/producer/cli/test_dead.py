@@ -126,7 +126,9 @@ async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: 
     assert (told["text"], told["hex"]) == (None, "8005626f6d622e")
 
 
-async def test_each_retry_is_told_and_none_hinders_another(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_each_retry_is_printed_and_a_refused_one_does_not_stop_the_others(
+    commands: CommandLine, reckoner: Reckoner
+) -> None:
     """Each refused retry is a sentence and exit code 1; the others get new jobs."""
     first, second, bytes_ = [await fail(reckoner, "1"), await fail(reckoner, "1"), await refuse(reckoner, b"x")]
     ended = commands.run("dead", "retry", bytes_, "1-1", first, second)
@@ -178,7 +180,9 @@ async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) 
     assert shown["snapshot"] == "s"
 
 
-async def test_what_is_named_is_dropped_and_all_only_when_confirmed(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_named_letters_are_dropped_and_all_only_after_confirmation(
+    commands: CommandLine, reckoner: Reckoner
+) -> None:
     """Ids need no confirmation; --all needs --yes without a terminal."""
     letters = [await fail(reckoner, user) for user in "1234"]
     ended = commands.run("dead", "drop", letters[0], "nothing", letters[1])

@@ -129,7 +129,7 @@ def test_users_come_from_files_and_standard_input(commands: CommandLine, generat
     assert users == ["2", *(f"user {i}" for i in range(1100)), EVIL.replace("\n", " "), "1"]
 
 
-def test_enqueue_prints_jobs_and_what_is_cached(commands: CommandLine, generation: str) -> None:
+def test_enqueue_prints_jobs_and_cached_lists(commands: CommandLine, generation: str) -> None:
     """One job a user; a second request joins it. A cached list needs no job, unless --fresh is given."""
     first = commands.run("enqueue", "1", "2", "--json").objects
     assert first[0] == {"user": "1", "job": None, "cached": True}

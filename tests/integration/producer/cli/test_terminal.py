@@ -122,9 +122,7 @@ def look_twice(commands: CommandLine, arguments: Sequence[str]) -> str:
     ],
     ids=lambda arguments: " ".join(arguments).replace(NAME, "NAME"),
 )
-async def test_what_is_out_of_redis_moves_no_cursor(
-    commands: CommandLine, reckoner: Reckoner, arguments: list[str]
-) -> None:
+async def test_texts_of_redis_move_no_cursor(commands: CommandLine, reckoner: Reckoner, arguments: list[str]) -> None:
     """Names of workers and hosts, jobs, ids, titles, reasons, kinds of what was refused."""
     await failed(reckoner)
     shown = await asyncio.to_thread(look_twice, commands, arguments)
@@ -212,8 +210,8 @@ def test_what_was_wrong_with_an_argument_moves_no_cursor(commands: CommandLine, 
     assert code != 0
 
 
-def test_what_is_in_files_and_settings_moves_no_cursor(commands: CommandLine, tmp_path: Path) -> None:
-    """Names of files and columns, ids, what is wrong with rows, the keys of a file of settings."""
+def test_texts_of_files_and_settings_move_no_cursor(commands: CommandLine, tmp_path: Path) -> None:
+    """Names of files and columns, ids, reasons of bad rows, keys of a settings file."""
     source = tmp_path / "a \x1b[2J\x9b\u202e.csv"
     lines = NAME.replace("\n", "").replace("\r", "").replace('"', "")
     source.write_text(f'user,item,weight,"{lines}"\n"{lines}",1,1,x\n2,2,"{lines}",x\n', newline="")

@@ -115,7 +115,7 @@ def hand_lease(reckoner: Reckoner, job_id: str) -> Lease:
     return Lease(job_id, reckoner.keys.batch, "a token", 0, lambda: False)
 
 
-async def test_all_who_wait_are_told(reckoner: Reckoner, redis_url: str) -> None:
+async def test_all_waiting_callers_are_notified(reckoner: Reckoner, redis_url: str) -> None:
     """With one sentence, in every call of every client."""
     async with Reckoner(redis_url, prefix=reckoner.keys.prefix) as other:
         user = f"The job for user {USERS[0]} was cancelled."

@@ -64,7 +64,7 @@ async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, An
     await cancel_and_wait(*tasks)
 
 
-async def test_what_is_waited_for_is_on_the_click_lane(redis_url: str, prefix: str, made: Generation) -> None:
+async def test_requests_with_a_waiting_caller_use_the_click_lane(redis_url: str, prefix: str, made: Generation) -> None:
     """A user's list, a basket's, the neighbours of an item and what a user has had."""
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
         calls = (
@@ -78,7 +78,7 @@ async def test_what_is_waited_for_is_on_the_click_lane(redis_url: str, prefix: s
             pass
 
 
-async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, world: World, made: Generation) -> None:
+async def test_requests_without_waiting_use_the_batch_lane(reckoner: Reckoner, world: World, made: Generation) -> None:
     """By default; there are no other lanes."""
     asked = [(await reckoner.enqueue(USERS[0])).job, (await reckoner.enqueue_for(ITEMS[:2])).job]
     fit, _ = await reckoner.operator.fit(made.record.snapshot, world.unfitted.config, 5)
@@ -91,7 +91,7 @@ async def test_what_is_not_waited_for_is_on_the_batch_lane(reckoner: Reckoner, w
             await call
 
 
-async def test_who_waits_for_what_is_on_the_batch_lane_raises_it(reckoner: Reckoner, hand: Hand) -> None:
+async def test_a_waiting_caller_moves_a_job_to_the_click_lane(reckoner: Reckoner, hand: Hand) -> None:
     """All its jobs except running ones change lanes; later jobs use the click lane."""
     asked = await reckoner.enqueue(USERS[0])
     await hand.deliver_all(but=lambda job: job.startswith("chunk"))

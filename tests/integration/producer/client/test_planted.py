@@ -186,7 +186,7 @@ async def _forget(redis_url: str, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "planted"), CASES)
-def test_what_is_planted_in_a_key_ends_no_command_in_a_trace(perform: Any, kind: str, planted: str) -> None:
+def test_a_planted_key_ends_no_command_in_a_stack_trace(perform: Any, kind: str, planted: str) -> None:
     """Bytes, numbers and types that are invalid there."""
     command, *values = PLANTED[planted]
 
@@ -200,7 +200,7 @@ def test_what_is_planted_in_a_key_ends_no_command_in_a_trace(perform: Any, kind:
 
 @pytest.mark.parametrize("value", [b"\xff\x00", "", HUGE, "-1"])
 @pytest.mark.parametrize("kind", ["flow", "run"])
-def test_what_is_planted_in_a_field_ends_no_command_in_a_trace(perform: Any, kind: str, value: str | bytes) -> None:
+def test_a_planted_field_ends_no_command_in_a_stack_trace(perform: Any, kind: str, value: str | bytes) -> None:
     """All fields of a flow and of a run."""
 
     async def plant(scene: Scene, redis: Any) -> None:

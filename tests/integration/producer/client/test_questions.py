@@ -115,7 +115,7 @@ async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Ge
     assert (await reckoner.history("with an empty history")).count == 0
 
 
-async def test_what_is_unknown_is_named(reckoner: Reckoner, generation: Generation) -> None:
+async def test_unknown_items_and_users_are_named(reckoner: Reckoner, generation: Generation) -> None:
     """One sentence for an item, for two, and for a user."""
     with pytest.raises(ItemUnknownError, match=r"^The item nowhere is not in the data\.$"):
         await reckoner.similar("nowhere")
@@ -145,7 +145,7 @@ async def test_a_model_that_is_gone_is_said(
         await reckoner.get("Ada")
 
 
-async def test_an_answer_that_was_tampered_with_is_set_aside(
+async def test_a_manipulated_answer_is_quarantined(
     reckoner: Reckoner, hand: Hand, world: World, redis: ArqRedis
 ) -> None:
     """It is refused and counted, and so is an answer to another question."""

@@ -29,9 +29,7 @@ async def know(client: Reckoner, redis: ArqRedis, generation: str, list_length: 
 
 
 @pytest.mark.parametrize("ask", ["get", "recommend"])
-async def test_what_is_cached_costs_three_round_trips(
-    reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch, ask: str
-) -> None:
+async def test_a_hit_costs_three_round_trips(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
     """Pointer, list and titles; the record is read once."""
     sent: list[str] = []
     execute: Callable[..., Awaitable[object]] = reckoner.redis.execute_command

@@ -47,7 +47,7 @@ def beat(worker: str, **changes: Any) -> Beat:
     return Beat(1, worker, started_ms=now_ms - 3_600_000, beat_ms=now_ms, jobs=jobs, **fields)
 
 
-async def test_workers_queue_and_generations_are_told(
+async def test_workers_queue_and_generations_are_reported(
     commands: CommandLine, reckoner: Reckoner, redis: ArqRedis
 ) -> None:
     """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""

@@ -55,7 +55,7 @@ async def test_nothing_is_claimed_from_a_paused_lane_until_it_is_resumed(asked: 
     assert not await client.operator.resume("batch")
 
 
-async def test_a_lane_that_is_resumed_empty_has_somebody_look_when_the_next_is_due(asked: Asked) -> None:
+async def test_resuming_an_empty_lane_wakes_a_worker_for_the_next_due_job(asked: Asked) -> None:
     """Workers were not notified during the pause."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis
@@ -78,7 +78,7 @@ async def test_whatever_is_there_pauses_a_lane(asked: Asked, planted: bytes) -> 
     await client.operator.resume("batch")
 
 
-async def test_another_type_there_is_set_aside(asked: Asked, hand: Hand) -> None:
+async def test_a_mark_of_another_type_is_quarantined(asked: Asked, hand: Hand) -> None:
     """The lane stays paused until then."""
     client, claims, jobs = asked
     await ask(client.redis, "HSET", paused_key(client.keys.batch), "a", "b")
@@ -162,7 +162,7 @@ async def _beat_strangely(client: Reckoner, worker: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def test_who_has_not_heard_is_told_again_and_who_is_silent_is_gone(asked: Asked) -> None:
+async def test_a_drain_is_repeated_and_ends_with_silent_workers(asked: Asked) -> None:
     """A mailbox expires after ten seconds, and a key of another type is not mail."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis

@@ -110,7 +110,7 @@ async def test_get_gives_up_in_time() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_client_in_another_event_loop_is_told_so(redis_url: str, prefix: str, name: str) -> None:
+async def test_a_client_in_another_event_loop_gets_an_error(redis_url: str, prefix: str, name: str) -> None:
     """Every call raises an error; in the first loop the client still works."""
     async with Reckoner(redis_url, prefix=prefix) as reckoner:
         with pytest.raises(WrongLoopError, match="one client for each loop"):

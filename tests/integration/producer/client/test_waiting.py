@@ -105,7 +105,7 @@ def looks(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-async def test_an_end_is_told_and_looked_for_once_a_second(
+async def test_an_end_is_published_and_polled_once_a_second(
     reckoner: Reckoner, worker: Worker, looks: list[int]
 ) -> None:
     """All waits are polled in one round trip: at first, once a second, and after a notification."""
@@ -225,9 +225,7 @@ async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Wor
     assert len(looks) <= 3 + (clock() - began)
 
 
-async def test_whoever_follows_as_another_does_is_told_at_once(
-    reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_second_follower_is_notified_at_once(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second listener gets no confirmation of the subscription, so it must poll at once."""
     monkeypatch.setattr("reckoner.producer.client.waiting.POLL_S", 2 * PATIENCE_S)
     job = (await reckoner.enqueue("user")).job
@@ -314,7 +312,7 @@ async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, 
                 await call
 
 
-async def test_whoever_waits_gives_up_in_the_end(fresh_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_ends_after_a_minute(fresh_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a minute (shortened here), with a sentence about the job."""
     server = fresh_server()
     monkeypatch.setattr("reckoner.producer.client.waiting.LONGEST_OUTAGE_S", 0.2)

@@ -334,8 +334,8 @@ async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis
     assert "lists" in unknown(await examined(settings))
 
 
-async def test_data_that_the_live_model_does_not_have_are_told(settings: Settings, fitted: World) -> None:
-    """By doctor, status and batch, each in one line, from the import to the run; nothing is wrong."""
+async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: World) -> None:
+    """Doctor, status and batch report it in one line each, from the import to the run. Nothing is wrong."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
     live = fitted.generations[0].record.snapshot
     assert "live model still uses" not in commands.run("status").out

@@ -149,7 +149,7 @@ def test_what_sqlite_cannot_give_is_one_sentence(shop: Path, store: Store, text:
     assert store.current_snapshot() == before
 
 
-def test_a_file_that_is_no_database_is_told_of(tmp_path: Path, store: Store) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path, store: Store) -> None:
     """A missing file is not created either."""
     (tmp_path / "text.db").write_text("customer,product\n" * 100)
     with pytest.raises(SourceError, match=r"^The database refused the query: file is not a database\.$"):
@@ -372,7 +372,7 @@ def test_what_postgresql_cannot_give_is_one_sentence(
 
 
 @pytest.mark.postgres
-def test_who_may_not_read_is_told(postgres: PostgresServer, store: Store) -> None:
+def test_a_role_without_the_right_to_read_is_reported(postgres: PostgresServer, store: Store) -> None:
     """A role without the right, and an unknown role."""
     guest = Query(find_database("env:X", {"X": postgres.url_with(PASSWORD, "guest")}), EVERYTHING)
     with pytest.raises(SourceError, match=r"^The database refused the query: permission denied for table bought\.$"):

@@ -248,8 +248,8 @@ def test_a_row_that_is_bad_anyway_says_nothing_about_times(tmp_path: Path, store
     assert current(store).user_times is not None
 
 
-def test_a_guessed_time_column_without_times_is_none(tmp_path: Path, store: Store) -> None:
-    """A guessed time column is skipped; a named one is used."""
+def test_a_guessed_time_column_without_times_is_skipped(tmp_path: Path, store: Store) -> None:
+    """A named one is used."""
     path = write(tmp_path, "user,item,timestamp\na,x,\nb,y,\n")
     report = import_interactions(path, store)
     assert current(store).user_times is None
@@ -362,8 +362,8 @@ def test_what_cannot_be_imported_is_one_sentence(
     assert store.current_snapshot() == before
 
 
-def test_what_is_not_there_is_one_sentence(tmp_path: Path, store: Store) -> None:
-    """A missing file, a directory without ratings, and a column that is not there are named."""
+def test_a_missing_source_is_reported_in_a_sentence(tmp_path: Path, store: Store) -> None:
+    """A missing file, a directory without ratings, and a missing column are named."""
     with pytest.raises(SourceError, match=r"nowhere\.csv does not exist\.$"):
         import_interactions(tmp_path / "nowhere.csv", store)
     with pytest.raises(SourceError, match=r"has no ratings\.csv\.$"):

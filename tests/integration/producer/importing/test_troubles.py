@@ -115,7 +115,7 @@ def test_two_imports_at_once_leave_one_of_both(commands: CommandLine, home: Path
     assert len(list(store.entries("snapshots"))) == 2
 
 
-def test_a_column_with_a_slip_is_told_with_the_nearest(commands: CommandLine, tmp_path: Path) -> None:
+def test_a_misspelt_column_gets_the_nearest_one_as_advice(commands: CommandLine, tmp_path: Path) -> None:
     """The sentence suggests a column and lists all columns."""
     (tmp_path / "shop.csv").write_text("Customer,product,bought\na,x,1\n")
     ended = commands.run("import", str(tmp_path / "shop.csv"), "--user", "custmer", "--item", "product")

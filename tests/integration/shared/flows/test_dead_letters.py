@@ -175,7 +175,7 @@ async def test_what_was_refused_is_not_retried(hand: Hand, letters: DeadLetters)
         ("", ""),
     ],
 )
-async def test_what_is_planted_is_shown_and_never_retried(
+async def test_planted_letters_are_shown_and_never_retried(
     hand: Hand, letters: DeadLetters, fields: tuple[str | bytes, ...]
 ) -> None:
     """It is one dead letter more, of no job that could be asked for, and can be dropped."""
@@ -189,8 +189,8 @@ async def test_what_is_planted_is_shown_and_never_retried(
 
 
 @pytest.mark.parametrize("letter_id", ["", "1", "-", "+", "1-1", "*", "1-1 ", "99999999999999999999-0", "١-١", "a\nb"])
-async def test_what_is_no_id_is_no_letter(hand: Hand, letters: DeadLetters, letter_id: str) -> None:
-    """Whatever may be typed in the place of one."""
+async def test_an_invalid_id_names_no_letter(hand: Hand, letters: DeadLetters, letter_id: str) -> None:
+    """Whatever a user may type."""
     await plant(hand, "kind", "flow")
     for work in (letters.find, letters.drop, letters.retry):
         with pytest.raises(LetterUnknownError, match="reckoner dead list"):
@@ -211,8 +211,8 @@ async def test_many_are_read_and_dropped_in_pages(hand: Hand, letters: DeadLette
     assert await letters.drop_all() == 0
 
 
-async def test_what_stands_in_the_place_of_the_letters_is_set_aside(hand: Hand, letters: DeadLetters) -> None:
-    """There are none then but the one that tells of it."""
+async def test_another_type_at_the_key_of_the_letters_is_quarantined(hand: Hand, letters: DeadLetters) -> None:
+    """Only the letter about it is left."""
     await ask(hand.redis, "SET", hand.runtime.keys.dead, "planted")
     assert await letters.newest(10) == []
     [letter] = await letters.newest(10)

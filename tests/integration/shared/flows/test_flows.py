@@ -160,8 +160,8 @@ async def test_inner_jobs_inherit_the_place_in_the_queue(hand: Hand) -> None:
     assert queue.index(Chunk(first, 1, 0).job_id) < queue.index(Split(second).job_id)
 
 
-async def test_the_end_is_told_once(hand: Hand) -> None:
-    """Ten who end a flow at once: one does, and one message is published."""
+async def test_the_end_is_published_once(hand: Hand) -> None:
+    """Ten callers end a flow at once. One does it, and one message is published."""
     flow = await load(hand, await create(hand))
     async with hand.redis.pubsub(ignore_subscribe_messages=True) as listener:
         await listener.subscribe(hand.runtime.keys.events(flow.id))
@@ -194,8 +194,8 @@ async def test_a_flow_is_reworked_a_bounded_number_of_times(hand: Hand) -> None:
 
 
 @pytest.mark.parametrize("how", ["string", "field", "member"])
-async def test_what_is_refused_is_counted_once(hand: Hand, how: str) -> None:
-    """However many workers see the same bytes; and bytes that have changed meanwhile are not touched."""
+async def test_refused_bytes_are_counted_once(hand: Hand, how: str) -> None:
+    """However many workers read them; bytes that have changed meanwhile stay."""
     keys, flows, bomb = hand.runtime.keys, hand.runtime.flows, b"\xffbomb" * 2000
     if how == "string":
         await ask(hand.redis, "SET", keys.record("x"), bomb, "EX", 60)
@@ -410,8 +410,8 @@ async def test_bodies_of_jobs_expire(hand: Hand) -> None:
     assert 0 < await ask(hand.redis, "PTTL", job_key(Split(flow).job_id)) <= 7 * 86_400_000
 
 
-async def test_nothing_is_removed_that_cannot_be_set_aside(hand: Hand) -> None:
-    """Where the dead letters are none, the bytes stay where they are until those have been mended."""
+async def test_nothing_is_removed_that_cannot_be_quarantined(hand: Hand) -> None:
+    """If the dead letters have another type, the bytes stay until that key is mended."""
     keys, redis = hand.runtime.keys, hand.redis
     await ask(redis, "SET", keys.dead, "no stream", "EX", 100)
     await ask(redis, "SET", keys.record("x"), "bad", "EX", 100)

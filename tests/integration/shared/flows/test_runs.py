@@ -548,8 +548,8 @@ async def test_a_run_that_cannot_be_read_takes_no_block_back(hand: Hand, world: 
     assert "has not failed" in await why_not(hand, letter)
 
 
-async def test_a_look_from_an_earlier_round_changes_nothing(hand: Hand, world: World) -> None:
-    """A sweeper that stalls between reading a run and mending it creates no finish of a round that is over."""
+async def test_a_check_from_an_earlier_round_changes_nothing(hand: Hand, world: World) -> None:
+    """A sweeper that stalls between reading a run and mending it creates no finish of an earlier round."""
     await hand.adopt(world)
     run_id = await start(hand, await hand.adopt(world, 1))
     letter = await fail_block(hand, run_id, 0)
@@ -563,8 +563,8 @@ async def test_a_look_from_an_earlier_round_changes_nothing(hand: Hand, world: W
     assert await hand.dump() == before
 
 
-async def test_a_look_at_an_ended_run_takes_it_from_the_live(hand: Hand, world: World) -> None:
-    """In the script that sees it ended: between the two it could be under way again."""
+async def test_a_check_of_an_ended_run_removes_it_from_the_live_set(hand: Hand, world: World) -> None:
+    """The script that finds it ended removes it: between two scripts it could be restarted."""
     run_id = await start(hand, await hand.adopt(world))
     await hand.deliver_all()
     await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, f"run:{run_id}")

@@ -178,8 +178,8 @@ async def test_a_port_that_never_answers_is_given_up_in_time() -> None:
     assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 does not answer in time."
 
 
-async def test_what_is_no_redis_is_told_of() -> None:
-    """Another protocol behind the port, and no TLS where it is asked for, are each told of in a sentence."""
+async def test_another_protocol_is_reported() -> None:
+    """A server of another protocol, and a Redis without TLS, give one sentence each."""
     async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         error = await refusal(f"redis://:{QUOTED}@127.0.0.1:{port}")
         assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 does not speak the Redis protocol."
@@ -187,22 +187,22 @@ async def test_what_is_no_redis_is_told_of() -> None:
         assert str(error).startswith(f"Redis at rediss://127.0.0.1:{port}/0 does not speak TLS: ")
 
 
-async def test_a_redis_that_loads_is_told_of() -> None:
-    """LOADING is no missing server."""
+async def test_a_loading_redis_is_reported() -> None:
+    """LOADING is not a missing server."""
     async with answering(b"-LOADING Redis is loading the dataset in memory\r\n") as port:
         error = await refusal(f"redis://127.0.0.1:{port}", client_name="")
         assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 is still loading its data."
 
 
-async def test_a_database_that_is_not_there_is_told_of(fresh_server: StartServer) -> None:
-    """The server's own words are shown when it refuses commands."""
+async def test_a_missing_database_is_reported(fresh_server: StartServer) -> None:
+    """The message holds the server's own words."""
     url = fresh_server().url
     error = await refusal(f"{url}?db=99")
     assert str(error) == f"Redis at {url}?db=99 refuses commands (DB index is out of range)."
 
 
-async def test_a_user_who_may_not_ask_is_told_of(fresh_server: StartServer) -> None:
-    """The server says which command was refused: already what a connection begins with, or what is asked then."""
+async def test_a_user_without_rights_is_reported(fresh_server: StartServer) -> None:
+    """The message names the refused command, whether it belongs to the handshake or comes later."""
     url = fresh_server().url
     pool: Any = connect(url)
     await pool.execute_command("ACL", "SETUSER", "limited", "on", ">hunter2", "~*", "+ping")
@@ -354,7 +354,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     ],
 )
 def test_a_refusal_of_a_url_says_what_to_write(url: str, told: str) -> None:
-    """For each slip another sentence."""
+    """Each mistake has its own sentence."""
     with pytest.raises(SettingsError) as caught:
         connect(url)
     assert told in str(caught.value)
@@ -385,8 +385,8 @@ def test_a_url_is_described_without_its_secrets(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("options", "checked"), [("", True), ("?ssl_check_hostname=no", False), ("?ssl_cert_reqs=none", False)]
 )
-def test_tls_checks_the_host_unless_told_otherwise(options: str, checked: bool) -> None:
-    """redis-py's default would take any certificate of a known authority for any host."""
+def test_tls_checks_the_host_by_default(options: str, checked: bool) -> None:
+    """redis-py's default would accept any certificate of a known authority for any host."""
     pool: Any = connect(f"rediss://host{options}").connection_pool
     assert pool.make_connection().check_hostname is checked
 

@@ -363,8 +363,8 @@ def starting(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def test_who_looks_waits_while_a_server_starts(starting: Path) -> None:
-    """Looking for a server that is starting returns its URL once it is ready, and not before."""
+def test_a_search_waits_while_a_server_starts(starting: Path) -> None:
+    """The search returns the URL when the server is ready, and not before."""
     said = starting / "redis" / "address.json"
     ready = starting / "ready.json"
     ready.write_text(said.read_text().replace("starting", "ready"))
@@ -376,15 +376,15 @@ def test_who_looks_waits_while_a_server_starts(starting: Path) -> None:
     timer.join()
 
 
-def test_who_looks_does_not_wait_for_a_server_that_stands_still(starting: Path) -> None:
-    """A server that does not get on is told of in a sentence."""
+def test_a_search_does_not_wait_for_a_stalled_server(starting: Path) -> None:
+    """A stalled server is reported in a sentence."""
     told = rf"process {os.getpid()}, stalled at its start: it has not used the processor for 0\.1 s\.$"
     with pytest.raises(EmbeddedServerError, match=told):
         find_embedded(starting, stall_timeout_s=0.1)
 
 
-def test_who_looks_waits_longer_for_a_server_that_gets_on(starting: Path) -> None:
-    """As long as its process uses the processor, nobody gives up."""
+def test_a_search_waits_longer_for_a_server_with_progress(starting: Path) -> None:
+    """As long as the server's process uses the processor."""
     said = starting / "redis" / "address.json"
     ready = starting / "ready.json"
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
@@ -477,8 +477,8 @@ def test_a_server_that_gets_on_may_take_as_long_as_it_needs(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_a_home_that_cannot_be_written_is_told_of(tmp_path: Path, guard: Guard) -> None:
-    """A home that is a file makes one sentence, not a trace."""
+def test_a_home_that_cannot_be_written_is_reported(tmp_path: Path, guard: Guard) -> None:
+    """A home that is a file gives one sentence and no stack trace."""
     (tmp_path / "file").write_text("")
     with pytest.raises(EmbeddedServerError, match=r"cannot be run in .*: Not a directory\.$"):
         EmbeddedServer.start(tmp_path / "file", guard=guard)

@@ -39,8 +39,8 @@ async def test_who_wants_one_more_waits(redis_url: str, redis: ArqRedis) -> None
     await pool.aclose()
 
 
-async def test_whoever_is_cancelled_leaves_the_connection_to_the_others(redis_url: str, redis: ArqRedis) -> None:
-    """At whatever moment it is: in line, while connecting, sending or reading, or while giving it back."""
+async def test_a_cancelled_caller_leaves_the_connection_to_others(redis_url: str, redis: ArqRedis) -> None:
+    """At every moment: waiting, connecting, sending, reading, releasing."""
     rng, name = random.Random(1), uuid4().hex
     pool: Any = connect(redis_url, client_name=name, max_connections=1)
     for _ in range(30):
@@ -107,9 +107,7 @@ async def test_who_comes_after_a_cancelled_exchange_has_its_own_answers(redis_ur
 
 @pytest.mark.parametrize("timeout_s", [5.0, None])
 @pytest.mark.parametrize("ask_it", ["ping", "exchange"])
-async def test_whoever_is_under_way_when_the_pool_closes_is_told_so(
-    redis_url: str, timeout_s: float | None, ask_it: str
-) -> None:
+async def test_running_commands_fail_when_the_pool_closes(redis_url: str, timeout_s: float | None, ask_it: str) -> None:
     """At whatever step a command is: it has its answer, or its connection was lost."""
     for steps in range(30):
         pool: Any = connect(redis_url, socket_timeout_s=timeout_s)

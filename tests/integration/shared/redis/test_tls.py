@@ -110,8 +110,8 @@ async def test_a_certificate_that_has_expired_is_refused(served: Served, authori
         assert await said(f"{proxy.url}?{authority.options()}") == "has an expired certificate."
 
 
-async def test_any_certificate_is_taken_by_whoever_asks_for_that(served: Served) -> None:
-    """It is then enciphered, and nobody knows for whom."""
+async def test_verification_can_be_switched_off(served: Served) -> None:
+    """The connection is then encrypted, but the server is unknown."""
     async with served("redis.example") as proxy:
         assert await said(f"{proxy.url}?ssl_cert_reqs=none") == ""
 
@@ -146,7 +146,7 @@ async def test_a_server_that_says_why_it_refuses_is_quoted() -> None:
         assert told.endswith("): it may require a client certificate, or another one.")
 
 
-async def test_a_server_without_tls_and_one_with_it_are_told_apart(
+async def test_servers_with_and_without_tls_are_distinguished(
     served: Served, authority: Authority, redis_url: str
 ) -> None:
     """Who took the wrong scheme is told of the other."""

@@ -42,7 +42,7 @@ async def test_a_reader_gets_the_list_or_the_popular_items(hand: Hand, world: Wo
     assert {answer.user for answer in answers if answer.source == "popular"} == {"with an empty history", "nobody"}
 
 
-async def test_a_list_that_cannot_be_read_is_a_miss_and_set_aside(hand: Hand, world: World) -> None:
+async def test_an_unreadable_list_is_a_miss_and_is_quarantined(hand: Hand, world: World) -> None:
     """Once: the second reader finds nothing there any more."""
     generation, results = await hand.adopt(world), hand.runtime.results
     await results.write(generation.id, [("u", b"\x80\x05bomb.")], 100)
@@ -222,7 +222,7 @@ async def test_titles_that_were_left_half_written_are_written_again(hand: Hand, 
     assert await hand.runtime.results.titles(world.snapshot.id, ITEMS) == world.titles
 
 
-async def test_a_record_that_cannot_be_read_is_set_aside(hand: Hand, world: World) -> None:
+async def test_an_unreadable_record_is_quarantined(hand: Hand, world: World) -> None:
     """There is no answer then, in a sentence, until a model is fitted again."""
     generation = await hand.adopt(world)
     await ask(hand.redis, "SET", hand.runtime.keys.record(generation.id), b"\x80bomb")

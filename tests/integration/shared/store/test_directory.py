@@ -41,8 +41,8 @@ def grow_old(path: Path, age_s: float) -> None:
     os.utime(path, (time.time() - age_s,) * 2)
 
 
-def test_what_is_published_can_be_fetched(store: DirectoryStore) -> None:
-    """A published artifact opens, whole, after its scratch directory is gone."""
+def test_a_published_artifact_can_be_fetched(store: DirectoryStore) -> None:
+    """It opens whole after its scratch directory is gone."""
     artifact_id = publish(store)
     assert open_artifact(store.fetch("snapshots", artifact_id), "snapshots", verify=True).id == artifact_id
     assert [entry.id for entry in store.entries("snapshots")] == [artifact_id]
@@ -74,8 +74,8 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path, tail: str) -> No
         open_store(f"{tmp_path.as_uri()}/{tail}")
 
 
-def test_what_is_not_there_is_missing(store: DirectoryStore) -> None:
-    """Unknown ids, and ids that would be paths elsewhere, are missing."""
+def test_unknown_artifacts_are_missing(store: DirectoryStore) -> None:
+    """Unknown ids, and ids that would be paths elsewhere."""
     for artifact_id in ("0123", "", "..", "../snapshots", "a/b", "a\n", "\0", "\udcff"):
         with pytest.raises(ArtifactMissingError):
             store.fetch("models", artifact_id)
@@ -129,8 +129,8 @@ def test_a_manifest_in_a_foreign_place_is_damage(store: DirectoryStore) -> None:
 
 
 @pytest.mark.parametrize("how", ["flipped", "gone", "manifest gone"])
-def test_what_is_not_as_it_was_published_is_seen(store: DirectoryStore, how: str) -> None:
-    """A changed byte too, which neither its size nor the manifest tells."""
+def test_changed_artifacts_are_detected(store: DirectoryStore, how: str) -> None:
+    """Even a changed byte that neither the size nor the manifest shows."""
     artifact_id = publish(store)
     store.verify("snapshots", artifact_id)
     directory = store.root / "snapshots" / artifact_id
@@ -307,8 +307,8 @@ def test_what_was_imported_last_is_not_known_of_a_store_that_hangs(
         file.write("let go")
 
 
-def test_what_was_set_aside_is_published_anew_when_all_workers_have_seen_that(store: DirectoryStore) -> None:
-    """For so long they go on with what they have open."""
+def test_a_quarantined_artifact_is_published_after_all_workers_have_noticed(store: DirectoryStore) -> None:
+    """Until then they use their open copies."""
     artifact = publish(store)
     began = time.monotonic()
     assert store.quarantine("snapshots", artifact, store.fingerprint("snapshots", artifact), "damaged") is not None
@@ -317,7 +317,7 @@ def test_what_was_set_aside_is_published_anew_when_all_workers_have_seen_that(st
     assert time.monotonic() - began >= 0.9 * SEEN_WITHIN_S
 
 
-def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(
+def test_a_quarantine_during_a_publication_does_not_prevent_it(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that finds the damage takes the directory away under whoever mends it: an import failed then."""
@@ -337,8 +337,8 @@ def test_what_is_set_aside_while_it_is_published_is_published_all_the_same(
     assert puts.count("manifest.json") == 1
 
 
-def test_what_was_set_aside_is_missed_until_it_is_published_again(store: DirectoryStore) -> None:
-    """Each damage is another one, and what somebody put beside them is none."""
+def test_a_quarantined_artifact_is_unreplaced_until_it_is_published_again(store: DirectoryStore) -> None:
+    """Each damage has its own number, and foreign files beside them are ignored."""
     (store.root / "damaged" / "model-no id").mkdir()
     seen = []
     for _ in range(2):

@@ -122,8 +122,8 @@ async def test_of_two_databases_at_once_one_owns_it(
         await claim_store(refused, settings, store)
 
 
-async def test_a_redis_that_was_emptied_is_told_what_to_do(redis: ArqRedis, settings: Settings, store: Store) -> None:
-    """Nothing tells it from another one; one command, and all goes on."""
+async def test_an_emptied_redis_gets_advice(redis: ArqRedis, settings: Settings, store: Store) -> None:
+    """It looks like another Redis; one command repairs that."""
     await claim_store(redis, settings, store)
     await ask(redis, "DEL", Keys(settings.prefix).store)
     with pytest.raises(ForeignStoreError, match="`reckoner store take`"):
@@ -132,8 +132,10 @@ async def test_a_redis_that_was_emptied_is_told_what_to_do(redis: ArqRedis, sett
     await claim_store(redis, settings, store)
 
 
-async def test_who_loses_a_store_is_told_so(redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store) -> None:
-    """A store that was taken over is the former owner's no more, though it holds the token of its time."""
+async def test_the_former_owner_of_a_store_gets_an_error(
+    redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store
+) -> None:
+    """A store that was taken over belongs to the new owner, even if the former one holds its old token."""
     await claim_store(other, settings, store)
     assert await take_store(settings, store)
     await claim_store(redis, settings, store)

@@ -360,7 +360,7 @@ async def test_hooks_that_raise_end_no_worker(lanes: Lanes) -> None:
     assert [letter[b"reason"] for letter in await lanes.dead()] == [b"ValueError in try 1"]
 
 
-async def test_each_end_is_told_with_its_lane_its_kind_and_its_outcome(lanes: Lanes) -> None:
+async def test_each_end_is_reported_with_lane_kind_and_outcome(lanes: Lanes) -> None:
     """Each try is reported, with its waiting and running time in seconds."""
     ends: list[JobEnd] = []
     await lanes.put(lanes.click, lanes.name())

@@ -131,7 +131,7 @@ async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lane
     assert await lanes.tries(early) == 1
 
 
-async def test_whoever_has_lost_a_claim_changes_nothing(lanes: Lanes) -> None:
+async def test_a_lost_claim_changes_nothing(lanes: Lanes) -> None:
     """Neither lease, score, result nor tries, however it settles the job."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=7)
@@ -205,7 +205,7 @@ async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) ->
     assert await ask(lanes.redis, "EXISTS", wake_key(lanes.click), wake_key(lanes.batch)) == 2
 
 
-async def test_a_suspect_is_claimed_alone_and_by_whoever_runs_nothing(lanes: Lanes) -> None:
+async def test_a_suspect_is_claimed_alone_by_an_idle_worker(lanes: Lanes) -> None:
     """Others learn its lane, and claim it before more urgent lanes."""
     suspect, neighbour, click = jobs(lanes, 3)
     await lanes.put(lanes.batch, suspect, place=1)
@@ -339,8 +339,8 @@ async def test_tokens_are_left_while_something_is_due_and_else_not(lanes: Lanes)
     assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 0
 
 
-async def test_whoever_is_full_tells_another_of_what_is_due_soon(lanes: Lanes) -> None:
-    """It will not look when that is due, and those that wait do not know of it; what is due later they see in time."""
+async def test_a_full_worker_wakes_another_for_a_job_that_is_due_soon(lanes: Lanes) -> None:
+    """It will not claim when that job is due, and waiting workers do not know of it. They notice later jobs in time."""
     now, soon, later = jobs(lanes, 3)
     await lanes.put(lanes.batch, now)
     await lanes.redis.enqueue_job("work", _job_id=later, _queue_name=lanes.batch, _defer_by=60)

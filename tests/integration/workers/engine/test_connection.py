@@ -90,7 +90,9 @@ async def test_a_caller_that_is_cancelled_harms_no_other(lanes: Lanes) -> None:
         assert isinstance(answers[2], asyncio.CancelledError)
 
 
-async def test_a_lost_connection_is_told_to_all_and_the_next_command_has_another(prefix: str, tmp_path: Any) -> None:
+async def test_a_lost_connection_fails_all_pending_commands_and_the_next_one_reconnects(
+    prefix: str, tmp_path: Any
+) -> None:
     """Pending commands fail, so no caller waits for ever."""
     with tcp_server(tmp_path) as port:
         async with Relay(lambda: f"redis://127.0.0.1:{port}") as relay:
@@ -131,8 +133,8 @@ async def test_many_jobs_are_made_five_hundred_a_round_trip(lanes: Lanes, sent: 
     await ask(lanes.redis, "UNLINK", *keys, lanes.batch)
 
 
-async def test_no_job_is_made_into_what_is_no_queue(lanes: Lanes) -> None:
-    """And nothing of it is left."""
+async def test_no_job_is_created_in_a_key_of_another_type(lanes: Lanes) -> None:
+    """Nothing of it is left."""
     await ask(lanes.redis, "SET", lanes.click, "planted")
     name = lanes.name()
     with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):

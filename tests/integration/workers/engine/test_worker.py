@@ -303,7 +303,7 @@ async def test_an_answer_that_never_arrived_costs_no_try(lanes: Lanes, monkeypat
 
 
 async def test_a_deferred_job_starts_when_it_is_due(lanes: Lanes, no_looks: None) -> None:
-    """Not before, and soon after, though its worker had gone to sleep meanwhile."""
+    """Not before, and soon after, even if its worker was asleep."""
     started: dict[str, float] = {}
 
     async def note(ctx: Ctx) -> None:
@@ -341,8 +341,8 @@ async def test_the_job_that_a_script_makes_is_claimed_at_once_though_the_server_
             await chunked.wait()
 
 
-async def test_what_is_due_soon_is_not_left_to_a_worker_that_is_full(lanes: Lanes, no_looks: None) -> None:
-    """The worker that knows of it has no room when it is due, so another is woken."""
+async def test_a_job_that_is_due_soon_does_not_wait_for_a_full_worker(lanes: Lanes, no_looks: None) -> None:
+    """The worker that knows of it will have no free slot, so another one is woken."""
     gate, done = Gate(), asyncio.Event()
 
     async def note(ctx: Ctx) -> None:
@@ -387,7 +387,7 @@ async def test_two_workers_start_hundreds_of_jobs_without_polling_beside_long_on
     assert took_s < 15 * slowness()
 
 
-async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_looks: None) -> None:
+async def test_a_full_worker_passes_its_token_on(lanes: Lanes, no_looks: None) -> None:
     """It was still blocking on the lane when it became full."""
     gate, done = Gate(), asyncio.Event()
 
@@ -407,8 +407,10 @@ async def test_a_token_that_a_full_worker_took_is_given_on(lanes: Lanes, no_look
         gate.open.set()
 
 
-async def test_a_worker_takes_no_more_of_a_lane_than_it_wants_and_another_does(lanes: Lanes, no_looks: None) -> None:
-    """Though jobs are due and it has slots, of which those of the other lane are taken up."""
+async def test_a_worker_claims_no_more_of_a_lane_than_it_wants_and_another_claims_the_rest(
+    lanes: Lanes, no_looks: None
+) -> None:
+    """Even if jobs are due and it has free slots."""
     gate, other, done = Gate(), Gate(), asyncio.Event()
 
     async def note(ctx: Ctx) -> None:
@@ -431,8 +433,8 @@ async def test_a_worker_takes_no_more_of_a_lane_than_it_wants_and_another_does(l
             await until(lanes.idle)
 
 
-async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes, no_looks: None) -> None:
-    """When it is told so, without a look or a token."""
+async def test_a_worker_that_wants_more_again_claims_at_once(lanes: Lanes, no_looks: None) -> None:
+    """`claim_soon` is enough, without a periodic claim or a token."""
     gate, wanted = Gate(), 1
     worker = lanes.make(gate.function, wants=lambda lane: wanted - len(gate.begun))
     async with lanes.running(worker):
@@ -448,8 +450,8 @@ async def test_a_worker_that_wants_more_again_comes_for_it_at_once(lanes: Lanes,
         gate.open.set()
 
 
-async def test_a_worker_that_wants_no_more_asks_for_little(lanes: Lanes, no_looks: None) -> None:
-    """A token that it popped is given back, and it takes no other."""
+async def test_a_worker_that_wants_no_more_blocks_on_no_lane(lanes: Lanes, no_looks: None) -> None:
+    """It returns a token that it popped, and takes no other."""
     gate, claims = Gate(), list[int]()
     worker = lanes.make(gate.function, wants=lambda lane: 1 - len(gate.begun) if lane else 9)
     claim = worker._claims.claim
@@ -488,7 +490,7 @@ async def test_workers_that_wait_share_a_few_jobs(lanes: Lanes) -> None:
     assert min(workers["a"], workers["b"]) >= 1
 
 
-async def test_neither_lane_keeps_the_other_from_starting(lanes: Lanes, no_looks: None) -> None:
+async def test_neither_lane_blocks_the_other(lanes: Lanes, no_looks: None) -> None:
     """Of ten slots two are kept for each: a flood of clicks leaves them to batch, and a full batch lane to clicks."""
     for flood, other in ((lanes.click, lanes.batch), (lanes.batch, lanes.click)):
         gate, done = Gate(), asyncio.Event()
@@ -529,7 +531,7 @@ async def test_a_suspect_gets_its_turn_amid_a_flood_of_clicks(lanes: Lanes) -> N
         await until(lanes.idle)
 
 
-async def test_what_is_planted_in_a_lane_ends_no_worker(lanes: Lanes) -> None:
+async def test_planted_jobs_end_no_worker(lanes: Lanes) -> None:
     """Ids that are not UTF-8, invalid scores, missing or invalid bodies, lists of another type."""
     planted = {score: lanes.name() for score in ("-inf", "inf", "2e14", "1e14")}
     for score, job in planted.items():
@@ -564,8 +566,8 @@ async def nothing_at(lanes: Lanes, key: str) -> bool:
 
 
 @pytest.mark.parametrize("which", ["queue", "leases"])
-async def test_a_lane_that_is_none_is_waited_for(lanes: Lanes, which: str) -> None:
-    """The worker pauses with backoff, and goes on when the key is set aside."""
+async def test_a_worker_waits_while_a_lane_has_another_type(lanes: Lanes, which: str) -> None:
+    """It pauses with backoff, and continues when the key is quarantined."""
     key = lanes.batch if which == "queue" else leases_key(lanes.batch)
     await ask(lanes.redis, "SET", key, "planted")
     async with lanes.running(lanes.make(work, lease_s=0.5)):

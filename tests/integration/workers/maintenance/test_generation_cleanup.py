@@ -319,7 +319,7 @@ async def test_what_takes_long_to_verify_is_forgotten_later(
     assert old.generation not in await holders(hand)
 
 
-async def test_whoever_looks_for_long_at_what_holds_lists_back_looks_alone(
+async def test_a_long_search_for_references_runs_alone(
     hand: Hand, own_world: World, cleanup: GenerationCleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Among a million flows a search takes longer than its lock lives, so the lock is renewed."""

@@ -59,7 +59,7 @@ async def ward(tmp_path: Path, redis_url: str, prefix: str) -> AsyncIterator[War
 
 
 @pytest.mark.parametrize("seen_whole", [True, False])
-async def test_the_newest_model_is_built_again_when_it_was_set_aside(ward: Ward, seen_whole: bool) -> None:
+async def test_the_newest_model_is_rebuilt_after_its_quarantine(ward: Ward, seen_whole: bool) -> None:
     """By one fit, however many workers notice it."""
     healings = [Healing(ward.hand.runtime) for _ in range(3)]
     for healing in healings:
@@ -202,7 +202,7 @@ async def test_a_snapshot_whose_damage_only_the_fit_finds_is_waited_for_too(ward
     assert ward.fingerprint not in ("", QUARANTINED)
 
 
-async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward: Ward) -> None:
+async def test_a_model_with_a_damaged_manifest_waits_for_a_users_fit(ward: Ward) -> None:
     """Without the manifest its configuration is unknown."""
     ward.quarantine()
     (ward.world.store.quarantine_path("models", ward.model) / MANIFEST_NAME).write_text("{")
@@ -210,7 +210,7 @@ async def test_a_model_whose_manifest_was_damaged_waits_for_whoever_fits_it(ward
     assert not await ward.hand.queued()
 
 
-async def test_what_is_in_use_is_read_once_a_day_by_one_worker(ward: Ward) -> None:
+async def test_artifacts_in_use_are_verified_once_a_day_by_one_worker(ward: Ward) -> None:
     """Damaged artifacts are quarantined; unreferenced ones are not read."""
     unused = ward.world.generations[1].record.model
     scrub = Healing(ward.hand.runtime).scrub

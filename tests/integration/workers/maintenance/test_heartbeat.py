@@ -98,7 +98,7 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
 
 
 @pytest.mark.parametrize("score", ["+inf", "1e14", "9e15"])
-async def test_a_worker_whose_beat_is_of_the_future_is_set_aside(hand: Hand, score: str) -> None:
+async def test_a_heartbeat_in_the_future_is_quarantined(hand: Hand, score: str) -> None:
     """It is no worker, takes no share of due jobs, and is counted once."""
     keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
     await heartbeat.beat()

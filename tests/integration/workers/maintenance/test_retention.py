@@ -53,7 +53,7 @@ async def test_what_nothing_refers_to_is_deleted(old_world: World, hand: Hand) -
     assert list(old_world.store.entries("parts")) == []
 
 
-async def test_what_is_new_is_left_alone(old_world: World, hand: Hand) -> None:
+async def test_new_artifacts_are_kept(old_world: World, hand: Hand) -> None:
     """Its publisher may not have referenced it yet."""
     new, before = old_world.generations[1].record.model, models(old_world)
     for path in (old_world.store.root / "models" / new).iterdir():
@@ -185,7 +185,7 @@ async def test_no_task_reads_what_all_flows_refer_to(
     assert run.outcome == "passed"
 
 
-async def test_one_worker_looks_at_a_time_and_not_again_soon(
+async def test_one_worker_searches_at_a_time_and_not_again_soon(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one after the lock has expired; none while the store is unavailable."""
@@ -227,7 +227,7 @@ async def test_references_are_read_in_slices_with_pauses(
     assert all(pause_s > 0 for pause_s in pauses)
 
 
-async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) -> None:
+async def test_ended_flows_hold_no_references(old_world: World, hand: Hand) -> None:
     """A member of an expired flow, and a foreign member."""
     generation = await hand.adopt(old_world)
     await ask(hand.redis, "ZADD", hand.runtime.keys.live_of("batch"), 1, "flow:gone", 1, b"\xff", 1, "run:gone")
@@ -235,7 +235,7 @@ async def test_what_is_live_no_more_keeps_nothing(old_world: World, hand: Hand) 
     assert models(old_world) == {generation.record.model}
 
 
-async def test_the_references_are_found_without_looking_at_all_keys(
+async def test_the_references_are_found_without_a_scan_of_all_keys(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a large system are tens of millions."""

@@ -68,8 +68,8 @@ async def test_a_lost_job_is_created_again(hand: Hand, world: World, sweeper: Sw
     assert (await load(hand, flow)).state == "done"
 
 
-async def test_a_look_renews_the_life_of_what_is_unfinished(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """The flow, its partials, its join and its jobs: waiting longer than a week loses nothing."""
+async def test_a_check_renews_the_keys_of_an_unfinished_flow(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """The flow, its partials, its join and its jobs: a flow that waits for over a week loses nothing."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow = await create(hand, generation)
     await hand.deliver(Split(flow).job_id)
@@ -93,7 +93,7 @@ class NotedFlows(Flows):
         return await super().mend(flow)
 
 
-async def test_clicks_are_looked_at_first(hand: Hand, world: World) -> None:
+async def test_clicks_are_checked_first(hand: Hand, world: World) -> None:
     """Clients wait for users, baskets and questions, not for blocks or fits."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flows = NotedFlows(hand.redis, keys, 1.0)
@@ -156,8 +156,8 @@ async def settled_sweeps(sweeper: Sweeper, count: int) -> int:
     return sum([await sweeper.sweep() for _ in range(count)])
 
 
-async def test_a_look_that_is_put_off_for_ever_is_due_now(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """An impossible score would hide a lost job; a run among the clicks moves to its set."""
+async def test_an_impossibly_late_check_is_due_now(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """An impossible score would hide a lost job. A run among the clicks moves to its own set."""
     keys = hand.runtime.keys
     await hand.adopt(world)
     generation = await hand.adopt(world, 1)
@@ -190,7 +190,7 @@ async def test_a_lost_click_is_found_before_all_batch_jobs(hand: Hand, world: Wo
     assert await sweeper.sweep() == 2
 
 
-async def test_all_that_is_due_is_looked_at(hand: Hand, world: World, sweeper: Sweeper) -> None:
+async def test_all_due_flows_are_checked(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """However many, in sweeps of bounded time."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     many = [f"user {number}" for number in range(1500)]

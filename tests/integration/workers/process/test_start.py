@@ -22,7 +22,7 @@ from tests.world import Hand, World
         (100_000_000, "allkeys-lru", "-info", []),
     ],
 )
-async def test_a_server_that_throws_keys_away_is_told_of(
+async def test_a_server_that_evicts_keys_is_reported(
     fresh_server: StartServer, world: World, prefix: str, limit: int, policy: str, rights: str, told: list[str]
 ) -> None:
     """With a memory limit and a policy other than noeviction; without the right to ask it stays silent."""

@@ -67,9 +67,7 @@ def replace(manifest: Path) -> None:
     os.replace(new, manifest)
 
 
-async def test_what_was_looked_at_lately_is_fresh(
-    manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_recent_check_counts(manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a moment, far shorter than a publisher's wait, or until it is expired."""
     assert FRESH_S <= SEEN_WITHIN_S / 4
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
@@ -98,7 +96,7 @@ async def test_what_was_published_until_this_moment_is_seen(
     assert not watched.current
 
 
-def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
+def test_an_artifact_deleted_from_the_store_stays_open(manifest: Path) -> None:
     """Its mapped bytes are valid, but a new version may be published at any moment."""
     watched = watch(manifest)
     manifest.unlink()
@@ -106,7 +104,7 @@ def test_what_is_gone_from_the_store_stays_open(manifest: Path) -> None:
     assert (watched.current, watched.is_fresh) == (True, False)
 
 
-async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has_one_that_begins_later(
+async def test_simultaneous_callers_share_a_check_and_later_ones_get_the_next(
     checker: VersionChecker,
 ) -> None:
     """A running check says nothing of later publications."""
@@ -122,9 +120,7 @@ async def test_whoever_asks_at_once_shares_a_look_and_whoever_asks_meanwhile_has
     assert file.count == 2
 
 
-async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
-    threads: Threads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hanging_check_takes_up_one_thread(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many callers; later callers get an answer."""
     file, checker = Hanging(), VersionChecker(threads, 0.05)
     watched = file.watch()
@@ -138,7 +134,7 @@ async def test_a_look_that_hangs_tells_nothing_and_takes_up_one_thread(
     assert watched.current
 
 
-async def test_what_a_look_fails_with_is_told_to_whoever_asked(checker: VersionChecker, manifest: Path) -> None:
+async def test_the_error_of_a_check_reaches_its_callers(checker: VersionChecker, manifest: Path) -> None:
     """The next check starts over."""
     troubles = [OSError("stale")]
 

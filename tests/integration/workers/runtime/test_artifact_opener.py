@@ -153,7 +153,7 @@ def test_files_that_are_not_seen_for_a_moment_do_not_count_as_verified(
 
 
 @pytest.mark.parametrize("name", ["row_items.npy", "row_ptr.npy", "row_values.npy", "candidate_ptr.npy"])
-def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, name: str) -> None:
+def test_a_changed_file_is_verified_again_and_quarantined(site: Site, name: str) -> None:
     """Processes that have it open release it; others get the reason."""
     _, watch = site.open()
     assert looked_at(watch).current
@@ -168,7 +168,7 @@ def test_a_file_that_is_written_to_is_verified_anew_and_set_aside(site: Site, na
     assert [(what, name in why) for what, why in site.store.quarantined()] == [(f"model-{site.model}", True)]
 
 
-def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
+def test_a_truncated_open_artifact_is_released(site: Site) -> None:
     """It cannot be read through its map any more."""
     _, watch = site.open()
     with (site.directory / "row_values.npy").open("r+b") as file:
@@ -179,15 +179,15 @@ def test_what_is_cut_while_it_is_open_is_let_go_of(site: Site) -> None:
         site.open()
 
 
-def test_whoever_deletes_an_artifact_takes_it_from_nobody(site: Site) -> None:
-    """An open artifact stays valid."""
+def test_a_deleted_artifact_stays_readable_where_it_is_open(site: Site) -> None:
+    """Its memory maps stay valid."""
     _, watch = site.open()
     site.store.delete("models", site.model)
     watch.expire()
     assert looked_at(watch).current
 
 
-def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
+def test_a_distrusted_artifact_is_verified_again_by_one_process(site: Site) -> None:
     """All release it until then."""
     watches = [site.open(number)[1] for number in (0, 1)]
     site.processes[0].invalidate("models", site.model)
@@ -199,7 +199,7 @@ def test_what_is_distrusted_is_verified_anew_by_one_process(site: Site) -> None:
     assert site.opener.verified == 2
 
 
-def test_a_process_that_died_with_an_artifact_open_has_it_verified_anew(site: Site) -> None:
+def test_a_death_with_an_open_artifact_causes_one_verification(site: Site) -> None:
     """Once. A process that closed it or is alive causes no verification."""
     site.open()
     used = [sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}"]
@@ -245,9 +245,7 @@ def test_what_another_release_may_have_made_stays_where_it_is(site: Site) -> Non
     assert not list(site.store.quarantined())
 
 
-def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_artifact_published_during_a_quarantine_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another worker has just rebuilt the model, so the files are not the damaged ones."""
     site.damage()
     fingerprint = site.store.fingerprint("models", site.model)
@@ -260,7 +258,9 @@ def test_what_is_published_at_the_moment_at_which_damage_is_set_aside_stays(
     site.open()
 
 
-def test_damage_that_cannot_be_set_aside_is_told_and_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_that_cannot_be_quarantined_is_reported_and_remembered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store may be read-only."""
 
     def refuse(*_: object) -> None:

@@ -60,7 +60,7 @@ async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flo
     assert await ask(hand.redis, "XLEN", hand.runtime.keys.dead) == 1
 
 
-async def test_what_is_done_already_is_not_judged_by_its_tries(hand: Hand, flow_id: str) -> None:
+async def test_finished_work_is_not_judged_by_its_tries(hand: Hand, flow_id: str) -> None:
     """A chunk with a partial and a reduce of an old round succeed even on their tenth try."""
     await hand.deliver(Split(flow_id).job_id)
     await hand.deliver(Chunk(flow_id, 0, 0).job_id)
@@ -178,7 +178,7 @@ async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id
 
 
 @pytest.mark.parametrize("kind", ["split", "chunk", "reduce"])
-async def test_whoever_thaws_behind_its_lease_ends_nothing(hand: Hand, flow_id: str, kind: str) -> None:
+async def test_a_worker_that_thaws_after_its_lease_ends_nothing(hand: Hand, flow_id: str, kind: str) -> None:
     """Another worker has the job: every write of the first one is fenced off."""
     await hand.deliver_all(but=lambda job: job.startswith(kind))
     job = (await hand.queued())[0]

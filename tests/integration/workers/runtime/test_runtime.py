@@ -169,7 +169,7 @@ async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand
         await waiting
 
 
-async def test_a_layout_that_failed_is_made_anew(hand: Hand, world: World) -> None:
+async def test_a_failed_layout_is_retried(hand: Hand, world: World) -> None:
     """There may have been no memory; the retry is shared."""
     troubles, made = [MemoryError()], 0
 

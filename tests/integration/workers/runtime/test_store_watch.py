@@ -219,7 +219,7 @@ async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:
     await ask(hand.redis, "SET", key, f"{since}:{since}", "EX", 60)
 
 
-async def test_what_is_damaged_is_the_datas_fault_and_fails_at_once(hand: Hand, flow: Flow) -> None:
+async def test_damaged_data_fail_the_job_at_once(hand: Hand, flow: Flow) -> None:
     """The artifact was quarantined, so waiting would not help."""
     await deliver(hand, flow, ArtifactDamagedError("Damaged."))
     assert (await load(hand, flow.id)).state == "failed"

@@ -101,7 +101,7 @@ async def test_a_basket_of_unknown_items_has_an_empty_list_that_names_them(own_w
     assert found == BasketResult(1, generation.id, [], BASKETS[-1])
 
 
-async def test_the_most_items_that_a_basket_may_have_are_looked_up(own_world: World, hand: Hand) -> None:
+async def test_the_largest_basket_is_looked_up(own_world: World, hand: Hand) -> None:
     """A thousand, of which most are unknown."""
     generation = await hand.adopt(own_world)
     items = sorted([*ITEMS, *(f"unknown {number}" for number in range(MAX_ITEMS - len(ITEMS)))])
@@ -159,7 +159,7 @@ async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_wo
     assert BASKET_TTL_S - 60 < life <= BASKET_TTL_S == 3600
 
 
-async def test_a_cached_basket_that_cannot_be_read_is_set_aside(hand: Hand) -> None:
+async def test_an_unreadable_cached_basket_is_quarantined(hand: Hand) -> None:
     """It is a miss, like a key of another type."""
     results, key = hand.runtime.results, hand.runtime.keys.basket("g", ["a"])
     assert await results.read_basket("g", ["a"]) is None

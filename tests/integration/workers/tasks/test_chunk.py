@@ -21,7 +21,7 @@ def specs(generation: Generation) -> list[ScoringSpec]:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["click", "block"])
-async def test_nothing_is_made_of_old_bytes_once_a_model_was_published_anew(
+async def test_no_list_uses_old_bytes_after_a_model_was_republished(
     hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """However recent the last check, and even if it is published during a kernel."""

@@ -19,7 +19,7 @@ def test_a_signal_acts_where_it_is_asked_for_and_not_before() -> None:
     assert raised.value.exit_code == 143
 
 
-def test_a_signal_cancels_what_is_awaited() -> None:
+def test_a_signal_cancels_the_running_work() -> None:
     """Running work can clean up before it ends."""
     steps: list[str] = []
 
@@ -82,7 +82,7 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_every_further_signal_is_heard_at_once() -> None:
+def test_every_further_signal_is_reported_at_once() -> None:
     """A second signal calls `on_repeat`."""
     heard: list[str] = []
     with Interruption() as interruption:

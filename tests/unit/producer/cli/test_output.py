@@ -64,7 +64,7 @@ def test_a_duration_is_as_exact_as_one_wants_to_know_it(ms: int, shown: str) -> 
     assert format_duration(2**53) == "104,249,991 d"
 
 
-def test_a_moment_that_is_none_is_no_trace() -> None:
+def test_an_impossible_time_ends_in_no_stack_trace() -> None:
     """For any number."""
     assert format_time(1_700_000_000_000).startswith("2023-11-")
     assert format_time(1_700_000_000_123, exact=True)[17:23] == "20.123"
@@ -72,7 +72,7 @@ def test_a_moment_that_is_none_is_no_trace() -> None:
     assert format_mebibytes(3 * 2**30) == "3,072.0 MiB"
 
 
-def test_a_bar_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_silent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file gets the messages, but no bar."""
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)

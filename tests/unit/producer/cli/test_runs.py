@@ -19,7 +19,7 @@ def test_each_outcome_has_a_sentence_of_its_own() -> None:
     assert all("readers" in sentence for sentence in sentences.values())
 
 
-def test_the_manifest_is_told() -> None:
+def test_the_manifest_is_printed() -> None:
     """Users, speed, churn and reasons are printed, and are in the object."""
     facts = dict(as_facts(ended("refused")))
     assert facts["users"] == "990 done, 10 failed; 2 have an empty list"

@@ -45,7 +45,7 @@ async def cache(reckoner: Reckoner, user: str, places: Sequence[ScoredItem]) -> 
     await reckoner.results.write("g", [(user, result)], 60)
 
 
-async def test_it_asks_once_for_what_is_not_cached(redis: Redis, reckoner: Reckoner) -> None:
+async def test_it_enqueues_one_job_for_each_missing_list(redis: Redis, reckoner: Reckoner) -> None:
     """One job for each user without a list, joined by the next call; none for a cached list, unless fresh."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "has one", PLACES)
@@ -82,7 +82,7 @@ async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckon
     assert (await reckoner.enqueue("u")).job not in (first, None)
 
 
-async def test_it_reads_what_is_cached_and_the_popular_list_where_nothing_is(redis: Redis, reckoner: Reckoner) -> None:
+async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reckoner: Reckoner) -> None:
     """In the given order, cut to n, with titles; an empty list counts as missing."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "ユーザー", PLACES)
@@ -116,7 +116,7 @@ async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner
     assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
-async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_damaged_list_is_quarantined_and_enqueued(redis: Redis, reckoner: Reckoner) -> None:
     """It counts as missing, and becomes a dead letter."""
     await make_known(redis, reckoner.keys, RECORD, {})
     await ask(redis, "SET", reckoner.keys.result("g", "u"), b'{"format":2}')
@@ -127,7 +127,7 @@ async def test_a_damaged_list_is_set_aside_and_asked_for(redis: Redis, reckoner:
     assert letter[b"data"] == b'{"format":2}'
 
 
-async def test_what_cannot_be_asked_is_told(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_request_that_cannot_be_answered_is_reported(redis: Redis, reckoner: Reckoner) -> None:
     """Before a fit, and for more places than the lists have."""
     with pytest.raises(NothingFittedError):
         await reckoner.get("u")

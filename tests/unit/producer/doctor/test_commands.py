@@ -11,7 +11,7 @@ DONE, BORNE = {"EVAL", "EVALSHA", "PUBLISH"}, {"DBSIZE", "HELLO"}
 PIPED = r"\bpipe\.(hgetall|hget|hset|incr|expire|pexpire|set)\(|redis\.(hscan|zscan|scan|get|set)\("
 
 
-def test_all_that_is_asked_of_redis_is_looked_at() -> None:
+def test_every_command_is_checked() -> None:
     """By `ask`, by a method of redis-py or by a script."""
     texts = [p.read_text() for part in ("shared", "workers", "producer") for p in (ROOT / part).rglob("*.py")]
     asked = {command for text in texts for command in re.findall(r"ask\([\w.]+, \"([A-Z]+)\"", text)}

@@ -40,8 +40,8 @@ async def load(flows: Flows, flow_id: str) -> Flow:
     return flow
 
 
-async def test_a_flow_is_created_where_arq_and_the_sweeper_look(redis: Redis, flows: Flows) -> None:
-    """Its state, its job, its place in the queue and among the live, and its join, each under its name."""
+async def test_a_flow_is_created_under_the_names_of_arq_and_the_sweeper(redis: Redis, flows: Flows) -> None:
+    """Its state, job, queue entry, live entry and join each have their name."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
     job = Split(flow).job_id
     names = {name.decode() for name in await ask(redis, "KEYS", "*")}

@@ -94,7 +94,7 @@ def test_a_basket_has_a_name_that_does_not_depend_on_how_it_was_given() -> None:
     )
 
 
-def test_what_arq_has_of_a_job_is_where_arq_looks() -> None:
+def test_job_keys_have_arqs_names() -> None:
     """The names are arq's own, so arq finds what the scripts create."""
     assert (job_key("j"), tries_key("j"), in_progress_key("j")) == ("arq:job:j", "arq:retry:j", "arq:in-progress:j")
     assert types_of_jobs(["j"]).keys() == {job_key("j"), tries_key("j"), in_progress_key("j")}

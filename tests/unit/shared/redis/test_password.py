@@ -75,8 +75,8 @@ def test_a_file_without_one_is_a_sentence(tmp_path: Path, content: bytes | None,
     assert "hunter2" not in str(caught.value) + str(caught.value.__cause__)
 
 
-def test_a_url_that_is_none_is_not_shown(file: Path) -> None:
-    """It is looked at before the file is."""
+def test_an_invalid_url_is_not_shown(file: Path) -> None:
+    """It is checked before the file is read."""
     with pytest.raises(SettingsError, match=r"is invalid\. In a user name"):
         add_password("redis://a:b/c@host", file)
 

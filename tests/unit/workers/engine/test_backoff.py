@@ -49,7 +49,7 @@ def test_a_trouble_after_a_calm_is_a_new_one(monkeypatch: pytest.MonkeyPatch) ->
     assert len(lines) == 3
 
 
-def test_what_is_no_trouble_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key of the wrong type counts as trouble: maintenance repairs it."""
     trouble = RedisBackoff()
     with pytest.raises(ValueError, match="a mistake"):

@@ -31,7 +31,7 @@ def test_kernels_are_kept_in_the_home_where_their_source_cannot_be_written(setti
     assert (settings.home_path / "numba").is_dir()
 
 
-def test_what_is_set_stays(settings: Settings, tmp_path: Path) -> None:
+def test_given_variables_are_kept(settings: Settings, tmp_path: Path) -> None:
     """Who sets these variables has a reason."""
     chosen = {"NUMBA_CACHE_DIR": "chosen", "OPENBLAS_NUM_THREADS": "2"}
     environ = dict(chosen)
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_copied_whole(
     assert sorted(other.parent.iterdir()) == sorted([first, other])
 
 
-def test_no_place_for_kernels_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_directory_for_kernels_is_reported(tmp_path: Path) -> None:
     """It names what can be set."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="Set RECKONER_HOME or NUMBA_CACHE_DIR to a writable directory"):

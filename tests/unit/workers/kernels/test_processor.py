@@ -56,7 +56,7 @@ def test_numbers_are_compared_with_a_bound(places: set[int], bound: float) -> No
 
 
 @pytest.mark.parametrize("bound", [1.0, np.nan])
-def test_nothing_is_compared_with_what_is_no_number(bound: float) -> None:
+def test_nothing_is_compared_with_nan(bound: float) -> None:
     """Like the scores of an empty history."""
     assert _at_least(np.full(64, np.nan), 0, bound) == 0
 

@@ -36,7 +36,7 @@ def test_a_chunk_task_and_the_reduce_of_the_round_need_not_read_the_flow() -> No
     assert flows.get(Reduce("one", 3)) == replace(FLOW, state="reduce")
 
 
-def test_what_is_of_another_round_or_flow_is_read() -> None:
+def test_another_round_or_flow_is_loaded() -> None:
     """A split has no round, so its flow is always read."""
     flows = OpenFlows()
     flows.note(FLOW)

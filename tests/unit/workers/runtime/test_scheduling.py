@@ -123,7 +123,7 @@ async def take(scheduler: Scheduler, end: asyncio.Event) -> None:
         await end.wait()
 
 
-async def test_it_is_told_when_there_is_room_that_was_not() -> None:
+async def test_the_callback_runs_when_there_is_room_again() -> None:
     """The callback runs once, when the first turn ends."""
     scheduler, told, ends = (
         Scheduler({"click": 1, "batch": 1}, patience_s=5.0),

@@ -41,7 +41,7 @@ async def test_as_many_batch_kernels_run_at_once_as_there_are_threads() -> None:
         await asyncio.gather(*(threads.compute("batch", meeting.wait) for _ in range(3)))
 
 
-async def test_what_hangs_in_the_store_holds_up_neither_looks_nor_what_leaves_it_alone() -> None:
+async def test_hanging_store_work_delays_neither_checks_nor_work_without_the_store() -> None:
     """Cancelled work behind it never runs; a failure goes to its caller."""
     until, done = threading.Event(), list[str]()
 

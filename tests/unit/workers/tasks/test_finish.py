@@ -32,7 +32,7 @@ def test_a_manifest_adds_up_what_the_blocks_did() -> None:
     assert passes(manifest)
 
 
-def test_whoever_is_not_done_has_failed() -> None:
+def test_every_other_user_has_failed() -> None:
     """Failed, cancelled and unknown blocks count as failed, so the run does not pass."""
     manifest = summarize(run(5), {0: Outcome(2), 1: Outcome(reason="why"), 7: Outcome(reason="why")}, 2_000)
     assert (manifest.done, manifest.failed, manifest.reasons) == (2, 3, ["why"])
@@ -62,7 +62,7 @@ def test_a_manifest_tells_a_few_reasons_only(count: int) -> None:
     assert summarize(run(count), outcomes, 2_000).reasons == [f"reason {block:04}" for block in range(5)]
 
 
-def test_what_is_no_block_counts_for_nothing() -> None:
+def test_foreign_fields_are_ignored() -> None:
     """A foreign field is ignored; an unreadable outcome counts as failed."""
     tally = Tally()
     tally.add({b"x": OUTCOME.encode(Outcome(3)), b"\xff": b"", b"1": b"\x80bomb", b"0": OUTCOME.encode(Outcome(2))})

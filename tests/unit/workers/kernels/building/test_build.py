@@ -208,7 +208,7 @@ def test_one_that_is_far_above_all_others_hides_none_of_them() -> None:
     assert same_bytes(build(data, wanted, (100,), (50,)), rows)
 
 
-def test_ties_are_of_what_is_stored() -> None:
+def test_ties_are_judged_on_stored_values() -> None:
     """Item 2 is ahead of item 1 by 1e-10 in float64, and that does not count."""
     pairs = {(0, 0): 1.0, (0, 1): 1.0, (1, 1): 0.001, (0, 2): 1.0, (2, 2): 0.0009999}
     model = build(from_pairs(pairs, n_users=3, n_items=3, weighted=True), cosine(1))
@@ -249,7 +249,7 @@ def test_read_only_arrays_are_taken(weighted: bool) -> None:
     assert same_bytes(build(data, cosine(3)), expected)
 
 
-def test_a_tile_that_is_stopped_before_it_began_is_none() -> None:
+def test_a_tile_that_is_stopped_before_its_start_returns_none() -> None:
     """The flag is checked before each row."""
     assert tile(checkerboard(8), (0, 8, 0, 8), stop=1) is None
 
@@ -317,7 +317,7 @@ def test_no_similarity_of_tiny_weights_is_infinite() -> None:
     assert row(build(data, config), 0) == {1: float(found.similarity)}
 
 
-def test_what_is_nothing_the_one_way_may_be_something_the_other_way() -> None:
+def test_a_similarity_may_vanish_in_one_direction_only() -> None:
     """RP3beta divides by the popularity of one of the two, so much here that float32 has no number for it."""
     data = from_columns([np.arange(1000), np.arange(3)], n_users=1000)
     model = build(data, ModelConfig("rp3beta", beta=10.0, power=3.0))

@@ -52,7 +52,7 @@ def test_no_tiles_make_a_model_of_empty_rows(item_count: int) -> None:
     assert same_bytes(model, (np.zeros(item_count + 1, np.int64), np.empty(0, np.uint32), np.empty(0, np.float32)))
 
 
-def test_a_join_that_is_stopped_is_none() -> None:
+def test_a_stopped_join_returns_none() -> None:
     """With tiles to take, and with rows to finish."""
     assert join_tiles([tile([(0, {1: 0.5})])], 2, 3, stop=flag(1)) is None
     assert join_tiles([], ITEMS_AT_ONCE + 1, 3, stop=flag(1)) is None
@@ -74,7 +74,7 @@ def test_a_tile_of_other_items_is_refused(wrong: Tile) -> None:
         join_tiles([wrong], 3, 5, stop=flag())
 
 
-def test_a_tile_of_any_item_is_refused_where_there_is_none() -> None:
+def test_a_tile_is_refused_without_items() -> None:
     """As nothing could be written."""
     with pytest.raises(ValueError, match="outside the 0 items"):
         join_tiles([tile([(0, {0: 0.5})])], 0, 5, stop=flag())

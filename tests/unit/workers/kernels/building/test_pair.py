@@ -69,7 +69,7 @@ def test_an_item_is_as_similar_to_itself_as_the_formula_says(weighted: bool) -> 
     assert comparison(data, 1, 1) == Comparison(np.float32(0), 0, 0, 0)
 
 
-def test_a_comparison_that_is_stopped_is_none() -> None:
+def test_a_stopped_comparison_returns_none() -> None:
     """Items with many users take a while."""
     data = random_interactions(11, n_users=10, n_items=10, n_pairs=50)
     columns = data.item_ptr, data.item_users, data.item_weights, data.user_ptr

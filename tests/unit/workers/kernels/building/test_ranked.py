@@ -60,7 +60,7 @@ def test_rows_of_many_users_are_filled_some_at_a_time(weighted: bool) -> None:
     assert found.additions.tolist() == np.bincount(rank_of[items], found.places).tolist()
 
 
-def test_a_layout_that_is_stopped_is_none() -> None:
+def test_a_stopped_layout_returns_none() -> None:
     """It looks at the flag before each item."""
     assert ranked(random_interactions(1, n_users=9, n_items=9, n_pairs=30), stop=1) is None
 

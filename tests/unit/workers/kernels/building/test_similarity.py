@@ -51,7 +51,9 @@ def test_a_similarity_of_few_items_is_the_references(data: Interactions, config:
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("config", EXACT, ids=label)
-def test_what_is_counted_or_multiplied_is_the_reference_bit_for_bit(config: ModelConfig, weighted: bool) -> None:
+def test_counted_and_multiplied_similarities_equal_the_reference_bit_for_bit(
+    config: ModelConfig, weighted: bool
+) -> None:
     """Including the last neighbour of a row."""
     data = random_interactions(6, n_users=100, n_items=180, n_pairs=2500, weighted=weighted)
     limited = replace(config, neighbours=20)
@@ -100,7 +102,7 @@ def two_and_three() -> Interactions:
     ],
     ids=str,
 )
-def test_a_similarity_is_what_is_worked_out_by_hand(
+def test_a_similarity_equals_the_value_worked_out_by_hand(
     two_and_three: Interactions, config: ModelConfig, there: float, back: float
 ) -> None:
     """From item 0 to 1 and from 1 to 0."""
@@ -125,7 +127,7 @@ def test_items_that_meet_by_chance_or_less_have_no_likelihood_ratio() -> None:
         assert value(from_pairs(pairs, n_users=n_users, n_items=2), ModelConfig("llr")) == 0
 
 
-def test_a_likelihood_ratio_does_not_look_at_weights() -> None:
+def test_a_likelihood_ratio_ignores_weights() -> None:
     """It counts users."""
     data = random_interactions(9, n_users=40, n_items=60, n_pairs=500, weighted=True)
     ones = random_interactions(9, n_users=40, n_items=60, n_pairs=500)

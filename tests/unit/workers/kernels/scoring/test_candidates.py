@@ -115,7 +115,7 @@ def test_candidates_outside_the_items_are_refused(span: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("parts", [{}, {"_columns": None}, {"_rows": None}])
-def test_a_layout_that_is_stopped_is_none(parts: dict[str, None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_layout_returns_none(parts: dict[str, None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Both rows and columns look at the flag."""
     for part in parts:
         monkeypatch.setattr(candidates, part, lambda *_: (np.empty(0, np.int64), np.empty(0, np.uint64)))
