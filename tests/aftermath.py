@@ -78,7 +78,7 @@ async def check(chaos: Chaos) -> str:
     runs = await _check_runs(chaos)
     lists = await _check_lists(chaos, names, flows)
     assert not chaos.listening.done(), "nobody counts the ends"
-    again = {name: count for name, count in chaos.ends.told.items() if count > 1}
+    again = {name: count for name, count in chaos.ends.counts.items() if count > 1}
     assert not again, f"these ended more than once: {again}"
     assert chaos.planted or not await chaos.ask("EXISTS", chaos.keys.refused), await chaos.ask(
         "HGETALL", chaos.keys.refused

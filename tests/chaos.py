@@ -46,7 +46,7 @@ class Ends:
     """How often the end of each flow and run was announced."""
 
     def __init__(self) -> None:
-        self.told: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.total = 0
         self.losing = False
         """Whether the server is about to forget writes that it has acknowledged: what ended may end again then."""
@@ -60,10 +60,10 @@ class Ends:
                 async with redis.pubsub() as listener:
                     await listener.psubscribe(f"{start}*")
                     if self.losing:
-                        self.told, self.losing = Counter(), False
+                        self.counts, self.losing = Counter(), False
                     async for message in listener.listen():
                         if message["type"] == "pmessage":
-                            self.told[message["channel"].decode().removeprefix(start)] += 1
+                            self.counts[message["channel"].decode().removeprefix(start)] += 1
                             self.total += 1
             except (RedisError, OSError):
                 await asyncio.sleep(0.02)

@@ -241,12 +241,12 @@ async def cancel(chaos: Chaos, rng: Random) -> str:
 async def drain(chaos: Chaos, rng: Random) -> str:
     """Drain a worker."""
     operator = chaos.load.operator
-    alive = [heard for heard in await operator.insist(operator.reckoner.operator.alive) or () if heard.beat]
+    alive = [each for each in await operator.insist(operator.reckoner.operator.alive) or () if each.beat]
     if not alive:
         return ""
-    heard = rng.choice(alive)
-    await operator.insist(partial(operator.reckoner.operator.drain, [heard]))
-    return heard.worker
+    each = rng.choice(alive)
+    await operator.insist(partial(operator.reckoner.operator.drain, [each]))
+    return each.worker
 
 
 def always(chaos: Chaos) -> bool:

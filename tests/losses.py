@@ -84,7 +84,7 @@ def tasks_of(flow: str) -> list[FlowTask]:
 
 async def deliver_twice(chaos: Chaos, rng: Random) -> str:
     """Enqueue jobs again that run now or have ended, at the head of their queue."""
-    ended = list(chaos.ends.told)[-AT_ONCE:]
+    ended = list(chaos.ends.counts)[-AT_ONCE:]
     pairs = [(rng.choice(chaos.queues), task) for flow in ended for task in tasks_of(flow)]
     for queue, job in await queued(chaos):
         kind, owner, *numbers = job.split(":")

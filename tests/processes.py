@@ -89,12 +89,12 @@ def still_there(processes: list[psutil.Process]) -> list[str]:
     ]
 
 
-def without_progress(told: str) -> str:
+def without_progress(text: str) -> str:
     """Standard error without the progress lines of a slow start."""
     return re.sub(
         r"^(Starting the workers|Compiling kernels for the first start|Redis is loading its data).*\n",
         "",
-        told,
+        text,
         flags=re.M,
     )
 

@@ -37,6 +37,6 @@ class Side:
 
     async def say(self, *arguments: str) -> list[Any]:
         """The output of a command, which has to succeed without complaints."""
-        told = await asyncio.to_thread(self.commands.run, *arguments, "--json")
-        assert told.code == 0, (self._root, arguments, told)
-        return told.objects
+        found = await asyncio.to_thread(self.commands.run, *arguments, "--json")
+        assert found.code == 0, (self._root, arguments, found)
+        return found.objects

@@ -166,12 +166,12 @@ class System:
         """Wait until exactly so many workers send heartbeats."""
         async with self.reckoner() as reckoner:
 
-            async def heard() -> bool:
+            async def each() -> bool:
                 hopeless = count and self._workers and not any(workers.alive for workers in self._workers)
                 assert not hopeless, self.log.read_text()[-2000:]
                 return len(await reckoner.operator.workers()) == count
 
-            await eventually(heard)
+            await eventually(each)
 
     def import_pairs(self, pairs: Iterable[tuple[str, str]]) -> str:
         """Make (user, item) pairs the current snapshot; returns its id."""
@@ -289,9 +289,7 @@ class System:
     async def troubled(self) -> list[str]:
         """The workers' reasons for not seeing the store."""
         async with self.reckoner() as reckoner:
-            return [
-                heard.beat.trouble for heard in await reckoner.operator.alive() if heard.beat and heard.beat.trouble
-            ]
+            return [each.beat.trouble for each in await reckoner.operator.alive() if each.beat and each.beat.trouble]
 
     async def nothing_failed(self) -> None:
         """Wait until the system is idle and no worker in trouble.

@@ -33,17 +33,17 @@ def kept() -> dict[str, bytes]:
 def test_a_part_of_the_queues_benchmark_is_measured_and_not_kept() -> None:
     """A worker is killed, another does its job once, and the row shows the delay."""
     before = kept()
-    told = measured("bench_queue", "--only", "kill")
-    assert "from SIGKILL of a worker to its job's end on another, 3 s lease" in told
-    assert "engine, round 1: s " in told
-    assert "none" not in told
+    text = measured("bench_queue", "--only", "kill")
+    assert "from SIGKILL of a worker to its job's end on another, 3 s lease" in text
+    assert "engine, round 1: s " in text
+    assert "none" not in text
     assert kept() == before
 
 
 def test_the_same_flows_run_on_stock_workers() -> None:
     """The comparison has an answer of both."""
-    told = measured("bench_queue", "--only", "flows")
-    assert all(f"{side}, round 1: flows/s " in told for side in ("engine", "stock arq"))
+    text = measured("bench_queue", "--only", "flows")
+    assert all(f"{side}, round 1: flows/s " in text for side in ("engine", "stock arq"))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_part_of_the_kernels_benchmark_is_measured_and_not_kept(
 ) -> None:
     """On small data, without peers."""
     before = kept()
-    told = measured("bench_kernels", "--like", "ml-1m", "--only", group)
+    text = measured("bench_kernels", "--like", "ml-1m", "--only", group)
     for figure in (row, *figures, "synthetic data like ml-1m"):
-        assert figure in told
-    assert "none" not in told
+        assert figure in text
+    assert "none" not in text
     assert kept() == before

@@ -14,7 +14,7 @@ USERS = ["üser 001", "üser 002"]
 
 async def running(reckoner: Reckoner) -> set[str]:
     """The jobs that the workers report as running."""
-    return {job.job for heard in (await reckoner.operator.status()).workers if heard.beat for job in heard.beat.jobs}
+    return {job.job for each in (await reckoner.operator.status()).workers if each.beat for job in each.beat.jobs}
 
 
 async def test_a_kernel_ends_with_its_job_and_frees_its_turn(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) ->
         print(*(f"{count:6,}  {what}" for what, count in sorted(chaos.counts.items())), sep="\n")
         unsent = {-signum for signum in UNSENT} & chaos.fleet.exits.keys()
         assert not unsent, f"workers ended by signals that nobody sent: {unsent}"
-        print(f"exits of workers by code: {dict(chaos.fleet.exits)}; {chaos.ends.total:,} ends were told")
+        print(f"exits of workers by code: {dict(chaos.fleet.exits)}; {chaos.ends.total:,} ends were published")
 
 
 async def assert_wrong_is_seen(chaos: Chaos) -> None:
@@ -55,6 +55,6 @@ async def assert_wrong_is_seen(chaos: Chaos) -> None:
         await chaos.redis.delete(key)
         if before:
             await chaos.redis.set(key, before, ex=60)
-    chaos.ends.told["a flow"] = 2
+    chaos.ends.counts["a flow"] = 2
     with pytest.raises(AssertionError, match="ended more than once"):
         await check(chaos)

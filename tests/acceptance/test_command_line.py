@@ -79,16 +79,16 @@ def test_import_tells_what_it_took_and_what_it_left(shop: Shop) -> None:
     """Counts on standard output, bad rows with their lines on standard error, and exit 0."""
     arguments = ("import", str(shop.source), "--user", "customer", "--item", "product", "--title", "name")
     ended = shop.commands.run(*arguments, "--json")
-    (told,) = ended.objects
+    (shown,) = ended.objects
     last = len(shop.source.read_text().splitlines())
     assert ended.code == 0
     assert ended.err == f"line {last - 1}: the user is empty\nline {last}: the item is empty\n"
-    assert told["snapshot"] == shop.snapshot
-    assert (told["users"], told["rows"], told["bad_rows"]) == (60, last - 1, 2)
-    assert told["interactions"] + told["repeated"] + told["bad_rows"] == told["rows"]
-    assert told["bad_examples"][0] == {"line": last - 1, "reason": "the user is empty"}
+    assert shown["snapshot"] == shop.snapshot
+    assert (shown["users"], shown["rows"], shown["bad_rows"]) == (60, last - 1, 2)
+    assert shown["interactions"] + shown["repeated"] + shown["bad_rows"] == shown["rows"]
+    assert shown["bad_examples"][0] == {"line": last - 1, "reason": "the user is empty"}
     people = shop.commands.run(*arguments).out
-    assert people.startswith(f"snapshot  {told['snapshot']}, now the current one\n")
+    assert people.startswith(f"snapshot  {shown['snapshot']}, now the current one\n")
     assert "2 bad" in people
 
 
@@ -139,18 +139,18 @@ def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
 def test_job_tells_who_did_what(shop: Shop) -> None:
     """Each chunk task of a job has its worker, its beginning and its end."""
     (asked,) = shop.commands.run("enqueue", "üser 003", "--fresh", "--json").objects
-    told: dict[str, Any] = {"state": ""}
-    while told["state"] != "done":
-        assert told["state"] not in ("failed", "cancelled")
-        (told,) = shop.commands.run("job", asked["job"], "--json").objects
-    assert (told["user"], told["tasks_planned"], told["tasks_done"]) == ("üser 003", 4, 4)
+    shown: dict[str, Any] = {"state": ""}
+    while shown["state"] != "done":
+        assert shown["state"] not in ("failed", "cancelled")
+        (shown,) = shop.commands.run("job", asked["job"], "--json").objects
+    assert (shown["user"], shown["tasks_planned"], shown["tasks_done"]) == ("üser 003", 4, 4)
     (status,) = shop.commands.run("status", "--json").objects
-    assert [task["task"] for task in told["tasks"]] == [0, 1, 2, 3]
-    assert {task["worker"] for task in told["tasks"]} <= {each["worker"] for each in status["workers"]}
-    assert all(told["created_ms"] - 1 <= task["started_ms"] <= task["ended_ms"] for task in told["tasks"])
+    assert [task["task"] for task in shown["tasks"]] == [0, 1, 2, 3]
+    assert {task["worker"] for task in shown["tasks"]} <= {each["worker"] for each in status["workers"]}
+    assert all(shown["created_ms"] - 1 <= task["started_ms"] <= task["ended_ms"] for task in shown["tasks"])
     people = shop.commands.run("job", asked["job"]).out
     assert "chunk tasks  4 of 4 done\n" in people
-    assert told["tasks"][0]["worker"] in people
+    assert shown["tasks"][0]["worker"] in people
 
 
 def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
@@ -161,12 +161,12 @@ def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
     assert f"model       {fitted['model']} (already built)" in again.out
     assert "not live yet" in again.out
     ended = shop.commands.run("batch", "--block", "7", "--json")
-    (told,) = ended.objects
+    (shown,) = ended.objects
     assert (ended.code, ended.err) == (0, "")
-    assert (told["generation"], told["outcome"], told["blocks"]) == (fitted["generation"], "passed", 9)
-    assert (told["manifest"]["users"], told["manifest"]["done"]) == (60, 60)
+    assert (shown["generation"], shown["outcome"], shown["blocks"]) == (fitted["generation"], "passed", 9)
+    assert (shown["manifest"]["users"], shown["manifest"]["done"]) == (60, 60)
     assert shop.commands.run("get", "üser 000", "--json").objects[0]["generation"] == fitted["generation"]
-    (run,) = shop.commands.run("job", told["run"], "--json").objects
+    (run,) = shop.commands.run("job", shown["run"], "--json").objects
     assert run["blocks_done"] == 9
     assert sum(run["manifest"]["tasks"].values()) == 9
     assert "live: new lists use it" in shop.commands.run("fit", "--neighbours", "10", "--shrink", "1").out

@@ -33,10 +33,10 @@ async def test_blocks_that_ran_too_long_are_done_again_and_readers_see_it(tmp_pa
         assert commands.run("get", "üser 001", "--json").objects[0]["generation"] == before
         retried = await asyncio.to_thread(commands.run, "dead", "retry", "--all", "--json")
         assert (retried.code, retried.err) == (0, "")
-        assert [told["letter"] for told in retried.objects] == [letter["letter"] for letter in listed[::-1]]
+        assert [shown["letter"] for shown in retried.objects] == [letter["letter"] for letter in listed[::-1]]
 
         assert (await system.run_ended(run_id)).outcome == "passed"
-        assert [(await system.ended(told["job"])).state for told in retried.objects] == ["done", "done"]
+        assert [(await system.ended(shown["job"])).state for shown in retried.objects] == ["done", "done"]
         answer = commands.run("get", "üser 001", "--json").objects[0]
         assert (answer["generation"], answer["source"]) == (after, "cache")
         assert commands.run("dead", "list", "--json").objects == []

@@ -45,21 +45,23 @@ def environ(place: Path, tmp_path: Path) -> dict[str, str]:
 
 def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
     """The user's last films, ten recommendations with scores and reasons, the timings; then all is deleted."""
-    told = run("producer", "demo", environ=environ)
-    assert (told.returncode, without_progress(told.stderr)) == (0, "")
+    ended = run("producer", "demo", environ=environ)
+    assert (ended.returncode, without_progress(ended.stderr)) == (0, "")
     for line in STAGES.values():
-        assert line in told.stdout
-    watched = told.stdout.split("recently watched\n")[1].splitlines()
+        assert line in ended.stdout
+    watched = ended.stdout.split("recently watched\n")[1].splitlines()
     assert watched[:3] == ["  Dark Knight, The (2008)", "  Slumdog Millionaire (2008)", "  Primer (2004)"]
-    places = re.findall(r"^ ?(\d+)   (\S.*\(\d{4}\)) +(0\.\d{4})   (\S.*\(\d{4}\))$", told.stdout, re.MULTILINE)
+    places = re.findall(r"^ ?(\d+)   (\S.*\(\d{4}\)) +(0\.\d{4})   (\S.*\(\d{4}\))$", ended.stdout, re.MULTILINE)
     assert [place for place, _, _, _ in places] == [str(place) for place in range(1, 11)]
     assert places[3][1].strip() == "Batman Begins (2005)"
     assert places[3][3] == "Dark Knight, The (2008)"
     scores = [float(score) for _, _, score, _ in places]
     assert scores == sorted(scores, reverse=True)
-    assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", told.stdout, re.MULTILINE)
-    assert re.search(r"^All users: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", told.stdout, re.MULTILINE)
-    assert " import PATH " in told.stdout
+    assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", ended.stdout, re.MULTILINE)
+    assert re.search(
+        r"^All users: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", ended.stdout, re.MULTILINE
+    )
+    assert " import PATH " in ended.stdout
     assert list(place.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -125,6 +127,6 @@ def test_an_end_of_the_workers_is_reported_with_their_last_log_lines(environ: di
         supervisor.kill()
         assert process.wait(PATIENCE_S) == 1
         wait_until(lambda: not still_there(processes))
-    told = without_progress((tmp_path / "log").read_text())
-    assert told.startswith("The workers have ended (SIGKILL). Their log ends with: ")
-    assert told.count("\n") == 1
+    text = without_progress((tmp_path / "log").read_text())
+    assert text.startswith("The workers have ended (SIGKILL). Their log ends with: ")
+    assert text.count("\n") == 1

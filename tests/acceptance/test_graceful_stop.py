@@ -31,7 +31,7 @@ async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
 
     async def look() -> list[LiveWorker]:
         alive = await reckoner.operator.alive()
-        busy = [heard for heard in alive if any(name.startswith("chunk:") for name in heard.running_ms)]
+        busy = [each for each in alive if any(name.startswith("chunk:") for name in each.running_ms)]
         return alive if len(busy) >= count else []
 
     return await eventually(look)
@@ -94,13 +94,13 @@ async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_aga
         await system.fit()
         await system.ready(2)
         jobs = await system.enqueue([f"üser {number:03d}" for number in range(1, 13)])
-        first, second = (heard.worker for heard in await scoring(reckoner, 2))
+        first, second = (each.worker for each in await scoring(reckoner, 2))
         drained = await asyncio.to_thread(commands.run, "drain", first, "--json")
         assert (drained.code, drained.objects) == (0, [{"worker": first, "ended": True}])
         assert await reckoner.operator.workers() == [second]
         assert await reckoner.operator.pause("batch") > 0
-        told = await asyncio.to_thread(commands.run, "drain", "--all", "--no-wait")
-        assert (told.code, told.out) == (0, f"{second} is draining.\n")
+        result = await asyncio.to_thread(commands.run, "drain", "--all", "--no-wait")
+        assert (result.code, result.out) == (0, f"{second} is draining.\n")
         assert await workers.ended() == 0
         assert await reckoner.operator.alive() == []
         assert await tries_and_claims(reckoner) == []

@@ -179,13 +179,13 @@ def test_a_missing_python3_venv_gets_a_hint(clone: Path, tmp_path: Path) -> None
     """One sentence says what to install, and the partial environment is removed."""
     place_executable(tmp_path / "bin" / "python3", PYTHON_WITHOUT_VENV.format(python=base_python()))
     environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
-    told = make(clone, "demo", environ=environ)
-    assert told.returncode != 0
+    ended = make(clone, "demo", environ=environ)
+    assert ended.returncode != 0
     package = f"python3.{sys.version_info.minor}-venv"
-    assert told.stderr.splitlines()[0] == (
+    assert ended.stderr.splitlines()[0] == (
         f"This Python lacks the package python3-venv. As root, run apt install {package}, then run make again."
     )
-    assert "Traceback" not in told.stderr
+    assert "Traceback" not in ended.stderr
     assert not (clone / ".venv").exists()
 
 
@@ -195,16 +195,16 @@ def test_a_python_that_does_not_fit_is_named(clone: Path, tmp_path: Path, versio
     text = PYTHON_OF_VERSION.format(python=base_python(), version=version, version_info=", ".join(version.split(".")))
     place_executable(tmp_path / "bin" / "python3", text)
     environ = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON="python3")
-    told = make(clone, "demo", environ=environ)
-    assert told.returncode != 0
-    assert told.stderr.splitlines()[0].startswith(f"Python {version} is not supported. Install Python 3.11 to 3.14")
+    ended = make(clone, "demo", environ=environ)
+    assert ended.returncode != 0
+    assert ended.stderr.splitlines()[0].startswith(f"Python {version} is not supported. Install Python 3.11 to 3.14")
 
 
 def test_a_missing_python_is_named(clone: Path) -> None:
     """One sentence says that it is missing and what to do."""
-    told = make(clone, "demo", environ=environment(PYTHON="python3-of-nobody"))
-    assert told.returncode != 0
-    assert told.stderr.splitlines()[0].startswith("python3-of-nobody was not found. Install Python 3.11 to 3.14")
+    ended = make(clone, "demo", environ=environment(PYTHON="python3-of-nobody"))
+    assert ended.returncode != 0
+    assert ended.stderr.splitlines()[0].startswith("python3-of-nobody was not found. Install Python 3.11 to 3.14")
 
 
 def test_tests_do_not_see_the_callers_settings(clone: Path) -> None:

@@ -60,10 +60,10 @@ async def test_the_example_for_node_prints_what_get_prints(tmp_path: Path) -> No
         commands = CommandLine(redis_url=f"redis://127.0.0.1:{await open_port(system)}", prefix="shop.1")
         users = [*USERS[:4], "hermit", "nobody"]
         told_of = commands.run("get", *users, "-n", "4", "--json").objects
-        for told in told_of:
-            expected = ["\t".join(cells(rank, **entry)) for rank, entry in enumerate(told["items"], 1)]
-            assert printed(example, commands, told["user"], "4") == expected
-        assert [(told["user"], told["source"]) for told in told_of] == [
+        for shown in told_of:
+            expected = ["\t".join(cells(rank, **entry)) for rank, entry in enumerate(shown["items"], 1)]
+            assert printed(example, commands, shown["user"], "4") == expected
+        assert [(shown["user"], shown["source"]) for shown in told_of] == [
             *((user, "cache") for user in users[:4]),
             *((user, "popular") for user in users[4:]),
         ]

@@ -43,12 +43,12 @@ async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tm
         run = await system.run(block_size=2, window=8)
         assert run.outcome == "passed"
         assert await system.lists(generation) == system.reference_lists(generation)
-        (told,) = CommandLine(home=system.home).run("job", run.id, "--json").objects
+        (shown,) = CommandLine(home=system.home).run("job", run.id, "--json").objects
         traces = {flow: tasks for flow, tasks in (await traces_by_flow(system)).items() if flow not in fit_flows}
     assert len(traces) == run.blocks == 336
     assert all(len(tasks) == CHUNKS for tasks in traces.values())
     done = Counter(task.worker for tasks in traces.values() for task in tasks)
-    assert told["manifest"]["tasks"] == done
+    assert shown["manifest"]["tasks"] == done
     assert len(done) == 2
     assert all(0.3 <= count / done.total() <= 0.7 for count in done.values()), done
     pairs = [pair for tasks in traces.values() for pair in combinations(tasks, 2) if overlap(*pair)]

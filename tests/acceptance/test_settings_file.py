@@ -25,14 +25,14 @@ def test_up_and_other_commands_read_the_settings_file(tmp_path: Path) -> None:
     with started("producer", "up", "--workers", "1", environ=HERE, log=tmp_path / "log", cwd=where) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        told = run("producer", "status", "--json", environ=HERE, cwd=where)
-        assert (told.returncode, told.stderr) == (0, "")
-        (worker,) = json.loads(told.stdout)["workers"]
+        ended = run("producer", "status", "--json", environ=HERE, cwd=where)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        (worker,) = json.loads(ended.stdout)["workers"]
         assert (worker["pid"], worker["host"]) == (worker_of(process.pid), socket.gethostname())
         assert worker["memory_bytes"] > 50 * 2**20
-        told = run("producer", "doctor", environ=HERE, cwd=where)
-        assert (told.returncode, told.stderr) == (1, "")
-        wrong = [line.split()[1] for line in told.stdout.splitlines() if line.startswith("wrong ")]
+        ended = run("producer", "doctor", environ=HERE, cwd=where)
+        assert (ended.returncode, ended.stderr) == (1, "")
+        wrong = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("wrong ")]
         assert wrong == ["generation", "snapshot"]
     assert (where / "data of ours" / "store").is_dir()
 
@@ -46,18 +46,18 @@ def worker_of(pid: int) -> object:
 def test_up_does_not_cover_a_redis_of_the_file(tmp_path: Path) -> None:
     """It says where the URL is from."""
     (tmp_path / "reckoner.toml").write_text('redis_url = "redis://:hunter2@localhost:1"\n')
-    told = run("producer", "up", environ=HERE, cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"redis_url in {tmp_path / 'reckoner.toml'} is set, but `up` starts its own Redis")
-    assert "hunter2" not in told.stderr
+    ended = run("producer", "up", environ=HERE, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"redis_url in {tmp_path / 'reckoner.toml'} is set, but `up` starts its own Redis")
+    assert "hunter2" not in ended.stderr
 
 
 def test_beside_a_kubernetes_service_of_our_name_every_process_starts(tmp_path: Path) -> None:
     """A worker logs the ignored variables at DEBUG."""
     service = {"RECKONER_REDIS_PORT": "tcp://10.0.0.11:6379", "RECKONER_SERVICE_HOST": "10.0.0.11"}
     environ = HERE | service | {"RECKONER_HOME": str(tmp_path), "RECKONER_LOG_LEVEL": "DEBUG"}
-    told = run("producer", "config", environ=environ, cwd=tmp_path)
-    assert (told.returncode, told.stderr) == (0, "")
+    ended = run("producer", "config", environ=environ, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
     passed_over, *_, error = run("workers", "--healthcheck", environ=environ, cwd=tmp_path).stderr.splitlines()
     assert json.loads(passed_over)["level"] == "debug"
     assert json.loads(passed_over)["variables"] == sorted(service)
@@ -94,9 +94,9 @@ def test_a_password_in_a_file_is_shown_by_no_process(tmp_path: Path, fresh_serve
         assert "hunter2" not in "".join(shown)
         assert run("producer", "status", environ=HERE, cwd=tmp_path).returncode == 0
         (tmp_path / "the secret").write_text("tiger")
-        told = run("producer", "status", environ=HERE, cwd=tmp_path)
-        assert (told.returncode, told.stdout) == (1, "")
-        assert "refuses the user name or password." in told.stderr
-        assert "tiger" not in told.stderr
+        ended = run("producer", "status", environ=HERE, cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "refuses the user name or password." in ended.stderr
+        assert "tiger" not in ended.stderr
     assert "worker ready" in log.read_text()
     assert "hunter2" not in log.read_text()

@@ -53,8 +53,8 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
 
         async def goes_on_without_a_job() -> bool:
             alive = await reckoner.operator.alive()
-            beats.update(heard.last_beat_ms for heard in alive)
-            return len(beats) > 5 and not any(heard.running_ms for heard in alive)
+            beats.update(each.last_beat_ms for each in alive)
+            return len(beats) > 5 and not any(each.running_ms for each in alive)
 
         await eventually(goes_on_without_a_job)
         flows = [await reckoner.flows.load(job) for job in jobs]
@@ -68,7 +68,7 @@ async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> Non
         await eventually(says_so)
         assert await workers.stop() == 0
         log = system.log.read_text()
-        assert [told for told in ("job lost", "worker killed", "Traceback") if told in log] == []
+        assert [shown for shown in ("job lost", "worker killed", "Traceback") if shown in log] == []
         assert hang.on_the_loop() == ""
 
 

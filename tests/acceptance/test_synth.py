@@ -23,9 +23,9 @@ def test_synthetic_data_are_imported(commands: CommandLine, tmp_path: Path) -> N
     assert "1,000,209 interactions of 6,040 users with 3,706 items" in made.out
     imported = commands.run("import", str(tmp_path / "made.parquet"), "--json")
     assert (imported.code, imported.err) == (0, "")
-    (told,) = imported.objects
-    assert (told["interactions"], told["users"], told["items"]) == (1_000_209, 6_040, 3_706)
-    assert (told["repeated"], told["bad_rows"]) == (0, 0)
+    (shown,) = imported.objects
+    assert (shown["interactions"], shown["users"], shown["items"]) == (1_000_209, 6_040, 3_706)
+    assert (shown["repeated"], shown["bad_rows"]) == (0, 0)
 
 
 def test_a_lesser_processor_makes_the_same_bytes(commands: CommandLine, tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_each_option_beside_like_overrides_one_number(commands: CommandLine, tmp
     first = commands.run("synth", str(tmp_path / "first.csv"), *arguments)
     second = commands.run("synth", str(tmp_path / "second.csv"), *arguments, "--seed", "7")
     assert (first.code, second.code) == (0, 0)
-    (told,) = first.objects
-    assert (told["users"], told["items"], told["interactions"], told["seed"]) == (6_040, 3_706, 50_000, 1)
-    assert told["bytes"] == (tmp_path / "first.csv").stat().st_size
+    (shown,) = first.objects
+    assert (shown["users"], shown["items"], shown["interactions"], shown["seed"]) == (6_040, 3_706, 50_000, 1)
+    assert shown["bytes"] == (tmp_path / "first.csv").stat().st_size
     assert (tmp_path / "first.csv").read_bytes() != (tmp_path / "second.csv").read_bytes()
 
 

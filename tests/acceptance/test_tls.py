@@ -95,13 +95,13 @@ async def test_a_connection_that_is_not_to_be_is_one_sentence_of_every_command(t
             status, worker, doctor = await asyncio.gather(
                 *(run(commands, *arguments) for arguments in (("status",), ("worker",), ("doctor", "--json")))
             )
-    told = f"Redis at rediss://{HOST}:{proxy.port}/0 {sentence}"
+    expected = f"Redis at rediss://{HOST}:{proxy.port}/0 {sentence}"
     for ended in (status, worker):
         assert (ended.code, ended.out) == (1, "")
-        assert ended.err.startswith(told)
+        assert ended.err.startswith(expected)
         assert ended.err.count("\n") == 1
     assert doctor.code == 1
     (line,) = [line for line in doctor.objects if line["check"] == "redis"]
     assert line["state"] == "wrong"
-    assert line["told"].startswith(told)
+    assert line["told"].startswith(expected)
     assert "hunter2" not in "".join(ended.out + ended.err for ended in (status, worker, doctor))

@@ -286,7 +286,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert said.rstrip(".") in ran.objects[0]["manifest"]["reasons"][0]
         assert commands.run("get", KNOWN, "--json").objects[0]["source"] == "cache"
         wrong = [line["told"] for line in commands.run("doctor", "--json").objects if line["state"] == "wrong"]
-        assert any("run `reckoner fit` again." in told for told in wrong)
+        assert any("run `reckoner fit` again." in shown for shown in wrong)
         assert commands.run("fit", "--neighbours", "5").code == 0
         generation = await reckoner.generation()
         await system.forget_lists(generation)

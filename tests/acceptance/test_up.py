@@ -64,9 +64,9 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
     cold = environ | {"NUMBA_CACHE_DIR": str(tmp_path / "nothing compiled")}
     with started("producer", "up", "--workers", "1", environ=cold, log=tmp_path / "log") as process:
         processes = ready(process)
-        told = (tmp_path / "log").read_text()
-        assert re.search(r"^Compiling kernels for the first start: \d+ so far$", told, re.MULTILINE)
-        assert told.count("kernel compilation started") == 1
+        text = (tmp_path / "log").read_text()
+        assert re.search(r"^Compiling kernels for the first start: \d+ so far$", text, re.MULTILINE)
+        assert text.count("kernel compilation started") == 1
         url = find_embedded(home)
         assert url is not None
         with redis.Redis.from_url(url) as connection:
@@ -103,9 +103,9 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
 
 def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dict[str, str], redis_url: str) -> None:
     """`up` refuses to ignore a configured Redis."""
-    told = run("producer", "up", environ=environ | {"RECKONER_REDIS_URL": redis_url})
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == (
+    ended = run("producer", "up", environ=environ | {"RECKONER_REDIS_URL": redis_url})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
         "RECKONER_REDIS_URL is set, but `up` starts its own Redis. Unset it, or use `reckoner worker`.\n"
     )
 
@@ -131,9 +131,9 @@ def test_when_one_half_dies_the_other_is_stopped(
 
 def test_the_reason_why_no_worker_starts_is_printed_once(environ: dict[str, str], tmp_path: Path) -> None:
     """The supervisor's sentence and exit code become those of `up`."""
-    told = run("producer", "up", environ=environ | {"RECKONER_STORE_URL": "file:///dev/null/store"})
-    assert (told.returncode, told.stdout) == (1, "")
-    assert without_progress(told.stderr) == "The store /dev/null/store cannot be created: Not a directory.\n"
+    ended = run("producer", "up", environ=environ | {"RECKONER_STORE_URL": "file:///dev/null/store"})
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert without_progress(ended.stderr) == "The store /dev/null/store cannot be created: Not a directory.\n"
 
 
 def start_one(home: Path, before_it_starts: str, stall_timeout_s: float) -> list[tuple[str, str, int, int | None]]:

@@ -52,27 +52,27 @@ class Pair:
             *(self._ask(*each) for each in zip(self.sides, halves, BASKETS, ("item:04", "item:09"), strict=False))
         )
         assert await self.system.lists(self.generation) == self.expected
-        for told in await self.both("get", *self.users[:20]):
-            self._compare(told, self.expected[told["user"]])
+        for shown in await self.both("get", *self.users[:20]):
+            self._compare(shown, self.expected[shown["user"]])
 
     async def _ask(self, side: Side, users: Sequence[str], basket: Sequence[str], item: str) -> None:
         lists = await side.say("enqueue", *users, "--fresh", "--wait")
-        assert sorted(told["user"] for told in lists) == users
-        for told in lists:
-            self._compare(told, self.expected[told["user"]])
+        assert sorted(shown["user"] for shown in lists) == users
+        for shown in lists:
+            self._compare(shown, self.expected[shown["user"]])
         [answer] = await side.say("enqueue", "--history", ",".join(basket), "--wait")
         self._compare(answer, self.truth.basket(self.generation, basket))
         similar = await side.say("similar", item)
-        found = [(told["item"], told["similarity"]) for told in similar[0]["items"]]
+        found = [(shown["item"], shown["similarity"]) for shown in similar[0]["items"]]
         assert found == self.truth.neighbours(item)[: len(found)]
         assert found
 
-    def _compare(self, told: Mapping[str, Any], expected: bytes) -> None:
+    def _compare(self, reported: Mapping[str, Any], expected: bytes) -> None:
         """A command's printed list is the head of the expected one."""
-        found = [{name: place[name] for name in ("item", "score", "because")} for place in told["items"]]
+        found = [{name: place[name] for name in ("item", "score", "because")} for place in reported["items"]]
         assert found == json.loads(expected)["items"][: len(found)]
         assert found
-        assert (told["source"], told["generation"]) == ("cache", self.generation)
+        assert (reported["source"], reported["generation"]) == ("cache", self.generation)
 
     async def both(self, *arguments: str) -> list[Any]:
         """A command's output on both sides, which must be equal except for fields that one side lacks."""
@@ -105,11 +105,11 @@ class Pair:
         await self.system.forget_lists(self.generation)
         jobs = []
         for side, users in zip(self.sides, (self.users[:9], self.users[9:18]), strict=True):
-            jobs += [told["job"] for told in await side.say("enqueue", *users, "--fresh")]
+            jobs += [shown["job"] for shown in await side.say("enqueue", *users, "--fresh")]
         [run] = await self.there.say("batch", "--block", "7", "--in-flight", "3", "--no-wait")
         for job in (jobs[0], jobs[-1]):
-            [told] = await self.both("job", job)
-            assert told["state"] == "split"
+            [shown] = await self.both("job", job)
+            assert shown["state"] == "split"
         assert (await self.both("job", run["run"]))[0]["state"] == "run"
         return jobs, run["run"]
 

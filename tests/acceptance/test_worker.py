@@ -123,9 +123,9 @@ def test_the_package_workers_of_a_project_is_not_taken_for_ours(environ: dict[st
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "__main__.py").write_text("print('not ours')")
     without_redis = {name: value for name, value in environ.items() if name != "RECKONER_REDIS_URL"}
-    told = run("producer", "worker", environ=without_redis, cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr == (
+    ended = run("producer", "worker", environ=without_redis, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
         "No Redis: set RECKONER_REDIS_URL, or keep the embedded server running with `reckoner up`.\n"
     )
 
@@ -145,10 +145,10 @@ def test_what_cannot_start_says_so_and_ends(
     environ: dict[str, str], variable: str, value: str, code: int, sentence: str
 ) -> None:
     """One sentence and an exit code, without restarts."""
-    told = run("producer", "worker", "--processes", "2", environ=environ | {variable: value})
-    assert (told.returncode, told.stdout) == (code, "")
-    assert sentence in told.stderr
-    assert told.stderr.count("\n") == 1
+    ended = run("producer", "worker", "--processes", "2", environ=environ | {variable: value})
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert sentence in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server: StartServer) -> None:
@@ -156,11 +156,11 @@ def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server
     url = fresh_server().url
     with redis.Redis.from_url(url) as connection:
         connection.config_set("requirepass", "right")
-        told = run("producer", "worker", environ=environ | {"RECKONER_REDIS_URL": f"{url}?password=tiger"})
-    assert told.returncode == 1
-    assert "refuses the user name or password." in told.stderr
-    assert "tiger" not in told.stderr
-    assert told.stderr.count("\n") == 1
+        ended = run("producer", "worker", environ=environ | {"RECKONER_REDIS_URL": f"{url}?password=tiger"})
+    assert ended.returncode == 1
+    assert "refuses the user name or password." in ended.stderr
+    assert "tiger" not in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
@@ -173,7 +173,7 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
         for path in place.iterdir():
             if not path.name.startswith(("numba", "numpy", "llvmlite")):
                 (packages / path.name).symlink_to(path)
-    told = subprocess.run(
+    ended = subprocess.run(
         # Without site-packages; the path replaces them.
         [sys.executable, "-S", "-m", "reckoner.workers"],
         env=environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)])},
@@ -183,5 +183,5 @@ def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
         timeout=PATIENCE_S,
         check=False,
     )
-    assert told.stderr == "Workers need numpy and numba. Run: pip install 'ready-reckoner[worker]'.\n"
-    assert told.returncode == 1
+    assert ended.stderr == "Workers need numpy and numba. Run: pip install 'ready-reckoner[worker]'.\n"
+    assert ended.returncode == 1

@@ -29,9 +29,9 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
     await hand.deliver_all()
 
     pointer = validate("pointer", (await ask(hand.redis, "GET", f"{prefix}:generation")).decode())
-    told = validate("record", json.loads(await ask(hand.redis, "GET", f"{prefix}:record:{pointer}")))
-    assert (told["generation"], told["users"], told["options"]["list_length"]) == (pointer, len(USERS), 5)
-    assert 0 < len(told["popular"]) <= 5
+    reported = validate("record", json.loads(await ask(hand.redis, "GET", f"{prefix}:record:{pointer}")))
+    assert (reported["generation"], reported["users"], reported["options"]["list_length"]) == (pointer, len(USERS), 5)
+    assert 0 < len(reported["popular"]) <= 5
     names = [f"{prefix}:rec:{pointer}:".encode() + user.encode() for user in USERS]
     lists = [validate("result", json.loads(data)) for data in await ask(hand.redis, "MGET", *names)]
     assert [len(found["items"]) > 0 for found in lists] == [user != "with an empty history" for user in USERS]
@@ -47,6 +47,6 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
     digest = sha256(b"".join(b"%d:" % len(item) + item for item in sorted(item.encode() for item in basket)))
     data = await ask(hand.redis, "GET", f"{prefix}:basket:{pointer}:{digest.hexdigest()}")
     assert validate("basket", json.loads(data))["unknown"] == ["nobody's"]
-    cached = await ask(hand.redis, "HGETALL", f"{prefix}:titles:{told['snapshot']}")
+    cached = await ask(hand.redis, "HGETALL", f"{prefix}:titles:{reported['snapshot']}")
     titles = validate("titles", {item.decode(): title.decode() for item, title in cached.items()})
     assert titles == {item: f"The {item}" for item in ITEMS[:30]}

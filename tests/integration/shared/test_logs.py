@@ -1,4 +1,4 @@
-"""Logs: what goes wrong is told on a terminal too, and nothing that a secret may be in."""
+"""Logs: errors are shown on a terminal too, and no text that may hold a secret."""
 
 import os
 import sys

@@ -22,23 +22,23 @@ def test_times_of_ps_are_read(written: str, read: float) -> None:
 def test_the_processor_time_of_a_process_is_measured() -> None:
     """A missing process is left out."""
     before = time.process_time()
-    told = cpu_seconds([os.getpid(), 2**30])
-    assert told.keys() == {os.getpid()}
-    assert before - 0.1 <= told[os.getpid()] <= time.process_time() + 0.1
+    found = cpu_seconds([os.getpid(), 2**30])
+    assert found.keys() == {os.getpid()}
+    assert before - 0.1 <= found[os.getpid()] <= time.process_time() + 0.1
 
 
 def test_without_proc_ps_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on macOS, where it tells hundredths."""
     monkeypatch.setattr(progress, "PROCESSES", tmp_path)
-    told = cpu_seconds([os.getpid()])
-    assert abs(told[os.getpid()] - time.process_time()) <= 2
+    found = cpu_seconds([os.getpid()])
+    assert abs(found[os.getpid()] - time.process_time()) <= 2
 
 
 def test_a_process_that_gets_on_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is each step that it has gone on, and what else somebody has seen."""
-    clock, told = [0.0], {1: 0.0, 2: 0.0}
+    clock, found = [0.0], {1: 0.0, 2: 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(progress, "cpu_seconds", lambda processes: {process: told[process] for process in processes})
+    monkeypatch.setattr(progress, "cpu_seconds", lambda processes: {process: found[process] for process in processes})
     watched = ProgressWatch(stall_timeout_s=10)
 
     def is_stalled(now: float, *processes: int) -> bool:
@@ -46,12 +46,12 @@ def test_a_process_that_gets_on_does_not_stand_still(monkeypatch: pytest.MonkeyP
         return watched.is_stalled(processes)
 
     assert not is_stalled(9.0, 1)
-    told[1] = 0.05
+    found[1] = 0.05
     assert is_stalled(10.0, 1)
-    told[1] = 0.1
+    found[1] = 0.1
     assert not is_stalled(11.0, 1)
     assert is_stalled(21.0, 1)
-    told[2] = 0.2
+    found[2] = 0.2
     assert not is_stalled(22.0, 1, 2)
     clock[0] = 31.0
     watched.note_progress()

@@ -157,8 +157,8 @@ def test_the_file_lies_in_the_working_directory(tmp_path: Path, monkeypatch: pyt
     reading = read_settings({"RECKONER_LIST_LENGTH": "9", "RECKONER_CHUNKS": ""})
     assert reading.settings == Settings(prefix="shop", list_length=9, task_deadline_s=20.0)
     assert reading.file == path
-    told = {name: origin for name, origin in reading.origins.items() if origin != "default"}
-    assert told == {"prefix": str(path), "list_length": "RECKONER_LIST_LENGTH", "task_deadline_s": str(path)}
+    found = {name: origin for name, origin in reading.origins.items() if origin != "default"}
+    assert found == {"prefix": str(path), "list_length": "RECKONER_LIST_LENGTH", "task_deadline_s": str(path)}
     assert set(reading.origins) == set(Settings.__struct_fields__)
 
 

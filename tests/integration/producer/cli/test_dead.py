@@ -122,8 +122,8 @@ async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: 
     assert facts(commands.run("dead", "show", await refuse(reckoner, b"a b\n")))["text"] == "a b\\n"
     letter = await refuse(reckoner, b"\x80\x05bomb.")
     assert facts(commands.run("dead", "show", letter))["hex"] == "8005626f6d622e"
-    [told] = commands.run("dead", "show", letter, "--json").objects
-    assert (told["text"], told["hex"]) == (None, "8005626f6d622e")
+    [printed] = commands.run("dead", "show", letter, "--json").objects
+    assert (printed["text"], printed["hex"]) == (None, "8005626f6d622e")
 
 
 async def test_each_retry_is_printed_and_a_refused_one_does_not_stop_the_others(
@@ -149,7 +149,7 @@ async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Rec
     bytes_ = await refuse(reckoner, b"x")
     ended = commands.run("dead", "retry", "--all", "--json")
     assert (ended.code, ended.err) == (0, "")
-    assert [(told["letter"], told["is_new"]) for told in ended.objects] == [(letter, True) for letter in letters]
+    assert [(shown["letter"], shown["is_new"]) for shown in ended.objects] == [(letter, True) for letter in letters]
     again = commands.run("dead", "retry", "--all")
     assert (again.code, again.out, again.err) == (0, "", "There are no failed jobs to retry.\n")
     assert await newest(reckoner) == bytes_

@@ -34,17 +34,17 @@ async def test_similar_prints_neighbours(run: Run, generation: Generation) -> No
     ended = await run("similar", ITEMS[0], "-n", "3")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith(f"Item {ITEMS[0]}, The {ITEMS[0]}: ")
-    [told] = (await run("similar", ITEMS[0], "-n", "3", "--json")).objects
-    assert [near["item"] in ended.out for near in told["items"]] == [True] * 3
-    assert (told["item"], told["title"], told["generation"]) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
+    [shown] = (await run("similar", ITEMS[0], "-n", "3", "--json")).objects
+    assert [near["item"] in ended.out for near in shown["items"]] == [True] * 3
+    assert (shown["item"], shown["title"], shown["generation"]) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
 
 
 async def test_similar_compares_two(run: Run, generation: Generation) -> None:
     """Their similarity and how many users they share."""
-    [told] = (await run("similar", ITEMS[0], ITEMS[1], "--json")).objects
-    assert {"similarity", "users", "other_users", "shared_users"} <= told.keys()
+    [shown] = (await run("similar", ITEMS[0], ITEMS[1], "--json")).objects
+    assert {"similarity", "users", "other_users", "shared_users"} <= shown.keys()
     ended = await run("similar", ITEMS[0], ITEMS[1])
-    assert f"{told['shared_users']} user" in ended.out
+    assert f"{shown['shared_users']} user" in ended.out
     assert f"{ITEMS[1]}, The {ITEMS[1]}: " in ended.out
 
 
@@ -106,23 +106,23 @@ async def test_show_sets_lists_side_by_side(
     await redis.set(keys.previous, before.id)
     assert f"compared with {before.id}, in which they had none\n" in (await run("show", "Ada")).out
     await results.write(before.id, [("Ada", before.lists["Ada"])], 60)
-    [told] = (await run("show", "Ada", "--json")).objects
+    [printed] = (await run("show", "Ada", "--json")).objects
     had = [place["item"] for place in places(before.lists["Ada"])]
     has = [place["item"] for place in places(generation.lists["Ada"])]
-    assert [(place["item"], place["before"]) for place in told["items"]] == [
+    assert [(place["item"], place["before"]) for place in printed["items"]] == [
         (item, had.index(item) + 1 if item in had else None) for item in has
     ]
-    assert [(gone["item"], gone["before"]) for gone in told["left"]] == [
+    assert [(gone["item"], gone["before"]) for gone in printed["left"]] == [
         (item, rank) for rank, item in enumerate(had, 1) if item not in has
     ]
-    assert (told["user"], told["generation"], told["previous"]) == ("Ada", generation.id, before.id)
-    assert (told["source"], told["had_list_before"]) == ("cache", True)
-    assert len(told["history"]) == min(told["had"], LIST_LENGTH)
+    assert (printed["user"], printed["generation"], printed["previous"]) == ("Ada", generation.id, before.id)
+    assert (printed["source"], printed["had_list_before"]) == ("cache", True)
+    assert len(printed["history"]) == min(printed["had"], LIST_LENGTH)
     shown = await run("show", "Ada")
     assert (shown.code, shown.err) == (0, "")
-    assert f"User Ada had {told['had']} items" in shown.out
-    assert ("new" in shown.out) == any(place["before"] is None for place in told["items"])
-    assert ("Left the list" in shown.out) == bool(told["left"])
+    assert f"User Ada had {printed['had']} items" in shown.out
+    assert ("new" in shown.out) == any(place["before"] is None for place in printed["items"])
+    assert ("Left the list" in shown.out) == bool(printed["left"])
 
 
 async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation, hand: Hand) -> None:

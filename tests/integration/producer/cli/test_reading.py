@@ -205,8 +205,8 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
     assert status["flows"] == {"split": 2, "run": 0, "reduce": 0}
     assert (status["runs"][0]["users"], status["runs"][0]["users_done"]) == (12, 0)
     assert f"run           {run_id}, 0 of 3 blocks done in " in commands.run("status").out
-    (told,) = commands.run("job", run_id, "--json").objects
-    assert (told["kind"], told["state"], told["blocks"], told["blocks_done"]) == ("run", "run", 3, 0)
+    (shown,) = commands.run("job", run_id, "--json").objects
+    assert (shown["kind"], shown["state"], shown["blocks"], shown["blocks_done"]) == ("run", "run", 3, 0)
     assert "0 of 3 done" in commands.run("job", run_id).out
 
 
@@ -245,8 +245,8 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
     assert '"user":"1"' in out
     assert '"user":"7"' not in out
     assert err.splitlines()[-1] == "The job for user 7 failed: its worker died 3 times."
-    (told,) = commands.run("job", flow.id, "--json").objects
-    assert (told["kind"], told["user"], told["state"], told["reason"]) == (
+    (shown,) = commands.run("job", flow.id, "--json").objects
+    assert (shown["kind"], shown["user"], shown["state"], shown["reason"]) == (
         "user",
         "7",
         "failed",
@@ -302,9 +302,9 @@ async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckone
     ]
     joins = [f"{reckoner.keys.joins}{number}" for number in range(len(specs))]
     jobs = await reckoner.flows.create([spec for spec, _, _ in specs], joins)
-    for job, (_, told, shown) in zip(jobs, specs, strict=True):
+    for job, (_, reported, shown) in zip(jobs, specs, strict=True):
         (found,) = commands.run("job", job, "--json").objects
-        assert found.items() >= (told | {"generation": generation, "state": "split"}).items()
+        assert found.items() >= (reported | {"generation": generation, "state": "split"}).items()
         assert shown in commands.run("job", job).out.splitlines()
 
 
@@ -385,8 +385,8 @@ def test_no_redis_is_one_sentence(tmp_path: Path) -> None:
 
 def test_version_is_that_of_the_project(commands: CommandLine) -> None:
     """The name and number that are installed."""
-    (told,) = commands.run("version", "--json").objects
-    assert commands.run("version").out == f"ready-reckoner {told['version']}\n"
+    (shown,) = commands.run("version", "--json").objects
+    assert commands.run("version").out == f"ready-reckoner {shown['version']}\n"
 
 
 def test_called_alone_it_prints_its_help(commands: CommandLine) -> None:

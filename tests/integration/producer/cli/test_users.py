@@ -37,7 +37,7 @@ def test_everybody_is_printed_in_order(commands: CommandLine) -> None:
     lines = ended.out.splitlines()
     assert len(lines) == len(USERS)
     assert {"a\\nline break", "\\x1b[2J", "ümlaut", "user 29999"} <= set(lines)
-    assert [told["user"] for told in commands.run("users", "--json").objects] == USERS
+    assert [shown["user"] for shown in commands.run("users", "--json").objects] == USERS
 
 
 def test_who_reads_no_further_ends_it_in_silence(commands: CommandLine) -> None:

@@ -113,14 +113,14 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     ended = commands.run("doctor")
     assert (ended.code, ended.err) == (0, "")
     assert {line.partition(" ")[0] for line in ended.out.splitlines()} == {"ok"}
-    told = commands.run("doctor", "--json").objects
-    assert [line["check"] for line in told] == [
+    shown = commands.run("doctor", "--json").objects
+    assert [line["check"] for line in shown] == [
         *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "pubsub"),
         *("workers", "release", "queue", "generation", "lists", "night", "dead letters"),
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
-    assert {line["state"] for line in told} == {"ok"}
-    assert told[-1]["told"].startswith("2 in use, ")
+    assert {line["state"] for line in shown} == {"ok"}
+    assert shown[-1]["told"].startswith("2 in use, ")
     assert await keys_left(redis, settings) == []
     assert list((Path(settings.home) / "store" / "parts").iterdir()) == []
 
@@ -195,11 +195,15 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
 
 async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_path: Path) -> None:
     """One finding says so; artifacts named in Redis are unknown."""
-    for url, told in ((f"unix://{tmp_path}/nothing", "cannot be reached"), ("", "RECKONER_REDIS_URL"), ("x", "scheme")):
+    for url, found in (
+        (f"unix://{tmp_path}/nothing", "cannot be reached"),
+        ("", "RECKONER_REDIS_URL"),
+        ("x", "scheme"),
+    ):
         lines = await examined(replace_url(settings, url))
         assert list(lines) == ["settings", "redis", "store", "owner", "space", "snapshot", "artifacts"]
         assert set(wrong(lines)) == {"redis"}
-        assert told in lines["redis"].message or "must start with" in lines["redis"].message
+        assert found in lines["redis"].message or "must start with" in lines["redis"].message
         assert unknown(lines) == {"artifacts"}
     commands = CommandLine(home=settings.home)
     assert commands.run("doctor").code == 1
@@ -241,7 +245,7 @@ async def test_failures_and_lost_records_are_seen(settings: Settings, redis: Arq
     [flow_id] = await flows.create([UserSpec("u", "g")], [keys.join_user("g", "u")])
     flow = await flows.load(flow_id)
     assert flow is not None
-    await flows.fail(flow, "told to", lease=None)
+    await flows.fail(flow, "failed by the test", lease=None)
     await ask(redis, "DEL", keys.record(fitted.generations[0].id), keys.click)
     found = wrong(await examined(settings))
     assert "`reckoner dead list`" in found["dead letters"]
@@ -291,7 +295,7 @@ async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: A
         assert "is in progress" in (await examined(each))["night"].message
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["told to"]), lease=None)
+    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["failed by the test"]), lease=None)
     for each in (settings, nightly):
         assert f"ended as refused. See `reckoner job {run_id}`." in wrong(await examined(each))["night"]
     await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
@@ -345,9 +349,9 @@ async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: Wo
         later = write_snapshot(scratch, user_ids=["u"], item_ids=["i"], users=one, items=one)
         store.publish("snapshots", later, scratch)
     store.set_current_snapshot(later)
-    told = f"is current; the live model still uses {live}. Run `reckoner fit` and `reckoner batch`."
-    assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {told}")
-    assert f"snapshot {later} {told}" in " ".join(commands.run("status").out.split())
+    outdated = f"is current; the live model still uses {live}. Run `reckoner fit` and `reckoner batch`."
+    assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {outdated}")
+    assert f"snapshot {later} {outdated}" in " ".join(commands.run("status").out.split())
     assert commands.run("status", "--json").objects[0]["imported_snapshot"] == later
     said = commands.run("batch", "--no-wait").err
     assert said.startswith(f"The newest model uses snapshot {live}, not the current {later}. Run `reckoner fit` first.")
@@ -362,22 +366,22 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     tampered = next((store / "models" / record.model).glob("*.npy"))
     data = tampered.read_bytes()
     tampered.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    told = wrong(await examined(settings))["artifacts"]
-    assert f"{tampered.name} of model {record.model} does not match its hash; run `reckoner fit` again." in told
+    found = wrong(await examined(settings))["artifacts"]
+    assert f"{tampered.name} of model {record.model} does not match its hash; run `reckoner fit` again." in found
     directory_store = DirectoryStore(store)
     directory_store.quarantine(
         "models", record.model, directory_store.fingerprint("models", record.model), "its bits rot."
     )
-    told = wrong(await examined(settings))["artifacts"]
-    assert f"{record.model} was quarantined as damaged: its bits rot; the workers rebuild it." in told
+    found = wrong(await examined(settings))["artifacts"]
+    assert f"{record.model} was quarantined as damaged: its bits rot; the workers rebuild it." in found
     gone = next((store / "snapshots" / record.snapshot).glob("*.npy"))
     gone.unlink()
-    told = wrong(await examined(settings))["artifacts"]
-    assert f"{gone.name} of artifact {record.snapshot} is missing; import the" in told
-    assert "its bits rot; the workers rebuild it when its snapshot, also damaged, is repaired." in told
+    found = wrong(await examined(settings))["artifacts"]
+    assert f"{gone.name} of artifact {record.snapshot} is missing; import the" in found
+    assert "its bits rot; the workers rebuild it when its snapshot, also damaged, is repaired." in found
     shutil.rmtree(store / "damaged" / f"model-{record.model}")
-    told = wrong(await examined(settings))["artifacts"]
-    assert f"holds no model {record.model}; run `reckoner fit` again." in told
+    found = wrong(await examined(settings))["artifacts"]
+    assert f"holds no model {record.model}; run `reckoner fit` again." in found
     (store / "current-snapshot").write_text("0123456789abcdef")
     assert "holds no snapshot 0123456789abcdef; " in wrong(await examined(settings))["artifacts"]
     (store / "current-snapshot").unlink()
@@ -397,35 +401,35 @@ async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: Wo
     other = msgspec.structs.replace(settings, prefix="shop-b")
     assert f"belongs to prefix {settings.prefix}. Set RECKONER_STORE_URL" in wrong(await examined(other))["owner"]
     await ask(redis, "DEL", Keys(settings.prefix).store)
-    told = wrong(await examined(settings))["owner"]
-    assert "of another Redis, or of this one before it was emptied" in told
-    assert "`reckoner store take`" in told
+    found = wrong(await examined(settings))["owner"]
+    assert "of another Redis, or of this one before it was emptied" in found
+    assert "`reckoner store take`" in found
 
 
 async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: ArqRedis, tmp_path: Path) -> None:
     """Missing, an empty mount point, a file in its place, an unwritable part, an unsupported scheme."""
 
-    async def told(url: str) -> str:
+    async def found(url: str) -> str:
         lines = await examined(Settings(home=settings.home, prefix=settings.prefix, store_url=url))
         assert "snapshot" not in lines
         return wrong(lines)["store"]
 
-    assert "There is no store in" in await told((tmp_path / "nowhere").as_uri())
+    assert "There is no store in" in await found((tmp_path / "nowhere").as_uri())
     assert not (tmp_path / "nowhere").exists()
     (tmp_path / "mount point").mkdir()
-    assert "There is no store in" in await told((tmp_path / "mount point").as_uri())
+    assert "There is no store in" in await found((tmp_path / "mount point").as_uri())
     assert list((tmp_path / "mount point").iterdir()) == []
     (tmp_path / "file").write_text("")
-    assert "cannot be created" in await told((tmp_path / "file").as_uri())
-    assert "Use a directory" in await told(f"s3://key:{SECRET}@bucket")
+    assert "cannot be created" in await found((tmp_path / "file").as_uri())
+    assert "Use a directory" in await found(f"s3://key:{SECRET}@bucket")
     store = Path(settings.home) / "store"
     shutil.rmtree(store / "parts")
     (store / "parts").write_text("")
-    assert "cannot be created" in await told(store.as_uri())
+    assert "cannot be created" in await found(store.as_uri())
     (store / "parts").unlink()
     shutil.rmtree(store / "scratch")
     (store / "scratch").symlink_to("/dev/null/nothing")
-    assert "The store " in await told(store.as_uri())
+    assert "The store " in await found(store.as_uri())
 
 
 def test_settings_that_cannot_be_read_are_its_first_line(tmp_path: Path) -> None:

@@ -69,12 +69,12 @@ def sqlite(path: Path, text: str) -> Query:
 
 def test_a_query_in_sqlite_is_imported(shop: Path, store: Store) -> None:
     """Columns by their usual names; rows are numbered from 1, without a known total."""
-    told: list[tuple[int, int | None]] = []
+    found: list[tuple[int, int | None]] = []
     text = "select customer as user_id, product as item_id from bought union all select null, 'z'; "
-    report = import_interactions(sqlite(shop, text), store, progress=lambda rows, total: told.append((rows, total)))
+    report = import_interactions(sqlite(shop, text), store, progress=lambda rows, total: found.append((rows, total)))
     assert interactions(current(store)).keys() == {("a", "x"), ("b", "x"), ("b", "y")}
     assert (report.rows, report.bad_unit, report.bad_examples) == (4, "row", [(4, "the user is empty")])
-    assert told == [(4, None)]
+    assert found == [(4, None)]
 
 
 def test_values_of_sqlite_are_texts_whatever_the_others_are(
@@ -303,16 +303,16 @@ def test_rows_stream_in_and_keep_their_numbers(
 ) -> None:
     """In many batches and in the query's order; a guessed time column without times is skipped."""
     monkeypatch.setitem(databases.BATCHES, "PostgreSQL", {"adbc.postgresql.batch_size_hint_bytes": "1000"})
-    told: list[tuple[int, int | None]] = []
+    found: list[tuple[int, int | None]] = []
     text = (
         "select nullif(g, 4000) as user_id, g % 10 as item_id, case when g = 1 then 'soon' else '1' end as time "
         "from generate_series(1, 5000) as g order by g desc"
     )
-    report = import_interactions(query(postgres, text), store, progress=lambda rows, total: told.append((rows, total)))
+    report = import_interactions(query(postgres, text), store, progress=lambda rows, total: found.append((rows, total)))
     assert (report.rows, report.users, report.bad_examples) == (5000, 4999, [(1001, "the user is empty")])
     assert report.not_times == "time"
-    assert len(told) > 100
-    assert told[-1] == (5000, None)
+    assert len(found) > 100
+    assert found[-1] == (5000, None)
 
 
 @pytest.mark.postgres

@@ -27,14 +27,14 @@ def pairs() -> dict[tuple[str, str], tuple[float, int]]:
 @pytest.mark.parametrize("name", ["made.csv", "made.parquet", "made.pq"])
 def test_import_reads_what_was_written(tmp_path: Path, name: str) -> None:
     """Every pair with its time, and nothing else."""
-    told: list[int] = []
-    written = write_interactions(tmp_path / name, synthesise(SIZE, 1), told.append)
+    found: list[int] = []
+    written = write_interactions(tmp_path / name, synthesise(SIZE, 1), found.append)
     store = open_store((tmp_path / "store").as_uri())
     report = import_interactions(tmp_path / name, store)
     assert (report.interactions, report.users, report.items, report.bad_rows) == (600, 50, 40, 0)
     assert interactions(current(store)) == pairs()
     assert written == (tmp_path / name).stat().st_size
-    assert told == [600]
+    assert found == [600]
 
 
 def test_a_csv_file_has_nothing_but_names_and_numbers(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ async def fail(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
     [flow_id] = await flows.create([spec], [join_of(hand, spec, generation)])
     flow = await flows.load(flow_id)
     assert flow is not None
-    assert await flows.fail(flow, "told to", lease=None)
+    assert await flows.fail(flow, "failed by the test", lease=None)
     await ask(hand.redis, "DEL", hand.runtime.keys.click)
     return flow_id
 
@@ -74,7 +74,7 @@ async def test_a_user_is_computed_by_a_new_flow(hand: Hand, world: World, letter
     generation = await hand.adopt(world)
     failed = await fail(hand, UserSpec(USERS[0], generation.id), generation.id)
     [letter] = await letters.newest(10)
-    assert (letter.kind, letter.of, letter.subject, letter.reason) == ("flow", "user", failed, "told to")
+    assert (letter.kind, letter.of, letter.subject, letter.reason) == ("flow", "user", failed, "failed by the test")
     assert letter.spec == UserSpec(USERS[0], generation.id)
     retried = await letters.retry(letter.id)
     assert retried == Retried(letter, retried.job, is_new=True)

@@ -577,7 +577,7 @@ class FlowMachine(RuleBasedStateMachine):
     def a_flow_fails(self, data: st.DataObject) -> None:
         flow = self.one_of(data, self.unfinished())
         self.doomed.add(flow.id)
-        assert self.do(self.runtime.flows.fail(flow, "it was told to", lease=None))
+        assert self.do(self.runtime.flows.fail(flow, "failed by the test", lease=None))
         self.note()
 
     @precondition(lambda self: self.flows)
@@ -597,8 +597,8 @@ class FlowMachine(RuleBasedStateMachine):
             await listener.subscribe(self.runtime.keys.events(flow_id))
             await listener.get_message(timeout=PATIENCE_S)
             assert await self.runtime.flows.cancel(read_before or flow) == (not ended)
-            told = await listener.get_message(timeout=0 if ended else PATIENCE_S)
-        assert (told and told["data"]) == (None if ended else b"cancelled"), "who waits is told"
+            found = await listener.get_message(timeout=0 if ended else PATIENCE_S)
+        assert (found and found["data"]) == (None if ended else b"cancelled"), "waiting clients are notified"
         if not ended:
             self.cancelled |= {flow_id, flow.run}
         if isinstance(flow, Flow) and not ended and flow_id not in self.damaged:
@@ -834,7 +834,7 @@ def test_flows_end_right_whatever_happens(stage: Stage, monkeypatch: pytest.Monk
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            # Steps that are told in full at once are worth more than a few steps after minutes.
+            # The whole list of steps at once is worth more than a shorter one after minutes.
             phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
         ),
     )

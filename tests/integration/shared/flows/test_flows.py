@@ -71,11 +71,11 @@ async def test_a_hundred_who_ask_at_once_wait_for_one_flow(hand: Hand, redis_url
 
 
 async def test_a_flow_that_has_ended_is_not_joined(hand: Hand) -> None:
-    """Even when its join has stayed behind: who joined it would be told of an end that was before he asked."""
+    """Even if its join key is left: a new caller would get an end that came before its request."""
     first = await create(hand)
     assert await create(hand) == first
     await ask(hand.redis, "HSET", hand.runtime.keys.flow(first), "join", "")
-    await hand.runtime.flows.fail(await load(hand, first), "told to", lease=None)
+    await hand.runtime.flows.fail(await load(hand, first), "failed by the test", lease=None)
     assert await ask(hand.redis, "GET", hand.runtime.keys.join_user("g", "u")) == first.encode()
     assert await create(hand) != first
 
@@ -165,13 +165,15 @@ async def test_the_end_is_published_once(hand: Hand) -> None:
     flow = await load(hand, await create(hand))
     async with hand.redis.pubsub(ignore_subscribe_messages=True) as listener:
         await listener.subscribe(hand.runtime.keys.events(flow.id))
-        answers = await asyncio.gather(*(hand.runtime.flows.fail(flow, "told to", lease=None) for _ in range(10)))
-        told = [message for _ in range(5) if (message := await listener.get_message(timeout=0.1))]
+        answers = await asyncio.gather(
+            *(hand.runtime.flows.fail(flow, "failed by the test", lease=None) for _ in range(10))
+        )
+        found = [message for _ in range(5) if (message := await listener.get_message(timeout=0.1))]
     assert Counter(answers) == {True: 1, False: 9}
-    assert [message["data"] for message in told] == [b"failed"]
+    assert [message["data"] for message in found] == [b"failed"]
     [letter] = await dead(hand)
     assert (letter[b"kind"], letter[b"id"], letter[b"of"], letter[b"reason"]) == (
-        b"flow", flow.id.encode(), b"user", b"told to",
+        b"flow", flow.id.encode(), b"user", b"failed by the test",
     )  # fmt: skip
 
 
@@ -227,7 +229,7 @@ async def test_a_dead_letter_has_the_whole_spec_of_its_flow(hand: Hand, items: l
     """Also that of the largest basket: the flow can be retried from it."""
     spec = BasketSpec(items, "g" * 64)
     [flow] = await hand.runtime.flows.create([spec], [hand.runtime.keys.join_basket(spec.generation, items)])
-    assert await hand.runtime.flows.fail(await load(hand, flow), "told to", lease=None)
+    assert await hand.runtime.flows.fail(await load(hand, flow), "failed by the test", lease=None)
     [letter] = await dead(hand)
     assert letter[b"of"] == b"basket"
     assert SPEC.decode(letter[b"data"]) == spec
@@ -251,7 +253,7 @@ async def test_whatever_lies_where_refusals_are_counted_and_kept_stops_no_end(ha
     await ask(hand.redis, "HSET", keys.refused, "member", "planted", "record", 2**63 - 1)
     await ask(hand.redis, "SET", keys.record("x"), "planted", "EX", 60)
     await ask(hand.redis, "ZADD", keys.click, 1, b"\xff")
-    assert await hand.runtime.flows.fail(await load(hand, flow), "told to", lease=None)
+    assert await hand.runtime.flows.fail(await load(hand, flow), "failed by the test", lease=None)
     assert await refusals.member(keys.click, b"\xff", "why")
     assert await refusals.string("record", "x", keys.record("x"), b"planted", "why")
     assert [letter[b"kind"] for letter in await dead(hand)] == [b"flow", b"refused", b"refused"]
@@ -259,7 +261,7 @@ async def test_whatever_lies_where_refusals_are_counted_and_kept_stops_no_end(ha
 
 
 async def test_a_damaged_flow_ends_in_a_state_that_can_be_read(hand: Hand) -> None:
-    """Whoever waits for it is told that it failed; its join is free."""
+    """Its waiting clients learn that it failed; its join is free."""
     flow = await create(hand)
     await ask(hand.redis, "HSET", hand.runtime.keys.flow(flow), "spec", b"cposix\nsystem\n")
     with pytest.raises(DamagedFlowError) as caught:
@@ -348,7 +350,7 @@ async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> N
     await ask(hand.redis, "ZREM", keys.click, Split(lost).job_id)
     await ask(hand.redis, "SET", keys.record("x"), "bad")
     await full.fill()
-    assert await flows.fail(await load(hand, failing), "told to", lease=None)
+    assert await flows.fail(await load(hand, failing), "failed by the test", lease=None)
     assert await flows.mend(await load(hand, lost)) == 1
     assert await flows.rework(await load(hand, reduce), [b"0"], [0], lease=None) == "again"
     assert await flows.finish(await load(hand, done), lease=None)

@@ -133,12 +133,12 @@ async def test_a_failed_block_stops_the_flip_and_not_the_run(hand: Hand, world: 
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
     run_id = await start(hand, second)
     [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"1"].decode()])
-    await hand.runtime.flows.fail(flow, "told to", lease=None)  # type: ignore[arg-type]
+    await hand.runtime.flows.fail(flow, "failed by the test", lease=None)  # type: ignore[arg-type]
     await hand.deliver_all()
     run = await load(hand, run_id)
     assert run.outcome == "refused"
     assert run.manifest is not None
-    assert (run.manifest.done, run.manifest.failed, run.manifest.reasons) == (4, 2, ["told to"])
+    assert (run.manifest.done, run.manifest.failed, run.manifest.reasons) == (4, 2, ["failed by the test"])
     assert await hand.runtime.results.generations.current() == first.id
     assert await ask(hand.redis, "PTTL", hand.runtime.keys.record(second.id)) == -1, "the newest pointer names it"
 
@@ -240,7 +240,7 @@ async def test_what_a_run_loses_is_put_back(hand: Hand, world: World, sweeper: S
 
 @pytest.mark.parametrize("field", ["state", "generation", "since", "next", "blocks", "spec", "users", "started"])
 async def test_a_run_that_cannot_be_read_ends_as_failed(hand: Hand, world: World, sweeper: Sweeper, field: str) -> None:
-    """Whoever waits is told, the pointer stays, and the next run of the generation is a new one."""
+    """Waiting clients are notified, the pointer stays, and the next run of the generation is a new one."""
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
     run_id = await start(hand, second)
     await ask(hand.redis, "HSET", hand.runtime.keys.run(run_id), field, b"\xff no value of ours")
@@ -329,7 +329,7 @@ async def fail_block(hand: Hand, run_id: str, block: int) -> str:
     """Have a block in flight fail; returns its dead letter."""
     [flow] = await hand.runtime.flows.load_many([(await flight(hand, run_id))[b"%d" % block].decode()])
     assert isinstance(flow, Flow)
-    assert await hand.runtime.flows.fail(flow, f"block {block} was told to", lease=None)
+    assert await hand.runtime.flows.fail(flow, f"block {block} failed by the test", lease=None)
     return (await letters_of(hand).newest(1))[0].id
 
 

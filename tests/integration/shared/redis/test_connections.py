@@ -155,7 +155,7 @@ async def test_a_wrong_password_is_said_over_a_socket_too(fresh_server: StartSer
 
 
 async def test_no_redis_is_said_at_once(tmp_path: Path) -> None:
-    """A closed port, a missing socket and an unknown host are each told of in a sentence."""
+    """A closed port, a missing socket and an unknown host give one sentence each."""
     port = free_port()
     error = await refusal(f"redis://u:{QUOTED}@127.0.0.1:{port}/1")
     assert str(error) == f"Redis at redis://127.0.0.1:{port}/1 cannot be reached (Connection refused)."
@@ -244,9 +244,9 @@ async def test_a_cluster_is_refused(tmp_path: Path) -> None:
 async def test_an_old_redis_is_refused(version: str, good: bool, by_hello: bool) -> None:
     """Redis 7.0 is the oldest; versions are compared as numbers, whether HELLO tells them or INFO."""
     info = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"
-    told = f"*4\r\n+server\r\n+redis\r\n+version\r\n+{version}\r\n"
+    found = f"*4\r\n+server\r\n+redis\r\n+version\r\n+{version}\r\n"
     answers = {b"INFO": b"$%d\r\n%s\r\n" % (len(info), info.encode())}
-    answers[b"HELLO"] = told.encode() if by_hello else b"-ERR unknown command 'HELLO', with args beginning with:\r\n"
+    answers[b"HELLO"] = found.encode() if by_hello else b"-ERR unknown command 'HELLO', with args beginning with:\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while sent := await reader.read(1000):
@@ -324,7 +324,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("redis://host/shop", "has an invalid database"),
         ("redis://host?db=shop", "has an invalid db"),
@@ -353,11 +353,11 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
         ("sentinel://one:1/shop", "must start with redis://, rediss://, unix:// or redis+sentinel://"),
     ],
 )
-def test_a_refusal_of_a_url_says_what_to_write(url: str, told: str) -> None:
+def test_a_refusal_of_a_url_says_what_to_write(url: str, expected: str) -> None:
     """Each mistake has its own sentence."""
     with pytest.raises(SettingsError) as caught:
         connect(url)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

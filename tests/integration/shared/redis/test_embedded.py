@@ -378,8 +378,8 @@ def test_a_search_waits_while_a_server_starts(starting: Path) -> None:
 
 def test_a_search_does_not_wait_for_a_stalled_server(starting: Path) -> None:
     """A stalled server is reported in a sentence."""
-    told = rf"process {os.getpid()}, stalled at its start: it has not used the processor for 0\.1 s\.$"
-    with pytest.raises(EmbeddedServerError, match=told):
+    found = rf"process {os.getpid()}, stalled at its start: it has not used the processor for 0\.1 s\.$"
+    with pytest.raises(EmbeddedServerError, match=found):
         find_embedded(starting, stall_timeout_s=0.1)
 
 
@@ -453,8 +453,8 @@ def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
     """One that lives and does nothing is not waited for, and nothing is left of it."""
     before = children()
     hanging = program(tmp_path / "hanging", "time.sleep(3600)")
-    told = r"stalled at its start: it has not used the processor for 0\.5 s\. Its log: \(empty\)$"
-    with pytest.raises(EmbeddedServerError, match=told):
+    found = r"stalled at its start: it has not used the processor for 0\.5 s\. Its log: \(empty\)$"
+    with pytest.raises(EmbeddedServerError, match=found):
         EmbeddedServer.start(tmp_path, binary=hanging, stall_timeout_s=0.5)
     assert children() == before
     assert find_embedded(tmp_path) is None

@@ -35,7 +35,7 @@ async def test_connections_follow_the_primary(watched: Watched) -> None:
         assert await ask(redis, "SET", "key", "before")
         blocked = asyncio.create_task(ask(waiting, "BLPOP", "list", 0))
         await watched.hand_over()
-        # Whoever blocks is told.
+        # Blocked clients get an error.
         with pytest.raises(RedisError):
             await blocked
         assert await eventually(lambda: written(redis))

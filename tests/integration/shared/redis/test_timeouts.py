@@ -123,7 +123,7 @@ async def test_a_slow_network_is_no_trouble(proxy: Proxy) -> None:
 
 
 async def test_a_client_in_a_hole_says_so_and_who_waits_bears_with_it(proxy: Proxy) -> None:
-    """A call that needs an answer now is told; a wait goes on when the hole is healed, or the connections were cut."""
+    """A call that needs an answer now fails; a wait continues after the outage, or after the connections were cut."""
     async with Reckoner(f"{proxy.url}?socket_timeout={TIMEOUT_S}") as reckoner:
         proxy.hole()
         waiting = asyncio.ensure_future(anext(aiter(reckoner.wait([UNKNOWN]))))
@@ -140,7 +140,7 @@ async def test_a_client_in_a_hole_says_so_and_who_waits_bears_with_it(proxy: Pro
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_link_that_was_dropped_in_silence_is_noticed(redis_url: str, tmp_path: Path, tls: bool) -> None:
-    """The kernel is told to probe it when it is idle, and for how long to bear with what is not acknowledged."""
+    """The kernel probes an idle connection, and has a limit for unacknowledged data."""
     authority = Authority(tmp_path / "an authority")
     async with Proxy(redis_url, authority.server() if tls else None) as proxy:
         redis: Any = connect(f"{proxy.url}?{authority.options()}" if tls else proxy.url, connect_timeout_s=10)

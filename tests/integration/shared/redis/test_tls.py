@@ -119,7 +119,7 @@ async def test_verification_can_be_switched_off(served: Served) -> None:
 async def test_a_server_that_wants_a_client_certificate_gets_it(
     served: Served, authority: Authority, another: Authority
 ) -> None:
-    """Of certificate and key in two files or in one; who has none, or another authority's, is told what is wanted."""
+    """With certificate and key in one file or two. Without one, or with another authority's, the message says so."""
     certificate, key = authority.client("reckoner")
     both = certificate.with_name("both.pem")
     both.write_bytes(key.read_bytes() + certificate.read_bytes())
@@ -141,15 +141,15 @@ async def test_a_server_that_says_why_it_refuses_is_quoted() -> None:
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        told = await said(f"rediss://127.0.0.1:{port}")
-        assert told.startswith("refuses the TLS connection (SSL")
-        assert told.endswith("): it may require a client certificate, or another one.")
+        found = await said(f"rediss://127.0.0.1:{port}")
+        assert found.startswith("refuses the TLS connection (SSL")
+        assert found.endswith("): it may require a client certificate, or another one.")
 
 
 async def test_servers_with_and_without_tls_are_distinguished(
     served: Served, authority: Authority, redis_url: str
 ) -> None:
-    """Who took the wrong scheme is told of the other."""
+    """A URL with the wrong scheme gets the other one as advice."""
     async with Proxy(redis_url) as proxy:
         plain = connect(f"{proxy.url.replace('redis', 'rediss')}?{authority.options()}", connect_timeout_s=0.2)
         with pytest.raises(exceptions.RedisError) as caught:

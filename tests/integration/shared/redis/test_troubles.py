@@ -1,4 +1,4 @@
-"""Troubles of a server, of real ones: each is told from mistakes however it was met, and what clients say of it."""
+"""Trouble of real servers: it is distinguished from mistakes, and clients describe it in a sentence."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ async def own(url: str) -> AsyncIterator[Any]:
     await pool.aclose()
 
 
-async def told(url: str) -> str:
+async def trouble_of(url: str) -> str:
     """What a client says, behind where the server is, that looks at it and then asks for work by a script."""
     with pytest.raises(RedisUnavailableError) as caught:
         async with Reckoner(url) as reckoner:
@@ -82,7 +82,7 @@ async def test_a_full_server_is_trouble(own: Any, url: str) -> None:
     """OOM counts, in commands, scripts, pipelines and transactions."""
     await own.config_set("maxmemory", 1)
     assert await mistaken(own) == []
-    assert await told(url) == FULL
+    assert await trouble_of(url) == FULL
 
 
 async def test_a_server_that_fills_up_between_multi_and_exec_is_trouble(own: Any) -> None:
@@ -115,7 +115,7 @@ async def test_a_server_that_cannot_write_its_files_is_trouble(own: Any, url: st
     await eventually(has_failed)
     assert await mistaken(own) == []
     await check(own)
-    assert await told(url) == UNSAVED
+    assert await trouble_of(url) == UNSAVED
     await own.config_set("save", "")  # or the server refuses to end before it has saved
 
 
@@ -133,10 +133,10 @@ async def test_a_replica_is_trouble(own: Any, url: str) -> None:
         await waiting
     assert is_transient_redis_error(caught.value)
     assert await mistaken(own) == []
-    assert await told(url) == REPLICA
+    assert await trouble_of(url) == REPLICA
     await own.config_set("replica-serve-stale-data", "no")
     assert await mistaken(own) == []
-    assert await told(url) == LOST_REPLICA
+    assert await trouble_of(url) == LOST_REPLICA
 
 
 async def test_the_primary_that_takes_a_replicas_place_is_found(fresh_server: StartServer, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_too_few_replicas_are_trouble(own: Any, url: str) -> None:
     """NOREPLICAS counts."""
     await own.config_set("min-replicas-to-write", 1)
     assert await mistaken(own) == []
-    assert await told(url) == ALONE
+    assert await trouble_of(url) == ALONE
 
 
 async def test_a_server_that_loads_its_data_is_trouble(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_a_server_that_loads_its_data_is_trouble(tmp_path: Path) -> None:
     with tcp_server(tmp_path, *slowly, port=port):
         async with connect(url) as redis:
             assert await mistaken(redis) == []
-            assert await told(url) == LOADING
+            assert await trouble_of(url) == LOADING
             await redis.config_set("key-load-delay", 0)
 
             async def loaded() -> bool:
@@ -200,12 +200,12 @@ async def test_a_server_that_loads_its_data_is_trouble(tmp_path: Path) -> None:
 
 
 async def test_a_server_with_as_many_clients_as_it_takes_is_trouble(tmp_path: Path) -> None:
-    """Whoever comes is told what to raise."""
+    """The message says what to raise."""
     with tcp_server(tmp_path) as port:
         url = f"redis://127.0.0.1:{port}"
         async with connect(url) as redis:
             await redis.config_set("maxclients", 1)
-            assert await told(url) == CROWDED
+            assert await trouble_of(url) == CROWDED
 
 
 async def test_a_busy_server_is_trouble(own: Any, url: str) -> None:
@@ -214,7 +214,7 @@ async def test_a_busy_server_is_trouble(own: Any, url: str) -> None:
     endless = asyncio.create_task(own.eval("while true do end", 0))
     await asyncio.sleep(0.1)
     assert await mistaken(own) == []
-    assert await told(url) == BUSY
+    assert await trouble_of(url) == BUSY
     await own.script_kill()
     with pytest.raises(exceptions.ResponseError, match="killed") as caught:
         await endless

@@ -222,8 +222,9 @@ async def test_an_import_without_redis_marks_the_prefix_alone(
 async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
     redis: ArqRedis, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    """A worker whose mount is missing would find no model there and fail every job, and an import would import where
-    nobody looks; a move is told by a command.
+    """A worker without its mount would find no model and fail every job, and an import would go to the wrong place.
+
+    `store take` confirms a move.
     """
     await claim_store(redis, settings, store)
     moved = msgspec.structs.replace(settings, store_url=(tmp_path / "mount").as_uri())

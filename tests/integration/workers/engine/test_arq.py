@@ -368,8 +368,8 @@ async def test_each_end_is_reported_with_lane_kind_and_outcome(lanes: Lanes) -> 
     functions = [func(work, name="work"), func(fail, name="fail", max_tries=2)]
     async with lanes.running(lanes.make(*functions, observe=ends.append)):
         await until(lanes.idle)
-    told = sorted((end.lane, end.kind, end.outcome) for end in ends)
-    assert told == [(0, "work", "done"), (1, "fail", "failed"), (1, "fail", "retried")]
+    found = sorted((end.lane, end.kind, end.outcome) for end in ends)
+    assert found == [(0, "work", "done"), (1, "fail", "failed"), (1, "fail", "retried")]
     assert all(end.waited_s >= 0 and 0 <= end.ran_s < PATIENCE_S for end in ends)
 
 

@@ -294,7 +294,7 @@ async def test_a_dead_letter_of_a_generation_that_goes_is_not_retried(
     [flow_id] = await flows.create([UserSpec("user 000001", old.generation)], [keys.join_user("x", "y")])
     flow = await flows.load(flow_id)
     assert flow is not None
-    await flows.fail(flow, "told to", lease=None)
+    await flows.fail(flow, "failed by the test", lease=None)
     await cleanup.delete_old()
     letters = DeadLetters(hand.redis, flows)
     with pytest.raises(RetryRefusedError, match="was deleted"):

@@ -174,9 +174,9 @@ async def test_a_model_whose_snapshot_is_damaged_too_waits_for_an_import(ward: W
     with capture_logs() as logs:
         await healing.heal()
         await healing.heal()
-    [told] = logs
-    assert (told["event"], told["model"]) == ("damaged model not rebuilt", ward.model)
-    assert told["reason"] == f"its snapshot {snapshot} is damaged too"
+    [found] = logs
+    assert (found["event"], found["model"]) == ("damaged model not rebuilt", ward.model)
+    assert found["reason"] == f"its snapshot {snapshot} is damaged too"
     assert not await ward.hand.queued()
     store.publish("snapshots", snapshot, kept)
     await healing.heal()

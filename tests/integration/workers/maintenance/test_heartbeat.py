@@ -32,21 +32,21 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     running = asyncio.create_task(Delivery(ctx, "j" * 1000).run(work))
     await asyncio.sleep(0)
     await heartbeat.beat()
-    (heard,) = await heartbeats.recent()
-    beat = heard.beat
+    (each,) = await heartbeats.recent()
+    beat = each.beat
     assert beat is not None
-    assert (heard.worker, beat.worker) == (hand.runtime.worker_id,) * 2
+    assert (each.worker, beat.worker) == (hand.runtime.worker_id,) * 2
     assert (beat.host, beat.pid, beat.version) == (socket.gethostname(), os.getpid(), installed_version())
     assert [job.job for job in beat.jobs] == ["j" * 200]
     assert before_ms <= beat.jobs[0].since_ms <= beat.beat_ms
-    assert (beat.lease_ms, beat.draining, heard.silent) == (5_000, False, False)
-    assert abs(heard.skew_ms) < 5_000
+    assert (beat.lease_ms, beat.draining, each.silent) == (5_000, False, False)
+    assert abs(each.skew_ms) < 5_000
     release.set()
     await running
     await heartbeat.beat()
-    (heard,) = await heartbeats.recent()
-    assert heard.beat is not None
-    assert heard.beat.jobs == []
+    (each,) = await heartbeats.recent()
+    assert each.beat is not None
+    assert each.beat.jobs == []
 
 
 async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> None:
@@ -88,8 +88,8 @@ async def test_a_beat_that_cannot_be_read_is_a_beat(hand: Hand) -> None:
     )
     await ask(redis, "SET", keys.beat("newer"), b'{"format":2}')
     await ask(redis, "HSET", keys.beat("planted"), "a", "b")
-    heard = await Heartbeats(redis, keys).recent()
-    assert [(each.worker, each.beat, each.skew_ms) for each in heard] == [
+    alive = await Heartbeats(redis, keys).recent()
+    assert [(each.worker, each.beat, each.skew_ms) for each in alive] == [
         ("gone", None, 0),
         ("newer", None, 0),
         ("planted", None, 0),
@@ -103,7 +103,7 @@ async def test_a_heartbeat_in_the_future_is_quarantined(hand: Hand, score: str) 
     keys, redis, heartbeat = hand.runtime.keys, hand.redis, Heartbeat(hand.runtime)
     await heartbeat.beat()
     await ask(redis, "ZADD", keys.workers, score, "planted", score, b"\xff")
-    assert [heard.worker for heard in await Heartbeats(redis, keys).recent()] == [hand.runtime.worker_id]
+    assert [each.worker for each in await Heartbeats(redis, keys).recent()] == [hand.runtime.worker_id]
     jobs = [f"{keys.prefix}-{number}" for number in range(6)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
     claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
@@ -129,12 +129,12 @@ async def test_who_is_silent_for_longer_than_its_lease_is_not_alive(hand: Hand) 
     ages_s = {"patient": 30, "hasty": 2, "old": 3, "older": 9, "here": 0, "forgotten": 16}
     for worker, age_s in ages_s.items():
         await ask(redis, "ZADD", keys.workers, (int(seconds) - age_s) * 1000, worker)
-    assert [heard.worker for heard in await heartbeats.alive()] == ["here", "old", "patient"]
-    assert [heard.worker for heard in await heartbeats.recent() if heard.silent] == ["hasty", "older"]
+    assert [each.worker for each in await heartbeats.alive()] == ["here", "old", "patient"]
+    assert [each.worker for each in await heartbeats.recent() if each.silent] == ["hasty", "older"]
     jobs = [f"{keys.prefix}-{number}" for number in range(12)]
     await ask(redis, "ZADD", keys.batch, *(part for job in jobs for part in (1, job)))
     claims = Claims(redis, hand.worker.keys, 5.0)  # type: ignore[attr-defined]
-    # By a lease of its own, which all workers share: "here", "old" and "hasty" are heard of.
+    # By the lease that all workers share: "here", "old" and "hasty" are alive.
     assert len((await claims.claim("a token", 10, [10, 10], alone=True)).jobs) == 4
 
 

@@ -229,8 +229,8 @@ async def test_a_night_that_waits_says_so_once(night: Hand, own_world: World) ->
                 await nights.start_if_due()
         await night.adopt(own_world)
         await nights.start_if_due()
-    told = [log for log in logs if log["event"] == "nightly run postponed"]
-    assert [log["reason"] == "no model was fitted" for log in told] == [True, False, True]
+    found = [log for log in logs if log["event"] == "nightly run postponed"]
+    assert [log["reason"] == "no model was fitted" for log in found] == [True, False, True]
     assert logs[-1]["event"] == "nightly run started"
 
 

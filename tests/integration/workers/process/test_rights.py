@@ -52,7 +52,7 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         [failing] = await flows.create([UserSpec("u", generation.id)], [keys.join_user(generation.id, "u")])
         flow = await flows.load(failing)
         assert flow is not None
-        assert await flows.fail(flow, "told to", lease=None)
+        assert await flows.fail(flow, "failed by the test", lease=None)
         await ask(shop, "ZADD", keys.click, 1, b"\xff")
         assert await flows.refusals.foreign_jobs() == 1
         heartbeat = Heartbeat(hand.runtime)

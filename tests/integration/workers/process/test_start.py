@@ -13,7 +13,7 @@ from tests.world import Hand, World
 
 
 @pytest.mark.parametrize(
-    ("limit", "policy", "rights", "told"),
+    ("limit", "policy", "rights", "expected"),
     [
         (100_000_000, "allkeys-lru", "", ["allkeys-lru"]),
         (100_000_000, "volatile-ttl", "", ["volatile-ttl"]),
@@ -23,7 +23,7 @@ from tests.world import Hand, World
     ],
 )
 async def test_a_server_that_evicts_keys_is_reported(
-    fresh_server: StartServer, world: World, prefix: str, limit: int, policy: str, rights: str, told: list[str]
+    fresh_server: StartServer, world: World, prefix: str, limit: int, policy: str, rights: str, expected: list[str]
 ) -> None:
     """With a memory limit and a policy other than noeviction; without the right to ask it stays silent."""
     server = fresh_server()
@@ -38,6 +38,6 @@ async def test_a_server_that_evicts_keys_is_reported(
     with capture_logs() as lines:
         await hand.worker.on_startup(hand.worker.ctx)
         await hand.worker.on_shutdown(hand.worker.ctx)
-    assert [line["policy"] for line in lines if "policy" in line] == told
+    assert [line["policy"] for line in lines if "policy" in line] == expected
     assert "worker ready" in {line["event"] for line in lines}
     await redis.aclose()

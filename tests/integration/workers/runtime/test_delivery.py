@@ -243,8 +243,8 @@ async def test_the_reason_of_a_failure_holds_no_secret(hand: Hand, flow_id: str,
     with capture_logs() as lines:
         await call_of(hand, body, tries=MAX_TRIES)(flow_id)
     assert (await load(hand, flow_id)).reason == reason
-    told = {line["event"]: line.get("reason") for line in lines}
-    assert told == {"task failed": reason, "flow failed": reason}
+    found = {line["event"]: line.get("reason") for line in lines}
+    assert found == {"task failed": reason, "flow failed": reason}
 
 
 async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id: str) -> None:

@@ -209,8 +209,8 @@ async def test_trouble_of_the_environment_is_no_try_and_is_bounded_by_time(
     await deliver(hand, flow, error)
     ended = await load(hand, flow.id)
     sentence = "It cannot be written"
-    told = sentence if isinstance(error, StoreError) else f"{type(error).__name__} in a task; see the worker's log"
-    assert (ended.state, ended.reason) == ("failed", told)
+    found = sentence if isinstance(error, StoreError) else f"{type(error).__name__} in a task; see the worker's log"
+    assert (ended.state, ended.reason) == ("failed", found)
 
 
 async def _began(hand: Hand, flow: Flow, ago_s: float) -> None:

@@ -25,12 +25,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_setting_says_where_it_is_from(here: Path) -> None:
     """Default, file, or the overriding variable."""
-    told = json.loads(CliRunner().invoke(app, ["config", "--json"], env={"RECKONER_CHUNKS": "9"}).stdout)
-    assert told["file"] == str(here)
-    assert list(told["settings"]) == list(Settings.__struct_fields__)
-    assert told["settings"]["prefix"] == {"value": "shop", "from": str(here)}
-    assert told["settings"]["chunks"] == {"value": 9, "from": "RECKONER_CHUNKS"}
-    assert told["settings"]["list_length"] == {"value": 20, "from": "default"}
+    found = json.loads(CliRunner().invoke(app, ["config", "--json"], env={"RECKONER_CHUNKS": "9"}).stdout)
+    assert found["file"] == str(here)
+    assert list(found["settings"]) == list(Settings.__struct_fields__)
+    assert found["settings"]["prefix"] == {"value": "shop", "from": str(here)}
+    assert found["settings"]["chunks"] == {"value": 9, "from": "RECKONER_CHUNKS"}
+    assert found["settings"]["list_length"] == {"value": 20, "from": "default"}
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]])

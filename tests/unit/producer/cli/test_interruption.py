@@ -84,11 +84,11 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
 
 def test_every_further_signal_is_reported_at_once() -> None:
     """A second signal calls `on_repeat`."""
-    heard: list[str] = []
+    each: list[str] = []
     with Interruption() as interruption:
-        interruption.on_repeat = lambda: heard.append("again")
+        interruption.on_repeat = lambda: each.append("again")
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), signum)
         with pytest.raises(Interrupted) as raised:
             interruption.check()
-    assert (heard, raised.value.exit_code) == (["again", "again"], 130)
+    assert (each, raised.value.exit_code) == (["again", "again"], 130)

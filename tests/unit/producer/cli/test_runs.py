@@ -26,5 +26,5 @@ def test_the_manifest_is_printed() -> None:
     assert facts["took"] == "2.0 s, 495 users per second"
     assert facts["churn"] == "25.0% of the places are new"
     assert facts["reason"] == "its worker died 3 times"
-    told = as_object(ended("refused"))
-    assert (told["outcome"], told["manifest"]["failed"], told["manifest"]["churn"]) == ("refused", 10, 0.25)
+    found = as_object(ended("refused"))
+    assert (found["outcome"], found["manifest"]["failed"], found["manifest"]["churn"]) == ("refused", 10, 0.25)

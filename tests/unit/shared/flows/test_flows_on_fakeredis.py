@@ -99,10 +99,10 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, _ = await runs.start(RECORD, 4, 1)
     [flow_id] = await ask(redis, "HVALS", KEYS.flight(run_id))
-    assert await flows.fail(await load(flows, flow_id.decode()), "told to", lease=None)
+    assert await flows.fail(await load(flows, flow_id.decode()), "failed by the test", lease=None)
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["told to"]), lease=None)
+    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["failed by the test"]), lease=None)
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)
     retried = await letters.retry(letter.id)
@@ -117,7 +117,7 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
 async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> None:
     """Failing, retrying, refusing, setting aside, the beat and the lock."""
     [flow] = await flows.create([UserSpec("u", "g")], [KEYS.join_user("g", "u")])
-    assert await flows.fail(await load(flows, flow), "told to", lease=None)
+    assert await flows.fail(await load(flows, flow), "failed by the test", lease=None)
     await make_known(redis, KEYS, RECORD, {})
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)

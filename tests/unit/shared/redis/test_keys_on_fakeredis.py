@@ -71,7 +71,7 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     for flow_id in (user, basket):
         flow = await flows.load(flow_id)
         assert flow is not None
-        await flows.fail(flow, "told to", lease=None)
+        await flows.fail(flow, "failed by the test", lease=None)
     run = await runs.load(run_id)
     assert run is not None
     await runs.close(run, "failed", Manifest(4, 0, 4, 0, 1.0, 4.0, None, []), lease=None)

@@ -176,7 +176,7 @@ def test_facts_that_are_not_those_of_the_files_are_damage(
 
 @pytest.mark.parametrize("kind", list(OPENERS))
 def test_another_format_is_damage_and_says_what_it_may_be(written: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    """It is told apart, so that nobody takes away what another release has made."""
+    """It has its own error, so that no worker removes the artifacts of another release."""
     directory = copy(written, kind, tmp_path)
     _, manifest = read_manifest(directory)
     write_manifest(directory, msgspec.structs.replace(manifest, format=7))

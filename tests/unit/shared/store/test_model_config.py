@@ -31,7 +31,7 @@ def test_each_configuration_has_an_id_of_its_own() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_a_fit_asks_for_the_configuration_that_it_was_given(config: ModelConfig) -> None:
-    """What workers make of it has the id that the producer has told."""
+    """The workers' model has the id that the producer has printed."""
     spec = fit_spec("a", config, 20)
     assert model_id("a", config_of(spec)) == model_id("a", config)
     assert fit_spec("a", config_of(spec), 20) == spec

@@ -15,7 +15,7 @@ from reckoner.shared.store.models import KIND, Model, open_model, write_model
 
 
 def model_with(entries_by_candidate: list[int]) -> Model:
-    """A model of which only the number of entries of each candidate is told."""
+    """A model with nothing but the number of entries of each candidate."""
     pointers = np.concatenate(([0], np.cumsum(entries_by_candidate, dtype=np.int64))).astype(np.int64)
     return Model(
         id="model",

@@ -125,19 +125,19 @@ async def take(scheduler: Scheduler, end: asyncio.Event) -> None:
 
 async def test_the_callback_runs_when_there_is_room_again() -> None:
     """The callback runs once, when the first turn ends."""
-    scheduler, told, ends = (
+    scheduler, found, ends = (
         Scheduler({"click": 1, "batch": 1}, patience_s=5.0),
         list[int](),
         [asyncio.Event() for _ in range(3)],
     )
-    scheduler.on_room = lambda: told.append(scheduler.room("batch"))
+    scheduler.on_room = lambda: found.append(scheduler.room("batch"))
     tasks = [asyncio.create_task(take(scheduler, end)) for end in ends]
     await asyncio.sleep(0)
     assert scheduler.room("batch") == 0
     for end, task, expected in zip(ends, tasks, ([], [1], [1]), strict=True):
         end.set()
         await task
-        assert told == expected
+        assert found == expected
 
 
 async def test_there_is_room_for_more_where_a_turn_is_short() -> None:
