@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 from reckoner.producer.client.reckoner import Reckoner
@@ -104,9 +103,7 @@ class LocalSystem:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         try:
             self._supervisor.terminate()
             self._supervisor.wait(launcher_exit_timeout_s(self._stop_s))

@@ -5,31 +5,28 @@ import sys
 
 import typer
 
-from reckoner.producer.cli import (
-    batch,
-    cancel,
-    config,
-    dead,
-    demo,
-    doctor,
-    drain,
-    enqueue,
-    fit,
-    get,
-    importing,
-    job,
-    lanes,
-    show,
-    similar,
-    status,
-    store,
-    synth,
-    users,
-    version,
-    workers,
-)
+from reckoner.producer.cli import dead, store
+from reckoner.producer.cli.batch import batch
+from reckoner.producer.cli.cancel import cancel
+from reckoner.producer.cli.config import config
+from reckoner.producer.cli.demo import demo
+from reckoner.producer.cli.doctor import doctor
+from reckoner.producer.cli.drain import drain
 from reckoner.producer.cli.edge import run_to_exit_code
+from reckoner.producer.cli.enqueue import enqueue
+from reckoner.producer.cli.fit import fit
+from reckoner.producer.cli.get import get
+from reckoner.producer.cli.importing import import_
+from reckoner.producer.cli.job import job
+from reckoner.producer.cli.lanes import pause, resume
 from reckoner.producer.cli.output import say
+from reckoner.producer.cli.show import show
+from reckoner.producer.cli.similar import similar
+from reckoner.producer.cli.status import status
+from reckoner.producer.cli.synth import synth
+from reckoner.producer.cli.users import users
+from reckoner.producer.cli.version import version
+from reckoner.producer.cli.workers import up, worker
 from reckoner.shared.terminal import show_trace
 
 app = typer.Typer(
@@ -40,11 +37,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 # In the order in which a new user needs them.
-for noun in (
-    importing, users, fit, enqueue, get, show, similar, batch, job, cancel, status, lanes, drain, dead, doctor,
-    store, config, workers, demo, synth, version,
+app.command("import")(import_)
+for command in (
+    users, fit, enqueue, get, show, similar, batch, job, cancel, status, pause, resume, drain, doctor, config, worker,
+    up, demo, synth, version,
 ):  # fmt: skip
-    noun.register(app)
+    app.command()(command)
+for group in (dead.group, store.group):
+    app.add_typer(group)
 
 
 def run() -> int:

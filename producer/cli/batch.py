@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from reckoner.shared.flows.run_state import Run
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(batch)
-
-
 def batch(
     block: Annotated[
         int | None,

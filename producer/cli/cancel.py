@@ -5,16 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.output import print_json, print_line, say
 
 if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(cancel)
 
 
 def cancel(
@@ -32,15 +27,12 @@ def cancel(
 
     Example: reckoner cancel 8c1f0e5d2b7a9436
     """
-    from reckoner.shared.settings import load_settings
+    wanted = [identifier("job", job) for job in ids]
 
-    settings, wanted = load_settings(), [identifier("job", job) for job in ids]
+    async def each(reckoner: "Reckoner") -> bool:
+        return all([await _cancel(reckoner, job, as_json) for job in wanted])
 
-    async def each() -> bool:
-        async with connect(settings) as reckoner:
-            return all([await _cancel(reckoner, job, as_json) for job in wanted])
-
-    if not run_async(each()):
+    if not run_connected(each):
         raise typer.Exit(1)
 
 

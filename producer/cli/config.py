@@ -2,18 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from reckoner.shared.settings import LoadedSettings
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(config)
 
 
 def config(as_json: AsJson = False) -> None:

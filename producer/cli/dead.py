@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.output import (
     format_count,
     format_time,
@@ -19,19 +19,17 @@ from reckoner.producer.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from reckoner.producer.client.reckoner import Reckoner
     from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters, Retried
     from reckoner.shared.wire.shapes import Spec
+
+T = TypeVar("T")
 
 Letters: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Ids of dead letters, from `dead list`.")
 ]
 
 group = typer.Typer(name="dead", help="Show, retry or drop failed jobs and refused data.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.add_typer(group)
 
 
 @group.command("list")
@@ -133,18 +131,13 @@ def drop(
     _end(_with_letters(drop_chosen))
 
 
-def _with_letters(work: "Callable[[DeadLetters], Awaitable[Any]]") -> Any:
-    from reckoner.shared.settings import load_settings
-
-    settings = load_settings()
-
-    async def connected() -> Any:
+def _with_letters(work: "Callable[[DeadLetters], Awaitable[T]]") -> T:
+    async def connected(reckoner: "Reckoner") -> T:
         from reckoner.shared.flows.dead_letters import DeadLetters
 
-        async with connect(settings) as reckoner:
-            return await work(DeadLetters(reckoner.redis, reckoner.flows))
+        return await work(DeadLetters(reckoner.redis, reckoner.flows))
 
-    return run_async(connected())
+    return run_connected(connected)
 
 
 def _wanted(ids: list[str] | None, everything: bool) -> list[str]:

@@ -26,11 +26,6 @@ NEXT = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(demo)
-
-
 def demo() -> None:
     """Run a demonstration on real data.
 

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 NAME_WIDTH = len("dead letters")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(doctor)
-
-
 def doctor(as_json: AsJson = False) -> None:
     """Check settings, Redis, workers and store.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import connect, identifier, run_async, say_if_cancelled
+from reckoner.producer.cli.edge import identifier, run_connected, say_if_cancelled
 from reckoner.producer.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 
     from reckoner.producer.client.reckoner import Reckoner
     from reckoner.shared.flows.heartbeats import LiveWorker
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(drain)
 
 
 def drain(
@@ -37,19 +32,16 @@ def drain(
     Example: reckoner drain shop-1-4711-08ca
     """
     from reckoner.shared.errors import UsageError
-    from reckoner.shared.settings import load_settings
 
     if (worker is not None) + (host is not None) + everybody != 1:
         raise UsageError("Give exactly one of WORKER, --host and --all.")
     wanted = None if worker is None else identifier("worker", worker)
     where = None if host is None else identifier("host", host)
-    settings = load_settings()
 
-    async def end() -> None:
-        async with connect(settings) as reckoner:
-            await _drain(reckoner, _chosen(await reckoner.operator.alive(), wanted, where), not no_wait, as_json)
+    async def end(reckoner: "Reckoner") -> None:
+        await _drain(reckoner, _chosen(await reckoner.operator.alive(), wanted, where), not no_wait, as_json)
 
-    run_async(end())
+    run_connected(end)
 
 
 def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "list[LiveWorker]":

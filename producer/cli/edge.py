@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -95,6 +95,19 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     finally:
         # After an early Ctrl-C the coroutine has never started; Python would warn about that.
         work.close()
+
+
+def run_connected(work: "Callable[[Reckoner], Awaitable[T]]") -> T:
+    """Run `work` in an event loop, with a connected client."""
+    from reckoner.shared.settings import load_settings
+
+    settings = load_settings()
+
+    async def connected() -> T:
+        async with connect(settings) as reckoner:
+            return await work(reckoner)
+
+    return run_async(connected())
 
 
 @contextmanager

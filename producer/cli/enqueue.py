@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from reckoner.shared.wire.shapes import Record
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(enqueue)
-
-
 def enqueue(
     users: Users = None,
     users_file: UsersFile = None,

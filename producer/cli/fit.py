@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from reckoner.shared.store.model_config import ModelConfig
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(fit)
-
-
 def fit(
     similarity: Annotated[
         Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"],

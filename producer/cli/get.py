@@ -11,11 +11,6 @@ from reckoner.producer.cli.lists import print_answers
 from reckoner.producer.defaults import USERS_AT_ONCE
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(get)
-
-
 def get(
     users: Users = None,
     users_file: UsersFile = None,

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from reckoner.producer.importing import ImportReport, Query
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command; its name is a Python keyword."""
-    app.command("import")(import_)
-
-
 def import_(
     source: Annotated[
         str,

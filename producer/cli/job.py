@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.output import format_count, format_time, print_facts, print_json, print_line
 from reckoner.producer.cli.runs import as_facts, as_object
 from reckoner.producer.cli.tasks import print_shares, print_tasks
@@ -13,11 +13,6 @@ from reckoner.producer.cli.tasks import print_shares, print_tasks
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
     from reckoner.producer.client.reckoner import Reckoner
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(job)
 
 
 def job(
@@ -31,20 +26,18 @@ def job(
     Example: reckoner job 8c1f0e5d2b7a9436
     """
     from reckoner.shared.errors import FlowUnknownError
-    from reckoner.shared.settings import load_settings
 
-    settings, wanted = load_settings(), identifier("job", job_id)
+    wanted = identifier("job", job_id)
 
-    async def look() -> None:
-        async with connect(settings) as reckoner:
-            try:
-                report = await reckoner.job(wanted)
-            except FlowUnknownError:
-                await _show_run(reckoner, wanted, as_json)
-            else:
-                _show_job(report, as_json)
+    async def look(reckoner: "Reckoner") -> None:
+        try:
+            report = await reckoner.job(wanted)
+        except FlowUnknownError:
+            await _show_run(reckoner, wanted, as_json)
+        else:
+            _show_job(report, as_json)
 
-    run_async(look())
+    run_connected(look)
 
 
 def _show_job(report: "JobReport", as_json: bool) -> None:

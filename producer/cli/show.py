@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reckoner.producer.cli.arguments import AsJson, Places
-from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
 
@@ -36,11 +36,6 @@ class Shown:
         return self.before.index(item) + 1 if self.before and item in self.before else None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(show)
-
-
 def show(
     user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
     n: Places = None,
@@ -53,15 +48,13 @@ def show(
 
     Example: reckoner show 601 -n 5
     """
-    from reckoner.shared.settings import load_settings
+    wanted = identifier("user", user)
 
-    settings, wanted = load_settings(), identifier("user", user)
-
-    async def look() -> Shown:
-        async with connect(settings) as reckoner, warn_of_outages(reckoner, say):
+    async def look(reckoner: "Reckoner") -> Shown:
+        async with warn_of_outages(reckoner, say):
             return await _look(reckoner, wanted, n)
 
-    shown = run_async(look())
+    shown = run_connected(look)
     if as_json:
         print_json(_as_object(shown))
     else:
@@ -76,7 +69,7 @@ async def _look(reckoner: "Reckoner", user: str, n: int | None) -> Shown:
     [(source, items)] = await results.lists(now, places, record)
     pointed = await results.generations.follow(reckoner.keys.previous)
     previous = pointed.generation
-    before = left = None
+    before = None
     if previous is not None:
         before = next((r for r in await results.read(previous, [user]) if r), None)
     items_before = None if before is None else [place.item for place in before.items]

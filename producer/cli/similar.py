@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import connect, identifier, run_async
+from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_facts, print_json, print_line, print_nonempty_columns, say
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import Compared, Similar
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(similar)
+    from reckoner.producer.client.reckoner import Reckoner
 
 
 def similar(
@@ -31,18 +27,16 @@ def similar(
 
     Example: reckoner similar 55820 -n 5
     """
-    from reckoner.shared.settings import load_settings
-
-    settings, wanted = load_settings(), identifier("item", item)
+    wanted = identifier("item", item)
     compared = None if other is None else identifier("item", other)
 
-    async def look() -> "Similar | Compared":
-        async with connect(settings) as reckoner, warn_of_outages(reckoner, say):
+    async def look(reckoner: "Reckoner") -> "Similar | Compared":
+        async with warn_of_outages(reckoner, say):
             if compared is None:
                 return await reckoner.similar(wanted, n)
             return await reckoner.similar(wanted, other=compared)
 
-    answer = run_async(look())
+    answer = run_connected(look)
     from reckoner.producer.client.answers import Similar
 
     if as_json:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async
 from reckoner.producer.cli.output import (
@@ -25,11 +23,6 @@ if TYPE_CHECKING:
     from reckoner.shared.flows.heartbeats import LiveWorker
 
 COLUMNS = ("worker", "last beat", "memory", "runs")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(status)
 
 
 def status(as_json: AsJson = False) -> None:

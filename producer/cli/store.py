@@ -8,11 +8,6 @@ from reckoner.producer.cli.output import print_line
 group = typer.Typer(name="store", help="Change the owner of the artifact store.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.add_typer(group)
-
-
 @group.command()
 def take() -> None:
     """Make this prefix of this Redis the owner of the store.

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from reckoner.producer.trial.synthesis import Size
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(synth)
-
-
 def synth(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, .csv or .parquet.", show_default=False)],
     like: Annotated[

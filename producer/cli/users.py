@@ -1,15 +1,8 @@
 """`reckoner users`: prints the ids of all users."""
 
-import typer
-
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import say_if_interrupted
 from reckoner.producer.cli.output import print_json, print_line
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(users)
 
 
 def users(as_json: AsJson = False) -> None:

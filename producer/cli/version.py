@@ -1,14 +1,7 @@
 """`reckoner version`."""
 
-import typer
-
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.output import print_json, print_line
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(version)
 
 
 def version(as_json: AsJson = False) -> None:

@@ -22,12 +22,6 @@ Threads = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(worker)
-    app.command()(up)
-
-
 def worker(
     processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="Number of worker processes.")] = 1,
     threads: Threads = None,
