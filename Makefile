@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-queue bench-kernels docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -105,6 +105,9 @@ chaos: .venv/dev.installed ## faults of all kinds under load, with a full check 
 
 soak: .venv/dev.installed ## 20,000 jobs through one worker, and its memory after 2,000 and at the end
 	@$(pytest) -m soak --capture=no
+
+bench-night: .venv/dev.installed ## all users' lists and the fit on whole workers, next to other projects, in some 40 minutes (WORKERS=1,2,4,8,15 ROUNDS=3 ONLY=everybody,click LIKE=ml-1m)
+	@.venv/bin/python tests/benchmarks bench_night $(if $(WORKERS),--workers $(WORKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
 
 bench-queue: .venv/dev.installed ## the engine next to stock arq and ArdiQ, in about ten minutes (ROUNDS=5 ONLY=no-op)
 	@.venv/bin/python tests/benchmarks bench_queue $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

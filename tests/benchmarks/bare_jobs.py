@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from reckoner.shared.redis.connections import connect
 from reckoner.workers.engine.connection import EngineRedis, NewJob
 from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
-from tests.benchmarks.frame import Figures, WrongAnswerError
+from tests.benchmarks.frame import Figures, WrongAnswerError, latencies
 
 QUEUE = "benchmark"
 # Stock arq has no bulk enqueue: its producer sends so many at a time.
@@ -85,7 +85,7 @@ class OneByOne:
     jobs: int
 
     async def __call__(self) -> Figures:
-        """The median of one round, in milliseconds."""
+        """The median of a job, and median and 99th percentile of three after each other, in milliseconds."""
         assert self.queue.drip is not None
         redis = Redis.from_url(self.url)
         await redis.flushdb()
@@ -99,7 +99,14 @@ class OneByOne:
         await redis.flushdb()
         await redis.aclose()
         once_each(deliveries, self.jobs)
-        return {"median": statistics.median((it.ended_s - enqueued[it.number]) * 1000 for it in deliveries)}
+        waited_ms = [
+            (delivery.ended_s - enqueued[delivery.number]) * 1000
+            for delivery in sorted(deliveries, key=lambda delivery: delivery.number)
+        ]
+        three_ms = [sum(some) for some in zip(waited_ms[::3], waited_ms[1::3], waited_ms[2::3], strict=False)]
+        return {"median": statistics.median(waited_ms)} | {
+            f"three: {name}": value for name, value in latencies(three_ms).items()
+        }
 
 
 async def fill_stock(url: str, jobs: int) -> None:

@@ -1,7 +1,6 @@
 """implicit, in its own environment: its recommenders of nearest neighbours, and their batched `recommend`.
 
-`num_threads` does nothing in `recommend`, so it is called in two processes too, which are forked and have half of the
-users each.
+`num_threads` does nothing in `recommend`, so it is called in some processes too, which are forked and share the users.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +11,7 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, Item
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
+from tests.benchmarks.timed_call import NEIGHBOURS, THREADS, Arrays, Lists, run
 
 Answers = tuple[NDArray[np.int32], NDArray[np.float64]]
 # What the forked processes find as it was when they were forked.
@@ -35,18 +34,18 @@ def build_bm25(arrays: Arrays) -> Lists:
 
 
 def score(arrays: Arrays) -> Lists:
-    """All users' lists, in two processes."""
-    forked["both"] = _model(arrays), _histories(arrays)
-    users = arrays.shape[0]
-    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
-        parts = list(processes.map(_recommend_part, (0, users // 2), (users // 2, users)))
+    """All users' lists, in forked processes."""
+    forked["all"] = _model(arrays), _histories(arrays)
+    bounds = np.linspace(0, arrays.shape[0], arrays.processes + 1).astype(int).tolist()
+    with ProcessPoolExecutor(arrays.processes, mp_context=get_context("fork")) as processes:
+        parts = list(processes.map(_recommend_part, bounds[:-1], bounds[1:], [arrays.length] * arrays.processes))
     items, scores = zip(*parts, strict=True)
     return _lists((np.concatenate(items), np.concatenate(scores)))
 
 
 def score_alone(arrays: Arrays) -> Lists:
     """All users' lists, in this process."""
-    return _lists(_recommend(_model(arrays), _histories(arrays)))
+    return _lists(_recommend(_model(arrays), _histories(arrays), arrays.length))
 
 
 def _fitted(model: ItemItemRecommender, arrays: Arrays) -> Lists:
@@ -69,16 +68,16 @@ def _model(arrays: Arrays) -> ItemItemRecommender:
     return model
 
 
-def _recommend_part(first: int, last: int) -> Answers:
-    model, histories = forked["both"]
-    return _recommend(model, histories[first:last])
+def _recommend_part(first: int, last: int, length: int) -> Answers:
+    model, histories = forked["all"]
+    return _recommend(model, histories[first:last], length)
 
 
-def _recommend(model: ItemItemRecommender, histories: csr_matrix) -> Answers:
-    answers: Answers = model.recommend(np.arange(histories.shape[0]), histories, N=LENGTH)
+def _recommend(model: ItemItemRecommender, histories: csr_matrix, length: int) -> Answers:
+    answers: Answers = model.recommend(np.arange(histories.shape[0]), histories, N=length)
     return answers
 
 
 def _lists(answers: Answers) -> Lists:
     items, scores = answers
-    return Lists(np.arange(len(items) + 1) * LENGTH, items.ravel(), scores.ravel())
+    return Lists(np.arange(len(items) + 1) * items.shape[1], items.ravel(), scores.ravel())

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.interpreters import interpreters
@@ -33,6 +34,11 @@ def peer_python(name: str, version: str, *requirements: str) -> Path:
     _uv("pip", "install", "--python", str(python), *requirements)
     stamp.touch()
     return python
+
+
+def python_with(name: str, requirement: str) -> Path:
+    """The running Python if it has a peer, or else the one of the peer's environment; see `peer_python`."""
+    return Path(sys.executable) if find_spec(name) else peer_python(name, "3.11", requirement)
 
 
 def installed(python: Path, package: str) -> str:

@@ -4,10 +4,11 @@ All sides are measured in one run, each once a round, so that a slow phase of th
 median of its side's rounds. A side with a wrong answer in any round has no figures.
 """
 
+import math
 import os
 import platform
 import statistics
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,6 +67,14 @@ async def in_turn(rounds: int, measures: Mapping[str, Measure], tell: Callable[[
     return sides
 
 
+def latencies(waited_ms: Sequence[float]) -> Figures:
+    """The median and the 99th percentile, by nearest rank."""
+    return {
+        "median": statistics.median(waited_ms),
+        "99th percentile": sorted(waited_ms)[math.ceil(len(waited_ms) * 0.99) - 1],
+    }
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a benchmark's table; missing values are None."""
 
@@ -78,6 +87,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Of the value to the peer's; of a time that is to be the shorter one, of the peer's to the value."""
     target: str
     met: bool
+    trouble: str = ""
+    """Why a value is missing."""
+
+
+def at_least(what: str, side: Side, figure: str, unit: str, target: float) -> Row:
+    """A row whose value must not fall below its target."""
+    value = side.median(figure)
+    met = value is not None and value >= target
+    return Row(what=what, value=value, unit=unit, target=f"at least {target:g} {unit}", met=met, trouble=side.trouble)
 
 
 def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row:
@@ -89,6 +107,7 @@ def at_most(what: str, side: Side, figure: str, unit: str, target: float) -> Row
         unit=unit,
         target=f"at most {target:g} {unit}",
         met=value is not None and value <= target,
+        trouble=side.trouble,
     )
 
 
@@ -121,7 +140,17 @@ def _compared(
     what: str, side: Side, peer: Side, figure: str, unit: str, ratio: float | None, target: str, met: bool
 ) -> Row:
     value, other = side.median(figure), peer.median(figure)
-    return Row(what=what, value=value, unit=unit, peer=peer.name, peer_value=other, ratio=ratio, target=target, met=met)
+    return Row(
+        what=what,
+        value=value,
+        unit=unit,
+        peer=peer.name,
+        peer_value=other,
+        ratio=ratio,
+        target=target,
+        met=met,
+        trouble="; ".join(f"{it.name}: {it.trouble}" for it in (side, peer) if it.trouble),
+    )
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -152,6 +181,9 @@ class Report(msgspec.Struct, frozen=True):
                 "yes" if row.met else "NO",
             )
         console.print(table)
+        for row in self.rows:
+            if row.trouble:
+                console.print(f"{row.what}: {row.trouble}", highlight=False)
 
 
 def _with_unit(value: float | None, unit: str) -> str:

@@ -34,6 +34,10 @@ class Arrays(NamedTuple):
     row_ptr: NDArray[np.int64]
     row_items: NDArray[np.int32]
     row_values: NDArray[np.float32]
+    length: int = LENGTH
+    """N, the length of a user's list."""
+    processes: int = THREADS
+    """The number of processes of a side that has no threads."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,15 +74,17 @@ def run(tasks: Mapping[str, Task], arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="the folder of the model's arrays")
     parser.add_argument("--sample", type=Path, required=True, help="the rows whose answers are looked at")
     parser.add_argument("--report", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--length", type=int, default=LENGTH, help="the length of lists")
+    parser.add_argument("--processes", type=int, default=THREADS, help="of a side that has no threads")
     options = parser.parse_args(arguments)
-    arrays = read(options.snapshot, options.model)
+    arrays = read(options.snapshot, options.model)._replace(length=options.length, processes=options.processes)
     before, began = os.times(), time.perf_counter()
     lists = tasks[options.task](arrays)
     took_s, after = time.perf_counter() - began, os.times()
     cpu_s = sum(after[:4]) - sum(before[:4])
     answer = lists.of(np.load(options.sample))
     np.savez(options.report / "answer.npz", **answer._asdict())
-    told = {"s": took_s, "cores": cpu_s / took_s}
+    told = {"s": took_s, "cores": cpu_s / took_s, "CPU s": cpu_s}
     (options.report / "report.json").write_text(json.dumps(told), encoding="utf-8")
     return 0
 
@@ -91,6 +97,9 @@ def read(snapshot: Path, model: Path | None) -> Arrays:
         # Peers take 32 bits; no index is larger.
         return array.view(np.int32) if array.dtype == np.uint32 else array
 
-    matrix = [load(snapshot, name) for name in ("user_ptr", "user_items", "item_ptr", "item_users")]
-    rows = [np.empty(0)] * 3 if model is None else [load(model, f"row_{name}") for name in ("ptr", "items", "values")]
-    return Arrays(*matrix, *rows)
+    user_ptr, user_items = load(snapshot, "user_ptr"), load(snapshot, "user_items")
+    item_ptr, item_users = load(snapshot, "item_ptr"), load(snapshot, "item_users")
+    names = ("row_ptr", "row_items", "row_values")
+    nothing: NDArray[Any] = np.empty(0)
+    row_ptr, row_items, row_values = (nothing if model is None else load(model, name) for name in names)
+    return Arrays(user_ptr, user_items, item_ptr, item_users, row_ptr, row_items, row_values)

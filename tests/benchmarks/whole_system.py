@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import os
 import signal
 import statistics
@@ -20,7 +19,7 @@ from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.snapshots import write_snapshot
-from tests.benchmarks.frame import Figures, WrongAnswerError
+from tests.benchmarks.frame import Figures, WrongAnswerError, latencies
 from tests.interactions import Interactions
 from tests.system import System
 
@@ -158,14 +157,6 @@ async def click(reckoner: Reckoner, user: str) -> float:
     if answer.user != user or not answer.items or answer.source != "cache":
         raise WrongAnswerError(f"user {user} was given the {answer.source} list")
     return waited * 1000
-
-
-def latencies(waited_ms: Sequence[float]) -> Figures:
-    """The median and the 99th percentile, by nearest rank."""
-    return {
-        "median": statistics.median(waited_ms),
-        "99th percentile": sorted(waited_ms)[math.ceil(len(waited_ms) * 0.99) - 1],
-    }
 
 
 async def idle(site: Site, for_s: float) -> Figures:

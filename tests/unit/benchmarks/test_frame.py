@@ -13,6 +13,7 @@ from tests.benchmarks.frame import (
     Row,
     Side,
     WrongAnswerError,
+    at_least,
     at_most,
     at_most_times,
     in_turn,
@@ -21,7 +22,7 @@ from tests.benchmarks.frame import (
     times_sooner,
 )
 
-KEYS = ["what", "value", "unit", "peer", "peer_value", "ratio", "target", "met"]
+KEYS = ["what", "value", "unit", "peer", "peer_value", "ratio", "target", "met", "trouble"]
 
 
 def side(name: str, *values: float, trouble: str = "") -> Side:
@@ -111,7 +112,7 @@ def test_a_side_with_trouble_has_no_figures() -> None:
 
 
 def test_a_report_is_kept_in_the_form_of_all_benchmarks(tmp_path: Path) -> None:
-    """`machine` and `rows`, each with the same eight keys; what is not there is null."""
+    """`machine` and `rows`, each with the same nine keys; what is not there is null."""
     rows = [
         times_faster("no-op, engine / stock", side("engine", 20.0), side("stock", 2.0), "jobs/s", "jobs/s", 10),
         at_most("idle", side("engine"), "jobs/s", "%", 0.3),
@@ -130,6 +131,7 @@ def test_a_report_is_kept_in_the_form_of_all_benchmarks(tmp_path: Path) -> None:
         "ratio": 10.0,
         "target": "at least 10 times",
         "met": True,
+        "trouble": "",
     }
     assert kept["rows"][1]["value"] is None
     assert kept["rows"][1]["met"] is False
@@ -157,3 +159,20 @@ def test_the_machine_says_what_it_is() -> None:
     assert " GB; " in said
     assert said.endswith("; Valkey 9.1.2")
     assert "Python 3." in said
+
+
+def test_a_row_without_a_figure_says_why() -> None:
+    """The reasons of both sides are kept, and shown below the table."""
+    slow, away = side("ours", trouble="round 1: too slow"), side("theirs", trouble="not installed")
+    row = times_faster("no-op", slow, away, "jobs/s", "jobs/s", 10)
+    assert (row.value, row.met, row.trouble) == (None, False, "ours: round 1: too slow; theirs: not installed")
+    assert at_most("no-op", slow, "jobs/s", "jobs/s", 10).trouble == "round 1: too slow"
+    shown = io.StringIO()
+    Report("a machine", [row]).show(Console(file=shown, width=140), "Queue")
+    assert "no-op: ours: round 1: too slow; theirs: not installed" in shown.getvalue()
+
+
+@pytest.mark.parametrize(("values", "met"), [((0.95, 0.9, 0.99), True), ((0.94,), False), ((), False)])
+def test_a_value_must_not_fall_below_its_target(values: tuple[float, ...], met: bool) -> None:
+    """The median counts, and a missing one does not meet it."""
+    assert at_least("efficiency", side("ours", *values), "jobs/s", "", 0.95).met == met
