@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,10 +90,11 @@ class CommandLine:
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def call(self, *arguments: str, given: bytes = b"") -> Ended:
-        """The same in this process, ten times as fast. Not inside an event loop."""
-        with mock.patch.dict(os.environ, self.environ, clear=True):
-            return call_here(*arguments, given=given)
+    def call(self, *arguments: str | bytes, given: bytes = b"") -> Ended:
+        """The same in this process, a hundred times as fast."""
+        # In a thread, since the caller may run an event loop.
+        with mock.patch.dict(os.environ, self.environ, clear=True), ThreadPoolExecutor(1) as thread:
+            return thread.submit(call_here, *map(os.fsdecode, arguments), given=given).result()
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command; the caller ends it."""

@@ -145,7 +145,7 @@ def test_what_cannot_be_had_is_one_sentence(
     shop: CommandLine, arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
     """Wrong usage exits with 2, missing data with 1."""
-    ended = shop.run(*arguments)
+    ended = shop.call(*arguments)
     assert_said(ended, code, sentence)
     assert ended.err.count("\n") == 1
 

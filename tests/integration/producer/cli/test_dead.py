@@ -81,14 +81,14 @@ def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subp
 
 async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Reckoner) -> None:
     """Subject, reason and time of each; ids are escaped, and an empty list says so."""
-    nothing = commands.run("dead", "list")
+    nothing = commands.call("dead", "list")
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "There are no dead letters.\n")
     user, bytes_, planted = [
         await fail(reckoner, EVIL),
         await refuse(reckoner, b"\x80bomb"),
         (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "18446744073709551615-1", "x", b"\xff")).decode(),
     ]
-    ended = commands.run("dead", "list")
+    ended = commands.call("dead", "list")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()[2:]
     assert [line.split()[0] for line in lines] == [planted, bytes_, user]
@@ -96,7 +96,7 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Re
     assert "its worker died 3 times" in lines[2]
     assert "job planted" in lines[1]
     assert "damaged" in lines[0]
-    objects = commands.run("dead", "list", "--json", "-n", "2").objects
+    objects = commands.call("dead", "list", "--json", "-n", "2").objects
     assert [letter["letter"] for letter in objects] == [planted, bytes_]
     assert objects[1] == {
         "letter": bytes_,
@@ -112,17 +112,17 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Re
 async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: Reckoner) -> None:
     """A job's request in words; refused bytes as text, or as hexadecimal digits."""
     letter = await fail(reckoner, "601")
-    shown = commands.run("dead", "show", letter)
+    shown = commands.call("dead", "show", letter)
     assert shown.code == 0
     assert facts(shown)["asked for"] == "the list of user 601"
-    assert commands.run("dead", "show", letter, "--json").objects[0]["asked_for"] == {
+    assert commands.call("dead", "show", letter, "--json").objects[0]["asked_for"] == {
         "user": "601",
         "generation": "gen",
     }
-    assert facts(commands.run("dead", "show", await refuse(reckoner, b"a b\n")))["text"] == "a b\\n"
+    assert facts(commands.call("dead", "show", await refuse(reckoner, b"a b\n")))["text"] == "a b\\n"
     letter = await refuse(reckoner, b"\x80\x05bomb.")
-    assert facts(commands.run("dead", "show", letter))["hex"] == "8005626f6d622e"
-    [printed] = commands.run("dead", "show", letter, "--json").objects
+    assert facts(commands.call("dead", "show", letter))["hex"] == "8005626f6d622e"
+    [printed] = commands.call("dead", "show", letter, "--json").objects
     assert (printed["text"], printed["hex"]) == (None, "8005626f6d622e")
 
 
@@ -131,7 +131,7 @@ async def test_each_retry_is_printed_and_a_refused_one_does_not_stop_the_others(
 ) -> None:
     """Each refused retry is a sentence and exit code 1; the others get new jobs."""
     first, second, bytes_ = [await fail(reckoner, "1"), await fail(reckoner, "1"), await refuse(reckoner, b"x")]
-    ended = commands.run("dead", "retry", bytes_, "1-1", first, second)
+    ended = commands.call("dead", "retry", bytes_, "1-1", first, second)
     assert ended.code == 1
     assert len(ended.err.splitlines()) == 2
     assert f"Dead letter {bytes_} holds invalid bytes" in ended.err
@@ -147,10 +147,10 @@ async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Rec
     """Oldest first; refused bytes stay. Without failed jobs it prints a sentence and succeeds."""
     letters = [await fail(reckoner, "1"), await fail(reckoner, "2")]
     bytes_ = await refuse(reckoner, b"x")
-    ended = commands.run("dead", "retry", "--all", "--json")
+    ended = commands.call("dead", "retry", "--all", "--json")
     assert (ended.code, ended.err) == (0, "")
     assert [(shown["letter"], shown["is_new"]) for shown in ended.objects] == [(letter, True) for letter in letters]
-    again = commands.run("dead", "retry", "--all")
+    again = commands.call("dead", "retry", "--all")
     assert (again.code, again.out, again.err) == (0, "", "There are no failed jobs to retry.\n")
     assert await newest(reckoner) == bytes_
 
@@ -161,10 +161,10 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
     """The request is unreadable, or can no longer be fulfilled."""
     fields = ("kind", "flow", "id", "f", "of", "user", "reason", "r", "data", b"\x80\x05bomb.")
     damaged = (await ask(reckoner.redis, "XADD", reckoner.keys.dead, "*", *fields)).decode()
-    assert facts(commands.run("dead", "show", damaged))["asked for"] == "unreadable"
+    assert facts(commands.call("dead", "show", damaged))["asked for"] == "unreadable"
     forgotten = await fail(reckoner, "1")
     await ask(reckoner.redis, "DEL", reckoner.keys.record("gen"))
-    ended = commands.run("dead", "retry", "--all")
+    ended = commands.call("dead", "retry", "--all")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.splitlines() == [
         f"The job of dead letter {damaged} cannot be read. Enqueue it again.",
@@ -175,7 +175,7 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
 async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) -> None:
     """With its snapshot."""
     [flow_id] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")])
-    shown = facts(commands.run("dead", "show", await _failed(reckoner, flow_id)))
+    shown = facts(commands.call("dead", "show", await _failed(reckoner, flow_id)))
     assert shown["asked for"] == "a model: cosine, 5 neighbours, shrink 2.5"
     assert shown["snapshot"] == "s"
 
@@ -185,13 +185,13 @@ async def test_named_letters_are_dropped_and_all_only_after_confirmation(
 ) -> None:
     """Ids need no confirmation; --all needs --yes without a terminal."""
     letters = [await fail(reckoner, user) for user in "1234"]
-    ended = commands.run("dead", "drop", letters[0], "nothing", letters[1])
+    ended = commands.call("dead", "drop", letters[0], "nothing", letters[1])
     assert (ended.code, ended.out) == (1, "")
     assert "There is no dead letter nothing" in ended.err
-    refused = commands.run("dead", "drop", "--all")
+    refused = commands.call("dead", "drop", "--all")
     assert (refused.code, refused.err) == (2, "Dropping all dead letters needs confirmation. Add --yes.\n")
     assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 2
-    ended = commands.run("dead", "drop", "--all", "--yes")
+    ended = commands.call("dead", "drop", "--all", "--yes")
     assert (ended.code, ended.err) == (0, "Dropped 2 dead letters.\n")
     assert await ask(reckoner.redis, "XLEN", reckoner.keys.dead) == 0
 
@@ -214,7 +214,7 @@ async def test_on_a_terminal_it_asks(
 )
 def test_what_names_nothing_or_too_much_is_wrong(commands: CommandLine, arguments: tuple[str, ...]) -> None:
     """One sentence, and exit code 2."""
-    ended = commands.run("dead", *arguments)
+    ended = commands.call("dead", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.err.splitlines()) == 1
 
@@ -222,7 +222,7 @@ def test_what_names_nothing_or_too_much_is_wrong(commands: CommandLine, argument
 @pytest.mark.parametrize("letter", ["nothing", "1", "-", "1-1", EVIL])
 def test_a_letter_that_is_not_there_is_a_sentence(commands: CommandLine, letter: str) -> None:
     """Any text in place of an id."""
-    ended = commands.run("dead", "show", "--", letter)
+    ended = commands.call("dead", "show", "--", letter)
     assert (ended.code, ended.out) == (1, "")
     assert len(ended.err.splitlines()) == 1
     assert "`reckoner dead list` lists the present ones." in ended.err

@@ -21,7 +21,7 @@ Run: TypeAlias = Callable[..., Awaitable[Ended]]
 def run(redis_url: str, prefix: str, tmp_path: Path) -> Run:
     """Run a command while the worker works."""
     commands = CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
-    return partial(asyncio.to_thread, commands.run)
+    return partial(asyncio.to_thread, commands.call)
 
 
 def places(data: bytes) -> list[dict[str, str]]:

@@ -80,7 +80,7 @@ async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], boo
 
 def test_get_prints_exactly_the_promised_object(commands: CommandLine, generation: str) -> None:
     """One object a line, in the order asked for: from the cache, or the popular list, which source names."""
-    ended = commands.run("get", "1", "nobody", "-n", "2", "--json")
+    ended = commands.call("get", "1", "nobody", "-n", "2", "--json")
     assert (ended.code, ended.err) == (0, "")
     assert ended.objects == [
         {
@@ -106,7 +106,7 @@ def test_get_prints_exactly_the_promised_object(commands: CommandLine, generatio
 
 def test_get_prints_tables_that_no_id_can_break(commands: CommandLine, generation: str) -> None:
     """Ranks, titles, scores and reasons for people, ten places by default, and control characters as escapes."""
-    ended = commands.run("get", EVIL, "nobody")
+    ended = commands.call("get", EVIL, "nobody")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("User a\\nb\\x1b[2J\\u202e\n")
     assert "User nobody: no list of their own, so this is the popular list\n" in ended.out
@@ -124,44 +124,44 @@ def test_users_come_from_files_and_standard_input(commands: CommandLine, generat
     file = tmp_path / "üsers of today"
     file.write_bytes(EVIL.replace("\n", " ").encode() + b"\r\n\n1\n")
     many = "".join(f"user {i}\n" for i in range(1100)).encode()
-    ended = commands.run("get", "2", "-", "--users-file", str(file), "--json", "-n", "1", given=many)
+    ended = commands.call("get", "2", "-", "--users-file", str(file), "--json", "-n", "1", given=many)
     users = [answer["user"] for answer in ended.objects]
     assert users == ["2", *(f"user {i}" for i in range(1100)), EVIL.replace("\n", " "), "1"]
 
 
 def test_enqueue_prints_jobs_and_cached_lists(commands: CommandLine, generation: str) -> None:
     """One job a user; a second request joins it. A cached list needs no job, unless --fresh is given."""
-    first = commands.run("enqueue", "1", "2", "--json").objects
+    first = commands.call("enqueue", "1", "2", "--json").objects
     assert first[0] == {"user": "1", "job": None, "cached": True}
     assert first[1] == {"user": "2", "job": first[1]["job"], "cached": False}
-    again = commands.run("enqueue", "2", EVIL, "-n", "20")
+    again = commands.call("enqueue", "2", EVIL, "-n", "20")
     assert again.out == f"2  {first[1]['job']}\na\\nb\\x1b[2J\\u202e  cached\n"
-    fresh = commands.run("enqueue", "1", "--fresh", "--json").objects
+    fresh = commands.call("enqueue", "1", "--fresh", "--json").objects
     assert fresh[0]["job"] is not None
 
 
 def test_more_places_than_a_list_has_are_refused(commands: CommandLine, generation: str) -> None:
     """The sentence names the setting; fewer than one place is refused too."""
     for command in ("get", "enqueue"):
-        ended = commands.run(command, "1", "-n", "21")
+        ended = commands.call(command, "1", "-n", "21")
         assert (ended.code, ended.out) == (2, "")
         assert "RECKONER_LIST_LENGTH" in ended.err
         assert len(ended.err.splitlines()) == 1
-        assert commands.run(command, "1", "-n", "0").code == 2
+        assert commands.call(command, "1", "-n", "0").code == 2
 
 
 async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Reckoner, redis: ArqRedis) -> None:
     """Without -n a generation whose lists have fewer than ten places is no error."""
     record = Record(1, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
     await make_known(redis, reckoner.keys, record, {})
-    assert [len(answer["items"]) for answer in commands.run("get", "x", "--json").objects] == [3]
+    assert [len(answer["items"]) for answer in commands.call("get", "x", "--json").objects] == [3]
 
 
 def test_waiting_says_that_nobody_works_and_what_goes_on(commands: CommandLine, generation: str) -> None:
     """Without workers it warns and waits. After Ctrl-C it exits with 130, and the job remains."""
     code, err = interrupted(commands.start("enqueue", "7", "--wait"), "No worker is running")
     assert (code, err) == (130, "Stopped waiting. The jobs continue.\n")
-    assert commands.run("status", "--json").objects[0]["queued"] == 1
+    assert commands.call("status", "--json").objects[0]["queued"] == 1
 
 
 def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Path) -> None:
@@ -197,17 +197,17 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
         130,
         f"Stopped waiting. The run continues: see its progress with `reckoner job {run_id}`.\n",
     )
-    joined = commands.run("batch", "--no-wait", "--json")
+    joined = commands.call("batch", "--no-wait", "--json")
     assert (joined.code, joined.objects) == (0, [{"run": run_id, "is_new": False}])
     assert "Joined it." in joined.err
-    (status,) = commands.run("status", "--json").objects
+    (status,) = commands.call("status", "--json").objects
     assert [run["run"] for run in status["runs"]] == [run_id]
     assert status["flows"] == {"split": 2, "run": 0, "reduce": 0}
     assert (status["runs"][0]["users"], status["runs"][0]["users_done"]) == (12, 0)
-    assert f"run           {run_id}, 0 of 3 blocks done in " in commands.run("status").out
-    (shown,) = commands.run("job", run_id, "--json").objects
+    assert f"run           {run_id}, 0 of 3 blocks done in " in commands.call("status").out
+    (shown,) = commands.call("job", run_id, "--json").objects
     assert (shown["kind"], shown["state"], shown["blocks"], shown["blocks_done"]) == ("run", "run", 3, 0)
-    assert "0 of 3 done" in commands.run("job", run_id).out
+    assert "0 of 3 done" in commands.call("job", run_id).out
 
 
 @pytest.mark.parametrize("outcome", ["refused", "superseded", "failed"])
@@ -245,14 +245,14 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
     assert '"user":"1"' in out
     assert '"user":"7"' not in out
     assert err.splitlines()[-1] == "The job for user 7 failed: its worker died 3 times."
-    (shown,) = commands.run("job", flow.id, "--json").objects
+    (shown,) = commands.call("job", flow.id, "--json").objects
     assert (shown["kind"], shown["user"], shown["state"], shown["reason"]) == (
         "user",
         "7",
         "failed",
         "its worker died 3 times",
     )
-    assert "its worker died 3 times" in commands.run("job", flow.id).out
+    assert "its worker died 3 times" in commands.call("job", flow.id).out
 
 
 async def test_a_job_that_cannot_be_read_began_at_no_time(
@@ -265,11 +265,11 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
     with pytest.raises(DamagedFlowError) as caught:
         await reckoner.flows.load(job)
     await reckoner.flows.fail_damaged(caught.value, lease=None)
-    shown = commands.run("job", job).out
+    shown = commands.call("job", job).out
     assert "the field spec of its state is invalid" in shown
     assert "created" not in shown
     assert " ms" not in shown
-    assert commands.run("job", job, "--json").objects[0]["created_ms"] is None
+    assert commands.call("job", job, "--json").objects[0]["created_ms"] is None
 
 
 async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
@@ -303,14 +303,14 @@ async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckone
     joins = [f"{reckoner.keys.joins}{number}" for number in range(len(specs))]
     jobs = await reckoner.flows.create([spec for spec, _, _ in specs], joins)
     for job, (_, reported, shown) in zip(jobs, specs, strict=True):
-        (found,) = commands.run("job", job, "--json").objects
+        (found,) = commands.call("job", job, "--json").objects
         assert found.items() >= (reported | {"generation": generation, "state": "split"}).items()
-        assert shown in commands.run("job", job).out.splitlines()
+        assert shown in commands.call("job", job).out.splitlines()
 
 
 def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
     """Neither a job nor a run has that id: one sentence, exit 1."""
-    ended = commands.run("job", "nope")
+    ended = commands.call("job", "nope")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == "No such job: the id is wrong, or its record has expired.\n"
 
@@ -318,8 +318,8 @@ def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
 async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
     """Invalid results are counted by kind and in total, and become dead letters."""
     await reckoner.redis.set(reckoner.keys.result("gen", "9"), b"\x80\x04cos\nsystem\n.")
-    assert commands.run("get", "9", "--json").objects[0]["source"] == "popular"
-    (status,) = commands.run("status", "--json").objects
+    assert commands.call("get", "9", "--json").objects[0]["source"] == "popular"
+    (status,) = commands.call("status", "--json").objects
     assert (status["refused"], status["refused_total"], status["dead"]) == ({"result": 1}, 1, 1)
     assert (status["generation"], status["previous"], status["newest"]) == ("gen", None, "gen")
     assert status["workers"] == []
@@ -327,16 +327,16 @@ async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: R
     said = await reckoner.redis.info("server")
     name = said.get("server_name", "redis")
     assert (status["server"], status["server_version"]) == (name, said.get("valkey_version", said["redis_version"]))
-    assert f"server        {name} {status['server_version']}, " in commands.run("status").out
-    assert "refused       1 (1 result)\n" in commands.run("status").out
+    assert f"server        {name} {status['server_version']}, " in commands.call("status").out
+    assert "refused       1 (1 result)\n" in commands.call("status").out
 
 
 def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
     """A missing model or snapshot is named with the command that makes it."""
     for command in (("get", "1"), ("enqueue", "1"), ("batch",)):
-        ended = commands.run(*command)
+        ended = commands.call(*command)
         assert (ended.code, ended.err) == (1, "There is no model yet: build one with `reckoner fit`.\n")
-    ended = commands.run("fit")
+    ended = commands.call("fit")
     assert (ended.code, ended.out) == (1, "")
     assert "`reckoner import PATH`" in ended.err
 
@@ -358,7 +358,7 @@ def test_before_a_fit_there_is_one_sentence(commands: CommandLine) -> None:
 )
 def test_wrong_usage_is_one_sentence(commands: CommandLine, arguments: tuple[str | bytes, ...], said: str) -> None:
     """It names what is wrong, on one line, with exit code 2."""
-    ended = commands.run(*arguments)
+    ended = commands.call(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert len(ended.err.splitlines()) == 1
@@ -377,7 +377,7 @@ def test_no_redis_is_one_sentence(tmp_path: Path) -> None:
     nowhere = CommandLine(home=tmp_path)
     for command in (("get", "1"), ("batch",), ("status",)):
         for commands, said in ((away, "cannot be reached"), (nowhere, "RECKONER_REDIS_URL")):
-            ended = commands.run(*command)
+            ended = commands.call(*command)
             assert (ended.code, ended.out) == (1, "")
             assert said in ended.err
             assert len(ended.err.splitlines()) == 1
@@ -385,15 +385,15 @@ def test_no_redis_is_one_sentence(tmp_path: Path) -> None:
 
 def test_version_is_that_of_the_project(commands: CommandLine) -> None:
     """The name and number that are installed."""
-    (shown,) = commands.run("version", "--json").objects
-    assert commands.run("version").out == f"ready-reckoner {shown['version']}\n"
+    (shown,) = commands.call("version", "--json").objects
+    assert commands.call("version").out == f"ready-reckoner {shown['version']}\n"
 
 
 def test_called_alone_it_prints_its_help(commands: CommandLine) -> None:
     """No argument is a question, not an error."""
     ended = commands.run()
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == commands.run("--help").out
+    assert ended.out == commands.call("--help").out
 
 
 def test_who_stops_reading_gets_no_trace(commands: CommandLine, generation: str) -> None:

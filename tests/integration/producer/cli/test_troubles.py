@@ -66,7 +66,7 @@ def test_streams_that_are_full_or_closed_are_no_trace(
 )
 def test_a_file_that_is_not_there_is_a_failure(commands: CommandLine, arguments: tuple[str, ...], said: str) -> None:
     """The usage was right, so the exit code is 1."""
-    ended = commands.run(*arguments)
+    ended = commands.call(*arguments)
     assert (ended.code, ended.out, ended.err) == (1, "", said)
 
 

@@ -32,12 +32,12 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 def test_everybody_is_printed_in_order(commands: CommandLine) -> None:
     """One id a line, with control characters escaped; unchanged with --json."""
-    ended = commands.run("users")
+    ended = commands.call("users")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert len(lines) == len(USERS)
     assert {"a\\nline break", "\\x1b[2J", "ümlaut", "user 29999"} <= set(lines)
-    assert [shown["user"] for shown in commands.run("users", "--json").objects] == USERS
+    assert [shown["user"] for shown in commands.call("users", "--json").objects] == USERS
 
 
 def test_who_reads_no_further_ends_it_in_silence(commands: CommandLine) -> None:
@@ -51,7 +51,7 @@ def test_who_reads_no_further_ends_it_in_silence(commands: CommandLine) -> None:
 
 def test_before_an_import_there_is_nobody(tmp_path: Path) -> None:
     """The sentence says what to do."""
-    ended = CommandLine(home=tmp_path).run("users")
+    ended = CommandLine(home=tmp_path).call("users")
     assert (ended.code, ended.out) == (1, "")
     assert "reckoner import" in ended.err
 

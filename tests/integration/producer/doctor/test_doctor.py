@@ -110,10 +110,10 @@ async def keys_left(redis: ArqRedis, settings: Settings) -> list[bytes]:
 async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: World, redis: ArqRedis) -> None:
     """The command prints it as lines and as objects with exit code 0, and leaves nothing behind."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
-    ended = commands.run("doctor")
+    ended = commands.call("doctor")
     assert (ended.code, ended.err) == (0, "")
     assert {line.partition(" ")[0] for line in ended.out.splitlines()} == {"ok"}
-    shown = commands.run("doctor", "--json").objects
+    shown = commands.call("doctor", "--json").objects
     assert [line["check"] for line in shown] == [
         *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "pubsub"),
         *("workers", "release", "queue", "generation", "lists", "night", "dead letters"),
@@ -206,7 +206,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
         assert found in lines["redis"].message or "must start with" in lines["redis"].message
         assert unknown(lines) == {"artifacts"}
     commands = CommandLine(home=settings.home)
-    assert commands.run("doctor").code == 1
+    assert commands.call("doctor").code == 1
 
 
 async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
@@ -342,7 +342,7 @@ async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: Wo
     """Doctor, status and batch report it in one line each, from the import to the run. Nothing is wrong."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
     live = fitted.generations[0].record.snapshot
-    assert "live model still uses" not in commands.run("status").out
+    assert "live model still uses" not in commands.call("status").out
     store = DirectoryStore(Path(settings.home) / "store")
     with store.scratch() as scratch:
         one = np.zeros(1, np.int64)
@@ -351,9 +351,9 @@ async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: Wo
     store.set_current_snapshot(later)
     outdated = f"is current; the live model still uses {live}. Run `reckoner fit` and `reckoner batch`."
     assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {outdated}")
-    assert f"snapshot {later} {outdated}" in " ".join(commands.run("status").out.split())
-    assert commands.run("status", "--json").objects[0]["imported_snapshot"] == later
-    said = commands.run("batch", "--no-wait").err
+    assert f"snapshot {later} {outdated}" in " ".join(commands.call("status").out.split())
+    assert commands.call("status", "--json").objects[0]["imported_snapshot"] == later
+    said = commands.call("batch", "--no-wait").err
     assert said.startswith(f"The newest model uses snapshot {live}, not the current {later}. Run `reckoner fit` first.")
 
 
@@ -434,7 +434,7 @@ async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis
 
 def test_settings_that_cannot_be_read_are_its_first_line(tmp_path: Path) -> None:
     """Nothing else can be checked then."""
-    ended = CommandLine(home=tmp_path, prefx="hunter2").run("doctor")
+    ended = CommandLine(home=tmp_path, prefx="hunter2").call("doctor")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.startswith("wrong    settings      RECKONER_PREFX is not a setting")
     assert len(ended.out.splitlines()) == 1

@@ -183,7 +183,7 @@ def test_a_command_that_does_not_fit_its_source_is_wrong_usage(
     commands: CommandLine, arguments: tuple[str, ...], said: str
 ) -> None:
     """Exit 2, one sentence, and no password in it."""
-    ended = commands.run("import", *arguments)
+    ended = commands.call("import", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(said)
     assert ended.err.count("\n") == 1

@@ -85,7 +85,7 @@ def test_a_store_that_cannot_be_is_one_sentence(commands: CommandLine, good: Pat
 
 def test_a_full_disk_leaves_nothing_half_written(commands: CommandLine, good: Path, home: Path, tmp_path: Path) -> None:
     """One sentence; the snapshot from before stays current and whole, and nothing else lies in the store."""
-    assert commands.run("import", str(good)).code == 0
+    assert commands.call("import", str(good)).code == 0
     store = open_store((home / "store").as_uri())
     before = interactions(current(store))
     big = tmp_path / "big.csv"
@@ -118,7 +118,7 @@ def test_two_imports_at_once_leave_one_of_both(commands: CommandLine, home: Path
 def test_a_misspelt_column_gets_the_nearest_one_as_advice(commands: CommandLine, tmp_path: Path) -> None:
     """The sentence suggests a column and lists all columns."""
     (tmp_path / "shop.csv").write_text("Customer,product,bought\na,x,1\n")
-    ended = commands.run("import", str(tmp_path / "shop.csv"), "--user", "custmer", "--item", "product")
+    ended = commands.call("import", str(tmp_path / "shop.csv"), "--user", "custmer", "--item", "product")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
         "shop.csv has no column custmer (--user). Did you mean Customer? Its columns are: Customer, product, bought.\n"

@@ -4,8 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,15 +16,13 @@ from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
-from reckoner.shared.settings import Settings
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.shapes import FitSpec, Record, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
-from reckoner.workers.process.wiring import connect_worker
 from tests.system import eventually
-from tests.world import ITEMS, LIST_LENGTH, Hand, World, make_world
+from tests.world import ITEMS, LIST_LENGTH, Hand, World
 
 
 def import_users(world: World, users: Sequence[str], seed: int) -> str:
@@ -79,19 +76,9 @@ def cleanup(hand: Hand) -> GenerationCleanup:
 
 
 @pytest.fixture
-def own_world(tmp_path: Path) -> World:
-    """A world of the test's own."""
-    return make_world(tmp_path / "a störe")
-
-
-@pytest.fixture
-async def hand(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[Hand]:
-    """A worker on that world whose jobs the test delivers."""
-    redis = connect_worker(Settings(), redis_url)
-    made = Hand(own_world, redis, prefix)
-    yield made
-    made.close()
-    await redis.aclose()
+def world(own_world: World) -> World:
+    """The worker's store is the test's own."""
+    return own_world
 
 
 async def test_after_each_night_only_current_and_previous_hold_lists(
