@@ -7,7 +7,7 @@ import typer
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar, say
+from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 from reckoner.producer.cli.runs import as_facts, as_object, verdict
 from reckoner.shared.defaults import IN_FLIGHT, MAX_BLOCK_USERS
 
@@ -53,10 +53,8 @@ def batch(
             if not is_new:
                 say(f"Run {run_id} of this generation is already in progress. Joined it.")
             if no_wait:
-                if as_json:
-                    print_json({"run": run_id, "is_new": is_new})
-                else:
-                    print_line(f"Run {run_id} has started. See its progress with `reckoner job {run_id}`.")
+                sentence = f"Run {run_id} has started. See its progress with `reckoner job {run_id}`."
+                print_result({"run": run_id, "is_new": is_new}, sentence, as_json)
                 return True
             run = await _wait(reckoner, run_id)
             if as_json:

@@ -13,7 +13,7 @@ from reckoner.producer.cli.output import (
     format_time,
     print_facts,
     print_json,
-    print_line,
+    print_result,
     print_table,
     say,
 )
@@ -178,11 +178,9 @@ def _end(whole: bool) -> None:
 
 
 def _print_retried(retried: "Retried", as_json: bool) -> None:
-    if as_json:
-        print_json({"letter": retried.letter.id, "job": retried.job, "is_new": retried.is_new})
-    else:
-        joined = "" if retried.is_new else "  (already in progress)"
-        print_line(f"{retried.letter.id}  {retried.job}{joined}")
+    joined = "" if retried.is_new else "  (already in progress)"
+    record = {"letter": retried.letter.id, "job": retried.job, "is_new": retried.is_new}
+    print_result(record, f"{retried.letter.id}  {retried.job}{joined}", as_json)
 
 
 def _as_object(letter: "DeadLetter") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import run_async
-from reckoner.producer.cli.output import print_json, print_line, progress_bar
+from reckoner.producer.cli.output import print_result, progress_bar
 
 if TYPE_CHECKING:
     from reckoner.producer.doctor.examination import Examination
@@ -53,7 +53,5 @@ async def _examine_redis(examination: "Examination", as_json: bool) -> bool:
 
 
 def _print(line: "Finding", as_json: bool) -> None:
-    if as_json:
-        print_json({"check": line.check, "state": line.state, "told": line.message})
-    else:
-        print_line(f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.message}")
+    record = {"check": line.check, "state": line.state, "told": line.message}
+    print_result(record, f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.message}", as_json)

@@ -6,7 +6,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected, say_if_cancelled
-from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.output import print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,5 @@ async def _drain(reckoner: "Reckoner", chosen: "Sequence[LiveWorker]", is_waitin
 
 
 def _print(worker: str, ended: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"worker": worker, "ended": ended})
-    else:
-        print_line(f"{worker} has exited." if ended else f"{worker} is draining.")
+    sentence = f"{worker} has exited." if ended else f"{worker} is draining."
+    print_result({"worker": worker, "ended": ended}, sentence, as_json)

@@ -9,7 +9,7 @@ from reckoner.producer.cli.arguments import AsJson, History, Places, Users, User
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.lists import print_answers, print_basket
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import format_count, print_json, print_line, progress_bar, say
+from reckoner.producer.cli.output import format_count, print_result, progress_bar, say
 from reckoner.producer.defaults import USERS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None,
             print_basket(answer, as_json)
             return
         asked = await reckoner.enqueue_for(items)
-        if as_json:
-            print_json({"basket": asked.basket, "job": asked.job, "cached": asked.job is None})
-        else:
-            print_line(f"basket  {asked.job or 'cached'}")
+        record = {"basket": asked.basket, "job": asked.job, "cached": asked.job is None}
+        print_result(record, f"basket  {asked.job or 'cached'}", as_json)
 
 
 async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
@@ -102,10 +100,8 @@ async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], 
 
 def _print_asked(entries: "Iterable[Enqueued]", as_json: bool) -> None:
     for asked in entries:
-        if as_json:
-            print_json({"user": asked.user, "job": asked.job, "cached": asked.job is None})
-        else:
-            print_line(f"{asked.user}  {asked.job or 'cached'}")
+        record = {"user": asked.user, "job": asked.job, "cached": asked.job is None}
+        print_result(record, f"{asked.user}  {asked.job or 'cached'}", as_json)
 
 
 async def _wait(

@@ -7,7 +7,7 @@ import typer
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import print_facts, print_json, print_line, progress_bar
+from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
@@ -81,13 +81,12 @@ def fit(
             if snapshot is None:
                 raise NothingImportedError
             job, model = await reckoner.operator.fit(snapshot, config, settings.list_length)
-            if not no_wait:
+            if no_wait:
+                sentence = f"Job {job} builds model {model}. See its progress with `reckoner job {job}`."
+                print_result({"job": job, "model": model, "snapshot": snapshot}, sentence, as_json)
+            else:
                 report = await _wait(reckoner, job)
                 await _print_end(reckoner, report, model, snapshot, as_json)
-            elif as_json:
-                print_json({"job": job, "model": model, "snapshot": snapshot})
-            else:
-                print_line(f"Job {job} builds model {model}. See its progress with `reckoner job {job}`.")
 
     run_async(ask())
 

@@ -6,7 +6,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import run_connected
-from reckoner.producer.cli.output import format_time, print_json, print_line
+from reckoner.producer.cli.output import format_time, print_result
 
 if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
@@ -25,12 +25,8 @@ def pause(lane: LaneName, as_json: AsJson = False) -> None:
 
     async def stop(reckoner: "Reckoner") -> None:
         since_ms = await reckoner.operator.pause(lane)
-        if as_json:
-            print_json({"lane": lane, "paused": True, "since_ms": since_ms})
-        else:
-            print_line(
-                f"The {lane} lane is paused since {format_time(since_ms)}. Resume it with `reckoner resume {lane}`."
-            )
+        sentence = f"The {lane} lane is paused since {format_time(since_ms)}. Resume it with `reckoner resume {lane}`."
+        print_result({"lane": lane, "paused": True, "since_ms": since_ms}, sentence, as_json)
 
     run_connected(stop)
 
@@ -43,9 +39,7 @@ def resume(lane: LaneName, as_json: AsJson = False) -> None:
 
     async def go_on(reckoner: "Reckoner") -> None:
         was_paused = await reckoner.operator.resume(lane)
-        if as_json:
-            print_json({"lane": lane, "paused": False, "was_paused": was_paused})
-        else:
-            print_line(f"The {lane} lane is resumed." if was_paused else f"The {lane} lane was not paused.")
+        sentence = f"The {lane} lane is resumed." if was_paused else f"The {lane} lane was not paused."
+        print_result({"lane": lane, "paused": False, "was_paused": was_paused}, sentence, as_json)
 
     run_connected(go_on)

@@ -77,6 +77,14 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_result(record: Any, sentence: str, as_json: bool) -> None:
+    """Print a result as a JSON object or as a line."""
+    if as_json:
+        print_json(record)
+    else:
+        print_line(sentence)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Print a table; the columns in `numbers` are right-aligned."""
     from rich.box import SIMPLE_HEAD

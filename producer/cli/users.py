@@ -2,7 +2,7 @@
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import say_if_interrupted
-from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.output import print_result
 
 
 def users(as_json: AsJson = False) -> None:
@@ -35,7 +35,4 @@ def users(as_json: AsJson = False) -> None:
     with say_if_interrupted("Stopped."):
         for page in open_snapshot(store.fetch("snapshots", snapshot_id)).users.pages():
             for user in page:
-                if as_json:
-                    print_json({"user": user.decode()})
-                else:
-                    print_line(user.decode())
+                print_result({"user": user.decode()}, user.decode(), as_json)

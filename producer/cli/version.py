@@ -1,7 +1,7 @@
 """`reckoner version`."""
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.output import print_json, print_line
+from reckoner.producer.cli.output import print_result
 
 
 def version(as_json: AsJson = False) -> None:
@@ -15,7 +15,4 @@ def version(as_json: AsJson = False) -> None:
     found = installed_version()
     if not found:
         raise MissingExtraError("Ready Reckoner is not installed, so its version is unknown. Install it with pip.")
-    if as_json:
-        print_json({"version": found})
-    else:
-        print_line(f"{DISTRIBUTION} {found}")
+    print_result({"version": found}, f"{DISTRIBUTION} {found}", as_json)

@@ -7,11 +7,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.patience import PATIENCE_S
 from tests.processes import descendants, environment, run, started, still_there, wait_until, without_progress
+
+if TYPE_CHECKING:
+    import subprocess
 
 STAGES = {
     "while the server starts": "Ready Reckoner",
@@ -43,6 +47,12 @@ def environ(place: Path, tmp_path: Path) -> dict[str, str]:
     )
 
 
+def wait_for_stage(process: "subprocess.Popen[str]", stage: str) -> None:
+    assert process.stdout is not None
+    while STAGES[stage] not in process.stdout.readline():
+        pass
+
+
 def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
     """The user's last films, ten recommendations with scores and reasons, the timings; then all is deleted."""
     ended = run("producer", "demo", environ=environ)
@@ -66,51 +76,42 @@ def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_leaves_nothing_behind(environ: dict[str, str], place: Path, tmp_path: Path, stage: str) -> None:
-    """At any stage: exit code 130, one sentence, and no process, socket or file."""
+@pytest.mark.parametrize(
+    ("stage", "signum", "code", "more"),
+    [
+        ("while the server starts", signal.SIGINT, 130, 0),
+        ("while the workers start", signal.SIGHUP, 129, 0),
+        ("while the model is built", signal.SIGTERM, 143, 3),
+        ("while lists are computed", signal.SIGINT, 130, 3),
+        ("while everything ends", signal.SIGINT, 130, 0),
+    ],
+    ids=STAGES,
+)
+def test_a_signal_leaves_nothing_behind(
+    environ: dict[str, str], place: Path, tmp_path: Path, stage: str, signum: signal.Signals, code: int, more: int
+) -> None:
+    """At any stage, and with more Ctrl-C after it: one sentence, and no process, socket or file."""
     log = tmp_path / "log"
     with started("producer", "demo", environ=environ, log=log) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if STAGES[stage] in line:
-                break
+        wait_for_stage(process, stage)
         if stage == "while the server starts":
             wait_until(lambda: descendants(process.pid))
         processes = descendants(process.pid)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
+        os.killpg(process.pid, signum)
+        for _ in range(more):
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE_S) == code
         assert still_there(processes) == []
     assert without_progress(log.read_text()) == "Stopped. Everything was removed.\n"
     assert list(place.iterdir()) == []
     assert not (tmp_path / "their home").exists()
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_a_signal_and_more_of_them_leave_nothing_behind(
-    environ: dict[str, str], place: Path, tmp_path: Path, signum: signal.Signals, code: int
-) -> None:
-    """A closed terminal, a stop, and repeated Ctrl-C."""
-    with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
-        assert process.stdout is not None
-        while "ready" not in process.stdout.readline():
-            pass
-        processes = descendants(process.pid)
-        os.killpg(process.pid, signum)
-        for _ in range(3):
-            time.sleep(0.05)
-            os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(PATIENCE_S) == code
-        assert still_there(processes) == []
-    assert list(place.iterdir()) == []
-
-
 def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_path: Path) -> None:
     """Server and workers end by themselves; files may stay."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
-        assert process.stdout is not None
-        while "ready" not in process.stdout.readline():
-            pass
+        wait_for_stage(process, "while the model is built")
         processes = descendants(process.pid)
         process.kill()
         wait_until(lambda: not still_there(processes))
@@ -119,9 +120,7 @@ def test_no_process_outlives_one_that_was_killed(environ: dict[str, str], tmp_pa
 def test_an_end_of_the_workers_is_reported_with_their_last_log_lines(environ: dict[str, str], tmp_path: Path) -> None:
     """If the workers end, so does the demonstration: one sentence, exit code 1, and no process left."""
     with started("producer", "demo", environ=environ, log=tmp_path / "log") as process:
-        assert process.stdout is not None
-        while "ready" not in process.stdout.readline():
-            pass
+        wait_for_stage(process, "while the model is built")
         processes = descendants(process.pid)
         (supervisor,) = [p for p in processes if "--processes" in p.cmdline()]
         supervisor.kill()

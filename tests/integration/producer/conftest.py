@@ -1,12 +1,26 @@
-"""Fixtures for tests of the client and the commands: a generation with a worker."""
+"""Fixtures for tests of the client and the commands: both on the shared server, and a generation with a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.cancelling import cancel_and_wait
+from tests.commands import CommandLine
 from tests.world import Generation, Hand, World
+
+
+@pytest.fixture
+def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
+    async with Reckoner(redis_url, prefix=prefix) as client:
+        yield client
 
 
 @pytest.fixture

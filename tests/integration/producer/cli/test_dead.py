@@ -5,7 +5,6 @@ import pty
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -18,11 +17,6 @@ from tests.root import ROOT
 from tests.world import make_known
 
 EVIL = "a\nb\x1b[2J"
-
-
-@pytest.fixture
-def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
-    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from subprocess import Popen
 from typing import TypeVar
@@ -34,17 +34,6 @@ from tests.world import make_known
 ITEMS = [f"item {i:02d}" for i in range(20)]
 T = TypeVar("T")
 EVIL = "a\nb\x1b[2J\u202e"
-
-
-@pytest.fixture
-def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
-    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "a höme")
-
-
-@pytest.fixture
-async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client:
-        yield client
 
 
 @pytest.fixture

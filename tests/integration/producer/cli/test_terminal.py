@@ -46,11 +46,6 @@ NAME = SWEEP.replace("\0", "")
 
 
 @pytest.fixture
-def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
-    return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path / "home")
-
-
-@pytest.fixture
 async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
     """A client of a Redis in which every text is full of control characters."""
     async with Reckoner(redis_url, prefix=prefix) as client:

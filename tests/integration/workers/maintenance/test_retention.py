@@ -32,12 +32,9 @@ def old_world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-async def hand(old_world: World, redis_url: str, prefix: str):  # type: ignore[no-untyped-def]
-    redis = connect_worker(Settings(), redis_url)
-    made = Hand(old_world, redis, prefix)
-    yield made
-    made.close()
-    await redis.aclose()
+def world(old_world: World) -> World:
+    """The worker's store is the old one."""
+    return old_world
 
 
 def models(world: World) -> set[str]:
