@@ -82,7 +82,7 @@ def reckoner_of(request: HttpRequest) -> Reckoner:
 
 
 class Application:
-    """Django's application with one client for each process: two connections for all requests.
+    """Django's application with one client for each process: three connections for all requests.
 
     Django does not handle an ASGI server's lifespan, so this class does. The client is not entered, so the shop starts
     without Redis.

@@ -34,7 +34,7 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """One client for each process, with two connections for all requests.
+    """One client for each process, with three connections for all requests.
 
     It is not entered, so the shop starts without Redis.
     """

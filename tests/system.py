@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.importing import import_interactions
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
@@ -152,10 +152,10 @@ class System:
         await asyncio.gather(*(some.stop() for some in workers))
 
     @asynccontextmanager
-    async def reckoner(self) -> AsyncIterator[Reckoner]:
+    async def reckoner(self) -> AsyncIterator[OpenReckoner]:
         """A client."""
         settings = self.settings
-        async with Reckoner(self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s) as client:
+        async with OpenReckoner(self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s) as client:
             yield client
 
     def flows(self, redis: ArqRedis) -> Flows:

@@ -12,7 +12,7 @@ from reckoner.producer.cli.runs import as_facts, as_object, verdict
 from reckoner.shared.defaults import IN_FLIGHT, MAX_BLOCK_USERS
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.run_state import Run
 
 
@@ -69,7 +69,7 @@ def batch(
         raise typer.Exit(1)
 
 
-async def _wait(reckoner: "Reckoner", run_id: str) -> "Run":
+async def _wait(reckoner: "OpenReckoner", run_id: str) -> "Run":
     with (
         say_if_cancelled(f"Stopped waiting. The run continues: see its progress with `reckoner job {run_id}`."),
         progress_bar("Computing all lists", "users") as bar,

@@ -9,7 +9,7 @@ from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.output import print_json, print_line, say
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
 
 
 def cancel(
@@ -29,14 +29,14 @@ def cancel(
     """
     wanted = [identifier("job", job) for job in ids]
 
-    async def each(reckoner: "Reckoner") -> bool:
+    async def each(reckoner: "OpenReckoner") -> bool:
         return all([await _cancel(reckoner, job, as_json) for job in wanted])
 
     if not run_connected(each):
         raise typer.Exit(1)
 
 
-async def _cancel(reckoner: "Reckoner", wanted: str, as_json: bool) -> bool:
+async def _cancel(reckoner: "OpenReckoner", wanted: str, as_json: bool) -> bool:
     """Cancel one job or run and print the outcome; False if there was nothing to cancel."""
     from reckoner.shared.errors import FlowUnknownError
 
@@ -55,7 +55,7 @@ async def _cancel(reckoner: "Reckoner", wanted: str, as_json: bool) -> bool:
     return cancelled
 
 
-async def _outcome(reckoner: "Reckoner", wanted: str, cancelled: bool) -> tuple[dict[str, Any], str]:
+async def _outcome(reckoner: "OpenReckoner", wanted: str, cancelled: bool) -> tuple[dict[str, Any], str]:
     """The state of a job or run, as a JSON object and as a sentence."""
     flow = await reckoner.flows.load(wanted)
     if flow is None:

@@ -19,7 +19,7 @@ from reckoner.producer.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters, Retried
     from reckoner.shared.wire.shapes import Spec
 
@@ -132,7 +132,7 @@ def drop(
 
 
 def _with_letters(work: "Callable[[DeadLetters], Awaitable[T]]") -> T:
-    async def connected(reckoner: "Reckoner") -> T:
+    async def connected(reckoner: "OpenReckoner") -> T:
         from reckoner.shared.flows.dead_letters import DeadLetters
 
         return await work(DeadLetters(reckoner.redis, reckoner.flows))

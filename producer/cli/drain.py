@@ -11,7 +11,7 @@ from reckoner.producer.cli.output import print_result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.heartbeats import LiveWorker
 
 
@@ -38,7 +38,7 @@ def drain(
     wanted = None if worker is None else identifier("worker", worker)
     where = None if host is None else identifier("host", host)
 
-    async def end(reckoner: "Reckoner") -> None:
+    async def end(reckoner: "OpenReckoner") -> None:
         await _drain(reckoner, _chosen(await reckoner.operator.alive(), wanted, where), not no_wait, as_json)
 
     run_connected(end)
@@ -56,7 +56,7 @@ def _chosen(alive: "list[LiveWorker]", part: str | None, host: str | None) -> "l
     return chosen
 
 
-async def _drain(reckoner: "Reckoner", chosen: "Sequence[LiveWorker]", is_waiting: bool, as_json: bool) -> None:
+async def _drain(reckoner: "OpenReckoner", chosen: "Sequence[LiveWorker]", is_waiting: bool, as_json: bool) -> None:
     await reckoner.operator.drain(chosen)
     names = [each.worker for each in chosen]
     if not is_waiting:

@@ -15,7 +15,7 @@ from reckoner.shared.ids import require_id
 from reckoner.shared.terminal import plain
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.settings import Settings
 
 T = TypeVar("T")
@@ -73,12 +73,12 @@ def _redis_message(error: Exception) -> str | None:
     return f"Redis {trouble(error)}." if isinstance(error, RedisError) else None
 
 
-def connect(settings: "Settings") -> "Reckoner":
+def connect(settings: "Settings") -> "OpenReckoner":
     """The client for the configured Redis; enter it to connect."""
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.redis.embedded import find_redis
 
-    return Reckoner(
+    return OpenReckoner(
         find_redis(settings),
         prefix=settings.prefix,
         first_look_s=settings.first_look_s,
@@ -97,7 +97,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         work.close()
 
 
-def run_connected(work: "Callable[[Reckoner], Awaitable[T]]") -> T:
+def run_connected(work: "Callable[[OpenReckoner], Awaitable[T]]") -> T:
     """Run `work` in an event loop, with a connected client."""
     from reckoner.shared.settings import load_settings
 

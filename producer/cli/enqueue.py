@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reckoner.producer.client.answers import Enqueued
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.flow_state import Flow
     from reckoner.shared.settings import Settings
     from reckoner.shared.wire.shapes import Record
@@ -86,7 +86,9 @@ async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None,
         print_result(record, f"basket  {asked.job or 'cached'}", as_json)
 
 
-async def _enqueue(reckoner: "Reckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool) -> None:
+async def _enqueue(
+    reckoner: "OpenReckoner", generation: str, users: Sequence[str], *, fresh: bool, as_json: bool
+) -> None:
     from reckoner.shared.errors import QueueFullError
 
     for start in range(0, len(users), USERS_AT_ONCE):
@@ -105,7 +107,7 @@ def _print_asked(entries: "Iterable[Enqueued]", as_json: bool) -> None:
 
 
 async def _wait(
-    reckoner: "Reckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
+    reckoner: "OpenReckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
 ) -> "dict[str, Flow | None]":
     """Print the lists as they arrive; returns the users whose jobs did not succeed, with their flows."""
     failed: dict[str, Flow | None] = {}

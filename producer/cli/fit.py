@@ -11,7 +11,7 @@ from reckoner.producer.cli.output import print_facts, print_json, print_result, 
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.store.model_config import ModelConfig
 
 
@@ -106,7 +106,7 @@ def _configuration(**wanted: str | float) -> "ModelConfig":
         raise UsageError(f"{option}{reason}.") from error
 
 
-async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
+async def _wait(reckoner: "OpenReckoner", job: str) -> "JobReport":
     with (
         say_if_cancelled(f"Stopped waiting. The job continues: see its progress with `reckoner job {job}`."),
         progress_bar("Building the model", "chunk tasks") as bar,
@@ -117,7 +117,7 @@ async def _wait(reckoner: "Reckoner", job: str) -> "JobReport":
     return report
 
 
-async def _print_end(reckoner: "Reckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
+async def _print_end(reckoner: "OpenReckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
     from reckoner.producer.client.asking import job_error
 
     flow = report.flow

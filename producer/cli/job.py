@@ -12,7 +12,7 @@ from reckoner.producer.cli.tasks import print_shares, print_tasks
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
 
 
 def job(
@@ -29,7 +29,7 @@ def job(
 
     wanted = identifier("job", job_id)
 
-    async def look(reckoner: "Reckoner") -> None:
+    async def look(reckoner: "OpenReckoner") -> None:
         try:
             report = await reckoner.job(wanted)
         except FlowUnknownError:
@@ -97,7 +97,7 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
     return facts
 
 
-async def _show_run(reckoner: "Reckoner", run_id: str, as_json: bool) -> None:
+async def _show_run(reckoner: "OpenReckoner", run_id: str, as_json: bool) -> None:
     report = await reckoner.operator.run(run_id)
     run = report.run
     by_worker = run.manifest.tasks if run.manifest else {}

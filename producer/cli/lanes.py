@@ -9,7 +9,7 @@ from reckoner.producer.cli.edge import run_connected
 from reckoner.producer.cli.output import format_time, print_result
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
 
 # Repeated here, so that `--help` need not import the wire formats.
 LaneName: TypeAlias = Annotated[Literal["click", "batch"], typer.Argument(metavar="LANE", help="`click` or `batch`.")]
@@ -23,7 +23,7 @@ def pause(lane: LaneName, as_json: AsJson = False) -> None:
     Example: reckoner pause batch
     """
 
-    async def stop(reckoner: "Reckoner") -> None:
+    async def stop(reckoner: "OpenReckoner") -> None:
         since_ms = await reckoner.operator.pause(lane)
         sentence = f"The {lane} lane is paused since {format_time(since_ms)}. Resume it with `reckoner resume {lane}`."
         print_result({"lane": lane, "paused": True, "since_ms": since_ms}, sentence, as_json)
@@ -37,7 +37,7 @@ def resume(lane: LaneName, as_json: AsJson = False) -> None:
     Example: reckoner resume batch
     """
 
-    async def go_on(reckoner: "Reckoner") -> None:
+    async def go_on(reckoner: "OpenReckoner") -> None:
         was_paused = await reckoner.operator.resume(lane)
         sentence = f"The {lane} lane is resumed." if was_paused else f"The {lane} lane was not paused."
         print_result({"lane": lane, "paused": False, "was_paused": was_paused}, sentence, as_json)

@@ -1,6 +1,5 @@
 """Prints recommendations, for `get` and `enqueue --wait`."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns
@@ -25,8 +24,11 @@ def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
 
 def as_object(answer: "Answer | BasketAnswer") -> dict[str, Any]:
     """The JSON object for a user or a basket."""
-    items = [{name: value for name, value in asdict(entry).items() if name in PLACE} for entry in answer.items]
-    return asdict(answer) | {"items": items}
+    import msgspec
+
+    items = [{name: getattr(entry, name) for name in PLACE} for entry in answer.items]
+    shown: dict[str, Any] = msgspec.to_builtins(answer)
+    return shown | {"items": items}
 
 
 def _print_list(answer: "Answer") -> None:

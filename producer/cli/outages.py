@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
 
 # Gives a new worker the time for its first heartbeat.
 PAUSE_S = 1.0
@@ -16,7 +16,7 @@ NO_REDIS = "Redis does not answer. Waiting for it for up to a minute."
 
 
 @asynccontextmanager
-async def warn_of_outages(reckoner: "Reckoner", warn: Callable[[str], None]) -> AsyncIterator[None]:
+async def warn_of_outages(reckoner: "OpenReckoner", warn: Callable[[str], None]) -> AsyncIterator[None]:
     """Warn once of each outage that begins while the block waits."""
     import asyncio
 
@@ -28,7 +28,7 @@ async def warn_of_outages(reckoner: "Reckoner", warn: Callable[[str], None]) -> 
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _watch(reckoner: "Reckoner", warn: Callable[[str], None]) -> None:
+async def _watch(reckoner: "OpenReckoner", warn: Callable[[str], None]) -> None:
     import asyncio
 
     from reckoner.shared.redis.connections import is_transient_redis_error
@@ -47,7 +47,7 @@ async def _watch(reckoner: "Reckoner", warn: Callable[[str], None]) -> None:
         warned = outage
 
 
-async def _outage(reckoner: "Reckoner") -> str | None:
+async def _outage(reckoner: "OpenReckoner") -> str | None:
     from reckoner.producer.client.status import read_paused, read_workers
 
     if not await read_workers(reckoner.redis, reckoner.keys):

@@ -13,7 +13,7 @@ from reckoner.producer.cli.output import format_count, print_json, print_line, p
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import UserHistory
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.serving.results import Entry, Source
 
 
@@ -50,7 +50,7 @@ def show(
     """
     wanted = identifier("user", user)
 
-    async def look(reckoner: "Reckoner") -> Shown:
+    async def look(reckoner: "OpenReckoner") -> Shown:
         async with warn_of_outages(reckoner, say):
             return await _look(reckoner, wanted, n)
 
@@ -61,7 +61,7 @@ def show(
         _print(shown)
 
 
-async def _look(reckoner: "Reckoner", user: str, n: int | None) -> Shown:
+async def _look(reckoner: "OpenReckoner", user: str, n: int | None) -> Shown:
     record, places = await reckoner.reach(n)
     history = await reckoner.history(user, places)
     results = reckoner.results

@@ -12,7 +12,7 @@ from reckoner.producer.cli.output import format_count, print_facts, print_json, 
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import Compared, Similar
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
 
 
 def similar(
@@ -30,7 +30,7 @@ def similar(
     wanted = identifier("item", item)
     compared = None if other is None else identifier("item", other)
 
-    async def look(reckoner: "Reckoner") -> "Similar | Compared":
+    async def look(reckoner: "OpenReckoner") -> "Similar | Compared":
         async with warn_of_outages(reckoner, say):
             if compared is None:
                 return await reckoner.similar(wanted, n)

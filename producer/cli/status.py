@@ -18,7 +18,7 @@ from reckoner.producer.cli.output import (
 from reckoner.producer.cli.runs import as_object
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.producer.client.status import Queue, RunNow, Status
     from reckoner.shared.flows.heartbeats import LiveWorker
 
@@ -45,7 +45,7 @@ def status(as_json: AsJson = False) -> None:
     run_async(look())
 
 
-async def _show(reckoner: "Reckoner", imported: str | None, as_json: bool) -> None:
+async def _show(reckoner: "OpenReckoner", imported: str | None, as_json: bool) -> None:
     now = await reckoner.operator.status()
     if as_json:
         print_json(_as_object(now) | {"imported_snapshot": imported})

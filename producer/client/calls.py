@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args
 
 from redis.exceptions import RedisError
 
+from reckoner.producer.client.deadlines import Deadlines
 from reckoner.shared.errors import ClientClosedError, UsageError, WaitTimeoutError
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.connections import unavailable
@@ -16,7 +17,6 @@ from reckoner.shared.wire.shapes import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from typing import Any
 
     from arq import ArqRedis
 
@@ -27,27 +27,34 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RedisCaller(Protocol):
-    """An object whose calls use a Redis connection."""
+class Connections(Protocol):
+    """The connections of a client."""
 
-    @property
-    def redis(self) -> "ArqRedis":
-        """The connection for commands."""
+    redis: "ArqRedis"
+    """The connection for commands."""
+    deadlines: Deadlines
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is closed."""
+        """Whether they are closed."""
 
     def require_own_loop(self) -> None:
         """Check that all calls come from one event loop."""
 
 
-Caller = TypeVar("Caller", bound=RedisCaller)
+class Caller(Protocol):
+    """An object whose calls use a client's connections."""
+
+    @property
+    def _client(self) -> Connections: ...
+
+
+CallerT = TypeVar("CallerT", bound=Caller)
 
 
 def translates_redis_errors(
-    call: "Callable[Concatenate[Caller, P], Awaitable[T]]",
-) -> "Callable[Concatenate[Caller, P], Coroutine[Any, Any, T]]":
+    call: "Callable[Concatenate[CallerT, P], Awaitable[T]]",
+) -> "Callable[Concatenate[CallerT, P], Coroutine[Any, Any, T]]":
     """Turn the Redis errors of a call into RedisUnavailableError, and apply its `timeout`.
 
     The timeout includes connecting. A call that makes another call passes it `timeout=None`, or the inner default
@@ -57,13 +64,22 @@ def translates_redis_errors(
     default = parameter.default if parameter else None
 
     @wraps(call)
-    async def translated(self: Caller, /, *arguments: P.args, **options: P.kwargs) -> T:
-        self.require_own_loop()
+    async def translated(self: CallerT, /, *arguments: P.args, **options: P.kwargs) -> T:
+        client = self._client
+        client.require_own_loop()
+        timeout: Any = options.get("timeout", default)
+        deadline = None if timeout is None else client.deadlines.start(timeout)
         try:
-            async with time_limit(cast("float | None", options.get("timeout", default))):
-                return await call(self, *arguments, **options)
+            return await call(self, *arguments, **options)
         except RedisError as error:
-            raise (ClientClosedError() if self.closed else unavailable(self.redis, error)) from error
+            raise (ClientClosedError() if client.closed else unavailable(client.redis, error)) from error
+        except asyncio.CancelledError as error:
+            if deadline is not None and deadline.ended():
+                raise WaitTimeoutError from error
+            raise
+        finally:
+            if deadline is not None:
+                client.deadlines.stop(deadline)
 
     return translated
 

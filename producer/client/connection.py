@@ -1,19 +1,19 @@
 """A client's connections to one Redis, and the objects that use them."""
 
 import asyncio
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from reckoner.producer.client.asking import Asking
+from reckoner.producer.client.caching import CachingResults
+from reckoner.producer.client.deadlines import Deadlines
 from reckoner.producer.client.questions import Questions
 from reckoner.producer.client.waiting import Waiting
-from reckoner.shared.defaults import MAX_QUEUED
 from reckoner.shared.errors import WrongLoopError
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.keys import Keys
-from reckoner.shared.serving.results import Results
+from reckoner.shared.redis.multiplexed import MultiplexedConnection
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
@@ -21,16 +21,9 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A client in one event loop: one connection for commands, one for notifications."""
+    """A client in one event loop: a connection for commands, one for reads, one for notifications."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        prefix: str = "reckoner",
-        first_look_s: float = 10.0,
-        max_queued: int | None = MAX_QUEUED,
-    ) -> None:
+    def __init__(self, url: str, prefix: str, first_look_s: float, max_queued: int | None) -> None:
         self.keys = Keys(prefix)
         self.redis: ArqRedis = connect(
             url,
@@ -39,13 +32,15 @@ class Client:
             job_deserializer=arq_deserializer,
             max_connections=1,
         )
-        self.flows = Flows(self.redis, self.keys, first_look_s)
-        self.results = Results(self.redis, self.keys)
-        self.runs = Runs(self.redis, self.keys, first_look_s)
+        self._reading = MultiplexedConnection(connect(url, client_name="reckoner-reading", max_connections=1))
         self._listening = connect(url, client_name="reckoner-listening")
+        self.flows = Flows(self.redis, self.keys, first_look_s)
+        self.results = CachingResults(self.redis, self.keys, self._reading.read)
+        self.runs = Runs(self.redis, self.keys, first_look_s)
         self.waiting = Waiting(self._listening, self.flows)
         self.asking = Asking(self.flows, self.results, self.waiting, max_queued)
         self.questions = Questions(self.asking, self.results)
+        self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def require_own_loop(self) -> None:
@@ -55,29 +50,31 @@ class Client:
             WrongLoopError: it was used in another loop before.
         """
         loop = asyncio.get_running_loop()
-        if self._loop not in (None, loop):
-            raise WrongLoopError
-        self._loop = loop
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise WrongLoopError
+            self._loop = loop
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> None:
+        """Connect, and check the server; a failure closes the client.
+
+        Raises:
+            RedisUnavailableError: Redis does not answer.
+        """
         self.require_own_loop()
         try:
             await check(self.redis)
         except BaseException:
             await self.aclose()
             raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
         self.require_own_loop()
+        self.deadlines.close()
         await self.waiting.aclose()
         await self._listening.connection_pool.aclose()
+        await self._reading.aclose()
         await self.redis.connection_pool.aclose()
 
     @property

@@ -1,7 +1,6 @@
 """`Operator`: the calls of operators: fits, runs, status, lanes, workers."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from reckoner.producer.client import steering
 from reckoner.producer.client.answers import RunReport
@@ -25,29 +24,12 @@ from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.wire.shapes import Lane, Options, Record
 
-if TYPE_CHECKING:
-    from arq import ArqRedis
-
 
 class Operator:
     """The operator's calls of a client; see `Reckoner.operator`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-
-    @property
-    def redis(self) -> "ArqRedis":
-        """The connection for commands."""
-        return self._client.redis
-
-    @property
-    def closed(self) -> bool:
-        """Whether the client is closed."""
-        return self._client.closed
-
-    def require_own_loop(self) -> None:
-        """Check that the client is used in one event loop only; see `Client`."""
-        self._client.require_own_loop()
 
     @translates_redis_errors
     async def fit(
@@ -107,7 +89,7 @@ class Operator:
 
     async def follow_run(self, run_id: str, *, timeout: float | None = None) -> AsyncIterator[RunReport]:
         """Yield the state of a run once a second and at its end; see `Reckoner.follow`."""
-        self.require_own_loop()
+        self._client.require_own_loop()
         moment = deadline_after(timeout)
         async with self._client.waiting.notifications(require_id("run", run_id)) as notified:
             while True:
@@ -121,7 +103,7 @@ class Operator:
     @translates_redis_errors
     async def status(self, *, timeout: float | None = ASK_S) -> Status:
         """The status of the system, read in bounded time."""
-        return await read_status(self.redis, self._client.keys, self._client.results, self._client.runs)
+        return await read_status(self._client.redis, self._client.keys, self._client.results, self._client.runs)
 
     @translates_redis_errors
     async def pause(self, lane: Lane, *, timeout: float | None = ASK_S) -> int:
@@ -134,18 +116,18 @@ class Operator:
             UsageError: the lane does not exist.
         """
         require_lane(lane)
-        return await steering.pause(self.redis, self._client.keys, lane)
+        return await steering.pause(self._client.redis, self._client.keys, lane)
 
     @translates_redis_errors
     async def resume(self, lane: Lane, *, timeout: float | None = ASK_S) -> bool:
         """Resume a lane; False if it was not paused. See `pause`."""
         require_lane(lane)
-        return await steering.resume(self.redis, self._client.keys, lane)
+        return await steering.resume(self._client.redis, self._client.keys, lane)
 
     @translates_redis_errors
     async def alive(self, *, timeout: float | None = ASK_S) -> list[LiveWorker]:
         """The live workers, with their heartbeats."""
-        return await Heartbeats(self.redis, self._client.keys).alive()
+        return await Heartbeats(self._client.redis, self._client.keys).alive()
 
     @translates_redis_errors
     async def drain(self, workers: Sequence[LiveWorker], *, timeout: float | None = ASK_S) -> None:
@@ -154,7 +136,7 @@ class Operator:
         Raises:
             DrainRefusedError: the heartbeat of one is unreadable; then none of them is drained.
         """
-        await steering.drain(self.redis, self._client.keys, workers)
+        await steering.drain(self._client.redis, self._client.keys, workers)
 
     async def drained(self, workers: Sequence[str], *, timeout: float | None = None) -> AsyncIterator[str]:
         """Yield draining workers as they exit.
@@ -163,8 +145,8 @@ class Operator:
             RedisUnavailableError: Redis was away for longer than a minute.
             WaitTimeoutError: some did not exit in time.
         """
-        self.require_own_loop()
-        moment, ended = deadline_after(timeout), steering.drained(self.redis, self._client.keys, workers)
+        self._client.require_own_loop()
+        moment, ended = deadline_after(timeout), steering.drained(self._client.redis, self._client.keys, workers)
         while True:
             async with deadline(moment):
                 worker = await anext(ended, None)
@@ -175,4 +157,4 @@ class Operator:
     @translates_redis_errors
     async def workers(self, since_ms: int = 0, *, timeout: float | None = ASK_S) -> list[str]:
         """The ids of the live workers with a heartbeat since `since_ms` by the server's clock."""
-        return await read_workers(self.redis, self._client.keys, since_ms)
+        return await read_workers(self._client.redis, self._client.keys, since_ms)

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from types import TracebackType
+from typing import Self, overload
 
 from reckoner.producer.client.answers import (
     BasketAnswer,
@@ -27,6 +28,7 @@ from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, require_places
 from reckoner.producer.client.waiting import retry_while_away
+from reckoner.shared.defaults import MAX_QUEUED
 from reckoner.shared.errors import FlowUnknownError, QueueFullError, UsageError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
@@ -37,7 +39,7 @@ from reckoner.shared.wire.shapes import Lane, Record
 DEFAULT_N = 10
 
 
-class Reckoner(Client):
+class Reckoner:
     """A connection to Ready Reckoner.
 
     Use it as an asynchronous context manager in one event loop. Entering it raises RedisUnavailableError if Redis does
@@ -58,52 +60,59 @@ class Reckoner(Client):
     `operator` has the calls of operators: fits, runs, status, lanes, workers.
     """
 
-    # The last record read; records never change.
-    _record: Record | None = None
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "reckoner",
+        first_look_s: float = 10.0,
+        max_queued: int | None = MAX_QUEUED,
+    ) -> None:
+        self._client = Client(url, prefix, first_look_s, max_queued)
+
+    async def __aenter__(self) -> Self:
+        await self._client.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
     @cached_property
     def operator(self) -> Operator:
         """The calls of operators: fits, runs, status, lanes, workers."""
-        return Operator(self)
+        return Operator(self._client)
 
     @translates_redis_errors
     async def generation(self, *, timeout: float | None = ASK_S) -> str:
-        """The id of the current generation.
+        """The id of the current generation, at most a second old.
 
         Raises:
             NothingFittedError: no model was fitted yet.
         """
-        return (await self._current()).generation
+        return (await self._client.results.current()).generation
 
-    async def _current(self) -> Record:
-        record = self._record
-        if record is None or record.generation != await self.results.generations.pointer(self.keys.current):
-            record = self._record = (await self.results.generations.follow(self.keys.current)).require()
-        return record
-
-    @translates_redis_errors
-    async def reach(self, n: int | None = None, *, timeout: float | None = ASK_S) -> tuple[Record, int]:
+    async def _reach(self, n: int | None) -> tuple[Record, int]:
         """The current generation's record and the number of places to read: `n`, or at most ten by default.
 
         Raises:
             NothingFittedError: no model was fitted yet, or the record is missing.
             UsageError: `n` is below 1 or above the length of the lists.
         """
-        record = await self._current()
-        length = record.options.list_length
-        if n is not None and not 1 <= n <= length:
-            raise UsageError(
-                f"n is {n}, but must be from 1 to {length}, the length of the cached lists. For longer lists, set "
-                "RECKONER_LIST_LENGTH and fit again."
-            )
-        return record, min(DEFAULT_N, length) if n is None else n
+        record = await self._client.results.current()
+        return record, _places(n, record)
 
     async def _report(self, job: str) -> JobReport:
-        flow = await self.flows.load(job)
+        flow = await self._client.flows.load(job)
         if flow is None:
             raise FlowUnknownError
-        traces = await self.flows.traces(job)
-        return JobReport(flow, flow.tasks if flow.state == "done" else await self.flows.stored(job), traces)
+        traces = await self._client.flows.traces(job)
+        return JobReport(flow, flow.tasks if flow.state == "done" else await self._client.flows.stored(job), traces)
 
     async def follow(self, job: str, *, timeout: float | None = None) -> AsyncIterator[JobReport]:
         """Yield the state of a job once a second and at its end.
@@ -114,9 +123,9 @@ class Reckoner(Client):
             UsageError: the job's id is invalid (`require_id`).
             WaitTimeoutError: the job did not end in time.
         """
-        self.require_own_loop()
+        self._client.require_own_loop()
         moment = deadline_after(timeout)
-        async with self.waiting.notifications(require_id("job", job)) as notified:
+        async with self._client.waiting.notifications(require_id("job", job)) as notified:
             while True:
                 async with deadline(moment):
                     await notified()
@@ -153,11 +162,11 @@ class Reckoner(Client):
         require_lane(lane)
         require_ids("user", users)
         generation = generation or await self.generation(timeout=None)
-        cached = [None] * len(users) if fresh else await self.results.read(generation, users)
+        cached = [None] * len(users) if fresh else await self._client.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
         full: QueueFullError | None = None
         try:
-            jobs = iter(await self.asking.create(wanted, generation, lane))
+            jobs = iter(await self._client.asking.create(wanted, generation, lane))
         except QueueFullError as error:
             jobs, full = iter(error.taken), error
         asked = _asked(users, cached, jobs)
@@ -170,11 +179,11 @@ class Reckoner(Client):
     ) -> Answer:
         """The first `n` places of a user's list, computed by the workers if it is not in the cache.
 
-        A user without data or candidates gets the popular list, marked in `source`. See `reach` for `n`.
+        A user without data or candidates gets the popular list, marked in `source`.
 
         Raises:
             NothingFittedError: no model was fitted yet.
-            UsageError: `n` is out of range, or the user's id is invalid (`require_id`).
+            UsageError: `n` is below 1 or above the length of the lists, or the user's id is invalid (`require_id`).
             FlowFailedError: the job failed; the message has the reason.
             FlowCancelledError: the job was cancelled.
             QueueFullError: the click lane is full.
@@ -192,13 +201,12 @@ class Reckoner(Client):
             FlowFailedError: a job failed; see `recommend` for other errors.
             FlowCancelledError: a job was cancelled.
         """
-        answers, failed = await self.computed(users, n, fresh=fresh)
+        answers, failed = await self._computed(users, n, fresh=fresh)
         for user, flow in failed.items():
             raise job_error(f"The job for user {user}", flow)
         return answers
 
-    @translates_redis_errors
-    async def computed(
+    async def _computed(
         self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
     ) -> tuple[list[Answer], dict[str, Flow | None]]:
         """Like `recommend_many`, but returns failed jobs; for the generation of `record`, or the current one.
@@ -208,16 +216,20 @@ class Reckoner(Client):
         """
         require_ids("user", users)
         if record is None or n is None:
-            record, n = await self.reach(n, timeout=None)
-        results = [None] * len(users) if fresh else await self.results.read(record.generation, users)
+            record, results = await self._client.results.read_current([] if fresh else users)
+            n = _places(n, record)
+        elif not fresh:
+            results = await self._client.results.read(record.generation, users)
+        if fresh:
+            results = [None] * len(users)
         found = dict(zip(users, results, strict=True))
         missing = [user for user, result in found.items() if result is None]
         failed: dict[str, Flow | None] = {}
         if missing:
-            computed, failed = await self.asking.lists(missing, record.generation, fresh=fresh)
+            computed, failed = await self._client.asking.lists(missing, record.generation, fresh=fresh)
             found |= computed
         done = [user for user in users if user not in failed]
-        return await self.results.complete(done, [found[user] for user in done], n, record), failed
+        return await self._client.results.complete(done, [found[user] for user in done], n, record), failed
 
     @translates_redis_errors
     async def recommend_for(
@@ -232,8 +244,8 @@ class Reckoner(Client):
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
         basket = as_basket(items)
-        record, n = await self.reach(n, timeout=None)
-        return await self.questions.basket(basket, n, record)
+        record, n = await self._reach(n)
+        return await self._client.questions.basket(basket, n, record)
 
     @translates_redis_errors
     async def enqueue_for(
@@ -250,8 +262,10 @@ class Reckoner(Client):
         if not basket:
             raise UsageError("The basket is empty. Give at least one item.")
         generation = await self.generation(timeout=None)
-        cached = await self.results.read_basket(generation, basket)
-        return EnqueuedBasket(basket, None if cached else await self.asking.create_basket(basket, generation, lane))
+        cached = await self._client.results.read_basket(generation, basket)
+        return EnqueuedBasket(
+            basket, None if cached else await self._client.asking.create_basket(basket, generation, lane)
+        )
 
     @overload
     async def similar(self, item: str, n: int = ..., *, timeout: float | None = ...) -> Similar: ...
@@ -276,13 +290,13 @@ class Reckoner(Client):
 
     @translates_redis_errors
     async def _neighbours(self, item: str, n: int) -> Similar:
-        record, _ = await self.reach(timeout=None)
-        return await self.questions.neighbours(item, n, record)
+        record = await self._client.results.current()
+        return await self._client.questions.neighbours(item, n, record)
 
     @translates_redis_errors
     async def _compared(self, item: str, other: str) -> Compared:
-        record, _ = await self.reach(timeout=None)
-        return await self.questions.pair(item, other, record)
+        record = await self._client.results.current()
+        return await self._client.questions.pair(item, other, record)
 
     @translates_redis_errors
     async def history(self, user: str, n: int = DEFAULT_N, *, timeout: float | None = None) -> UserHistory:
@@ -293,8 +307,8 @@ class Reckoner(Client):
         """
         require_id("user", user)
         require_places(n)
-        record, _ = await self.reach(timeout=None)
-        return await self.questions.history(user, n, record)
+        record = await self._client.results.current()
+        return await self._client.questions.history(user, n, record)
 
     async def wait(
         self, jobs: Sequence[str], *, timeout: float | None = None
@@ -306,29 +320,33 @@ class Reckoner(Client):
             RedisUnavailableError: Redis was away for longer than a minute.
             UsageError: `jobs` is a single string, or an id is invalid (`require_id`).
         """
-        self.require_own_loop()
+        self._client.require_own_loop()
         require_ids("job", jobs)
-        async for ended in self.waiting.ends(jobs, timeout):
+        async for ended in self._client.waiting.ends(jobs, timeout):
             yield ended
 
+    @translates_redis_errors
     async def get(self, user: str, n: int | None = None, *, timeout: float | None = ASK_S) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
-        return (await self.get_many([user], n, timeout=timeout))[0]
+        return (await self._get([user], n))[0]
 
     @translates_redis_errors
     async def get_many(
         self, users: Sequence[str], n: int | None = None, *, timeout: float | None = ASK_S
     ) -> list[Answer]:
-        """The cached lists, or the popular list for users without one; creates no jobs. See `reach` for `n`.
+        """The cached lists, or the popular list for users without one; creates no jobs.
 
         Raises:
             NothingFittedError: no model was fitted yet.
-            UsageError: `n` is out of range, or a user's id is invalid (`require_id`).
+            UsageError: `n` is below 1 or above the length of the lists, or a user's id is invalid (`require_id`).
             WaitTimeoutError: Redis did not answer in time.
         """
+        return await self._get(users, n)
+
+    async def _get(self, users: Sequence[str], n: int | None) -> list[Answer]:
         require_ids("user", users)
-        record, n = await self.reach(n, timeout=None)
-        return await self.results.answer(users, n, record)
+        record, results = await self._client.results.read_current(users)
+        return await self._client.results.complete(users, results, _places(n, record), record)
 
     @translates_redis_errors
     async def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:
@@ -354,13 +372,28 @@ class Reckoner(Client):
             FlowUnknownError: the job or run does not exist, or has expired.
         """
         require_id("job", job)
-        [flow] = await self.flows.load_many([job])
-        return await (self.flows.cancel(flow) if flow else self._cancel_run(job))
+        [flow] = await self._client.flows.load_many([job])
+        return await (self._client.flows.cancel(flow) if flow else self._cancel_run(job))
 
     async def _cancel_run(self, run_id: str) -> bool:
-        more, under_way = await self.runs.curtail((await self.operator.run(run_id, timeout=None)).run)
-        flows = await self.flows.load_many(under_way)
-        return any([more, *[await self.flows.cancel(flow) for flow in flows if flow is not None]])
+        more, under_way = await self._client.runs.curtail((await self.operator.run(run_id, timeout=None)).run)
+        flows = await self._client.flows.load_many(under_way)
+        return any([more, *[await self._client.flows.cancel(flow) for flow in flows if flow is not None]])
+
+
+def _places(n: int | None, record: Record) -> int:
+    """The number of places to read of lists: `n`, or at most ten by default.
+
+    Raises:
+        UsageError: `n` is below 1 or above the length of the lists.
+    """
+    length = record.options.list_length
+    if n is not None and not 1 <= n <= length:
+        raise UsageError(
+            f"n is {n}, but must be from 1 to {length}, the length of the cached lists. For longer lists, set "
+            "RECKONER_LIST_LENGTH and fit again."
+        )
+    return min(DEFAULT_N, length) if n is None else n
 
 
 def _asked(users: Sequence[str], cached: Sequence[object], jobs: Iterator[str]) -> list[Enqueued]:

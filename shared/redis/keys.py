@@ -274,7 +274,7 @@ class Keys:
 
     def result(self, generation: str, user: str) -> str:
         """A user's cached list."""
-        return self._name("rec", generation, user)
+        return f"{self.prefix}:rec:{generation}:{user}"
 
     def basket(self, generation: str, items: Sequence[str]) -> str:
         """The cached list of a basket."""

@@ -125,6 +125,21 @@ class CancellableConnection(AbstractConnection):
         self.demoted |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
         return answers
 
+    def leave_streams(self) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """The transport of this open connection, and the protocol of its streams, which gets no more data from now on.
+
+        Whoever takes the transport tells that protocol of its loss, which `disconnect` waits for.
+        """
+        transport = self._writer.transport  # type: ignore[union-attr]
+        assert isinstance(transport, asyncio.Transport)
+        return transport, transport.get_protocol()
+
+    def reply_reader(self, no_answer: object) -> hiredis.Reader:
+        """A parser of this connection's answers; it returns `no_answer` until one is complete."""
+        return hiredis.Reader(
+            protocolError=exceptions.InvalidResponse, replyError=self._parser.parse_error, notEnoughData=no_answer
+        )
+
     def _packed(self, command: Sequence[Any]) -> bytes | Exception:
         """Encode a command, or return the error for its caller."""
         try:

@@ -10,7 +10,7 @@ import msgspec
 
 from reckoner.shared.errors import NothingFittedError
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
-from reckoner.shared.serving.stored_values import StoredValues
+from reckoner.shared.serving.stored_values import Read, StoredValues
 from reckoner.shared.wire.shapes import RECORD, Id, Options, Record
 
 if TYPE_CHECKING:
@@ -73,28 +73,22 @@ def decode_generation_lists(data: bytes) -> GenerationLists:
 
 
 class Generations:
-    """The generations under one prefix."""
+    """The generations under one prefix; see `StoredValues` for `read`."""
 
-    def __init__(self, redis: "Redis", keys: "Keys") -> None:
+    def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
         self._redis = redis
-        self._values = StoredValues(redis, keys)
+        self._values = StoredValues(redis, keys, read)
         self.keys = keys
 
     async def follow(self, key: str) -> PointerTarget:
         """Follow a pointer, which counts as unset without a valid id and record; an invalid record is quarantined."""
-        value = await self._values.get(key)
-        if not value:
-            return PointerTarget(b"")
-        generation = _as_id(value)
-        if generation is None:
-            return PointerTarget(value, damage=f"{key} holds an invalid generation")
-        record = await self.record(generation)
-        damage = "" if record else f"The record of generation {generation}, named by {key}, is gone"
-        return PointerTarget(value, generation, record, damage)
+        value = await self._values.get(key) or b""
+        generation = as_id(value)
+        return pointer_target(key, value, await self.record(generation) if generation else None)
 
     async def pointer(self, key: str) -> str | None:
         """The generation of a pointer, even without a record."""
-        return _as_id(await self._values.get(key) or b"")
+        return as_id(await self._values.get(key) or b"")
 
     async def current(self) -> str | None:
         """The current generation, which readers follow."""
@@ -151,7 +145,18 @@ class Generations:
         return bool(await call(self._redis, "forget", names, arguments))
 
 
-def _as_id(value: bytes) -> str | None:
+def pointer_target(key: str, value: bytes, record: Record | None) -> PointerTarget:
+    """The target of the pointer at `key`, whose bytes are `value`, with the record of the generation that they name."""
+    if not value:
+        return PointerTarget(b"")
+    generation = as_id(value)
+    if generation is None:
+        return PointerTarget(value, damage=f"{key} holds an invalid generation")
+    damage = "" if record else f"The record of generation {generation}, named by {key}, is gone"
+    return PointerTarget(value, generation, record, damage)
+
+
+def as_id(value: bytes) -> str | None:
     """Decode an id, None if it is invalid."""
     try:
         return msgspec.convert(value.decode(), Id)

@@ -1,14 +1,17 @@
 """The cached lists, and the answers for readers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from msgspec import Struct
+
+from reckoner.shared.errors import WireError
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
-from reckoner.shared.serving.stored_values import StoredValues
+from reckoner.shared.serving.stored_values import Read, StoredValues
 from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, Record, Result
 
 if TYPE_CHECKING:
@@ -19,13 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BASKET_TTL_S = 3_600
-
+# Users whose lists are read in one round trip, so that the answer stays below some 10 MB.
+READ_AT_ONCE = 20 * SLICE
 
 Source = Literal["cache", "popular"]
 
 
-@dataclass(frozen=True)
-class Entry:
+# Structs, since making the twenty entries of an answer as dataclasses takes longer than reading the list.
+class Entry(Struct, frozen=True, gc=False):
     """A place of a reader's list; one of the popular list has no score and no reason."""
 
     item: str
@@ -35,8 +39,7 @@ class Entry:
     because_title: str | None
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A reader's answer for one user."""
 
     user: str
@@ -46,13 +49,13 @@ class Answer:
 
 
 class Results:
-    """The results, titles and `generations` under one prefix."""
+    """The results, titles and `generations` under one prefix; see `StoredValues` for `read`."""
 
-    def __init__(self, redis: "Redis", keys: "Keys") -> None:
-        self.generations = Generations(redis, keys)
+    def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
+        self.generations = Generations(redis, keys, read)
         self.keys = keys
         self._redis = redis
-        self._values = StoredValues(redis, keys)
+        self._values = StoredValues(redis, keys, read)
 
     async def has_titles(self, snapshot: str) -> bool:
         """Whether a snapshot's titles are complete: they never expire then."""
@@ -79,13 +82,25 @@ class Results:
 
     async def read(self, generation: str, users: Sequence[str]) -> list[Result | None]:
         """Read users' cached results; an invalid one is quarantined and counts as a miss."""
-        found: list[Result | None] = []
-        for start in range(0, len(users), SLICE):
-            names = [self.keys.result(generation, user) for user in users[start : start + SLICE]]
-            for name, data in zip(names, await ask(self._redis, "MGET", *names), strict=True):
+        if len(users) > READ_AT_ONCE:
+            parts = range(0, len(users), READ_AT_ONCE)
+            return [one for part in parts for one in await self.read(generation, users[part : part + READ_AT_ONCE])]
+        names = [self.keys.result(generation, user) for user in users]
+        values = await (self._values.read("MGET", *names) if 0 < len(names) <= SLICE else self._sliced("MGET", names))
+        try:
+            return [None if data is None else RESULT.decode(data) for data in values]
+        except WireError:
+            found: list[Result | None] = []
+            for name, data in zip(names, values, strict=True):
                 result = await self._values.decode(RESULT, "result", name, name, data)
                 found.append(result)
-        return found
+            return found
+
+    async def _sliced(self, command: str, names: Sequence[str], key: Sequence[str] = ()) -> list[bytes | None]:
+        """The values of names, with a command for each slice of them; all are sent at once."""
+        slices = (names[start : start + SLICE] for start in range(0, len(names), SLICE))
+        answers = await asyncio.gather(*(self._values.read(command, *key, *some) for some in slices))
+        return list(chain.from_iterable(answers))
 
     async def write_basket(self, generation: str, items: Sequence[str], data: bytes) -> None:
         """Cache a basket's encoded result for an hour."""
@@ -110,35 +125,59 @@ class Results:
         self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
     ) -> list[Answer]:
         """Make answers of users' results in a generation, with the popular list for users without one."""
-        lists = await self.lists(results, n, record)
+        try:
+            lists = _lists(results, n, record.popular, self.kept_titles(record.snapshot))
+        except KeyError:
+            lists = await self.lists(results, n, record)
         return [Answer(user, record.generation, *found) for user, found in zip(users, lists, strict=True)]
 
     async def lists(
         self, results: Sequence[Result | BasketResult | None], n: int, record: Record
     ) -> list[tuple[Source, list[Entry]]]:
         """The first `n` places of each result, or of the popular list, with titles."""
-        items = {place.item for result in results if result for place in result.items[:n]}
-        items.update(place.because for result in results if result for place in result.items[:n])
-        titles = await self.titles(record.snapshot, sorted(items | set(record.popular[:n])))
-        popular = [Entry(item, None, None, titles.get(item), None) for item in record.popular[:n]]
-        return [
-            (
-                "cache",
-                [
-                    Entry(p.item, p.score, p.because, titles.get(p.item), titles.get(p.because))
-                    for p in result.items[:n]
-                ],
-            )
-            if result and result.items
-            else ("popular", popular)
-            for result in results
-        ]
+        wanted = list(dict.fromkeys(_items(results, n, record.popular)))
+        titles = dict.fromkeys(wanted) | await self.titles(record.snapshot, wanted)
+        return _lists(results, n, record.popular, titles)
+
+    def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
+        """Titles of a snapshot that need not be read: none here."""
+        return {}
 
     async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
         """The titles of items, if the data have any."""
-        found: dict[str, str] = {}
-        for start in range(0, len(items), SLICE):
-            some = items[start : start + SLICE]
-            values = await ask(self._redis, "HMGET", self.keys.titles(snapshot), *some)
-            found |= {item: v.decode(errors="replace") for item, v in zip(some, values, strict=True) if v is not None}
-        return found
+        values = await self._sliced("HMGET", items, [self.keys.titles(snapshot)])
+        return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}
+
+
+def _items(results: Sequence[Result | BasketResult | None], n: int, popular: Sequence[str]) -> Iterable[str]:
+    """The items of the first `n` places and their reasons; the popular ones too, if some need them."""
+    for result in results:
+        for place in result.items[:n] if result else ():
+            yield place.item
+            yield place.because
+    if not all(result and result.items for result in results):
+        yield from popular[:n]
+
+
+def _lists(
+    results: Sequence[Result | BasketResult | None],
+    n: int,
+    popular: Sequence[str],
+    titles: Mapping[str, str | None],
+) -> list[tuple[Source, list[Entry]]]:
+    """The lists with titles.
+
+    Raises:
+        KeyError: the title of an item is not there.
+    """
+    lists: list[tuple[Source, list[Entry]]] = []
+    popular_list: list[Entry] | None = None
+    for result in results:
+        if result and result.items:
+            places = [Entry(p.item, p.score, p.because, titles[p.item], titles[p.because]) for p in result.items[:n]]
+            lists.append(("cache", places))
+            continue
+        if popular_list is None:
+            popular_list = [Entry(item, None, None, titles[item], None) for item in popular[:n]]
+        lists.append(("popular", popular_list))
+    return lists

@@ -1,6 +1,8 @@
 """Reads values that may be damaged."""
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
@@ -16,19 +18,22 @@ if TYPE_CHECKING:
     from reckoner.shared.redis.keys import Keys
 
 T = TypeVar("T")
+# Returns the answer of a reading command.
+Read = Callable[..., Awaitable[Any]]
 
 
 class StoredValues:
-    """Reads values under one prefix, and quarantines invalid ones."""
+    """Reads values under one prefix by `read`, or else over `redis`, and quarantines invalid ones."""
 
-    def __init__(self, redis: "Redis", keys: "Keys") -> None:
-        self._redis = redis
+    def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
         self._refusals = Refusals(redis, keys)
+        self.read: Read = read or partial(ask, redis)
 
     async def get(self, key: str) -> bytes | None:
         """The string at a key; None if there is none, or a value of another type."""
-        [data] = await ask(self._redis, "MGET", key)
-        return data if isinstance(data, bytes) else None
+        data: bytes | None
+        [data] = await self.read("MGET", key)
+        return data
 
     async def decode(self, codec: Codec[T], kind: str, what: str, key: str, data: bytes | None) -> T | None:
         """Decode a value; an invalid one is quarantined and counts as None."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import NoPermissionError
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import RedisUnavailableError
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.scripts import ask
@@ -77,7 +77,7 @@ async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path
             ("üser 002", "cache"),
             ("nobody", "popular"),
         ]
-        async with Reckoner(reading) as client:
+        async with OpenReckoner(reading) as client:
             assert (await client.get("üser 001", 3)).source == "cache"
             await ask(admin, "SET", system.keys.result(await client.generation(), "damaged"), b'{"format":2}')
             assert (await client.get("damaged")).source == "popular"

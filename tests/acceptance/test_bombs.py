@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.jobs import Split, encode_job
@@ -57,12 +57,12 @@ def bomb(marker: Path) -> bytes:
     return data
 
 
-async def refused(reckoner: Reckoner) -> int:
+async def refused(reckoner: OpenReckoner) -> int:
     """How many bytes were refused, of all kinds."""
     return sum((await reckoner.operator.status()).refused.values())
 
 
-async def assert_refused_once(reckoner: Reckoner, system: System, data: bytes) -> None:
+async def assert_refused_once(reckoner: OpenReckoner, system: System, data: bytes) -> None:
     """The counter rises to one and stays, the bytes lie in the dead letters, and the worker serves the next job."""
 
     async def is_refused() -> bool:
@@ -77,7 +77,7 @@ async def assert_refused_once(reckoner: Reckoner, system: System, data: bytes) -
     assert [letter[b"data"] for letter in letters] == [data[:4096]]
 
 
-async def plant_job(reckoner: Reckoner, data: bytes, job_id: str = "planted") -> None:
+async def plant_job(reckoner: OpenReckoner, data: bytes, job_id: str = "planted") -> None:
     """Put bytes where arq looks for a job."""
     await ask(reckoner.redis, "SET", job_key(job_id), data, "EX", 3600)
     await ask(reckoner.redis, "ZADD", reckoner.keys.click, 1, job_id)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.interpreter import module_command
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.store.location import open_store
@@ -211,7 +211,7 @@ async def test_waiting_commands_survive_a_restart_of_redis(fresh_server: StartSe
         commands.start("batch", "--json"),
     ]
     try:
-        async with Reckoner(server.url) as reckoner, asyncio.timeout(PATIENCE_S):
+        async with OpenReckoner(server.url) as reckoner, asyncio.timeout(PATIENCE_S):
             # The run has created its block.
             while len(await reckoner.redis.zunion(reckoner.keys.all_live)) <= len(waiting):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

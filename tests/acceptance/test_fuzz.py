@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import ReckonerError, SettingsError
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask
@@ -60,7 +60,7 @@ USERS = [f"üser {number:03d}" for number in range(60)]
 class Scene:
     """A system under fuzzed input, and the command line in this process."""
 
-    def __init__(self, system: System, loop: asyncio.AbstractEventLoop, reckoner: Reckoner, root: Path) -> None:
+    def __init__(self, system: System, loop: asyncio.AbstractEventLoop, reckoner: OpenReckoner, root: Path) -> None:
         self.system, self.reckoner, self.root = system, reckoner, root
         self.do: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run_until_complete
         self.flows: list[str] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.heartbeats import LiveWorker
 from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
@@ -26,7 +26,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         yield system
 
 
-async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
+async def scoring(reckoner: OpenReckoner, count: int = 1) -> list[LiveWorker]:
     """The workers, once so many of them run a chunk task."""
 
     async def look() -> list[LiveWorker]:
@@ -37,7 +37,7 @@ async def scoring(reckoner: Reckoner, count: int = 1) -> list[LiveWorker]:
     return await eventually(look)
 
 
-async def tries_and_claims(reckoner: Reckoner) -> list[bytes]:
+async def tries_and_claims(reckoner: OpenReckoner) -> list[bytes]:
     """arq's keys of tries and claims."""
     return [name for kind in ("retry", "in-progress") async for name in reckoner.redis.scan_iter(f"arq:{kind}:*")]
 

@@ -5,20 +5,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from tests.system import System, eventually, synthetic_pairs
 
 ZONE = "Asia/Kathmandu"
 
 
-async def a_minute_ago(reckoner: Reckoner) -> datetime:
+async def a_minute_ago(reckoner: OpenReckoner) -> datetime:
     """By the server's clock and on the wall in the zone."""
     seconds, _ = await ask(reckoner.redis, "TIME")
     return datetime.fromtimestamp(int(seconds), UTC).astimezone(ZoneInfo(ZONE)) - timedelta(minutes=1)
 
 
-async def runs(system: System, reckoner: Reckoner) -> set[str]:
+async def runs(system: System, reckoner: OpenReckoner) -> set[str]:
     """All runs that are remembered."""
     start = system.keys.run("")
     names = {name.decode().removeprefix(start) async for name in reckoner.redis.scan_iter(match=f"{start}*")}

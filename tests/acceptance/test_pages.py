@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.embedded import find_embedded
 from tests.pages import PAGES, commands, shown_commands
 from tests.patience import PATIENCE_S
@@ -90,7 +90,7 @@ class Reader:
 
     async def dead_letter(self) -> str:
         """Fail a job like one whose worker died three times; returns the id of its dead letter."""
-        async with Reckoner(self.url) as reckoner:
+        async with OpenReckoner(self.url) as reckoner:
             failed = False
             while not failed:
                 # Usually a worker is slower than this.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.system import System, eventually, synthetic_pairs
@@ -41,7 +41,7 @@ async def current(system: System) -> str:
         return await reckoner.generation()
 
 
-async def look_at(reckoner: Reckoner, job: str) -> float:
+async def look_at(reckoner: OpenReckoner, job: str) -> float:
     """When the sweeper next checks an unfinished job."""
     looks = [await ask(reckoner.redis, "ZSCORE", live, f"flow:{job}") for live in reckoner.keys.all_live]
     [look] = [float(look) for look in looks if look is not None]

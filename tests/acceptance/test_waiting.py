@@ -16,7 +16,7 @@ from tests.system import System, eventually, synthetic_pairs
 CALLS = 200
 
 
-NAMES = ("reckoner", "reckoner-listening")
+NAMES = ("reckoner", "reckoner-reading", "reckoner-listening")
 
 
 class Watcher:
@@ -55,8 +55,8 @@ class Watcher:
         return Counter(client["name"] for client in await self._redis.client_list() if client["name"] in NAMES)
 
 
-async def test_two_hundred_waits_take_two_connections_and_outlive_what_redis_loses(tmp_path: Path) -> None:
-    """One connection asks and one listens; after a restart that lost the flows, each call asks once more.
+async def test_two_hundred_waits_take_three_connections_and_outlive_what_redis_loses(tmp_path: Path) -> None:
+    """One connection asks, one reads and one listens; after a restart that lost the flows, each call asks once more.
 
     The server is killed and loses its writes since the first call. In the end each call gets its user's list.
     """

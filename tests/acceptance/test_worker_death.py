@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from tests.killer import FAULTS
 from tests.system import System, Workers, eventually, synthetic_pairs
@@ -44,7 +44,7 @@ async def several_systems(place: Path, count: int) -> AsyncIterator[list[System]
         yield systems
 
 
-async def partials_of_a_flow(reckoner: Reckoner, run_id: str) -> int:
+async def partials_of_a_flow(reckoner: OpenReckoner, run_id: str) -> int:
     """The largest number of partials of one of the run's incomplete flows; 0 without any."""
     keys, redis = reckoner.keys, reckoner.redis
     flows = [flow.decode() for flow in await ask(redis, "HVALS", keys.flight(run_id))]

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from tests.benchmarks.frame import Figures, WrongAnswerError, latencies
 from tests.benchmarks.night_data import DataSet
@@ -52,7 +52,7 @@ class Clicks:
         return {**figures, "clicks": len(waited) if self.beside else IDLE}
 
 
-async def _beside_a_run(night: Night, reckoner: Reckoner, users: "cycle[str]") -> list[float]:
+async def _beside_a_run(night: Night, reckoner: OpenReckoner, users: "cycle[str]") -> list[float]:
     """The latencies of all clicks of one run."""
     running = asyncio.create_task(night.batch())
     waited: list[float] = []
@@ -69,6 +69,6 @@ async def _beside_a_run(night: Night, reckoner: Reckoner, users: "cycle[str]") -
     return waited[:-1]
 
 
-async def _begun(running: "asyncio.Task[dict[str, Any]]", night: Night, reckoner: Reckoner) -> bool:
+async def _begun(running: "asyncio.Task[dict[str, Any]]", night: Night, reckoner: OpenReckoner) -> bool:
     """Whether the run is under way, or over."""
     return running.done() or bool(await ask(reckoner.redis, "EXISTS", *night.keys.all_live))

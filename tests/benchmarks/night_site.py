@@ -18,7 +18,7 @@ from typing import Any, Self
 import psutil
 from redis import Redis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.models import KIND
@@ -79,7 +79,7 @@ class Night(System):
             raise WrongAnswerError(f"the run has computed {manifest['done']:,} lists")
         return manifest | {"blocks": run["blocks"]}
 
-    async def warm_up(self, reckoner: Reckoner, generation: str) -> None:
+    async def warm_up(self, reckoner: OpenReckoner, generation: str) -> None:
         """Let each worker compute a few lists, and delete them."""
         users = [str(1 + number) for number in range(min(WARM_UP * len(self.worker_pids), self.data.size.users))]
         await reckoner.enqueue_many(users, fresh=True)
@@ -99,7 +99,7 @@ class Night(System):
         """The memory of each worker that it shares with no other process."""
         return [private_bytes(pid) / BYTES_PER_MB for pid in self.worker_pids]
 
-    async def stored(self, reckoner: Reckoner, generation: str) -> Stored:
+    async def stored(self, reckoner: OpenReckoner, generation: str) -> Stored:
         """All cached lists of a generation."""
         names = sorted(
             [key async for key in reckoner.redis.scan_iter(match=f"{self.keys.result(generation, '')}*", count=1000)]

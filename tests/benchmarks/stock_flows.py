@@ -18,7 +18,7 @@ from arq.worker import Function, Retry
 
 import reckoner.producer.client.connection
 import reckoner.workers.process.wiring
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.logs import configure_logs
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.keys import Keys
@@ -61,7 +61,7 @@ class StockSite(Site):
         return super().start_workers(processes, (*PROGRAM, "--parent", str(os.getpid())))
 
     @asynccontextmanager
-    async def reckoner(self) -> AsyncIterator[Reckoner]:
+    async def reckoner(self) -> AsyncIterator[OpenReckoner]:
         """A client that puts its jobs into their queue."""
         async with AsyncExitStack() as stack:
             with _one_queue():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
@@ -63,7 +63,7 @@ class Site(System):
         store.set_current_snapshot(snapshot)
 
     @contextlib.asynccontextmanager
-    async def at_work(self, processes: int = 2) -> AsyncIterator[Reckoner]:
+    async def at_work(self, processes: int = 2) -> AsyncIterator[OpenReckoner]:
         """Worker processes with a loaded model, and a client."""
         # Workers end with this process.
         self.start_workers(processes, ("-m", "reckoner.workers", "--parent", str(os.getpid())))
@@ -78,7 +78,7 @@ class Site(System):
         finally:
             await self.stop_workers()
 
-    async def none_live(self, reckoner: Reckoner) -> None:
+    async def none_live(self, reckoner: OpenReckoner) -> None:
         """Return as soon as no job is under way.
 
         Raises:
@@ -141,7 +141,7 @@ async def clicks_beside_a_run(site: Site) -> Figures:
     return latencies(waited[:-1])
 
 
-async def click(reckoner: Reckoner, user: str) -> float:
+async def click(reckoner: OpenReckoner, user: str) -> float:
     """How long a client waits for a user's computed list, in milliseconds.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import FitSpec, Options, Record, UserSpec
 from tests.commands import CommandLine, Ended
@@ -20,27 +20,27 @@ EVIL = "a\nb\x1b[2J"
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client:
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["i"])
         await make_known(client.redis, client.keys, record, {})
         yield client
 
 
-async def fail(reckoner: Reckoner, user: str) -> str:
+async def fail(reckoner: OpenReckoner, user: str) -> str:
     """Create a job for a user's list and fail it; returns the dead letter."""
     [flow_id] = await reckoner.flows.create([UserSpec(user, "gen")], [reckoner.keys.join_user("gen", user)])
     return await _failed(reckoner, flow_id)
 
 
-async def _failed(reckoner: Reckoner, flow_id: str) -> str:
+async def _failed(reckoner: OpenReckoner, flow_id: str) -> str:
     flow = await reckoner.flows.load(flow_id)
     assert flow is not None
     await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
     return await newest(reckoner)
 
 
-async def refuse(reckoner: Reckoner, data: bytes) -> str:
+async def refuse(reckoner: OpenReckoner, data: bytes) -> str:
     """Refuse bytes in place of a job; returns the dead letter."""
     name = f"{reckoner.keys.prefix}:planted"
     await ask(reckoner.redis, "SET", name, data)
@@ -48,7 +48,7 @@ async def refuse(reckoner: Reckoner, data: bytes) -> str:
     return await newest(reckoner)
 
 
-async def newest(reckoner: Reckoner) -> str:
+async def newest(reckoner: OpenReckoner) -> str:
     entries = await ask(reckoner.redis, "XREVRANGE", reckoner.keys.dead, "+", "-", "COUNT", 1)
     letter: bytes = entries[0][0]
     return letter.decode()
@@ -73,7 +73,7 @@ def on_a_terminal(commands: CommandLine, typed: bytes, *arguments: str) -> "subp
         os.close(theirs)
 
 
-async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """Subject, reason and time of each; ids are escaped, and an empty list says so."""
     nothing = commands.call("dead", "list")
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "There are no dead letters.\n")
@@ -103,7 +103,7 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Re
     }
 
 
-async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """A job's request in words; refused bytes as text, or as hexadecimal digits."""
     letter = await fail(reckoner, "601")
     shown = commands.call("dead", "show", letter)
@@ -121,7 +121,7 @@ async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: 
 
 
 async def test_each_retry_is_printed_and_a_refused_one_does_not_stop_the_others(
-    commands: CommandLine, reckoner: Reckoner
+    commands: CommandLine, reckoner: OpenReckoner
 ) -> None:
     """Each refused retry is a sentence and exit code 1; the others get new jobs."""
     first, second, bytes_ = [await fail(reckoner, "1"), await fail(reckoner, "1"), await refuse(reckoner, b"x")]
@@ -137,7 +137,7 @@ async def test_each_retry_is_printed_and_a_refused_one_does_not_stop_the_others(
     assert flow.spec == UserSpec("1", "gen")
 
 
-async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """Oldest first; refused bytes stay. Without failed jobs it prints a sentence and succeeds."""
     letters = [await fail(reckoner, "1"), await fail(reckoner, "2")]
     bytes_ = await refuse(reckoner, b"x")
@@ -150,7 +150,7 @@ async def test_all_jobs_are_retried_at_once(commands: CommandLine, reckoner: Rec
 
 
 async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
-    commands: CommandLine, reckoner: Reckoner
+    commands: CommandLine, reckoner: OpenReckoner
 ) -> None:
     """The request is unreadable, or can no longer be fulfilled."""
     fields = ("kind", "flow", "id", "f", "of", "user", "reason", "r", "data", b"\x80\x05bomb.")
@@ -166,7 +166,7 @@ async def test_a_damaged_letter_and_a_forgotten_generation_are_sentences(
     ]
 
 
-async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """With its snapshot."""
     [flow_id] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")])
     shown = facts(commands.call("dead", "show", await _failed(reckoner, flow_id)))
@@ -175,7 +175,7 @@ async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: Reckoner) 
 
 
 async def test_named_letters_are_dropped_and_all_only_after_confirmation(
-    commands: CommandLine, reckoner: Reckoner
+    commands: CommandLine, reckoner: OpenReckoner
 ) -> None:
     """Ids need no confirmation; --all needs --yes without a terminal."""
     letters = [await fail(reckoner, user) for user in "1234"]
@@ -192,7 +192,7 @@ async def test_named_letters_are_dropped_and_all_only_after_confirmation(
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 1), (b"y\n", 0, 0)])
 async def test_on_a_terminal_it_asks(
-    commands: CommandLine, reckoner: Reckoner, answer: bytes, code: int, left: int
+    commands: CommandLine, reckoner: OpenReckoner, answer: bytes, code: int, left: int
 ) -> None:
     """Any other answer than yes drops nothing."""
     await fail(reckoner, "1")

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.flow_state import DamagedFlowError
 from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
@@ -37,7 +37,7 @@ EVIL = "a\nb\x1b[2J\u202e"
 
 
 @pytest.fixture
-async def generation(reckoner: Reckoner, redis: ArqRedis) -> str:
+async def generation(reckoner: OpenReckoner, redis: ArqRedis) -> str:
     """A current generation with lists of user `1` and of a user with an evil id."""
     record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
     titles = {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"}
@@ -139,7 +139,7 @@ def test_more_places_than_a_list_has_are_refused(commands: CommandLine, generati
         assert commands.call(command, "1", "-n", "0").code == 2
 
 
-async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Reckoner, redis: ArqRedis) -> None:
+async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis) -> None:
     """Without -n a generation whose lists have fewer than ten places is no error."""
     record = Record(1, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
     await make_known(redis, reckoner.keys, record, {})
@@ -173,12 +173,14 @@ def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Pa
 
 async def know(url: str) -> None:
     """Make a generation current in which nobody has a list."""
-    async with Reckoner(url) as client:
+    async with OpenReckoner(url) as client:
         record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
         await make_known(client.redis, client.keys, record, {})
 
 
-async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+async def test_a_run_goes_on_without_who_started_it(
+    commands: CommandLine, reckoner: OpenReckoner, generation: str
+) -> None:
     """Ctrl-C names the run, a second batch joins it, and status and job show it."""
     code, err = interrupted(commands.start("batch", "--block", "5", "--in-flight", "2"), "No worker is running")
     run_id = err.partition("`reckoner job ")[2].partition("`")[0]
@@ -201,7 +203,7 @@ async def test_a_run_goes_on_without_who_started_it(commands: CommandLine, recko
 
 @pytest.mark.parametrize("outcome", ["refused", "superseded", "failed"])
 async def test_a_run_that_did_not_go_live_is_a_failure(
-    commands: CommandLine, reckoner: Reckoner, generation: str, outcome: str
+    commands: CommandLine, reckoner: OpenReckoner, generation: str, outcome: str
 ) -> None:
     """`batch` prints the manifest and the outcome, and exits with 1."""
     process = commands.start("batch", "--json")
@@ -218,7 +220,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
     assert err.splitlines()[-1].startswith(outcome.capitalize())
 
 
-async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """`job` shows the reason; a waiting command prints it and exits with 1."""
     process = commands.start("enqueue", "7", "1", "--wait", "--json")
     try:
@@ -245,7 +247,7 @@ async def test_a_job_that_failed_says_why(commands: CommandLine, reckoner: Recko
 
 
 async def test_a_job_that_cannot_be_read_began_at_no_time(
-    commands: CommandLine, reckoner: Reckoner, generation: str
+    commands: CommandLine, reckoner: OpenReckoner, generation: str
 ) -> None:
     """It was said to have begun in 1970, and to have taken 1,796,004,402,915 ms."""
     job = (await reckoner.enqueue("7")).job
@@ -261,7 +263,7 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
     assert commands.call("job", job, "--json").objects[0]["created_ms"] is None
 
 
-async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """The first one is named, with its reason."""
     process = commands.start("enqueue", "7", "8", "--wait")
     try:
@@ -280,7 +282,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: Recko
     assert rest == "(1 other job did not succeed either): its worker died 3 times."
 
 
-async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """The user, items or question; JSON has all items of a basket, the text their number."""
     specs: list[tuple[ClickSpec, dict[str, object], str]] = [
         (UserSpec("7", generation), {"kind": "user", "user": "7"}, "user         7"),
@@ -304,7 +306,7 @@ def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
     assert ended.err == "No such job: the id is wrong, or its record has expired.\n"
 
 
-async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: Reckoner, generation: str) -> None:
+async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """Invalid results are counted by kind and in total, and become dead letters."""
     await reckoner.redis.set(reckoner.keys.result("gen", "9"), b"\x80\x04cos\nsystem\n.")
     assert commands.call("get", "9", "--json").objects[0]["source"] == "popular"

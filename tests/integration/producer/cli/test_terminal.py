@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import (
@@ -46,14 +46,14 @@ NAME = SWEEP.replace("\0", "")
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
     """A client of a Redis in which every text is full of control characters."""
-    async with Reckoner(redis_url, prefix=prefix) as client:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         await plant(client)
         yield client
 
 
-async def plant(client: Reckoner) -> None:
+async def plant(client: OpenReckoner) -> None:
     keys, redis = client.keys, client.redis
     record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=[SWEEP])
     await make_known(redis, keys, record, {SWEEP: SWEEP, "a": SWEEP})
@@ -69,7 +69,7 @@ async def plant(client: Reckoner) -> None:
     assert await client.flows.refusals.string(SWEEP, SWEEP, name, SWEEP.encode(), SWEEP)
 
 
-async def failed(client: Reckoner) -> str:
+async def failed(client: OpenReckoner) -> str:
     """A job for a user that failed and left a dead letter; what says why, and who worked for it, could move cursors."""
     [job] = await client.flows.create([UserSpec(SWEEP, "gen")], [client.keys.join_user("gen", SWEEP)])
     flow = await client.flows.load(job)
@@ -79,7 +79,7 @@ async def failed(client: Reckoner) -> str:
     return job
 
 
-async def ended(client: Reckoner) -> str:
+async def ended(client: OpenReckoner) -> str:
     """A run that was refused."""
     run_id, _ = await client.operator.start_run(5, 2)
     run = (await client.operator.run(run_id)).run
@@ -117,14 +117,16 @@ def look_twice(commands: CommandLine, arguments: Sequence[str]) -> str:
     ],
     ids=lambda arguments: " ".join(arguments).replace(NAME, "NAME"),
 )
-async def test_texts_of_redis_move_no_cursor(commands: CommandLine, reckoner: Reckoner, arguments: list[str]) -> None:
+async def test_texts_of_redis_move_no_cursor(
+    commands: CommandLine, reckoner: OpenReckoner, arguments: list[str]
+) -> None:
     """Names of workers and hosts, jobs, ids, titles, reasons, kinds of what was refused."""
     await failed(reckoner)
     shown = await asyncio.to_thread(look_twice, commands, arguments)
     assert arguments == ["doctor"] or ("\\x1c" in shown and "\\u001c" in shown)
 
 
-async def test_a_process_of_its_own_shows_the_same(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_a_process_of_its_own_shows_the_same(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """The other tests call the commands in their own."""
     command = [sys.executable, "-m", "reckoner.producer", "get", "1"]
     shown = await asyncio.to_thread(show, command, commands.environ, ROOT)
@@ -132,7 +134,9 @@ async def test_a_process_of_its_own_shows_the_same(commands: CommandLine, reckon
     assert "\\x1c" in shown[1]
 
 
-async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(
+    commands: CommandLine, reckoner: OpenReckoner
+) -> None:
     """The user, the reason and the workers."""
     job, run = await failed(reckoner), await ended(reckoner)
     letters = await ask(reckoner.redis, "XRANGE", reckoner.keys.dead, "-", "+")
@@ -154,7 +158,7 @@ async def test_what_a_job_a_run_or_a_letter_holds_moves_no_cursor(commands: Comm
     ids=["neighbours", "pair", "unknown item", "history", "unknown user"],
 )
 async def test_what_a_worker_answered_moves_no_cursor(
-    commands: CommandLine, reckoner: Reckoner, arguments: list[str], reply: Reply
+    commands: CommandLine, reckoner: OpenReckoner, arguments: list[str], reply: Reply
 ) -> None:
     """Whichever program wrote it to Redis."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import FlowCancelledError, FlowUnknownError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
@@ -31,8 +31,8 @@ async def made(hand: Hand, world: World) -> Generation:
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
+async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[OpenReckoner]:
+    async with OpenReckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
@@ -41,17 +41,17 @@ def commands(redis_url: str, prefix: str, tmp_path: Path, made: Generation) -> C
     return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
 
 
-async def asked_for(reckoner: Reckoner, user: str = USERS[0]) -> str:
+async def asked_for(reckoner: OpenReckoner, user: str = USERS[0]) -> str:
     job = (await reckoner.enqueue(user, fresh=True)).job
     assert job is not None
     return job
 
 
-async def state_of(reckoner: Reckoner, job: str) -> str:
+async def state_of(reckoner: OpenReckoner, job: str) -> str:
     return (await reckoner.job(job)).flow.state
 
 
-async def left(reckoner: Reckoner) -> list[int]:
+async def left(reckoner: OpenReckoner) -> list[int]:
     """The numbers of queued jobs, leases and live flows."""
     keys = reckoner.keys
     return [
@@ -60,7 +60,7 @@ async def left(reckoner: Reckoner) -> list[int]:
     ]
 
 
-async def under_way(reckoner: Reckoner, count: int) -> list[str]:
+async def under_way(reckoner: OpenReckoner, count: int) -> list[str]:
     """The unfinished flows, once there are `count`."""
 
     async def look() -> list[bytes] | None:
@@ -71,7 +71,7 @@ async def under_way(reckoner: Reckoner, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
-async def test_it_ends_in_every_state(reckoner: Reckoner, hand: Hand, kept: str) -> None:
+async def test_it_ends_in_every_state(reckoner: OpenReckoner, hand: Hand, kept: str) -> None:
     """Its jobs are removed, late deliveries change nothing, and a new request gets a new job."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith(kept))
@@ -92,7 +92,7 @@ async def test_it_ends_in_every_state(reckoner: Reckoner, hand: Hand, kept: str)
     assert await state_of(reckoner, again) == "done"
 
 
-async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner, hand: Hand) -> None:
+async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: OpenReckoner, hand: Hand) -> None:
     """The renewal is refused; later writes are refused too."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith("chunk"))
@@ -111,13 +111,13 @@ async def test_what_a_worker_runs_of_it_has_no_lease_any_more(reckoner: Reckoner
     assert await left(reckoner) == [0] * 6
 
 
-def hand_lease(reckoner: Reckoner, job_id: str) -> Lease:
+def hand_lease(reckoner: OpenReckoner, job_id: str) -> Lease:
     return Lease(job_id, reckoner.keys.batch, "a token", 0, lambda: False)
 
 
-async def test_all_waiting_callers_are_notified(reckoner: Reckoner, redis_url: str) -> None:
+async def test_all_waiting_callers_are_notified(reckoner: OpenReckoner, redis_url: str) -> None:
     """With one sentence, in every call of every client."""
-    async with Reckoner(redis_url, prefix=reckoner.keys.prefix) as other:
+    async with OpenReckoner(redis_url, prefix=reckoner.keys.prefix) as other:
         user = f"The job for user {USERS[0]} was cancelled."
         calls = {
             reckoner.recommend(USERS[0]): user,
@@ -134,7 +134,7 @@ async def test_all_waiting_callers_are_notified(reckoner: Reckoner, redis_url: s
             assert str(end) == said
 
 
-async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: Reckoner, hand: Hand) -> None:
+async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: OpenReckoner, hand: Hand) -> None:
     """Cancelling an ended job changes nothing."""
     done, cancelled = await asked_for(reckoner), await asked_for(reckoner, USERS[1])
     assert await reckoner.cancel(cancelled)
@@ -148,7 +148,7 @@ async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: Reckoner, 
 
 
 @pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
-async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept: str) -> None:
+async def test_one_of_those_who_end_it_does(reckoner: OpenReckoner, hand: Hand, kept: str) -> None:
     """Two cancels and a finish at the same moment end it once."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith(kept))
@@ -160,7 +160,7 @@ async def test_one_of_those_who_end_it_does(reckoner: Reckoner, hand: Hand, kept
     assert await state_of(reckoner, job) == ("done" if ends[2] else "cancelled")
 
 
-async def test_a_cancelled_block_counts_as_failed(reckoner: Reckoner, hand: Hand) -> None:
+async def test_a_cancelled_block_counts_as_failed(reckoner: OpenReckoner, hand: Hand) -> None:
     """The run continues with its other blocks, and readers keep the previous generation."""
     run, _ = await reckoner.operator.start_run(1, 2)
     block = next(name.split(":")[1] for name in await hand.queued())
@@ -172,7 +172,7 @@ async def test_a_cancelled_block_counts_as_failed(reckoner: Reckoner, hand: Hand
     assert (ended.manifest.failed, ended.manifest.reasons) == (1, ["it was cancelled"])
 
 
-async def test_a_cancelled_run_begins_no_more_blocks(reckoner: Reckoner, hand: Hand) -> None:
+async def test_a_cancelled_run_begins_no_more_blocks(reckoner: OpenReckoner, hand: Hand) -> None:
     """Running blocks are cancelled, the gate is checked at once, and the next run is new."""
     run, _ = await reckoner.operator.start_run(1, 2)
     await hand.deliver_all(but=lambda name: name.startswith("reduce"))
@@ -193,7 +193,7 @@ async def test_a_cancelled_run_begins_no_more_blocks(reckoner: Reckoner, hand: H
     assert (await reckoner.operator.run(again)).run.outcome == "passed"
 
 
-async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: Reckoner, hand: Hand) -> None:
+async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: OpenReckoner, hand: Hand) -> None:
     """All blocks have started by then."""
     run, _ = await reckoner.operator.start_run(3, 2)
     assert await reckoner.cancel(run)
@@ -202,7 +202,7 @@ async def test_a_run_whose_last_blocks_are_cancelled_does_not_pass(reckoner: Rec
     assert (ended.outcome, ended.blocks, ended.next_block) == ("refused", 2, 2)
 
 
-async def test_a_cancelled_fit_can_be_asked_for_again(reckoner: Reckoner, hand: Hand, world: World) -> None:
+async def test_a_cancelled_fit_can_be_asked_for_again(reckoner: OpenReckoner, hand: Hand, world: World) -> None:
     """The cancelled fit publishes no model."""
     wanted = world.unfitted
     world.store.delete("models", wanted.record.model)
@@ -226,7 +226,7 @@ DAMAGES: list[tuple[str, Callable[[str], list[str]]]] = [
 
 @pytest.mark.parametrize(("what", "damage"), DAMAGES, ids=[what for what, _ in DAMAGES])
 async def test_what_cannot_be_read_can_be_cancelled(
-    reckoner: Reckoner, hand: Hand, what: str, damage: Callable[[str], list[str]]
+    reckoner: OpenReckoner, hand: Hand, what: str, damage: Callable[[str], list[str]]
 ) -> None:
     """Its bytes are set aside, and its callers are notified."""
     waiting = asyncio.create_task(reckoner.recommend(USERS[0]))
@@ -240,7 +240,7 @@ async def test_what_cannot_be_read_can_be_cancelled(
     assert await left(reckoner) == [0] * 6
 
 
-async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
+async def test_commands_cancel(reckoner: OpenReckoner, commands: CommandLine, hand: Hand) -> None:
     """A waiting command exits with 1; an error with one id does not stop the others."""
     waiting = commands.start("enqueue", USERS[0], "--wait")
     try:
@@ -260,7 +260,7 @@ async def test_commands_cancel(reckoner: Reckoner, commands: CommandLine, hand: 
     assert commands.run("cancel", b"\xff").code == 2
 
 
-async def test_commands_cancel_a_run_and_its_blocks(reckoner: Reckoner, commands: CommandLine, hand: Hand) -> None:
+async def test_commands_cancel_a_run_and_its_blocks(reckoner: OpenReckoner, commands: CommandLine, hand: Hand) -> None:
     """The message names the effect on the run."""
     waiting = commands.start("batch", "--block", "1", "--in-flight", "2")
     try:

@@ -10,8 +10,8 @@ import pytest
 from arq import ArqRedis
 
 from reckoner.producer.cli.application import app
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
-from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import UsageError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import Options, Record
@@ -19,7 +19,7 @@ from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
 from tests.world import make_known
 
-Call = Callable[[Reckoner, str], Awaitable[object]]
+Call = Callable[[OpenReckoner, str], Awaitable[object]]
 
 
 async def each(answers: AsyncIterator[object]) -> None:
@@ -69,15 +69,15 @@ COMMANDS = [
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation that is current."""
-    async with Reckoner(redis_url, prefix=prefix) as client:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["a"])
         await make_known(redis, client.keys, record, {})
         yield client
 
 
-async def nothing_was_asked(reckoner: Reckoner) -> bool:
+async def nothing_was_asked(reckoner: OpenReckoner) -> bool:
     return not await ask(reckoner.redis, "EXISTS", *reckoner.keys.all_live, *reckoner.keys.lanes)
 
 
@@ -85,7 +85,7 @@ async def nothing_was_asked(reckoner: Reckoner) -> bool:
 @pytest.mark.parametrize(
     ("text", "wrong"), [(LONG, "is over 1,024 bytes"), ("", "is empty"), ("\udc80", "has a lone surrogate")]
 )
-async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str, text: str, wrong: str) -> None:
+async def test_a_call_refuses_what_cannot_be_an_id(reckoner: OpenReckoner, call: str, text: str, wrong: str) -> None:
     """Even one among valid ids."""
     with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):
         async with asyncio.timeout(PATIENCE_S):
@@ -96,7 +96,7 @@ async def test_a_call_refuses_what_cannot_be_an_id(reckoner: Reckoner, call: str
 def test_no_call_with_an_id_is_left_out() -> None:
     """Every call with such a parameter is in the table above."""
     names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id"}
-    members = [*inspect.getmembers(Reckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
+    members = [*inspect.getmembers(OpenReckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
     public = {name: call for name, call in members if name[0] != "_"}
     taking = {name for name, call in public.items() if names & inspect.signature(call).parameters.keys()}
     assert taking == {call.partition(",")[0] for call in CALLS}
@@ -104,7 +104,7 @@ def test_no_call_with_an_id_is_left_out() -> None:
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"))
 async def test_a_command_refuses_what_cannot_be_an_id(
-    redis_url: str, prefix: str, tmp_path: Path, reckoner: Reckoner, arguments: list[str]
+    redis_url: str, prefix: str, tmp_path: Path, reckoner: OpenReckoner, arguments: list[str]
 ) -> None:
     """In one sentence with the exit code of wrong usage."""
     file = tmp_path / "users"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import QueueFullError, UsageError
 from reckoner.shared.flows.dead_letters import DeadLetters
@@ -31,9 +31,9 @@ async def made(hand: Hand, world: World) -> Generation:
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[Reckoner]:
+async def reckoner(redis_url: str, prefix: str, made: Generation) -> AsyncIterator[OpenReckoner]:
     """A client whose lanes hold three jobs."""
-    async with Reckoner(redis_url, prefix=prefix, max_queued=MOST) as client, asyncio.timeout(PATIENCE_S):
+    async with OpenReckoner(redis_url, prefix=prefix, max_queued=MOST) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
@@ -42,17 +42,17 @@ def commands(redis_url: str, prefix: str, tmp_path: Path, made: Generation) -> C
     return CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path, max_queued=MOST)
 
 
-async def lane_of(reckoner: Reckoner, job: str | None) -> str:
+async def lane_of(reckoner: OpenReckoner, job: str | None) -> str:
     return (await reckoner.job(job or "")).flow.lane
 
 
-async def members(reckoner: Reckoner) -> list[int]:
+async def members(reckoner: OpenReckoner) -> list[int]:
     """How many jobs each lane holds, the click lane first."""
     return [int(await ask(reckoner.redis, "ZCARD", queue)) for queue in reckoner.keys.lanes]
 
 
 @asynccontextmanager
-async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+async def waiting(reckoner: OpenReckoner, held: list[int], *calls: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
     """Start calls that wait, until the lanes hold so many jobs; cancel them after the block."""
     tasks = [asyncio.create_task(call) for call in calls]
 
@@ -66,7 +66,7 @@ async def waiting(reckoner: Reckoner, held: list[int], *calls: Coroutine[Any, An
 
 async def test_requests_with_a_waiting_caller_use_the_click_lane(redis_url: str, prefix: str, made: Generation) -> None:
     """A user's list, a basket's, the neighbours of an item and what a user has had."""
-    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
         calls = (
             reckoner.recommend(USERS[0]),
             reckoner.recommend_many(USERS[1:3]),
@@ -78,7 +78,9 @@ async def test_requests_with_a_waiting_caller_use_the_click_lane(redis_url: str,
             pass
 
 
-async def test_requests_without_waiting_use_the_batch_lane(reckoner: Reckoner, world: World, made: Generation) -> None:
+async def test_requests_without_waiting_use_the_batch_lane(
+    reckoner: OpenReckoner, world: World, made: Generation
+) -> None:
     """By default; there are no other lanes."""
     asked = [(await reckoner.enqueue(USERS[0])).job, (await reckoner.enqueue_for(ITEMS[:2])).job]
     fit, _ = await reckoner.operator.fit(made.record.snapshot, world.unfitted.config, 5)
@@ -91,7 +93,7 @@ async def test_requests_without_waiting_use_the_batch_lane(reckoner: Reckoner, w
             await call
 
 
-async def test_a_waiting_caller_moves_a_job_to_the_click_lane(reckoner: Reckoner, hand: Hand) -> None:
+async def test_a_waiting_caller_moves_a_job_to_the_click_lane(reckoner: OpenReckoner, hand: Hand) -> None:
     """All its jobs except running ones change lanes; later jobs use the click lane."""
     asked = await reckoner.enqueue(USERS[0])
     await hand.deliver_all(but=lambda job: job.startswith("chunk"))
@@ -107,7 +109,7 @@ async def test_a_waiting_caller_moves_a_job_to_the_click_lane(reckoner: Reckoner
     assert await members(reckoner) == [1, 0]
 
 
-async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: Generation) -> None:
+async def test_a_full_lane_takes_no_more(reckoner: OpenReckoner, hand: Hand, made: Generation) -> None:
     """The error has the accepted jobs; joining still works, and the other lane has its own limit."""
     await reckoner.results.write(made.id, [(USERS[1], made.lists[USERS[1]])], 60)
     with pytest.raises(QueueFullError) as full:
@@ -140,12 +142,12 @@ async def test_a_full_lane_takes_no_more(reckoner: Reckoner, hand: Hand, made: G
     assert [entry.job is None for entry in await reckoner.enqueue_many(USERS)] == [*[True] * 4, False, False]
 
 
-async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: Reckoner, hand: Hand) -> None:
+async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: OpenReckoner, hand: Hand) -> None:
     """Blocks of a run, chunk tasks and retries are accepted."""
     run, _ = await reckoner.operator.start_run(1, 4)
     with pytest.raises(QueueFullError):
         await reckoner.enqueue(USERS[0], fresh=True)
-    async with Reckoner(url_of(reckoner), prefix=reckoner.keys.prefix, max_queued=None) as unbounded:
+    async with OpenReckoner(url_of(reckoner), prefix=reckoner.keys.prefix, max_queued=None) as unbounded:
         asked = await unbounded.enqueue(USERS[0], fresh=True)
     flow = await reckoner.flows.load(asked.job or "")
     assert flow is not None
@@ -159,12 +161,12 @@ async def test_what_was_taken_goes_on_in_a_full_lane(reckoner: Reckoner, hand: H
     assert (await reckoner.job(retried.job)).flow.state == "done"
 
 
-def url_of(reckoner: Reckoner) -> str:
+def url_of(reckoner: OpenReckoner) -> str:
     path = reckoner.redis.connection_pool.connection_kwargs["path"]
     return f"unix://{path}"
 
 
-async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: CommandLine) -> None:
+async def test_commands_ask_on_the_batch_lane(reckoner: OpenReckoner, commands: CommandLine) -> None:
     """Jobs above the setting are refused with exit code 1; `job` shows the lane."""
     ended = await asyncio.to_thread(commands.run, "enqueue", *USERS, "--json")
     assert (ended.code, [told["user"] for told in ended.objects]) == (1, USERS[:3])
@@ -175,7 +177,7 @@ async def test_commands_ask_on_the_batch_lane(reckoner: Reckoner, commands: Comm
     assert "lane         batch\n" in commands.run("job", told["job"]).out
 
 
-async def test_a_command_that_waits_asks_on_the_click_lane(reckoner: Reckoner, commands: CommandLine) -> None:
+async def test_a_command_that_waits_asks_on_the_click_lane(reckoner: OpenReckoner, commands: CommandLine) -> None:
     """It moves the job from the batch lane."""
     asked = await reckoner.enqueue(USERS[0])
     command = commands.start("enqueue", USERS[0], USERS[1], "--wait")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import (
     FlowFailedError,
     ItemUnknownError,
@@ -22,18 +22,18 @@ from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
+    async with OpenReckoner(redis_url, prefix=prefix) as client, asyncio.timeout(PATIENCE_S):
         yield client
 
 
-async def flows(redis: ArqRedis, reckoner: Reckoner) -> int:
+async def flows(redis: ArqRedis, reckoner: OpenReckoner) -> int:
     """The number of flows so far."""
     return len([key async for key in redis.scan_iter(f"{reckoner.keys.flow('')}*")])
 
 
 async def test_a_basket_is_answered_once_whatever_its_order(
-    reckoner: Reckoner, generation: Generation, redis: ArqRedis
+    reckoner: OpenReckoner, generation: Generation, redis: ArqRedis
 ) -> None:
     """With scores, reasons, titles and unknown items; the same basket is read from the cache."""
     first = await reckoner.recommend_for([ITEMS[3], "nowhere", ITEMS[1], ITEMS[3]], n=3)
@@ -51,7 +51,7 @@ async def test_a_basket_is_answered_once_whatever_its_order(
 
 
 async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
-    reckoner: Reckoner, generation: Generation, redis: ArqRedis
+    reckoner: OpenReckoner, generation: Generation, redis: ArqRedis
 ) -> None:
     """With unknown items only; or if empty, without a job."""
     before = await flows(redis, reckoner)
@@ -75,14 +75,14 @@ async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
     ],
 )
 async def test_a_basket_that_cannot_be_asked_for_is_wrong_usage(
-    reckoner: Reckoner, items: list[str], said: str
+    reckoner: OpenReckoner, items: list[str], said: str
 ) -> None:
     """The sentence says what is wrong; no job is created."""
     with pytest.raises(UsageError, match=said):
         await reckoner.recommend_for(items)
 
 
-async def test_neighbours_have_titles_and_similarities(reckoner: Reckoner, generation: Generation) -> None:
+async def test_neighbours_have_titles_and_similarities(reckoner: OpenReckoner, generation: Generation) -> None:
     """Most similar first, at most n."""
     similar = await reckoner.similar(ITEMS[0], n=4)
     assert (similar.item, similar.title, similar.generation) == (ITEMS[0], f"The {ITEMS[0]}", generation.id)
@@ -94,7 +94,7 @@ async def test_neighbours_have_titles_and_similarities(reckoner: Reckoner, gener
     assert whole.items[:4] == similar.items
 
 
-async def test_two_items_are_compared(reckoner: Reckoner, generation: Generation) -> None:
+async def test_two_items_are_compared(reckoner: OpenReckoner, generation: Generation) -> None:
     """The similarity is the model's, and is symmetric."""
     near = (await reckoner.similar(ITEMS[0], 1)).items[0]
     pair = await reckoner.similar(ITEMS[0], other=near.item)
@@ -105,7 +105,7 @@ async def test_two_items_are_compared(reckoner: Reckoner, generation: Generation
     assert (pair.title, pair.other_title) == (f"The {ITEMS[0]}", near.title)
 
 
-async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Generation, world: World) -> None:
+async def test_a_history_is_what_somebody_had(reckoner: OpenReckoner, generation: Generation, world: World) -> None:
     """Its length and first items with titles; an empty history is not an unknown user."""
     snapshot = world.snapshot
     had = [snapshot.items[int(i)] for i in snapshot.user_items[snapshot.user_ptr[0] : snapshot.user_ptr[1]]]
@@ -115,7 +115,7 @@ async def test_a_history_is_what_somebody_had(reckoner: Reckoner, generation: Ge
     assert (await reckoner.history("with an empty history")).count == 0
 
 
-async def test_unknown_items_and_users_are_named(reckoner: Reckoner, generation: Generation) -> None:
+async def test_unknown_items_and_users_are_named(reckoner: OpenReckoner, generation: Generation) -> None:
     """One sentence for an item, for two, and for a user."""
     with pytest.raises(ItemUnknownError, match=r"^The item nowhere is not in the data\.$"):
         await reckoner.similar("nowhere")
@@ -129,10 +129,11 @@ async def test_unknown_items_and_users_are_named(reckoner: Reckoner, generation:
 
 
 async def test_a_model_that_is_gone_is_said(
-    reckoner: Reckoner, generation: Generation, world: World, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+    reckoner: OpenReckoner, generation: Generation, world: World, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error has the reason of the failed job; for a lost record it says what to do."""
     monkeypatch.setattr("reckoner.workers.runtime.environment_trouble.HIDDEN_S", 0.5)
+    monkeypatch.setattr("reckoner.producer.client.caching.KEPT_S", 0.0)
     record = world.unfitted.record
     world.store.delete("models", record.model)  # another test may have built it
     await redis.set(reckoner.keys.record(record.generation), RECORD.encode(record))
@@ -146,7 +147,7 @@ async def test_a_model_that_is_gone_is_said(
 
 
 async def test_a_manipulated_answer_is_quarantined(
-    reckoner: Reckoner, hand: Hand, world: World, redis: ArqRedis
+    reckoner: OpenReckoner, hand: Hand, world: World, redis: ArqRedis
 ) -> None:
     """It is refused and counted, and so is an answer to another question."""
     await hand.adopt(world, 0)
@@ -163,7 +164,7 @@ async def test_a_manipulated_answer_is_quarantined(
     assert await ask(redis, "HGETALL", reckoner.keys.refused) == {b"reply": b"1"}
 
 
-async def test_a_question_has_its_time(reckoner: Reckoner, hand: Hand, world: World) -> None:
+async def test_a_question_has_its_time(reckoner: OpenReckoner, hand: Hand, world: World) -> None:
     """Without a worker it times out."""
     await hand.adopt(world, 0)
     for call in (reckoner.similar(ITEMS[0], timeout=0.1), reckoner.recommend_for([ITEMS[0]], timeout=0.1)):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.status import FEW
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.run_state import Manifest
@@ -33,8 +33,8 @@ def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client:
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         yield client
 
 
@@ -48,7 +48,7 @@ def beat(worker: str, **changes: Any) -> Beat:
 
 
 async def test_workers_queue_and_generations_are_reported(
-    commands: CommandLine, reckoner: Reckoner, redis: ArqRedis
+    commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis
 ) -> None:
     """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""
     keys = reckoner.keys
@@ -118,7 +118,7 @@ async def test_workers_queue_and_generations_are_reported(
     assert " s, 1 more\n" in shown
 
 
-async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reckoner: Reckoner) -> None:
+async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """Invalid pointers, counters, scores and records, a run and a flow of another type, a future heartbeat."""
     keys, redis = reckoner.keys, reckoner.redis
     await ask(redis, "SET", keys.current, b"\xff\xfe", "EX", 60)
@@ -173,7 +173,7 @@ async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
 
 async def test_few_are_counted_and_many_are_estimated(fresh_server: StartServer, prefix: str) -> None:
     """Within two fifths, which is seven standard deviations; the estimates are marked."""
-    async with Reckoner(fresh_server().url, prefix=prefix) as client:
+    async with OpenReckoner(fresh_server().url, prefix=prefix) as client:
         await fill(client.redis, client.keys, FEW // 3)
         status = await client.operator.status()
         assert (status.results, status.flows["split"]) == ({"g": FEW // 3}, FEW // 3)
@@ -187,7 +187,7 @@ async def test_few_are_counted_and_many_are_estimated(fresh_server: StartServer,
 
 async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, prefix: str) -> None:
     """No more commands and no more bytes for thirty times as many lists, flows and jobs."""
-    async with Reckoner(fresh_server().url, prefix=prefix) as client:
+    async with OpenReckoner(fresh_server().url, prefix=prefix) as client:
 
         async def costs() -> tuple[int, int]:
             await client.redis.config_resetstat()
@@ -205,7 +205,7 @@ async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, p
         assert size_of_many == pytest.approx(size, rel=0.1)
 
 
-async def test_a_run_is_found_among_many_flows(reckoner: Reckoner, redis: ArqRedis) -> None:
+async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: ArqRedis) -> None:
     """By its generation, without a scan of unfinished flows; an ended fit is not shown."""
     record = Record(1, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
     await make_known(redis, reckoner.keys, record, {})

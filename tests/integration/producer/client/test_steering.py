@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import DrainRefusedError, UsageError
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.redis.keys import paused_key, wake_key
@@ -18,7 +18,7 @@ from tests.commands import CommandLine
 from tests.system import eventually
 from tests.world import Hand, World
 
-Asked = tuple[Reckoner, Claims, list[str]]
+Asked = tuple[OpenReckoner, Claims, list[str]]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
 async def asked(hand: Hand, world: World, redis_url: str) -> AsyncIterator[Asked]:
     """A client, the claims of a worker, and the jobs that wait in the batch lane."""
     await hand.adopt(world)
-    async with Reckoner(redis_url, prefix=hand.runtime.keys.prefix) as client:
+    async with OpenReckoner(redis_url, prefix=hand.runtime.keys.prefix) as client:
         await client.operator.start_run(1, 3)
         yield client, Claims(hand.redis, hand.worker.keys, 5.0), await hand.queued()  # type: ignore[attr-defined]
 
@@ -115,7 +115,7 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     ]
 
 
-async def say(client: Reckoner, worker: str, lease_ms: int = 60_000) -> None:
+async def say(client: OpenReckoner, worker: str, lease_ms: int = 60_000) -> None:
     """A worker's heartbeat, with a long lease by default."""
     host = worker.partition("-")[0]
     await Heartbeats(client.redis, client.keys).write(Beat(1, worker, host, 1, "", 1, 2, 3, [], lease_ms))
@@ -153,7 +153,7 @@ async def test_who_is_drained_is_named_by_any_part_that_no_other_has(
     assert len(told) == (ended.out.count("\n") if code == 0 else 0)
 
 
-async def _beat_strangely(client: Reckoner, worker: str) -> None:
+async def _beat_strangely(client: OpenReckoner, worker: str) -> None:
     """Write the heartbeat of another release, forever."""
     while True:
         seconds, _ = await ask(client.redis, "TIME")

@@ -2,14 +2,14 @@
 
 import asyncio
 import inspect
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from reckoner.producer.client import calls
+from reckoner.producer.client.deadlines import Deadline, Deadlines
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
-from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import WaitTimeoutError, WrongLoopError
 from reckoner.shared.flows.heartbeats import LiveWorker
 from reckoner.shared.store.model_config import ModelConfig
@@ -51,13 +51,13 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 UNLIMITED = {"aclose", "computed"}
 CALLS: dict[str, type] = {
     name: of
-    for of in (Operator, Reckoner)
+    for of in (Operator, OpenReckoner)
     for name, call in inspect.getmembers(of, inspect.isfunction)
     if not name.startswith("_") and (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
 }
 
 
-async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
+async def called(reckoner: OpenReckoner, name: str, **options: Any) -> None:
     """Make a call, or take the first item that it yields."""
     caller = reckoner.operator if CALLS[name] is Operator else reckoner
     given = getattr(caller, name)(*ARGUMENTS.get(name, ()), **options)
@@ -68,14 +68,14 @@ async def called(reckoner: Reckoner, name: str, **options: Any) -> None:
 async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
     """Even if Redis accepts the connection and never answers."""
     assert "timeout" in inspect.signature(getattr(CALLS[name], name)).parameters
-    async with hanging() as port, aclosing(Reckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
+    async with hanging() as port, aclosing(OpenReckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
         with pytest.raises(WaitTimeoutError):
             await called(reckoner, name, timeout=SHORT_S)
 
 
 async def test_a_connection_that_is_there_and_hangs_holds_up_no_call(redis_url: str, prefix: str) -> None:
     """The limit includes connecting; the next call gets its own answer."""
-    async with Proxy(redis_url) as proxy, Reckoner(f"{proxy.url}?{OTHERS}", prefix=prefix) as reckoner:
+    async with Proxy(redis_url) as proxy, OpenReckoner(f"{proxy.url}?{OTHERS}", prefix=prefix) as reckoner:
         proxy.hole()
         with pytest.raises(WaitTimeoutError):
             await reckoner.operator.alive(timeout=SHORT_S)
@@ -87,18 +87,18 @@ async def test_a_limit_of_ones_own_goes_before_the_usual_one(
     redis_url: str, prefix: str, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inner calls have no default limit, so that a caller's longer timeout holds on a slow network."""
-    seen = list[float | None]()
+    seen, start = list[float](), Deadlines.start
 
-    def time_limit(timeout: float | None) -> AbstractAsyncContextManager[None]:
+    def noted(self: Deadlines, timeout: float) -> Deadline:
         seen.append(timeout)
-        return calls.deadline(calls.deadline_after(timeout))
+        return start(self, timeout)
 
-    monkeypatch.setattr(calls, "time_limit", time_limit)
-    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+    monkeypatch.setattr(Deadlines, "start", noted)
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
         for name, arguments in ((name, ARGUMENTS[name]) for name in ("get", "enqueue", "recommend", "recommend_for")):
             await getattr(reckoner, name)(*arguments, timeout=77.0)
     assert generation.id
-    assert set(seen) == {77.0, None}
+    assert seen == [77.0] * 4
 
 
 async def test_get_gives_up_in_time() -> None:
@@ -112,7 +112,7 @@ async def test_get_gives_up_in_time() -> None:
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_client_in_another_event_loop_gets_an_error(redis_url: str, prefix: str, name: str) -> None:
     """Every call raises an error; in the first loop the client still works."""
-    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
         with pytest.raises(WrongLoopError, match="one client for each loop"):
             await asyncio.to_thread(asyncio.run, called(reckoner, name))
         assert await reckoner.operator.alive() == []

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from arq import ArqRedis
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import ClientClosedError, FlowFailedError, RedisUnavailableError, UsageError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.flows.flows import Flows
@@ -26,26 +26,26 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[Reckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation `g` in which nobody has a list."""
-    async with Reckoner(redis_url, prefix=prefix) as client:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         await know(client, redis)
         yield client
 
 
-async def know(client: Reckoner, redis: ArqRedis) -> None:
+async def know(client: OpenReckoner, redis: ArqRedis) -> None:
     await make_known(redis, client.keys, Record(1, "g", "model", "snapshot", Options(5), 1, 9, popular=ITEMS), {})
 
 
 @pytest.fixture
-def worker(redis: ArqRedis, prefix: str, reckoner: Reckoner) -> "Worker":
+def worker(redis: ArqRedis, prefix: str, reckoner: OpenReckoner) -> "Worker":
     return Worker(reckoner, redis)
 
 
 class Worker:
     """Ends flows by hand, over a connection of its own."""
 
-    def __init__(self, reckoner: Reckoner, redis: ArqRedis) -> None:
+    def __init__(self, reckoner: OpenReckoner, redis: ArqRedis) -> None:
         self.keys, self.redis = reckoner.keys, redis
         self.flows = Flows(redis, reckoner.keys, 10.0)
         self.results = reckoner.results
@@ -82,7 +82,7 @@ async def eventually(look: Callable[[], Awaitable[T]], enough: Callable[[T], boo
     return seen
 
 
-async def follow(reckoner: Reckoner, run_id: str) -> None:
+async def follow(reckoner: OpenReckoner, run_id: str) -> None:
     async for _ in reckoner.operator.follow_run(run_id):
         pass
 
@@ -92,7 +92,7 @@ def for_whom(answer: Answer) -> str:
 
 
 @pytest.fixture
-def looks(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def looks(reckoner: OpenReckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of flows in each poll."""
     counts: list[int] = []
     load_many = reckoner.flows.load_many
@@ -106,7 +106,7 @@ def looks(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def test_an_end_is_published_and_polled_once_a_second(
-    reckoner: Reckoner, worker: Worker, looks: list[int]
+    reckoner: OpenReckoner, worker: Worker, looks: list[int]
 ) -> None:
     """All waits are polled in one round trip: at first, once a second, and after a notification."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(50)]
@@ -122,7 +122,7 @@ async def test_an_end_is_published_and_polled_once_a_second(
     assert [for_whom(answer) for answer in await asyncio.gather(*calls)] == [f"for user {i}" for i in range(50)]
 
 
-async def test_one_that_is_cancelled_disturbs_no_other(reckoner: Reckoner, worker: Worker) -> None:
+async def test_one_that_is_cancelled_disturbs_no_other(reckoner: OpenReckoner, worker: Worker) -> None:
     """With its own job or a joined one."""
     same = [asyncio.create_task(reckoner.recommend("Ada")) for _ in range(3)]
     own = asyncio.create_task(reckoner.recommend("Grace"))
@@ -138,7 +138,7 @@ async def test_one_that_is_cancelled_disturbs_no_other(reckoner: Reckoner, worke
 
 async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: ArqRedis) -> None:
     """Waiting and queued calls get a clear error, and no connection stays open."""
-    async with Reckoner(redis_url, prefix=prefix) as reckoner:
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
         await know(reckoner, redis)
         worker = Worker(reckoner, redis)
         waiting = asyncio.create_task(reckoner.recommend("Ada"))
@@ -155,7 +155,9 @@ async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: Arq
         await reckoner.recommend("Ada")
 
 
-async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: Reckoner, worker: Worker, redis: ArqRedis) -> None:
+async def test_a_lost_connection_makes_nobody_ask_twice(
+    reckoner: OpenReckoner, worker: Worker, redis: ArqRedis
+) -> None:
     """The client subscribes again and sees an end that it missed."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(3)]
     flows = await worker.asked(3)
@@ -171,7 +173,7 @@ async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: Reckoner, work
     assert len([key async for key in redis.scan_iter(f"{worker.keys.flow('')}*")]) == 3
 
 
-async def test_what_redis_has_lost_is_asked_for_again(reckoner: Reckoner, worker: Worker) -> None:
+async def test_what_redis_has_lost_is_asked_for_again(reckoner: OpenReckoner, worker: Worker) -> None:
     """By waiting calls, a limited number of times."""
     call = asyncio.create_task(reckoner.recommend("Ada"))
     [first] = await worker.asked(1)
@@ -190,7 +192,7 @@ async def test_what_redis_has_lost_is_asked_for_again(reckoner: Reckoner, worker
 
 @pytest.mark.parametrize("fresh", [False, True])
 async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
-    reckoner: Reckoner, worker: Worker, fresh: bool
+    reckoner: OpenReckoner, worker: Worker, fresh: bool
 ) -> None:
     """A lost list is requested again; an unknown user is requested once."""
     call = asyncio.create_task(reckoner.recommend("Ada", fresh=fresh))
@@ -206,7 +208,7 @@ async def test_a_list_that_redis_lost_when_its_job_was_done_is_asked_for_again(
     assert (await call).source == "popular"
 
 
-async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Worker, looks: list[int]) -> None:
+async def test_a_job_is_followed_without_polling(reckoner: OpenReckoner, worker: Worker, looks: list[int]) -> None:
     """It is polled once a second, and at once after a notification."""
     asked = await reckoner.enqueue("Ada")
     assert asked.job is not None
@@ -225,7 +227,7 @@ async def test_a_job_is_followed_without_polling(reckoner: Reckoner, worker: Wor
     assert len(looks) <= 3 + (clock() - began)
 
 
-async def test_a_second_follower_is_notified_at_once(reckoner: Reckoner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_follower_is_notified_at_once(reckoner: OpenReckoner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second listener gets no confirmation of the subscription, so it must poll at once."""
     monkeypatch.setattr("reckoner.producer.client.waiting.POLL_S", 2 * PATIENCE_S)
     job = (await reckoner.enqueue("user")).job
@@ -236,7 +238,7 @@ async def test_a_second_follower_is_notified_at_once(reckoner: Reckoner, monkeyp
             return
 
 
-async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
+async def test_a_run_is_followed_to_its_end(reckoner: OpenReckoner) -> None:
     """Its end is notified too."""
     run_id, _ = await reckoner.operator.start_run(5, 1)
     states = []
@@ -248,13 +250,13 @@ async def test_a_run_is_followed_to_its_end(reckoner: Reckoner) -> None:
 
 
 @pytest.mark.parametrize("call", ["get_many", "recommend_many", "enqueue_many"])
-async def test_one_text_is_not_several(reckoner: Reckoner, call: str) -> None:
+async def test_one_text_is_not_several(reckoner: OpenReckoner, call: str) -> None:
     """A string would be taken letter by letter."""
     with pytest.raises(UsageError, match=r"^Expected a list of users, but got the string 'Ada'"):
         await getattr(reckoner, call)("Ada")
 
 
-async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
+async def test_a_number_is_no_id(reckoner: OpenReckoner) -> None:
     """A number as an id is refused with a clear error."""
     number: Any = 5
     calls: list[Awaitable[object]] = [
@@ -266,7 +268,7 @@ async def test_a_number_is_no_id(reckoner: Reckoner) -> None:
             await call
 
 
-async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
+async def test_one_job_is_not_several(reckoner: OpenReckoner) -> None:
     """A single job id is refused, too."""
     with pytest.raises(UsageError, match=r"^Expected a list of jobs"):
         await anext(reckoner.wait("abc"))
@@ -275,7 +277,7 @@ async def test_one_job_is_not_several(reckoner: Reckoner) -> None:
 async def test_a_user_who_may_not_listen_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
     """All waiting calls get the same error."""
     server = fresh_server()
-    async with Reckoner(server.url, prefix=prefix) as reckoner:
+    async with OpenReckoner(server.url, prefix=prefix) as reckoner:
         await know(reckoner, reckoner.redis)
         await ask(reckoner.redis, "ACL SETUSER", "default", "-subscribe")
         asked = await reckoner.enqueue("Ada")
@@ -289,7 +291,7 @@ async def test_a_user_who_may_not_listen_is_one_sentence(fresh_server: StartServ
 async def test_a_redis_that_has_gone_is_one_sentence(fresh_server: StartServer, prefix: str) -> None:
     """Every call, at once."""
     server = fresh_server()
-    async with Reckoner(server.url, prefix=prefix) as reckoner:
+    async with OpenReckoner(server.url, prefix=prefix) as reckoner:
         server.kill()
         calls: list[Awaitable[object]] = [
             reckoner.get("Ada"),
@@ -316,7 +318,7 @@ async def test_waiting_ends_after_a_minute(fresh_server: StartServer, monkeypatc
     """After a minute (shortened here), with a sentence about the job."""
     server = fresh_server()
     monkeypatch.setattr("reckoner.producer.client.waiting.LONGEST_OUTAGE_S", 0.2)
-    async with Reckoner(server.url, prefix="gone") as reckoner, Reckoner(server.url, prefix="gone") as other:
+    async with OpenReckoner(server.url, prefix="gone") as reckoner, OpenReckoner(server.url, prefix="gone") as other:
         await know(reckoner, reckoner.redis)
         run_id, _ = await reckoner.operator.start_run(5, 1)
         calls: list[Awaitable[object]] = [

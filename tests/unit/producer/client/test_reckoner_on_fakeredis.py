@@ -1,13 +1,14 @@
 """The client on fakeredis: requests, joins and reads."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import fakeredis
 import pytest
 from redis.asyncio import Redis
 
 from reckoner.producer.client import connection
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import NothingFittedError, UsageError
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask
@@ -32,20 +33,28 @@ TITLES = {"hit": "The Hit", "old": "The Old"}
 PLACES = [ScoredItem("old", 0.5, "hit"), ScoredItem("new", 0.25, "odd"), ScoredItem("odd", 0.125, "new")]
 
 
+class Reading:
+    """Reads from fakeredis, which has no sockets to share."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.read = partial(ask, redis)
+
+
 @pytest.fixture
-def reckoner(fake_server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> Reckoner:
+def reckoner(fake_server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> OpenReckoner:
     """A client that is not entered, since fakeredis does not tell its version."""
     monkeypatch.setattr(connection, "connect", lambda *_, **__: fakeredis.FakeAsyncRedis(server=fake_server))
-    return Reckoner("redis://nobody", prefix="p")
+    monkeypatch.setattr(connection, "MultiplexedConnection", Reading)
+    return OpenReckoner("redis://nobody", prefix="p")
 
 
-async def cache(reckoner: Reckoner, user: str, places: Sequence[ScoredItem]) -> None:
+async def cache(reckoner: OpenReckoner, user: str, places: Sequence[ScoredItem]) -> None:
     """Cache a list as a reduce does."""
     result = RESULT.encode(Result(1, "g", list(places)))
     await reckoner.results.write("g", [(user, result)], 60)
 
 
-async def test_it_enqueues_one_job_for_each_missing_list(redis: Redis, reckoner: Reckoner) -> None:
+async def test_it_enqueues_one_job_for_each_missing_list(redis: Redis, reckoner: OpenReckoner) -> None:
     """One job for each user without a list, joined by the next call; none for a cached list, unless fresh."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "has one", PLACES)
@@ -68,7 +77,7 @@ async def test_it_enqueues_one_job_for_each_missing_list(redis: Redis, reckoner:
     assert sorted(queued) == sorted(Split(job).job_id.encode() for job in jobs if job)
 
 
-async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: OpenReckoner) -> None:
     """A later request gets a new job; `job` shows the end of the first."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     first = (await reckoner.enqueue("u")).job
@@ -82,7 +91,7 @@ async def test_a_job_that_has_ended_is_not_joined(redis: Redis, reckoner: Reckon
     assert (await reckoner.enqueue("u")).job not in (first, None)
 
 
-async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reckoner: Reckoner) -> None:
+async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reckoner: OpenReckoner) -> None:
     """In the given order, cut to n, with titles; an empty list counts as missing."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     await cache(reckoner, "ユーザー", PLACES)
@@ -105,7 +114,7 @@ async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reck
     assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
-async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: OpenReckoner) -> None:
     """By the hash of its distinct items, without a job; unknown items are named."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     cached = BASKET.encode(BasketResult(1, "g", PLACES, ["ン"]))
@@ -116,7 +125,7 @@ async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner
     assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
-async def test_a_damaged_list_is_quarantined_and_enqueued(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_damaged_list_is_quarantined_and_enqueued(redis: Redis, reckoner: OpenReckoner) -> None:
     """It counts as missing, and becomes a dead letter."""
     await make_known(redis, reckoner.keys, RECORD, {})
     await ask(redis, "SET", reckoner.keys.result("g", "u"), b'{"format":2}')
@@ -127,7 +136,7 @@ async def test_a_damaged_list_is_quarantined_and_enqueued(redis: Redis, reckoner
     assert letter[b"data"] == b'{"format":2}'
 
 
-async def test_a_request_that_cannot_be_answered_is_reported(redis: Redis, reckoner: Reckoner) -> None:
+async def test_a_request_that_cannot_be_answered_is_reported(redis: Redis, reckoner: OpenReckoner) -> None:
     """Before a fit, and for more places than the lists have."""
     with pytest.raises(NothingFittedError):
         await reckoner.get("u")
@@ -140,7 +149,7 @@ async def test_a_request_that_cannot_be_answered_is_reported(redis: Redis, recko
     assert await Results(redis, reckoner.keys).generations.current() == "g"
 
 
-async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner: Reckoner) -> None:
+async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner: OpenReckoner) -> None:
     """Workers would refuse such a job, so it is not created."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     for length in (0, 1001):

@@ -1,0 +1,90 @@
+"""Results as a long-lived client reads them: it keeps pointer and titles, so that a hit is one round trip."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from reckoner.shared.serving.generations import as_id, pointer_target
+from reckoner.shared.serving.results import Results
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from reckoner.shared.redis.keys import Keys
+    from reckoner.shared.serving.stored_values import Read
+    from reckoner.shared.wire.shapes import Record, Result
+
+# How long a pointer is kept: a flip or a rollback is seen this much later at most.
+KEPT_S = 1.0
+# Some three megabytes.
+MAX_TITLES = 20_000
+
+
+class CachingResults(Results):
+    """Keeps the current pointer for a second, its generation's record, and titles of that generation's snapshot.
+
+    Records and titles never change. That an item has no title is kept as long as the pointer.
+    """
+
+    def __init__(self, redis: "Redis", keys: "Keys", read: "Read") -> None:
+        super().__init__(redis, keys, read)
+        self._record: Record | None = None
+        self._asked = -KEPT_S
+        self._titles: dict[str, str | None] = {}
+        self._some_have_none = False
+
+    async def current(self) -> "Record":
+        """The record of the current generation, at most a second old.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+        """
+        return (await self.read_current([]))[0]
+
+    async def read_current(self, users: Sequence[str]) -> "tuple[Record, list[Result | None]]":
+        """The record of the current generation, and users' results in it; see `current` and `read`."""
+        record, asked = self._record, monotonic()
+        if record is not None and asked < self._asked + KEPT_S:
+            return record, await self.read(record.generation, users)
+        current = self.keys.current
+        pointer, results = await asyncio.gather(
+            self._values.get(current), self.read(record.generation, users) if record else _nothing()
+        )
+        generation = as_id(pointer or b"")
+        if generation and (record is None or record.generation != generation):
+            record, results = await asyncio.gather(self.generations.record(generation), self.read(generation, users))
+        record = pointer_target(current, pointer or b"", record).require()
+        self._keep(record, asked)
+        return record, results
+
+    def _keep(self, record: "Record", asked: float) -> None:
+        if asked < self._asked:
+            # Another call has seen a later pointer meanwhile.
+            return
+        if self._record is None or self._record.snapshot != record.snapshot:
+            self._titles = {}
+        elif self._some_have_none:
+            self._titles = {item: title for item, title in self._titles.items() if title is not None}
+        self._record, self._asked, self._some_have_none = record, asked, False
+
+    def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
+        """Titles of a snapshot that need not be read; None for an item without one."""
+        return self._titles if self._record is not None and self._record.snapshot == snapshot else {}
+
+    async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
+        """The titles of items, if the data have any."""
+        kept = self.kept_titles(snapshot)
+        missing = [item for item in items if item not in kept]
+        found = dict.fromkeys(missing) | await super().titles(snapshot, missing)
+        if self.kept_titles(snapshot) is self._titles:
+            if len(self._titles) + len(found) > MAX_TITLES:
+                self._titles = {}
+            self._titles |= dict(list(found.items())[:MAX_TITLES])
+            self._some_have_none |= None in found.values()
+        known = {item: kept[item] for item in items if item in kept} | found
+        return {item: title for item, title in known.items() if title is not None}
+
+
+async def _nothing() -> "list[Result | None]":
+    return []

@@ -1,0 +1,69 @@
+"""`OpenReckoner`: a `Reckoner` with its parts, for the commands, which need more than the calls of applications."""
+
+from typing import TYPE_CHECKING
+
+from reckoner.producer.client.calls import ASK_S, translates_redis_errors
+from reckoner.producer.client.reckoner import Reckoner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arq import ArqRedis
+
+    from reckoner.producer.client.caching import CachingResults
+    from reckoner.shared.flows.flow_state import Flow
+    from reckoner.shared.flows.flows import Flows
+    from reckoner.shared.flows.runs import Runs
+    from reckoner.shared.redis.keys import Keys
+    from reckoner.shared.serving.results import Answer
+    from reckoner.shared.wire.shapes import Record
+
+
+class OpenReckoner(Reckoner):
+    """A `Reckoner` that shows its connection for commands and what stands on it."""
+
+    @property
+    def redis(self) -> "ArqRedis":
+        """The connection for commands."""
+        return self._client.redis
+
+    @property
+    def keys(self) -> "Keys":
+        """The keys under its prefix."""
+        return self._client.keys
+
+    @property
+    def flows(self) -> "Flows":
+        """The flows."""
+        return self._client.flows
+
+    @property
+    def results(self) -> "CachingResults":
+        """The results and generations."""
+        return self._client.results
+
+    @property
+    def runs(self) -> "Runs":
+        """The runs."""
+        return self._client.runs
+
+    @translates_redis_errors
+    async def reach(self, n: int | None = None, *, timeout: float | None = ASK_S) -> "tuple[Record, int]":
+        """The current generation's record and the number of places to read: `n`, or at most ten by default.
+
+        Raises:
+            NothingFittedError: no model was fitted yet, or the record is missing.
+            UsageError: `n` is below 1 or above the length of the lists.
+        """
+        return await self._reach(n)
+
+    @translates_redis_errors
+    async def computed(
+        self, users: "Sequence[str]", n: int | None = None, *, fresh: bool = False, record: "Record | None" = None
+    ) -> "tuple[list[Answer], dict[str, Flow | None]]":
+        """Like `recommend_many`, but in the generation of `record`, or the current one, and failed jobs are returned.
+
+        Returns:
+            The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
+        """
+        return await self._computed(users, n, fresh=fresh, record=record)
