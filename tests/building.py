@@ -13,7 +13,7 @@ from reckoner.workers.kernels.building.ranked import Ranked, rank
 from reckoner.workers.kernels.building.similarity import Weighting, weigh
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import FEW_WORDS, Scratch, score_users
 from tests.interactions import Interactions
 
 # Room for all bits of the small matrices of tests.
@@ -130,6 +130,8 @@ def score(
     users: slice = slice(None),
     exclude_history: bool = True,
     with_reasons: bool = True,
+    few_words: int = FEW_WORDS,
+    scratch: Scratch | None = None,
 ) -> Partial:
     """The lists of a range of users over a range of candidates."""
     first, last = (0, data.n_items) if candidates is None else candidates
@@ -141,6 +143,8 @@ def score(
         *(data.user_ptr[block.start : block.stop + 1], data.user_items, data.user_weights, length),
         exclude_history=exclude_history,
         with_reasons=with_reasons,
+        few_words=few_words,
+        scratch=scratch,
         stop=flag(),
     )
     assert partial is not None

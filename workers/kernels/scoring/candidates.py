@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
     bounds[2i + 2], each entry a rank in the lower half of a word and its value in the upper half.
     `bounds` is int64[2I + 1].
     `columns` uint64 from `column_ptr` int64[C + 1] on: for each rank the rows that contain it with the values, as keys
-    of `ranking`, the highest value first, then the smaller index.
+    of `ranking`, the highest value first, then the smaller index. All are read-only.
     """
 
     order: NDArray[np.uint32]
@@ -52,6 +52,10 @@ class Candidates(NamedTuple):
     words: NDArray[np.uint64]
     column_ptr: NDArray[np.int64]
     columns: NDArray[np.uint64]
+
+
+# The types of its arrays.
+DTYPES = (np.uint32, np.int64, np.int64, np.uint64, np.int64, np.uint64)
 
 
 def lay_out(
@@ -81,7 +85,12 @@ def lay_out(
     entries = begins, ends, row_items, row_values, ranks
     parts = partial(_rows, *entries, stop), partial(_columns, *entries, stands[order], stop)
     rows, columns = (map if threads is None else threads.map)(lambda make: make(), parts)
-    return None if rows is None or columns is None else Candidates(order, ranks, *rows, *columns)
+    if rows is None or columns is None:
+        return None
+    found = Candidates(order, ranks, *rows, *columns)
+    for array in found:
+        array.flags.writeable = False
+    return found
 
 
 @compiled(types.int64(READ_UINT32, types.int64, types.int64, types.int64), inner=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reckoner.shared.store.balance import balance
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial, merge
-from reckoner.workers.kernels.scoring.score import HEAD, STRIPES, score_users
+from reckoner.workers.kernels.scoring.score import FEW_WORDS, HEAD, STRIPES, ThreadScratch, score_users
 from tests.building import Model, flag, same_bytes, score
 from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
 from tests.reference import Entry, reference_lists, reference_rows
@@ -76,14 +76,16 @@ def test_a_checkerboard_recommends_the_one_item_that_is_missing() -> None:
     neighbours=st.integers(1, 10),
     length=st.integers(1, 12),
     exclude_history=st.booleans(),
+    few_words=st.integers(0, 60) | st.just(FEW_WORDS),
 )
 def test_lists_are_the_reference_bit_for_bit(
-    data: Interactions, neighbours: int, length: int, exclude_history: bool
+    data: Interactions, neighbours: int, length: int, exclude_history: bool, few_words: int
 ) -> None:
-    """Items, scores and reasons, weighted or not, also with lists longer than the catalogue."""
+    """Items, scores and reasons, weighted or not, also with lists longer than the catalogue; whichever way is taken."""
     rows = model_of(data, neighbours=neighbours)
     expected = expected_lists(rows, data, length=length, exclude_history=exclude_history)
-    assert lists_of(score(rows, data, length=length, exclude_history=exclude_history)) == expected
+    found = score(rows, data, length=length, exclude_history=exclude_history, few_words=few_words)
+    assert lists_of(found) == expected
 
 
 @given(data=small_interactions(), cuts=st.lists(st.integers(0, 10), max_size=4), length=st.integers(1, 12))
@@ -118,6 +120,45 @@ def test_lists_of_thousands_of_candidates_are_the_reference(values: int, weighte
     found = score(rows, data, length=30, exclude_history=exclude_history)
     assert lists_of(found) == expected_lists(rows, data, length=30, exclude_history=exclude_history)
     assert (np.bincount(found.items, minlength=5000)[np.argsort(-np.bincount(rows[1]))][HEAD:] > 0).any()
+
+
+@pytest.mark.parametrize("exclude_history", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("values", [3, 1 << 20])
+def test_histories_with_few_additions_have_the_reference(values: int, weighted: bool, exclude_history: bool) -> None:
+    """Candidates of the head and of the tail, and users on both sides of the border, who share one scratch."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=values)
+    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=800, weighted=weighted)
+    additions = [np.diff(rows[0])[data.user_items[a:b]].sum() for a, b in pairwise(data.user_ptr)]
+    assert min(additions) < FEW_WORDS * 3 // 4 < FEW_WORDS * 4 // 3 < max(additions)
+    found = score(rows, data, length=30, exclude_history=exclude_history)
+    assert lists_of(found) == expected_lists(rows, data, length=30, exclude_history=exclude_history)
+    assert same_bytes(found, score(rows, data, length=30, exclude_history=exclude_history, few_words=0))
+
+
+def test_a_history_of_the_most_words_that_are_few_fits_the_scratch() -> None:
+    """Full groups of the head hold the most entries in a word, each of another candidate."""
+    rows = model([{item: item / 4096 for item in range(1, FEW_WORDS * 4 // 3 + 1)}, *({} for _ in range(HEAD))])
+    data = history(0, n_items=int(HEAD) + 1)
+    assert lists_of(score(rows, data, length=1000)) == expected_lists(rows, data, length=1000)
+
+
+def test_a_threads_scratch_serves_any_range_and_is_left_zeroed() -> None:
+    """Also by a block that was stopped, and after a larger range."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=100)
+    data, kept, largest = random_interactions(2, n_users=60, n_items=5000, n_pairs=2000), ThreadScratch(), None
+    for first, last in ((0, 100), (0, 5000), (4000, 4500), (0, 5000)):
+        candidates = lay_out(*rows, first, last, stop=flag())
+        assert candidates is not None
+        scratch = kept.room_for(candidates)
+        assert score_users(candidates, data.user_ptr, data.user_items, None, 9, scratch=scratch, stop=flag(1)) is None
+        found = score_users(candidates, data.user_ptr, data.user_items, None, 9, scratch=scratch, stop=flag())
+        assert found is not None
+        assert same_bytes(found, score(rows, data, (first, last), length=9))
+        assert not scratch.sums.any()
+        assert not scratch.had.any()
+        largest = largest or (scratch if last - first == 5000 else None)
+        assert largest is None or scratch is largest
 
 
 @pytest.mark.parametrize("length", [1, *(int(STRIPES) + more for more in (-1, 0, 1))])
