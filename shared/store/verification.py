@@ -27,7 +27,7 @@ class VerificationCache:
     """The stamps of one host in a directory, or of this process if the directory is not writable."""
 
     def __init__(self, directory: Path) -> None:
-        self._host = directory / _host_id()
+        self._host = directory / host_id()
         self._own = dict[str, float]()
 
     def contains(self, fingerprint: str) -> bool:
@@ -144,7 +144,8 @@ def _is_locked(file: IO[bytes]) -> bool:
     return False
 
 
-def _host_id() -> str:
+def host_id() -> str:
+    """A name for this boot of this host."""
     try:
         return BOOT_ID.read_text("ascii").strip()
     except OSError:

@@ -132,7 +132,7 @@ class _OfAllKernels:
     """Stamps a cached kernel with the sources of all kernels, since kernels call each other across files."""
 
     def get_source_stamp(self) -> str:
-        return _sources()
+        return sources_hash()
 
 
 class KernelsInTree(_OfAllKernels, InTreeCacheLocator):
@@ -144,7 +144,8 @@ class KernelsInChosenPlace(_OfAllKernels, UserProvidedCacheLocator):
 
 
 @cache
-def _sources() -> str:
+def sources_hash() -> str:
+    """The SHA-256 of the sources of all kernels."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

@@ -30,12 +30,18 @@ log = structlog.get_logger()
 GRACE_S = 86_400.0
 POLL_S = 10.0
 EACH_MS = 600_000
+LAYOUTS_S = 600.0
 KINDS: tuple[EntryKind, ...] = ("snapshots", "models", "parts")
 
 
 async def keep_store_clean(runtime: Runtime) -> None:
     """Delete unreferenced artifacts, for ever."""
     await run_periodically("deletion of unreferenced artifacts", POLL_S, lambda: delete_under_lock(runtime))
+
+
+async def keep_layouts_clean(runtime: Runtime) -> None:
+    """Remove this host's layouts of deleted models and those that no process uses, for ever."""
+    await run_periodically("removal of unused layouts", LAYOUTS_S, runtime.remove_unused_layouts)
 
 
 async def delete_under_lock(runtime: Runtime) -> None:

@@ -29,10 +29,11 @@ from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.maintenance.nightly_trigger import NightlyTrigger
-from reckoner.workers.maintenance.retention import keep_store_clean
+from reckoner.workers.maintenance.retention import keep_layouts_clean, keep_store_clean
 from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.runtime.artifact_cache import VersionChecker
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener
+from reckoner.workers.runtime.layout_files import LayoutFiles
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.runtime.scheduling import Scheduler
@@ -93,6 +94,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
     keys, threads = Keys(settings.prefix), Threads(settings.threads)
     # A wait and the task's deadline together stay below arq's timeout.
     patience_s = settings.task_deadline_s / 4
+    verified = VerificationCache(settings.home_path / "verified")
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
@@ -102,12 +104,12 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
-        artifact_opener=ArtifactOpener(store, VerificationCache(settings.home_path / "verified")),
+        artifact_opener=ArtifactOpener(store, verified),
         version_checker=VersionChecker(threads, patience_s),
         scheduler=Scheduler(threads.kernels, patience_s),
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
-        layouts=Layouts(threads.blocking),
+        layouts=Layouts(LayoutFiles(settings.home_path / "layouts", verified), threads.blocking),
     )
 
 
@@ -147,6 +149,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         Sweeper(runtime).run(),
         GenerationCleanup(runtime).run(),
         keep_store_clean(runtime),
+        keep_layouts_clean(runtime),
         NightlyTrigger(runtime).run(),
         healing.run(),
         healing.run_scrub(),

@@ -28,7 +28,8 @@ class VersionCheck:
     def __init__(self, opened: str, fingerprint: Callable[[], str]) -> None:
         self.current = True
         """The result of the last check."""
-        self._opened, self._fingerprint = opened, fingerprint
+        self.opened = opened
+        self._fingerprint = fingerprint
         self._exists = False
         self._checked_at = self._expired_at = -math.inf
 
@@ -48,7 +49,7 @@ class VersionCheck:
     def run(self) -> None:
         """Check now. It reads files, so never call it on the event loop."""
         began, found = time.monotonic(), self._fingerprint()
-        self.current, self._exists, self._checked_at = found in (self._opened, ""), bool(found), began
+        self.current, self._exists, self._checked_at = found in (self.opened, ""), bool(found), began
 
 
 class CheckBatch:

@@ -14,6 +14,8 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
+from reckoner.workers.kernels.scoring.score import ThreadScratch
+from reckoner.workers.runtime.layout_files import Layout, LayoutFiles
 from reckoner.workers.runtime.model_kinds import kind_of
 
 if TYPE_CHECKING:
@@ -31,52 +33,61 @@ class Ranges(NamedTuple):
     """The cached ranges of a model's candidates, the most recently used last."""
 
     model: Model
-    kept: OrderedDict[tuple[int, int], Candidates]
+    kept: OrderedDict[tuple[int, int], Layout]
 
 
 class Layouts:
-    """The layouts of one worker process. Kernel threads call it; with `threads` two of these help with each model."""
+    """The layouts of one worker process. With `threads` two of these help with each model."""
 
-    def __init__(self, threads: Executor | None = None) -> None:
+    def __init__(self, files: LayoutFiles, threads: Executor | None = None) -> None:
+        self.files = files
+        self.scratch = ThreadScratch()
         self._threads = threads
         self._models: OrderedDict[str, Ranges] = OrderedDict()
-        self._lock = Lock()
         self._counting: tuple[Snapshot, ModelConfig, Counting] | None = None
         self._used_at = 0.0
         self._making = Lock()
 
-    def cached(self, model: Model, first: int, last: int) -> Candidates | None:
-        """The candidates first..last-1 of a model, None if they are not cached."""
-        with self._lock:
-            ranges = self._models.get(model.id)
-            # By identity: a rebuilt model has the same id.
-            if ranges is None or ranges.model is not model or (first, last) not in ranges.kept:
-                return None
-            self._models.move_to_end(model.id)
-            ranges.kept.move_to_end((first, last))
-            return ranges.kept[first, last]
-
-    def candidates(self, model: Model, first: int, last: int, stop: NDArray[np.uint8]) -> Candidates | None:
-        """The candidates first..last-1 of a model, laid out on a miss; None if `stop`, uint8[1], was set."""
-        found = self.cached(model, first, last)
-        if found is None:
-            rows = model.row_ptr, model.row_items, model.row_values
-            found = lay_out(*rows, first, last, threads=self._threads, stop=stop)
-            if found is not None:
-                self._keep(model, first, last, found)
+    def cached(self, model: Model, first: int, last: int) -> Layout | None:
+        """The candidates first..last-1 of a model, None if they are not cached or their file has changed."""
+        ranges = self._models.get(model.id)
+        # By identity: a rebuilt model has the same id.
+        if ranges is None or ranges.model is not model or (first, last) not in ranges.kept:
+            return None
+        found = ranges.kept[first, last]
+        if found.check is not None and not found.check.current:
+            del ranges.kept[first, last]
+            return None
+        self._models.move_to_end(model.id)
+        ranges.kept.move_to_end((first, last))
         return found
 
-    def _keep(self, model: Model, first: int, last: int, found: Candidates) -> None:
-        with self._lock:
-            if model.id not in self._models or self._models[model.id].model is not model:
-                self._models[model.id] = Ranges(model, OrderedDict())
-            kept = self._models[model.id].kept
-            kept[first, last] = found
-            entries = sum(candidates.columns.size for candidates in kept.values())
-            while entries > COPIES_PER_MODEL * model.row_values.size and len(kept) > 1:
-                entries -= kept.popitem(last=False)[1].columns.size
-            if len(self._models) > MODELS:
-                self._models.popitem(last=False)
+    def make(self, model: Model, first: int, last: int, stop: NDArray[np.uint8]) -> Candidates | None:
+        """Lay out the candidates first..last-1 of a model; None if `stop`, uint8[1], was set."""
+        rows = model.row_ptr, model.row_items, model.row_values
+        return lay_out(*rows, first, last, threads=self._threads, stop=stop)
+
+    def keep(self, model: Model, first: int, last: int, found: Layout) -> None:
+        """Cache a layout, and drop those of other models or ranges that were used least recently."""
+        if model.id not in self._models or self._models[model.id].model is not model:
+            self._models[model.id] = Ranges(model, OrderedDict())
+        self._models.move_to_end(model.id)
+        kept = self._models[model.id].kept
+        kept[first, last] = found
+        entries = sum(layout.candidates.columns.size for layout in kept.values())
+        while entries > COPIES_PER_MODEL * model.row_values.size and len(kept) > 1:
+            entries -= kept.popitem(last=False)[1].candidates.columns.size
+        if len(self._models) > MODELS:
+            self._models.popitem(last=False)
+
+    def drop(self, model_id: str) -> None:
+        """Drop all layouts of a model from this cache."""
+        self._models.pop(model_id, None)
+
+    @property
+    def models(self) -> list[Model]:
+        """The models with cached layouts."""
+        return [ranges.model for ranges in self._models.values()]
 
     def cached_counting(self, snapshot: Snapshot, config: ModelConfig) -> "Counting | None":
         """A snapshot laid out for a fit, None if it is not cached."""

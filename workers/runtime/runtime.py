@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Coroutine, Hashable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import structlog
@@ -20,15 +22,19 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import TRIES_TTL_S
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
+from reckoner.shared.store.manifests import reason
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.protocol import ArtifactKind, Store
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot
+from reckoner.shared.store.verification import LOCK_TIMEOUT_S, PAUSE_S
 from reckoner.shared.wire.shapes import FitSpec, Lane, Record, Spec
 from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.kernels.scoring.candidates import Candidates
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.artifact_cache import ArtifactCache, VersionCheck, VersionChecker
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener, OpenFunction
+from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.runtime.open_flows import OpenFlows
 from reckoner.workers.runtime.scheduling import Scheduler
@@ -65,10 +71,10 @@ class Runtime:
     scheduler: Scheduler
     threads: Threads
     store_watch: StoreWatch
+    layouts: Layouts
     running: dict[str, int] = field(default_factory=dict)
     """The running jobs with their start, in milliseconds since the epoch by this host's clock."""
     open_flows: OpenFlows = field(default_factory=OpenFlows)
-    layouts: Layouts = field(default_factory=Layouts)
     # numpy parses headers with ast, which in CPython 3.11 can fail in two threads at once.
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _models: ArtifactCache[Model] = field(default_factory=ArtifactCache)
@@ -108,8 +114,8 @@ class Runtime:
         self._models.expire(model_id)
         await ask(self.redis, "DEL", self.keys.trouble(model_id), self.keys.heal(model_id))
 
-    async def require_current(self, *opened: Model | Snapshot, closely: bool) -> None:
-        """Require that these artifacts are still the versions in the store.
+    async def require_current(self, *opened: Model | Snapshot, layout: Layout | None = None, closely: bool) -> None:
+        """Require that these artifacts are still the versions in the store, and that a layout's file is unchanged.
 
         A republished artifact is always noticed. A changed file is noticed now if `closely`, else at the next check.
 
@@ -123,6 +129,8 @@ class Runtime:
             if kept is not artifact or check is None:
                 raise NotNowError
             checks.append(check)
+        if layout is not None and layout.check is not None:
+            checks.append(layout.check)
         if closely or not all(check.is_fresh for check in checks):
             await self.version_checker.check(checks)
         if not all(check.current for check in checks):
@@ -138,6 +146,9 @@ class Runtime:
             if await self.in_store(partial(self.artifact_opener.invalidate, kind, artifact_id, since_s)):
                 log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a job's worker died", job=job_id)
                 (self._models if kind == "models" else self._snapshots).expire(artifact_id)
+            if kind == "models":
+                self.layouts.drop(artifact_id)
+                await self.in_thread(partial(self.layouts.files.remove, artifact_id))
 
     async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
         if isinstance(spec, FitSpec):
@@ -227,6 +238,68 @@ class Runtime:
 
         if self.layouts.cached_counting(snapshot, config) is None:
             await self._run_shared(key, make)
+
+    async def layout(self, model: Model, first: int, last: int, lane: Lane) -> Layout:
+        """The candidates first..last-1 of a model, laid out once by the first process of this host that needs them.
+
+        Raises:
+            NotNowError: it takes too long, or the model was opened anew.
+        """
+        key = "layout", id(model), first, last
+
+        async def make() -> Layout:
+            try:
+                opened, check = self._models.get(model.id)
+                if opened is not model or check is None:
+                    raise NotNowError
+                name = self.layouts.files.name(model.id, check.opened, first, last)
+                found = await self._open_or_make(name, model, first, last, lane)
+                self.layouts.keep(model, first, last, found)
+                await self.in_thread(partial(self.layouts.files.remove_unused, but_siblings=True))
+                return found
+            finally:
+                self._shared_work.pop(key, None)
+
+        kept = self.layouts.cached(model, first, last)
+        return await self._run_shared(key, make) if kept is None else kept
+
+    async def remove_unused_layouts(self) -> None:
+        """Remove this host's layouts of models that the store does not have, and those that no process uses."""
+        for model in self.layouts.models:
+            if not await self.in_store(partial(self.store.fingerprint, "models", model.id)):
+                self.layouts.drop(model.id)
+        await self.in_thread(self.layouts.files.remove_unused)
+
+    async def _open_or_make(self, name: str, model: Model, first: int, last: int, lane: Lane) -> Layout:
+        """Open a layout's file, or make it; in this process's memory if there can be no file."""
+        new = await self._open_or_begin(name)
+        if isinstance(new, Layout):
+            return new
+        with new or nullcontext():
+            candidates = await self.kernel(lane, lambda stop: self.layouts.make(model, first, last, stop))
+            made = await self._publish(new, name, candidates) if new else None
+            return made or Layout(candidates)
+
+    async def _open_or_begin(self, name: str) -> Layout | IO[bytes] | None:
+        """Open a layout's file or begin a new one; None if there can be none, or another process makes it too long."""
+        until = time.monotonic() + LOCK_TIMEOUT_S
+        try:
+            while time.monotonic() < until:
+                found = await self.in_thread(partial(self.layouts.files.open_or_begin, name))
+                if found is not None:
+                    return found
+                await asyncio.sleep(PAUSE_S)
+        except OSError as error:
+            log.warning("layout kept in memory", file=name, reason=reason(error))
+        return None
+
+    async def _publish(self, new: IO[bytes], name: str, candidates: Candidates) -> Layout | None:
+        """Write a layout's file and map it; None if it cannot be written."""
+        try:
+            return await self.in_thread(partial(self.layouts.files.publish, new, name, candidates))
+        except OSError as error:
+            log.warning("layout kept in memory", file=name, reason=reason(error))
+            return None
 
     async def _run_shared(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Share one run of `make` between all callers. It goes on after a caller gave up waiting.

@@ -92,16 +92,18 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     # A block's additions take long to count, so it always runs in a thread.
     if not isinstance(spec, BlockSpec) and laid_out:
         additions = model.additions(histories.held) * model.share(first, last)
+    layout = await runtime.layout(model, first, last, lane)
 
     def score(stop: NDArray[np.uint8]) -> Partial | None:
-        candidates = runtime.layouts.candidates(model, first, last, stop)
-        if candidates is None:
-            return None
-        options = record.options
+        options, candidates = record.options, layout.candidates
         return score_users(
-            candidates, *histories, options.list_length, exclude_history=options.exclude_history, stop=stop
+            *(candidates, *histories, options.list_length),
+            exclude_history=options.exclude_history,
+            scratch=runtime.layouts.scratch.room_for(candidates),
+            stop=stop,
         )
 
     best = await runtime.kernel(lane, score, additions)
-    await runtime.require_current(model, snapshot, closely=isinstance(spec, BlockSpec) or not laid_out)
+    closely = isinstance(spec, BlockSpec) or not laid_out
+    await runtime.require_current(model, snapshot, layout=layout, closely=closely)
     return Best(*(array.tobytes() for array in best))

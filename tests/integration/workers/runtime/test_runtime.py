@@ -16,6 +16,7 @@ from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.building.build import build_tile
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.runtime.layout_files import LayoutFiles
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.runtime.runtime import ADDITIONS_ON_LOOP
 from reckoner.workers.runtime.scheduling import Scheduler
@@ -127,8 +128,8 @@ async def test_kernels_that_could_not_be_loaded_are_tried_again(hand: Hand) -> N
 class SlowLayouts(Layouts):
     """Layouts that block until released or stopped."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, files: LayoutFiles) -> None:
+        super().__init__(files)
         self.threads: list[str] = []
         self.stopped = False
         self.begun, self.end = threading.Event(), threading.Event()
@@ -145,7 +146,7 @@ class SlowLayouts(Layouts):
 
 async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
     """It continues in the batch lane after its callers were handed back, and is shared by all callers."""
-    layouts, config = SlowLayouts(), world.generations[0].config
+    layouts, config = SlowLayouts(hand.runtime.layouts.files), world.generations[0].config
     runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
     waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
     assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
@@ -159,7 +160,7 @@ async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: W
 
 async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand, world: World) -> None:
     """As when a worker stops; waiting callers are cancelled."""
-    layouts = SlowLayouts()
+    layouts = SlowLayouts(hand.runtime.layouts.files)
     runtime = replace(hand.runtime, layouts=layouts)
     waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
     await asyncio.to_thread(layouts.begun.wait)
@@ -181,7 +182,7 @@ async def test_a_failed_layout_is_retried(hand: Hand, world: World) -> None:
             made += 1
             return super().counting(snapshot, config, stop)
 
-    runtime, config = replace(hand.runtime, layouts=Full()), world.generations[0].config
+    runtime, config = replace(hand.runtime, layouts=Full(hand.runtime.layouts.files)), world.generations[0].config
 
     async def ask_again() -> None:
         with pytest.raises(MemoryError):

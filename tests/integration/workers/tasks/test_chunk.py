@@ -1,5 +1,6 @@
 """Tasks store only results of the artifacts that are in the store at that moment."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from reckoner.shared.serving.results import Results
 from reckoner.shared.store.directory import SEEN_WITHIN_S
 from reckoner.shared.wire.shapes import BlockSpec, FitSpec, ScoringSpec, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.tasks.chunk import score_range
 from reckoner.workers.tasks.fit import build_part
@@ -30,16 +32,17 @@ async def test_no_list_uses_old_bytes_after_a_model_was_republished(
     spec, model = specs(generation)[number], generation.record.model
     rows = await hand.runtime.model(model)
     right = await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click")
-    candidates = Layouts.candidates
+    # The package has a function of this name too.
+    chunk = sys.modules[score_range.__module__]
 
-    def publish_and_go_on(*arguments: Any) -> Any:
-        monkeypatch.setattr(Layouts, "candidates", candidates)
+    def publish_and_go_on(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(chunk, "score_users", score_users)
         store = own_world.store
         store.quarantine("models", model, store.fingerprint("models", model), "of a test")
         publish_model(store, own_world.snapshot, generation.config, (rows.row_ptr, rows.row_items, rows.row_values))
-        return candidates(*arguments)
+        return score_users(*arguments, **options)
 
-    monkeypatch.setattr(Layouts, "candidates", publish_and_go_on)
+    monkeypatch.setattr(chunk, "score_users", publish_and_go_on)
     with pytest.raises(NotNowError):
         await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click")
     assert await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click") == right
@@ -53,15 +56,31 @@ async def test_nothing_is_made_of_bytes_that_were_damaged_while_a_block_was_scor
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
     generation = await hand.adopt(own_world)
     path = own_world.store.fetch("models", generation.record.model) / "row_values.npy"
-    candidates = Layouts.candidates
+    make = Layouts.make
 
     def damage_and_go_on(*arguments: Any) -> Any:
         flip(path, path.stat().st_size - 1, 5)
-        return candidates(*arguments)
+        return make(*arguments)
 
-    monkeypatch.setattr(Layouts, "candidates", damage_and_go_on)
+    monkeypatch.setattr(Layouts, "make", damage_and_go_on)
     with pytest.raises(NotNowError):
         await score_range(hand.runtime, specs(generation)[1], 0, 0, len(ITEMS), "batch")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["click", "block"])
+async def test_nothing_is_made_of_a_layout_whose_file_was_damaged(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is noticed at the next check, and the layout is made again."""
+    generation = await hand.adopt(own_world)
+    spec = specs(generation)[number]
+    right = await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click")
+    [path] = (hand.runtime.settings.home_path / "layouts").rglob("*.0-40")
+    monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 0.0)
+    flip(path, path.stat().st_size - 80, 3)
+    with pytest.raises(NotNowError):
+        await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click")
+    assert await score_range(hand.runtime, spec, 0, 0, len(ITEMS), "click") == right
 
 
 async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
