@@ -102,21 +102,21 @@ def test_odd_ids_are_served_as_any_others(shop: CommandLine, tmp_path: Path) -> 
 
 def test_whom_nobody_knows_gets_the_popular_list(shop: CommandLine) -> None:
     """The job ends at once and leaves no key."""
-    ended = shop.run("enqueue", "nobody", "--wait", "--json")
+    ended = shop.call("enqueue", "nobody", "--wait", "--json")
     assert (ended.code, ended.err) == (0, "")
     (answer,) = ended.objects
     assert (answer["user"], answer["source"], len(answer["items"])) == ("nobody", "popular", 10)
-    assert shop.run("get", "nobody", "--json").objects == [answer]
+    assert shop.call("get", "nobody", "--json").objects == [answer]
 
 
 def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
     """Asking for more items than the catalogue has returns all there are."""
-    ended = shop.run("enqueue", KNOWN, "nobody", "--wait", "-n", str(LENGTH), "--json")
+    ended = shop.call("enqueue", KNOWN, "nobody", "--wait", "-n", str(LENGTH), "--json")
     assert (ended.code, ended.err) == (0, "")
     own, popular = [[place["item"] for place in answer["items"]] for answer in ended.objects]
     assert 0 < len(own) == len(set(own)) < CATALOGUE
     assert len(popular) == len(set(popular)) == CATALOGUE < LENGTH
-    (similar,) = shop.run("similar", ITEM, "-n", "1000", "--json").objects
+    (similar,) = shop.call("similar", ITEM, "-n", "1000", "--json").objects
     assert len(similar["items"]) == 5
 
 
@@ -240,10 +240,10 @@ async def test_a_redis_that_refuses_writes_is_reported_and_loses_nothing(
                 ("similar", ITEM),
                 ("fit", "--neighbours", "8"),
             ):
-                assert_said(commands.run(*command), 1, sentence)
-            assert commands.run("get", ANOTHER, "--json").objects[0]["source"] == "cache"
-            assert commands.run("status").code == 0
-            doctor = commands.run("doctor", "--json")
+                assert_said(commands.call(*command), 1, sentence)
+            assert commands.call("get", ANOTHER, "--json").objects[0]["source"] == "cache"
+            assert commands.call("status").code == 0
+            doctor = commands.call("doctor", "--json")
             assert doctor.code == 1
             found = {line["check"]: line["state"] for line in doctor.objects}
             assert (found["writing"], found[doctors]) == ("wrong", "wrong")
@@ -252,7 +252,7 @@ async def test_a_redis_that_refuses_writes_is_reported_and_loses_nothing(
             for process in waiting:
                 out, err = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 0, (out, err)
-        assert commands.run("enqueue", "nobody", "--wait").code == 0
+        assert commands.call("enqueue", "nobody", "--wait").code == 0
         await system.idle()
         assert not await ask(redis, "EXISTS", system.keys.dead)
         assert "Traceback" not in system.log.read_text("utf-8")
@@ -279,18 +279,18 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         shutil.rmtree(model)
         system.start_workers()
         for command in (("enqueue", KNOWN, "--fresh", "--wait"), ("enqueue", "--history", ITEM, "--wait")):
-            assert_said(commands.run(*command), 1, said)
-        assert_said(commands.run("similar", ITEM), 1, said)
-        ran = commands.run("batch", "--json")
+            assert_said(commands.call(*command), 1, said)
+        assert_said(commands.call("similar", ITEM), 1, said)
+        ran = commands.call("batch", "--json")
         assert (ran.code, ran.objects[0]["outcome"]) == (1, "refused")
         assert said.rstrip(".") in ran.objects[0]["manifest"]["reasons"][0]
-        assert commands.run("get", KNOWN, "--json").objects[0]["source"] == "cache"
-        wrong = [line["told"] for line in commands.run("doctor", "--json").objects if line["state"] == "wrong"]
+        assert commands.call("get", KNOWN, "--json").objects[0]["source"] == "cache"
+        wrong = [line["told"] for line in commands.call("doctor", "--json").objects if line["state"] == "wrong"]
         assert any("run `reckoner fit` again." in shown for shown in wrong)
-        assert commands.run("fit", "--neighbours", "5").code == 0
+        assert commands.call("fit", "--neighbours", "5").code == 0
         generation = await reckoner.generation()
         await system.forget_lists(generation)
-        assert commands.run("batch").code == 0
+        assert commands.call("batch").code == 0
         assert await system.lists(generation) == system.reference_lists(generation, 5)
 
 
@@ -305,15 +305,15 @@ async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_make
             (model / name).unlink()
             (model / name).write_bytes(b"\x93NUMPY")
             system.start_workers()
-            assert_said(commands.run("similar", ITEM), 1, sentence)
-            assert commands.run("fit", "--neighbours", "5").code == 0
-            assert commands.run("similar", ITEM).code == 0
+            assert_said(commands.call("similar", ITEM), 1, sentence)
+            assert commands.call("fit", "--neighbours", "5").code == 0
+            assert commands.call("similar", ITEM).code == 0
             await system.stop_workers()
         (snapshot,) = (system.home / "store" / "snapshots").iterdir()
         (snapshot / "user_items.npy").unlink()
         system.start_workers()
         assert_said(
-            commands.run("fit", "--neighbours", "6"),
+            commands.call("fit", "--neighbours", "6"),
             1,
             f"user_items.npy of artifact {snapshot.name} is missing; import the same data again to restore it.",
         )
