@@ -25,7 +25,7 @@ def shown_users() -> list[list[str]]:
     return [line.split() for line in re.findall(r"^user (\w+ on .*)$", page, re.MULTILINE)]
 
 
-async def test_the_users_that_the_page_shows_suffice_and_may_do_no_more(tmp_path: Path) -> None:
+async def test_the_users_of_the_page_have_all_rights_they_need_and_no_others(tmp_path: Path) -> None:
     """Workers and commands go through a day with it, and the server logs no refusal; other keys are out of reach.
 
     They do so without INFO, which the page says may be left out; a user that only reads has the client and `get`.

@@ -20,7 +20,7 @@ UNSENT = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.S
 SETTINGS = {"lease_s": 1.5, "first_look_s": 0.2, "task_deadline_s": 5, "log_level": "WARNING"}
 
 
-async def test_whatever_happens_every_job_ends_and_ends_right(tmp_path: Path) -> None:
+async def test_under_random_faults_every_job_ends_correctly(tmp_path: Path) -> None:
     """Under load, with a full check after every ten faults. A seed repeats a failed run."""
     print(f"\nmake chaos SEED={SEED} FAULTS={FAULTS}")
     async with Chaos(tmp_path, SEED, **SETTINGS) as chaos:

@@ -75,7 +75,7 @@ def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield Shop(home, commands, source)
 
 
-def test_import_tells_what_it_took_and_what_it_left(shop: Shop) -> None:
+def test_import_reports_good_and_bad_rows(shop: Shop) -> None:
     """Counts on standard output, bad rows with their lines on standard error, and exit 0."""
     arguments = ("import", str(shop.source), "--user", "customer", "--item", "product", "--title", "name")
     ended = shop.commands.run(*arguments, "--json")
@@ -136,7 +136,7 @@ def test_a_bar_on_the_terminal_stays_out_of_the_results(shop: Shop) -> None:
     assert json.loads(done.stdout)["source"] == "cache"
 
 
-def test_job_tells_who_did_what(shop: Shop) -> None:
+def test_job_shows_the_worker_of_each_task(shop: Shop) -> None:
     """Each chunk task of a job has its worker, its beginning and its end."""
     (asked,) = shop.commands.run("enqueue", "üser 003", "--fresh", "--json").objects
     shown: dict[str, Any] = {"state": ""}

@@ -207,7 +207,7 @@ def stop(process: "subprocess.Popen[str]", service: Mapping[str, str]) -> int:
     return code
 
 
-def test_the_services_work_together_and_show_their_password_to_nobody(host: Host) -> None:
+def test_the_services_work_together_and_show_no_password(host: Host) -> None:
     """The page's commands in order, with a password of every awkward character."""
     lines = [line for line in shown_commands((ROOT / PAGE).read_text()) if line.startswith("docker compose ")]
     said = "".join(map(host.compose, lines))
@@ -243,7 +243,7 @@ def test_the_services_work_together_and_show_their_password_to_nobody(host: Host
     assert b"pass:w@rd" not in kept.read_bytes()
 
 
-def test_redis_refuses_who_does_not_know_the_password(host: Host) -> None:
+def test_redis_refuses_a_wrong_password(host: Host) -> None:
     """With another password in its file, a command says so in one sentence."""
     redis = host.start("redis")
     wait_until(lambda: healthy(host, "redis"))

@@ -53,7 +53,7 @@ def wait_for_stage(process: "subprocess.Popen[str]", stage: str) -> None:
         pass
 
 
-def test_it_shows_what_a_person_wants_to_see(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
+def test_it_shows_films_recommendations_and_timings(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
     """The user's last films, ten recommendations with scores and reasons, the timings; then all is deleted."""
     ended = run("producer", "demo", environ=environ)
     assert (ended.returncode, without_progress(ended.stderr)) == (0, "")

@@ -262,7 +262,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         loop.close()
 
 
-def test_whatever_is_put_in_gets_a_defined_answer_and_no_job_is_lost(scene: Scene) -> None:
+def test_any_input_gets_a_defined_answer_and_no_job_is_lost(scene: Scene) -> None:
     """At the end the same worker runs, every flow has ended, and all lists are right."""
     system, pids = scene.system, scene.system.worker_pids
     counts = {kind.__name__: Counter[str]() for kind in KINDS}

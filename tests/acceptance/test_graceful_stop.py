@@ -86,7 +86,7 @@ async def test_what_ends_in_time_is_not_handed_back(system: System) -> None:
         assert [trace.worker for trace in (await reckoner.job(job)).traces.values()] == [worker.worker]
 
 
-async def test_a_worker_that_is_drained_ends_what_it_runs_and_is_not_started_again(system: System) -> None:
+async def test_a_drained_worker_finishes_its_jobs_and_is_not_restarted(system: System) -> None:
     """The others continue. When all are drained, their supervisor exits with 0."""
     workers = system.start_workers(2, program=[KILLER, *FOR_A_WHILE])
     commands = CommandLine(redis_url=system.server.url, home=system.home)

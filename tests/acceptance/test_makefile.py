@@ -106,7 +106,7 @@ def test_make_alone_names_every_target(clone: Path) -> None:
     assert {line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ")} == set(phony[1].split())
 
 
-def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Path) -> None:
+def test_an_installation_ignores_the_callers_settings(clone: Path, tmp_path: Path) -> None:
     """It installs into .venv, compiled, whatever the caller's settings; an installed package is kept."""
     elsewhere = tmp_path / "elsewhere"
     bystander = environment(
@@ -155,7 +155,7 @@ def test_an_installation_follows_nobody_elses_settings(clone: Path, tmp_path: Pa
     assert not (clone / ".venv" / "kept").exists()
 
 
-def test_pip_installs_what_uv_cannot_and_takes_nothing_unknown_either(clone: Path) -> None:
+def test_without_uv_pip_installs_the_same_and_checks_hashes(clone: Path) -> None:
     """Without uv, pip installs the same. Both refuse content whose hash is not in the lock."""
     installer = clone / "installer.lock.txt"
     installer.write_text(re.sub(r"sha256:..", "sha256:zz", installer.read_text()).replace("zz", "00"))

@@ -44,7 +44,7 @@ async def open_port(system: System) -> int:
 
 
 @pytest.mark.node
-async def test_the_example_for_node_prints_what_get_prints(tmp_path: Path) -> None:
+async def test_the_example_for_node_prints_the_same_as_get(tmp_path: Path) -> None:
     """For ids that are hard to quote, for an empty list, and for an unknown user."""
     assert MODULES.is_dir(), "the example needs the package `redis`: make test-node installs it"
     place = tmp_path / "elsewhere"

@@ -10,7 +10,7 @@ from tests.sentinels import Watched
 from tests.system import System, synthetic_pairs
 
 
-async def test_a_run_and_who_waits_outlive_a_failover(tmp_path: Path) -> None:
+async def test_a_run_and_its_waiting_callers_survive_a_failover(tmp_path: Path) -> None:
     """The primary is killed during a run: the run passes, and the lists are right."""
     async with Watched(tmp_path) as watched:
         system = System(tmp_path / "a home", redis_url=watched.url, lease_s=1.0, first_look_s=1.0)

@@ -75,7 +75,7 @@ WRONG_PASSWORD = "refuses the user name or password."
 
 
 @pytest.mark.parametrize("case", ["another name", "an unknown authority", "no client certificate", "a wrong password"])
-async def test_a_connection_that_is_not_to_be_is_one_sentence_of_every_command(tmp_path: Path, case: str) -> None:
+async def test_an_impossible_connection_is_one_sentence_in_every_command(tmp_path: Path, case: str) -> None:
     """The doctor and all others name the cause and no secret."""
     authority = Authority(tmp_path / "an authority")
     stranger = Authority(tmp_path / "a stranger")

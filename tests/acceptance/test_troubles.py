@@ -100,7 +100,7 @@ def test_odd_ids_are_served_as_any_others(shop: CommandLine, tmp_path: Path) -> 
     assert neighbours["items"]
 
 
-def test_whom_nobody_knows_gets_the_popular_list(shop: CommandLine) -> None:
+def test_an_unknown_user_gets_the_popular_list(shop: CommandLine) -> None:
     """The job ends at once and leaves no key."""
     ended = shop.call("enqueue", "nobody", "--wait", "--json")
     assert (ended.code, ended.err) == (0, "")
@@ -141,7 +141,7 @@ def test_a_list_is_never_longer_than_there_are_items(shop: CommandLine) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_had_is_one_sentence(
+def test_an_impossible_request_gets_one_sentence(
     shop: CommandLine, arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
     """Wrong usage exits with 2, missing data with 1."""
@@ -294,7 +294,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert await system.lists(generation) == system.reference_lists(generation, 5)
 
 
-async def test_an_artifact_that_was_cut_or_tampered_with_is_named_with_what_makes_it_whole(tmp_path: Path) -> None:
+async def test_a_damaged_artifact_is_named_with_its_remedy(tmp_path: Path) -> None:
     """The error names the file, the damage and the remedy: a fit for a model, an import for a snapshot."""
     async with served(tmp_path / "a höme") as (system, commands):
         (model,) = (system.home / "store" / "models").iterdir()

@@ -152,7 +152,7 @@ def start_one(home: Path, before_it_starts: str, stall_timeout_s: float) -> list
     return shown
 
 
-def test_a_worker_that_gets_on_may_take_as_long_as_it_needs(home: Path) -> None:
+def test_a_worker_with_progress_may_start_slowly(home: Path) -> None:
     """`up` waits while it makes progress."""
     shown = start_one(home, "until = time.monotonic() + 3\n    while time.monotonic() < until: pass", stall_timeout_s=2)
     assert shown[0] == ("Starting the workers", "workers", 0, 1)

@@ -163,9 +163,7 @@ def test_a_wrong_password_says_so_and_ends(environ: dict[str, str], fresh_server
     assert ended.stderr.count("\n") == 1
 
 
-def test_without_what_workers_compute_with_a_sentence_says_what_to_install(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
+def test_without_numba_and_numpy_the_message_says_what_to_install(environ: dict[str, str], tmp_path: Path) -> None:
     """The client's installation lacks numba and numpy."""
     packages = tmp_path / "client packages"
     packages.mkdir()

@@ -67,9 +67,7 @@ async def test_a_delay_lets_everything_arrive_later(through: Through) -> None:
     assert await redis.ping()
 
 
-async def test_a_hole_takes_everything_and_what_it_took_arrives_when_it_is_healed(
-    through: Through, redis: ArqRedis, prefix: str
-) -> None:
+async def test_an_outage_holds_all_data_until_its_end(through: Through, redis: ArqRedis, prefix: str) -> None:
     """An abandoned command still runs, late. New connections are accepted and not answered."""
     proxy, held = through
     await held.ping()

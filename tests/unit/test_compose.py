@@ -14,7 +14,7 @@ SERVICES: dict[str, Any] = read_compose()["services"]
 RECKONERS = ("worker", "producer")
 
 
-def test_the_file_is_what_the_specification_of_compose_says() -> None:
+def test_the_file_is_valid_for_compose() -> None:
     """The schema is compose's own."""
     command = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
     checked = subprocess.run([*command, str(COMPOSE_FILE)], capture_output=True, text=True, check=False)

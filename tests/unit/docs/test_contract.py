@@ -65,7 +65,7 @@ def test_the_contract_is_a_schema() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
+def test_the_contract_matches_the_decoder(name: str) -> None:
     """Field by field: types, patterns, bounds, required fields, and open or closed."""
     names = {shape.__name__: name for name, shape in SHAPES.items()}
     _, generated = msgspec.json.schema_components(SHAPES.values(), ref_template="#/$defs/{name}")
@@ -77,7 +77,7 @@ def test_the_contract_is_what_the_decoder_is_made_from(name: str) -> None:
 
 
 @given(st.sampled_from(list(values)).flatmap(lambda name: st.tuples(st.just(name), values[name])))
-def test_whatever_is_written_keeps_the_contract(named: tuple[str, Any]) -> None:
+def test_every_written_value_keeps_the_contract(named: tuple[str, Any]) -> None:
     """Any value, as its cached bytes."""
     name, value = named
     validator(name).validate(json.loads(CODECS[name].encode(value)))

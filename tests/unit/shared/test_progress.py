@@ -34,8 +34,8 @@ def test_without_proc_ps_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert abs(found[os.getpid()] - time.process_time()) <= 2
 
 
-def test_a_process_that_gets_on_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts is each step that it has gone on, and what else somebody has seen."""
+def test_a_process_with_progress_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step of processor time counts, and so does progress that was seen in another way."""
     clock, found = [0.0], {1: 0.0, 2: 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(progress, "cpu_seconds", lambda processes: {process: found[process] for process in processes})

@@ -251,7 +251,7 @@ def test_a_path_may_be_any_bytes() -> None:
     assert load_settings({"RECKONER_HOME": "/a \udcff"}).home_path.name == "a \udcff"
 
 
-def test_a_prefix_that_cannot_be_one_says_what_it_has_to_be() -> None:
-    """In words: not that it matches no pattern."""
+def test_an_invalid_prefix_is_explained() -> None:
+    """In words, not by a regular expression."""
     with pytest.raises(SettingsError, match=r"RECKONER_PREFIX is invalid: expected 1 to 64 letters, digits"):
         load_settings({"RECKONER_PREFIX": "a:b*"})

@@ -103,7 +103,7 @@ async def test_the_list_has_the_newest_first(commands: CommandLine, reckoner: Op
     }
 
 
-async def test_one_is_shown_with_what_it_holds(commands: CommandLine, reckoner: OpenReckoner) -> None:
+async def test_a_letter_is_shown_with_its_contents(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """A job's request in words; refused bytes as text, or as hexadecimal digits."""
     letter = await fail(reckoner, "601")
     shown = commands.call("dead", "show", letter)

@@ -146,7 +146,7 @@ async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: Op
     assert [len(answer["items"]) for answer in commands.call("get", "x", "--json").objects] == [3]
 
 
-def test_waiting_says_that_nobody_works_and_what_goes_on(commands: CommandLine, generation: str) -> None:
+def test_a_waiting_command_warns_without_workers(commands: CommandLine, generation: str) -> None:
     """Without workers it warns and waits. After Ctrl-C it exits with 130, and the job remains."""
     code, err = interrupted(commands.start("enqueue", "7", "--wait"), "No worker is running")
     assert (code, err) == (130, "Stopped waiting. The jobs continue.\n")
@@ -178,7 +178,7 @@ async def know(url: str) -> None:
         await make_known(client.redis, client.keys, record, {})
 
 
-async def test_a_run_goes_on_without_who_started_it(
+async def test_a_run_continues_without_its_caller(
     commands: CommandLine, reckoner: OpenReckoner, generation: str
 ) -> None:
     """Ctrl-C names the run, a second batch joins it, and status and job show it."""
@@ -263,7 +263,7 @@ async def test_a_job_that_cannot_be_read_began_at_no_time(
     assert commands.call("job", job, "--json").objects[0]["created_ms"] is None
 
 
-async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
+async def test_all_failed_users_are_counted(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """The first one is named, with its reason."""
     process = commands.start("enqueue", "7", "8", "--wait")
     try:
@@ -282,7 +282,7 @@ async def test_all_who_failed_are_counted(commands: CommandLine, reckoner: OpenR
     assert rest == "(1 other job did not succeed either): its worker died 3 times."
 
 
-async def test_job_shows_what_was_asked(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
+async def test_job_shows_the_request(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """The user, items or question; JSON has all items of a basket, the text their number."""
     specs: list[tuple[ClickSpec, dict[str, object], str]] = [
         (UserSpec("7", generation), {"kind": "user", "user": "7"}, "user         7"),
@@ -306,7 +306,7 @@ def test_an_unknown_job_is_a_failure(commands: CommandLine) -> None:
     assert ended.err == "No such job: the id is wrong, or its record has expired.\n"
 
 
-async def test_status_counts_what_was_refused(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
+async def test_status_counts_refused_bytes(commands: CommandLine, reckoner: OpenReckoner, generation: str) -> None:
     """Invalid results are counted by kind and in total, and become dead letters."""
     await reckoner.redis.set(reckoner.keys.result("gen", "9"), b"\x80\x04cos\nsystem\n.")
     assert commands.call("get", "9", "--json").objects[0]["source"] == "popular"

@@ -49,14 +49,14 @@ def test_who_reads_no_further_ends_it_in_silence(commands: CommandLine) -> None:
     assert (done.stdout.splitlines(), done.stderr) == (["\\x1b[2J", "42", "0"], "")
 
 
-def test_before_an_import_there_is_nobody(tmp_path: Path) -> None:
+def test_before_an_import_there_are_no_users(tmp_path: Path) -> None:
     """The sentence says what to do."""
     ended = CommandLine(home=tmp_path).call("users")
     assert (ended.code, ended.out) == (1, "")
     assert "reckoner import" in ended.err
 
 
-def test_without_numpy_it_says_what_to_install(commands: CommandLine) -> None:
+def test_without_numpy_the_message_says_what_to_install(commands: CommandLine) -> None:
     """The client alone is installed without numpy."""
     ended, _ = commands.modules(WITHOUT_NUMPY, "users")
     assert ended.err == "Listing users needs numpy, which is not installed: pip install 'ready-reckoner[worker]'."

@@ -148,7 +148,7 @@ async def test_what_has_ended_or_never_was_is_not_cancelled(reckoner: OpenReckon
 
 
 @pytest.mark.parametrize("kept", ["split", "chunk", "reduce"])
-async def test_one_of_those_who_end_it_does(reckoner: OpenReckoner, hand: Hand, kept: str) -> None:
+async def test_concurrent_ends_end_it_once(reckoner: OpenReckoner, hand: Hand, kept: str) -> None:
     """Two cancels and a finish at the same moment end it once."""
     job = await asked_for(reckoner)
     await hand.deliver_all(but=lambda name: name.startswith(kept))

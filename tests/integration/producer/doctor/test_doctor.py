@@ -228,7 +228,7 @@ async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: Ar
     assert "`reckoner worker`" in found["workers"]
 
 
-async def test_a_queue_that_stands_still_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_stuck_queue_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """An old job is stuck only beside an idle worker."""
     keys = Keys(settings.prefix)
     await ask(redis, "ZADD", keys.click, 1, f"{settings.prefix}-old")
@@ -388,7 +388,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     assert "`reckoner import PATH`" in wrong(await examined(settings))["snapshot"]
 
 
-async def test_a_store_that_is_another_s_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
+async def test_a_store_of_another_owner_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
     """Another prefix or Redis; the finding names the owner, and checking claims nothing."""
     assert (await examined(settings))["owner"].message.startswith("The store has no owner yet")
     await claim_store(redis, settings, open_store(settings.store_location))

@@ -77,9 +77,7 @@ def test_a_query_in_sqlite_is_imported(shop: Path, store: Store) -> None:
     assert found == [(4, None)]
 
 
-def test_values_of_sqlite_are_texts_whatever_the_others_are(
-    shop: Path, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_values_of_sqlite_become_texts(shop: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Types change from row to row and from batch to batch, and the first batches have no title at all."""
     monkeypatch.setitem(databases.BATCHES, "SQLite", {"adbc.sqlite.query.batch_rows": "2"})
     rows = [
@@ -402,7 +400,7 @@ def test_a_connection_that_is_cut_leaves_the_snapshot(postgres: PostgresServer, 
 
 
 @pytest.mark.postgres
-def test_a_password_is_taken_from_where_nobody_sees_it(
+def test_a_password_may_come_from_variables_and_files(
     server: PostgresServer, commands: CommandLine, tmp_path: Path
 ) -> None:
     """From PGPASSWORD, from PGPASSFILE and with the URL from a variable."""

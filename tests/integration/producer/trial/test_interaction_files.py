@@ -25,7 +25,7 @@ def pairs() -> dict[tuple[str, str], tuple[float, int]]:
 
 
 @pytest.mark.parametrize("name", ["made.csv", "made.parquet", "made.pq"])
-def test_import_reads_what_was_written(tmp_path: Path, name: str) -> None:
+def test_import_reads_the_written_file(tmp_path: Path, name: str) -> None:
     """Every pair with its time, and nothing else."""
     found: list[int] = []
     written = write_interactions(tmp_path / name, synthesise(SIZE, 1), found.append)

@@ -219,10 +219,10 @@ async def test_another_type_at_the_key_of_the_letters_is_quarantined(hand: Hand,
     assert (letter.kind, letter.of, letter.subject) == ("refused", "key", hand.runtime.keys.dead)
 
 
-async def test_the_letter_of_a_damaged_flow_holds_what_it_asked_for(
+async def test_the_letter_of_a_damaged_flow_holds_its_spec(
     hand: Hand, world: World, letters: DeadLetters, sweeper: Sweeper
 ) -> None:
-    """Where only another field was damaged it can be retried; who waited reads that it failed."""
+    """If only another field was damaged, it can be retried. Waiting clients read that it failed."""
     generation, flows = await hand.adopt(world), hand.runtime.flows
     [flow_id] = await flows.create(
         [UserSpec("Ada", generation.id)], [hand.runtime.keys.join_user(generation.id, "Ada")]

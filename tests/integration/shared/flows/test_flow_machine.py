@@ -821,8 +821,8 @@ async def _awaited(write: Callable[[], Awaitable[Any]]) -> None:
         await write()
 
 
-def test_flows_end_right_whatever_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random lives of flows, fits and runs: at each step what must always hold does, and at the end nothing is left."""
+def test_random_flows_keep_the_invariants(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random steps of flows, fits and runs: each step keeps all invariants, and at the end nothing is left."""
     # What a worker of the engine has at hand may be as old as it likes: nothing is to depend on how fast this runs.
     monkeypatch.setattr(reckoner.workers.runtime.open_flows, "FRESH_S", math.inf)
     run_state_machine_as_test(

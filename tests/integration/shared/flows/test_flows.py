@@ -57,8 +57,8 @@ async def dead(hand: Hand) -> list[dict[bytes, bytes]]:
     return [letter for _, letter in await ask(hand.redis, "XRANGE", hand.runtime.keys.dead, "-", "+")]
 
 
-async def test_a_hundred_who_ask_at_once_wait_for_one_flow(hand: Hand, redis_url: str) -> None:
-    """Whoever comes while a flow is under way joins it, from whatever connection."""
+async def test_a_hundred_simultaneous_requests_share_one_flow(hand: Hand, redis_url: str) -> None:
+    """Later requests join it too, over any connection."""
     join = hand.runtime.keys.join_user("g", "u")
     pools = [connect(redis_url) for _ in range(10)]
     flows = [Flows(pool, hand.runtime.keys, 10.0) for pool in pools for _ in range(10)]
@@ -245,8 +245,8 @@ async def test_dead_letters_are_capped(hand: Hand) -> None:
     assert (len(letters), letters[-1][b"data"]) == (1000, b"\xff1004")
 
 
-async def test_whatever_lies_where_refusals_are_counted_and_kept_stops_no_end(hand: Hand) -> None:
-    """The last id that a stream can have, which no other could follow, and a count that is no number."""
+async def test_planted_counts_and_letters_stop_no_end_of_a_flow(hand: Hand) -> None:
+    """The last possible id of a stream, which no other can follow, and a count that is not a number."""
     keys, refusals = hand.runtime.keys, hand.runtime.flows.refusals
     flow = await create(hand)
     await ask(hand.redis, "XADD", keys.dead, f"{2**64 - 1}-{2**64 - 1}", "planted", "planted")
@@ -315,7 +315,7 @@ async def full(fresh_server: StartServer, world: World) -> AsyncIterator[FullSer
     await redis.aclose()
 
 
-async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> None:
+async def test_a_full_redis_refuses_scripts_that_create(full: FullServer) -> None:
     """Creating, planning, storing, starting and adopting are refused before their first write."""
     hand, world_generation = full.hand, full.generation
     flows = hand.runtime.flows
@@ -339,8 +339,8 @@ async def test_a_full_redis_refuses_whole_what_makes_more(full: FullServer) -> N
     assert await hand.dump(jobs) == before
 
 
-async def test_a_full_redis_lets_pass_what_ends_and_mends(full: FullServer) -> None:
-    """Failing, finishing, mending, reworking, retrying and refusing go on, so that room is made."""
+async def test_a_full_redis_accepts_scripts_that_end_or_mend(full: FullServer) -> None:
+    """Failing, finishing, mending, reworking, retrying and refusing work, and make room."""
     hand = full.hand
     flows, keys = hand.runtime.flows, hand.runtime.keys
     failing, lost, reduce, done = [await create(hand, user, full.generation.id) for user in "abcd"]

@@ -287,8 +287,8 @@ async def test_a_finish_that_dies_in_the_clean_up_has_passed(hand: Hand, world: 
     assert (await load(hand, run_id)).outcome == "passed"
 
 
-async def test_an_unfinished_run_renews_what_it_needs(hand: Hand, world: World, sweeper: Sweeper) -> None:
-    """Its own keys and its generation's record live on; an ended one leaves what expires within the hour."""
+async def test_an_unfinished_run_renews_its_keys(hand: Hand, world: World, sweeper: Sweeper) -> None:
+    """Its own keys and its generation's record are renewed. The keys of an ended run expire within the hour."""
     await hand.adopt(world)
     generation, keys = world.generations[1], hand.runtime.keys
     run_id = await start(hand, generation)

@@ -213,8 +213,8 @@ async def test_a_user_without_rights_is_reported(fresh_server: StartServer) -> N
 
 
 @pytest.mark.parametrize(("renamed", "rights"), [("", ""), ("HELLO", "+info"), ("HELLO", "")])
-async def test_a_server_says_who_it_is_as_far_as_the_user_may_know(tmp_path: Path, renamed: str, rights: str) -> None:
-    """By HELLO, which nobody is refused, or by INFO; where neither is to be had nothing is known, which is no fault."""
+async def test_a_server_is_described_as_far_as_the_user_may_ask(tmp_path: Path, renamed: str, rights: str) -> None:
+    """By HELLO, which every user may call, or by INFO. Without either, the description is empty, which is no error."""
     with tcp_server(tmp_path, *(["--rename-command", renamed, ""] if renamed else [])) as port:
         owner: Any = connect(f"redis://127.0.0.1:{port}")
         await owner.execute_command("ACL", "SETUSER", "limited", "on", ">hunter2", "+@connection", *rights.split())

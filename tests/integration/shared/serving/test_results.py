@@ -69,7 +69,7 @@ async def test_lists_are_read_and_written_in_slices(hand: Hand) -> None:
     assert 0 < await ask(hand.redis, "TTL", hand.runtime.keys.result("g", "u1202")) <= 100
 
 
-async def test_a_record_stays_as_it_was_first_made(hand: Hand, world: World) -> None:
+async def test_a_record_never_changes(hand: Hand, world: World) -> None:
     """A second fit of the same model changes nothing."""
     generation = await hand.adopt(world)
     later = replace(generation.record, made_ms=1_800_000_000_000)
@@ -152,9 +152,7 @@ async def test_a_fit_that_has_moved_on_makes_nothing_known(hand: Hand, world: Wo
     assert await results.generations.current() is None
 
 
-async def test_what_pointers_name_lives_and_what_they_have_left_expires(
-    hand: Hand, world: World, sweeper: Sweeper
-) -> None:
+async def test_records_with_a_pointer_stay_and_others_expire(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """Records of current, previous and newest for ever; one that no pointer names any more for eight days at most."""
     keys = hand.runtime.keys
     first, second = await hand.adopt(world), await hand.adopt(world, 1)

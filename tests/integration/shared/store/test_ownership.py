@@ -192,10 +192,10 @@ async def test_the_embedded_redis_of_the_home_may_be_emptied(
         await claim_store(redis, settings, store)
 
 
-async def test_the_embedded_redis_does_not_take_what_another_one_had(
+async def test_the_embedded_redis_does_not_take_the_store_of_another_one(
     redis: ArqRedis, settings: Settings, store: Store, fresh_server: StartServer
 ) -> None:
-    """Though the store lies in its home."""
+    """Even if the store lies in its home."""
     await claim_store(redis, settings, store)
     home = msgspec.structs.replace(settings, redis_url="")
     async with connect(fresh_server(home.home_path).url) as embedded:

@@ -70,8 +70,8 @@ async def test_a_job_of_arq_is_in_progress_and_then_complete_with_its_result(lan
     assert await lanes.left(job.job_id) == 0
 
 
-async def test_an_exception_is_raised_to_who_waits_for_the_result(lanes: Lanes) -> None:
-    """With its kind and its words."""
+async def test_an_exception_is_raised_where_the_result_is_awaited(lanes: Lanes) -> None:
+    """With its type and its message."""
     job = await lanes.stock.enqueue_job("fail")
     assert job is not None
     async with lanes.running(lanes.make(fail, max_tries=1)):
@@ -97,8 +97,8 @@ async def test_results_are_kept_for_as_long_as_is_said(lanes: Lanes) -> None:
     await ask(lanes.redis, "DEL", *(f"arq:result:{job.job_id}" for job in jobs.values() if job))
 
 
-async def test_a_result_that_cannot_be_encoded_is_said_to_be_none(lanes: Lanes) -> None:
-    """And the job has ended all the same."""
+async def test_a_result_that_cannot_be_encoded_becomes_none(lanes: Lanes) -> None:
+    """The job has ended all the same."""
 
     async def strange(ctx: Ctx) -> object:
         return object()
@@ -396,8 +396,8 @@ async def test_a_check_tells_which_jobs_failed_and_can_do_without_retries(lanes:
     assert caught.value.count == 1
 
 
-async def test_nobody_waits_for_a_result_that_is_not_kept(lanes: Lanes) -> None:
-    """A claimed job is a member of its queue until it has ended, and then no more."""
+async def test_waiting_for_a_result_that_is_not_kept_ends(lanes: Lanes) -> None:
+    """A claimed job is a member of its queue until it has ended."""
     job = await lanes.stock.enqueue_job("add", 1)
     assert job is not None
     async with lanes.running(lanes.make(func(add, name="add", keep_result=0))):

@@ -276,8 +276,8 @@ async def test_a_job_comes_back_from_a_pause_in_a_lane_that_is_paused(lanes: Lan
     assert names(await claim(lanes)) == [job]
 
 
-async def test_a_job_that_pauses_and_is_to_be_aborted_is_claimed_at_once(lanes: Lanes) -> None:
-    """A client of arq has put it first, and nobody holds it."""
+async def test_an_aborted_job_is_claimed_even_while_it_pauses(lanes: Lanes) -> None:
+    """arq's client has put it first, and no worker holds it."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=7)
     await pause(lanes, lanes.batch, job)
@@ -387,8 +387,8 @@ async def test_a_job_that_is_due_later_than_any_is_due_now(lanes: Lanes) -> None
     assert await lanes.score(lanes.batch, later) == week_ms
 
 
-async def test_all_that_nobody_holds_comes_back_however_much_is_held(lanes: Lanes) -> None:
-    """Behind thousands that are under leases, and beside as many leases that are no job's."""
+async def test_all_unheld_jobs_return_beside_many_held_ones(lanes: Lanes) -> None:
+    """Behind thousands of leased jobs, and beside as many leases without a job."""
     held, foreign, lost = jobs(lanes, 2500), jobs(lanes, 2500), jobs(lanes, 2)
     for at, name in enumerate([*held, *lost]):
         await ask(lanes.redis, "ZADD", lanes.batch, CLAIMED + at, name)
@@ -413,10 +413,8 @@ async def test_a_member_that_no_job_can_be_keeps_its_lease_until_it_is_settled(l
 
 
 @pytest.mark.parametrize(("score", "place", "deaths"), [(CLAIMED + 5, 5, 1), (PAUSED + 5, 5, 0), ("inf", 0, 0)])
-async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(
-    lanes: Lanes, score: float | str, place: int, deaths: int
-) -> None:
-    """As one whose worker died, unless it paused; a place that no job can have is the first one."""
+async def test_a_claimed_job_without_a_lease_returns(lanes: Lanes, score: float | str, place: int, deaths: int) -> None:
+    """Like the job of a dead worker, unless it paused. An impossible place counts as the first one."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job)
     await ask(lanes.redis, "ZADD", lanes.batch, score, job)
@@ -428,8 +426,8 @@ async def test_a_job_that_is_claimed_and_held_by_nobody_comes_back(
     assert await claims(lanes).release_unheld() == 0
 
 
-async def test_leases_that_no_job_has_or_that_never_end_are_let_go_of(lanes: Lanes) -> None:
-    """Neither makes a job, and one that was held for ever is no longer."""
+async def test_leases_without_a_job_or_an_end_are_removed(lanes: Lanes) -> None:
+    """Neither creates a job, and a job with an endless lease returns."""
     held, foreign = jobs(lanes, 2)
     await lanes.put(lanes.batch, held, place=3)
     await claim(lanes, "dead")

@@ -15,8 +15,8 @@ from tests.conftest import StartServer
 from tests.lanes import PAUSED, Lanes, until
 
 
-async def test_a_full_server_lets_go_on_what_has_begun(fresh_server: StartServer, prefix: str) -> None:
-    """It refuses new jobs alone; and when there is room again, workers go on by themselves."""
+async def test_on_a_full_server_running_jobs_continue(fresh_server: StartServer, prefix: str) -> None:
+    """Only new jobs are refused. When there is room again, workers continue by themselves."""
     lanes = Lanes(fresh_server().url, prefix)
     keys = lanes.keys
     claims = Claims(

@@ -217,7 +217,7 @@ async def test_what_runs_is_handed_back_and_that_is_no_try(lanes: Lanes) -> None
     assert await lanes.lease(lanes.batch, job) is None
 
 
-async def test_a_stopped_worker_lets_what_runs_come_to_its_end(lanes: Lanes) -> None:
+async def test_a_stopped_worker_finishes_its_running_jobs(lanes: Lanes) -> None:
     """Within its grace time; it claims nothing more."""
     gate, first, second = Gate(), lanes.name(), lanes.name()
     await lanes.put(lanes.batch, first, function="wait")

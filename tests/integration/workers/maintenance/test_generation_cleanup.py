@@ -103,7 +103,7 @@ async def test_after_each_night_only_current_and_previous_hold_lists(
         assert all(previous), "going back is one write"
 
 
-async def test_the_deletion_goes_on_where_it_was_interrupted(
+async def test_an_interrupted_deletion_is_continued(
     hand: Hand, own_world: World, cleanup: GenerationCleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By any worker; the snapshot stays in the store until then."""

@@ -20,7 +20,7 @@ from reckoner.workers.runtime.delivery import Delivery
 from tests.world import Hand, World
 
 
-async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World) -> None:
+async def test_a_heartbeat_describes_its_worker_and_jobs(hand: Hand, world: World) -> None:
     """Its host, process, release, age and memory, and each job while it is delivered, with its start."""
     heartbeat, heartbeats = Heartbeat(hand.runtime), Heartbeats(hand.redis, hand.runtime.keys)
     release, before_ms = asyncio.Event(), time.time_ns() // 1_000_000
@@ -49,8 +49,8 @@ async def test_a_beat_says_what_the_worker_is_and_runs(hand: Hand, world: World)
     assert each.beat.jobs == []
 
 
-async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> None:
-    """Both keys of a beat end by themselves ten seconds after its lease."""
+async def test_a_stopped_worker_is_removed_at_once_and_a_dead_one_expires(hand: Hand) -> None:
+    """Both keys of a heartbeat expire ten seconds after its lease."""
     keys, heartbeat = hand.runtime.keys, Heartbeat(hand.runtime)
     await heartbeat.beat()
     for name in (keys.workers, keys.beat(hand.runtime.worker_id)):
@@ -60,8 +60,8 @@ async def test_who_stops_is_forgotten_at_once_and_who_dies_soon(hand: Hand) -> N
     assert await hand.dump() == {}
 
 
-async def test_what_stands_in_the_place_of_the_workers_keeps_nobody_from_ending(hand: Hand) -> None:
-    """It is logged, and the worker ends in good order."""
+async def test_another_type_at_the_key_of_the_workers_stops_no_exit(hand: Hand) -> None:
+    """It is logged, and the worker exits normally."""
     heartbeat = Heartbeat(hand.runtime)
     await heartbeat.beat()
     await ask(hand.redis, "SET", hand.runtime.keys.workers, "planted", "EX", 100)
@@ -148,6 +148,6 @@ async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: st
     await pool.aclose()
 
 
-def test_memory_is_what_the_system_says_it_is() -> None:
-    """Pages in bytes, give or take what another look costs."""
+def test_memory_equals_the_systems_figure() -> None:
+    """In bytes, up to the cost of another measurement."""
     assert abs(resident_bytes() - psutil.Process().memory_info().rss) < 20_000_000

@@ -178,9 +178,7 @@ async def test_a_key_of_another_type_in_the_place_of_the_date_is_written_over(ni
     assert await ask(night.redis, "GET", key) == run_id.encode()
 
 
-async def test_a_full_redis_refuses_a_start_and_the_next_one_makes_up_for_it(
-    fresh_server: StartServer, own_world: World
-) -> None:
+async def test_a_start_that_a_full_redis_refuses_is_retried(fresh_server: StartServer, own_world: World) -> None:
     """The date is not harmed."""
     redis = connect_worker(Settings(), fresh_server(maxmemory=100_000_000).url)
     without = Hand(own_world, redis, "full")

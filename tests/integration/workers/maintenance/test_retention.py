@@ -60,7 +60,7 @@ async def test_new_artifacts_are_kept(old_world: World, hand: Hand) -> None:
     assert models(old_world) == {new, old_world.generations[0].record.model} < before
 
 
-async def test_who_stood_still_for_a_day_deletes_nothing_of_what_it_had_found(
+async def test_a_process_that_was_frozen_for_a_day_deletes_nothing(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fit has reused the old model meanwhile."""
@@ -77,8 +77,8 @@ async def test_who_stood_still_for_a_day_deletes_nothing_of_what_it_had_found(
     assert models(old_world) == before
 
 
-async def test_a_fit_under_way_keeps_what_it_works_on(old_world: World, hand: Hand) -> None:
-    """Its snapshot and the model that it will publish."""
+async def test_a_running_fit_keeps_its_artifacts(old_world: World, hand: Hand) -> None:
+    """Its snapshot and its future model."""
     generation = old_world.generations[2]
     (old_world.store.root / "current-snapshot").unlink()
     await hand.runtime.flows.create([generation.fit], [hand.runtime.keys.join_fit(generation.id)])
@@ -143,10 +143,10 @@ async def test_where_a_reference_cannot_be_read_nothing_is_deleted(old_world: Wo
 
 
 @pytest.mark.parametrize("change", ["prefix", "database"])
-async def test_nothing_is_deleted_in_a_store_that_is_another_s(
+async def test_nothing_is_deleted_in_a_store_of_another_owner(
     old_world: World, hand: Hand, redis_url: str, prefix: str, change: str
 ) -> None:
-    """With a second prefix or database, which references nothing of the first one."""
+    """A second prefix or database references nothing of the first one."""
     generation, before = await hand.adopt(old_world), models(old_world)
     await claim_store(hand.redis, Settings(prefix=prefix, redis_url=redis_url), old_world.store)
     url = redis_url + ("?db=1" if change == "database" else "")
@@ -162,10 +162,10 @@ async def test_nothing_is_deleted_in_a_store_that_is_another_s(
     assert models(old_world) == {generation.record.model}
 
 
-async def test_no_task_reads_what_all_flows_refer_to(
+async def test_no_task_reads_the_references_of_all_flows(
     old_world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Among a million flows that takes longer than a task may run, so no task does it."""
+    """Among a million flows that takes longer than a task may run."""
 
     async def read(_: Any) -> set[str]:
         raise AssertionError

@@ -131,7 +131,7 @@ async def test_one_sweeps_at_a_time(hand: Hand, world: World, sweeper: Sweeper) 
     assert not await ask(hand.redis, "EXISTS", lock)
 
 
-async def test_strange_members_hide_nobody(hand: Hand, world: World, sweeper: Sweeper) -> None:
+async def test_invalid_members_hide_no_flow(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """Six hundred entries that are no flow's and no run's, UTF-8 or not, come before a lost job; those that can be none
     are counted, and a flow's other keys are not taken for a flow.
     """
@@ -207,8 +207,8 @@ async def test_all_due_flows_are_checked(hand: Hand, world: World, sweeper: Swee
 @pytest.mark.parametrize(
     "victim", ["flow", "partials", "tasks", "join", "job", "queue", "live", "dead", "refused", "tries"]
 )
-async def test_a_key_of_another_type_wedges_nobody(hand: Hand, world: World, sweeper: Sweeper, victim: str) -> None:
-    """A key of the wrong type is set aside, and new requests are served."""
+async def test_a_key_of_another_type_blocks_no_request(hand: Hand, world: World, sweeper: Sweeper, victim: str) -> None:
+    """The key is quarantined, and new requests are served."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow, neighbour = await create(hand, generation), await create(hand, generation, "usér")
     await hand.deliver(Split(flow).job_id)
@@ -270,7 +270,7 @@ async def test_sweepers_side_by_side_make_each_job_once(hand: Hand, world: World
     assert sum(made) == len(USERS) == len(await hand.queued())
 
 
-async def test_a_planted_partial_costs_a_round_and_no_more(hand: Hand, world: World, sweeper: Sweeper) -> None:
+async def test_a_planted_partial_costs_only_a_round(hand: Hand, world: World, sweeper: Sweeper) -> None:
     """No chunk task is repeated; the next sweep closes the round."""
     generation, keys = await hand.adopt(world), hand.runtime.keys
     flow = await create(hand, generation)

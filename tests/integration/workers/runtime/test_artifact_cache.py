@@ -150,7 +150,7 @@ async def test_the_error_of_a_check_reaches_its_callers(checker: VersionChecker,
     assert watched.current
 
 
-def test_a_cache_lets_go_of_what_was_not_asked_for_the_longest() -> None:
+def test_a_full_cache_drops_the_least_recently_used_entry() -> None:
     """Memory stays bounded."""
     cache = ArtifactCache[int]()
     for number in range(OPEN_AT_ONCE):

@@ -82,7 +82,7 @@ def test_an_artifact_is_verified_once_by_the_processes_of_a_host(site: Site) -> 
     assert site.opener.verified == 2
 
 
-def test_a_process_whose_clock_is_wrong_remembers_what_it_verified(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_does_not_expire_new_stamps(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would expire all that was just added."""
     monkeypatch.setattr(time, "time", lambda: 1e11)
     for _ in range(2):
@@ -112,7 +112,7 @@ def test_where_the_home_cannot_be_written_each_process_verifies(tmp_path: Path) 
     assert site.opener.verified == 2
 
 
-def test_a_process_that_stands_still_while_it_verifies_holds_nobody_up_for_ever(tmp_path: Path) -> None:
+def test_a_stalled_verification_delays_others_only_for_a_while(tmp_path: Path) -> None:
     """A frozen worker blocked all others of its host."""
     verified, began = VerificationCache(tmp_path), time.monotonic()
     with verified.lock("models.m"), VerificationCache(tmp_path).lock("models.m", timeout_s=0.2):

@@ -146,7 +146,7 @@ async def test_a_cancelled_delivery_changes_nothing(hand: Hand, flow_id: str) ->
     assert (await load(hand, flow_id)).state == "split"
 
 
-async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand, flow_id: str) -> None:
+async def test_a_deadline_that_fires_late_still_fails_the_flow(hand: Hand, flow_id: str) -> None:
     """After a blocked event loop arq's timeout comes with ours. The flow fails instead of being retried for ever."""
     settings = msgspec.structs.replace(hand.runtime.settings, task_deadline_s=0.5)
 
@@ -165,8 +165,8 @@ async def test_a_deadline_that_was_kept_too_late_is_one_all_the_same(hand: Hand,
     assert (flow.state, flow.reason) == ("failed", "split ran longer than 0.5 s")
 
 
-async def test_a_late_failure_does_not_end_what_has_moved_on(hand: Hand, flow_id: str) -> None:
-    """A stalled worker cannot fail what others have done since."""
+async def test_a_late_failure_does_not_end_a_flow_that_has_moved_on(hand: Hand, flow_id: str) -> None:
+    """A stalled worker cannot fail the work of others."""
     await hand.deliver(Split(flow_id).job_id)
     stale = await load(hand, flow_id)
     await hand.deliver(Chunk(flow_id, 0, 0).job_id)
@@ -260,7 +260,7 @@ async def test_bytes_that_are_no_job_are_refused_and_counted(hand: Hand, flow_id
     assert (await load(hand, flow_id)).state == "done"
 
 
-async def test_a_user_whom_nobody_knows_leaves_no_result(hand: Hand, world: World) -> None:
+async def test_an_unknown_user_leaves_no_result(hand: Hand, world: World) -> None:
     """The split ends the flow with a defined answer and leaves no key."""
     generation: Generation = await hand.adopt(world)
     for user in ("nobody", "", "x" * 1024, "\N{PILE OF POO}:*"):

@@ -61,7 +61,7 @@ def watch_over(hand: Hand, store: DirectoryStore) -> StoreWatch:
     return watch
 
 
-async def test_a_store_whose_mount_is_missing_is_seen_to_be_away_and_to_come_back(hand: Hand, tmp_path: Path) -> None:
+async def test_a_missing_mount_is_reported_and_so_is_its_return(hand: Hand, tmp_path: Path) -> None:
     """Each change is reported once. The empty mount point of a missing mount is no store."""
     root, away, changes = tmp_path / "store", tmp_path / "away", list[str]()
     watch = watch_over(hand, DirectoryStore(root))

@@ -32,8 +32,8 @@ def test_a_line_is_an_id_with_everything_in_it(tmp_path: Path) -> None:
     assert read_users(None, file) == ["a b ", "\u2028ü\x85", "\tlast"]
 
 
-def test_nobody_is_a_usage_error_and_an_empty_input_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No argument is an error; an empty input is not."""
+def test_no_argument_is_a_usage_error_and_an_empty_input_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty input gives no users."""
     with pytest.raises(UsageError, match="Give users"):
         read_users([], None)
     monkeypatch.setattr("sys.stdin", Input(b""))

@@ -58,8 +58,8 @@ def test_the_first_signal_says_how_it_ends() -> None:
             interruption.check()
 
 
-def test_what_nobody_interrupts_gives_its_answer() -> None:
-    """And the handlers from before are back afterwards."""
+def test_uninterrupted_work_returns_its_answer() -> None:
+    """The former handlers are restored afterwards."""
 
     async def work() -> str:
         await asyncio.sleep(0)

@@ -19,7 +19,7 @@ from reckoner.producer.cli.output import (
 from tests.terminals import SWEEP, moving
 
 
-def test_json_holds_what_it_was_given_and_nothing_that_moves_a_cursor(capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_keeps_its_values_and_moves_no_cursor(capfd: pytest.CaptureFixture[str]) -> None:
     """Control characters are escaped; a path that is not UTF-8 is printed too."""
     for value in ({"title": SWEEP, "n": 0.1}, {"path": "a\udcff"}):
         print_json(value)
@@ -117,7 +117,7 @@ def test_a_bar_on_a_terminal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[bold]Said[/bold].\n" in stream.getvalue()
 
 
-def test_a_bar_shows_what_has_to_be_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_another_step_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its own name, unit and total, which may be unknown."""
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)

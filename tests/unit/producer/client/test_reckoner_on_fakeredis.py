@@ -114,7 +114,7 @@ async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reck
     assert not await ask(redis, "EXISTS", reckoner.keys.click, *reckoner.keys.all_live)
 
 
-async def test_a_cached_basket_is_read_whatever_its_order(redis: Redis, reckoner: OpenReckoner) -> None:
+async def test_a_cached_basket_is_read_in_any_order(redis: Redis, reckoner: OpenReckoner) -> None:
     """By the hash of its distinct items, without a job; unknown items are named."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     cached = BASKET.encode(BasketResult(1, "g", PLACES, ["ン"]))

@@ -32,7 +32,7 @@ def movielens() -> Block:
 
 
 @pytest.mark.parametrize(("users", "items", "interactions"), EXTREMES)
-def test_there_is_exactly_what_was_asked_for(users: int, items: int, interactions: int) -> None:
+def test_synthetic_data_have_exactly_the_given_size(users: int, items: int, interactions: int) -> None:
     """All users and items, numbered from 1, and the given number of distinct pairs."""
     block = made(Size(users=users, items=items, interactions=interactions))
     assert [array.size for array in block] == [interactions] * 3

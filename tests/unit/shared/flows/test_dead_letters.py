@@ -21,8 +21,8 @@ def test_any_entry_is_a_letter(first: int, second: int, fields: dict[bytes, byte
     assert letter.kind == "flow" or letter.spec is None
 
 
-def test_a_letter_says_what_was_asked_for() -> None:
-    """The spec of a flow, and the number of a block that its run knew."""
+def test_a_letter_holds_the_request() -> None:
+    """The spec of a flow, and the number of a block as its run knew it."""
     spec = BlockSpec("r", "g", 5, "")
     fields = {b"kind": b"flow", b"id": b"f", b"of": b"block", b"reason": b"r", b"data": SPEC.encode(spec)}
     for number, block in ((b"7", 7), (b"", None), (b"-1", None), (b"\xff", None)):

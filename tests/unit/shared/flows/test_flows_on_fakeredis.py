@@ -130,8 +130,8 @@ async def test_the_rest_of_the_scripts_run_too(redis: Redis, flows: Flows) -> No
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_script_opens_with_what_it_takes(name: str) -> None:
-    """A comment and the names of KEYS and ARGV, which do not occur below; it uses nothing that is not everywhere."""
+def test_each_script_opens_with_its_keys_and_arguments(name: str) -> None:
+    """A comment and the names of KEYS and ARGV, which do not occur below; only functions that all servers have."""
     opening, _, body = (FOLDER / f"{name}.lua").read_text().partition("\n\n")
     lines = opening.splitlines()
     header = list(takewhile(lambda line: line.startswith("-- "), lines))

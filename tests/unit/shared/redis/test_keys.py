@@ -83,7 +83,7 @@ def test_a_result_has_a_name_that_any_language_can_build() -> None:
     assert Keys("reckoner").result("g1", "user 7:ü") == "reckoner:rec:g1:user 7:ü"
 
 
-def test_a_basket_has_a_name_that_does_not_depend_on_how_it_was_given() -> None:
+def test_a_baskets_name_depends_on_its_distinct_items_only() -> None:
     """Order and repeats do not count; the borders between ids do."""
     hashes = {basket_hash(items) for items in (["a", "b"], ["ab"], ["a", "b", ""], ["a"], ["1:a"], [])}
     assert len(hashes) == 6

@@ -175,7 +175,7 @@ def test_facts_that_are_not_those_of_the_files_are_damage(
 
 
 @pytest.mark.parametrize("kind", list(OPENERS))
-def test_another_format_is_damage_and_says_what_it_may_be(written: dict[str, Path], tmp_path: Path, kind: str) -> None:
+def test_another_format_is_damage_of_its_own_kind(written: dict[str, Path], tmp_path: Path, kind: str) -> None:
     """It has its own error, so that no worker removes the artifacts of another release."""
     directory = copy(written, kind, tmp_path)
     _, manifest = read_manifest(directory)

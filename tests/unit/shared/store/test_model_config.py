@@ -30,7 +30,7 @@ def test_each_configuration_has_an_id_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_a_fit_asks_for_the_configuration_that_it_was_given(config: ModelConfig) -> None:
+def test_a_fit_keeps_its_configuration(config: ModelConfig) -> None:
     """The workers' model has the id that the producer has printed."""
     spec = fit_spec("a", config, 20)
     assert model_id("a", config_of(spec)) == model_id("a", config)
@@ -50,8 +50,8 @@ def test_a_parameter_that_a_similarity_does_not_take_is_refused(similarity: str,
         config_of(FitSpec("a", similarity, 100, 0.0, 20, {name: value}))
 
 
-def test_a_fit_of_what_workers_do_not_know_is_refused() -> None:
-    """As a later release may ask for."""
+def test_an_unsupported_fit_is_refused() -> None:
+    """A later release may send one."""
     with pytest.raises(WireError, match="unsupported configuration"):
         config_of(FitSpec("a", "pearson", 100, 0.0, 20))
     with pytest.raises(WireError, match="unsupported configuration"):

@@ -104,7 +104,7 @@ def test_every_format_has_its_golden_values() -> None:
 
 
 @pytest.mark.parametrize("golden", golden(*FORMATS))
-def test_bytes_of_every_release_decode_to_what_they_mean(golden: Golden) -> None:
+def test_bytes_of_every_release_are_decoded(golden: Golden) -> None:
     """Readers and workers of two releases share one Redis."""
     codec: Any = FORMATS[golden.name][0]
     place = [golden.example["place"]] if "place" in golden.example else []
@@ -134,7 +134,7 @@ def test_job_bodies_of_every_release_are_the_tasks_that_they_mean(
 
 
 @pytest.mark.parametrize("golden", golden(*HASHES))
-def test_states_of_every_release_are_read_as_what_they_mean(golden: Golden) -> None:
+def test_states_of_every_release_are_decoded(golden: Golden) -> None:
     """Flows, runs and dead letters, which the scripts write field by field."""
     fields = {name: unwritten(written) for name, written in golden.example["fields"].items()}
     encoded = {name.encode(): data for name, data in fields.items()}

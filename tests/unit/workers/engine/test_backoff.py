@@ -61,7 +61,7 @@ def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trouble.pause_s > 0
 
 
-def test_it_lasts_until_redis_has_done_all_that_it_was_asked() -> None:
+def test_trouble_lasts_until_all_commands_succeed() -> None:
     """A stopping worker gives up after a lease."""
     trouble = RedisBackoff()
     time.sleep(0.2)

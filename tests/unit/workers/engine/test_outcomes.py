@@ -46,9 +46,7 @@ def test_backoffs_of_many_jobs_are_spread() -> None:
         (ValueError(), 4, ("done", 0)),
     ],
 )
-def test_how_a_job_is_settled_follows_from_what_it_raised(
-    error: Exception, tries: int, expected: tuple[str, int]
-) -> None:
+def test_the_exception_decides_how_a_job_is_settled(error: Exception, tries: int, expected: tuple[str, int]) -> None:
     """With three tries: a delivery that was no try is never the last, and a timeout is not retried."""
     assert after_error(error, tries, 3) == expected
 

@@ -54,13 +54,13 @@ def test_the_table_names_methods_of_arq() -> None:
 
 
 @pytest.mark.parametrize("name", HASHES)
-def test_a_replaced_method_of_arq_is_as_it_was(name: str) -> None:
+def test_a_replaced_method_of_arq_is_unchanged(name: str) -> None:
     """Its source is unchanged since the engine was written."""
     assert hashed(name) == HASHES[name]
 
 
 @pytest.mark.parametrize("name", sorted(replaced()))
-def test_a_replaced_method_is_overridden_or_called_by_nobody(name: str) -> None:
+def test_a_replaced_method_is_overridden_or_never_called(name: str) -> None:
     """Its callers in arq are replaced, and the engine does not call it."""
     owner, _, method = name.partition(".")
     theirs, ours = KINDS[owner]

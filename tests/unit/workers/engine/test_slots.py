@@ -36,7 +36,7 @@ def test_a_free_worker_keeps_some_slots_for_each_other_lane(most: int, lanes: in
     assert slots_with(most=most, lanes=lanes).room == (most, expected)
 
 
-def test_of_a_lane_there_is_no_more_room_than_it_is_wanted() -> None:
+def test_a_lane_has_no_more_room_than_wanted() -> None:
     """Never more than the free slots."""
     slots = Slots(10, 2, wants=lambda lane: (99, 2)[lane])
     assert slots.room == (10, [8, 2])

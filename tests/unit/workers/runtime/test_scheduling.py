@@ -43,7 +43,7 @@ async def test_who_waits_for_too_long_goes_back() -> None:
         pass
 
 
-async def test_a_deadline_stands_still_for_who_waits_for_a_turn() -> None:
+async def test_a_deadline_stops_while_a_task_waits_for_its_turn() -> None:
     """After a wait longer than the deadline, the full deadline is left."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=60.0)
     waiting = asyncio.Event()
@@ -67,7 +67,7 @@ async def test_a_deadline_stands_still_for_who_waits_for_a_turn() -> None:
         assert await task == ended
 
 
-async def test_a_deadline_runs_for_who_does_not_wait() -> None:
+async def test_a_deadline_runs_outside_of_waits() -> None:
     """A kept deadline leaves nothing behind."""
     scheduler = Scheduler({"click": 1, "batch": 1}, patience_s=60.0)
     async with scheduler.deadline(60.0) as limit:

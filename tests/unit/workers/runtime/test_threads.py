@@ -22,7 +22,7 @@ def threads_of(batch: int) -> Iterator[Threads]:
         threads.shutdown()
 
 
-async def test_a_click_and_what_blocks_wait_for_no_batch_kernel() -> None:
+async def test_clicks_and_blocking_calls_wait_for_no_batch_kernel() -> None:
     """Even with many more batch kernels than threads."""
     until = threading.Event()
     with threads_of(1) as threads:
