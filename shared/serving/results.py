@@ -174,7 +174,10 @@ def _lists(
     popular_list: list[Entry] | None = None
     for result in results:
         if result and result.items:
-            places = [Entry(p.item, p.score, p.because, titles[p.item], titles[p.because]) for p in result.items[:n]]
+            places = [
+                Entry(item := p.item, p.score, because := p.because, titles[item], titles[because])
+                for p in result.items[:n]
+            ]
             lists.append(("cache", places))
             continue
         if popular_list is None:

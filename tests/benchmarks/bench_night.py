@@ -34,6 +34,8 @@ from tests.benchmarks.frame import (
     times_faster,
     times_sooner,
 )
+from tests.benchmarks.hits import BARE as BARE_MGET
+from tests.benchmarks.hits import GET, Hits
 from tests.benchmarks.night_chart import Scaling, draw
 from tests.benchmarks.night_clicks import Clicks
 from tests.benchmarks.night_data import SHAPES, DataSet, Shapes
@@ -226,6 +228,13 @@ async def fit_twice(bench: Bench) -> list[Row]:
     return [times_sooner(what, sides[TWO], sides[ONE], "s", "s", 1.8)]
 
 
+async def hit(bench: Bench) -> list[Row]:
+    """A client's `get` of a cached list."""
+    side = (await bench.measure({"hit": Hits(bench.home)}))["hit"]
+    what = "CPU of a client's `get` of a cached list, compared with a bare MGET that is decoded"
+    return [at_most_times(what, _only(side, "get", GET), _only(side, "MGET", BARE_MGET), "median", "µs", 3)]
+
+
 async def click(bench: Bench) -> list[Row]:
     """A click on idle workers, next to three jobs of ArdiQ."""
     data, jobs = await bench.data("everybody"), "three no-op jobs of ArdiQ"
@@ -318,6 +327,7 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "fit-wide": fit_wide,
     "sparse": sparse,
     "fit-twice": fit_twice,
+    "hit": hit,
     "click": click,
     "click-in-run": click_in_run,
     "kills": kills,
