@@ -1,6 +1,7 @@
 """Results as a long-lived client reads them: it keeps pointer and titles, so that a hit is one round trip."""
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -30,16 +31,18 @@ class CachingResults(Results):
     def __init__(self, redis: "Redis", keys: "Keys", read: "Read") -> None:
         super().__init__(redis, keys, read)
         self._record: Record | None = None
-        self._asked = -KEPT_S
+        self._asked = -math.inf
         self._titles: dict[str, str | None] = {}
         self._some_have_none = False
 
-    async def current(self) -> "Record":
-        """The record of the current generation, at most a second old.
+    async def current(self, *, anew: bool = False) -> "Record":
+        """The record of the current generation; its pointer is read `anew`, or a second old at most.
 
         Raises:
             NothingFittedError: no model was fitted yet.
         """
+        if anew:
+            self._asked = -math.inf
         return (await self.read_current([]))[0]
 
     async def read_current(self, users: Sequence[str]) -> "tuple[Record, list[Result | None]]":

@@ -90,12 +90,12 @@ class Reckoner:
 
     @translates_redis_errors
     async def generation(self, *, timeout: float | None = ASK_S) -> str:
-        """The id of the current generation, at most a second old.
+        """The id of the current generation, read anew; the calls that follow use it.
 
         Raises:
             NothingFittedError: no model was fitted yet.
         """
-        return (await self._client.results.current()).generation
+        return (await self._client.results.current(anew=True)).generation
 
     async def _reach(self, n: int | None) -> tuple[Record, int]:
         """The current generation's record and the number of places to read: `n`, or at most ten by default.
@@ -161,7 +161,7 @@ class Reckoner:
         """
         require_lane(lane)
         require_ids("user", users)
-        generation = generation or await self.generation(timeout=None)
+        generation = generation or (await self._client.results.current()).generation
         cached = [None] * len(users) if fresh else await self._client.results.read(generation, users)
         wanted = [user for user, result in zip(users, cached, strict=True) if result is None]
         full: QueueFullError | None = None
@@ -261,7 +261,7 @@ class Reckoner:
         basket = as_basket(items)
         if not basket:
             raise UsageError("The basket is empty. Give at least one item.")
-        generation = await self.generation(timeout=None)
+        generation = (await self._client.results.current()).generation
         cached = await self._client.results.read_basket(generation, basket)
         return EnqueuedBasket(
             basket, None if cached else await self._client.asking.create_basket(basket, generation, lane)

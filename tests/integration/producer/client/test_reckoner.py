@@ -182,7 +182,9 @@ async def test_a_flip_and_a_rollback_are_seen_within_a_second(
             generation == "g",
             length,
         )
-        assert await connected.generation() == generation
+    await redis.set(connected.keys.current, "g")
+    assert await connected.generation() == "g", "it is asked for, so it is read anew"
+    assert (await connected.get("Ada")).generation == "g"
 
 
 async def test_an_answer_never_mixes_generations(connected: OpenReckoner, redis: ArqRedis, clock: Clock) -> None:
