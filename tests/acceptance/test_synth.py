@@ -43,8 +43,8 @@ def test_a_lesser_processor_makes_the_same_bytes(commands: CommandLine, tmp_path
 def test_each_option_beside_like_overrides_one_number(commands: CommandLine, tmp_path: Path) -> None:
     """Another number of interactions keeps users and items; another seed makes another file."""
     arguments = ("--like", "ml-1m", "--interactions", "50000", "--json")
-    first = commands.run("synth", str(tmp_path / "first.csv"), *arguments)
-    second = commands.run("synth", str(tmp_path / "second.csv"), *arguments, "--seed", "7")
+    first = commands.call("synth", str(tmp_path / "first.csv"), *arguments)
+    second = commands.call("synth", str(tmp_path / "second.csv"), *arguments, "--seed", "7")
     assert (first.code, second.code) == (0, 0)
     (shown,) = first.objects
     assert (shown["users"], shown["items"], shown["interactions"], shown["seed"]) == (6_040, 3_706, 50_000, 1)
@@ -69,7 +69,7 @@ def test_what_cannot_be_made_is_one_sentence(
     commands: CommandLine, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     """And no file."""
-    ended = commands.run("synth", str(tmp_path / "made.csv"), *arguments)
+    ended = commands.call("synth", str(tmp_path / "made.csv"), *arguments)
     assert (ended.code, ended.out, ended.err) == (2, "", f"{sentence}\n")
     assert not (tmp_path / "made.csv").exists()
 

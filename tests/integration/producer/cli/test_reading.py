@@ -357,7 +357,7 @@ def test_wrong_usage_is_one_sentence(commands: CommandLine, arguments: tuple[str
 
 def test_a_setting_that_does_not_exist_is_wrong_usage(commands: CommandLine) -> None:
     """The variable is named."""
-    ended = commands.run("status", environ={"RECKONER_PREFX": "x"})
+    ended = commands.call("status", environ={"RECKONER_PREFX": "x"})
     assert ended.code == 2
     assert ended.err.startswith("RECKONER_PREFX is not a setting")
 

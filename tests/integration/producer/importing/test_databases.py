@@ -161,7 +161,7 @@ def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path, store: Store)
 
 def test_the_command_imports_from_the_database_in_a_variable(shop: Path, commands: CommandLine) -> None:
     """Exit 0 and the counts, with the query on the command line."""
-    ended = commands.run("import", "env:SHOP", "--query", EVERYTHING, "--json", environ={"SHOP": f"sqlite:///{shop}"})
+    ended = commands.call("import", "env:SHOP", "--query", EVERYTHING, "--json", environ={"SHOP": f"sqlite:///{shop}"})
     assert (ended.code, ended.err) == (0, "")
     assert (ended.objects[0]["users"], ended.objects[0]["items"]) == (2, 2)
 
@@ -413,7 +413,7 @@ def test_a_password_may_come_from_variables_and_files(
         (server.url, {"PGPASSFILE": str(secrets)}),
         ("env:SHOP", {"SHOP": server.url_with(PASSWORD)}),
     ):
-        ended = commands.run("import", source, "--query", EVERYTHING, "--json", environ=environ)
+        ended = commands.call("import", source, "--query", EVERYTHING, "--json", environ=environ)
         assert (ended.code, ended.err) == (0, ""), ended.err
         assert ended.objects[0]["interactions"] == 3
 
@@ -422,7 +422,7 @@ def test_a_password_may_come_from_variables_and_files(
 @pytest.mark.parametrize("wrong", ["hunter/2 :@", USER])
 def test_a_wrong_password_is_not_repeated(server: PostgresServer, commands: CommandLine, wrong: str) -> None:
     """Exit 1 and one sentence, in which an equal user name is hidden too."""
-    ended = commands.run("import", "env:SHOP", "--query", EVERYTHING, environ={"SHOP": server.url_with(wrong)})
+    ended = commands.call("import", "env:SHOP", "--query", EVERYTHING, environ={"SHOP": server.url_with(wrong)})
     assert (ended.code, ended.out) == (1, "")
     assert "password authentication failed" in ended.err
     assert ended.err.count("\n") == 1
