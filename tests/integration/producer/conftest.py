@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.cancelling import cancel_and_wait
 from tests.commands import CommandLine
 from tests.world import Generation, Hand, World
@@ -18,8 +18,8 @@ def commands(redis_url: str, prefix: str, tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[Reckoner]:
-    async with Reckoner(redis_url, prefix=prefix) as client:
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
+    async with OpenReckoner(redis_url, prefix=prefix) as client:
         yield client
 
 
