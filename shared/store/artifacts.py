@@ -1,5 +1,6 @@
 """Artifacts: immutable directories of `.npy` arrays and a manifest, opened by memory maps."""
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,3 +135,12 @@ def _read_empty(path: Path) -> NDArray[Any]:
 
 def _damaged(path: Path, what: str) -> ArtifactDamagedError:
     return ArtifactDamagedError(f"{path.name} of artifact {path.parent.name} {what}.", path=path)
+
+
+def unmap_pages(*arrays: NDArray[Any]) -> None:
+    """Unmap the pages of an open artifact's arrays, which stay valid: the next access maps a page again."""
+    for array in arrays:
+        # The array of an open file is a view of numpy's map of it; an empty one is read.
+        mapped: Any = getattr(array.base, "base", None)
+        if isinstance(mapped, mmap.mmap):
+            mapped.madvise(mmap.MADV_DONTNEED)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reckoner.shared.store.artifacts import unmap_pages
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
@@ -65,7 +66,10 @@ class Layouts:
     def make(self, model: Model, first: int, last: int, stop: NDArray[np.uint8]) -> Candidates | None:
         """Lay out the candidates first..last-1 of a model; None if `stop`, uint8[1], was set."""
         rows = model.row_ptr, model.row_items, model.row_values
-        return lay_out(*rows, first, last, threads=self._threads, stop=stop)
+        found = lay_out(*rows, first, last, threads=self._threads, stop=stop)
+        # Only the maker of a layout reads the rows: it would be charged with the file's pages.
+        unmap_pages(*rows)
+        return found
 
     def keep(self, model: Model, first: int, last: int, found: Layout) -> None:
         """Cache a layout, and drop those of other models or ranges that were used least recently."""

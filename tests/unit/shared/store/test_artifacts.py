@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
-from reckoner.shared.store.artifacts import open_artifact, write_artifact
+from reckoner.shared.store.artifacts import open_artifact, unmap_pages, write_artifact
 from reckoner.shared.store.manifests import MANIFEST_NAME
 
 ARRAYS: dict[str, NDArray[Any]] = {"numbers": np.arange(1000, dtype=np.int64), "empty": np.zeros(0, dtype=np.float32)}
@@ -141,3 +141,21 @@ def test_a_pickle_is_never_loaded(directory: Path) -> None:
     """An array of objects would be a pickle: it is neither written nor read."""
     with pytest.raises(ValueError, match="allow_pickle"):
         write_artifact(directory, "snapshots", {"numbers": np.array([object()])}, {})
+
+
+def test_unmapped_pages_are_mapped_again_when_they_are_read(tmp_path: Path) -> None:
+    """The arrays stay valid; an empty one has no pages."""
+    arrays = {"long": np.arange(100_000), "none": np.empty(0, np.int64)}
+    write_artifact(tmp_path, "models", arrays, {})
+    opened = open_artifact(tmp_path, "models").arrays
+
+    def mapped_kb() -> int:
+        lines = Path("/proc/self/smaps").read_text("utf-8").splitlines()
+        [at] = [number for number, line in enumerate(lines) if line.endswith(f"{tmp_path}/long.npy")]
+        return next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
+
+    total = opened["long"].sum()
+    assert mapped_kb() > 700
+    unmap_pages(*opened.values())
+    assert mapped_kb() == 0
+    assert opened["long"].sum() == total
