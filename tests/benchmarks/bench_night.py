@@ -145,8 +145,8 @@ async def everybody(bench: Bench) -> list[Row]:
     sides = await bench.measure({
         TWO: bench.everybody(data, 2),
         IMPLICIT: Peer(Path(sys.executable), "call_implicit", "score", data, LENGTH),
-        KERNEL: KernelAlone(data, LENGTH),
-        BARE: BareWrites(bench.home, bench.kept),
+        KERNEL: (kernel := KernelAlone(data, LENGTH)),
+        BARE: BareWrites(bench.home, bench.kept, kernel),
         OLD: BareWrites(bench.home, bench.kept, format_1=True),
         ONE: bench.everybody(data, 1),
         EIGHT: bench.everybody(data, 8),

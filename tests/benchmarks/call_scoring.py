@@ -1,8 +1,12 @@
-"""The scoring kernel alone: all users of a snapshot in blocks, with reasons, in one thread; it prints its CPU time."""
+"""The scoring kernel alone: all users of a snapshot in blocks, with reasons, in one thread.
+
+It prints `up` when it begins, and its CPU time at the end.
+"""
 
 import argparse
 import json
 import time
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +25,17 @@ def main() -> int:
     parser.add_argument("--snapshot", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--length", type=int, required=True)
+    parser.add_argument("--for-ever", action="store_true", help="score again and again until killed")
     options = parser.parse_args()
     arrays = read(options.snapshot, options.model)
     users, items = arrays.shape
     row_items, user_items = arrays.row_items.view(np.uint32), arrays.user_items.view(np.uint32)
     candidates = lay_out(arrays.row_ptr, row_items, arrays.row_values, 0, items, stop=NEVER)
     assert candidates is not None
+    print("up", flush=True)
     began = time.process_time()
-    for first in range(0, users, BLOCK_USERS):
-        score_users(
-            candidates, arrays.user_ptr[first : first + BLOCK_USERS + 1], user_items, None, options.length, stop=NEVER
-        )
+    for first in cycle(range(0, users, BLOCK_USERS)) if options.for_ever else range(0, users, BLOCK_USERS):
+        user_ptr = arrays.user_ptr[first : first + BLOCK_USERS + 1]
+        score_users(candidates, user_ptr, user_items, None, options.length, stop=NEVER)
     print(json.dumps({"CPU s": time.process_time() - began}))
     return 0

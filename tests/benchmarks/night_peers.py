@@ -1,13 +1,15 @@
 """What the night is compared with: other projects on the same arrays, the kernel alone, bare writes to the server."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,9 +23,11 @@ import numpy as np
 from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.benchmarks.night_data import DataSet, process
-from tests.benchmarks.night_site import MICROSECONDS, Stored, memory_bytes, server_cpu_s
+from tests.benchmarks.night_site import MICROSECONDS, Stored, memory_bytes, server_cpu_s, settled
+from tests.root import ROOT
 from tests.servers import start_server
 
+PYTHON = Path(sys.executable)
 PROGRAMS = Path(__file__).absolute().parent
 # Commands in one write.
 PIPELINED = 500
@@ -65,30 +69,64 @@ class Peer:
 
 @dataclass(frozen=True)
 class KernelAlone:
-    """Scoring all users with reasons and nothing else, in one thread."""
+    """Scoring all users with reasons and nothing else, in as many processes side by side as there are workers."""
 
     data: DataSet
     length: int
+    processes: int = 2
 
     async def __call__(self) -> Figures:
         """Its CPU time a user."""
+        calls = (program(PYTHON, *self._arguments) for _ in range(self.processes))
+        told = [json.loads(lines.splitlines()[-1])["CPU s"] for lines in await asyncio.gather(*calls)]
+        return {"workers' µs a user": statistics.mean(told) / self.data.size.users * MICROSECONDS}
+
+    @property
+    def _arguments(self) -> list[str]:
         options = [f"--snapshot={self.data.snapshot}", f"--model={self.data.model}", f"--length={self.length}"]
-        told = json.loads(await program(Path(sys.executable), "call_scoring", *options))
-        return {"workers' µs a user": told["CPU s"] / self.data.size.users * MICROSECONDS}
+        return ["call_scoring", *options]
+
+    @contextlib.asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Score meanwhile, as workers do during a run: they slow down what shares their cores and caches."""
+        pipe = asyncio.subprocess.PIPE
+        command = [str(PYTHON), str(PROGRAMS), *self._arguments, "--for-ever"]
+        running = [
+            await asyncio.create_subprocess_exec(*command, env=environ(), stdout=pipe, cwd=ROOT)
+            for _ in range(self.processes)
+        ]
+        try:
+            for process in running:
+                assert process.stdout is not None
+                if await process.stdout.readline() != b"up\n":
+                    raise WrongAnswerError("the kernel did not start")
+            yield
+        finally:
+            for process in running:
+                process.kill()
+                await process.wait()
 
 
 async def program(python: Path, name: str, *arguments: str) -> bytes:
     """Run a program of this folder; returns its output."""
-    # No side uses BLAS: keep its threads out of the way.
-    return await process([str(python), str(PROGRAMS), name, *arguments], os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    return await process([str(python), str(PROGRAMS), name, *arguments], environ())
+
+
+def environ() -> dict[str, str]:
+    """This process's variables. No side uses BLAS: its threads are kept out of the way."""
+    return os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class BareWrites:
-    """The same lists, written to a fresh server by pipelined SET with an expiry: as they are, or in format 1."""
+    """The same lists, written to a fresh server by pipelined SET with an expiry: as they are, or in format 1.
+
+    `busy` keeps the cores as busy as workers do.
+    """
 
     home: Path
     kept: Mapping[str, Any]
+    busy: KernelAlone | None = None
     format_1: bool = False
 
     async def __call__(self) -> Figures:
@@ -103,9 +141,11 @@ class BareWrites:
         if self.format_1:
             lists = {key: in_format_1(key, value) for key, value in lists.items()}
         with start_server(self.home / f"bare-{time.monotonic_ns()}") as server:
-            memory, cpu_s = memory_bytes(server), server_cpu_s(server)
-            await asyncio.to_thread(write, server, lists, self.kept["ttl_s"])
-            memory, cpu_s = memory_bytes(server) - memory, server_cpu_s(server) - cpu_s
+            async with self.busy.beside() if self.busy else contextlib.nullcontext():
+                memory, cpu_s = memory_bytes(server), server_cpu_s(server)
+                await asyncio.to_thread(write, server, lists, self.kept["ttl_s"])
+                await settled(server)
+                memory, cpu_s = memory_bytes(server) - memory, server_cpu_s(server) - cpu_s
         return {"server's µs a user": cpu_s / len(lists) * MICROSECONDS, "bytes a user": memory / len(lists)}
 
 

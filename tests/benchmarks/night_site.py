@@ -25,7 +25,7 @@ from reckoner.shared.store.models import KIND
 from reckoner.shared.store.ownership import take_store
 from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.benchmarks.night_data import DataSet, command
-from tests.system import System
+from tests.system import System, eventually
 
 WORKERS = ("-m", "reckoner.workers")
 # Clicks before a measurement, for each worker to load its kernels and artifacts.
@@ -149,6 +149,9 @@ class Everybody:
                     manifest = await night.batch()
                 after = night.cpu_s()
                 await night.idle()
+                await settled(night.server)
+                # A child of the server counts when it has ended.
+                server_s = server_cpu_s(night.server) - before.server_s
                 memory = memory_bytes(night.server) - memory
                 if self.compared:
                     self._compare(await night.stored(reckoner, generation), night.settings.result_ttl_s)
@@ -156,7 +159,7 @@ class Everybody:
         if self.kill_every_s:
             # The CPU time of a killed worker is not known.
             return {"s": took_s, "killed": len(killed)}
-        server_s, workers_s = after.server_s - before.server_s, after.workers_s - before.workers_s
+        workers_s = after.workers_s - before.workers_s
         return {
             "s": took_s,
             "users/s": users / took_s,
@@ -238,6 +241,17 @@ def server_cpu_s(server: EmbeddedServer) -> float:
     """The CPU time of a server and its ended children, in seconds."""
     with Redis.from_url(server.url) as redis:
         return float(sum(value for name, value in redis.info("cpu").items() if not name.endswith("_main_thread")))
+
+
+async def settled(server: EmbeddedServer) -> None:
+    """Wait until a server has no child that rewrites its file of commands."""
+
+    async def ended() -> bool:
+        with Redis.from_url(server.url) as redis:
+            told = redis.info("persistence")
+        return not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])
+
+    await eventually(ended)
 
 
 def memory_bytes(server: EmbeddedServer) -> int:
