@@ -193,7 +193,7 @@ async def fit_sparse(bench: Bench) -> list[Row]:
     """The fit of a shop's data: many items, short histories."""
     data = await bench.data("sparse")
     sides = await bench.measure({TWO: Fitting(bench.home, data, 2), **bench.builders(data, *BUILDERS)})
-    what = f"fit, {data.size.items:,} items, {data.size.interactions:,} interactions, compared with"
+    what = f"fit, {data.items:,} items, {data.interactions:,} interactions, compared with"
     fastest = min((sides[name] for name in BUILDERS), key=lambda side: side.median("s") or float("inf"))
     return [
         times_sooner(f"{what} the fastest of {', '.join(BUILDERS)}", sides[TWO], fastest, "s", "s", 1),
@@ -205,8 +205,8 @@ async def fit_wide(bench: Bench) -> list[Row]:
     """The fit of still more items."""
     data = await bench.data("wide")
     sides = await bench.measure({TWO: Fitting(bench.home, data, 2), **bench.builders(data, SCIPY)})
-    size = data.size
-    what = f"CPU of a fit, {size.items:,} items, {size.interactions:,} interactions, compared with scipy's product"
+    items, interactions = f"{data.items:,} items", f"{data.interactions:,} interactions"
+    what = f"CPU of a fit, {items}, {interactions}, compared with scipy's product"
     return [at_most_times(what, sides[TWO], sides[SCIPY], "CPU s", "s", 1)]
 
 
@@ -216,7 +216,7 @@ async def sparse(bench: Bench) -> list[Row]:
     # The lists of so many users are not compared: that would take longer than making them.
     measures = {SPARSE: replace(bench.everybody(many, 2), compared=False), TWO: bench.everybody(few, 2)}
     sides = await bench.measure(measures)
-    what = f"workers' CPU a user, {many.size.items:,} items, compared with {few.size.items:,} items"
+    what = f"workers' CPU a user, {many.items:,} items, compared with {few.items:,} items"
     return [at_most_times(what, sides[SPARSE], sides[TWO], WORKERS_CPU, "µs", 1)]
 
 
@@ -224,7 +224,7 @@ async def fit_twice(bench: Bench) -> list[Row]:
     """The fit of four times the data, by two workers and by one."""
     data = await bench.data("fourfold")
     sides = await bench.measure({TWO: Fitting(bench.home, data, 2), ONE: Fitting(bench.home, data, 1)})
-    what = f"fit, {data.size.interactions:,} interactions, two workers compared with one"
+    what = f"fit, {data.interactions:,} interactions, two workers compared with one"
     return [times_sooner(what, sides[TWO], sides[ONE], "s", "s", 1.8)]
 
 

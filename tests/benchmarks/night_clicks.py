@@ -37,7 +37,7 @@ class Clicks:
         async with Night(self.home / f"clicks-{time.monotonic_ns()}", self.data, tasks_per_job=TASKS) as night:
             await night.start(WORKERS)
             generation = await night.fit()
-            users = cycle([str(1 + number) for number in range(0, self.data.size.users, STRIDE)])
+            users = cycle([str(1 + number) for number in range(0, self.data.users, STRIDE)])
             async with night.reckoner() as reckoner:
                 await night.warm_up(reckoner, generation)
                 figures = latencies([await click(reckoner, next(users)) for _ in range(IDLE)])

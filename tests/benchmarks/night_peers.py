@@ -79,7 +79,7 @@ class KernelAlone:
         """Its CPU time a user."""
         calls = (program(PYTHON, *self._arguments) for _ in range(self.processes))
         told = [json.loads(lines.splitlines()[-1])["CPU s"] for lines in await asyncio.gather(*calls)]
-        return {"workers' µs a user": statistics.mean(told) / self.data.size.users * MICROSECONDS}
+        return {"workers' µs a user": statistics.mean(told) / self.data.users * MICROSECONDS}
 
     @property
     def _arguments(self) -> list[str]:

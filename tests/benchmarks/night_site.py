@@ -75,13 +75,13 @@ class Night(System):
         options = () if block is None else ("--block", str(block))
         run = json.loads(await command(self.environ(), "batch", "--json", *options))
         manifest: dict[str, Any] = run["manifest"]
-        if manifest["done"] != self.data.size.users:
+        if manifest["done"] != self.data.users:
             raise WrongAnswerError(f"the run has computed {manifest['done']:,} lists")
         return manifest | {"blocks": run["blocks"]}
 
     async def warm_up(self, reckoner: OpenReckoner, generation: str) -> None:
         """Let each worker compute a few lists, and delete them."""
-        users = [str(1 + number) for number in range(min(WARM_UP * len(self.worker_pids), self.data.size.users))]
+        users = [str(1 + number) for number in range(min(WARM_UP * len(self.worker_pids), self.data.users))]
         await reckoner.enqueue_many(users, fresh=True)
         await self.idle()
         await self.forget_lists(generation)
