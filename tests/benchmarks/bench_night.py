@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from reckoner.producer.trial.synthesis import Size
 from tests.benchmarks.bare_jobs import OneByOne, ardiq
 from tests.benchmarks.environments import NoEnvironmentError, peer_python, python_with
 from tests.benchmarks.frame import (
@@ -41,7 +42,7 @@ from tests.benchmarks.night_clicks import Clicks
 from tests.benchmarks.night_data import SHAPES, DataSet, Shapes
 from tests.benchmarks.night_memory import Generations
 from tests.benchmarks.night_peers import BareWrites, KernelAlone, Peer
-from tests.benchmarks.night_site import Everybody, Fitting
+from tests.benchmarks.night_site import Everybody, Fitting, Night
 from tests.benchmarks.night_waits import Waits
 from tests.root import ROOT
 from tests.servers import server_version, start_server
@@ -56,6 +57,7 @@ KILL_EVERY_S = 2.0
 WAITING_WORKERS = (8, 32, 64)
 ARDIQ_JOBS = 200
 MANY_WORKERS = 15
+TINY = Size(users=200, items=50, interactions=2_000)
 IMPLICIT, SCIPY, SIMILARIPY, TOPN = "implicit", "scipy", "similaripy", "sparse_dot_topn"
 # implicit and scipy are packages of `dev`, so that they are measured where nothing can be fetched.
 BUILDERS: Mapping[str, tuple[str, str]] = {
@@ -369,14 +371,24 @@ def main() -> int:
         report = asyncio.run(_measure(bench, groups, until, about, results))
     report.show(console, f"Night, medians of {options.rounds} rounds")
     for point in report.scaling:
-        console.print(point, highlight=False)
+        console.print(str(point), highlight=False)
     if chart is not None and any(point.users_per_second for point in report.scaling):
         chart.write_text(draw(report.scaling, report.machine), encoding="utf-8")
     return 0 if all(row.met for row in report.rows) else 1
 
 
+async def _compile(bench: Bench) -> None:
+    """Run a small night, so that no measurement compiles kernels."""
+    data = await DataSet.make(bench.home / "tiny", TINY)
+    async with Night(bench.home / "compile", data) as night:
+        await night.start(1)
+        await night.fit()
+        await night.batch()
+
+
 async def _measure(bench: Bench, groups: Sequence[str], until: float, about: str, results: Path | None) -> NightReport:
     rows: list[Row] = []
+    await _compile(bench)
     for group in groups:
         began = time.monotonic()
         bench.console.print(group)
