@@ -107,7 +107,7 @@ async def test_an_example_takes_purchases_and_shows_lists(tmp_path: Path, applic
 
 
 @pytest.mark.parametrize("application", ["examples.fastapi_app:app", "examples.django_app:application"])
-async def test_an_example_starts_without_redis_and_goes_on_when_it_is_there(tmp_path: Path, application: str) -> None:
+async def test_an_example_starts_without_redis_and_continues_with_it(tmp_path: Path, application: str) -> None:
     """While Redis is unavailable or hangs, purchases are accepted without a job and pages are empty."""
     log, port = tmp_path / "application.log", free_port()
     with served(application, f"redis://127.0.0.1:{port}", log) as socket:

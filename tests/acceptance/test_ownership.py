@@ -59,7 +59,7 @@ async def ask_size(system: System) -> int:
         return len([name async for name in reckoner.redis.scan_iter(match="*:store")])
 
 
-async def test_an_embedded_redis_that_was_emptied_goes_on_with_its_store(tmp_path: Path) -> None:
+async def test_an_emptied_embedded_redis_keeps_its_store(tmp_path: Path) -> None:
     """Flushed, or its data deleted: workers start, and the model is rebuilt from the snapshot."""
     async with System(tmp_path / "a home") as system:
         system.import_pairs(synthetic_pairs())

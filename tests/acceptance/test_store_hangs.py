@@ -28,7 +28,7 @@ class Hang:
         return self._touched.read_text("utf-8") if self._touched.exists() else ""
 
 
-async def test_workers_whose_store_hangs_go_on_and_say_so(tmp_path: Path) -> None:
+async def test_workers_with_a_hanging_store_continue_and_report_it(tmp_path: Path) -> None:
     """They send heartbeats, renew leases, hand jobs back, and can stop. When the store is back, work resumes.
 
     None touches the store on its event loop.

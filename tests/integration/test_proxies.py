@@ -55,7 +55,7 @@ async def test_a_cut_ends_running_commands_and_the_next_one_reconnects(through: 
     assert proxy.taken == 2
 
 
-async def test_a_delay_lets_everything_arrive_later(through: Through) -> None:
+async def test_a_delay_delays_all_data(through: Through) -> None:
     """In both directions, until healed."""
     proxy, redis = through
     await redis.ping()

@@ -17,7 +17,7 @@ def test_both_stages_stand_on_one_python_by_tag() -> None:
     assert int(requires[1]) <= minor < int(requires[2])
 
 
-def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
+def test_the_build_context_is_exactly_the_copied_files() -> None:
     """No data, secrets or history can get into a layer."""
     copied = {
         source

@@ -30,7 +30,7 @@ def test_lost_and_repeated_jobs_are_reported(numbers: tuple[int, ...], told: str
         once_each(deliveries(*numbers), 3)
 
 
-def test_a_job_that_nobody_asked_for_is_wrong() -> None:
+def test_an_unrequested_job_is_wrong() -> None:
     """However it came there."""
     with pytest.raises(WrongAnswerError):
         once_each(deliveries(0, 1, 2, 3), 3)

@@ -108,7 +108,7 @@ def test_get_prints_tables_that_no_id_can_break(commands: CommandLine, generatio
     assert not {"\x1b", "\x07", "\u202e"} & set(ended.out)
 
 
-def test_users_come_from_files_and_standard_input(commands: CommandLine, generation: str, tmp_path: Path) -> None:
+def test_users_are_read_from_files_and_standard_input(commands: CommandLine, generation: str, tmp_path: Path) -> None:
     """All three ways at once, and more users than are looked up at a time."""
     file = tmp_path / "üsers of today"
     file.write_bytes(EVIL.replace("\n", " ").encode() + b"\r\n\n1\n")

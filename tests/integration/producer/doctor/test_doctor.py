@@ -125,7 +125,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     assert list((Path(settings.home) / "store" / "parts").iterdir()) == []
 
 
-async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any) -> None:
+async def test_a_server_that_may_lose_jobs_is_reported(settings: Settings, own: Any) -> None:
     """By its eviction policy, a missing or unsynced append-only file, or full memory."""
     settings = replace_url(settings, own.url)
     await own.config_set("maxmemory-policy", "allkeys-lru")
@@ -146,7 +146,7 @@ async def test_a_server_that_may_lose_jobs_is_seen(settings: Settings, own: Any)
     assert "eviction" not in found
 
 
-async def test_a_server_that_takes_no_writes_is_seen(settings: Settings, own: Any, tmp_path: Path) -> None:
+async def test_a_server_that_refuses_writes_is_reported(settings: Settings, own: Any, tmp_path: Path) -> None:
     """A replica, and a server that cannot write its files."""
     settings = replace_url(settings, own.url)
     await own.replicaof("127.0.0.1", "1")
@@ -193,7 +193,7 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
     assert lines["snapshot"].state == "ok"
 
 
-async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_path: Path) -> None:
+async def test_without_redis_the_store_is_checked(settings: Settings, tmp_path: Path) -> None:
     """One finding says so; artifacts named in Redis are unknown."""
     for url, found in (
         (f"unix://{tmp_path}/nothing", "cannot be reached"),
@@ -209,7 +209,7 @@ async def test_without_redis_it_goes_on_with_the_store(settings: Settings, tmp_p
     assert commands.call("doctor").code == 1
 
 
-async def test_workers_that_are_not_alike_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_different_or_silent_workers_are_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """No worker, another release, an unreadable heartbeat, a silent worker, a wrong clock."""
     keys = Keys(settings.prefix)
     await say(redis, settings, "other", version="0.0.9")
@@ -238,7 +238,7 @@ async def test_a_stuck_queue_is_reported(settings: Settings, redis: ArqRedis, fi
     await ask(redis, "DEL", keys.click)
 
 
-async def test_failures_and_lost_records_are_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_failures_and_lost_records_are_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """A dead letter, and a generation without its record."""
     keys = Keys(settings.prefix)
     flows = Flows(redis, keys, 10.0)
@@ -280,7 +280,7 @@ async def test_what_the_doctor_says_of_a_pointer_helps(
         assert (await reckoner.operator.run(run_id)).run.outcome == "passed"
 
 
-async def test_a_night_that_did_not_go_well_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """Not started, refused, running, passed and expired; also if only the workers have the setting."""
     fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
     seconds, _ = await ask(redis, "TIME")
@@ -324,7 +324,7 @@ async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, 
     await ask(redis, "DEL", keys.click, keys.batch)
 
 
-async def test_a_live_generation_without_lists_is_seen(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_live_generation_without_lists_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
     """For users sampled from its snapshot; without the snapshot the check is unknown."""
     assert (await examined(settings))["lists"].message == "6 of 6 sampled users have one."
     generation = fitted.generations[0]

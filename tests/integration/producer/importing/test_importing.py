@@ -112,7 +112,7 @@ ids = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\",
 
 @given(st.sets(st.tuples(ids, ids), min_size=1), st.sampled_from(["csv", "parquet"]))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_id_comes_back(tmp_path: Path, store: Store, pairs: set[tuple[str, str]], form: str) -> None:
+def test_any_id_is_kept_unchanged(tmp_path: Path, store: Store, pairs: set[tuple[str, str]], form: str) -> None:
     """Any text is a valid id and stays unchanged."""
     path = tmp_path / f"pairs.{form}"
     if form == "csv":
@@ -260,7 +260,9 @@ def test_a_guessed_time_column_without_times_is_skipped(tmp_path: Path, store: S
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 @pytest.mark.parametrize("columns", [Columns(), Columns(user="user", item="item")])
-def test_other_signs_than_commas_are_seen(tmp_path: Path, store: Store, sign: str, name: str, columns: Columns) -> None:
+def test_other_separators_than_commas_are_reported(
+    tmp_path: Path, store: Store, sign: str, name: str, columns: Columns
+) -> None:
     """Another separator is reported, also if columns were named."""
     path = write(tmp_path, f"user{sign}item\na{sign}x\n")
     with pytest.raises(SourceError, match=f"^{path.name} seems to separate columns by {name}"):

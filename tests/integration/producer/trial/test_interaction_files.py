@@ -55,7 +55,7 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["made.csv", "made.parquet"])
-def test_what_comes_in_between_leaves_no_file(tmp_path: Path, name: str) -> None:
+def test_an_interruption_leaves_no_file(tmp_path: Path, name: str) -> None:
     """Such as Ctrl-C after the first block."""
 
     def interrupted() -> Iterator[Block]:

@@ -359,8 +359,8 @@ async def test_a_full_redis_accepts_scripts_that_end_or_mend(full: FullServer) -
     assert await flows.refusals.string("record", "x", keys.record("x"), b"bad", "why")
 
 
-async def test_a_full_redis_lets_a_run_end(full: FullServer, world: World) -> None:
-    """One that has passed moves the pointer; one that cannot be read ends as failed, and can be read then."""
+async def test_a_run_can_end_on_a_full_redis(full: FullServer, world: World) -> None:
+    """A run that has passed moves the pointer. An unreadable one ends as failed, and can be read then."""
     hand, runs = full.hand, full.hand.runtime.runs
     generation, other = await hand.adopt(world, 1), await hand.adopt(world, 2)
     judged, _ = await runs.start(generation.record, 2, 2)

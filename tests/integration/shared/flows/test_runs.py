@@ -175,10 +175,10 @@ async def test_a_block_ends_whole_or_not_at_all(hand: Hand, world: World, key: s
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_pointer_that_comes_to_name_nothing_does_not_supersede(
+async def test_a_pointer_without_a_valid_generation_does_not_supersede(
     hand: Hand, world: World, damage: Damage
 ) -> None:
-    """Whatever the pointer or the record has become since the run began: the run takes its place."""
+    """However pointer or record have changed since the start, the run's generation goes live."""
     first, second = await hand.adopt(world), await hand.adopt(world, 1)
     run_id = await start(hand, second)
     await hand.deliver_all(but=is_finish)

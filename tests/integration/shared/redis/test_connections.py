@@ -134,8 +134,8 @@ def test_what_an_option_says_is_decoded_once(url: str, written: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "somebody"])
-async def test_a_wrong_password_is_said_at_once(tmp_path: Path, user: str) -> None:
-    """The refusal names the place, not the password; so it does when none is given."""
+async def test_a_wrong_password_is_reported_at_once(tmp_path: Path, user: str) -> None:
+    """The message names the place, not the password. A missing password is reported too."""
     with tcp_server(tmp_path, "--requirepass", "right") as port:
         error = await refusal(f"redis://{user}:{QUOTED}@127.0.0.1:{port}")
         assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 refuses the user name or password."
@@ -144,8 +144,8 @@ async def test_a_wrong_password_is_said_at_once(tmp_path: Path, user: str) -> No
         assert str(error) == f"Redis at redis://127.0.0.1:{port}/0 refuses the user name or password."
 
 
-async def test_a_wrong_password_is_said_over_a_socket_too(fresh_server: StartServer) -> None:
-    """redis-py wraps the refusal in another error there; the sentence is the same."""
+async def test_a_wrong_password_is_reported_over_a_socket_too(fresh_server: StartServer) -> None:
+    """redis-py wraps the error in another one there; the sentence is the same."""
     url = fresh_server().url
     pool: Any = connect(url)
     await pool.config_set("requirepass", "right")
@@ -154,7 +154,7 @@ async def test_a_wrong_password_is_said_over_a_socket_too(fresh_server: StartSer
     assert str(error) == f"Redis at {url} refuses the user name or password."
 
 
-async def test_no_redis_is_said_at_once(tmp_path: Path) -> None:
+async def test_an_unreachable_redis_is_reported_at_once(tmp_path: Path) -> None:
     """A closed port, a missing socket and an unknown host give one sentence each."""
     port = free_port()
     error = await refusal(f"redis://u:{QUOTED}@127.0.0.1:{port}/1")

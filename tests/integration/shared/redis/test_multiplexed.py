@@ -163,7 +163,7 @@ async def test_a_server_of_another_kind_is_an_error() -> None:
             await connection.read("ECHO", "a")
 
 
-async def test_bytes_that_nobody_asked_for_end_the_connection(redis_url: str) -> None:
+async def test_unexpected_bytes_end_the_connection(redis_url: str) -> None:
     """No later read gets them as its answer."""
 
     class Talkative(Relay):

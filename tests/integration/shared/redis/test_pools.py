@@ -89,8 +89,8 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
     await pool.aclose()
 
 
-async def test_who_comes_after_a_cancelled_exchange_has_its_own_answers(redis_url: str) -> None:
-    """At whatever step it was cancelled, and over the one connection that there may be."""
+async def test_after_a_cancelled_exchange_the_next_one_gets_its_own_answers(redis_url: str) -> None:
+    """Cancelled at any step, and over the only connection."""
     pool = connect(redis_url, max_connections=1).connection_pool
     assert isinstance(pool, BoundedPool)
     for steps in range(12):

@@ -55,8 +55,8 @@ async def written(redis: ArqRedis) -> bool:
         return False
 
 
-async def test_what_sentinels_cannot_tell_is_said(watched: Watched) -> None:
-    """No such service, no Sentinel at all, a Sentinel in place of a Redis: each a sentence."""
+async def test_failures_of_sentinels_are_reported(watched: Watched) -> None:
+    """An unknown service, no Sentinel at all, and a Redis in place of a Sentinel: one sentence each."""
     where = watched.url.removesuffix("/0").rpartition("/")[0]
     for url in (f"{where}/another", "redis+sentinel://127.0.0.1:1/shop"):
         async with connect(url) as redis:

@@ -42,8 +42,8 @@ async def given_up(redis: Any, work: Any) -> str:
     return str(unavailable(redis, caught.value)).partition("/0 ")[2]
 
 
-async def test_a_command_into_a_hole_is_given_up_and_the_pool_goes_on(proxy: Proxy) -> None:
-    """So is one for which a connection has to be made first; nothing of a late answer is taken for another's."""
+async def test_a_command_times_out_and_the_pool_recovers(proxy: Proxy) -> None:
+    """Also while a connection is made; a late answer is taken for no other command's."""
     async with connect(proxy.url, socket_timeout_s=TIMEOUT_S) as redis:
         assert await redis.echo("before") == b"before"
         proxy.hole()
@@ -63,8 +63,8 @@ async def test_a_pipeline_into_a_hole_is_given_up(proxy: Proxy) -> None:
             assert await given_up(redis, pipe.echo("1").echo("2").execute()) == "does not answer in time."
 
 
-async def test_an_exchange_that_is_answered_by_half_is_given_up_and_the_pool_goes_on(proxy: Proxy) -> None:
-    """In one time-out for all of it; the half that was answered too late is nobody's answer."""
+async def test_a_half_answered_exchange_times_out_and_the_pool_recovers(proxy: Proxy) -> None:
+    """One timeout covers all of it, and the late answers are dropped."""
     async with connect(proxy.url, socket_timeout_s=TIMEOUT_S, max_connections=1) as redis:
         pool: Any = redis.connection_pool
         assert await pool.exchange([("ECHO", "before")]) == [b"before"]

@@ -186,7 +186,7 @@ async def test_many_titles_are_read_in_slices(hand: Hand, monkeypatch: pytest.Mo
     assert sizes == [500, 500, 101]
 
 
-async def test_titles_that_come_late_do_not_let_those_of_a_pointer_expire(hand: Hand, world: World) -> None:
+async def test_late_titles_do_not_make_the_live_ones_expire(hand: Hand, world: World) -> None:
     """A worker that stood still before it wrote them put an end to those of the live generation, eight days later."""
     titles = hand.runtime.keys.titles(world.snapshot.id)
     await hand.runtime.results.write_titles(world.snapshot.id, world.titles)

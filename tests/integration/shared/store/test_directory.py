@@ -161,7 +161,7 @@ def test_an_artifact_from_another_file_system_is_copied(store: DirectoryStore, m
     assert open_artifact(store.fetch("snapshots", artifact_id), "snapshots", verify=True)
 
 
-def test_parts_come_back(store: DirectoryStore) -> None:
+def test_parts_are_stored_and_read(store: DirectoryStore) -> None:
     """A part is named by its hash, and putting it again renews its age."""
     name = store.put_part(b"some bytes")
     assert store.get_part(name) == b"some bytes"
@@ -170,7 +170,7 @@ def test_parts_come_back(store: DirectoryStore) -> None:
     assert [(entry.id, entry.age_s < 100) for entry in store.entries("parts")] == [(name, True)]
 
 
-def test_a_damaged_part_is_seen_and_mended(store: DirectoryStore) -> None:
+def test_a_damaged_part_is_detected_and_replaced(store: DirectoryStore) -> None:
     """A part that does not match its name is never handed out, and putting it again makes it whole."""
     name = store.put_part(b"some bytes")
     (store.root / "parts" / name).write_bytes(b"other bytes")

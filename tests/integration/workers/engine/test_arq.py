@@ -79,7 +79,7 @@ async def test_an_exception_is_raised_where_the_result_is_awaited(lanes: Lanes) 
             await job.result(timeout=PATIENCE_S, poll_delay=0.01)
 
 
-async def test_results_are_kept_for_as_long_as_is_said(lanes: Lanes) -> None:
+async def test_results_are_kept_as_long_as_configured(lanes: Lanes) -> None:
     """The function's setting, else the worker's; for ever or not at all."""
     functions = [
         func(add, name="not at all", keep_result=0),
@@ -247,7 +247,7 @@ async def test_a_first_try_is_counted_on_from(lanes: Lanes) -> None:
     assert [letter[b"reason"] for letter in await lanes.dead()] == [b"it was tried too often"]
 
 
-async def test_a_retry_comes_again_when_it_says(lanes: Lanes) -> None:
+async def test_a_retry_starts_when_it_is_due(lanes: Lanes) -> None:
     """Its score is its due time."""
     loop, moments = asyncio.get_running_loop(), list[float]()
 

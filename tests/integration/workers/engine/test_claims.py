@@ -118,7 +118,7 @@ async def test_leases_are_renewed_together_and_only_those_that_are_held(lanes: L
     assert await lanes.lease(lanes.batch, gone) is None
 
 
-async def test_a_lapsed_job_comes_back_at_its_place_and_counts_a_try(lanes: Lanes) -> None:
+async def test_a_lapsed_job_returns_to_its_place_and_counts_a_try(lanes: Lanes) -> None:
     """In its lane, before later jobs."""
     early, late = jobs(lanes, 2)
     await lanes.put(lanes.batch, early, place=7)
@@ -263,8 +263,8 @@ async def test_a_pause_ends_though_the_server_was_away(lanes: Lanes) -> None:
     assert names(await claim(lanes, lease_s=just_begun_s)) == [paused]
 
 
-async def test_a_job_comes_back_from_a_pause_in_a_lane_that_is_paused(lanes: Lanes) -> None:
-    """It returns to its score, and is claimed when the lane goes on."""
+async def test_a_pausing_job_returns_in_a_paused_lane(lanes: Lanes) -> None:
+    """It returns to its score, and is claimed when the lane is resumed."""
     [job] = jobs(lanes, 1)
     await lanes.put(lanes.batch, job, place=7)
     await pause(lanes, lanes.batch, job)

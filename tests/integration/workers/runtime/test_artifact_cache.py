@@ -83,7 +83,7 @@ async def test_a_recent_check_counts(manifest: Path, checker: VersionChecker, mo
     assert fresh == [False, True, False, False]
 
 
-async def test_what_was_published_until_this_moment_is_seen(
+async def test_a_publication_just_now_is_noticed(
     manifest: Path, checker: VersionChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a list is stored, the version is checked, however recent the last check."""

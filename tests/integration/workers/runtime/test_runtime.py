@@ -158,7 +158,7 @@ async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: W
     assert thread.startswith("batch")
 
 
-async def test_a_layout_for_tasks_that_will_not_come_again_is_stopped(hand: Hand, world: World) -> None:
+async def test_an_unneeded_layout_is_stopped(hand: Hand, world: World) -> None:
     """As when a worker stops; waiting callers are cancelled."""
     layouts = SlowLayouts(hand.runtime.layouts.files)
     runtime = replace(hand.runtime, layouts=layouts)

@@ -35,7 +35,7 @@ def test_a_signal_cancels_the_running_work() -> None:
     assert steps == ["in order"]
 
 
-def test_a_signal_that_came_before_lets_nothing_begin() -> None:
+def test_after_a_signal_nothing_is_started() -> None:
     """It is recorded, so the work ends before its first step."""
     steps: list[str] = []
 

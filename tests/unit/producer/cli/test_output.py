@@ -88,7 +88,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_what_takes_long_is_said_by_lines_where_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_bar_slow_progress_is_printed_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a second, then every ten; a fast step prints nothing."""
     stream, clock = io.StringIO(), [0.0]
     monkeypatch.setattr("sys.stderr", stream)

@@ -52,7 +52,7 @@ def test_other_contents_give_another_id(directory: Path, tmp_path: Path) -> None
     assert artifact_id != open_artifact(directory, "snapshots").id
 
 
-def test_an_id_that_was_given_is_kept(tmp_path: Path) -> None:
+def test_a_given_id_is_kept(tmp_path: Path) -> None:
     """A model is named by what it was made of, and its manifest says so."""
     assert write_artifact(tmp_path, "models", ARRAYS, {}, artifact_id="abc") == "abc"
     assert open_artifact(tmp_path, "models").id == "abc"
@@ -116,7 +116,7 @@ def test_a_short_file_is_always_seen(directory: Path) -> None:
         open_artifact(directory, "snapshots")
 
 
-def test_a_flipped_bit_is_seen_when_asked_for(directory: Path) -> None:
+def test_verification_detects_a_flipped_bit(directory: Path) -> None:
     """Hashes are checked with `verify`."""
     path = directory / "numbers.npy"
     data = bytearray(path.read_bytes())
@@ -127,7 +127,7 @@ def test_a_flipped_bit_is_seen_when_asked_for(directory: Path) -> None:
         open_artifact(directory, "snapshots", verify=True)
 
 
-def test_a_header_that_was_changed_is_seen(directory: Path) -> None:
+def test_a_changed_header_is_detected(directory: Path) -> None:
     """Another element type in a file of the same size is damage, and a header that is none is too."""
     path = directory / "numbers.npy"
     data = path.read_bytes()

@@ -15,7 +15,7 @@ texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\
 
 
 @given(st.lists(texts))
-def test_texts_come_back_in_their_order(given_texts: list[str]) -> None:
+def test_texts_keep_their_order(given_texts: list[str]) -> None:
     """A table gives back any texts, also empty and repeated ones."""
     table = build(given_texts)
     assert [table[index] for index in range(len(table))] == given_texts

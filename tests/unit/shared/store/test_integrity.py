@@ -223,7 +223,7 @@ def test_a_hostile_file_is_one_sentence(written: dict[str, Path], tmp_path: Path
 
 
 @given(st.data())
-def test_a_flipped_bit_anywhere_is_seen_or_harmless(
+def test_any_flipped_bit_is_detected_or_harmless(
     written: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """In any file, the manifest too, where it may stand in a blank; never is anything else raised."""

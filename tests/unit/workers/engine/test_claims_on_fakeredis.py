@@ -42,7 +42,7 @@ async def test_a_job_is_made_claimed_held_and_settled(redis: Redis, claims: Clai
     assert sorted(await ask(redis, "KEYS", "*")) == [b"dead", b"refused"]
 
 
-async def test_a_job_comes_back_by_each_of_its_ways(redis: Redis, claims: Claims) -> None:
+async def test_a_job_returns_in_each_way(redis: Redis, claims: Claims) -> None:
     """A lapsed lease, an unknown claim, a handed back job, and a job without a lease."""
     await enqueue(redis, LANES[1], "b")
     place = await ask(redis, "ZSCORE", LANES[1], "b")
