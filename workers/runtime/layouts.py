@@ -27,7 +27,7 @@ COPIES_PER_MODEL = 3
 # The current generation and the one under construction.
 MODELS = 2
 # A fit's layout, some ten bytes an interaction, is dropped this long after its last chunk task.
-FIT_KEPT_S = 20.0
+FIT_KEPT_S = 5.0
 
 
 class Ranges(NamedTuple):

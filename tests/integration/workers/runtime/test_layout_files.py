@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.verification import VerificationCache
+from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.process.wiring import connect_worker
@@ -263,3 +265,42 @@ async def test_a_worker_keeps_the_layouts_of_few_models_on_disk(hand: Hand, own_
     await made.remove_unused_layouts()
     assert {name.split(".")[0] for name in names(tmp_path)} == {used[1]}
     assert [model.id for model in layouts.models] == [used[1]]
+
+
+async def test_a_jobs_deaths_remove_the_layouts_of_its_model(hand: Hand, own_world: World, tmp_path: Path) -> None:
+    """A damaged layout may be the cause; other models keep theirs."""
+    generation = await hand.adopt(own_world)
+    made, layouts = with_layouts(hand, tmp_path)
+    models = [await made.model(own_world.generations[number].record.model) for number in range(2)]
+    for model in models:
+        await made.layout(model, 0, 40, "batch")
+    await made.invalidate_after_deaths("a job", 0, UserSpec("Ada", generation.id))
+    assert len(names(tmp_path)) == 2
+    await made.invalidate_after_deaths("a job", 1, UserSpec("Ada", generation.id))
+    assert [name.split(".")[0] for name in names(tmp_path)] == [models[1].id]
+    model = await made.model(models[0].id)
+    await made.layout(model, 0, 40, "batch")
+    assert layouts.made == 3
+
+
+def test_processes_that_start_at_once_make_a_layout_once(world: World, tmp_path: Path) -> None:
+    """All of them have its bytes."""
+    candidates, made = candidates_of(world), list[int]()
+
+    def start(number: int) -> Layout:
+        files = process(tmp_path)
+        while (found := files.open_or_begin("a.v.0-40")) is None:
+            pass
+        if isinstance(found, Layout):
+            return found
+        with found:
+            made.append(number)
+            layout = files.publish(found, "a.v.0-40", candidates)
+        assert layout is not None
+        return layout
+
+    with ThreadPoolExecutor(8) as threads:
+        layouts = list(threads.map(start, range(8)))
+    assert len(made) == 1
+    assert all(same_bytes(layout.candidates, candidates) for layout in layouts)
+    assert names(tmp_path) == ["a.v.0-40"]
