@@ -1,7 +1,5 @@
 """Defaults and limits, without imports, so that the command line's help is fast."""
 
-# The number of a run's jobs in flight.
-IN_FLIGHT = 8
 # The number of jobs in a lane from which enqueuing is refused.
 MAX_QUEUED = 1_000_000
 # The maximum of batch threads of one worker process.

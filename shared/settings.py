@@ -82,8 +82,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 256
     block_size: Annotated[
-        int, Meta(description="The number of users in one job of a run.", ge=1, le=MAX_BLOCK_USERS)
-    ] = 500
+        int,
+        Meta(
+            description="The number of users in one job of a run; 0 sizes jobs by their work.", ge=0, le=MAX_BLOCK_USERS
+        ),
+    ] = 0
     lease_s: Annotated[
         float,
         Meta(description="Seconds without a heartbeat until other workers take over a worker's jobs.", ge=1, le=600),

@@ -60,7 +60,7 @@ async def no_json(redis: ArqRedis, keys: Keys, pointer: str, generation: str) ->
 
 async def no_model(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:
     """The record is JSON with a snapshot and nothing else."""
-    await _write(redis, keys.record(generation), ("SET", '{"format":1,"snapshot":"s"}'))
+    await _write(redis, keys.record(generation), ("SET", '{"format":2,"snapshot":"s"}'))
 
 
 async def another(redis: ArqRedis, keys: Keys, pointer: str, generation: str) -> None:

@@ -1,5 +1,9 @@
 """Bytes that nothing here writes: pickles, deep nesting, huge lengths, odd numbers and text, other versions."""
 
+RECORD = (
+    b'{"format":%d,"generation":"%s","model":"m","snapshot":"s","options":{"list_length":1},'
+    b'"made_ms":0,"users":0,"popular":[]}'
+)
 ODD_BYTES = [
     b"",
     b"cposix\nsystem\n(S'true'\ntR.",
@@ -14,10 +18,15 @@ ODD_BYTES = [
     b"\xcf" + b"\xff" * 8,
     b"\xcb\x7f\xf8\0\0\0\0\0\0",
     b"NaN",
-    b'{"format":1,"generation":"g","items":[{"item":"a","score":NaN,"because":"b"}]}',
-    b'{"format":1,"generation":"g","items":[{"item":"a","score":1e999,"because":"b"}]}',
-    b'{"format":2,"generation":"g","items":[]}',
-    b'{"format":1,"generation":"\xff","items":[]}',
-    b'{"format":1,"generation":"a b","items":[]}',
+    b'{"format":2,"items":[["a",NaN,"b"]],"unknown":[]}',
+    b'{"format":2,"items":[["a",1e999,"b"]],"unknown":[]}',
+    b'{"format":2,"items":[["a",0.5]],"unknown":[]}',
+    b'{"format":2,"items":[{"item":"a","score":0.5,"because":"b"}],"unknown":[]}',
+    b'{"format":2,"items":[["a",0.5,"\xff"]],"unknown":[]}',
+    b'{"format":1,"items":[],"unknown":[]}',
+    b'{"format":3,"items":[],"unknown":[]}',
+    RECORD % (2, b"\xff"),
+    RECORD % (2, b"a b"),
+    RECORD % (3, b"g"),
     b"1" * 100_000,
 ]

@@ -24,7 +24,7 @@ class Truth:
         """The cached bytes of all users."""
         lists = reference_lists(*self._rows, *self._by_user, length=self._length)
         return {
-            user: _as_json({"format": 1, "generation": generation, "items": self._places(entries)})
+            user: _as_json({"format": 2, "items": self._places(entries)})
             for user, entries in zip(self._users, lists, strict=True)
         }
 
@@ -33,7 +33,7 @@ class Truth:
         known = np.array([self.items.index(item) for item in items if item in self.items], np.uint32)
         [entries] = reference_lists(*self._rows, np.array([0, known.size]), known, None, length=self._length)
         unknown = [item for item in items if item not in self.items]
-        return _as_json({"format": 1, "generation": generation, "items": self._places(entries), "unknown": unknown})
+        return _as_json({"format": 2, "items": self._places(entries), "unknown": unknown})
 
     def neighbours(self, item: str) -> list[tuple[str, float]]:
         """An item's neighbours, the most similar first, then the smaller index."""
@@ -42,10 +42,8 @@ class Truth:
         best = np.argsort(-row_values[row], kind="stable")
         return [(self.items[row_items[row][at]], float(str(row_values[row][at]))) for at in best]
 
-    def _places(self, entries: Sequence[Entry]) -> list[dict[str, object]]:
-        return [
-            {"item": self.items[e.item], "score": float(str(e.score)), "because": self.items[e.reason]} for e in entries
-        ]
+    def _places(self, entries: Sequence[Entry]) -> list[list[object]]:
+        return [[self.items[e.item], float(str(e.score)), self.items[e.reason]] for e in entries]
 
 
 def _as_json(value: object) -> bytes:

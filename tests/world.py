@@ -113,8 +113,8 @@ def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, 
     model, options = model_id(snapshot.id, config), Options(LIST_LENGTH)
     generation = generation_id(model, options)
     popular = [ITEMS[item] for item in snapshot.popular(LIST_LENGTH).tolist()]
-    record = Record(1, generation, model, snapshot.id, options, 1_700_000_000_000 + number, len(USERS), popular)
-    results = [Result(1, generation, _places(entries)) for entries in lists]
+    record = Record(2, generation, model, snapshot.id, options, 1_700_000_000_000 + number, len(USERS), popular)
+    results = [Result(2, _places(entries)) for entries in lists]
     return Generation(record, config, dict(zip(USERS, map(RESULT.encode, results), strict=True)))
 
 
@@ -131,7 +131,7 @@ def basket_bytes(store: DirectoryStore, record: Record, items: Sequence[str]) ->
         length=record.options.list_length,
     )  # fmt: skip
     unknown = [item for item in items if item not in ITEMS]
-    return BASKET.encode(BasketResult(1, record.generation, _places(entries), unknown))
+    return BASKET.encode(BasketResult(2, _places(entries), unknown))
 
 
 def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, rows: Any) -> None:

@@ -48,10 +48,11 @@ public class Read {
             redis.mget(PREFIX + ":record:" + generation, PREFIX + ":rec:" + generation + ":" + user);
         ObjectMapper json = new ObjectMapper();
         JsonNode record = json.readTree(values.get(0));
+        JsonNode result = json.readTree(Objects.requireNonNullElse(values.get(1), "{}"));
         List<Place> places = new ArrayList<>();
-        if (values.get(1) != null) {
-            for (JsonNode at : json.readTree(values.get(1)).get("items")) {
-                places.add(new Place(at.get("item").asText(), at.get("score").asDouble(), at.get("because").asText()));
+        if (result.path("format").asInt() == 2) {
+            for (JsonNode place : result.get("items")) {
+                places.add(new Place(place.get(0).asText(), place.get(1).asDouble(), place.get(2).asText()));
             }
         }
         if (places.isEmpty()) {

@@ -19,6 +19,11 @@ type place struct {
 	Because *string
 }
 
+// UnmarshalJSON reads [item, score, because], and ignores further elements.
+func (p *place) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[3]any{&p.Item, &p.Score, &p.Because})
+}
+
 type record struct {
 	Snapshot string
 	Popular  []string
@@ -58,7 +63,10 @@ func printPlaces(ctx context.Context, user string, n int) error {
 		return err
 	}
 	var made record
-	var result struct{ Items []place }
+	var result struct {
+		Format int
+		Items  json.RawMessage
+	}
 	for i, into := range []any{&made, &result} {
 		if text, ok := values[i].(string); ok {
 			if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -66,7 +74,12 @@ func printPlaces(ctx context.Context, user string, n int) error {
 			}
 		}
 	}
-	places := result.Items
+	var places []place
+	if result.Format == 2 {
+		if err := json.Unmarshal(result.Items, &places); err != nil {
+			return err
+		}
+	}
 	if len(places) == 0 {
 		for _, item := range made.Popular {
 			places = append(places, place{Item: item})

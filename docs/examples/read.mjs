@@ -11,12 +11,12 @@ if (generation === null) throw new Error("No model was fitted yet.");
 
 const values = await redis.mGet([`${prefix}:record:${generation}`, `${prefix}:rec:${generation}:${user}`]);
 const [record, result] = values.map((value) => value && JSON.parse(value));
-const own = result?.items ?? [];
-const places = (own.length > 0 ? own : record.popular.map((item) => ({ item }))).slice(0, Number(n));
+const own = result?.format === 2 ? result.items : [];
+const places = (own.length > 0 ? own : record.popular.map((item) => [item])).slice(0, Number(n));
 
-const ids = places.flatMap(({ item, because }) => [item, because ?? item]);
+const ids = places.flatMap(([item, , because]) => [item, because ?? item]);
 const titles = await redis.hmGet(`${prefix}:titles:${record.snapshot}`, ids);
-places.forEach(({ item, score, because }, i) => {
+places.forEach(([item, score, because], i) => {
   const line = [i + 1, titles[2 * i] ?? item];
   if (because !== undefined) line.push(score.toFixed(4), titles[2 * i + 1] ?? because);
   console.log(line.join("\t"));

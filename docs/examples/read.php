@@ -11,16 +11,18 @@ if ($generation === false) {
 
 [$record, $result] = $redis->mGet(["$prefix:record:$generation", "$prefix:rec:$generation:$user"]);
 $record = json_decode($record, true);
-$own = $result === false ? [] : json_decode($result, true)['items'];
-$popular = array_map(fn ($item) => ['item' => $item], $record['popular']);
+$result = json_decode($result ?: 'null', true);
+$own = ($result['format'] ?? null) === 2 ? $result['items'] : [];
+$popular = array_map(fn ($item) => [$item], $record['popular']);
 $places = array_slice($own ?: $popular, 0, (int) $n);
 
-$ids = [...array_column($places, 'item'), ...array_column($places, 'because')];
+$ids = [...array_column($places, 0), ...array_column($places, 2)];
 $titles = $redis->hMGet("$prefix:titles:{$record['snapshot']}", $ids);
 foreach ($places as $i => $place) {
-    $line = [$i + 1, $titles[$place['item']] ?: $place['item']];
-    if (isset($place['because'])) {
-        array_push($line, sprintf('%.4f', $place['score']), $titles[$place['because']] ?: $place['because']);
+    [$item, $score, $because] = array_pad($place, 3, null);
+    $line = [$i + 1, $titles[$item] ?: $item];
+    if ($because !== null) {
+        array_push($line, sprintf('%.4f', $score), $titles[$because] ?: $because);
     }
     echo implode("\t", $line), "\n";
 }

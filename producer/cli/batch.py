@@ -9,7 +9,7 @@ from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 from reckoner.producer.cli.runs import as_facts, as_object, verdict
-from reckoner.shared.defaults import IN_FLIGHT, MAX_BLOCK_USERS
+from reckoner.shared.defaults import MAX_BLOCK_USERS
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
@@ -23,13 +23,20 @@ def batch(
             metavar="N",
             min=1,
             max=MAX_BLOCK_USERS,
-            show_default="RECKONER_BLOCK_SIZE",
+            show_default="RECKONER_BLOCK_SIZE, or by their work",
             help="Users per job.",
         ),
     ] = None,
     in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=150, help="Jobs of the run in flight at a time.")
-    ] = IN_FLIGHT,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=150,
+            show_default="as many as the live workers hold",
+            help="Jobs of the run in flight at a time.",
+        ),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run's id without waiting for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +53,7 @@ def batch(
 
     async def start() -> bool:
         async with connect(settings) as reckoner:
-            run_id, is_new = await reckoner.operator.start_run(block or settings.block_size, in_flight)
+            run_id, is_new = await reckoner.operator.start_run(block or settings.block_size or None, in_flight)
             imported, fitted = imported_last(settings.store_location), (await reckoner.operator.newest()).snapshot
             if imported not in (None, fitted):
                 say(f"The newest model uses snapshot {fitted}, not the current {imported}. Run `reckoner fit` first.")

@@ -60,15 +60,22 @@ class Operator:
         return (await self._client.results.generations.follow(self._client.keys.newest)).require()
 
     @translates_redis_errors
-    async def start_run(self, block_size: int, window: int, *, timeout: float | None = ASK_S) -> tuple[str, bool]:
+    async def start_run(
+        self, block_size: int | None = None, window: int | None = None, *, timeout: float | None = ASK_S
+    ) -> tuple[str, bool]:
         """Start a run of the newest generation, or join the running one; returns its id and whether it is new.
+
+        A block has `block_size` users, by default as many as make some 10 ms of work. At most `window` blocks are in
+        flight, by default as many as the live workers hold.
 
         Raises:
             NothingFittedError: no model was fitted yet.
             UsageError: the block size or the window is invalid.
         """
-        require_number("The block size", block_size, MAX_BLOCK_USERS)
-        require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
+        if block_size is not None:
+            require_number("The block size", block_size, MAX_BLOCK_USERS)
+        if window is not None:
+            require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
         return await self._client.runs.start(await self.newest(timeout=None), block_size, window)
 
     @translates_redis_errors

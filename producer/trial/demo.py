@@ -15,7 +15,6 @@ from reckoner.producer.client.answers import JobReport
 from reckoner.producer.client.asking import job_error
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.producer.local import LocalSystem
-from reckoner.shared.defaults import IN_FLIGHT
 from reckoner.shared.errors import FlowFailedError, MissingExtraError, SourceError
 from reckoner.shared.interpreter import module_command
 from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from reckoner.shared.serving.results import Answer
 
 WORKERS = 2
-# Small blocks, so that both workers visibly share the work.
-BLOCK_SIZE = 50
 # A user with clear tastes, who rated 46 films over time.
 USER = "601"
 WATCHED = 8
@@ -165,7 +162,7 @@ class Demo:
         return report, await reckoner.get(USER)
 
     async def _all_users(self, reckoner: Reckoner, stage: Stage) -> "Run":
-        run_id, _ = await reckoner.operator.start_run(BLOCK_SIZE, IN_FLIGHT)
+        run_id, _ = await reckoner.operator.start_run()
         async for report in reckoner.operator.follow_run(run_id):
             run = report.run
             stage.update(report.users_done, run.users)

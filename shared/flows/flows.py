@@ -38,6 +38,8 @@ from reckoner.shared.wire.shapes import (
 LONGEST_LOOK_MS = 600_000
 # A script that creates more flows would block the server for over 5 ms.
 FLOWS_AT_ONCE = 150
+# The most blocks that follow one: with two, a window that grows is full after a few blocks.
+NEXT_BLOCKS = 2
 CANCELLED = "it was cancelled"
 # The answers of `mend` when no job was created.
 MOVED_ON, ALL_THERE = -1, -2
@@ -251,11 +253,19 @@ class Flows:
         arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
         if flow.run:
             # A run keeps its round while this block is in flight.
-            split, finish = Split(fresh_id()), Finish(flow.run, await self.run_round(flow.run))
-            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run)]
-            names += [keys.flow(split.flow), job_key(split.job_id), job_key(finish.job_id)]
-            arguments += [OUTCOME.encode(outcome or Outcome(reason=reason)), split.flow, split.job_id]
-            arguments += [encode_job(split), finish.job_id, encode_job(finish), flow.run]
+            finish = Finish(flow.run, await self.run_round(flow.run))
+            names += [keys.run(flow.run), keys.flight(flow.run), keys.blocks(flow.run), keys.workers]
+            names.append(job_key(finish.job_id))
+            arguments += [
+                OUTCOME.encode(outcome or Outcome(reason=reason)),
+                finish.job_id,
+                encode_job(finish),
+                flow.run,
+            ]
+            for _ in range(NEXT_BLOCKS):
+                split = Split(fresh_id())
+                names += [keys.flow(split.flow), job_key(split.job_id)]
+                arguments += [split.flow, split.job_id, encode_job(split)]
         return bool(await call(self._redis, "end", names, arguments, lease))
 
     async def run_round(self, run_id: str) -> int:

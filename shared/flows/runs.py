@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from redis.exceptions import ResponseError
 
+from reckoner.shared.defaults import MAX_BLOCK_USERS
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.flows import (
@@ -29,8 +30,19 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
+# The work of a block in additions of scoring, some 10 ms; a list costs as much as so many additions beside its own.
+BLOCK_WORK, LIST_WORK = 16_000_000, 5_000
+LEAST_BLOCKS = 16
 # How a request for a run was answered; `known` is the run that a night has already.
 Beginning = Literal["started", "joined", "known"]
+
+
+def block_size_of(record: Record) -> int:
+    """The number of users in a block of about `BLOCK_WORK`; a run over few users has some `LEAST_BLOCKS` blocks."""
+    if not record.users:
+        return 1
+    by_work = int(BLOCK_WORK / (record.additions / record.users + LIST_WORK))
+    return max(1, min(by_work, -(-record.users // LEAST_BLOCKS), MAX_BLOCK_USERS))
 
 
 class Runs:
@@ -42,8 +54,13 @@ class Runs:
         self.keys = keys
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def start(self, record: Record, block_size: int, window: int) -> tuple[str, bool]:
-        """Start a run over all users with at most `window` blocks in flight, or join the unfinished one.
+    async def start(self, record: Record, block_size: int | None = None, window: int | None = None) -> tuple[str, bool]:
+        """Start a run over all users, or join the unfinished one.
+
+        Args:
+            record: The record of the generation that is computed.
+            block_size: The number of users in a block. None sizes blocks by their work.
+            window: The most blocks in flight. None is as many as the live workers hold.
 
         Returns:
             The run's id, and whether it is new.
@@ -51,12 +68,15 @@ class Runs:
         run_id, beginning = await self._start(record, block_size, window, self.keys.run_of(record.generation))
         return run_id, beginning == "started"
 
-    async def start_night(self, date: str, record: Record, block_size: int, window: int) -> tuple[str, Beginning]:
-        """Start the nightly run of a date, or join the unfinished run, unless that night has one."""
-        return await self._start(record, block_size, window, self.keys.night(date))
+    async def start_night(self, date: str, record: Record, block_size: int | None) -> tuple[str, Beginning]:
+        """Start the nightly run of a date, or join the unfinished run, unless that night has one. See `start`."""
+        return await self._start(record, block_size, None, self.keys.night(date))
 
-    async def _start(self, record: Record, block_size: int, window: int, night: str) -> tuple[str, Beginning]:
+    async def _start(
+        self, record: Record, block_size: int | None, window: int | None, night: str
+    ) -> tuple[str, Beginning]:
         keys, run_id = self.keys, fresh_id()
+        block_size = block_size or block_size_of(record)
         blocks = -(-record.users // block_size)
         while True:
             current = await self._generations.follow(keys.current)
@@ -64,10 +84,11 @@ class Runs:
             spec = BlockSpec(run_id, record.generation, block_size, since)
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live_stem]
             names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
+            names.append(keys.workers)
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), current.value]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, self.first_look_ms]
-            arguments += [keys.run(""), since, record.snapshot]
-            for _ in range(min(window, blocks, FLOWS_AT_ONCE)):
+            arguments += [keys.run(""), since, record.snapshot, window or ""]
+            for _ in range(min(window or FLOWS_AT_ONCE, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
                 arguments += [split.flow, split.job_id, encode_job(split)]

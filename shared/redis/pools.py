@@ -57,7 +57,7 @@ class CancellableConnection(AbstractConnection):
                 raise
             raise ConnectFailedError(CLOSED.format(self.hint)) from error
 
-    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+    async def _send_packed_command(self, command: Iterable[Any]) -> None:
         # The pool may have closed it just now.
         await self._require_open()
         await super()._send_packed_command(command)
@@ -105,13 +105,19 @@ class CancellableConnection(AbstractConnection):
             redis.exceptions.ConnectionError: the connection is lost.
             redis.exceptions.TimeoutError: an answer is late.
         """
-        await self.check_health()  # type: ignore[no-untyped-call]
         packed = [self._packed(command) for command in commands]
+        sent = [one for one in packed if isinstance(one, bytes)]
+        answers = iter(await self.exchange_packed(b"".join(sent), len(sent)))
+        return [next(answers) if isinstance(one, bytes) else one for one in packed]
+
+    async def exchange_packed(self, packed: bytes | memoryview, count: int) -> list[Any]:
+        """Send `count` packed commands in one batch, and return their answers; see `exchange`."""
+        await self.check_health()  # type: ignore[no-untyped-call]
         read = self._parser.read_response  # type: ignore[attr-defined]
         try:
             async with asyncio.timeout(self.socket_timeout):
-                await self._send_packed_command([b"".join(one for one in packed if isinstance(one, bytes))])
-                answers = [await read() if isinstance(one, bytes) else one for one in packed]
+                await self._send_packed_command([packed])
+                answers = [await read() for _ in range(count)]
         except BaseException as error:
             # Nobody would read the outstanding answers.
             await self.disconnect(nowait=True)
@@ -248,6 +254,15 @@ class BoundedPool(ConnectionPool):
         try:
             assert isinstance(connection, CancellableConnection)
             return await connection.exchange(commands)
+        finally:
+            await self.release(connection)
+
+    async def exchange_packed(self, packed: bytes | memoryview, count: int) -> list[Any]:
+        """Send packed commands in one batch; see `CancellableConnection.exchange_packed` and `get_connection`."""
+        connection = await self.get_connection()
+        try:
+            assert isinstance(connection, CancellableConnection)
+            return await connection.exchange_packed(packed, count)
         finally:
             await self.release(connection)
 

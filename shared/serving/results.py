@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from msgspec import Struct
 
 from reckoner.shared.errors import WireError
+from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
@@ -68,17 +69,21 @@ class Results:
             await call(self._redis, "titles", [key], list(chain.from_iterable(some)))
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], ttl_s: int) -> None:
-        """Cache users' encoded results; a repetition only renews their TTL."""
-        if len(lists) == 1:
-            # The engine batches a single command with others.
-            [(user, data)] = lists
+        """Cache a few users' encoded results; a repetition only renews their TTL."""
+        for user, data in lists:
             await ask(self._redis, "SET", self.keys.result(generation, user), data, "EX", ttl_s)
-            return
-        for start in range(0, len(lists), SLICE):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for user, data in lists[start : start + SLICE]:
-                    pipe.set(self.keys.result(generation, user), data, ex=ttl_s)
-                await pipe.execute()
+
+    async def write_packed(self, commands: memoryview, count: int) -> None:
+        """Cache many users' results: `count` packed commands, in one round trip.
+
+        Raises:
+            redis.exceptions.RedisError: the first error among the answers.
+        """
+        pool = self._redis.connection_pool
+        assert isinstance(pool, BoundedPool)
+        answers = await pool.exchange_packed(commands, count)
+        if errors := [answer for answer in answers if isinstance(answer, Exception)]:
+            raise errors[0]
 
     async def read(self, generation: str, users: Sequence[str]) -> list[Result | None]:
         """Read users' cached results; an invalid one is quarantined and counts as a miss."""

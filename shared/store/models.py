@@ -13,6 +13,7 @@ from reckoner.shared.store.balance import balance
 from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_values
 from reckoner.shared.store.manifests import read_manifest
 from reckoner.shared.store.model_config import KERNEL_VERSION, ModelConfig, model_id
+from reckoner.shared.store.snapshots import Snapshot
 
 KIND: Final = "models"
 
@@ -45,6 +46,10 @@ class Model:
     def additions(self, items: NDArray[np.uint32]) -> int:
         """The number of additions for scoring histories with these items: the sum of their rows' lengths."""
         return int((self.row_ptr[items + np.uint32(1)] - self.row_ptr[items]).sum())
+
+    def additions_of_all(self, snapshot: Snapshot) -> int:
+        """The same for the histories of all users."""
+        return int(np.diff(snapshot.item_ptr) @ np.diff(self.row_ptr))
 
     def share(self, first: int, last: int) -> float:
         """The share of the model's entries with candidates in [first, last); 0 for an empty model."""

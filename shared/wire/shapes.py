@@ -156,7 +156,7 @@ class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 # Readers ignore unknown fields, so that a format can get new fields.
-class ScoredItem(Struct, frozen=True):
+class ScoredItem(Struct, array_like=True, frozen=True):
     """A place of a cached list: an item, its score, and the history item with the largest share of it."""
 
     item: str
@@ -165,18 +165,16 @@ class ScoredItem(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """One user's cached list, best first."""
+    """One user's cached list, best first. Its key names the generation."""
 
-    format: Literal[1]
-    generation: Id
+    format: Literal[2]
     items: list[ScoredItem]
 
 
 class BasketResult(Struct, frozen=True):
     """The cached list of a basket, best first, and its items that are not in the snapshot."""
 
-    format: Literal[1]
-    generation: Id
+    format: Literal[2]
     items: list[ScoredItem]
     unknown: list[str]
 
@@ -240,7 +238,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 class Record(Struct, frozen=True):
     """What a generation was made with, and its popular list."""
 
-    format: Literal[1]
+    format: Literal[2]
     generation: Id
     model: Id
     snapshot: Id
@@ -248,6 +246,8 @@ class Record(Struct, frozen=True):
     made_ms: Count
     users: Count
     popular: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH)]
+    additions: Count = 0
+    """The number of similarities that are added to score all users once; 0 if unknown."""
 
 
 Name = Annotated[str, Meta(max_length=300)]

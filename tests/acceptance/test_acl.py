@@ -79,7 +79,7 @@ async def test_the_users_of_the_page_have_all_rights_they_need_and_no_others(tmp
         ]
         async with OpenReckoner(reading) as client:
             assert (await client.get("üser 001", 3)).source == "cache"
-            await ask(admin, "SET", system.keys.result(await client.generation(), "damaged"), b'{"format":2}')
+            await ask(admin, "SET", system.keys.result(await client.generation(), "damaged"), b'{"format":3}')
             assert (await client.get("damaged")).source == "popular"
             record = await ask(admin, "GET", system.keys.record(await client.generation()))
             await ask(admin, "SET", system.keys.record("another"), record)

@@ -69,7 +69,7 @@ def test_it_shows_films_recommendations_and_timings(environ: dict[str, str], pla
     assert scores == sorted(scores, reverse=True)
     assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", ended.stdout, re.MULTILINE)
     assert re.search(
-        r"^All users: 671 users in 14 jobs, [\d.]+ s, [\d,]+ users per second$", ended.stdout, re.MULTILINE
+        r"^All users: 671 users in 16 jobs, [\d.]+ s, [\d,]+ users per second$", ended.stdout, re.MULTILINE
     )
     assert " import PATH " in ended.stdout
     assert list(place.iterdir()) == []

@@ -7,9 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,22 +20,11 @@ from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.patience import PATIENCE_S
 from tests.proxies import Relay
+from tests.readers import INSTALLED, reader
 from tests.root import ROOT
 from tests.servers import tcp_server
 
-EXAMPLES = ROOT / "docs" / "examples"
 LIST = json.loads((ROOT / "tests" / "reader_urls.json").read_text(encoding="utf-8"))
-# How an example runs, and a program that succeeds if its Redis client is installed.
-LANGUAGES = {
-    "read.mjs": (["node"], ["node", "--version"]),
-    "read.php": (["php"], ["php", "-r", "exit(class_exists('Redis') ? 0 : 1);"]),
-    "read.rb": (["ruby"], ["ruby", "-e", "require 'redis'"]),
-}
-HERE = [
-    name
-    for name, (_, probe) in LANGUAGES.items()
-    if shutil.which(probe[0]) and not subprocess.run(probe, capture_output=True, check=False).returncode
-]
 
 
 async def fill(port: int) -> None:
@@ -75,17 +62,14 @@ async def places(directory: Path) -> AsyncIterator[dict[str, Any]]:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", INSTALLED)
 async def test_an_example_takes_every_url_of_the_list(tmp_path: Path, name: str) -> None:
     """With its user, password and database. Invalid databases and other schemes are refused."""
-    program = tmp_path / name
-    shutil.copy(EXAMPLES / name, program)
-    (tmp_path / "node_modules").symlink_to(Path(sys.prefix) / "node" / "node_modules")
+    command = [*reader(name, tmp_path), "nobody"]
     async with places(tmp_path) as at:
         trusted = dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(at["authority"]))
         for case in LIST["urls"]:
             environ = {"PATH": "/usr/bin:/bin", "RECKONER_REDIS_URL": case["url"].format(**at), **trusted}
-            command = [shutil.which(LANGUAGES[name][0][0]) or "", str(program), "nobody"]
             done = await asyncio.to_thread(
                 subprocess.run, command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
             )

@@ -69,7 +69,7 @@ class Pair:
 
     def _compare(self, reported: Mapping[str, Any], expected: bytes) -> None:
         """A command's printed list is the head of the expected one."""
-        found = [{name: place[name] for name in ("item", "score", "because")} for place in reported["items"]]
+        found = [[place[name] for name in ("item", "score", "because")] for place in reported["items"]]
         assert found == json.loads(expected)["items"][: len(found)]
         assert found
         assert (reported["source"], reported["generation"]) == ("cache", self.generation)

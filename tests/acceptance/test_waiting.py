@@ -100,6 +100,6 @@ async def test_two_hundred_waits_take_three_connections_and_outlive_what_redis_l
         await system.idle()
         expected = system.reference_lists(generation)
         for user, answer in enumerate(answers):
-            places = [place["item"] for place in json.loads(expected[f"üser {user:03d}"])["items"]]
+            places = [item for item, _, _ in json.loads(expected[f"üser {user:03d}"])["items"]]
             assert (answer.source, [entry.item for entry in answer.items]) == ("cache", places)
         assert await system.lists(generation) == expected

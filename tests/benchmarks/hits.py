@@ -57,7 +57,7 @@ async def hit_figures(url: str, prefix: str) -> Figures:
     """
     keys, titles = Keys(prefix), {item: f"The title of {item} (1999)" for item in ITEMS}
     async with connect(url) as redis:
-        await make_known(redis, keys, Record(1, "g", "m", "s", Options(LENGTH), 1, len(USERS), ITEMS[:LENGTH]), titles)
+        await make_known(redis, keys, Record(2, "g", "m", "s", Options(LENGTH), 1, len(USERS), ITEMS[:LENGTH]), titles)
         lists = [(user, RESULT.encode(_list(number))) for number, user in enumerate(USERS)]
         await Results(redis, keys).write("g", lists, 3600)
     bare_us, get_us = list[float](), list[float]()
@@ -73,7 +73,7 @@ async def hit_figures(url: str, prefix: str) -> Figures:
 def _list(number: int) -> Result:
     """A list of twenty places; which ones does not matter."""
     places = [(ITEMS[(37 * number + 7 * place) % 1000], ITEMS[(number + 3 * place) % 1000]) for place in range(LENGTH)]
-    return Result(1, "g", [ScoredItem(item, 0.21356502 / n, because) for n, (item, because) in enumerate(places, 1)])
+    return Result(2, [ScoredItem(item, 0.21356502 / n, because) for n, (item, because) in enumerate(places, 1)])
 
 
 def _connected(url: str) -> socket.socket:

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from reckoner.shared.defaults import IN_FLIGHT
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.periodic import run_periodically
 from reckoner.workers.runtime.runtime import Runtime
@@ -44,6 +43,6 @@ class NightlyTrigger:
                 log.info("nightly run postponed", date=date, reason=postponed[1])
             self._logged = postponed
             return
-        run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size, IN_FLIGHT)
+        run_id, beginning = await runtime.runs.start_night(date, newest.record, runtime.settings.block_size or None)
         if beginning != "known":
             log.info(f"nightly run {beginning}", date=date, run=run_id)

@@ -44,8 +44,8 @@ async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
 
 
 async def _run(delivery: Delivery, task: FlowTask, body: Body) -> None:
-    # A chunk task takes up room while it loads, or this worker would claim more than it can compute.
-    computes = isinstance(task, Chunk) and delivery.lease.queue == delivery.runtime.keys.batch
+    # A task takes up room while it loads, or this worker would claim more than it can compute.
+    computes = not isinstance(task, Reduce) and delivery.lease.queue == delivery.runtime.keys.batch
     with delivery.runtime.scheduler.announced("batch") if computes else nullcontext():
         await _run_if_wanted(delivery, task, body)
 

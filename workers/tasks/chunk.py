@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from reckoner.shared.wire.shapes import (
     BlockSpec,
     FitSpec,
     Lane,
+    Options,
     Part,
     ScoringSpec,
     Trace,
@@ -25,6 +27,7 @@ from reckoner.shared.wire.shapes import (
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.fit import build_part
 
@@ -93,17 +96,23 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     if not isinstance(spec, BlockSpec) and laid_out:
         additions = model.additions(histories.held) * model.share(first, last)
     layout = await runtime.layout(model, first, last, lane)
-
-    def score(stop: NDArray[np.uint8]) -> Partial | None:
-        options, candidates = record.options, layout.candidates
-        return score_users(
-            *(candidates, *histories, options.list_length),
-            exclude_history=options.exclude_history,
-            scratch=runtime.layouts.scratch.room_for(candidates),
-            stop=stop,
-        )
-
-    best = await runtime.kernel(lane, score, additions)
+    best = await runtime.kernel(lane, scoring(runtime, layout, record.options, histories), additions)
     closely = isinstance(spec, BlockSpec) or not laid_out
     await runtime.require_current(model, snapshot, layout=layout, closely=closely)
     return Best(*(array.tobytes() for array in best))
+
+
+def scoring(
+    runtime: Runtime, layout: Layout, options: Options, histories: Histories
+) -> Callable[[NDArray[np.uint8]], Partial | None]:
+    """A function that scores a layout's candidates. It takes a stop flag, uint8[1], and returns None if it was set."""
+
+    def score(stop: NDArray[np.uint8]) -> Partial | None:
+        return score_users(
+            *(layout.candidates, *histories, options.list_length),
+            exclude_history=options.exclude_history,
+            scratch=runtime.layouts.scratch.room_for(layout.candidates),
+            stop=stop,
+        )
+
+    return score

@@ -15,7 +15,7 @@ from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, W
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, config_of, model_id
-from reckoner.shared.store.models import write_model
+from reckoner.shared.store.models import open_model, write_model
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.codecs import Codec
@@ -171,9 +171,11 @@ def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: "Matri
 async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease: Lease) -> str:
     snapshot, options = await runtime.snapshot(spec.snapshot), Options(spec.list_length)
     generation = generation_id(model, options)
+    # Unverified: it only plans runs, and workers verify the model before they use it.
+    built = await runtime.in_store(lambda: open_model(runtime.store.fetch("models", model)))
     popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length).tolist())
     record = Record(
-        format=1,
+        format=2,
         generation=generation,
         model=model,
         snapshot=spec.snapshot,
@@ -181,6 +183,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         made_ms=int(time.time() * 1000),
         users=snapshot.n_users,
         popular=[snapshot.items[item] for item in popular],
+        additions=await runtime.in_thread(lambda: built.additions_of_all(snapshot)),
     )
     if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
         await runtime.results.write_titles(spec.snapshot, await runtime.in_store(lambda: titles_of(snapshot)))

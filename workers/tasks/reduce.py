@@ -1,46 +1,35 @@
 """The reduce task: merges a flow's partials into cached lists, or a fit's parts into a published model."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from reckoner.shared.errors import FlowFailedError, WireError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.store.model_config import config_of, model_id
-from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.jobs import Reduce
 from reckoner.shared.wire.shapes import (
-    BASKET,
     PARTIAL,
-    RESULT,
-    BasketResult,
     BasketSpec,
     Best,
     BlockSpec,
     FitSpec,
     Outcome,
     Part,
-    Record,
-    Result,
-    ScoredItem,
     ScoringSpec,
     digest_context,
 )
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
-from reckoner.workers.kernels.scoring.merge import Partial, in_slices, merge
+from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
-from reckoner.workers.tasks.decimals import shortest_decimal
 from reckoner.workers.tasks.fit import join_fit
-
-# List entries that are made in one step, in about a millisecond.
-PLACES_AT_ONCE = 500
+from reckoner.workers.tasks.publish import MadeLists, make_lists, publish_basket, publish_block, publish_user
 
 
 async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
@@ -68,6 +57,7 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
     unusable: list[bytes] = []
     wanted = {b"%d" % index: index for index in range(flow.tasks)}
     kind = Part if isinstance(flow.spec, FitSpec) else Best
+    sizes = await _sizes(runtime, flow)
     for name, data in (await runtime.flows.partials(flow.id)).items():
         try:
             if name not in wanted:
@@ -75,6 +65,8 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
             partial = PARTIAL.decode(data, digest_context(flow.id, wanted[name], bounds, flow.block))
             if not isinstance(partial, kind):
                 raise WireError("The partial belongs to another kind of flow.")
+            if isinstance(partial, Best):
+                check_best(partial, *sizes)
             found[wanted[name]] = partial
         except WireError:
             await runtime.flows.refusals.field("partial", flow.id, runtime.keys.partials(flow.id), name, data)
@@ -83,6 +75,34 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
         return [found[index] for index in range(flow.tasks)]
     await rework(runtime, flow, lease, [index for index in range(flow.tasks) if index not in found], unusable)
     return None
+
+
+async def _sizes(runtime: Runtime, flow: Flow) -> tuple[int, int]:
+    """The number of a scoring job's histories, and of the items that it can name; zeros for a fit."""
+    if not isinstance(flow.spec, ScoringSpec):
+        return 0, 0
+    snapshot = await runtime.snapshot((await runtime.record(flow.spec.generation)).snapshot)
+    histories = 1 if isinstance(flow.spec, BasketSpec) else len(users_of(flow.spec, flow.block or 0, snapshot))
+    return histories, snapshot.n_items
+
+
+def check_best(partial: Best, histories: int, items: int) -> None:
+    """Check a partial for so many histories and items: kernels trust it.
+
+    Raises:
+        WireError: a size is wrong, an index is out of range, or a score is not above zero and finite.
+    """
+    try:
+        best = _arrays(partial)
+    except ValueError as error:
+        raise WireError(f"The partial is invalid: {error}.") from error
+    places = int(best.counts.sum(dtype=np.int64))
+    if best.counts.size != histories or any(array.size != places for array in best[1:]):
+        raise WireError("The partial has a wrong number of users or places.")
+    if max(int(best.items.max(initial=0)), int(best.reasons.max(initial=0))) >= items > 0:
+        raise WireError("The partial names an item that does not exist.")
+    if not (np.isfinite(best.scores).all() and (best.scores > 0).all()):
+        raise WireError("The partial has a score that is not above zero.")
 
 
 async def rework(
@@ -101,68 +121,32 @@ async def rework(
 async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial]) -> Outcome | None:
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
-    partials = [partial for partial in stored if isinstance(partial, Best)]
-    if isinstance(spec, BasketSpec):
-        basket = await runtime.in_thread(lambda: merged_basket(partials, spec, snapshot, record))
-        await runtime.results.write_basket(spec.generation, spec.items, BASKET.encode(basket))
-        return None
-    users = users_of(spec, flow.block or 0, snapshot)
-    written = await _publish_lists(runtime, spec, partials, users, snapshot, record)
-    # If the snapshot changed meanwhile, a retry writes the lists again.
-    await runtime.require_current(snapshot, closely=isinstance(spec, BlockSpec))
+    partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
+    length = record.options.list_length
     if not isinstance(spec, BlockSpec):
+        best = merge(partials, length) if partials else NOTHING
+        if isinstance(spec, BasketSpec):
+            await publish_basket(runtime, spec, best, snapshot)
+        else:
+            await publish_user(runtime, spec, best, snapshot)
+            # If the snapshot changed meanwhile, a retry writes the list again.
+            await runtime.require_current(snapshot, closely=False)
         return None
+    block = flow.block or 0
+    users = users_of(spec, block, snapshot)
+
+    def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
+        return make_lists(runtime, merge(partials, length), users, snapshot, record, stop)
+
+    made = await runtime.kernel("batch", compute)
+    await runtime.require_current(snapshot, closely=True)
+    outcome = await publish_block(runtime, spec, block, users, made, record)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
-    return msgspec.structs.replace(written, tasks=tasks)
+    return msgspec.structs.replace(outcome, tasks=tasks)
 
 
-async def _publish_lists(
-    runtime: Runtime, spec: ScoringSpec, partials: Sequence[Best], users: range, snapshot: Snapshot, record: Record
-) -> Outcome:
-    """Write the lists of a job's users to the cache. Returns the counts.
-
-    It works on the event loop in steps of about a millisecond; a thread would keep waiting for the GIL, 5 ms each time.
-    """
-    size = max(1, PLACES_AT_ONCE // record.options.list_length)
-    slices = zip(*(in_slices(_arrays(partial), size) for partial in partials), strict=True)
-    empty = places = fresh = 0
-    for first, some in zip(range(0, len(users), size), slices, strict=True):
-        if isinstance(spec, BlockSpec):
-            await runtime.scheduler.yield_to_clicks()
-        lists = merged_lists(some, users[first : first + size], snapshot, record)
-        new = await _churn(runtime, spec, lists) if isinstance(spec, BlockSpec) else Churn(0, 0)
-        await runtime.results.write(record.generation, lists.encoded, runtime.settings.result_ttl_s)
-        empty += sum(not items for items in lists.items)
-        places, fresh = places + new.places, fresh + new.fresh
-    return Outcome(done=len(users), empty=empty, places=places, fresh=fresh)
-
-
-class Lists(NamedTuple):
-    """The lists of some users: the encoded list with the user's id, and the ids of its items."""
-
-    encoded: list[tuple[str, bytes]]
-    items: list[tuple[str, ...]]
-
-
-def merged_lists(partials: Sequence[Partial], users: range, snapshot: Snapshot, record: Record) -> Lists:
-    """The lists of `users`, merged from the partials of all chunk tasks."""
-    best = merge(partials, record.options.list_length)
-    lists = Lists([], [])
-    for user, result in zip(users, as_results(best, snapshot, record.generation), strict=True):
-        lists.encoded.append((snapshot.users[user], RESULT.encode(result)))
-        lists.items.append(tuple(place.item for place in result.items))
-    return lists
-
-
-def merged_basket(partials: Sequence[Best], spec: BasketSpec, snapshot: Snapshot, record: Record) -> BasketResult:
-    """The list of a basket, merged from the partials of all chunk tasks; empty without partials."""
-    items: list[ScoredItem] = []
-    if partials:
-        best = merge([_arrays(partial) for partial in partials], record.options.list_length)
-        [result] = as_results(best, snapshot, record.generation)
-        items = result.items
-    unknown = [item for item in spec.items if snapshot.items.find(item) is None]
-    return BasketResult(1, record.generation, items, unknown)
+# The list of a basket without known items.
+NOTHING = Partial(np.zeros(1, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32), np.empty(0, np.uint32))
 
 
 def _arrays(partial: Best) -> Partial:
@@ -172,32 +156,3 @@ def _arrays(partial: Best) -> Partial:
         np.frombuffer(partial.scores, np.float32),
         np.frombuffer(partial.reasons, np.uint32),
     )
-
-
-def as_results(best: Partial, snapshot: Snapshot, generation: str) -> Iterator[Result]:
-    """The lists of a job's users, with the caller's item ids and shortest_decimal decimal scores."""
-    # Cached: popular items are in most lists.
-    name = snapshot.items.recall
-    places = zip(best.items.tolist(), map(shortest_decimal, best.scores), best.reasons.tolist(), strict=True)
-    for count in best.counts.tolist():
-        own = islice(places, count)
-        yield Result(1, generation, [ScoredItem(name(item), score, name(reason)) for item, score, reason in own])
-
-
-class Churn(NamedTuple):
-    """Of users who had a list when the run began: the entries of their new lists, and how many of these are new."""
-
-    places: int
-    fresh: int
-
-
-async def _churn(runtime: Runtime, spec: BlockSpec, lists: Lists) -> Churn:
-    if not spec.since or spec.since == spec.generation:
-        return Churn(0, 0)
-    places = fresh = 0
-    befores = await runtime.results.read(spec.since, [name for name, _ in lists.encoded])
-    for before, after in zip(befores, lists.items, strict=True):
-        if before:
-            places += len(after)
-            fresh += len({*after} - {place.item for place in before.items})
-    return Churn(places, fresh)

@@ -1,4 +1,4 @@
-"""The split task: plans a job's chunk tasks and creates them, or answers the job itself."""
+"""The split task: plans a job's chunk tasks and creates them, or does the whole job itself."""
 
 import math
 from dataclasses import replace
@@ -20,13 +20,14 @@ from reckoner.shared.wire.shapes import (
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.block import compute_block
 from reckoner.workers.tasks.chunk import histories_of, known_items
 from reckoner.workers.tasks.fit import plan_fit
 from reckoner.workers.tasks.question import answer_question
 
 
 async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None:
-    """Plan a flow. Questions and jobs of unknown users end here, without a result key."""
+    """Plan a flow. Questions, jobs of unknown users, and blocks that fit one task end here."""
     match flow.spec:
         case SimilarSpec() | HistorySpec():
             reply = await answer_question(runtime, flow.spec)
@@ -38,6 +39,9 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
+    elif isinstance(flow.spec, BlockSpec) and len(plan.bounds) == 2:
+        outcome = await compute_block(runtime, flow.spec, flow.block or 0)
+        await runtime.flows.finish(flow, outcome=outcome, lease=lease)
     elif await runtime.flows.plan(task.flow, plan, lease=lease) and len(plan.bounds) > 1:
         runtime.open_flows.note(replace(flow, state="run", plan=plan))
 
@@ -55,10 +59,11 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
         return Plan([0])
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):
-        # Counting a large block's additions takes long, so it happens beside the event loop.
-        histories = histories_of(spec, block, snapshot)
-        additions = await runtime.in_thread(lambda: model.additions(histories.held))
-        tasks = tasks_of_block(additions, chunks, runtime.settings.batch_task_ms)
+        held, task_ms = histories_of(spec, block, snapshot).held, runtime.settings.batch_task_ms
+        tasks = tasks_of_block(held.size * model.config.neighbours, chunks, task_ms)
+        if tasks > 1:
+            # Count only if the bound is too high. It takes long for a large block, so not on the event loop.
+            tasks = tasks_of_block(await runtime.in_thread(lambda: model.additions(held)), chunks, task_ms)
     return Plan(model.task_bounds(chunks, tasks).tolist())
 
 

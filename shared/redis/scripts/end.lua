@@ -1,14 +1,18 @@
 -- split | run | reduce -> done | failed | cancelled: the one way in which a flow ends.
--- KEYS  live_stem is the prefix of the live sets, join the flow again where it has none; from run on for a block only
+-- KEYS  live_stem is the prefix of the live sets, join the flow again where it has none; from run on for a block only;
+--       for each block that may follow: flow, job
 -- ARGV  the flow must be in from_state ('' any unfinished) and from_round ('' any), and the partial of chunk task
---       `index` missing ('' none); spare_spec replaces an unreadable spec ('' none); from outcome on for a block only
+--       `index` missing ('' none); spare_spec replaces an unreadable spec ('' none); from outcome on for a block only;
+--       for each block that may follow: flow id, job id, job body
 -- Drops the partials, frees the join, notifies waiting clients. Unless the flow is done, its jobs are dropped, also
--- running ones; a failed flow becomes a dead letter. A block is noted in its run: the next block follows or, after the
--- last one, the finish. Answers 1, or 0 when it had ended before.
-local flow, partials, tasks, live_stem, join, dead, click, batch, run, flight, blocks, next_flow, next_job, finish_job =
-  unpack(KEYS)
-local id, state, from_state, from_round, index, reason, answer, channel, first_look, spare_spec, outcome, next_id,
-  next_job_id, next_job_body, finish_id, finish_body, run_id = unpack(ARGV)
+-- running ones; a failed flow becomes a dead letter. A block is noted in its run: as many blocks follow as the window
+-- has room for or, after the last one, the finish. Answers 1, or 0 when it had ended before.
+local flow, partials, tasks, live_stem, join, dead, click, batch, run, flight, blocks, workers, finish_job =
+  unpack(KEYS, 1, 13)
+local count, keys_of = tail(KEYS, 13, 2)
+local id, state, from_state, from_round, index, reason, answer, channel, first_look, spare_spec, outcome, finish_id,
+  finish_body, run_id = unpack(ARGV, 1, 14)
+local _, fields_of = tail(ARGV, 14, 3)
 
 local old_state, round, spec, kind, flow_block, planned =
   unpack(redis.call('HMGET', flow, 'state', 'round', 'spec', 'kind', 'block', 'planned'))
@@ -27,6 +31,7 @@ local lanes = (run or state ~= 'done') and lanes_of(click, batch)
 if run then
   expect(run, 'hash')
   expect(blocks, 'hash')
+  expect(workers, 'zset')
 end
 local in_run = run and redis.call('HGET', flight, block) == id
 
@@ -56,10 +61,15 @@ if in_run then
   redis.call('HDEL', flight, block)
   redis.call('HSET', blocks, block, outcome)
   redis.call('PEXPIRE', blocks, UNFINISHED_TTL_MS)
-  local more = create_next_block(
-    { flow = next_flow, live = live, lanes = lanes, job = next_job, run = run, flight = flight },
-    { id = next_id, job_id = next_job_id, job_body = next_job_body, run = run_id, now = now, first_look = first_look })
-  if not more and redis.call('HLEN', flight) == 0 and redis.call('HGET', run, 'state') == 'run' then
+  for i = 1, count do
+    local next_flow, next_job = keys_of(i)
+    local next_id, job_id, job_body = fields_of(i)
+    local more = create_next_block({
+      flow = next_flow, live = live, lanes = lanes, job = next_job, run = run, flight = flight, workers = workers,
+    }, { id = next_id, job_id = job_id, job_body = job_body, run = run_id, now = now, first_look = first_look })
+    if not more then break end
+  end
+  if redis.call('HLEN', flight) == 0 and redis.call('HGET', run, 'state') == 'run' then
     redis.call('HSET', run, 'state', 'finish')
     redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. run_id)
     enqueue(lanes, BATCH, number(now), finish_job, finish_id, finish_body)

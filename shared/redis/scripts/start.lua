@@ -2,20 +2,23 @@
 -- night has one run.
 -- KEYS  live_stem is the prefix of the live sets; night is run_of again outside a night, since an empty name fits no
 --       pattern of an ACL; for each block of the window: flow, job
--- ARGV  seen: the current pointer's value; since: its generation ('' none); run_stem: the prefix of run keys; for each
---       block: flow id, job id, job body
+-- ARGV  seen: the current pointer's value; since: its generation ('' none); run_stem: the prefix of run keys; window:
+--       how many blocks may be in flight ('' as many as the live workers hold); for each block: flow id, job id, job
+--       body
 -- Answers the id of the run and 'started', 'joined', or 'known' for a night that has a run; false when the pointer has
 -- moved since it was read.
-local run_of, run, flight, live_stem, record_key, current, night, click, batch, generations = unpack(KEYS, 1, 10)
-local window, keys_of = tail(KEYS, 10, 2)
-local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot =
-  unpack(ARGV, 1, 12)
-local _, fields_of = tail(ARGV, 12, 3)
+local run_of, run, flight, live_stem, record_key, current, night, click, batch, generations, workers =
+  unpack(KEYS, 1, 11)
+local count, keys_of = tail(KEYS, 11, 2)
+local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot, window =
+  unpack(ARGV, 1, 13)
+local _, fields_of = tail(ARGV, 13, 3)
 
 local of_night = night ~= run_of
 local known = of_night and text_at(night)
 if known then return { known, 'known' } end
 expect(generations, 'hash')
+expect(workers, 'zset')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 local other = text_at(run_of)
 if other and under_way(state_at(run_stem .. other)) then
@@ -37,17 +40,17 @@ redis.call('HSET', generations, generation, snapshot)
 redis.call('DEL', run, flight)
 redis.call('HSET', run, 'state', 'run', 'generation', generation, 'since', since, 'spec', spec, 'next', '0',
   'blocks', blocks, 'block_size', block_size, 'users', users, 'round', '0', 'started', number(now),
-  'window', number(window))
+  'window', window)
 if of_night then
   redis.call('HSET', run, 'night', '1')
 end
 redis.call('PEXPIRE', run, UNFINISHED_TTL_MS)
 redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. id)
-for i = 1, window do
+for i = 1, count do
   local flow, job = keys_of(i)
   local flow_id, job_id, job_body = fields_of(i)
-  create_next_block({ flow = flow, live = live, lanes = lanes, job = job, run = run, flight = flight }, {
-    id = flow_id, job_id = job_id, job_body = job_body, run = id, now = now, first_look = first_look,
-  })
+  create_next_block({
+    flow = flow, live = live, lanes = lanes, job = job, run = run, flight = flight, workers = workers,
+  }, { id = flow_id, job_id = job_id, job_body = job_body, run = id, now = now, first_look = first_look })
 end
 return { id, 'started' }

@@ -11,7 +11,7 @@ from reckoner.shared.wire.shapes import BasketSpec
 from tests.root import ROOT
 from tests.world import ITEMS, USERS, Hand, World
 
-CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v1.schema.json").read_text())
+CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v2.schema.json").read_text())
 
 
 def validate(name: str, value: Any) -> Any:
@@ -36,8 +36,7 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
     lists = [validate("result", json.loads(data)) for data in await ask(hand.redis, "MGET", *names)]
     assert [len(found["items"]) > 0 for found in lists] == [user != "with an empty history" for user in USERS]
     for found in lists:
-        scores = [place["score"] for place in found["items"]]
-        assert found["generation"] == pointer
+        scores = [score for _, score, _ in found["items"]]
         assert all(score > 0 for score in scores)
         assert scores == sorted(scores, reverse=True)
     basket = ["nobody's", *ITEMS[:3]]

@@ -14,7 +14,7 @@ from reckoner.shared.wire.codecs import Codec
 from reckoner.shared.wire.shapes import BASKET, RECORD, RESULT, BasketResult, Options, Record, Result, ScoredItem
 from tests.root import ROOT
 
-CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v1.schema.json").read_text())
+CONTRACT = json.loads((ROOT / "docs" / "reading-contract.v2.schema.json").read_text())
 SHAPES = {"result": Result, "scored_item": ScoredItem, "basket": BasketResult, "record": Record, "options": Options}
 CODECS: dict[str, Codec[Any]] = {"result": RESULT, "basket": BASKET, "record": RECORD}
 
@@ -24,13 +24,11 @@ places = st.lists(
     st.builds(ScoredItem, item=texts, score=st.floats(0, 1, width=32, exclude_min=True), because=texts), max_size=3
 )
 values: dict[str, st.SearchStrategy[Any]] = {
-    "result": st.builds(Result, format=st.just(1), generation=ids, items=places),
-    "basket": st.builds(
-        BasketResult, format=st.just(1), generation=ids, items=places, unknown=st.lists(texts, max_size=3)
-    ),
+    "result": st.builds(Result, format=st.just(2), items=places),
+    "basket": st.builds(BasketResult, format=st.just(2), items=places, unknown=st.lists(texts, max_size=3)),
     "record": st.builds(
         Record,
-        format=st.just(1),
+        format=st.just(2),
         generation=ids,
         model=ids,
         snapshot=ids,
@@ -38,9 +36,10 @@ values: dict[str, st.SearchStrategy[Any]] = {
         made_ms=st.integers(0, 2**53),
         users=st.integers(0, 2**53),
         popular=st.lists(texts, min_size=1, max_size=5),
+        additions=st.integers(0, 2**53),
     ),
 }
-ODD: list[Any] = [None, True, "", "a b", "x" * 65, -1, 0, 2, 0.5, 2**60, [], [None], {}, {"item": "i"}]
+ODD: list[Any] = [None, True, "", "a b", "x" * 65, -1, 0, 1, 2, 0.5, 2**60, [], [None], ["i", 0.5], {}, {"item": "i"}]
 
 
 def validator(name: str) -> Draft202012Validator:
@@ -60,7 +59,7 @@ WORDS = ("title", "description")
 def test_the_contract_is_a_schema() -> None:
     """It is valid and names itself and its format."""
     Draft202012Validator.check_schema(CONTRACT)
-    assert CONTRACT["$id"].endswith(":1")
+    assert CONTRACT["$id"].endswith(":2")
     assert all(part["description"] for part in CONTRACT["$defs"].values())
 
 
@@ -85,17 +84,19 @@ def test_every_written_value_keeps_the_contract(named: tuple[str, Any]) -> None:
 
 @given(st.data())
 def test_what_the_contract_refuses_is_refused_here_too(data: st.DataObject) -> None:
-    """And vice versa, for a field removed, added or changed at any depth."""
+    """And vice versa, for a field or an element removed, added or changed at any depth."""
     name = data.draw(st.sampled_from(list(values)))
     value = json.loads(CODECS[name].encode(data.draw(values[name])))
     parts = list(containers(value))
     part = data.draw(st.sampled_from(parts))
     keys = list(part) if isinstance(part, dict) else list(range(len(part)))
-    key = data.draw(st.sampled_from([*keys, "more"] if isinstance(part, dict) else keys))
+    key = data.draw(st.sampled_from([*keys, "more"]))
     if key in keys and data.draw(st.booleans()):
         del part[key]
-    else:
+    elif key in keys or isinstance(part, dict):
         part[key] = data.draw(st.sampled_from(ODD))
+    else:
+        part.append(data.draw(st.sampled_from(ODD)))
     try:
         CODECS[name].decode(json.dumps(value).encode())
         taken = True
@@ -105,8 +106,8 @@ def test_what_the_contract_refuses_is_refused_here_too(data: st.DataObject) -> N
 
 
 def containers(value: Any) -> Any:
-    """All objects and non-empty arrays within a value."""
-    if isinstance(value, dict) or (isinstance(value, list) and value):
+    """All objects and arrays within a value."""
+    if isinstance(value, dict | list):
         yield value
         for part in value.values() if isinstance(value, dict) else value:
             yield from containers(part)

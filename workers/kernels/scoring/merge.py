@@ -1,6 +1,6 @@
 """Merges the partials of a job's chunk tasks: for each user a k-way merge of sorted lists, cut at the list length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,29 +23,12 @@ class Partial(NamedTuple):
     reasons: NDArray[np.uint32]
 
 
-def in_slices(partial: Partial, users: int) -> Iterator[Partial]:
-    """Split a partial into partials of `users` users; the last one may have fewer.
-
-    Raises ValueError if the arrays do not match the counts.
-    """
-    ends = np.cumsum(partial.counts, dtype=np.int64)
-    held = int(ends[-1]) if ends.size else 0
-    if any(array.size != held for array in partial[1:]):
-        raise ValueError("a partial's arrays do not match its counts")
-    begin = 0
-    for first in range(0, ends.size, users):
-        counts = partial.counts[first : first + users]
-        end = int(ends[first + counts.size - 1])
-        yield Partial(counts, partial.items[begin:end], partial.scores[begin:end], partial.reasons[begin:end])
-        begin = end
-
-
 def merge(partials: Sequence[Partial], length: int) -> Partial:
     """The best `length` candidates of each user over all partials: the higher score first, then the smaller index.
 
     The partials have the same users in the same order, and the best `length` of disjoint ranges, in any order. It takes
-    about a microsecond per list entry and partial, and checks no stop flag: see `in_slices`. Raises ValueError if there
-    is no partial, if their numbers of users differ, or if arrays do not match counts.
+    about a microsecond per list entry and partial, and checks no stop flag. Raises ValueError if there is no partial,
+    if their numbers of users differ, or if arrays do not match counts.
     """
     if not partials:
         raise ValueError("there are no partials to merge")

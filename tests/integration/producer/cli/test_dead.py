@@ -22,7 +22,7 @@ EVIL = "a\nb\x1b[2J"
 @pytest.fixture
 async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
     async with OpenReckoner(redis_url, prefix=prefix) as client:
-        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["i"])
+        record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=["i"])
         await make_known(client.redis, client.keys, record, {})
         yield client
 

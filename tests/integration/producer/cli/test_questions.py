@@ -24,9 +24,9 @@ def run(redis_url: str, prefix: str, tmp_path: Path) -> Run:
     return partial(asyncio.to_thread, commands.call)
 
 
-def places(data: bytes) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(data)["items"]
-    return found
+def items(data: bytes) -> list[str]:
+    """The items of a cached list."""
+    return [item for item, _, _ in json.loads(data)["items"]]
 
 
 async def test_similar_prints_neighbours(run: Run, generation: Generation) -> None:
@@ -107,8 +107,8 @@ async def test_show_sets_lists_side_by_side(
     assert f"compared with {before.id}, in which they had none\n" in (await run("show", "Ada")).out
     await results.write(before.id, [("Ada", before.lists["Ada"])], 60)
     [printed] = (await run("show", "Ada", "--json")).objects
-    had = [place["item"] for place in places(before.lists["Ada"])]
-    has = [place["item"] for place in places(generation.lists["Ada"])]
+    had = items(before.lists["Ada"])
+    has = items(generation.lists["Ada"])
     assert [(place["item"], place["before"]) for place in printed["items"]] == [
         (item, had.index(item) + 1 if item in had else None) for item in has
     ]

@@ -39,10 +39,10 @@ EVIL = "a\nb\x1b[2J\u202e"
 @pytest.fixture
 async def generation(reckoner: OpenReckoner, redis: ArqRedis) -> str:
     """A current generation with lists of user `1` and of a user with an evil id."""
-    record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
+    record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
     titles = {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"}
     await make_known(redis, reckoner.keys, record, titles)
-    result = Result(1, "gen", [ScoredItem(item, 0.5 - i / 100, "h") for i, item in enumerate(ITEMS[:12])])
+    result = Result(2, [ScoredItem(item, 0.5 - i / 100, "h") for i, item in enumerate(ITEMS[:12])])
     await reckoner.results.write("gen", [(user, RESULT.encode(result)) for user in ("1", EVIL)], 60)
     return "gen"
 
@@ -141,7 +141,7 @@ def test_more_places_than_a_list_has_are_refused(commands: CommandLine, generati
 
 async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis) -> None:
     """Without -n a generation whose lists have fewer than ten places is no error."""
-    record = Record(1, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
+    record = Record(2, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
     await make_known(redis, reckoner.keys, record, {})
     assert [len(answer["items"]) for answer in commands.call("get", "x", "--json").objects] == [3]
 
@@ -174,7 +174,7 @@ def test_waiting_says_that_redis_is_away(fresh_server: StartServer, tmp_path: Pa
 async def know(url: str) -> None:
     """Make a generation current in which nobody has a list."""
     async with OpenReckoner(url) as client:
-        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
+        record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
         await make_known(client.redis, client.keys, record, {})
 
 

@@ -72,7 +72,7 @@ COMMANDS = [
 async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation that is current."""
     async with OpenReckoner(redis_url, prefix=prefix) as client:
-        record = Record(1, "gen", "model", "snapshot", Options(20), 1, 12, popular=["a"])
+        record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=["a"])
         await make_known(redis, client.keys, record, {})
         yield client
 

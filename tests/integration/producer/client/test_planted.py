@@ -24,7 +24,7 @@ from tests.world import Hand, World, make_world
 HUGE = "9" * 400
 PLANTED: dict[str, tuple[Value, ...]] = {
     "no text": ("SET", b"\xff\x00\xfe\x1b[2J"),
-    "JSON of another shape": ("SET", '{"format":1,"generation":"g","snapshot":{},"items":[1]}'),
+    "JSON of another shape": ("SET", '{"format":2,"generation":"g","snapshot":{},"items":[1]}'),
     "a list": ("RPUSH", b"\xff", ""),
     "a hash": ("HSET", b"\xff", b"\xff", "state", b"\xff", "0", HUGE, "", ""),
     "a sorted set": ("ZADD", "inf", b"\xff", "-inf", "", 1, "flow:", 2, "run:\x1b"),

@@ -90,13 +90,13 @@ async def reckoner(trips: RoundTrips, prefix: str, redis: ArqRedis) -> AsyncIter
 
 async def write(client: OpenReckoner, generation: str, users: Sequence[str], items: Sequence[str]) -> None:
     """Cache the same list for users."""
-    result = RESULT.encode(Result(1, generation, [ScoredItem(item, 0.5, items[-1]) for item in items]))
+    result = RESULT.encode(Result(2, [ScoredItem(item, 0.5, items[-1]) for item in items]))
     await client.results.write(generation, [(user, result) for user in users], 60)
 
 
 async def know(client: OpenReckoner, redis: ArqRedis, generation: str, list_length: int, titled: str = "The") -> None:
     """Make a generation known, whose snapshot has titles of its own."""
-    record = Record(1, generation, "model", f"snapshot-{titled}", Options(list_length), 1, 12, popular=ITEMS)
+    record = Record(2, generation, "model", f"snapshot-{titled}", Options(list_length), 1, 12, popular=ITEMS)
     await make_known(redis, client.keys, record, {item: f"{titled} {item}" for item in ITEMS})
 
 

@@ -52,7 +52,7 @@ async def test_workers_queue_and_generations_are_reported(
 ) -> None:
     """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""
     keys = reckoner.keys
-    record = Record(1, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
+    record = Record(2, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
     await Heartbeats(redis, keys).write(beat("shop-1-4711-08ca"))
     await Heartbeats(redis, keys).write(
@@ -207,7 +207,7 @@ async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, p
 
 async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: ArqRedis) -> None:
     """By its generation, without a scan of unfinished flows; an ended fit is not shown."""
-    record = Record(1, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
+    record = Record(2, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
     await make_known(redis, reckoner.keys, record, {})
     run_id, _ = await reckoner.operator.start_run(5, 1)
     assert [(now.run.id, now.blocks_done) for now in (await reckoner.operator.status()).runs] == [(run_id, 0)]

@@ -34,7 +34,7 @@ async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterato
 
 
 async def know(client: OpenReckoner, redis: ArqRedis) -> None:
-    await make_known(redis, client.keys, Record(1, "g", "model", "snapshot", Options(5), 1, 9, popular=ITEMS), {})
+    await make_known(redis, client.keys, Record(2, "g", "model", "snapshot", Options(5), 1, 9, popular=ITEMS), {})
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ class Worker:
     async def do(self, flow: Flow) -> None:
         """End a flow as done."""
         user = flow.spec.user  # type: ignore[union-attr]
-        result = Result(1, "g", [ScoredItem(f"for {user}", 0.5, ITEMS[0])])
+        result = Result(2, [ScoredItem(f"for {user}", 0.5, ITEMS[0])])
         await ask(self.redis, "SET", self.keys.result("g", user), RESULT.encode(result))
         assert await self.flows.finish(flow, lease=None)
 

@@ -290,7 +290,7 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
     runs = Runs(redis, Keys(settings.prefix), 10.0)
     assert (await examined(settings))["night"].state == "ok"
     assert f"The run of {date} was not started. " in wrong(await examined(nightly))["night"]
-    run_id, _ = await runs.start_night(date, record, 5, 1)
+    run_id, _ = await runs.start_night(date, record, 5)
     for each in (settings, nightly):
         assert "is in progress" in (await examined(each))["night"].message
     run = await runs.load(run_id)
@@ -310,8 +310,8 @@ async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, 
     runs, keys = Runs(redis, Keys(prefix), 10.0), Keys(prefix)
     record = fitted.generations[0].record
     manifest = Manifest(6, 6, 0, 0, 1.0, 6.0, None, [])
-    of_night, _ = await runs.start_night("2026-11-29", record, 5, 1)
-    joined, beginning = await runs.start_night("2026-11-30", record, 5, 1)
+    of_night, _ = await runs.start_night("2026-11-29", record, 5)
+    joined, beginning = await runs.start_night("2026-11-30", record, 5)
     assert (joined, beginning) == (of_night, "joined")
     lives = []
     for run_id in (of_night, (await runs.start(fitted.generations[1].record, 5, 1))[0]):

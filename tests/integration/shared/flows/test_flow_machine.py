@@ -35,7 +35,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import in_progress_key, job_key, tries_key
 from reckoner.shared.redis.scripts import LeaseLostError, ask
-from reckoner.shared.redis.scripts.constants import MAX_REWORK
+from reckoner.shared.redis.scripts.constants import LEAST_WINDOW, MAX_REWORK
 from reckoner.shared.serving.generations import Generations
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
@@ -300,8 +300,12 @@ class FlowMachine(RuleBasedStateMachine):
 
     # What happens.
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(task_ms=st.sampled_from([20.0, 1e-6]))
+    def begin(self, task_ms: float) -> None:
+        """A block is one job, or several chunk tasks and a reduce."""
+        settings = msgspec.structs.replace(self.runtime.settings, batch_task_ms=task_ms)
+        self.hand.runtime = self.runtime = replace(self.runtime, settings=settings)
+        self.sweeper = Sweeper(self.runtime)
         self.world.store.delete("models", self.world.unfitted.record.model)
         self.do(self.hand.adopt(self.world, 0))
 
@@ -366,8 +370,8 @@ class FlowMachine(RuleBasedStateMachine):
             self.fits += 1
         self.note()
 
-    @rule(block_size=st.integers(1, 4), window=st.integers(1, 3))
-    def a_run_is_started(self, block_size: int, window: int) -> None:
+    @rule(block_size=st.none() | st.integers(1, 4), window=st.none() | st.integers(1, 3))
+    def a_run_is_started(self, block_size: int | None, window: int | None) -> None:
         record = self.world.generations[self.newest].record
         run, new = self.do(self.runtime.runs.start(record, block_size, window))
         assert new == (run not in self.runs)
@@ -716,7 +720,7 @@ class FlowMachine(RuleBasedStateMachine):
             assert sorted(map(int, flight + blocks)) == list(range(run.next_block))
             assert run.state == "run" or len(blocks) == run.blocks
             # A second chance lets a block be under way beside those of the window.
-            assert len(flight) <= 3 + len(self.retried)
+            assert len(flight) <= LEAST_WINDOW + len(self.retried)
 
     @invariant()
     def everything_else_expires(self) -> None:

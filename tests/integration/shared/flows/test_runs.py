@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
@@ -10,8 +11,11 @@ from reckoner.shared.errors import RetryRefusedError
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.run_state import DamagedRunError, Run
+from reckoner.shared.flows.runs import block_size_of
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import BEAT_WITHIN_MS, LEAST_WINDOW
 from reckoner.shared.wire.jobs import Finish
+from reckoner.shared.wire.shapes import Options, Outcome, Record
 from reckoner.workers.maintenance.sweeper import Sweeper
 from tests.damages import DAMAGES, Damage
 from tests.world import USERS, Generation, Hand, World, settle
@@ -57,6 +61,64 @@ async def test_a_run_does_everybody_and_flips(hand: Hand, world: World) -> None:
     assert await cached(hand, second) == second.lists
     assert await hand.runtime.results.generations.current() == second.id
     assert await hand.runtime.results.generations.pointer(hand.runtime.keys.previous) == first.id
+
+
+async def set_workers(hand: Hand, count: int) -> None:
+    """Let so many workers have sent a heartbeat just now, and none else."""
+    key, now_ms = hand.runtime.keys.workers, await hand.runtime.now_ms()
+    await ask(hand.redis, "DEL", key)
+    if count:
+        await ask(hand.redis, "ZADD", key, *(word for n in range(count) for word in (now_ms, f"worker {n}")))
+
+
+async def end_a_block(hand: Hand, run_id: str) -> int:
+    """End the first block in flight. Returns how many are in flight then."""
+    first = min((await flight(hand, run_id)).items(), key=lambda pair: int(pair[0]))
+    flow = await hand.runtime.flows.load(first[1].decode())
+    assert flow is not None
+    assert await hand.runtime.flows.finish(flow, outcome=Outcome(done=1), lease=None)
+    return len(await flight(hand, run_id))
+
+
+async def test_a_window_follows_the_workers(hand: Hand, world: World) -> None:
+    """Three blocks a worker, and no fewer than eight: more soon after workers came, none too many after they went."""
+    record = msgspec.structs.replace((await hand.adopt(world)).record, users=200)
+    await set_workers(hand, 4)
+    run_id, _ = await hand.runtime.runs.start(record, 1)
+    assert len(await flight(hand, run_id)) == 12
+    await set_workers(hand, 20)
+    assert [await end_a_block(hand, run_id) for _ in range(50)] == [*range(13, 61), 60, 60]
+    await set_workers(hand, 0)
+    assert [await end_a_block(hand, run_id) for _ in range(54)] == [*range(59, 7, -1), 8, 8]
+    while await end_a_block(hand, run_id):
+        pass
+    run = await load(hand, run_id)
+    assert (run.state, await hand.runtime.runs.progress(run_id)) == ("finish", 200)
+
+
+async def test_a_worker_without_a_recent_heartbeat_has_no_share_of_the_window(hand: Hand, world: World) -> None:
+    """It is dead or cannot reach Redis."""
+    record = msgspec.structs.replace((await hand.adopt(world)).record, users=100)
+    old = await hand.runtime.now_ms() - BEAT_WITHIN_MS - 60_000
+    await ask(hand.redis, "ZADD", hand.runtime.keys.workers, *(word for n in range(9) for word in (old, f"dead {n}")))
+    run_id, _ = await hand.runtime.runs.start(record, 1)
+    assert len(await flight(hand, run_id)) == LEAST_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("users", "additions", "expected"),
+    [
+        (138_493, 138_493 * 14_500, 820),
+        (1_400_000, 2_100_000 * 50, 3152),
+        (671, 671 * 14_000, 42),
+        (3, 0, 1),
+        (0, 0, 1),
+    ],
+)
+def test_a_block_is_sized_by_its_work(users: int, additions: int, expected: int) -> None:
+    """By the additions of its users and the writing of their lists; a run over few users has several blocks."""
+    record = Record(2, "g", "m", "s", Options(20), 0, users, [], additions)
+    assert block_size_of(record) == expected
 
 
 async def test_the_first_generation_passes_without_a_flip(hand: Hand, world: World) -> None:

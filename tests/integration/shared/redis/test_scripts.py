@@ -188,7 +188,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     await hand.make_due()
     await sweeper.sweep()
     await hand.deliver_all()
-    run_id, _ = await runs.start_night("2026-11-30", second.record, 2, 2)
+    run_id, _ = await runs.start_night("2026-11-30", second.record, 2)
     flight = await ask(hand.redis, "HVALS", keys.flight(run_id))
     await ask(hand.redis, "DEL", keys.flow(flight[0].decode()))
     await hand.make_due()

@@ -63,7 +63,7 @@ async def test_a_key_of_another_type_is_a_miss(hand: Hand, world: World) -> None
 async def test_lists_are_read_and_written_in_slices(hand: Hand) -> None:
     """1,203 users at once, in their order; each has its time to live."""
     results, users = hand.runtime.results, [f"u{number}" for number in range(1203)]
-    lists = [Result(1, "g", [ScoredItem(user, 1.0, "x")]) for user in users]
+    lists = [Result(2, [ScoredItem(user, 1.0, "x")]) for user in users]
     await results.write("g", [(user, RESULT.encode(one)) for user, one in zip(users, lists, strict=True)], 100)
     assert await results.read("g", users) == lists
     assert 0 < await ask(hand.redis, "TTL", hand.runtime.keys.result("g", "u1202")) <= 100

@@ -90,7 +90,7 @@ async def test_a_night_that_has_had_its_run_has_no_other(night: Hand, own_world:
     await tick(night)
     record = own_world.generations[1].record
     [run_id] = await runs(night)
-    assert await night.runtime.runs.start_night(await due(night), record, 2, 2) == (run_id, "known")
+    assert await night.runtime.runs.start_night(await due(night), record, 2) == (run_id, "known")
     assert await night.dump() == before
 
 
@@ -100,7 +100,7 @@ async def test_the_next_date_has_a_run_of_its_own(night: Hand, own_world: World)
     await tick(night)
     await night.deliver_all()
     tomorrow = (date.fromisoformat(await due(night)) + timedelta(1)).isoformat()
-    run_id, beginning = await night.runtime.runs.start_night(tomorrow, record, 2, 2)
+    run_id, beginning = await night.runtime.runs.start_night(tomorrow, record, 2)
     assert beginning == "started"
     assert len(await runs(night)) == 2
     assert await night.runtime.runs.last_night() == (tomorrow, run_id)
@@ -159,7 +159,7 @@ async def test_a_night_is_whole_or_not_there(night: Hand, own_world: World, whic
     key = (*keys.lanes, *keys.all_live)[which]
     await ask(night.redis, "SET", key, "planted")
     before = await night.dump()
-    for start in (night.runtime.runs.start_night(await due(night), record, 2, 2), tick(night)):
+    for start in (night.runtime.runs.start_night(await due(night), record, 2), tick(night)):
         with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
             await start
     assert await night.dump() == before

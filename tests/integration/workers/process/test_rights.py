@@ -42,7 +42,7 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         await hand.deliver_all()
         assert await hand.runtime.results.generations.pointer(keys.current) == generation.id
         run_id, _ = await runs.start(generation.record, 2, 2)
-        night, _ = await runs.start_night("2026-01-01", generation.record, 2, 2)
+        night, _ = await runs.start_night("2026-01-01", generation.record, 2)
         assert night == run_id
         await flows.create([UserSpec(USERS[0], generation.id)], [keys.join_user(generation.id, USERS[0])])
         await settle(hand, Sweeper(hand.runtime).sweep)

@@ -1,15 +1,18 @@
 """Tasks store only results of the artifacts that are in the store at that moment."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 import reckoner.workers.runtime.artifact_cache
-from reckoner.shared.serving.results import Results
+import reckoner.workers.tasks.publish
 from reckoner.shared.store.directory import SEEN_WITHIN_S
 from reckoner.shared.wire.shapes import BlockSpec, FitSpec, ScoringSpec, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
+from reckoner.workers.kernels.encoding.lists import encode_lists
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layouts import Layouts
 from reckoner.workers.tasks.chunk import score_range
@@ -102,24 +105,27 @@ async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
         await build_part(hand.runtime, spec, 0, 1)
 
 
-async def test_no_block_is_done_whose_names_were_damaged_while_its_lists_were_written(
-    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("task", "task_ms"), [("split", 20.0), ("reduce", 1e-6)])
+async def test_no_block_is_done_if_its_names_were_damaged_while_its_lists_were_encoded(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch, task: str, task_ms: float
 ) -> None:
-    """Its lists would name other items, and the run would pass."""
+    """Its lists would name other items, and the run would pass. In one job, and after the reduce of several tasks."""
     monkeypatch.setattr(reckoner.workers.runtime.artifact_cache, "FRESH_S", 3600.0)
+    settings = msgspec.structs.replace(hand.runtime.settings, batch_task_ms=task_ms)
+    hand.runtime = replace(hand.runtime, settings=settings)
     generation = await hand.adopt(own_world)
     run_id, _ = await hand.runtime.runs.start(generation.record, len(USERS), 1)
-    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    await hand.deliver_all(but=lambda job: job.startswith(f"{task}:"))
     path = own_world.store.fetch("snapshots", own_world.snapshot.id) / "item_ids_blob.npy"
-    write = Results.write
 
-    async def damage_and_write(*arguments: Any) -> None:
+    def damage_and_encode(*arguments: Any) -> Any:
         flip(path, path.stat().st_size - 1, 0)
-        await write(*arguments)
+        return encode_lists(*arguments)
 
-    monkeypatch.setattr(Results, "write", damage_and_write)
+    monkeypatch.setattr(reckoner.workers.tasks.publish, "encode_lists", damage_and_encode)
     [job] = await hand.queued()
-    _, flow, round_ = job.split(":")
+    name, flow, *rest = job.split(":")
     with pytest.raises(NotNowError):
-        await hand.run("reduce", [flow, int(round_)], job)
+        await hand.run(name, [flow, *map(int, rest)], job)
     assert await hand.runtime.runs.progress(run_id) == 0
+    assert not any(key.startswith(hand.runtime.keys.result(generation.id, "")) for key in await hand.dump())

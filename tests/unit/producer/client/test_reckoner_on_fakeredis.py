@@ -28,7 +28,7 @@ from reckoner.shared.wire.shapes import (
 )
 from tests.world import make_known
 
-RECORD = Record(1, "g", "m", "s", Options(3), 7, 4, ["hit", "old", "new", "odd"])
+RECORD = Record(2, "g", "m", "s", Options(3), 7, 4, ["hit", "old", "new", "odd"])
 TITLES = {"hit": "The Hit", "old": "The Old"}
 PLACES = [ScoredItem("old", 0.5, "hit"), ScoredItem("new", 0.25, "odd"), ScoredItem("odd", 0.125, "new")]
 
@@ -50,7 +50,7 @@ def reckoner(fake_server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch)
 
 async def cache(reckoner: OpenReckoner, user: str, places: Sequence[ScoredItem]) -> None:
     """Cache a list as a reduce does."""
-    result = RESULT.encode(Result(1, "g", list(places)))
+    result = RESULT.encode(Result(2, list(places)))
     await reckoner.results.write("g", [(user, result)], 60)
 
 
@@ -117,7 +117,7 @@ async def test_it_reads_cached_lists_or_else_the_popular_list(redis: Redis, reck
 async def test_a_cached_basket_is_read_in_any_order(redis: Redis, reckoner: OpenReckoner) -> None:
     """By the hash of its distinct items, without a job; unknown items are named."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
-    cached = BASKET.encode(BasketResult(1, "g", PLACES, ["ン"]))
+    cached = BASKET.encode(BasketResult(2, PLACES, ["ン"]))
     await reckoner.results.write_basket("g", ["odd", "ン"], cached)
     answer = await reckoner.recommend_for(["ン", "odd", "ン"], 1)
     assert (answer.basket, answer.source, answer.unknown) == (["odd", "ン"], "cache", ["ン"])
@@ -128,12 +128,12 @@ async def test_a_cached_basket_is_read_in_any_order(redis: Redis, reckoner: Open
 async def test_a_damaged_list_is_quarantined_and_enqueued(redis: Redis, reckoner: OpenReckoner) -> None:
     """It counts as missing, and becomes a dead letter."""
     await make_known(redis, reckoner.keys, RECORD, {})
-    await ask(redis, "SET", reckoner.keys.result("g", "u"), b'{"format":2}')
+    await ask(redis, "SET", reckoner.keys.result("g", "u"), b'{"format":3,"items":[]}')
     assert (await reckoner.get("u")).source == "popular"
     assert (await reckoner.enqueue("u")).job is not None
     assert await ask(redis, "HGETALL", reckoner.keys.refused) == {b"result": b"1"}
     [(_, letter)] = await ask(redis, "XRANGE", reckoner.keys.dead, "-", "+")
-    assert letter[b"data"] == b'{"format":2}'
+    assert letter[b"data"] == b'{"format":3,"items":[]}'
 
 
 async def test_a_request_that_cannot_be_answered_is_reported(redis: Redis, reckoner: OpenReckoner) -> None:

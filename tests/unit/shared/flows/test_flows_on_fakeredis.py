@@ -20,7 +20,7 @@ from reckoner.shared.wire.shapes import Best, Options, Plan, Record, Trace, User
 from tests.world import make_known
 
 KEYS = Keys("p")
-RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
+RECORD = Record(2, "g", "m", "s", Options(5), 7, 4, ["i"])
 FOLDER = files("reckoner.shared.redis") / "scripts"
 SCRIPTS = sorted(
     file.name.removesuffix(".lua")
@@ -76,8 +76,8 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, new = await runs.start(RECORD, 1, 2)
     assert new
-    assert await runs.start_night("2026-11-24", RECORD, 1, 2) == (run_id, "joined")
-    assert await runs.start_night("2026-11-24", RECORD, 1, 2) == (run_id, "known")
+    assert await runs.start_night("2026-11-24", RECORD, 1) == (run_id, "joined")
+    assert await runs.start_night("2026-11-24", RECORD, 1) == (run_id, "known")
     run = await runs.load(run_id)
     assert run is not None
     assert await runs.tend(run) == 0

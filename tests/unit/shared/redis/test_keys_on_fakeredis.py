@@ -18,7 +18,7 @@ from reckoner.shared.wire.shapes import RESULT, BasketSpec, Best, Options, Plan,
 from tests.world import make_known
 
 KEYS = Keys("p")
-RECORD = Record(1, "g", "m", "s", Options(5), 7, 4, ["i"])
+RECORD = Record(2, "g", "m", "s", Options(5), 7, 4, ["i"])
 TYPES = {"sorted set": b"zset", "string": b"string", "hash": b"hash", "stream": b"stream", "list": b"list"}
 
 
@@ -61,7 +61,7 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     user, basket = await flows.create([UserSpec("a:b\n", "g"), BasketSpec(["i"], "g")], joins)
     await flows.plan(user, Plan([0, 1]), lease=None)
     await flows.store_partial(Chunk(user, 0, 0), Best(b"", b"", b"", b""), Trace("w", 1.0, 2.0), "a place", lease=None)
-    await results.write("g", [("a:b\n", RESULT.encode(Result(1, "g", [])))], 60)
+    await results.write("g", [("a:b\n", RESULT.encode(Result(2, [])))], 60)
     run_id, _ = await runs.start(RECORD, 1, 2)
     await Refusals(redis, KEYS).string("result", "x", KEYS.result("g", "a:b\n"), b"other", "not there")
     await call(redis, "lock", [KEYS.sweeper], ["token", 5_000])

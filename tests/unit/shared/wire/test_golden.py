@@ -120,6 +120,14 @@ def test_a_field_that_a_later_release_adds_is_ignored(golden: Golden) -> None:
     assert FORMATS[golden.name][0].decode(more) == golden.value
 
 
+@pytest.mark.parametrize("golden", golden("basket", "result"))
+def test_an_element_that_a_later_release_adds_to_a_place_is_ignored(golden: Golden) -> None:
+    """As docs/reading.md asks of every reader."""
+    more = golden.data.replace(b'"],[', b'",1],[').replace(b'"]]', b'",{"a":1}]]')
+    assert (more != golden.data) == bool(golden.value.items)
+    assert FORMATS[golden.name][0].decode(more) == golden.value
+
+
 @pytest.mark.parametrize("golden", golden("job"))
 def test_job_bodies_of_every_release_are_the_tasks_that_they_mean(
     golden: Golden, monkeypatch: pytest.MonkeyPatch

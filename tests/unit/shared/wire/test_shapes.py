@@ -105,13 +105,10 @@ values: dict[str, st.SearchStrategy[Any]] = {
     ),
     "RESULT": st.builds(
         Result,
-        format=st.just(1),
-        generation=ids,
+        format=st.just(2),
         items=places,
     ),
-    "BASKET": st.builds(
-        BasketResult, format=st.just(1), generation=ids, items=places, unknown=st.lists(texts, max_size=3)
-    ),
+    "BASKET": st.builds(BasketResult, format=st.just(2), items=places, unknown=st.lists(texts, max_size=3)),
     "REPLY": st.one_of(
         st.builds(
             Neighbours,
@@ -136,7 +133,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
     ),
     "RECORD": st.builds(
         Record,
-        format=st.just(1),
+        format=st.just(2),
         generation=ids,
         model=ids,
         snapshot=ids,
@@ -144,6 +141,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         made_ms=counts,
         users=counts,
         popular=st.lists(texts, max_size=5),
+        additions=counts,
     ),
     "BEAT": st.builds(
         Beat,
@@ -240,7 +238,7 @@ def test_a_larger_basket_than_may_be_is_refused() -> None:
         SPEC.decode(DigestCodec[Any](dict).encode(body))
 
 
-RIGHT_RECORD = Record(1, "g", "m", "s", Options(1), 0, 0, [])
+RIGHT_RECORD = Record(2, "g", "m", "s", Options(1), 0, 0, [])
 RIGHT_FIT = FitSpec("s", "cosine", 1, 0.0, 1)
 RIGHT_BLOCK = BlockSpec("r", "g", 1, "")
 

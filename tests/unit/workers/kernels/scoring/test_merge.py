@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckoner.workers.kernels.scoring.merge import Partial, in_slices, merge
+from reckoner.workers.kernels.scoring.merge import Partial, merge
 
 # One user's candidates: item to score and reason.
 Candidates = dict[int, tuple[float, int]]
@@ -75,23 +75,12 @@ def test_no_partial_is_refused() -> None:
         merge([], 3)
 
 
-@given(lists=st.lists(USER, max_size=7), size=st.integers(1, 9))
-def test_slices_are_the_whole_a_few_users_at_a_time(lists: list[Candidates], size: int) -> None:
-    """In their order, each but the last with as many users as it may have."""
-    slices = list(in_slices(partial(lists, 9), size))
-    assert [part.counts.size for part in slices] == [len(lists[at : at + size]) for at in range(0, len(lists), size)]
-    for number, part in enumerate(slices):
-        assert same_bytes(part, partial(lists[number * size : (number + 1) * size], 9))
-
-
 @pytest.mark.parametrize("field", ["counts", "items", "scores", "reasons"])
 def test_a_partial_that_holds_more_or_less_than_it_counts_is_refused(field: str) -> None:
     """Nothing is read beside it, whoever has written its bytes."""
     whole = partial([{1: (0.5, 0)}, {1: (0.5, 0), 2: (0.25, 1)}], 3)
     wrong: Any = whole.counts * 2**30 if field == "counts" else getattr(whole, field)[:-1]
     broken = whole._replace(**{field: wrong})
-    with pytest.raises(ValueError, match="do not match its counts"):
-        list(in_slices(broken, 1))
     with pytest.raises(ValueError, match="do not match its counts"):
         merge([broken], 3)
 

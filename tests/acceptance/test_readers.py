@@ -1,26 +1,31 @@
-"""The page's Node example reads the lists of a real system (make test-node)."""
+"""The examples of the reading contract read the lists of a real system (make test-node).
+
+Those run whose language and client for Redis are installed.
+"""
 
 import csv
-import shutil
 import socket
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from reckoner.producer.importing import import_interactions
+from reckoner.shared.redis.scripts import ask
 from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
-from tests.root import ROOT
+from tests.readers import INSTALLED, reader
 from tests.system import System
 
-EXAMPLE = ROOT / "docs" / "examples" / "read.mjs"
-# The Makefile installs the example's package here.
-MODULES = Path(sys.prefix) / "node" / "node_modules"
 USERS = ["user:1", "two words", "two\nlines", "ユーザー", *(f"u{number}" for number in range(20))]
 # Every fifth item has no title.
 TITLES = {f"item:{number}": f"Título {number}" for number in range(25) if number % 5}
+# What later releases may write: more in this format, or another.
+LATER = {
+    "more": '{"format":2,"items":[["item:1",0.5,"item:2",{"a":1}],["item:3",0.25,"item:1",7]],"more":1}',
+    "another": '{"format":3,"items":{"item:1":0.5}}',
+}
 
 
 def import_shop(system: System) -> None:
@@ -44,35 +49,39 @@ async def open_port(system: System) -> int:
 
 
 @pytest.mark.node
-async def test_the_example_for_node_prints_the_same_as_get(tmp_path: Path) -> None:
-    """For ids that are hard to quote, for an empty list, and for an unknown user."""
-    assert MODULES.is_dir(), "the example needs the package `redis`: make test-node installs it"
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    example = Path(shutil.copy(EXAMPLE, place))
-    (place / "node_modules").symlink_to(MODULES)
+async def test_the_examples_print_what_get_prints(tmp_path: Path) -> None:
+    """For ids that are hard to quote, an empty list, an unknown user, and a list with more elements in its places.
+
+    A list of another format is a miss.
+    """
+    readers = [reader(name, tmp_path) for name in INSTALLED]
     async with System(tmp_path / "a shöp", prefix="shop.1") as system:
         import_shop(system)
         system.start_workers()
         await system.ready(1)
-        await system.fit()
+        generation = await system.fit()
         assert (await system.run()).outcome == "passed"
         commands = CommandLine(redis_url=f"redis://127.0.0.1:{await open_port(system)}", prefix="shop.1")
-        users = [*USERS[:4], "hermit", "nobody"]
-        told_of = commands.run("get", *users, "-n", "4", "--json").objects
-        for shown in told_of:
+        async with system.reckoner() as reckoner:
+            for user, value in LATER.items():
+                await ask(reckoner.redis, "SET", system.keys.result(generation, user), value)
+        users = [*USERS[:4], "more", "hermit", "nobody", "another"]
+        reported = commands.run("get", *users, "-n", "4", "--json").objects
+        for shown in reported:
             expected = ["\t".join(cells(rank, **entry)) for rank, entry in enumerate(shown["items"], 1)]
-            assert printed(example, commands, shown["user"], "4") == expected
-        assert [(shown["user"], shown["source"]) for shown in told_of] == [
-            *((user, "cache") for user in users[:4]),
-            *((user, "popular") for user in users[4:]),
+            for each in readers:
+                assert printed(each, commands, shown["user"], "4") == expected, each
+        assert [(shown["user"], shown["source"]) for shown in reported] == [
+            *((user, "cache") for user in users[:5]),
+            *((user, "popular") for user in users[5:]),
         ]
 
 
-def printed(example: Path, commands: CommandLine, *arguments: str) -> list[str]:
-    """The lines that the example prints under the command line's settings."""
-    command, environ = ["node", str(example), *arguments], commands.environ
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+def printed(reader: Sequence[str], commands: CommandLine, *arguments: str) -> list[str]:
+    """The lines that an example prints under the command line's settings."""
+    done = subprocess.run(
+        [*reader, *arguments], env=commands.environ, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     return done.stdout.splitlines()
 
 

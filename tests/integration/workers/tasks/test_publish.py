@@ -1,4 +1,4 @@
-"""The reduce of a large block leaves the event loop to the worker's other jobs."""
+"""A large block leaves the event loop to the worker's other jobs."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import numpy as np
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.shapes import FitSpec
-from reckoner.workers.tasks.reduce import PLACES_AT_ONCE
+from reckoner.workers.tasks.publish import COMPARED_AT_ONCE
 from tests.world import ITEMS, Hand, World
 
 N_USERS = 2_000
@@ -48,15 +48,14 @@ async def test_a_large_block_does_not_hold_up_the_loop(own_world: World, hand: H
     await start_run(hand, await fit(hand, snapshot, 30))
     await hand.deliver_all()
     run_id = await start_run(hand, await fit(hand, snapshot, 20))
-    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
-    [reduce] = await hand.queued()
-    delivery = asyncio.create_task(hand.deliver(reduce))
+    [block] = await hand.queued()
+    delivery = asyncio.create_task(hand.deliver(block))
     turns = 0
     while not delivery.done():
         await asyncio.sleep(0)
         turns += 1
     await delivery
-    assert turns > N_USERS * 20 / PLACES_AT_ONCE
+    assert turns > N_USERS / COMPARED_AT_ONCE
     await hand.deliver_all()
     run = await hand.runtime.runs.load(run_id)
     assert run is not None

@@ -1,0 +1,1 @@
+"""How are lists written? Arrays in, bytes out."""

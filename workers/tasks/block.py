@@ -1,0 +1,27 @@
+"""Computes a block that fits one task: scores its users and caches their lists, without a partial in Redis."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from reckoner.shared.wire.shapes import BlockSpec, Outcome
+from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.chunk import histories_of, scoring, users_of
+from reckoner.workers.tasks.publish import MadeLists, make_lists, publish_block
+
+
+async def compute_block(runtime: Runtime, spec: BlockSpec, block: int) -> Outcome:
+    """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
+    record = await runtime.record(spec.generation)
+    model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
+    users = users_of(spec, block, snapshot)
+    layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
+    score = scoring(runtime, layout, record.options, histories_of(spec, block, snapshot))
+
+    def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
+        return make_lists(runtime, score(stop), users, snapshot, record, stop)
+
+    made = await runtime.kernel("batch", compute)
+    await runtime.require_current(model, snapshot, layout=layout, closely=True)
+    outcome = await publish_block(runtime, spec, block, users, made, record)
+    return msgspec.structs.replace(outcome, tasks={runtime.worker_id: 1})
