@@ -14,6 +14,7 @@ from reckoner.workers.kernels.building.similarity import Weighting, weigh
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import FEW_WORDS, Scratch, score_users
+from reckoner.workers.runtime.building import Counting, build_tiles, counting_of
 from tests.interactions import Interactions
 
 # Room for all bits of the small matrices of tests.
@@ -112,6 +113,27 @@ def tiles_of(
 def build(data: Interactions, config: ModelConfig, rows: Sequence[int] = (), columns: Sequence[int] = ()) -> Matrix:
     """The model, built from tiles cut at these rows and columns."""
     return join(list(tiles_of(data, config, rows, columns)), data, config)
+
+
+def counting_for(data: Interactions, config: ModelConfig, popular: int) -> Counting:
+    """The data laid out for a fit, with dense rows of the `popular` most popular items."""
+    by_item, by_user = (data.item_ptr, data.item_users), (data.user_ptr, data.user_items)
+    weighting = weighting_of(data, config)
+    counting = counting_of(weighting, *by_item, *by_user, popular, config.neighbours, stop=flag())
+    assert counting is not None
+    return counting
+
+
+def build_mixed(
+    data: Interactions, config: ModelConfig, popular: int, rows: Sequence[int] = (), tile_bytes: int = 10_000_000
+) -> Matrix:
+    """The model, built from tasks cut at these rows, with dense rows of the `popular` most popular items."""
+    counting, tiles = counting_for(data, config, popular), []
+    for first, last in pairwise([0, *sorted(rows), data.n_items]):
+        tile = build_tiles(counting, first, last, tile_bytes, flag())
+        assert tile is not None
+        tiles.append(tile)
+    return join(tiles, data, config)
 
 
 def join(tiles: Sequence[Tile], data: Interactions, config: ModelConfig) -> Matrix:

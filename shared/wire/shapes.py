@@ -97,9 +97,11 @@ Spec = ScoringSpec | FitSpec | QuestionSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The plan of a flow's chunk tasks: task `i` scores the items [bounds[i], bounds[i + 1])."""
+    """The plan of a flow's chunk tasks: task `i` scores the items, or builds the rows, [bounds[i], bounds[i + 1])."""
 
     bounds: Annotated[list[Count], Meta(min_length=1, max_length=501)]
+    popular: Count = 0
+    """The number of popular items of a fit, whose rows are dense."""
 
 
 class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fields=True):

@@ -10,9 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from reckoner.shared.store.model_config import ModelConfig, Similarity
-from reckoner.workers.kernels.building.ranked import rank
 from reckoner.workers.kernels.building.similarity import weigh
-from reckoner.workers.kernels.building.work import cost_of, plan_rows
+from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import score_users
@@ -44,18 +43,20 @@ def _build(arrays: Arrays, similarity: Similarity) -> Lists:
     item_users = arrays.item_users.view(np.uint32)
     config = ModelConfig(similarity=similarity, neighbours=NEIGHBOURS)
     weighting = weigh(config, arrays.item_ptr, item_users, None, arrays.user_ptr)
-    ranked = rank(arrays.item_ptr, item_users, None, arrays.user_ptr, stop=NEVER)
-    assert ranked is not None
-    counting = counting_of(ranked, weighting, NEIGHBOURS)
+    user_items = arrays.user_items.view(np.uint32)
+    by_item, by_user = (arrays.item_ptr, item_users), (arrays.user_ptr, user_items)
+    cost = estimated_cost(arrays.item_ptr, *by_user, are_counted=are_counted(config, are_weighted=False))
+    plan = plan_rows(cost, NEIGHBOURS, TILES, TILES, 1, TILE_BYTES)
+    counting = counting_of(weighting, *by_item, *by_user, plan.popular, NEIGHBOURS, stop=NEVER)
+    assert counting is not None
 
     def tiles(rows: tuple[int, int]) -> Tile:
         tile = build_tiles(counting, *rows, TILE_BYTES, NEVER)
         assert tile is not None
         return tile
 
-    bounds = plan_rows(cost_of(ranked, weighting), TILES, TILES, 1, TILE_BYTES).tolist()
     with ThreadPoolExecutor(THREADS) as threads:
-        parts = list(threads.map(tiles, pairwise(bounds)))
+        parts = list(threads.map(tiles, pairwise(plan.bounds)))
     matrix = join_tiles(parts, arrays.shape[1], NEIGHBOURS, stop=NEVER)
     assert matrix is not None
     return Lists(*matrix)

@@ -45,7 +45,7 @@ class Layouts:
         self.scratch = ThreadScratch()
         self._threads = threads
         self._models: OrderedDict[str, Ranges] = OrderedDict()
-        self._counting: tuple[Snapshot, ModelConfig, Counting] | None = None
+        self._counting: tuple[Snapshot, ModelConfig, int, Counting] | None = None
         self._used_at = 0.0
         self._making = Lock()
 
@@ -93,22 +93,24 @@ class Layouts:
         """The models with cached layouts."""
         return [ranges.model for ranges in self._models.values()]
 
-    def cached_counting(self, snapshot: Snapshot, config: ModelConfig) -> "Counting | None":
-        """A snapshot laid out for a fit, None if it is not cached."""
+    def cached_counting(self, snapshot: Snapshot, config: ModelConfig, popular: int) -> "Counting | None":
+        """A snapshot laid out for a fit with dense rows of `popular` items, None if it is not cached."""
         # Read once: the event loop may release it at any moment.
         kept = self._counting
-        return kept[2] if kept and kept[0] is snapshot and kept[1] == config else None
+        return kept[3] if kept and kept[0] is snapshot and kept[1:3] == (config, popular) else None
 
-    def counting(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
+    def counting(
+        self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: NDArray[np.uint8]
+    ) -> "Counting | None":
         """A snapshot laid out for a fit, on a miss now; None if `stop`, uint8[1], was set."""
         # There may be no memory for two: one thread at a time, and the old layout is released first.
         with self._making:
-            found = self.cached_counting(snapshot, config)
+            found = self.cached_counting(snapshot, config, popular)
             if found is None:
                 self._counting = None
-                found = kind_of(config).lay_out(snapshot, config, stop)
+                found = kind_of(config).lay_out(snapshot, config, popular, stop)
                 if found is not None:
-                    self._counting = snapshot, config, found
+                    self._counting = snapshot, config, popular, found
             return found
 
     def release_counting_later(self) -> None:

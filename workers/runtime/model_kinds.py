@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reckoner.shared.redis.scripts.constants import MAX_TASKS
 from reckoner.shared.store.model_config import ModelConfig, Similarity
 from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.shapes import Plan
 from reckoner.workers.kernels.compiled import NARROW, compile_rest
 
 if TYPE_CHECKING:
@@ -27,22 +28,24 @@ class ModelKind(Protocol[LaidOut]):
     def load_planning(self) -> None:
         """Import what `plan` needs."""
 
-    def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> list[int]:
-        """The bounds of at least `least` ranges of ranks, if there are as many ranks.
+    def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> Plan:
+        """The number of popular items, and the bounds of at least `least` ranges of rows, if there are as many rows.
 
         It uses no compiled kernel, since all workers wait for it.
         """
 
-    def kernels_for(self, snapshot: Snapshot) -> Callable[[], None]:
+    def kernels_for(self, popular: int) -> Callable[[], None]:
         """The function that imports and compiles the kernels of `lay_out`, `build_part` and `join`."""
 
-    def lay_out(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> LaidOut | None:
+    def lay_out(
+        self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: NDArray[np.uint8]
+    ) -> LaidOut | None:
         """Lay out the snapshot once for all parts of a fit."""
 
     def build_part(
         self, laid_out: LaidOut, first: int, last: int, tile_bytes: int, stop: NDArray[np.uint8]
     ) -> "Tile | None":
-        """Build the part of the ranks first..last-1."""
+        """Build the part of the rows first..last-1."""
 
     def join(
         self, parts: "Sequence[Tile]", n_items: int, config: ModelConfig, stop: NDArray[np.uint8]
@@ -57,29 +60,31 @@ class Neighbours:
         """See `ModelKind`."""
         import_module("reckoner.workers.kernels.building.work")
 
-    def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> list[int]:
+    def plan(self, snapshot: Snapshot, config: ModelConfig, least: int, tile_bytes: int) -> Plan:
         """See `ModelKind`. The cost of rows is estimated."""
         from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
 
         counted = are_counted(config, snapshot.item_weights is not None)
         cost = estimated_cost(snapshot.item_ptr, snapshot.user_ptr, snapshot.user_items, counted)
-        bounds: list[int] = plan_rows(cost, least, MAX_TASKS, WORK_PER_TASK, tile_bytes).tolist()
-        return bounds
+        plan = plan_rows(cost, config.neighbours, least, MAX_TASKS, WORK_PER_TASK, tile_bytes)
+        return Plan(plan.bounds, plan.popular)
 
-    def kernels_for(self, snapshot: Snapshot) -> Callable[[], None]:
+    def kernels_for(self, popular: int) -> Callable[[], None]:
         """See `ModelKind`. Wide ranks need other kernels."""
-        return _import_kernels if snapshot.n_items <= NARROW else _import_all_kernels
+        return _import_kernels if popular <= NARROW else _import_all_kernels
 
-    def lay_out(self, snapshot: Snapshot, config: ModelConfig, stop: NDArray[np.uint8]) -> "Counting | None":
+    def lay_out(
+        self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: NDArray[np.uint8]
+    ) -> "Counting | None":
         """See `ModelKind`."""
         from reckoner.workers.runtime import building
 
-        return building.lay_out(snapshot, config, stop)
+        return building.lay_out(snapshot, config, popular, stop)
 
     def build_part(
         self, laid_out: "Counting", first: int, last: int, tile_bytes: int, stop: NDArray[np.uint8]
     ) -> "Tile | None":
-        """See `ModelKind`: the pairs of these ranks with more popular items."""
+        """See `ModelKind`: of popular items, the pairs with more popular ones; of others, all pairs."""
         from reckoner.workers.runtime import building
 
         return building.build_tiles(laid_out, first, last, tile_bytes, stop)

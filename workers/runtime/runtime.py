@@ -220,23 +220,23 @@ class Runtime:
         """
         await self._run_shared(kernels, lambda: self.in_thread(kernels))
 
-    async def lay_out(self, snapshot: Snapshot, config: ModelConfig) -> None:
-        """Lay out a snapshot for a fit, in a batch thread, once for all callers.
+    async def lay_out(self, snapshot: Snapshot, config: ModelConfig, popular: int) -> None:
+        """Lay out a snapshot for a fit with dense rows of `popular` items, in a batch thread, once for all callers.
 
         Raises:
             NotNowError: it takes too long.
         """
         # By identity: a snapshot that was imported again has the same id.
-        key = id(snapshot), config
+        key = id(snapshot), config, popular
 
         async def make() -> None:
             try:
-                await self.kernel("batch", lambda stop: self.layouts.counting(snapshot, config, stop))
+                await self.kernel("batch", lambda stop: self.layouts.counting(snapshot, config, popular, stop))
             finally:
                 self._shared_work.pop(key, None)
                 self.layouts.release_counting_later()
 
-        if self.layouts.cached_counting(snapshot, config) is None:
+        if self.layouts.cached_counting(snapshot, config, popular) is None:
             await self._run_shared(key, make)
 
     async def layout(self, model: Model, first: int, last: int, lane: Lane) -> Layout:

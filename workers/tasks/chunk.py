@@ -40,7 +40,7 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
     first, last = flow.plan.bounds[task.index : task.index + 2]
     partial: Best | Part
     if isinstance(flow.spec, FitSpec):
-        partial = await build_part(runtime, flow.spec, first, last)
+        partial = await build_part(runtime, flow.spec, first, last, flow.plan.popular)
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)

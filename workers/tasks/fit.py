@@ -50,7 +50,7 @@ PART: Codec[PartBody] = Codec(PartBody)
 
 
 async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
-    """The row ranges of a fit's chunk tasks; none if the model is already published.
+    """The row ranges of a fit's chunk tasks, and its popular items; none if the model is already published.
 
     The cost of rows is only estimated, since all workers wait for this plan.
     """
@@ -60,20 +60,20 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     kind, settings = kind_of(config), runtime.settings
     await runtime.load(kind.load_planning)
-    bounds = partial(kind.plan, snapshot, config, settings.tasks_per_job, settings.tile_mb * BYTES_PER_MB)
-    return Plan(await runtime.in_thread(bounds))
+    plan = partial(kind.plan, snapshot, config, settings.tasks_per_job, settings.tile_mb * BYTES_PER_MB)
+    return await runtime.in_thread(plan)
 
 
-async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int) -> Part:
-    """Build the tile of the ranks first..last-1 with more popular items, and put it into the store."""
+async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int, popular: int) -> Part:
+    """Build the tile of the rows first..last-1, and put it into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     kind = kind_of(config)
-    await runtime.load(kind.kernels_for(snapshot))
-    await runtime.lay_out(snapshot, config)
+    await runtime.load(kind.kernels_for(popular))
+    await runtime.lay_out(snapshot, config, popular)
 
     # Fetched inside the thread: a waiting task must not hold a layout in memory.
     def build(stop: NDArray[np.uint8]) -> "Tile | None":
-        counting = runtime.layouts.counting(snapshot, config, stop)
+        counting = runtime.layouts.counting(snapshot, config, popular, stop)
         if counting is None:
             return None
         return kind.build_part(counting, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
@@ -99,7 +99,7 @@ async def join_fit(
     names = [part.name for part in stored if isinstance(part, Part)]
     if names:
         snapshot, kind = await runtime.snapshot(spec.snapshot), kind_of(config)
-        await runtime.load(kind.kernels_for(snapshot))
+        await runtime.load(kind.kernels_for(0))
         reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
         parts = await asyncio.gather(*reading)
         tiles = [part for part in parts if part is not None]

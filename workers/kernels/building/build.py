@@ -31,7 +31,7 @@ from reckoner.workers.kernels.building.keep import (
     put_maxima,
 )
 from reckoner.workers.kernels.building.ranked import Ranked
-from reckoner.workers.kernels.building.similarity import FORMULA, MOST, Formula, Weighting, raised
+from reckoner.workers.kernels.building.similarity import FORMULA, Formula, Weighting, round_similarities
 from reckoner.workers.kernels.building.work import bit_ranks, bit_words, cost_of
 from reckoner.workers.kernels.compiled import (
     READ_FLOAT32,
@@ -51,7 +51,7 @@ from reckoner.workers.kernels.compiled import (
 )
 from reckoner.workers.kernels.ranking import entries_of
 
-ZERO, ONE, TWO, FOUR, NONE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(4), np.float32(0.0)
+ZERO, ONE, TWO, FOUR = (np.uint64(number) for number in (0, 1, 2, 4))
 # This many rows are counted as bits together; a few rows of zeros pad the last ones.
 ROWS_AT_ONCE, ZEROS = np.uint64(work.ROWS_AT_ONCE), np.uint64(4)
 MOST_16_BITS = 65_535
@@ -119,19 +119,6 @@ def build_tile(
     np.maximum(floors[low:high], column_floors, out=floors[low:high])
     owners = np.concatenate((order[first:last], order[low:high]))
     return Tile(owners, counts, *entries_of(keys[:filled]))
-
-
-@compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64), inner=True)
-def _round(similar: NDArray[np.float64], n: Index, exponent: float, values: NDArray[np.float32], at: Index) -> bool:
-    """Raise n similarities to a power and round them to float32 values from `at` on. False if none is above zero."""
-    if exponent != 1.0:
-        for k in range(n):
-            similar[k] = raised(similar[k], exponent)
-    found = False
-    for k in range(n):
-        values[at + k] = np.float32(min(similar[k], MOST))
-        found |= values[at + k] > NONE
-    return found
 
 
 class Sums(NamedTuple):
@@ -287,13 +274,13 @@ def _build(
             met, found = _take(sums, kind, turn * bit_width + at if kind == BITS else at, n, dots), False
             if met:
                 formula(dots, n, row_terms[row], column_terms, low + at, shrink, users, similar)
-                found = _round(similar, n, exponent, row_values, at)
+                found = round_similarities(similar, n, exponent, row_values, at)
             put_maxima(row_values, at, n if found else ZERO, maxima)
             # A similarity may round to zero in one direction only.
             if found or (met and is_asymmetric):
                 if is_asymmetric:
                     formula(dots, n, column_terms[row], row_terms, low + at, shrink, users, similar)
-                _round(similar, n, exponent if is_asymmetric else 1.0, block, ZERO)
+                round_similarities(similar, n, exponent if is_asymmetric else 1.0, block, ZERO)
                 keep_columns(block, n, at, order[row], rows, starts, counts, keys, neighbours, floors)
         groups, list_begin = blocks * (BLOCK // GROUP), np.uint64(starts[row - first])
         kept = keep_row(row_values, maxima, groups, order, low, neighbours, gathered, keys, list_begin)

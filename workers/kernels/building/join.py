@@ -12,6 +12,7 @@ from reckoner.workers.kernels.compiled import (
     READ_FLOAT32,
     READ_INT64,
     READ_UINT32,
+    WRITE_BOOLEAN,
     WRITE_FLOAT32,
     WRITE_INT64,
     WRITE_UINT32,
@@ -41,33 +42,89 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
     Raises:
         ValueError: a tile's arrays do not fit together, or it names items outside `item_count`.
     """
-    held, lists = np.zeros(item_count, np.int64), []
-    firsts = np.arange(0, item_count, ITEMS_AT_ONCE)
+    if stop[0]:
+        return None
+    held = np.zeros(item_count, np.int64)
     for tile in tiles:
-        if stop[0]:
-            return None
         entries = tile.counts.sum(dtype=np.int64)
         if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:
             raise ValueError("a tile's arrays do not match its counts")
-        if any((named >= item_count).any() for named in (tile.owners, tile.items)):
+        if any(named.size and named.max() >= item_count for named in (tile.owners, tile.items)):
             raise ValueError(f"a tile names items outside the {item_count} items")
-        order = np.argsort(tile.owners, kind="stable")
-        owners, begins = tile.owners[order], np.cumsum(tile.counts, dtype=np.int64) - tile.counts
-        bounds = [*np.searchsorted(owners, firsts).tolist(), owners.size]
-        lists.append((bounds, (owners, begins[order], tile.counts[order], tile.items, tile.values)))
-        held += np.bincount(tile.owners, tile.counts, item_count).astype(np.int64)
+        _add_counts(tile.owners, tile.counts, held)
     row_ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.minimum(held, neighbours))))
     items, values = np.empty(row_ptr[-1], np.uint32), np.empty(row_ptr[-1], np.float32)
+    cut = []
+    for tile in tiles:
+        if stop[0]:
+            return None
+        begins, is_whole = np.cumsum(tile.counts, dtype=np.int64) - tile.counts, np.zeros(tile.owners.size, bool)
+        _copy_whole(*tile, begins, held, neighbours, row_ptr, items, values, is_whole)
+        rest = np.flatnonzero(~is_whole)
+        cut.append((tile.owners[rest], begins[rest], tile.counts[rest], tile))
+    # The items that are left, and the place of each among these.
+    left = np.flatnonzero(held)
+    places, held, begins = np.cumsum(held > 0) - 1, held[left], row_ptr[left]
+    firsts, lists = np.arange(0, left.size, ITEMS_AT_ONCE), []
+    for owners, list_begins, counts, tile in cut:
+        found = places[owners].astype(np.uint32)
+        by_place = np.argsort(found, kind="stable")
+        bounds = [*np.searchsorted(found[by_place], firsts).tolist(), found.size]
+        of_tile = found[by_place], list_begins[by_place], counts[by_place], tile.items, tile.values
+        lists.append((bounds, of_tile))
     for n, first in enumerate(firsts.tolist()):
         if stop[0]:
             return None
-        last = min(first + ITEMS_AT_ONCE, item_count)
-        ends = np.cumsum(held[first:last])
-        keys, filled = np.empty(ends[-1], np.uint64), ends - held[first:last]
+        sizes = held[first : first + ITEMS_AT_ONCE]
+        ends = np.cumsum(sizes)
+        keys, filled = np.empty(ends[-1], np.uint64), ends - sizes
         for bounds, of_tile in lists:
             _gather(*of_tile, bounds[n], bounds[n + 1], first, filled, keys)
-        _keep_best(keys, filled, held, first, neighbours, item_count, row_ptr, items, values)
+        _keep_best(keys, filled, sizes, neighbours, item_count, begins[first : first + ITEMS_AT_ONCE], items, values)
     return Matrix(row_ptr, items, values)
+
+
+@compiled(types.void(READ_UINT32, READ_UINT32, WRITE_INT64))
+def _add_counts(owners: NDArray[np.uint32], counts: NDArray[np.uint32], held: NDArray[np.int64]) -> None:
+    """Count the entries of each item."""
+    for entry in range(owners.size):
+        held[np.uint64(owners[entry])] += np.int64(counts[entry])
+
+
+@compiled(
+    types.void(
+        *(READ_UINT32, READ_UINT32, READ_UINT32, READ_FLOAT32, READ_INT64, WRITE_INT64, types.uint64),
+        *(READ_INT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_BOOLEAN),
+    )
+)
+def _copy_whole(
+    owners: NDArray[np.uint32],
+    counts: NDArray[np.uint32],
+    tile_items: NDArray[np.uint32],
+    tile_values: NDArray[np.float32],
+    begins: NDArray[np.int64],
+    held: NDArray[np.int64],
+    neighbours: Index,
+    row_ptr: NDArray[np.int64],
+    items: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    is_whole: NDArray[np.bool_],
+) -> None:
+    """Copy the lists that are whole rows: of all entries of an item, at most K, sorted by item.
+
+    Their items hold no entries any more.
+    """
+    for entry in range(owners.size):
+        owner, size, begin = np.uint64(owners[entry]), np.uint64(counts[entry]), np.uint64(begins[entry])
+        whole = size == ZERO or (size == np.uint64(held[owner]) and size <= neighbours)
+        if whole:
+            for n in range(ONE, size):
+                whole &= tile_items[begin + n - ONE] < tile_items[begin + n]
+        is_whole[entry] = whole
+        if whole and size > ZERO:
+            to, held[owner] = np.uint64(row_ptr[owner]), 0
+            for n in range(size):
+                items[to + n], values[to + n] = tile_items[begin + n], tile_values[begin + n]
 
 
 @compiled(
@@ -88,7 +145,7 @@ def _gather(
     filled: NDArray[np.int64],
     keys: NDArray[np.uint64],
 ) -> None:
-    """Append the lists first_list..last_list-1 of a tile to the keys of their owners, from the item `first` on."""
+    """Append the lists first_list..last_list-1 of a tile to the keys of their owners, from the owner `first` on."""
     for entry in range(first_list, last_list):
         begin, owner = np.uint64(begins[entry]), np.uint64(owners[entry]) - first
         to = np.uint64(filled[owner])
@@ -100,7 +157,7 @@ def _gather(
 
 @compiled(
     types.void(
-        *(WRITE_UINT64, READ_INT64, READ_INT64, types.uint64, types.uint64, types.uint64),
+        *(WRITE_UINT64, READ_INT64, READ_INT64, types.uint64, types.uint64),
         *(READ_INT64, WRITE_UINT32, WRITE_FLOAT32),
     ),
     allocates=True,
@@ -108,22 +165,21 @@ def _gather(
 def _keep_best(
     keys: NDArray[np.uint64],
     ends: NDArray[np.int64],
-    held: NDArray[np.int64],
-    first: Index,
+    sizes: NDArray[np.int64],
     neighbours: Index,
     item_count: Index,
-    row_ptr: NDArray[np.int64],
+    row_begins: NDArray[np.int64],
     items: NDArray[np.uint32],
     values: NDArray[np.float32],
 ) -> None:
-    """Write the rows from the item `first` on: the best keys of each, sorted by item."""
+    """Write rows: the best of the `sizes` keys that end at `ends`, sorted by item, to places from `row_begins` on."""
     bits = ZERO
     while item_count >> bits > ZERO:
         bits += ONE
     scratch, counts = np.empty(keys.size, np.uint64), np.empty(DIGITS, np.int64)
     for n in range(np.uint64(ends.size)):
-        size = np.uint64(held[first + n])
-        begin, to = np.uint64(ends[n]) - size, np.uint64(row_ptr[first + n])
+        size = np.uint64(sizes[n])
+        begin, to = np.uint64(ends[n]) - size, np.uint64(row_begins[n])
         size = select_best(keys, begin, size, neighbours)
         sort_by_digits(keys, begin, begin + size, ZERO, bits, scratch, counts)
         for at in range(begin, begin + size):

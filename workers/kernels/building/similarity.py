@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.logarithm import log, logs, power, powers
-from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, READ_INT64, WRITE_FLOAT64, compiled
+from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, READ_INT64, WRITE_FLOAT32, WRITE_FLOAT64, compiled
 
 Formula = Callable[[NDArray[np.float64], int, float, NDArray[np.float64], int, float, float, NDArray[np.float64]], None]
 Floats = NDArray[np.float64]
@@ -110,6 +110,19 @@ def raised(similarity: float, exponent: float) -> float:
     Filtering", UAI 1998, section 2.2.3.
     """
     return min(power(similarity, exponent), MOST) if similarity > 0.0 else 0.0
+
+
+@compiled(types.boolean(WRITE_FLOAT64, types.uint64, types.float64, WRITE_FLOAT32, types.uint64), inner=True)
+def round_similarities(similar: Floats, n: int, exponent: float, values: NDArray[np.float32], at: int) -> bool:
+    """Raise n similarities to a power and round them to float32 values from `at` on. False if none is above zero."""
+    if exponent != 1.0:
+        for k in range(n):
+            similar[k] = raised(similar[k], exponent)
+    found = False
+    for k in range(n):
+        values[at + k] = np.float32(min(similar[k], MOST))
+        found |= values[at + k] > np.float32(0.0)
+    return found
 
 
 class Weighting(NamedTuple):

@@ -41,13 +41,13 @@ def test_a_range_is_found_once_it_was_laid_out(world: World, tmp_path: Path) -> 
 def test_a_snapshot_is_laid_out_once_for_a_fit(world: World, tmp_path: Path) -> None:
     """For all its tasks; of a snapshot that was opened anew, since its files were damaged, it is another layout."""
     layouts, config = empty(tmp_path), world.generations[0].config
-    found = layouts.counting(world.snapshot, config, flag())
+    found = layouts.counting(world.snapshot, config, 40, flag())
     assert found is not None
-    assert layouts.counting(world.snapshot, config, flag()) is found
-    assert layouts.counting(world.snapshot, world.generations[1].config, flag()) is not found
-    found = layouts.counting(world.snapshot, config, flag())
+    assert layouts.counting(world.snapshot, config, 40, flag()) is found
+    assert layouts.counting(world.snapshot, world.generations[1].config, 40, flag()) is not found
+    found = layouts.counting(world.snapshot, config, 40, flag())
     again = open_snapshot(world.store.fetch("snapshots", world.snapshot.id))
-    assert layouts.counting(again, config, flag()) is not found
+    assert layouts.counting(again, config, 40, flag()) is not found
 
 
 def test_no_more_is_kept_of_a_model_than_a_few_wholes(world: World, tmp_path: Path) -> None:

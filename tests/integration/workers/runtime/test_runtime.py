@@ -134,26 +134,26 @@ class SlowLayouts(Layouts):
         self.stopped = False
         self.begun, self.end = threading.Event(), threading.Event()
 
-    def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+    def counting(self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: Any) -> Any:
         self.threads.append(threading.current_thread().name)
         self.begun.set()
         while not self.end.wait(0.01):
             if stop[0]:
                 self.stopped = True
                 return None
-        return super().counting(snapshot, config, stop)
+        return super().counting(snapshot, config, popular, stop)
 
 
 async def test_a_layout_that_takes_long_is_waited_for_again(hand: Hand, world: World) -> None:
     """It continues in the batch lane after its callers were handed back, and is shared by all callers."""
     layouts, config = SlowLayouts(hand.runtime.layouts.files), world.generations[0].config
     runtime = replace(hand.runtime, scheduler=Scheduler({"click": 1, "batch": 1}, patience_s=0.1), layouts=layouts)
-    waiting = [runtime.lay_out(world.snapshot, config) for _ in range(2)]
+    waiting = [runtime.lay_out(world.snapshot, config, 0) for _ in range(2)]
     assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NotNowError] * 2
     layouts.end.set()
-    await asyncio.gather(*(runtime.lay_out(world.snapshot, config) for _ in range(2)))
-    await runtime.lay_out(world.snapshot, config)
-    assert layouts.cached_counting(world.snapshot, config) is not None
+    await asyncio.gather(*(runtime.lay_out(world.snapshot, config, 0) for _ in range(2)))
+    await runtime.lay_out(world.snapshot, config, 0)
+    assert layouts.cached_counting(world.snapshot, config, 0) is not None
     [thread] = layouts.threads
     assert thread.startswith("batch")
 
@@ -162,7 +162,7 @@ async def test_an_unneeded_layout_is_stopped(hand: Hand, world: World) -> None:
     """As when a worker stops; waiting callers are cancelled."""
     layouts = SlowLayouts(hand.runtime.layouts.files)
     runtime = replace(hand.runtime, layouts=layouts)
-    waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config))
+    waiting = asyncio.create_task(runtime.lay_out(world.snapshot, world.generations[0].config, 0))
     await asyncio.to_thread(layouts.begun.wait)
     await runtime.stop_shared_work()
     assert layouts.stopped
@@ -175,20 +175,20 @@ async def test_a_failed_layout_is_retried(hand: Hand, world: World) -> None:
     troubles, made = [MemoryError()], 0
 
     class Full(Layouts):
-        def counting(self, snapshot: Snapshot, config: ModelConfig, stop: Any) -> Any:
+        def counting(self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: Any) -> Any:
             nonlocal made
             if troubles:
                 raise troubles.pop()
             made += 1
-            return super().counting(snapshot, config, stop)
+            return super().counting(snapshot, config, popular, stop)
 
     runtime, config = replace(hand.runtime, layouts=Full(hand.runtime.layouts.files)), world.generations[0].config
 
     async def ask_again() -> None:
         with pytest.raises(MemoryError):
-            await runtime.lay_out(world.snapshot, config)
-        await runtime.lay_out(world.snapshot, config)
+            await runtime.lay_out(world.snapshot, config, 0)
+        await runtime.lay_out(world.snapshot, config, 0)
 
     await asyncio.gather(*(ask_again() for _ in range(3)))
     assert made == 1
-    assert runtime.layouts.cached_counting(world.snapshot, config) is not None
+    assert runtime.layouts.cached_counting(world.snapshot, config, 0) is not None

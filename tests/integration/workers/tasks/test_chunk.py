@@ -99,10 +99,10 @@ async def test_no_part_of_a_fit_is_made_of_bytes_that_were_damaged_meanwhile(
         flip(path, path.stat().st_size - 1, 5)
         return counting(*arguments)
 
-    await build_part(hand.runtime, spec, 0, 1)
+    await build_part(hand.runtime, spec, 0, 1, 40)
     monkeypatch.setattr(Layouts, "counting", damage_and_go_on)
     with pytest.raises(NotNowError):
-        await build_part(hand.runtime, spec, 0, 1)
+        await build_part(hand.runtime, spec, 0, 1, 40)
 
 
 @pytest.mark.parametrize(("task", "task_ms"), [("split", 20.0), ("reduce", 1e-6)])

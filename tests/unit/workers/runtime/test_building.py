@@ -9,16 +9,14 @@ import pytest
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.build import Tile, build_tile
 from reckoner.workers.kernels.building.keep import SPARE
-from reckoner.workers.kernels.building.work import cost_of, plan_rows
 from reckoner.workers.runtime.building import (
     BYTES_PER_COLUMN,
     BYTES_PER_ENTRY,
     Counting,
     build_tiles,
-    counting_of,
     join_tiles,
 )
-from tests.building import build, flag, ranked_of, same_bytes, weighting_of
+from tests.building import build, build_mixed, counting_for, flag, same_bytes
 from tests.interactions import random_interactions
 
 DATA = random_interactions(5, n_users=300, n_items=200, n_pairs=6000)
@@ -27,8 +25,7 @@ BYTES = BYTES_PER_ENTRY * SPARE * K + BYTES_PER_COLUMN
 
 
 def counting(config: ModelConfig) -> Counting:
-    weighting = weighting_of(DATA, config)
-    return counting_of(ranked_of(DATA, weighting), weighting, config.neighbours)
+    return counting_for(DATA, config, DATA.n_items)
 
 
 @pytest.mark.parametrize("columns", [1, 30, 199, 1000])
@@ -37,9 +34,7 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
     """Each item has at most one list of K, or narrow tiles would take more memory."""
     config = ModelConfig(similarity, K)  # type: ignore[arg-type]
     found, tiles = counting(config), []
-    bounds = plan_rows(cost_of(found.ranked, found.weighting), 3, 3, 1, columns * BYTES)
-    assert len(bounds) == 4
-    for first, last in pairwise(bounds.tolist()):
+    for first, last in pairwise([0, 90, 150, 200]):
         tile = build_tiles(found, first, last, columns * BYTES, flag())
         assert tile is not None
         assert columns >= last or np.unique(tile.owners).size == tile.owners.size
@@ -50,10 +45,17 @@ def test_a_model_is_the_same_however_narrow_its_tiles_are(similarity: str, colum
     assert same_bytes(model, build(DATA, config))
 
 
+@pytest.mark.parametrize("tile_bytes", [1, 3000, 1_000_000])
+def test_a_task_may_have_dense_and_sparse_rows(tile_bytes: int) -> None:
+    """With room for a few entries or for all."""
+    config = ModelConfig(neighbours=K)
+    assert same_bytes(build_mixed(DATA, config, 70, (40, 120), tile_bytes), build(DATA, config))
+
+
 def test_a_task_that_is_stopped_brings_nothing() -> None:
-    """With one tile or many."""
-    found = counting(ModelConfig(neighbours=K))
-    for tile_bytes in (1, 1_000_000):
+    """With one tile or many, of dense rows or sparse ones."""
+    for popular, tile_bytes in ((0, 1_000_000), (200, 1), (200, 1_000_000)):
+        found = counting_for(DATA, ModelConfig(neighbours=K), popular)
         assert build_tiles(found, 0, 200, tile_bytes, flag(1)) is None
 
 
