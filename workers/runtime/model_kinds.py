@@ -37,9 +37,7 @@ class ModelKind(Protocol[LaidOut]):
     def kernels_for(self, popular: int) -> Callable[[], None]:
         """The function that imports and compiles the kernels of `lay_out`, `build_part` and `join`."""
 
-    def lay_out(
-        self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: NDArray[np.uint8]
-    ) -> LaidOut | None:
+    def lay_out(self, snapshot: Snapshot, config: ModelConfig, popular: int, stop: NDArray[np.uint8]) -> LaidOut | None:
         """Lay out the snapshot once for all parts of a fit."""
 
     def build_part(

@@ -46,11 +46,7 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
         return None
     held = np.zeros(item_count, np.int64)
     for tile in tiles:
-        entries = tile.counts.sum(dtype=np.int64)
-        if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:
-            raise ValueError("a tile's arrays do not match its counts")
-        if any(named.size and named.max() >= item_count for named in (tile.owners, tile.items)):
-            raise ValueError(f"a tile names items outside the {item_count} items")
+        _check(tile, item_count)
         _add_counts(tile.owners, tile.counts, held)
     row_ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.minimum(held, neighbours))))
     items, values = np.empty(row_ptr[-1], np.uint32), np.empty(row_ptr[-1], np.float32)
@@ -61,17 +57,12 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
         begins, is_whole = np.cumsum(tile.counts, dtype=np.int64) - tile.counts, np.zeros(tile.owners.size, bool)
         _copy_whole(*tile, begins, held, neighbours, row_ptr, items, values, is_whole)
         rest = np.flatnonzero(~is_whole)
-        cut.append((tile.owners[rest], begins[rest], tile.counts[rest], tile))
+        cut.append((tile, rest, begins[rest]))
     # The items that are left, and the place of each among these.
     left = np.flatnonzero(held)
-    places, held, begins = np.cumsum(held > 0) - 1, held[left], row_ptr[left]
-    firsts, lists = np.arange(0, left.size, ITEMS_AT_ONCE), []
-    for owners, list_begins, counts, tile in cut:
-        found = places[owners].astype(np.uint32)
-        by_place = np.argsort(found, kind="stable")
-        bounds = [*np.searchsorted(found[by_place], firsts).tolist(), found.size]
-        of_tile = found[by_place], list_begins[by_place], counts[by_place], tile.items, tile.values
-        lists.append((bounds, of_tile))
+    places, held, row_begins = np.cumsum(held > 0) - 1, held[left], row_ptr[left]
+    firsts = np.arange(0, left.size, ITEMS_AT_ONCE)
+    lists = [_by_owner(tile, rest, begins, places, firsts) for tile, rest, begins in cut]
     for n, first in enumerate(firsts.tolist()):
         if stop[0]:
             return None
@@ -80,8 +71,32 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
         keys, filled = np.empty(ends[-1], np.uint64), ends - sizes
         for bounds, of_tile in lists:
             _gather(*of_tile, bounds[n], bounds[n + 1], first, filled, keys)
-        _keep_best(keys, filled, sizes, neighbours, item_count, begins[first : first + ITEMS_AT_ONCE], items, values)
+        _keep_best(
+            keys, filled, sizes, neighbours, item_count, row_begins[first : first + ITEMS_AT_ONCE], items, values
+        )
     return Matrix(row_ptr, items, values)
+
+
+def _check(tile: Tile, item_count: int) -> None:
+    """Raise ValueError if a tile's arrays do not fit together, or name other items."""
+    entries = tile.counts.sum(dtype=np.int64)
+    if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:
+        raise ValueError("a tile's arrays do not match its counts")
+    if any(named.size and named.max() >= item_count for named in (tile.owners, tile.items)):
+        raise ValueError(f"a tile names items outside the {item_count} items")
+
+
+Lists = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]
+
+
+def _by_owner(
+    tile: Tile, rest: NDArray[np.int64], begins: NDArray[np.int64], places: NDArray[np.int64], firsts: NDArray[np.int64]
+) -> tuple[list[int], Lists]:
+    """The lists `rest` of a tile by the place of their owner, and the bounds of those from each of `firsts` on."""
+    owners, counts = places[tile.owners[rest]].astype(np.uint32), tile.counts[rest]
+    order = np.argsort(owners, kind="stable")
+    bounds = [*np.searchsorted(owners[order], firsts).tolist(), owners.size]
+    return bounds, (owners[order], begins[order], counts[order], tile.items, tile.values)
 
 
 @compiled(types.void(READ_UINT32, READ_UINT32, WRITE_INT64))

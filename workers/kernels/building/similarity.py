@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.logarithm import log, logs, power, powers
-from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_FLOAT64, READ_INT64, WRITE_FLOAT32, WRITE_FLOAT64, compiled
+from reckoner.workers.kernels.compiled import (
+    READ_FLOAT32,
+    READ_FLOAT64,
+    READ_INT64,
+    WRITE_FLOAT32,
+    WRITE_FLOAT64,
+    compiled,
+)
 
 Formula = Callable[[NDArray[np.float64], int, float, NDArray[np.float64], int, float, float, NDArray[np.float64]], None]
 Floats = NDArray[np.float64]

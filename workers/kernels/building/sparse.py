@@ -193,6 +193,28 @@ def _weigh(
     return size
 
 
+@compiled(types.uint64(SPARSE, types.uint64, types.uint64, READ_FLOAT32, SCRATCH, READ_UINT8), inner=True)
+def _sum_up(
+    of: Sparse,
+    begin: Index,
+    end: Index,
+    user_factors: NDArray[np.float32],
+    scratch: Scratch,
+    stop: NDArray[np.uint8],
+) -> Index:
+    """Sum over the users at begin..end-1 for each of their items. Returns how many items were met."""
+    if scratch.counts.size > 0:
+        return _count(of, begin, end, scratch, stop)
+    return _weigh(of, begin, end, user_factors, scratch, stop)
+
+
+@compiled(types.void(SCRATCH, types.uint64, types.uint64, READ_FLOAT64, WRITE_FLOAT64), inner=True)
+def _put_terms(scratch: Scratch, at: Index, n: Index, terms: NDArray[np.float64], ys: NDArray[np.float64]) -> None:
+    """Copy the terms of n met items from `at` on."""
+    for k in range(n):
+        ys[k] = terms[np.uint64(scratch.met[at + k])]
+
+
 @compiled(types.void(SCRATCH, types.uint64, types.uint64, READ_FLOAT64, WRITE_FLOAT64, WRITE_FLOAT64), inner=True)
 def _take(
     scratch: Scratch,
@@ -214,6 +236,40 @@ def _take(
             item = np.uint64(met[at + k])
             dots[k], weighed[item] = weighed[item], 0.0
             ys[k] = terms[item]
+
+
+@compiled(
+    types.UniTuple(types.uint64, 2)(
+        *(SCRATCH, types.uint64, types.uint64, READ_FLOAT32, types.uint64),
+        *(types.uint64, types.uint64, types.uint64),
+    ),
+    inner=True,
+)
+def _gather(
+    scratch: Scratch,
+    at: Index,
+    n: Index,
+    values: NDArray[np.float32],
+    item: Index,
+    longest: Index,
+    found: Index,
+    bound: Index,
+) -> tuple[Index, Index]:
+    """Gather the keys of n met items from `at` on, but the row's own, below `bound`.
+
+    Returns the number of gathered keys, and a bound of those that can be among the best `longest`.
+    """
+    met, keys = scratch.met, scratch.keys
+    for k in range(n):
+        key = key_of(values[k], met[at + k])
+        keys[found] = key
+        found += np.uint64((values[k] > NONE) & (key < bound) & (met[at + k] != item))
+    if found >= SPARE * longest:
+        found = select_best(keys, ZERO, found, longest)
+        bound = keys[ZERO]
+        for k in range(found):
+            bound = max(bound, keys[k])
+    return found, bound
 
 
 @compiled(
@@ -300,7 +356,16 @@ def _write(
         *(READ_INT64, READ_UINT32, READ_FLOAT32, READ_INT64, READ_UINT32, READ_FLOAT32, READ_UINT32, READ_UINT32),
         *(types.FunctionType(FORMULA), READ_FLOAT32, READ_FLOAT64, READ_FLOAT64, types.boolean),
         *(types.float64, types.float64, types.float64, types.uint64, types.uint64, types.uint64),
-        *(WRITE_UINT32, WRITE_UINT64, WRITE_FLOAT32, WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_INT64, READ_UINT8),
+        *(
+            WRITE_UINT32,
+            WRITE_UINT64,
+            WRITE_FLOAT32,
+            WRITE_UINT32,
+            WRITE_UINT32,
+            WRITE_FLOAT32,
+            WRITE_INT64,
+            READ_UINT8,
+        ),
     ),
     allocates=True,
 )
@@ -357,16 +422,11 @@ def _build(
     while row < last:
         if offered + popular > offer_room:
             offered = _prune(offers, offered, neighbours)
-        if entries + longest + offer_room > np.uint64(items.size):
-            break
-        if offered + popular > offer_room:
+        if entries + longest + offer_room > np.uint64(items.size) or offered + popular > offer_room:
             break
         item = np.uint64(of.order[row])
         begin, end = np.uint64(of.item_ptr[item]), np.uint64(of.item_ptr[item + ONE])
-        if scratch.counts.size > 0:
-            size = _count(of, begin, end, scratch, stop)
-        else:
-            size = _weigh(of, begin, end, user_factors, scratch, stop)
+        size = _sum_up(of, begin, end, user_factors, scratch, stop)
         if stop[0]:
             return -1
         found, bound = ZERO, NOTHING
@@ -375,21 +435,12 @@ def _build(
             _take(scratch, at, n, column_terms, dots, ys)
             formula(dots, n, row_terms[item], ys, ZERO, shrink, users, similar)
             round_similarities(similar, n, exponent, block, ZERO)
-            for k in range(n):
-                key = key_of(block[k], met[at + k])
-                keys[found] = key
-                found += np.uint64((block[k] > NONE) & (key < bound) & (met[at + k] != item))
-            if found >= SPARE * longest:
-                found = select_best(keys, ZERO, found, longest)
-                bound = keys[ZERO]
-                for k in range(found):
-                    bound = max(bound, keys[k])
+            found, bound = _gather(scratch, at, n, block, item, longest, found, bound)
+            if is_asymmetric and popular > ZERO:
+                _put_terms(scratch, at, n, row_terms, ys)
+                formula(dots, n, column_terms[item], ys, ZERO, shrink, users, similar)
+                round_similarities(similar, n, exponent, block, ZERO)
             if popular > ZERO:
-                if is_asymmetric:
-                    for k in range(n):
-                        ys[k] = row_terms[np.uint64(met[at + k])]
-                    formula(dots, n, column_terms[item], ys, ZERO, shrink, users, similar)
-                    round_similarities(similar, n, exponent, block, ZERO)
                 offered = _offer(of, met, at, n, block, np.uint32(item), offers, offered)
         found = select_best(keys, ZERO, found, longest)
         row_sizes[row - first] = found

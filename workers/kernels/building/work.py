@@ -166,9 +166,7 @@ class RowPlan(NamedTuple):
     bounds: list[int]
 
 
-def _popular(
-    sparse: NDArray[np.float64], offers: NDArray[np.float64], dense: NDArray[np.int64], cost: Cost
-) -> int:
+def _popular(sparse: NDArray[np.float64], offers: NDArray[np.float64], dense: NDArray[np.int64], cost: Cost) -> int:
     """How many of the most popular items have dense rows, so that all rows together cost least."""
     ranks = dense.size
     saved = np.append(0.0, np.cumsum(sparse[:ranks] - dense) - (offers.sum() - np.cumsum(offers[:ranks])))
@@ -177,9 +175,7 @@ def _popular(
     return least + int(np.argmax(saved[least:])) if least < saved.size else least
 
 
-def plan_rows(
-    estimate: Estimate, neighbours: int, least: int, most: int, additions: int, tile_bytes: int
-) -> RowPlan:
+def plan_rows(estimate: Estimate, neighbours: int, least: int, most: int, additions: int, tile_bytes: int) -> RowPlan:
     """Choose the rows that are dense, so that all rows cost least, and cut all into ranges of about `additions` each.
 
     There are `least` to `most` ranges. Later ones are smaller, so that all workers finish at about the same time.

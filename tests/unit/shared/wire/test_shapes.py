@@ -88,7 +88,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         st.builds(SimilarSpec, item=texts, other=texts | st.none(), generation=ids, n=st.integers(1, MAX_ITEMS)),
         st.builds(HistorySpec, user=texts, generation=ids, n=st.integers(1, MAX_ITEMS)),
     ),
-    "PLAN": st.builds(Plan, bounds=st.lists(counts, min_size=1, max_size=501)),
+    "PLAN": st.builds(Plan, bounds=st.lists(counts, min_size=1, max_size=501), popular=counts),
     "PARTIAL": st.one_of(
         st.builds(Best, counts=st.binary(), items=st.binary(), scores=st.binary(), reasons=st.binary()),
         st.builds(Part, name=st.text("0123456789abcdef", min_size=64, max_size=64)),

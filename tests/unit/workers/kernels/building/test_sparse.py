@@ -81,7 +81,9 @@ def test_rows_of_any_length_stand_by_item(neighbours: int) -> None:
     assert same_bytes(build_mixed(data, wanted, 0), build(data, wanted))
     for tile in rows(data, wanted, 0, 0, 500):
         ends = np.cumsum(tile.counts)
-        assert all((np.diff(tile.items[end - n : end].astype(int)) > 0).all() for n, end in zip(tile.counts, ends))
+        assert all(
+            (np.diff(tile.items[end - n : end].astype(int)) > 0).all() for n, end in zip(tile.counts, ends, strict=True)
+        )
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
@@ -119,9 +121,7 @@ def test_offers_below_a_popular_items_floor_are_not_kept() -> None:
     data, wanted = random_interactions(6, n_users=150, n_items=500, n_pairs=20_000), ModelConfig(neighbours=5)
     counting = counting_for(data, wanted, 100)
     limits = {"neighbours": 5, "most_bytes": 1_000_000}
-    tiles = build_rows(
-        counting.sparse, counting.weighting, counting.floors, 100, 500, **limits, stop=flag()
-    )
+    tiles = build_rows(counting.sparse, counting.weighting, counting.floors, 100, 500, **limits, stop=flag())
     assert tiles is not None
     [tile] = tiles
     assert tile.owners[400:].tolist() == counting.sparse.order[:100].tolist()
