@@ -12,9 +12,9 @@ from reckoner.workers.kernels.compiled import (
     READ_FLOAT32,
     READ_INT64,
     READ_UINT32,
-    WRITE_BOOLEAN,
     WRITE_FLOAT32,
     WRITE_INT64,
+    WRITE_UINT8,
     WRITE_UINT32,
     WRITE_UINT64,
     Index,
@@ -54,9 +54,9 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
     for tile in tiles:
         if stop[0]:
             return None
-        begins, is_whole = np.cumsum(tile.counts, dtype=np.int64) - tile.counts, np.zeros(tile.owners.size, bool)
+        begins, is_whole = np.cumsum(tile.counts, dtype=np.int64) - tile.counts, np.zeros(tile.owners.size, np.uint8)
         _copy_whole(*tile, begins, held, neighbours, row_ptr, items, values, is_whole)
-        rest = np.flatnonzero(~is_whole)
+        rest = np.flatnonzero(is_whole == 0)
         cut.append((tile, rest, begins[rest]))
     # The items that are left, and the place of each among these.
     left = np.flatnonzero(held)
@@ -109,7 +109,7 @@ def _add_counts(owners: NDArray[np.uint32], counts: NDArray[np.uint32], held: ND
 @compiled(
     types.void(
         *(READ_UINT32, READ_UINT32, READ_UINT32, READ_FLOAT32, READ_INT64, WRITE_INT64, types.uint64),
-        *(READ_INT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_BOOLEAN),
+        *(READ_INT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT8),
     )
 )
 def _copy_whole(
@@ -123,7 +123,7 @@ def _copy_whole(
     row_ptr: NDArray[np.int64],
     items: NDArray[np.uint32],
     values: NDArray[np.float32],
-    is_whole: NDArray[np.bool_],
+    is_whole: NDArray[np.uint8],
 ) -> None:
     """Copy the lists that are whole rows: of all entries of an item, at most K, sorted by item.
 
