@@ -62,6 +62,8 @@ class Relay:
         link = asyncio.create_task(self._link(reader, writer))
         self._links.add(link)
         link.add_done_callback(self._links.discard)
+        # One that is cut before its first step has not closed anything.
+        link.add_done_callback(lambda _: writer.transport.abort())
 
     async def _link(self, reader: StreamReader, writer: StreamWriter) -> None:
         ends = [writer]
