@@ -99,7 +99,7 @@ def check_best(partial: Best, histories: int, items: int) -> None:
     places = int(best.counts.sum(dtype=np.int64))
     if best.counts.size != histories or any(array.size != places for array in best[1:]):
         raise WireError("The partial has a wrong number of users or places.")
-    if max(int(best.items.max(initial=0)), int(best.reasons.max(initial=0))) >= items > 0:
+    if places and max(best.items.max(), best.reasons.max()) >= items:
         raise WireError("The partial names an item that does not exist.")
     if not (np.isfinite(best.scores).all() and (best.scores > 0).all()):
         raise WireError("The partial has a score that is not above zero.")
