@@ -21,14 +21,15 @@ from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.benchmarks.environments import NoEnvironmentError, installed, peer_python
 from tests.benchmarks.frame import Measure, Report, Row, Side, at_most, at_most_times, in_turn, machine, times_sooner
 from tests.benchmarks.kernel_calls import Call
-from tests.benchmarks.kernel_data import Data, What
+from tests.benchmarks.kernel_data import Data, RandomPairs, What
 from tests.benchmarks.kernel_fits import Fit
+from tests.benchmarks.night_data import SHAPES, Tails
 from tests.benchmarks.pictures import Chart, draw
 from tests.servers import start_server
 
 RESULTS = Path(__file__).absolute().parent / "results" / "kernels.json"
 KEPT = "ml-20m"
-OURS, WITH_REASONS, ALONE = "ours", "ours, with reasons", "implicit, one process"
+OURS, WITH_REASONS, ALONE, SCIPY = "ours", "ours, with reasons", "implicit, one process", "scipy"
 # A peer's program and requirement.
 PEERS: Mapping[str, tuple[str, str]] = {
     "implicit": ("call_implicit", "implicit==0.7.*"),
@@ -36,6 +37,12 @@ PEERS: Mapping[str, tuple[str, str]] = {
     "sparse_dot_topn": ("call_sparse_dot_topn", "sparse_dot_topn==1.2.*"),
 }
 TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25"}
+# A shop's views, still more items, and 500,000 random pairs.
+SPARSE: tuple[Tails | RandomPairs, ...] = (
+    SHAPES[KEPT].sparse,
+    SHAPES[KEPT].wide,
+    *(RandomPairs(users=50_000, items=items, interactions=500_000) for items in (12_500, 50_000, 183_496)),
+)
 # The setting for the row with less memory.
 LESS_MEMORY: Mapping[str, object] = {"tile_mb": 40}
 
@@ -45,6 +52,7 @@ BUILD_OTHERS = "build the cosine model, compared with similaripy 0.7 and sparse_
 SCORE_IMPLICIT = "score all users, compared with implicit's batched `recommend` in two forked processes"
 SCORE_OTHERS = "score all users, compared with similaripy and sparse_dot_topn (which keeps the history)"
 REASONS = "score all users with reasons, compared with none"
+BUILD_SPARSE = "build the cosine model of a sparse catalogue, from arrays to lists"
 BUILD_BM25 = "build the BM25 model, compared with implicit's BM25"
 PROCESSES = "build a model with two worker processes, compared with one"
 MEMORY = "peak memory of all processes, shared pages counted once"
@@ -94,15 +102,15 @@ class Bench:
         truth = TRUTHS.get(task, "scores")
         return Call(Path(sys.executable), "call_ours", task, data or self.data, truth, means=truth == "scores")
 
-    def peers(self, task: str, *names: str) -> dict[str, Measure]:
+    def peers(self, task: str, *names: str, data: Data | None = None) -> dict[str, Measure]:
         """The same call of the installed peers."""
-        return {name: self._peer(name, task) for name in names if name in self.pythons}
+        return {name: self._peer(name, task, data or self.data) for name in names if name in self.pythons}
 
-    def _peer(self, name: str, task: str) -> Call:
+    def _peer(self, name: str, task: str, data: Data) -> Call:
         truth = TRUTHS.get(task, "scores")
         if (name, truth) == ("sparse_dot_topn", "scores"):
             truth = "scores of all"
-        return Call(self.pythons[name], PEERS[name][0], task, self.data, truth, holds_itself=truth in TRUTHS.values())
+        return Call(self.pythons[name], PEERS[name][0], task, data, truth, holds_itself=truth in TRUTHS.values())
 
     def fit(self, processes: int, *, memory: bool = False, **settings: object) -> Fit:
         """A fit by worker processes."""
@@ -111,9 +119,9 @@ class Bench:
     async def measure(self, title: str, measures: Mapping[str, Measure]) -> dict[str, Side]:
         """Measure each side once a round; a failed side has no figures."""
         sides = await in_turn(self.rounds, measures, self.tell)
-        ours = [name for name in measures if name not in (*PEERS, ALONE)]
+        ours = [name for name in measures if name not in (*PEERS, ALONE, SCIPY)]
         self.charts.append(Chart(title, "seconds", {name: side.values("s") for name, side in sides.items()}, ours))
-        return {name: Side(name) for name in (*PEERS, ALONE)} | sides
+        return {name: Side(name) for name in (*PEERS, ALONE, SCIPY)} | sides
 
 
 async def build(bench: Bench) -> list[Row]:
@@ -121,6 +129,20 @@ async def build(bench: Bench) -> list[Row]:
     sides = await bench.measure("build, cosine", {OURS: bench.ours("build"), **bench.peers("build", *PEERS)})
     others = [_sooner(BUILD_OTHERS, sides, peer, 2.2) for peer in ("similaripy", "sparse_dot_topn")]
     return [_sooner(BUILD_IMPLICIT, sides, "implicit", 3.5), *others]
+
+
+async def build_sparse(bench: Bench) -> list[Row]:
+    """The cosines of items that share users with few others."""
+    rows = []
+    for number, shape in enumerate(SPARSE):
+        data = Data(bench.home / f"sparse-{number}", shape)
+        scipy = Call(Path(sys.executable), "call_scipy", "build", data, "cosine", holds_itself=True)
+        peers: dict[str, Measure] = {SCIPY: scipy, **bench.peers("build", *PEERS, data=data)}
+        title = f"build, cosine, {shape.items:,} items"
+        sides = await bench.measure(title, {OURS: bench.ours("build", data), **peers})
+        what = f"{BUILD_SPARSE}: {shape.items:,} items, {data.arrays.user_items.size:,} interactions"
+        rows += [_sooner(what, sides, peer, 3 if peer == "implicit" else 1) for peer in (SCIPY, *PEERS)]
+    return rows
 
 
 async def build_bm25(bench: Bench) -> list[Row]:
@@ -182,6 +204,7 @@ def _sooner(what: str, sides: Mapping[str, Side], peer: str, target: float) -> R
 
 GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "build": build,
+    "sparse": build_sparse,
     "bm25": build_bm25,
     "score": score,
     "processes": processes,

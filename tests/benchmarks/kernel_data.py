@@ -1,6 +1,7 @@
 """The data of the kernels' benchmark: a snapshot of synthetic interactions, a model, and the correct answers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -8,9 +9,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.producer.trial.synthesis import Size, synthesise
+from reckoner.producer.trial.synthesis import Block, Size, synthesise
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
+from tests.benchmarks.night_data import Tails
 from tests.benchmarks.sampled_truth import Truth, true_bm25, true_cosine, true_scores
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, Arrays, read
 
@@ -20,10 +22,25 @@ What: TypeAlias = Literal["cosine", "bm25", "scores", "scores of all"]
 SEED = 1
 
 
+@dataclass(frozen=True)
+class RandomPairs:
+    """Interactions of users and items drawn at random: items share few users."""
+
+    users: int
+    items: int
+    interactions: int
+
+    def blocks(self) -> Iterator[Block]:
+        """The interactions; a pair may be there twice."""
+        rng = np.random.default_rng(SEED)
+        users, items = (1 + rng.integers(0, count, self.interactions) for count in (self.users, self.items))
+        yield Block(users, items, np.zeros(self.interactions, np.int64))
+
+
 class Data:
     """The interactions of a size, each user `copies` times, as the only snapshot of a store."""
 
-    def __init__(self, home: Path, size: Size, copies: int = 1) -> None:
+    def __init__(self, home: Path, size: Size | Tails | RandomPairs, copies: int = 1) -> None:
         self.store_url = (home / "store").as_uri()
         self.model = home / "model"
         self._truths: dict[What, Truth] = {}
@@ -60,9 +77,13 @@ class Data:
         return true_scores(self.arrays, LENGTH, exclude_history=of == "scores")
 
 
-def _write(directory: Path, size: Size, copies: int) -> str:
-    blocks = [(block.users.astype(np.uint32), block.items.astype(np.uint32)) for block in synthesise(size, SEED)]
+def _write(directory: Path, size: Size | Tails | RandomPairs, copies: int) -> str:
+    found = synthesise(size, SEED) if isinstance(size, Size) else size.blocks()
+    blocks = [(block.users.astype(np.uint32), block.items.astype(np.uint32)) for block in found]
     users, items = (np.concatenate(arrays) - 1 for arrays in zip(*blocks, strict=True))
+    if not isinstance(size, Size):
+        pairs = np.unique(users.astype(np.int64) * size.items + items)
+        users, items = (pairs // size.items).astype(np.uint32), (pairs % size.items).astype(np.uint32)
     return write_snapshot(
         directory,
         user_ids=list(_ids(size.users * copies)),

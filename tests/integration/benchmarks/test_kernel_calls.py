@@ -9,7 +9,8 @@ import pytest
 from reckoner.producer.trial.synthesis import Size
 from tests.benchmarks.frame import WrongAnswerError
 from tests.benchmarks.kernel_calls import Call
-from tests.benchmarks.kernel_data import Data, What
+from tests.benchmarks.kernel_data import Data, RandomPairs, What
+from tests.benchmarks.night_data import Tails
 
 PYTHON = Path(sys.executable)
 
@@ -45,6 +46,18 @@ async def test_a_call_has_figures(data: Data, program: str, task: str, truth: Wh
     figures = await Call(PYTHON, program, task, await with_a_model(data), truth, **options)()
     assert set(figures) == {"s", "cores"}
     assert 0 < figures["s"] < 60
+
+
+@pytest.mark.parametrize(("program", "holds_itself"), [("call_ours", False), ("call_scipy", True)])
+@pytest.mark.parametrize(
+    "shape", [RandomPairs(users=300, items=900, interactions=1200), Tails(users=3000, items=800)], ids=["pairs", "shop"]
+)
+async def test_a_call_on_a_sparse_catalogue_has_figures(
+    tmp_path: Path, shape: RandomPairs | Tails, program: str, holds_itself: bool
+) -> None:
+    """Pairs that were drawn twice count once, and some items have no user."""
+    data = Data(tmp_path, shape)
+    assert (await Call(PYTHON, program, "build", data, "cosine", holds_itself=holds_itself)())["s"] > 0
 
 
 async def test_a_wrong_answer_has_none(data: Data) -> None:
