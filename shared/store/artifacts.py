@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +22,9 @@ from reckoner.shared.store.manifests import (
     reason,
     short_hash,
 )
+
+# Arrays that are written and hashed at a time.
+THREADS = 2
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -73,7 +77,10 @@ def write_artifact(
         StoreError: the directory cannot be written, or the disk is full.
     """
     try:
-        files = {name: _write_array(directory / f"{name}.npy", array) for name, array in arrays.items()}
+        # A fit's other workers have nothing to do meanwhile.
+        with ThreadPoolExecutor(THREADS) as threads:
+            paths = [directory / f"{name}.npy" for name in arrays]
+            files = dict(zip(arrays, threads.map(_write_array, paths, arrays.values()), strict=True))
         encoded = Manifest(FORMAT_VERSION, kind, dict(facts), files, artifact_id).encode()
         (directory / MANIFEST_NAME).write_bytes(encoded)
     except OSError as error:
