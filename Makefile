@@ -115,7 +115,7 @@ bench-queue: .venv/dev.installed ## the engine next to stock arq and ArdiQ, in a
 bench-kernels: .venv/dev.installed ## the kernels next to implicit, similaripy and sparse_dot_topn, in half an hour (ROUNDS=5 ONLY=build LIKE=ml-1m)
 	@.venv/bin/python tests/benchmarks bench_kernels $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
 
-docs: .venv/dev.installed ## regenerate the tables of commands and settings in docs/
+docs: .venv/dev.installed ## regenerate the tables of commands, settings and the night in the pages
 	@PYTHONPATH=. .venv/bin/python tests/pages.py
 
 # dev.lock.txt covers all platforms; the demonstration's and the image's locks are subsets. The last step checks that

@@ -36,9 +36,9 @@ def peer_python(name: str, version: str, *requirements: str) -> Path:
     return python
 
 
-def python_with(name: str, requirement: str) -> Path:
+def python_with(name: str, requirement: str, version: str = "3.11") -> Path:
     """The running Python if it has a peer, or else the one of the peer's environment; see `peer_python`."""
-    return Path(sys.executable) if find_spec(name) else peer_python(name, "3.11", requirement)
+    return Path(sys.executable) if find_spec(name) else peer_python(name, version, requirement)
 
 
 def installed(python: Path, package: str) -> str:

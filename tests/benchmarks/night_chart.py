@@ -8,6 +8,7 @@ import msgspec
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 80, 20, 40, 70
 OURS, IDEAL, GRID = "#c2410c", "#94a3b8", "#e2e8f0"
+MARGIN = 8
 LINES = 4
 
 
@@ -60,7 +61,7 @@ def draw(points: Sequence[Scaling], caption: str) -> str:
     parts += [
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 36, "worker processes (dashed: if each did as the first)")
     ]
-    parts += [text(LEFT, HEIGHT - 10, caption, "start", 9)]
+    parts += [text(MARGIN, HEIGHT - 10, caption, "start", 8)]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"'
     return (
         "\n".join([f'{head} fill="#334155">', '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>"])

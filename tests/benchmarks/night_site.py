@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ class Cpu:
 class Everybody:
     """The lists of all users by so many workers, and what they cost; `kept` gets the lists of the first measurement.
 
-    With `kill_every_s` a worker is killed as often, in turn.
+    With `kill_every_s` a worker is killed as often.
     """
 
     home: Path
@@ -145,7 +144,7 @@ class Everybody:
             async with night.reckoner() as reckoner:
                 await night.warm_up(reckoner, generation)
                 memory, before = memory_bytes(night.server), night.cpu_s()
-                async with killing(night, self.kill_every_s) as killed:
+                async with killing(night, reckoner, self.kill_every_s) as killed:
                     manifest = await night.batch()
                 after = night.cpu_s()
                 await night.idle()
@@ -206,18 +205,23 @@ class Fitting:
 
 
 @contextlib.asynccontextmanager
-async def killing(night: Night, every_s: float) -> AsyncIterator[list[int]]:
-    """Kill a worker as often, in turn, until the end; yields the killed processes. Not at all if `every_s` is 0."""
+async def killing(night: Night, reckoner: OpenReckoner, every_s: float) -> AsyncIterator[list[int]]:
+    """Kill the oldest worker as often, until the end; yields the killed processes. Not at all if `every_s` is 0.
+
+    A process that has not begun to work yet is spared.
+    """
     killed: list[int] = []
 
     async def kill() -> None:
         while True:
             await asyncio.sleep(every_s)
-            alive = night.worker_pids
+            # A worker's id is HOST-PID-RANDOM.
+            heard = {int(worker.rsplit("-", 2)[1]) for worker in await reckoner.operator.workers()}
+            alive = [psutil.Process(pid) for pid in heard & set(night.worker_pids)]
             if alive:
-                killed.append(alive[len(killed) % len(alive)])
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(killed[-1], signal.SIGKILL)
+                oldest = min(alive, key=lambda process: process.create_time())
+                killed.append(oldest.pid)
+                oldest.kill()
 
     killer = asyncio.create_task(kill()) if every_s else None
     try:
@@ -225,6 +229,8 @@ async def killing(night: Night, every_s: float) -> AsyncIterator[list[int]]:
     finally:
         if killer is not None:
             killer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, psutil.NoSuchProcess):
+                await killer
 
 
 def without_server(took_s: float, server_s: float, workers: int) -> float:

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests import pages
 from tests.pages import PAGES, commands, made_anew, shown_commands
 from tests.root import ROOT
 
@@ -21,14 +23,14 @@ def rooms() -> list[list[str]]:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_a_table_is_as_the_code_has_it(page: str) -> None:
-    """Commands and settings come from the code; `make docs` regenerates them."""
+    """Commands and settings come from the code, the night from its results; `make docs` regenerates them."""
     assert made_anew(TEXTS[page]) == TEXTS[page]
 
 
 def test_the_made_tables_are_in_the_pages() -> None:
     """Each of them once."""
     markers = re.findall(r"^<!-- made by `make docs`: (\w+) -->$", "\n".join(TEXTS.values()), flags=re.MULTILINE)
-    assert sorted(markers) == ["commands", "settings"]
+    assert sorted(markers) == ["commands", "night", "settings", "speed", "workers"]
 
 
 def test_every_command_has_an_example() -> None:
@@ -82,3 +84,22 @@ def test_a_table_has_as_many_cells_in_each_row(page: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
     for table in re.findall(r"(?:^\|.*\|\n)+", prose, flags=re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
+def test_a_figure_of_the_night_that_is_missing_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missed target stands out; a row without a peer has no ratio."""
+    row = {"what": "memory", "value": None, "unit": "MB", "peer": None, "peer_value": None, "ratio": None}
+    fit = row | {"what": "fit", "value": 2.0, "unit": "s", "peer": "one", "peer_value": 1234.0, "ratio": 0.5}
+    point = {"workers": 2, "users_per_second": 1234.5, "workers_us": 70.25, "server_us": 9.0, "fit_s": None}
+    kept = {
+        "machine": "a machine",
+        "rows": [row | {"target": "at most 1 MB", "met": False}, fit | {"target": "at least 1", "met": True}],
+        "scaling": [point | {"server_share": 0.256}],
+    }
+    (tmp_path / "night.json").write_bytes(msgspec.json.encode(kept))
+    monkeypatch.setattr(pages, "NIGHT", tmp_path / "night.json")
+    table = pages.night_table()
+    assert table.startswith("a machine:\n\n| what |")
+    assert "| memory | none |  |  |  | at most 1 MB | **no** |" in table
+    assert "| fit | 2 s | one | 1,234 s | 0.50 | at least 1 | yes |" in table
+    assert "| 2 | 1,234 | 70.2 µs | 9 µs | 26% | none |" in pages.workers_table()
