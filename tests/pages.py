@@ -17,7 +17,7 @@ ROOT = Path(__file__).absolute().parent.parent
 NIGHT = ROOT / "tests" / "benchmarks" / "results" / "night.json"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*\n)??(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- made by `make docs`: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLE = re.compile(r"^Example: (reckoner .*)$", re.MULTILINE)
 

@@ -208,7 +208,7 @@ class Fitting:
 async def killing(night: Night, reckoner: OpenReckoner, every_s: float) -> AsyncIterator[list[int]]:
     """Kill the oldest worker as often, until the end; yields the killed processes. Not at all if `every_s` is 0.
 
-    A process that has not begun to work yet is spared.
+    A process that has not begun to work yet is spared, and the last one that works.
     """
     killed: list[int] = []
 
@@ -218,7 +218,7 @@ async def killing(night: Night, reckoner: OpenReckoner, every_s: float) -> Async
             # A worker's id is HOST-PID-RANDOM.
             heard = {int(worker.rsplit("-", 2)[1]) for worker in await reckoner.operator.workers()}
             alive = [psutil.Process(pid) for pid in heard & set(night.worker_pids)]
-            if alive:
+            if len(alive) > 1:
                 oldest = min(alive, key=lambda process: process.create_time())
                 killed.append(oldest.pid)
                 oldest.kill()
