@@ -104,7 +104,8 @@ class VerificationCache:
         """Whether a process died with the artifact open, perhaps because of it; True only once for each death."""
         died = False
         for use in self._host.glob(f"{name}.*.use"):
-            with suppress(OSError), use.open("rb") as file:
+            with suppress(OSError), use.open("r+b") as file:
+                # Opened for writing, since NFS has no other exclusive locks.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 use.unlink()
                 died = True

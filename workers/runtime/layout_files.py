@@ -100,12 +100,15 @@ class LayoutFiles:
         """
         self._host.mkdir(parents=True, exist_ok=True)
         # A dead process may have left the file: it is overwritten.
-        file = os.fdopen(os.open(self._host / f"{name}{NEW}", os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        path = self._host / f"{name}{NEW}"
+        # Without a buffer: on a full disk, closing the file would fail too.
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_nlink:
+            # Another process may have removed it or published it just now.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        except BlockingIOError:
+        except (BlockingIOError, FileNotFoundError):
             pass
         except OSError:
             file.close()
@@ -161,10 +164,14 @@ def _write(file: IO[bytes], candidates: Candidates) -> None:
     file.seek(SIZES_AT)
     for part in parts:
         digest.update(part)
-        file.write(part)
+        _write_all(file, part)
     file.seek(0)
-    file.write(MAGIC + digest.digest())
-    file.flush()
+    _write_all(file, memoryview(MAGIC + digest.digest()))
+
+
+def _write_all(file: IO[bytes], data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
 
 
 def _read(data: memoryview, *, verify: bool) -> Candidates | None:
@@ -204,7 +211,8 @@ def _model_of(path: Path) -> str:
 
 def _is_locked(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        # Opened for writing, since NFS has no other exclusive locks.
+        with path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -214,7 +222,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _remove_if_unlocked(path: Path) -> None:
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
 

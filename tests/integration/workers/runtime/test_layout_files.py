@@ -1,11 +1,15 @@
 """Layouts in files: made once for a host, mapped by all its processes, and never used when damaged."""
 
+import errno
+import fcntl
 import os
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -138,6 +142,69 @@ def test_layouts_that_no_process_uses_are_removed(world: World, tmp_path: Path) 
     del mapped
     process(tmp_path).remove_unused()
     assert names(tmp_path) == []
+
+
+def test_unused_layouts_are_removed_from_a_home_on_nfs(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an exclusive lock needs a file that is open for writing."""
+    flock = fcntl.flock
+
+    def flock_of_nfs(file: IO[bytes], operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    mapped = publish(process(tmp_path), "a.v.0-40", candidates_of(world))
+    for name in ("a.v.0-20", "b.v.0-40"):
+        publish(process(tmp_path), name, candidates_of(world))
+    process(tmp_path).remove_unused(but_siblings=True)
+    assert names(tmp_path) == ["a.v.0-20", "a.v.0-40"]
+    del mapped
+    process(tmp_path).remove_unused()
+    assert names(tmp_path) == []
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A write beyond so many bytes of a file fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, ARRAYS_AT - 1, ARRAYS_AT + 1000])
+def test_a_layout_that_did_not_fit_on_the_disk_can_be_closed(world: World, tmp_path: Path, size: int) -> None:
+    """Its task goes on with the layout in memory; the next process overwrites the rest of the file."""
+    candidates = candidates_of(world)
+    file = process(tmp_path).begin("a.v.0-40")
+    assert file is not None
+    with largest_file(size):
+        with pytest.raises(OSError, match="too large"):
+            process(tmp_path).publish(file, "a.v.0-40", candidates)
+        file.close()
+    assert names(tmp_path) == ["a.v.0-40.new"]
+    assert same_bytes(publish(process(tmp_path), "a.v.0-40", candidates).candidates, candidates)
+
+
+def test_a_layout_that_was_published_meanwhile_is_not_begun(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that opened the new file just before would overwrite a published one."""
+    candidates, flock = candidates_of(world), fcntl.flock
+
+    def publish_first(file: IO[bytes], operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        publish(process(tmp_path), "a.v.0-40", candidates)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", publish_first)
+    assert process(tmp_path).begin("a.v.0-40") is None
+    assert names(tmp_path) == ["a.v.0-40"]
 
 
 def test_layouts_of_earlier_boots_are_removed_after_a_day(tmp_path: Path) -> None:
