@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# The work of a block in additions of scoring, some 10 ms; a list costs as much as so many additions beside its own.
-BLOCK_WORK, LIST_WORK = 16_000_000, 5_000
+# The work of a block in additions of scoring, some 10 ms; a list costs as much as so many additions beside its own, and
+# one of more than so many places in proportion.
+BLOCK_WORK, LIST_WORK, LIST_PLACES = 16_000_000, 5_000, 20
 LEAST_BLOCKS = 16
 # How a request for a run was answered; `known` is the run that a night has already.
 Beginning = Literal["started", "joined", "known"]
@@ -41,7 +42,8 @@ def block_size_of(record: Record) -> int:
     """The number of users in a block of about `BLOCK_WORK`; a run over few users has some `LEAST_BLOCKS` blocks."""
     if not record.users:
         return 1
-    by_work = int(BLOCK_WORK / (record.additions / record.users + LIST_WORK))
+    list_work = LIST_WORK * max(record.options.list_length / LIST_PLACES, 1)
+    by_work = int(BLOCK_WORK / (record.additions / record.users + list_work))
     return max(1, min(by_work, -(-record.users // LEAST_BLOCKS), MAX_BLOCK_USERS))
 
 

@@ -31,7 +31,6 @@ local lanes = (run or state ~= 'done') and lanes_of(click, batch)
 if run then
   expect(run, 'hash')
   expect(blocks, 'hash')
-  expect(workers, 'zset')
 end
 local in_run = run and redis.call('HGET', flight, block) == id
 

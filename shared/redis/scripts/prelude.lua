@@ -227,8 +227,9 @@ end
 -- How many blocks of a run may be in flight: its window, or as many as the live workers hold without one.
 local function window_of(window, workers, now)
   if tonumber(window) then return math.max(tonumber(window), 1) end
-  local live = redis.call('ZCOUNT', workers, number(now - BEAT_WITHIN_MS), '+inf')
-  return math.max(BLOCKS_PER_WORKER * live, LEAST_WINDOW)
+  -- Another type, or a beat in the future, was planted.
+  local live = redis.pcall('ZCOUNT', workers, number(now - BEAT_WITHIN_MS), number(now + BEAT_WITHIN_MS))
+  return math.max(type(live) == 'number' and BLOCKS_PER_WORKER * live or 0, LEAST_WINDOW)
 end
 
 -- Makes the flow of a run's next block. Answers false when no block is left, when the window is full, and for a damaged

@@ -18,7 +18,6 @@ local of_night = night ~= run_of
 local known = of_night and text_at(night)
 if known then return { known, 'known' } end
 expect(generations, 'hash')
-expect(workers, 'zset')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 local other = text_at(run_of)
 if other and under_way(state_at(run_stem .. other)) then

@@ -71,8 +71,10 @@ async def set_workers(hand: Hand, count: int) -> None:
         await ask(hand.redis, "ZADD", key, *(word for n in range(count) for word in (now_ms, f"worker {n}")))
 
 
-async def end_a_block(hand: Hand, run_id: str) -> int:
-    """End the first block in flight. Returns how many are in flight then."""
+async def end_a_block(hand: Hand, run_id: str, workers: int | None = None) -> int:
+    """End the first block in flight, with so many workers now. Returns how many are in flight then."""
+    if workers is not None:
+        await set_workers(hand, workers)
     first = min((await flight(hand, run_id)).items(), key=lambda pair: int(pair[0]))
     flow = await hand.runtime.flows.load(first[1].decode())
     assert flow is not None
@@ -86,11 +88,10 @@ async def test_a_window_follows_the_workers(hand: Hand, world: World) -> None:
     await set_workers(hand, 4)
     run_id, _ = await hand.runtime.runs.start(record, 1)
     assert len(await flight(hand, run_id)) == 12
-    await set_workers(hand, 20)
-    assert [await end_a_block(hand, run_id) for _ in range(50)] == [*range(13, 61), 60, 60]
-    await set_workers(hand, 0)
-    assert [await end_a_block(hand, run_id) for _ in range(54)] == [*range(59, 7, -1), 8, 8]
-    while await end_a_block(hand, run_id):
+    # Each block ends just after a heartbeat, however slow this machine is.
+    assert [await end_a_block(hand, run_id, 20) for _ in range(50)] == [*range(13, 61), 60, 60]
+    assert [await end_a_block(hand, run_id, 0) for _ in range(54)] == [*range(59, 7, -1), 8, 8]
+    while await end_a_block(hand, run_id, 0):
         pass
     run = await load(hand, run_id)
     assert (run.state, await hand.runtime.runs.progress(run_id)) == ("finish", 200)
@@ -105,19 +106,32 @@ async def test_a_worker_without_a_recent_heartbeat_has_no_share_of_the_window(ha
     assert len(await flight(hand, run_id)) == LEAST_WINDOW
 
 
+async def test_planted_heartbeats_have_no_share_of_the_window(hand: Hand, world: World) -> None:
+    """Those in the future; and with another type at their key blocks end and follow all the same."""
+    record = msgspec.structs.replace((await hand.adopt(world)).record, users=100)
+    key, tomorrow = hand.runtime.keys.workers, await hand.runtime.now_ms() + 86_400_000
+    await ask(hand.redis, "ZADD", key, *(word for n in range(9) for word in (tomorrow, f"planted {n}")))
+    run_id, _ = await hand.runtime.runs.start(record, 1)
+    assert len(await flight(hand, run_id)) == LEAST_WINDOW
+    await ask(hand.redis, "SET", key, "planted", "EX", 100)
+    assert await end_a_block(hand, run_id) == LEAST_WINDOW
+
+
 @pytest.mark.parametrize(
-    ("users", "additions", "expected"),
+    ("users", "additions", "length", "expected"),
     [
-        (138_493, 138_493 * 14_500, 820),
-        (1_400_000, 2_100_000 * 50, 3152),
-        (671, 671 * 14_000, 42),
-        (3, 0, 1),
-        (0, 0, 1),
+        (138_493, 138_493 * 14_500, 20, 820),
+        (138_493, 138_493 * 14_500, 1, 820),
+        (138_493, 138_493 * 14_500, 1000, 60),
+        (1_400_000, 2_100_000 * 50, 20, 3152),
+        (671, 671 * 14_000, 20, 42),
+        (3, 0, 20, 1),
+        (0, 0, 20, 1),
     ],
 )
-def test_a_block_is_sized_by_its_work(users: int, additions: int, expected: int) -> None:
+def test_a_block_is_sized_by_its_work(users: int, additions: int, length: int, expected: int) -> None:
     """By the additions of its users and the writing of their lists; a run over few users has several blocks."""
-    record = Record(2, "g", "m", "s", Options(20), 0, users, [], additions)
+    record = Record(2, "g", "m", "s", Options(length), 0, users, [], additions)
     assert block_size_of(record) == expected
 
 
