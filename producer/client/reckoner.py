@@ -43,8 +43,8 @@ class Reckoner:
     """A connection to Ready Reckoner.
 
     Use it as an asynchronous context manager in one event loop. Entering it raises RedisUnavailableError if Redis does
-    not answer; leaving it ends waiting calls with a ClientClosedError. Any number of concurrent calls share two
-    connections, one for commands and one for notifications. (`max_connections` in the URL allows more for commands.)
+    not answer; leaving it ends waiting calls with a ClientClosedError. Any number of concurrent calls share three
+    connections, for reads, commands and notifications. (`max_connections` in the URL allows more for commands.)
 
     Calls that wait use the click lane, which goes before the batch lane; if their job is on the batch lane already,
     they move it. `enqueue` and its variants use the batch lane. A lane with `max_queued` jobs refuses more with a
