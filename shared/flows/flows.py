@@ -51,10 +51,11 @@ def fresh_id() -> str:
 
 
 class Flows:
-    """The flows under one prefix."""
+    """The flows under one prefix. A worker says how many batch `threads` it has; the others may have as many."""
 
-    def __init__(self, redis: Redis, keys: Keys, first_look_s: float) -> None:
+    def __init__(self, redis: Redis, keys: Keys, first_look_s: float, threads: int = 1) -> None:
         self._redis = redis
+        self._threads = threads
         self.keys = keys
         self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
@@ -261,6 +262,7 @@ class Flows:
                 finish.job_id,
                 encode_job(finish),
                 flow.run,
+                self._threads,
             ]
             for _ in range(NEXT_BLOCKS):
                 split = Split(fresh_id())

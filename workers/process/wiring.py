@@ -100,7 +100,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         settings=settings,
         redis=redis,
         keys=keys,
-        flows=Flows(redis, keys, settings.first_look_s),
+        flows=Flows(redis, keys, settings.first_look_s, settings.threads),
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,

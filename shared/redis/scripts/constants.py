@@ -39,8 +39,8 @@ SLICE = 500
 MAX_TASKS = 500
 MAX_REWORK = 5
 
-# Without a window of its own, a run has as many blocks in flight as the workers hold: one is computed, one written, and
-# one waits. With fewer workers the next ones may just be starting.
-BLOCKS_PER_WORKER, LEAST_WINDOW = 3, 8
+# Without a window of its own, a run has as many blocks in flight as the workers' batch threads hold: one is computed,
+# one written, and one waits. With fewer workers the next ones may just be starting.
+BLOCKS_PER_THREAD, LEAST_WINDOW = 3, 8
 # A worker counts if its last heartbeat is at most this old. Workers beat once a second.
 BEAT_WITHIN_MS = 3_000

@@ -3,7 +3,7 @@
 --       for each block that may follow: flow, job
 -- ARGV  the flow must be in from_state ('' any unfinished) and from_round ('' any), and the partial of chunk task
 --       `index` missing ('' none); spare_spec replaces an unreadable spec ('' none); from outcome on for a block only;
---       for each block that may follow: flow id, job id, job body
+--       threads: how many batch threads each worker has; for each block that may follow: flow id, job id, job body
 -- Drops the partials, frees the join, notifies waiting clients. Unless the flow is done, its jobs are dropped, also
 -- running ones; a failed flow becomes a dead letter. A block is noted in its run: as many blocks follow as the window
 -- has room for or, after the last one, the finish. Answers 1, or 0 when it had ended before.
@@ -11,8 +11,8 @@ local flow, partials, tasks, live_stem, join, dead, click, batch, run, flight, b
   unpack(KEYS, 1, 13)
 local count, keys_of = tail(KEYS, 13, 2)
 local id, state, from_state, from_round, index, reason, answer, channel, first_look, spare_spec, outcome, finish_id,
-  finish_body, run_id = unpack(ARGV, 1, 14)
-local _, fields_of = tail(ARGV, 14, 3)
+  finish_body, run_id, threads = unpack(ARGV, 1, 15)
+local _, fields_of = tail(ARGV, 15, 3)
 
 local old_state, round, spec, kind, flow_block, planned =
   unpack(redis.call('HMGET', flow, 'state', 'round', 'spec', 'kind', 'block', 'planned'))
@@ -65,7 +65,10 @@ if in_run then
     local next_id, job_id, job_body = fields_of(i)
     local more = create_next_block({
       flow = next_flow, live = live, lanes = lanes, job = next_job, run = run, flight = flight, workers = workers,
-    }, { id = next_id, job_id = job_id, job_body = job_body, run = run_id, now = now, first_look = first_look })
+    }, {
+      id = next_id, job_id = job_id, job_body = job_body, run = run_id, threads = threads, now = now,
+      first_look = first_look,
+    })
     if not more then break end
   end
   if redis.call('HLEN', flight) == 0 and redis.call('HGET', run, 'state') == 'run' then

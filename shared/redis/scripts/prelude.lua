@@ -224,12 +224,13 @@ local function create_block_flow(keys, fields)
   redis.call('PEXPIRE', keys.flight, UNFINISHED_TTL_MS)
 end
 
--- How many blocks of a run may be in flight: its window, or as many as the live workers hold without one.
-local function window_of(window, workers, now)
+-- How many blocks of a run may be in flight: its window, or as many as the live workers, of so many threads each, hold
+-- without one.
+local function window_of(window, workers, threads, now)
   if tonumber(window) then return math.max(tonumber(window), 1) end
   -- Another type, or a beat in the future, was planted.
   local live = redis.pcall('ZCOUNT', workers, number(now - BEAT_WITHIN_MS), number(now + BEAT_WITHIN_MS))
-  return math.max(type(live) == 'number' and BLOCKS_PER_WORKER * live or 0, LEAST_WINDOW)
+  return math.max(type(live) == 'number' and BLOCKS_PER_THREAD * threads * live or 0, LEAST_WINDOW)
 end
 
 -- Makes the flow of a run's next block. Answers false when no block is left, when the window is full, and for a damaged
@@ -240,7 +241,7 @@ local function create_next_block(keys, fields)
   local index, count = tonumber(following), tonumber(blocks)
   if state ~= 'run' or not index or not count or index >= count or not spec then return false end
   -- A block that is done again exceeds the window: the next block to end has no successor.
-  if redis.call('HLEN', keys.flight) >= window_of(window, keys.workers, fields.now) then return false end
+  if redis.call('HLEN', keys.flight) >= window_of(window, keys.workers, fields.threads, fields.now) then return false end
   fields.spec, fields.block = spec, following
   create_block_flow(keys, fields)
   redis.call('HSET', keys.run, 'next', number(index + 1))

@@ -50,6 +50,6 @@ for i = 1, count do
   local flow_id, job_id, job_body = fields_of(i)
   create_next_block({
     flow = flow, live = live, lanes = lanes, job = job, run = run, flight = flight, workers = workers,
-  }, { id = flow_id, job_id = job_id, job_body = job_body, run = id, now = now, first_look = first_look })
+  }, { id = flow_id, job_id = job_id, job_body = job_body, run = id, threads = 1, now = now, first_look = first_look })
 end
 return { id, 'started' }

@@ -1,6 +1,7 @@
 """Runs: one for each generation, a bounded window, a gate, and a pointer that moves once and never back."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from redis.exceptions import ResponseError
 from reckoner.shared.errors import RetryRefusedError
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.run_state import DamagedRunError, Run
 from reckoner.shared.flows.runs import block_size_of
 from reckoner.shared.redis.scripts import ask
@@ -104,6 +106,16 @@ async def test_a_worker_without_a_recent_heartbeat_has_no_share_of_the_window(ha
     await ask(hand.redis, "ZADD", hand.runtime.keys.workers, *(word for n in range(9) for word in (old, f"dead {n}")))
     run_id, _ = await hand.runtime.runs.start(record, 1)
     assert len(await flight(hand, run_id)) == LEAST_WINDOW
+
+
+async def test_a_window_has_room_for_all_threads_of_the_workers(hand: Hand, world: World) -> None:
+    """Those of each worker as many as the worker has that ends a block."""
+    record = msgspec.structs.replace((await hand.adopt(world)).record, users=200)
+    hand.runtime = replace(hand.runtime, flows=Flows(hand.redis, hand.runtime.keys, 10.0, threads=5))
+    await set_workers(hand, 3)
+    run_id, _ = await hand.runtime.runs.start(record, 1)
+    assert len(await flight(hand, run_id)) == 9
+    assert [await end_a_block(hand, run_id, 3) for _ in range(40)][-5:] == [45] * 5
 
 
 async def test_planted_heartbeats_have_no_share_of_the_window(hand: Hand, world: World) -> None:
