@@ -5,12 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reckoner.shared.wire.shapes import BlockSpec, Outcome
+from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import histories_of, scoring, users_of
 from reckoner.workers.tasks.publish import MadeLists, make_lists, publish_block
 
 
-async def compute_block(runtime: Runtime, spec: BlockSpec, block: int) -> Outcome:
+async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, lease: Lease) -> Outcome:
     """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
@@ -23,5 +24,5 @@ async def compute_block(runtime: Runtime, spec: BlockSpec, block: int) -> Outcom
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(model, snapshot, layout=layout, closely=True)
-    outcome = await publish_block(runtime, spec, block, users, made, record)
+    outcome = await publish_block(runtime, spec, block, users, made, record, lease)
     return msgspec.structs.replace(outcome, tasks={runtime.worker_id: 1})

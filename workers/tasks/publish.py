@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, Outcome, Record, UserSpec
+from reckoner.workers.engine.lease import Lease
+from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.encoding.lists import encode_lists, pack_lists
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.runtime.runtime import Runtime
@@ -69,13 +71,20 @@ async def publish_block(
     users: range,
     made: MadeLists,
     record: Record,
+    lease: Lease,
 ) -> Outcome:
-    """Write the lists of a block's users to the cache. Returns the counts."""
+    """Write the lists of a block's users to the cache. Returns the counts.
+
+    Raises:
+        NotNowError: the lease may have lapsed. After a long freeze the generation may be gone: its lists would stay.
+    """
     places, fresh = 0, 0
     if is_compared(spec, block, record):
         places, fresh = await _compare(runtime, spec, users, made.best, await runtime.snapshot(record.snapshot))
     for packed in made.packed:
         await runtime.scheduler.yield_to_clicks()
+        if lease.lapsed:
+            raise NotNowError
         await runtime.results.write_packed(*packed)
     empty = len(users) - int(np.count_nonzero(made.best.counts))
     return Outcome(done=len(users), empty=empty, places=places, fresh=fresh)

@@ -46,7 +46,7 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
             await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
     elif isinstance(flow.spec, ScoringSpec):
-        outcome = await _publish(runtime, flow, flow.spec, stored)
+        outcome = await _publish(runtime, flow, flow.spec, stored, lease)
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)
 
 
@@ -118,7 +118,9 @@ async def rework(
         raise FlowFailedError(f"partials were missing or damaged {MAX_REWORK + 1} times")
 
 
-async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial]) -> Outcome | None:
+async def _publish(
+    runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial], lease: Lease
+) -> Outcome | None:
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
@@ -140,7 +142,7 @@ async def _publish(runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequ
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(snapshot, closely=True)
-    outcome = await publish_block(runtime, spec, block, users, made, record)
+    outcome = await publish_block(runtime, spec, block, users, made, record, lease)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
     return msgspec.structs.replace(outcome, tasks=tasks)
 

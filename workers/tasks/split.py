@@ -40,7 +40,7 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
     elif isinstance(flow.spec, BlockSpec) and len(plan.bounds) == 2:
-        outcome = await compute_block(runtime, flow.spec, flow.block or 0)
+        outcome = await compute_block(runtime, flow.spec, flow.block or 0, lease)
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)
     elif await runtime.flows.plan(task.flow, plan, lease=lease) and len(plan.bounds) > 1:
         runtime.open_flows.note(replace(flow, state="run", plan=plan))

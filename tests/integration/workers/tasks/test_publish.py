@@ -1,14 +1,21 @@
 """A large block leaves the event loop to the worker's other jobs."""
 
 import asyncio
+from dataclasses import replace
 
+import msgspec
 import numpy as np
+import pytest
 
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.wire.jobs import Reduce, Split
 from reckoner.shared.wire.shapes import FitSpec
+from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.tasks.publish import COMPARED_AT_ONCE
-from tests.world import ITEMS, Hand, World
+from reckoner.workers.tasks.reduce import reduce
+from reckoner.workers.tasks.split import split
+from tests.world import ITEMS, USERS, Hand, World
 
 N_USERS = 2_000
 
@@ -62,3 +69,28 @@ async def test_a_large_block_does_not_hold_up_the_loop(own_world: World, hand: H
     assert run.manifest is not None
     assert run.manifest.done == N_USERS
     assert run.manifest.churn is not None
+
+
+@pytest.mark.parametrize(("task", "task_ms"), [("split", 20.0), ("reduce", 1e-6)])
+async def test_a_worker_that_thaws_after_its_lease_writes_no_lists(
+    hand: Hand, world: World, task: str, task_ms: float
+) -> None:
+    """Their generation may be deleted by then. In one job, and after the reduce of several tasks."""
+    settings = msgspec.structs.replace(hand.runtime.settings, batch_task_ms=task_ms)
+    hand.runtime = replace(hand.runtime, settings=settings)
+    generation = await hand.adopt(world)
+    await hand.runtime.runs.start(generation.record, len(USERS), 1)
+    await hand.deliver_all(but=lambda job: job.startswith(f"{task}:"))
+    [job] = await hand.queued()
+    flow = await hand.runtime.flows.load(job.split(":")[1])
+    assert flow is not None
+    frozen, before = await hand.claim(job), await hand.dump()
+    frozen.lapses_at = 0.0
+    runtime = hand.runtime
+    with pytest.raises(NotNowError):
+        await (
+            split(runtime, flow, Split(flow.id), frozen)
+            if task == "split"
+            else reduce(runtime, flow, Reduce(flow.id, flow.round), frozen)
+        )
+    assert await hand.dump() == before
