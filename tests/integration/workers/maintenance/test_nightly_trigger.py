@@ -126,14 +126,14 @@ async def test_a_pointer_that_moves_meanwhile_keeps_no_night_from_its_run(
     current, third, newest = [await night.adopt(own_world, number) for number in (0, 2, 1)]
     keys, looks = night.runtime.keys, []
 
-    async def look(redis: object, *command: str) -> object:
+    async def look(*command: str) -> object:
         seen = await ask(night.redis, *command)
         if command == ("MGET", keys.current):
             looks.append(seen[0])
             await ask(night.redis, "SET", keys.current, third.id)
         return seen
 
-    monkeypatch.setattr("reckoner.shared.serving.stored_values.ask", look)
+    monkeypatch.setattr(night.runtime.runs._generations._values, "read", look)
     await tick(night)
     assert looks == [current.id.encode(), third.id.encode()]
     [run_id] = await runs(night)
