@@ -39,8 +39,11 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "while a block's lists are encoded": Fault(
+        import_module("reckoner.workers.tasks.block"), "make_lists", after=False
+    ),
     "in the reduce": Fault(import_module("reckoner.workers.tasks.reduce"), "merge", after=False),
-    "between the cache write and the commit": Fault(Results, "write", after=True),
+    "between the cache write and the commit": Fault(Results, "write_packed", after=True),
     "when a block has ended": Fault(Flows, "finish", after=True),
     "before the flip": Fault(Runs, "flip", after=False),
     "after the flip": Fault(Runs, "flip", after=True),

@@ -24,7 +24,7 @@ async def test_blocks_that_ran_too_long_are_done_again_and_readers_see_it(tmp_pa
         assert refused.code == 1
         assert "Refused: not every user is done" in refused.err
         run_id = refused.objects[0]["run"]
-        assert refused.objects[0]["manifest"]["reasons"] == ["chunk ran longer than 2 s"]
+        assert refused.objects[0]["manifest"]["reasons"] == ["split ran longer than 2 s"]
 
         system.start_workers()
         listed = commands.run("dead", "list", "--json").objects

@@ -88,14 +88,16 @@ async def test_a_worker_killed_amid_the_partials_of_a_flow_loses_nothing(tmp_pat
 
 
 async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Path) -> None:
-    """At five points: the run's last block ends and the run flips, though the only worker died there once."""
+    """At six points: the run's last block ends and the run flips, though the only worker died there once."""
 
     async def live_through(system: System, fault: str) -> None:
         healthy = system.start_workers()
         before, generation = await system.fit(neighbours=100), await system.fit(neighbours=5)
         await healthy.stop()
         died = system.home / "died"
-        system.start_workers(program=[KILLER, "--fault", fault, "--marker", str(died)])
+        # A block that is one job has no reduce.
+        settings = MANY_TASKS if fault == "in the reduce" else {}
+        system.start_workers(program=[KILLER, "--fault", fault, "--marker", str(died)], **settings)
         run = await system.run(block_size=60)
         assert died.exists(), fault
         assert (run.outcome, run.since) == ("passed", before), fault
