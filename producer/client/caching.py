@@ -42,8 +42,12 @@ class CachingResults(Results):
             NothingFittedError: no model was fitted yet.
         """
         if anew:
-            self._asked = -math.inf
+            self.forget_pointer()
         return (await self.read_current([]))[0]
+
+    def forget_pointer(self) -> None:
+        """Read the pointer again at the next call."""
+        self._asked = -math.inf
 
     async def read_current(self, users: Sequence[str]) -> "tuple[Record, list[Result | None]]":
         """The record of the current generation, and users' results in it; see `current` and `read`."""

@@ -92,6 +92,9 @@ class Operator:
         run = await self._client.runs.load(run_id)
         if run is None:
             raise FlowUnknownError
+        if run.state == "ended":
+            # This client reads the run's lists from now on.
+            self._client.results.forget_pointer()
         return RunReport(run, run.blocks if run.state == "ended" else await self._client.runs.progress(run_id))
 
     async def follow_run(self, run_id: str, *, timeout: float | None = None) -> AsyncIterator[RunReport]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# The work of a block in additions of scoring, some 10 ms; a list costs as much as so many additions beside its own, and
+# The work of a block in additions of scoring, some 20 ms; a list costs as much as so many additions beside its own, and
 # one of more than so many places in proportion.
-BLOCK_WORK, LIST_WORK, LIST_PLACES = 16_000_000, 5_000, 20
+BLOCK_WORK, LIST_WORK, LIST_PLACES = 28_000_000, 5_000, 20
 LEAST_BLOCKS = 16
 # How a request for a run was answered; `known` is the run that a night has already.
 Beginning = Literal["started", "joined", "known"]

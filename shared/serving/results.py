@@ -81,7 +81,7 @@ class Results:
         """
         pool = self._redis.connection_pool
         assert isinstance(pool, BoundedPool)
-        answers = await pool.exchange_packed(commands, count)
+        answers = await pool.exchange(commands, count)
         if errors := [answer for answer in answers if isinstance(answer, Exception)]:
             raise errors[0]
 
@@ -187,5 +187,5 @@ def _lists(
             continue
         if popular_list is None:
             popular_list = [Entry(item, None, None, titles[item], None) for item in popular[:n]]
-        lists.append(("popular", popular_list))
+        lists.append(("popular", [*popular_list]))
     return lists

@@ -47,6 +47,10 @@ class Model:
         """The number of additions for scoring histories with these items: the sum of their rows' lengths."""
         return int((self.row_ptr[items + np.uint32(1)] - self.row_ptr[items]).sum())
 
+    def most_additions(self, items: int) -> int:
+        """The most additions for scoring histories with so many items."""
+        return items * self.config.neighbours
+
     def additions_of_all(self, snapshot: Snapshot) -> int:
         """The same for the histories of all users."""
         return int(np.diff(snapshot.item_ptr) @ np.diff(self.row_ptr))

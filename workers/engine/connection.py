@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from arq import ArqRedis
 from arq.jobs import Job, serialize_job
 
-from reckoner.shared.redis.pools import BoundedPool
+from reckoner.shared.redis.multiplexed import MultiplexedConnection, Sent
+from reckoner.shared.redis.pools import pack
 from reckoner.shared.redis.scripts import Value, call
 
 # More jobs in one script would block the server for more than about 5 ms.
@@ -30,70 +31,39 @@ class NewJob:
     """When it starts, in milliseconds since the epoch; None for now."""
 
 
-class _Pending(NamedTuple):
-    """A command, its options for redis-py, and the future of its answer."""
-
-    command: tuple[Any, ...]
-    options: dict[str, Any]
-    answer: asyncio.Future[Any]
-
-
 class EngineRedis(ArqRedis):
-    """An `ArqRedis` that pipelines the commands of one event loop iteration.
+    """An `ArqRedis` that pipelines the commands of one event loop iteration over one connection.
 
-    A blocking command would delay the others, so it needs another connection.
+    A blocking command would delay the others, so it needs another client.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._asked = list[_Pending]()
-        self._sending = set[asyncio.Task[None]]()
+        self._asked = list[Sent]()
+        self._shared = MultiplexedConnection(self)
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """Send a command with the next batch. Returns its answer."""
+        """Send a command with the next batch. Returns its answer, parsed as redis-py parses it."""
         loop = asyncio.get_running_loop()
-        asked = _Pending(arguments, options, loop.create_future())
+        asked = Sent(pack(arguments), loop.create_future())
         self._asked.append(asked)
         if len(self._asked) == 1:
             # Two iterations later, so that tasks woken in this one join the batch.
             loop.call_soon(loop.call_soon, self._send)
-        return await asked.answer
+        answer = await asked.answer
+        # redis-py's own clients drop it too: it is for their cache.
+        options.pop("keys", None)
+        parse = self.response_callbacks.get(arguments[0])
+        return parse(answer, **options) if parse else answer
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, list[_Pending]()
-        task = asyncio.create_task(self._exchange(asked))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        asked, self._asked = self._asked, list[Sent]()
+        self._shared.send(asked)
 
-    async def _exchange(self, asked: Sequence[_Pending]) -> None:
-        try:
-            pool = self.connection_pool
-            assert isinstance(pool, BoundedPool)
-            answers = await pool.exchange([one.command for one in asked])
-        except BaseException as error:
-            answers = [error] * len(asked)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            for one, answer in zip(asked, answers, strict=True):
-                if one.answer.done():
-                    continue
-                if isinstance(answer, Exception):
-                    one.answer.set_exception(answer)
-                elif isinstance(answer, BaseException):
-                    one.answer.cancel()
-                else:
-                    self._resolve(one, answer)
-
-    def _resolve(self, asked: _Pending, answer: Any) -> None:
-        """Resolve a command's future with its answer, parsed as redis-py parses it."""
-        # redis-py's own clients drop it too: it is for their cache.
-        asked.options.pop("keys", None)
-        parse = self.response_callbacks.get(asked.command[0])
-        try:
-            asked.answer.set_result(parse(answer, **asked.options) if parse else answer)
-        except Exception as error:
-            asked.answer.set_exception(error)
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the client. Commands that wait for a connection get a ConnectionError."""
+        await self._shared.stop()
+        await super().aclose(close_connection_pool)
 
     async def enqueue_job(
         self,

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.keys import wake_key
-from reckoner.shared.redis.pools import BoundedPool
+from reckoner.shared.redis.pools import BoundedPool, pack
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import call
 from reckoner.workers.engine.claims import EngineKeys, decode_mail
@@ -73,7 +73,7 @@ class Wake:
             lists = [wake_key(self._keys.lanes[lane]) for lane in self._blocked_on]
             pool = self._redis.connection_pool
             assert isinstance(pool, BoundedPool)
-            [answer] = await pool.exchange([("BLPOP", self._keys.mail, *lists, WAIT_S)])
+            [answer] = await pool.exchange(pack(("BLPOP", self._keys.mail, *lists, WAIT_S)), 1)
             if isinstance(answer, Exception):
                 raise answer
             popped = decode_mail(answer)

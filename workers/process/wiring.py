@@ -44,6 +44,7 @@ from reckoner.workers.tasks import arq_functions
 log = structlog.get_logger()
 
 MAX_JOBS = 10
+WARM_UP_S = 2.0
 
 
 def connect_worker(settings: Settings, url: str) -> ArqRedis:
@@ -156,7 +157,17 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         runtime.store_watch.run(),
     )
     ctx["background"] = [asyncio.create_task(work) for work in maintenance]
+    await _warm_up(runtime)
     log.info("worker ready", worker=runtime.worker_id)
+
+
+async def _warm_up(runtime: Runtime) -> None:
+    """Warm the worker up before it claims its first job, for a bounded time. Jobs report what fails here."""
+    try:
+        async with asyncio.timeout(WARM_UP_S):
+            await runtime.warm_up()
+    except Exception as error:
+        log.debug("warm-up failed", error=type(error).__name__)
 
 
 async def _stop_background(ctx: dict[Any, Any]) -> None:

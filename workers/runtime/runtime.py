@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -262,6 +263,22 @@ class Runtime:
 
         kept = self.layouts.cached(model, first, last)
         return await self._run_shared(key, make) if kept is None else kept
+
+    async def warm_up(self) -> None:
+        """Open and lay out what jobs of the current and the newest generation need.
+
+        A worker's first job would take a hundred times as long as the next, and a worker that often dies would start it
+        in vain.
+        """
+        generations, settings = self.results.generations, self.settings
+        for pointer in (self.keys.current, self.keys.newest):
+            record = (await generations.follow(pointer)).record
+            if record is not None:
+                model, _ = await self.model(record.model), await self.snapshot(record.snapshot)
+                for tasks in (1, settings.tasks_per_job):
+                    bounds = model.task_bounds(settings.chunks, tasks).tolist()
+                    for first, last in pairwise(bounds):
+                        await self.layout(model, first, last, "batch")
 
     async def remove_unused_layouts(self) -> None:
         """Remove this host's layouts of models that the store does not have, and those that no process uses."""

@@ -90,12 +90,11 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
     histories = histories_of(spec, block, snapshot)
-    additions = math.inf
     laid_out = runtime.layouts.cached(model, first, last) is not None
-    # A block's additions take long to count, so it always runs in a thread.
-    if not isinstance(spec, BlockSpec) and laid_out:
-        additions = model.additions(histories.held) * model.share(first, last)
     layout = await runtime.layout(model, first, last, lane)
+    # A block, and what follows making a layout, runs in a thread.
+    short = not isinstance(spec, BlockSpec) and laid_out
+    additions = model.most_additions(histories.held.size) * model.share(first, last) if short else math.inf
     best = await runtime.kernel(lane, scoring(runtime, layout, record.options, histories), additions)
     closely = isinstance(spec, BlockSpec) or not laid_out
     await runtime.require_current(model, snapshot, layout=layout, closely=closely)
@@ -106,13 +105,10 @@ def scoring(
     runtime: Runtime, layout: Layout, options: Options, histories: Histories
 ) -> Callable[[NDArray[np.uint8]], Partial | None]:
     """A function that scores a layout's candidates. It takes a stop flag, uint8[1], and returns None if it was set."""
-
-    def score(stop: NDArray[np.uint8]) -> Partial | None:
-        return score_users(
-            *(layout.candidates, *histories, options.list_length),
-            exclude_history=options.exclude_history,
-            scratch=runtime.layouts.scratch.room_for(layout.candidates),
-            stop=stop,
-        )
-
-    return score
+    # Evaluating a nested function's annotations would take a tenth of a click's kernel.
+    return lambda stop: score_users(
+        *(layout.candidates, *histories, options.list_length),
+        exclude_history=options.exclude_history,
+        scratch=runtime.layouts.scratch.room_for(layout.candidates),
+        stop=stop,
+    )

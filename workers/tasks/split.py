@@ -60,7 +60,7 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):
         held, task_ms = histories_of(spec, block, snapshot).held, runtime.settings.batch_task_ms
-        tasks = tasks_of_block(held.size * model.config.neighbours, chunks, task_ms)
+        tasks = tasks_of_block(model.most_additions(held.size), chunks, task_ms)
         if tasks > 1:
             # Count only if the bound is too high. It takes long for a large block, so not on the event loop.
             tasks = tasks_of_block(await runtime.in_thread(lambda: model.additions(held)), chunks, task_ms)

@@ -12,6 +12,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.shared.errors import WaitTimeoutError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import RESULT, Options, Record, Result, ScoredItem
 from tests.patience import PATIENCE_S
@@ -185,6 +186,24 @@ async def test_a_flip_and_a_rollback_are_seen_within_a_second(
     await redis.set(connected.keys.current, "g")
     assert await connected.generation() == "g", "it is asked for, so it is read anew"
     assert (await connected.get("Ada")).generation == "g"
+
+
+async def test_a_client_that_sees_a_run_end_reads_its_lists(
+    connected: OpenReckoner, redis: ArqRedis, clock: Clock
+) -> None:
+    """Within the second for which it keeps a pointer too."""
+    assert (await connected.get("Ada")).generation == "g"
+    await know(connected, redis, "later", list_length=4)
+    record = await connected.results.generations.record("later")
+    assert record is not None
+    run_id, _ = await connected.runs.start(record, 1, 1)
+    run = await connected.runs.load(run_id)
+    assert run is not None
+    await redis.set(connected.keys.current, "later")
+    assert (await connected.get("Ada")).generation == "g"
+    assert await connected.runs.close(run, "passed", Manifest(1, 1, 0, 0, 1.0, 1.0, None, []), lease=None)
+    assert [report.run.state async for report in connected.operator.follow_run(run_id)][-1] == "ended"
+    assert (await connected.get("Ada")).generation == "later"
 
 
 async def test_an_answer_never_mixes_generations(connected: OpenReckoner, redis: ArqRedis, clock: Clock) -> None:

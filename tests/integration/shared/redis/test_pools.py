@@ -16,6 +16,7 @@ from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import ask
 from tests.conftest import StartServer
 from tests.patience import PATIENCE_S
+from tests.servers import packed
 
 
 async def connections(redis: ArqRedis, name: str) -> int:
@@ -94,14 +95,14 @@ async def test_after_a_cancelled_exchange_the_next_one_gets_its_own_answers(redi
     pool = connect(redis_url, max_connections=1).connection_pool
     assert isinstance(pool, BoundedPool)
     for steps in range(12):
-        task = asyncio.create_task(pool.exchange([("ECHO", f"late {number}") for number in range(3)]))
+        task = asyncio.create_task(pool.exchange(*packed([("ECHO", f"late {number}") for number in range(3)])))
         for _ in range(steps):
             await asyncio.sleep(0)
         if task.cancel():
             await asyncio.wait([task])
             assert task.cancelled(), steps
         async with asyncio.timeout(PATIENCE_S):
-            assert await pool.exchange([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]
+            assert await pool.exchange(*packed([("ECHO", "a"), ("ECHO", "b")])) == [b"a", b"b"]
     await pool.aclose()
 
 
@@ -111,7 +112,7 @@ async def test_running_commands_fail_when_the_pool_closes(redis_url: str, timeou
     """At whatever step a command is: it has its answer, or its connection was lost."""
     for steps in range(30):
         pool: Any = connect(redis_url, socket_timeout_s=timeout_s)
-        asked = pool.ping() if ask_it == "ping" else pool.connection_pool.exchange([("PING",)] * 3)
+        asked = pool.ping() if ask_it == "ping" else pool.connection_pool.exchange(*packed([("PING",)] * 3))
         task = asyncio.create_task(asked)
         for _ in range(steps):
             await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from reckoner.shared.redis.scripts import ask
 from tests.certificates import Authority
 from tests.patience import slowness
 from tests.proxies import Proxy
+from tests.servers import packed
 
 # So soon a command is given up here, and that late it was not given up in time, busy as a machine may be.
 TIMEOUT_S = 0.4
@@ -67,15 +68,15 @@ async def test_a_half_answered_exchange_times_out_and_the_pool_recovers(proxy: P
     """One timeout covers all of it, and the late answers are dropped."""
     async with connect(proxy.url, socket_timeout_s=TIMEOUT_S, max_connections=1) as redis:
         pool: Any = redis.connection_pool
-        assert await pool.exchange([("ECHO", "before")]) == [b"before"]
-        half = pool.exchange([("ECHO", "first"), ("BLPOP", "never", 2 * TIMEOUT_S), ("ECHO", "last")])
+        assert await pool.exchange(*packed([("ECHO", "before")])) == [b"before"]
+        half = pool.exchange(*packed([("ECHO", "first"), ("BLPOP", "never", 2 * TIMEOUT_S), ("ECHO", "last")]))
         assert await given_up(redis, half) == "does not answer in time."
-        assert await pool.exchange([("ECHO", "next")]) == [b"next"]
+        assert await pool.exchange(*packed([("ECHO", "next")])) == [b"next"]
         proxy.hole()
         for _ in range(2):
-            assert await given_up(redis, pool.exchange([("ECHO", "within")])) == "does not answer in time."
+            assert await given_up(redis, pool.exchange(*packed([("ECHO", "within")]))) == "does not answer in time."
         proxy.heal()
-        assert await pool.exchange([("ECHO", "after")]) == [b"after"]
+        assert await pool.exchange(*packed([("ECHO", "after")])) == [b"after"]
 
 
 async def test_a_connection_that_blocks_on_purpose_is_not_made_for_ever(

@@ -17,7 +17,7 @@ from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig
 from tests.proxies import Proxy
-from tests.servers import tcp_server
+from tests.servers import packed, tcp_server
 from tests.system import eventually
 
 StartServer = Callable[..., EmbeddedServer]
@@ -160,12 +160,12 @@ async def test_an_exchange_finds_the_primary_too(fresh_server: StartServer, tmp_
     async with Proxy(old) as proxy, connect(proxy.url) as redis, connect(old) as admin:
         pool: Any = redis.connection_pool
         write, read = ("EVAL", WRITE, 1, "key"), ("GET", "key")
-        assert await pool.exchange([("SET", "key", "old"), read]) == [b"OK", b"old"]
+        assert await pool.exchange(*packed([("SET", "key", "old"), read])) == [b"OK", b"old"]
         proxy.target = new
         await ask(admin, "REPLICAOF", "127.0.0.1", "1")
-        before, refusal, after = await pool.exchange([read, write, read])
+        before, refusal, after = await pool.exchange(*packed([read, write, read]))
         assert (before, type(refusal), after) == (b"old", exceptions.ReadOnlyError, b"old")
-        assert await pool.exchange([write, read]) == [b"OK", b"1"]
+        assert await pool.exchange(*packed([write, read])) == [b"OK", b"1"]
         assert proxy.taken == 2
 
 

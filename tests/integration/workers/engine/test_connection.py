@@ -1,12 +1,13 @@
 """The engine's connection: simultaneous commands share a round trip, and each caller gets its answer."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from redis import exceptions
-from redis.asyncio.connection import AbstractConnection
 
+from reckoner.shared.redis import multiplexed
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.workers.engine.connection import JOBS_AT_ONCE, NewJob
@@ -17,16 +18,16 @@ from tests.servers import tcp_server
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of each write."""
-    sizes = list[int]()
-    send = AbstractConnection._send_packed_command
+    """The number of commands in each write."""
+    counts = list[int]()
+    send = multiplexed.Link.send
 
-    async def note(self: AbstractConnection, command: Any) -> None:
-        sizes.append(sum(map(len, command)))
-        await send(self, command)
+    def note(self: multiplexed.Link, commands: Sequence[multiplexed.Sent]) -> None:
+        counts.append(len(commands))
+        send(self, commands)
 
-    monkeypatch.setattr(AbstractConnection, "_send_packed_command", note)
-    return sizes
+    monkeypatch.setattr(multiplexed.Link, "send", note)
+    return counts
 
 
 async def test_the_commands_of_one_moment_go_together(lanes: Lanes, sent: list[int]) -> None:

@@ -1,15 +1,18 @@
 """A worker claims what it has room for, and sets foreign jobs aside."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
+from reckoner.shared.errors import ArtifactMissingError
 from reckoner.shared.redis.keys import in_progress_key, job_key, tries_key
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.worker import EngineWorker
+from reckoner.workers.process.wiring import _warm_up
 from tests.patience import PATIENCE_S
-from tests.world import Hand, World
+from tests.world import ITEMS, Hand, World, make_known
 
 
 async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(hand: Hand) -> None:
@@ -63,3 +66,25 @@ async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: Wo
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await hand.worker.close()
+
+
+async def test_a_worker_is_warm_before_its_first_job(hand: Hand, world: World) -> None:
+    """The models of the current and the newest generation are laid out for blocks and for clicks."""
+    runtime = hand.runtime
+    for number in range(2):
+        await hand.adopt(world, number)
+    await _warm_up(runtime)
+    for number in range(2):
+        model = await runtime.model(world.generations[number].record.model)
+        bounds = model.task_bounds(runtime.settings.chunks, runtime.settings.tasks_per_job).tolist()
+        for first, last in [(0, len(ITEMS)), *pairwise(bounds)]:
+            assert runtime.layouts.cached(model, first, last) is not None
+
+
+async def test_a_worker_starts_without_a_model_that_is_gone(hand: Hand, world: World) -> None:
+    """Its jobs say so."""
+    world.store.delete("models", world.unfitted.record.model)
+    await make_known(hand.redis, hand.runtime.keys, world.unfitted.record, {})
+    await _warm_up(hand.runtime)
+    with pytest.raises(ArtifactMissingError):
+        await hand.runtime.model(world.unfitted.record.model)

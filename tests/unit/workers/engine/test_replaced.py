@@ -83,5 +83,6 @@ def test_nothing_else_of_arq_is_overridden() -> None:
         both = {name for name in vars(ours) if inspect.iscoroutinefunction(getattr(theirs, name, None))}
         assert {f"{owner}.{name}" for name in both} - replaced() <= {
             "Worker.run_cron",
+            "ArqRedis.aclose",
             "ArqRedis.execute_command",
         }
