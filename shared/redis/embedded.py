@@ -290,6 +290,8 @@ def _options(socket_path: Path, appendfsync: Fsync, maxmemory: int | None) -> It
         "save": "",
         "appendonly": "yes",
         "appendfsync": appendfsync,
+        # A rewrite takes a core for seconds, in which clicks wait, and each night adds as much as all lists.
+        "auto-aof-rewrite-percentage": "300",
         "maxmemory": str(maxmemory or 0),
         "maxmemory-policy": "noeviction",
     }

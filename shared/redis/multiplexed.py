@@ -10,14 +10,12 @@ import hiredis
 from redis import exceptions
 
 from reckoner.shared.cancelling import cancel_and_wait
-from reckoner.shared.redis.pools import BoundedPool, CancellableConnection
+from reckoner.shared.redis.pools import NO_ANSWER, BoundedPool, CancellableConnection
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.scripts import Value
-
-NO_ANSWER = object()
 
 
 class Sent(NamedTuple):

@@ -21,6 +21,9 @@ from reckoner.shared.redis.urls import Service
 # redis-py raises this answer as a plain ConnectionError.
 TOO_MANY_CLIENTS = "max number of clients reached"
 HANDSHAKE_TIMEOUT_S = 5.0
+READ_BYTES = 65_536
+# What a parser returns until an answer is complete.
+NO_ANSWER = object()
 # Returns the host and port of a service's primary; the timeout in seconds is for each Sentinel.
 FindPrimary = Callable[[Service, float | None], Awaitable[tuple[str, int]]]
 CLOSED = "closes the connection before it answers: {}"
@@ -120,11 +123,10 @@ class CancellableConnection(AbstractConnection):
             redis.exceptions.TimeoutError: an answer is late.
         """
         await self.check_health()  # type: ignore[no-untyped-call]
-        read = self._parser.read_response  # type: ignore[attr-defined]
         try:
             async with asyncio.timeout(self.socket_timeout):
                 await self._send_packed_command([packed])
-                answers = [await read() for _ in range(count)]
+                answers = await self._read_answers(count)
         except BaseException as error:
             # Nobody would read the outstanding answers.
             await self.disconnect(nowait=True)
@@ -136,6 +138,18 @@ class CancellableConnection(AbstractConnection):
         if self.health_check_interval:
             self.next_health_check = asyncio.get_running_loop().time() + self.health_check_interval
         self.demoted |= any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers)
+        return answers
+
+    async def _read_answers(self, count: int) -> list[Any]:
+        """Read answers, as many at once as have come: redis-py's call for each takes ten times as long."""
+        answers, replies, stream = list[Any](), self.reply_reader(NO_ANSWER), self._reader
+        while len(answers) < count:
+            data = await stream.read(READ_BYTES) if stream else b""
+            if not data:
+                raise exceptions.ConnectionError("The connection is lost")
+            replies.feed(data)
+            while (answer := replies.gets()) is not NO_ANSWER:
+                answers.append(answer)
         return answers
 
     def leave_streams(self) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:

@@ -82,8 +82,8 @@ class Results:
         pool = self._redis.connection_pool
         assert isinstance(pool, BoundedPool)
         answers = await pool.exchange(commands, count)
-        if errors := [answer for answer in answers if isinstance(answer, Exception)]:
-            raise errors[0]
+        if answers.count(b"OK") < count:
+            raise next(answer for answer in answers if isinstance(answer, Exception))
 
     async def read(self, generation: str, users: Sequence[str]) -> list[Result | None]:
         """Read users' cached results; an invalid one is quarantined and counts as a miss."""
