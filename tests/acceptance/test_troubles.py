@@ -223,12 +223,16 @@ async def test_a_redis_that_refuses_writes_is_reported_and_loses_nothing(
     """Writers get an error, readers continue, and waiting jobs resume when the trouble is over."""
     async with served(tmp_path / "a höme") as (system, commands), system.reckoner() as reckoner:
         redis = reckoner.redis
-        asked_before = [("enqueue", KNOWN, "--wait", "--fresh"), ("batch",), ("fit", "--neighbours", "7")]
+        asked_before = [
+            ("enqueue", KNOWN, "--wait", "--fresh"),
+            ("batch", "--block", "1000"),
+            ("fit", "--neighbours", "7"),
+        ]
         with started(commands, asked_before) as waiting:
 
             async def asked() -> bool:
-                # The run has created its blocks.
-                return bool(len(await ask(redis, "ZUNION", 2, *system.keys.all_live)) > len(waiting))
+                # The run has created its block.
+                return bool(len(await ask(redis, "ZUNION", 2, *system.keys.all_live)) == len(waiting) + 1)
 
             await eventually(asked)
             await begin(system, redis)
