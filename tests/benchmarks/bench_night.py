@@ -413,4 +413,6 @@ async def _measure(bench: Bench, groups: Sequence[str], until: float, about: str
 
 
 def _missing(group: str, why: str) -> Row:
-    return Row(what=group, value=None, unit="", target="", met=False, trouble=why)
+    """A row without figures in the place of a group's own."""
+    what = (GROUPS[group].__doc__ or group).strip().rstrip(".")
+    return Row(what=what[0].lower() + what[1:], value=None, unit="", target="", met=False, trouble=why)
