@@ -53,5 +53,5 @@ async def _examine_redis(examination: "Examination", as_json: bool) -> bool:
 
 
 def _print(line: "Finding", as_json: bool) -> None:
-    record = {"check": line.check, "state": line.state, "told": line.message}
+    record = {"check": line.check, "state": line.state, "message": line.message}
     print_result(record, f"{line.state:<7}  {line.check:<{NAME_WIDTH}}  {line.message}", as_json)

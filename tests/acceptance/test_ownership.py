@@ -40,7 +40,7 @@ async def test_a_second_prefix_is_refused_by_all_that_use_the_store(tmp_path: Pa
             assert sentence.rstrip() in ended.err, arguments
         assert store.current_snapshot() == current
         lines = {line["check"]: line for line in second.run("doctor", "--json").objects}
-        assert (lines["owner"]["state"], lines["owner"]["told"] + "\n") == ("wrong", sentence)
+        assert (lines["owner"]["state"], lines["owner"]["message"] + "\n") == ("wrong", sentence)
         taken = second.run("store", "take")
         assert (taken.code, taken.out) == (
             0,

@@ -103,5 +103,5 @@ async def test_an_impossible_connection_is_one_sentence_in_every_command(tmp_pat
     assert doctor.code == 1
     (line,) = [line for line in doctor.objects if line["check"] == "redis"]
     assert line["state"] == "wrong"
-    assert line["told"].startswith(expected)
+    assert line["message"].startswith(expected)
     assert "hunter2" not in "".join(ended.out + ended.err for ended in (status, worker, doctor))

@@ -289,7 +289,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert (ran.code, ran.objects[0]["outcome"]) == (1, "refused")
         assert said.rstrip(".") in ran.objects[0]["manifest"]["reasons"][0]
         assert commands.call("get", KNOWN, "--json").objects[0]["source"] == "cache"
-        wrong = [line["told"] for line in commands.call("doctor", "--json").objects if line["state"] == "wrong"]
+        wrong = [line["message"] for line in commands.call("doctor", "--json").objects if line["state"] == "wrong"]
         assert any("run `reckoner fit` again." in shown for shown in wrong)
         assert commands.call("fit", "--neighbours", "5").code == 0
         generation = await reckoner.generation()

@@ -42,7 +42,7 @@ GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
 ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 LOWER_HALF, LOWER_QUARTER = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
 GROUP, RANK_BITS = np.uint64(layout.GROUP), layout.RANK_BITS
-# A history whose rows fill at most this many words has few additions. Faster than the other way up to here, measured.
+# A history whose rows fill at most this many words has few additions. The border is estimated, not tuned.
 FEW_WORDS = 512
 # A word holds at most 4/3 entries.
 FEW = FEW_WORDS * layout.GROUP // layout.GROUP_WORDS

@@ -120,7 +120,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
     assert {line["state"] for line in shown} == {"ok"}
-    assert shown[-1]["told"].startswith("2 in use, ")
+    assert shown[-1]["message"].startswith("2 in use, ")
     assert await keys_left(redis, settings) == []
     assert list((Path(settings.home) / "store" / "parts").iterdir()) == []
 
