@@ -265,10 +265,10 @@ class Runtime:
         return await self._run_shared(key, make) if kept is None else kept
 
     async def warm_up(self) -> None:
-        """Open and lay out what jobs of the current and the newest generation need.
+        """Open what jobs of the current and the newest generation need, and the layouts that this host has.
 
         A worker's first job would take a hundred times as long as the next, and a worker that often dies would start it
-        in vain.
+        in vain. No layout is made here: rows that were damaged in silence would end all workers that start together.
         """
         generations, settings = self.results.generations, self.settings
         for pointer in (self.keys.current, self.keys.newest):
@@ -278,7 +278,16 @@ class Runtime:
                 for tasks in (1, settings.tasks_per_job):
                     bounds = model.task_bounds(settings.chunks, tasks).tolist()
                     for first, last in pairwise(bounds):
-                        await self.layout(model, first, last, "batch")
+                        await self._open_layout(model, first, last)
+
+    async def _open_layout(self, model: Model, first: int, last: int) -> None:
+        """Open the layout of a range if this host has it."""
+        opened, check = self._models.get(model.id)
+        if opened is model and check is not None and self.layouts.cached(model, first, last) is None:
+            name = self.layouts.files.name(model.id, check.opened, first, last)
+            found = await self.in_thread(partial(self.layouts.files.open, name))
+            if found is not None:
+                self.layouts.keep(model, first, last, found)
 
     async def remove_unused_layouts(self) -> None:
         """Remove this host's layouts of models that the store does not have, and those that no process uses."""

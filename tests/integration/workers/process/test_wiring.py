@@ -69,16 +69,18 @@ async def test_nothing_planted_keeps_a_worker_from_serving(hand: Hand, world: Wo
 
 
 async def test_a_worker_is_warm_before_its_first_job(hand: Hand, world: World) -> None:
-    """The models of the current and the newest generation are laid out for blocks and for clicks."""
+    """The host's layouts for blocks and clicks of the current and the newest generation are open; none is made."""
     runtime = hand.runtime
-    for number in range(2):
-        await hand.adopt(world, number)
+    models = [await runtime.model((await hand.adopt(world, number)).record.model) for number in range(2)]
+    bounds = models[0].task_bounds(runtime.settings.chunks, runtime.settings.tasks_per_job).tolist()
+    ranges = [(0, len(ITEMS)), *pairwise(bounds)]
+    for first, last in ranges:
+        await runtime.layout(models[0], first, last, "batch")
+    runtime.layouts.drop(models[0].id)
     await _warm_up(runtime)
-    for number in range(2):
-        model = await runtime.model(world.generations[number].record.model)
-        bounds = model.task_bounds(runtime.settings.chunks, runtime.settings.tasks_per_job).tolist()
-        for first, last in [(0, len(ITEMS)), *pairwise(bounds)]:
-            assert runtime.layouts.cached(model, first, last) is not None
+    for first, last in ranges:
+        assert runtime.layouts.cached(models[0], first, last) is not None
+        assert runtime.layouts.cached(models[1], first, last) is None
 
 
 async def test_a_worker_starts_without_a_model_that_is_gone(hand: Hand, world: World) -> None:
