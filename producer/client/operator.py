@@ -65,7 +65,7 @@ class Operator:
     ) -> tuple[str, bool]:
         """Start a run of the newest generation, or join the running one; returns its id and whether it is new.
 
-        A block has `block_size` users, by default as many as make some 10 ms of work. At most `window` blocks are in
+        A block has `block_size` users, by default as many as make some 20 ms of work. At most `window` blocks are in
         flight, by default as many as the live workers hold.
 
         Raises:
