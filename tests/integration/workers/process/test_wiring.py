@@ -15,6 +15,12 @@ from tests.patience import PATIENCE_S
 from tests.world import ITEMS, Hand, World, make_known
 
 
+@pytest.fixture
+def world(own_world: World) -> World:
+    """The test's own: what another test laid out on this host is not there."""
+    return own_world
+
+
 async def test_unless_set_otherwise_a_task_has_15_s_and_arq_ends_it_after_20(hand: Hand) -> None:
     """A task's own deadline comes first."""
     assert hand.runtime.settings.task_deadline_s == 15

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -13,13 +13,11 @@ from typing import IO
 
 import pytest
 
-from reckoner.shared.settings import Settings
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.verification import VerificationCache
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
-from reckoner.workers.process.wiring import connect_worker
 from reckoner.workers.runtime import layout_files, runtime
 from reckoner.workers.runtime.layout_files import ARRAYS_AT, MARKER, Layout, LayoutFiles
 from reckoner.workers.runtime.layouts import MODELS, Layouts
@@ -228,13 +226,9 @@ def test_a_rebuilt_model_has_layouts_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def hand(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[Hand]:
-    """A worker of the test's own world."""
-    redis = connect_worker(Settings(), redis_url)
-    made = Hand(own_world, redis, prefix)
-    yield made
-    made.close()
-    await redis.aclose()
+def world(own_world: World) -> World:
+    """The test's own: what another test laid out on this host is not there."""
+    return own_world
 
 
 class CountedLayouts(Layouts):

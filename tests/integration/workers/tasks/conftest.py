@@ -1,26 +1,18 @@
 """Fixtures for tests of the tasks that change what is in the store, or need data with weights and times there."""
 
-from collections.abc import AsyncIterator
-
 import numpy as np
 import pytest
 
-from reckoner.shared.settings import Settings
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.shapes import FitSpec, Record
-from reckoner.workers.process.wiring import connect_worker
 from tests.interactions import random_interactions
 from tests.world import ITEMS, LIST_LENGTH, Hand, World
 
 
 @pytest.fixture
-async def hand(own_world: World, redis_url: str, prefix: str) -> AsyncIterator[Hand]:
-    """A worker on that world whose jobs the test delivers."""
-    redis = connect_worker(Settings(), redis_url)
-    made = Hand(own_world, redis, prefix)
-    yield made
-    made.close()
-    await redis.aclose()
+def world(own_world: World) -> World:
+    """The test's own, which it may change."""
+    return own_world
 
 
 @pytest.fixture
