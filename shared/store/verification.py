@@ -84,7 +84,7 @@ class VerificationCache:
 
     def mark_open(self, name: str) -> "UsageLock | None":
         """Mark an artifact as open in this process."""
-        use = self._host / f"{name}.{secrets.token_hex(8)}.use"
+        use = self._host / f"{name}.{os.getpid()}.{secrets.token_hex(8)}.use"
         try:
             self._host.mkdir(parents=True, exist_ok=True)
             # Lock the file before it gets its name: an unlocked one belongs to a dead process.
@@ -102,14 +102,22 @@ class VerificationCache:
 
     def was_open_in_crash(self, name: str) -> bool:
         """Whether a process died with the artifact open, perhaps because of it; True only once for each death."""
-        died = False
-        for use in self._host.glob(f"{name}.*.use"):
+        return self._remove_dead_marks(f"{name}.*.use")
+
+    def excuse_death(self, pid: int) -> None:
+        """Require no verification after the death of a process: no artifact was the cause."""
+        self._remove_dead_marks(f"*.{pid}.*.use")
+
+    def _remove_dead_marks(self, pattern: str) -> bool:
+        """Remove the marks of dead processes. Returns whether there were any."""
+        found = False
+        for use in self._host.glob(pattern):
             with suppress(OSError), use.open("r+b") as file:
                 # Opened for writing, since NFS has no other exclusive locks.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 use.unlink()
-                died = True
-        return died
+                found = True
+        return found
 
     def _sweep(self, now_s: float) -> None:
         """Remove old stamps of all boots and hosts."""
@@ -143,6 +151,11 @@ def _is_locked(file: IO[bytes]) -> bool:
     except OSError:
         return False
     return False
+
+
+def verification_cache(home: Path) -> VerificationCache:
+    """The stamps of this host in a home."""
+    return VerificationCache(home / "verified")
 
 
 def host_id() -> str:

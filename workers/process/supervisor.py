@@ -18,6 +18,7 @@ from reckoner.shared.startup import EventSender
 from reckoner.shared.stopping import supervisor_exit_timeout_s
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import claim_store
+from reckoner.shared.store.verification import verification_cache
 from reckoner.workers.runtime.store_watch import in_own_thread
 
 log = structlog.get_logger()
@@ -25,7 +26,13 @@ log = structlog.get_logger()
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
 STEADY_S = 30.0
+# A worker that was stopped after so long had begun to work.
+AT_WORK_S = 2.0
 POLL_S = 0.1
+# The exit codes of a worker that an operator, the host or the OOM killer has stopped.
+STOPPED = (0, -signal.SIGKILL, -signal.SIGTERM)
+# The exit codes of a worker that may have read a damaged artifact.
+CRASHED = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL)
 # The exit code of a drained worker.
 DRAINED = 3
 
@@ -39,6 +46,13 @@ class Child:
     backoff_s: float = FIRST_BACKOFF_S
     due: float = 0.0
     drained: bool = False
+
+    def backoff_after(self, code: int, ran_s: float) -> float:
+        """Seconds until the restart of a process that ended with an exit code after so many seconds."""
+        if ran_s > (AT_WORK_S if code in STOPPED else STEADY_S):
+            self.backoff_s = FIRST_BACKOFF_S
+        pause_s, self.backoff_s = self.backoff_s, min(self.backoff_s * 2, LONGEST_BACKOFF_S)
+        return pause_s
 
 
 class Supervisor:
@@ -61,6 +75,7 @@ class Supervisor:
         for descriptor in self._passed:
             self._command += ["--tell", str(descriptor)]
         self._children = [Child() for _ in range(processes)]
+        self._verified = verification_cache(settings.home_path)
         self._stopping = False
 
     def run(self) -> None:
@@ -107,12 +122,12 @@ class Supervisor:
                 log.info("worker drained", pid=child.process.pid)
                 child.process, child.drained = None, True
                 continue
-            if now - child.started > STEADY_S:
-                child.backoff_s = FIRST_BACKOFF_S
-            process, backoff_s = child.process, child.backoff_s
-            log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=backoff_s)
-            child.process, child.due = None, now + child.backoff_s
-            child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
+            process = child.process
+            if process.returncode not in CRASHED:
+                self._verified.excuse_death(process.pid)
+            pause_s = child.backoff_after(process.returncode, now - child.started)
+            log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=pause_s)
+            child.process, child.due = None, now + pause_s
 
     def _restart_children(self) -> None:
         now = time.monotonic()

@@ -19,7 +19,7 @@ from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.verification import VerificationCache
+from reckoner.shared.store.verification import verification_cache
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 from reckoner.workers.engine.claims import EngineKeys
 from reckoner.workers.engine.connection import EngineRedis
@@ -95,7 +95,8 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
     keys, threads = Keys(settings.prefix), Threads(settings.threads)
     # A wait and the task's deadline together stay below arq's timeout.
     patience_s = settings.task_deadline_s / 4
-    verified = VerificationCache(settings.home_path / "verified")
+    verified = verification_cache(settings.home_path)
+    layout_files = LayoutFiles(settings.home_path / "layouts", verified)
     return Runtime(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
         settings=settings,
@@ -105,12 +106,12 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         store=store,
-        artifact_opener=ArtifactOpener(store, verified),
+        artifact_opener=ArtifactOpener(store, verified, on_invalidate=layout_files.remove),
         version_checker=VersionChecker(threads, patience_s),
         scheduler=Scheduler(threads.kernels, patience_s),
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
-        layouts=Layouts(LayoutFiles(settings.home_path / "layouts", verified), threads.blocking),
+        layouts=Layouts(layout_files, threads.blocking),
     )
 
 

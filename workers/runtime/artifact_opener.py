@@ -1,7 +1,7 @@
 """Opens artifacts: each host verifies an artifact once before use, and quarantines damaged ones."""
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -33,8 +33,11 @@ class OpenFunction(Protocol[T_co]):
 class ArtifactOpener:
     """Opens and verifies artifacts for one worker process. It reads files, so never call it on the event loop."""
 
-    def __init__(self, store: Store, cache: VerificationCache) -> None:
+    def __init__(
+        self, store: Store, cache: VerificationCache, on_invalidate: Callable[[str], None] = lambda _artifact_id: None
+    ) -> None:
         self._store, self._cache = store, cache
+        self._on_invalidate = on_invalidate
         self._uses = dict[tuple[ArtifactKind, str], UsageLock]()
         # Reasons by fingerprint, for damaged artifacts that could not be quarantined.
         self._damaged = dict[str, str]()
@@ -48,7 +51,7 @@ class ArtifactOpener:
             StoreError: it cannot be read now.
         """
         fingerprint = partial(self._verified_fingerprint, kind, artifact_id)
-        self._invalidate_after_death(kind, artifact_id)
+        self.invalidate_after_crash(kind, artifact_id)
         for _ in range(MAX_ATTEMPTS):
             verified = self._verify(kind, artifact_id, opener)
             opened = opener(self._store.fetch(kind, artifact_id))
@@ -61,8 +64,18 @@ class ArtifactOpener:
         """Verify an artifact unless this host verified it in the last `since_s` seconds. Raises as `open` does."""
         self._verify(kind, artifact_id, opener, since_s)
 
+    def invalidate_after_crash(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """Require a new verification if a process of this host crashed with the artifact open."""
+        if self._cache.was_open_in_crash(f"{kind}.{artifact_id}"):
+            log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a worker died with it open")
+            self.invalidate(kind, artifact_id)
+
     def invalidate(self, kind: ArtifactKind, artifact_id: str, since_s: float = 0.0) -> bool:
-        """Require a new verification on this host. False if it was verified in the last `since_s` seconds."""
+        """Require a new verification on this host. False if it was verified in the last `since_s` seconds.
+
+        The files that this host made of the artifact are removed.
+        """
+        self._on_invalidate(artifact_id)
         fingerprint = self._store.fingerprint(kind, artifact_id)
         if self._cache.age_s(fingerprint) < since_s:
             return False
@@ -89,11 +102,6 @@ class ArtifactOpener:
     def _verified_fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
         found = self._store.fingerprint(kind, artifact_id)
         return found if found in ("", QUARANTINED) or self._cache.contains(found) else NOT_VERIFIED
-
-    def _invalidate_after_death(self, kind: ArtifactKind, artifact_id: str) -> None:
-        if self._cache.was_open_in_crash(f"{kind}.{artifact_id}"):
-            log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a worker died with it open")
-            self.invalidate(kind, artifact_id)
 
     def _is_verified(self, fingerprint: str, since_s: float) -> bool:
         if since_s == math.inf:

@@ -49,6 +49,8 @@ log = structlog.get_logger()
 
 # About 0.2 ms with the call, no longer than the way to a thread and back.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
+# A worker that died on another host may have crashed: after so many deaths of a job its artifacts are verified.
+SUSPICIOUS_DEATHS = 2
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "import the same data again to restore it",
     "models": "run `reckoner fit` with the same options to rebuild it",
@@ -138,18 +140,27 @@ class Runtime:
             raise NotNowError
 
     async def invalidate_after_deaths(self, job_id: str, deaths: int, spec: Spec) -> None:
-        """Require a new verification of a job's artifacts if it killed a worker: a damaged one may be the cause."""
+        """Require a new verification of a job's artifacts if a worker of this host crashed with them, or two died.
+
+        Without a crash the first death says nothing: the worker may have been killed, or have stood still.
+        """
         if not deaths:
             return
+        for kind, artifact_id in await self._read_by(spec):
+            if deaths >= SUSPICIOUS_DEATHS:
+                await self._invalidate_after_death(job_id, kind, artifact_id)
+            else:
+                await self.in_store(partial(self.artifact_opener.invalidate_after_crash, kind, artifact_id))
+            # Another process of this host may have invalidated it.
+            (self._models if kind == "models" else self._snapshots).expire(artifact_id)
+            self.layouts.drop(artifact_id)
+
+    async def _invalidate_after_death(self, job_id: str, kind: ArtifactKind, artifact_id: str) -> None:
+        """Require a new verification, unless this host has verified the artifact since the job's last death."""
         left_ms = int(await ask(self.redis, "PTTL", tries_key(job_id)))
         since_s = TRIES_TTL_S - left_ms / 1000 if left_ms > 0 else 0.0
-        for kind, artifact_id in await self._read_by(spec):
-            if await self.in_store(partial(self.artifact_opener.invalidate, kind, artifact_id, since_s)):
-                log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a job's worker died", job=job_id)
-                (self._models if kind == "models" else self._snapshots).expire(artifact_id)
-            if kind == "models":
-                self.layouts.drop(artifact_id)
-                await self.in_thread(partial(self.layouts.files.remove, artifact_id))
+        if await self.in_store(partial(self.artifact_opener.invalidate, kind, artifact_id, since_s)):
+            log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a job's worker died", job=job_id)
 
     async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
         if isinstance(spec, FitSpec):

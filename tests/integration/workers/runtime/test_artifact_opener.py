@@ -210,6 +210,21 @@ def test_a_death_with_an_open_artifact_causes_one_verification(site: Site) -> No
     assert site.opener.verified == 2
 
 
+@pytest.mark.parametrize(("excused", "verified"), [(True, 1), (False, 2)])
+def test_an_excused_death_causes_no_verification(site: Site, excused: bool, verified: int) -> None:
+    """A worker was killed from outside; the deaths of other processes count, and a living one stays marked."""
+    site.open()
+    used = [sys.executable, "-c", USE, str(site.home / "verified"), f"models.{site.model}", "yes"]
+    with subprocess.Popen(used) as process:
+        assert process.wait() == 0
+    cache = VerificationCache(site.home / "verified")
+    for pid in (os.getpid(), *([process.pid] if excused else [])):
+        cache.excuse_death(pid)
+    site.open(1)
+    assert site.opener.verified == verified
+    assert len(list(site.home.glob(f"verified/*/*.{os.getpid()}.*.use"))) == 2
+
+
 USE = """
 import os, sys
 from pathlib import Path

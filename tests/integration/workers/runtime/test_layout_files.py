@@ -19,6 +19,7 @@ from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.runtime import layout_files, runtime
+from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from reckoner.workers.runtime.layout_files import ARRAYS_AT, MARKER, Layout, LayoutFiles
 from reckoner.workers.runtime.layouts import MODELS, Layouts
 from reckoner.workers.runtime.scheduling import Scheduler
@@ -243,8 +244,9 @@ class CountedLayouts(Layouts):
 
 def with_layouts(hand: Hand, place: Path) -> tuple[runtime.Runtime, CountedLayouts]:
     """The runtime of another process on this host."""
-    layouts = CountedLayouts(process(place))
-    return replace(hand.runtime, layouts=layouts, _shared_work={}), layouts
+    layouts, verified = CountedLayouts(process(place)), VerificationCache(place / "verified")
+    opener = ArtifactOpener(hand.runtime.store, verified, on_invalidate=layouts.files.remove)
+    return replace(hand.runtime, layouts=layouts, artifact_opener=opener, _shared_work={}), layouts
 
 
 async def test_two_processes_of_a_host_make_a_layout_once(hand: Hand, own_world: World, tmp_path: Path) -> None:
@@ -328,16 +330,25 @@ async def test_a_worker_keeps_the_layouts_of_few_models_on_disk(hand: Hand, own_
     assert [model.id for model in layouts.models] == [used[1]]
 
 
-async def test_a_jobs_deaths_remove_the_layouts_of_its_model(hand: Hand, own_world: World, tmp_path: Path) -> None:
-    """A damaged layout may be the cause; other models keep theirs."""
+@pytest.mark.parametrize(("crashed", "deaths"), [(False, 2), (True, 1)])
+async def test_a_jobs_deaths_remove_the_layouts_of_its_model(
+    hand: Hand, own_world: World, tmp_path: Path, crashed: bool, deaths: int
+) -> None:
+    """A damaged layout may be the cause; other models keep theirs, and all do if workers were only killed."""
     generation = await hand.adopt(own_world)
     made, layouts = with_layouts(hand, tmp_path)
     models = [await made.model(own_world.generations[number].record.model) for number in range(2)]
     for model in models:
         await made.layout(model, 0, 40, "batch")
-    await made.invalidate_after_deaths("a job", 0, UserSpec("Ada", generation.id))
+    for few in range(deaths):
+        await made.invalidate_after_deaths("a job", few, UserSpec("Ada", generation.id))
     assert len(names(tmp_path)) == 2
-    await made.invalidate_after_deaths("a job", 1, UserSpec("Ada", generation.id))
+    if crashed:
+        # A mark without a lock is that of a dead process.
+        mark = VerificationCache(tmp_path / "verified").mark_open(f"models.{models[0].id}")
+        assert mark is not None
+        os.close(mark.descriptor)
+    await made.invalidate_after_deaths("a job", deaths, UserSpec("Ada", generation.id))
     assert [name.split(".")[0] for name in names(tmp_path)] == [models[1].id]
     model = await made.model(models[0].id)
     await made.layout(model, 0, 40, "batch")
