@@ -70,17 +70,10 @@ class ArtifactOpener:
             log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a worker died with it open")
             self.invalidate(kind, artifact_id)
 
-    def invalidate(self, kind: ArtifactKind, artifact_id: str, since_s: float = 0.0) -> bool:
-        """Require a new verification on this host. False if it was verified in the last `since_s` seconds.
-
-        The files that this host made of the artifact are removed.
-        """
+    def invalidate(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """Require a new verification on this host, and remove the files that it made of the artifact."""
         self._on_invalidate(artifact_id)
-        fingerprint = self._store.fingerprint(kind, artifact_id)
-        if self._cache.age_s(fingerprint) < since_s:
-            return False
-        self._cache.discard(fingerprint)
-        return True
+        self._cache.discard(self._store.fingerprint(kind, artifact_id))
 
     def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> None:
         """Quarantine a damaged artifact if its files still have this fingerprint, and log it."""

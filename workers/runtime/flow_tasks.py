@@ -1,11 +1,12 @@
 """Runs the tasks of flows: checks that a task is still wanted, runs it, and fails its flow if it fails."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import structlog
 
+from reckoner.shared.errors import ReckonerError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
@@ -68,11 +69,15 @@ async def _run_if_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None
         index = task.index if isinstance(task, Chunk) else None
         if await run_uncancellable(flows.fail(flow, reason, index, lease=lease)):
             log.warning("flow failed", flow=flow.id, reason=reason)
+    if delivery.tries_exhausted:
+        with suppress(ReckonerError, OSError):
+            # Without a model or a store there is nothing to verify.
+            await delivery.runtime.invalidate_given_up(task.job_id, flow.spec)
     return None
 
 
 async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
-    await delivery.runtime.invalidate_after_deaths(task.job_id, delivery.deaths, flow.spec)
+    await delivery.runtime.invalidate_after_deaths(delivery.deaths, flow.spec)
     await body(delivery.runtime, flow, task, delivery.lease)
 
 

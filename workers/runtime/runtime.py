@@ -18,9 +18,8 @@ from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
-from reckoner.shared.redis.keys import Keys, tries_key
+from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.redis.scripts.constants import TRIES_TTL_S
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.manifests import reason
@@ -49,8 +48,6 @@ log = structlog.get_logger()
 
 # About 0.2 ms with the call, no longer than the way to a thread and back.
 ADDITIONS_ON_LOOP = 0.15 * ADDITIONS_PER_MS
-# A worker that died on another host may have crashed: after so many deaths of a job its artifacts are verified.
-SUSPICIOUS_DEATHS = 2
 REMEDIES: Mapping[ArtifactKind, str] = {
     "snapshots": "import the same data again to restore it",
     "models": "run `reckoner fit` with the same options to rebuild it",
@@ -139,28 +136,28 @@ class Runtime:
         if not all(check.current for check in checks):
             raise NotNowError
 
-    async def invalidate_after_deaths(self, job_id: str, deaths: int, spec: Spec) -> None:
-        """Require a new verification of a job's artifacts if a worker of this host crashed with them, or two died.
+    async def invalidate_after_deaths(self, deaths: int, spec: Spec) -> None:
+        """Require a new verification of a job's artifacts if it killed a worker and one of this host crashed.
 
-        Without a crash the first death says nothing: the worker may have been killed, or have stood still.
+        Deaths without a crash say nothing: a worker may have been killed from outside, or have stood still.
         """
         if not deaths:
             return
         for kind, artifact_id in await self._read_by(spec):
-            if deaths >= SUSPICIOUS_DEATHS:
-                await self._invalidate_after_death(job_id, kind, artifact_id)
-            else:
-                await self.in_store(partial(self.artifact_opener.invalidate_after_crash, kind, artifact_id))
-            # Another process of this host may have invalidated it.
-            (self._models if kind == "models" else self._snapshots).expire(artifact_id)
-            self.layouts.drop(artifact_id)
+            await self.in_store(partial(self.artifact_opener.invalidate_after_crash, kind, artifact_id))
+            self._reopen(kind, artifact_id)
 
-    async def _invalidate_after_death(self, job_id: str, kind: ArtifactKind, artifact_id: str) -> None:
-        """Require a new verification, unless this host has verified the artifact since the job's last death."""
-        left_ms = int(await ask(self.redis, "PTTL", tries_key(job_id)))
-        since_s = TRIES_TTL_S - left_ms / 1000 if left_ms > 0 else 0.0
-        if await self.in_store(partial(self.artifact_opener.invalidate, kind, artifact_id, since_s)):
-            log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a job's worker died", job=job_id)
+    async def invalidate_given_up(self, job_id: str, spec: Spec) -> None:
+        """Require a new verification of the artifacts of a job that was given up, however its workers died."""
+        for kind, artifact_id in await self._read_by(spec):
+            log.warning("artifact invalidated", kind=kind, id=artifact_id, reason="a job was given up", job=job_id)
+            await self.in_store(partial(self.artifact_opener.invalidate, kind, artifact_id))
+            self._reopen(kind, artifact_id)
+
+    def _reopen(self, kind: ArtifactKind, artifact_id: str) -> None:
+        """Check an artifact before its next use, and map its layouts anew: another process may have removed them."""
+        (self._models if kind == "models" else self._snapshots).expire(artifact_id)
+        self.layouts.drop(artifact_id)
 
     async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
         if isinstance(spec, FitSpec):

@@ -52,9 +52,11 @@ def call_of(hand: Hand, body: Any, tries: int = 1, runtime: Runtime | None = Non
 
 
 async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flow_id: str) -> None:
-    """Three deaths exhaust the tries, and the flow becomes a dead letter."""
+    """Three deaths exhaust the tries, the flow becomes a dead letter, and what its job read is verified again."""
     await ask(hand.redis, "SET", tries_key(Split(flow_id).job_id), MAX_TRIES, "EX", 100)
-    await hand.deliver(Split(flow_id).job_id)
+    with capture_logs() as lines:
+        await hand.deliver(Split(flow_id).job_id)
+    assert [line["kind"] for line in lines if line["event"] == "artifact invalidated"] == ["snapshots", "models"]
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "its worker died 3 times")
     assert await ask(hand.redis, "XLEN", hand.runtime.keys.dead) == 1

@@ -330,9 +330,9 @@ async def test_a_worker_keeps_the_layouts_of_few_models_on_disk(hand: Hand, own_
     assert [model.id for model in layouts.models] == [used[1]]
 
 
-@pytest.mark.parametrize(("crashed", "deaths"), [(False, 2), (True, 1)])
-async def test_a_jobs_deaths_remove_the_layouts_of_its_model(
-    hand: Hand, own_world: World, tmp_path: Path, crashed: bool, deaths: int
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_a_crash_or_a_job_that_was_given_up_removes_the_layouts_of_its_model(
+    hand: Hand, own_world: World, tmp_path: Path, given_up: bool
 ) -> None:
     """A damaged layout may be the cause; other models keep theirs, and all do if workers were only killed."""
     generation = await hand.adopt(own_world)
@@ -340,15 +340,18 @@ async def test_a_jobs_deaths_remove_the_layouts_of_its_model(
     models = [await made.model(own_world.generations[number].record.model) for number in range(2)]
     for model in models:
         await made.layout(model, 0, 40, "batch")
-    for few in range(deaths):
-        await made.invalidate_after_deaths("a job", few, UserSpec("Ada", generation.id))
+    spec = UserSpec("Ada", generation.id)
+    for deaths in range(3):
+        await made.invalidate_after_deaths(deaths, spec)
     assert len(names(tmp_path)) == 2
-    if crashed:
+    if given_up:
+        await made.invalidate_given_up("a job", spec)
+    else:
         # A mark without a lock is that of a dead process.
         mark = VerificationCache(tmp_path / "verified").mark_open(f"models.{models[0].id}")
         assert mark is not None
         os.close(mark.descriptor)
-    await made.invalidate_after_deaths("a job", deaths, UserSpec("Ada", generation.id))
+        await made.invalidate_after_deaths(1, spec)
     assert [name.split(".")[0] for name in names(tmp_path)] == [models[1].id]
     model = await made.model(models[0].id)
     await made.layout(model, 0, 40, "batch")
