@@ -13,7 +13,8 @@ from reckoner.workers.kernels.building.ranked import Ranked, rank
 from reckoner.workers.kernels.building.similarity import Weighting, weigh
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.score import FEW_WORDS, Scratch, score_users
+from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.scratch import FEW_WORDS, Scratch
 from reckoner.workers.runtime.building import Counting, build_tiles, counting_of
 from tests.interactions import Interactions
 

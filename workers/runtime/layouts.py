@@ -15,7 +15,7 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
-from reckoner.workers.kernels.scoring.score import ThreadScratch
+from reckoner.workers.kernels.scoring.scratch import ThreadScratch
 from reckoner.workers.runtime.layout_files import Layout, LayoutFiles
 from reckoner.workers.runtime.model_kinds import kind_of
 

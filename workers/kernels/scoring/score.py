@@ -3,12 +3,8 @@
 It then removes the history, finds a floor that enough candidates reach, ranks only those above it, and finds the reason
 of each in its column. Sums of the popular candidates, the head, lie in the L1 cache: see `candidates`.
 
-A history with few additions is scored otherwise, with the same result: every candidate that is met is noted and ranked,
-and the reasons are found by reading the rows again. This takes no time for candidates that are not met.
+A history with few additions is scored otherwise, with the same result: see `few`.
 """
-
-import threading
-from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -19,33 +15,28 @@ from reckoner.workers.kernels.compiled import (
     READ_INT64,
     READ_UINT8,
     READ_UINT32,
-    READ_UINT64,
     WRITE_FLOAT32,
-    WRITE_FLOAT64,
     WRITE_UINT32,
-    WRITE_UINT64,
     Index,
     compiled,
 )
 from reckoner.workers.kernels.processor import add_four, at_least, keep_larger, prefetch, trailing_zeros
 from reckoner.workers.kernels.ranking import keep_best, key_of, value_of
 from reckoner.workers.kernels.scoring import candidates as layout
+from reckoner.workers.kernels.scoring import scratch as buffers
 from reckoner.workers.kernels.scoring.candidates import Candidates
+from reckoner.workers.kernels.scoring.few import add_few, has_few, reasons_of_few, take_best_of_few
 from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.scratch import CANDIDATES, FEW_WORDS, HISTORIES, SCRATCH, Scratch, new_scratch
 
 # The speed of a slow processor, without the call and its output. A fast one is more than twice as fast.
 ADDITIONS_PER_MS = 1_000_000
-# The head is divided into stripes, whose maxima are found with vectors of `AT_A_TIME`.
-HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(128), np.uint64(8)
+# The maxima of the head's stripes are found with vectors of `AT_A_TIME`.
+HEAD, STRIPES, AT_A_TIME = np.uint64(layout.HEAD), np.uint64(buffers.STRIPES), np.uint64(8)
 BITS, HALVINGS = np.uint64(64), 8
 GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
 ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
-LOWER_HALF, LOWER_QUARTER = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
-GROUP, RANK_BITS = np.uint64(layout.GROUP), layout.RANK_BITS
-# A history whose rows fill at most this many words has few additions. The border is estimated, not tuned.
-FEW_WORDS = 512
-# A word holds at most 4/3 entries.
-FEW = FEW_WORDS * layout.GROUP // layout.GROUP_WORDS
+LOWER_HALF = np.uint64(0xFFFFFFFF)
 # Rows are prefetched some items ahead, with the cache lines of 100 entries; their bounds further ahead.
 AHEAD, FAR_AHEAD = np.uint64(4), np.uint64(10)
 LINES, WORDS_A_LINE = 12, np.uint64(8)
@@ -64,7 +55,7 @@ def score_users(
     *,
     exclude_history: bool = True,
     with_reasons: bool = True,
-    scratch: "Scratch | None" = None,
+    scratch: Scratch | None = None,
     few_words: int = FEW_WORDS,
     stop: NDArray[np.uint8],
 ) -> Partial | None:
@@ -100,58 +91,6 @@ def score_users(
         return None
     # Copies free the unused rest of the arrays.
     return Partial(counts, items[:filled].copy(), scores[:filled].copy(), reasons[:filled].copy())
-
-
-class Scratch(NamedTuple):
-    """Buffers that all users share, for at most C candidates of I items.
-
-    `sums` float64: the sums of candidates by rank; at least HEAD. `met` uint32: the ranks with a sum, of the tail or of
-    a history with few additions. `had` float32[I]: the weights of the history. Sums and weights are 0 between users.
-    `maxima` float64[STRIPES], `keys` uint64 and `shares` float64[FEW] are overwritten for each user.
-    """
-
-    sums: NDArray[np.float64]
-    met: NDArray[np.uint32]
-    had: NDArray[np.float32]
-    maxima: NDArray[np.float64]
-    keys: NDArray[np.uint64]
-    shares: NDArray[np.float64]
-
-
-def new_scratch(candidates: Candidates) -> Scratch:
-    """Scratch with room for these candidates."""
-    size = max(candidates.order.size, layout.HEAD)
-    return Scratch(
-        np.zeros(size, np.float64),
-        # One more: a rank is written before it is known to be new.
-        np.empty(max(size - layout.HEAD, FEW) + 1, np.uint32),
-        np.zeros(candidates.ranks.size, np.float32),
-        np.empty(int(STRIPES), np.float64),
-        np.empty(max(size, FEW), np.uint64),
-        np.empty(FEW, np.float64),
-    )
-
-
-class ThreadScratch(threading.local):
-    """Scratch that each thread keeps, so that a click allocates nothing of the catalogue's size."""
-
-    def __init__(self) -> None:
-        self._kept: Scratch | None = None
-
-    def room_for(self, candidates: Candidates) -> Scratch:
-        """This thread's scratch, made larger if these candidates need it."""
-        kept = self._kept
-        if kept is None or kept.sums.size < candidates.order.size or kept.had.size < candidates.ranks.size:
-            self._kept = kept = None
-            self._kept = kept = new_scratch(candidates)
-        return kept
-
-
-CANDIDATES = types.NamedTuple([READ_UINT32, READ_INT64, READ_INT64, READ_UINT64, READ_INT64, READ_UINT64], Candidates)
-SCRATCH = types.NamedTuple(
-    [WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64, WRITE_FLOAT64], Scratch
-)
-HISTORIES = (READ_UINT32, READ_FLOAT32)
 
 
 @compiled(
@@ -294,119 +233,6 @@ def _forget_weights(scratch: Scratch, user_items: NDArray[np.uint32], begin: Ind
         scratch.had[user_items[at]] = np.float32(0.0)
 
 
-@compiled(types.boolean(CANDIDATES, READ_UINT32, types.uint64, types.uint64, types.int64), inner=True)
-def _has_few(candidates: Candidates, user_items: NDArray[np.uint32], begin: Index, end: Index, few_words: int) -> bool:
-    """Whether the rows of a history fill at most `few_words` words."""
-    words = 0
-    for at in range(begin, end):
-        item = np.uint64(user_items[at])
-        words += candidates.bounds[TWO * item + TWO] - candidates.bounds[TWO * item]
-        if words > few_words:
-            return False
-    return words <= few_words
-
-
-@compiled(types.uint64(SCRATCH, types.uint64, types.float64, types.uint64), inner=True)
-def _add_one(scratch: Scratch, rank: Index, share: float, count: Index) -> Index:
-    """Add a share to a candidate's sum, and note the candidate if it is new. Returns the number of met ranks."""
-    scratch.met[count] = rank
-    count += np.uint64(scratch.sums[rank] == 0.0)
-    scratch.sums[rank] += share
-    return count
-
-
-@compiled(
-    types.Tuple((types.float64, types.float64, types.uint64))(
-        *(CANDIDATES, READ_FLOAT32, SCRATCH, *HISTORIES, types.uint64, types.uint64)
-    ),
-    inner=True,
-)
-def _add_few(
-    candidates: Candidates,
-    halves: NDArray[np.float32],
-    scratch: Scratch,
-    user_items: NDArray[np.uint32],
-    user_weights: NDArray[np.float32],
-    begin: Index,
-    end: Index,
-) -> tuple[float, float, Index]:
-    """Sum one user's few shares by candidate. Returns what `_add_history` does, but 0 as the largest weight."""
-    bounds, words = candidates.bounds, candidates.words
-    total, count = 0.0, ZERO
-    for at in range(begin, end):
-        item = np.uint64(user_items[at])
-        weight = np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
-        total += weight
-        head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
-        for k in range(head, tail, GROUP_WORDS):
-            for n in range(GROUP):
-                value = np.float64(halves[TWO * (k + ONE) + n])
-                # The last group is padded with zeros.
-                if value > 0.0:
-                    count = _add_one(scratch, words[k] >> RANK_BITS * n & LOWER_QUARTER, weight * value, count)
-        for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
-            count = _add_one(scratch, words[k] & LOWER_HALF, weight * np.float64(halves[TWO * k + ONE]), count)
-    return total, 0.0, count
-
-
-@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
-def _take_best_met(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
-    """Gather the best of the met candidates, best first, and zero all sums. Returns their number."""
-    sums, keys, size = scratch.sums, scratch.keys, ZERO
-    for n in range(count):
-        rank = np.uint64(scratch.met[n])
-        score = np.float32(sums[rank] / total)
-        keys[size] = key_of(score, candidates.order[rank])
-        size += np.uint64(score > np.float32(0.0))
-        sums[rank] = 0.0
-    return keep_best(keys, size, length)
-
-
-@compiled(types.void(SCRATCH, types.uint64, types.float64, types.uint32, WRITE_UINT32), inner=True)
-def _judge_share(scratch: Scratch, rank: Index, share: float, source: int, reasons: NDArray[np.uint32]) -> None:
-    """Note a share and its source if it is the largest one of a candidate in the list."""
-    place = np.uint64(scratch.sums[rank])
-    if place > ZERO and share > scratch.shares[place - ONE]:
-        scratch.shares[place - ONE], reasons[place - ONE] = share, source
-
-
-@compiled(
-    types.void(
-        *(CANDIDATES, READ_FLOAT32, SCRATCH, *HISTORIES, types.uint64, types.uint64, types.uint64, WRITE_UINT32)
-    ),
-    inner=True,
-)
-def _reasons_of_few(
-    candidates: Candidates,
-    halves: NDArray[np.float32],
-    scratch: Scratch,
-    user_items: NDArray[np.uint32],
-    user_weights: NDArray[np.float32],
-    begin: Index,
-    end: Index,
-    size: Index,
-    reasons: NDArray[np.uint32],
-) -> None:
-    """Write the reason of each of the `size` best keys. Meanwhile sums have the candidates' places, from 1."""
-    bounds, words, sums = candidates.bounds, candidates.words, scratch.sums
-    for n in range(size):
-        sums[candidates.ranks[scratch.keys[n] & LOWER_HALF]] = np.float64(n + ONE)
-        scratch.shares[n] = 0.0
-    for at in range(begin, end):
-        item = np.uint64(user_items[at])
-        weight = np.float64(user_weights[at]) if user_weights.size > 0 else 1.0
-        head, tail = np.uint64(bounds[TWO * item]), np.uint64(bounds[TWO * item + ONE])
-        for k in range(head, tail, GROUP_WORDS):
-            for n in range(GROUP):
-                share = weight * np.float64(halves[TWO * (k + ONE) + n])
-                _judge_share(scratch, words[k] >> RANK_BITS * n & LOWER_QUARTER, share, user_items[at], reasons)
-        for k in range(tail, np.uint64(bounds[TWO * item + TWO])):
-            share = weight * np.float64(halves[TWO * k + ONE])
-            _judge_share(scratch, words[k] & LOWER_HALF, share, user_items[at], reasons)
-    for n in range(size):
-        sums[candidates.ranks[scratch.keys[n] & LOWER_HALF]] = 0.0
-
-
 @compiled(types.void(CANDIDATES, SCRATCH, READ_UINT32, types.uint64, types.uint64), inner=True)
 def _leave_out(
     candidates: Candidates, scratch: Scratch, user_items: NDArray[np.uint32], begin: Index, end: Index
@@ -455,20 +281,20 @@ def _score(
     filled = 0
     for user in range(counts.size):
         begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
-        few = _has_few(candidates, user_items, begin, end, few_words)
+        few = has_few(candidates, user_items, begin, end, few_words)
         history = candidates, halves, scratch, user_items, user_weights, begin, end
-        total, heaviest, count = _add_few(*history) if few else _add_history(*history, stop)
+        total, heaviest, count = add_few(*history) if few else _add_history(*history, stop)
         if total < 0.0 or stop[0]:
             return -1
         if exclude_history:
             _leave_out(candidates, scratch, user_items, begin, end)
-        take_best = candidates, scratch, total, count, np.uint64(length)
-        size = _take_best_met(*take_best) if few else _take_best(*take_best)
+        sums = candidates, scratch, total, count, np.uint64(length)
+        size = take_best_of_few(*sums) if few else _take_best(*sums)
         for n in range(size):
             best_items[filled + n] = scratch.keys[n] & LOWER_HALF
             best_scores[filled + n] = value_of(scratch.keys[n])
         if with_reasons and few:
-            _reasons_of_few(*history, size, best_reasons[filled:])
+            reasons_of_few(candidates, scratch, count, size, best_reasons[filled:])
         elif with_reasons:
             _reasons(candidates, scratch.had, best_items[filled : filled + size], heaviest, best_reasons[filled:])
         if not few:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reckoner.shared.store.balance import balance
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial, merge
-from reckoner.workers.kernels.scoring.score import FEW_WORDS, HEAD, STRIPES, ThreadScratch, score_users
+from reckoner.workers.kernels.scoring.score import HEAD, STRIPES, score_users
+from reckoner.workers.kernels.scoring.scratch import FEW_WORDS, ThreadScratch
 from tests.building import Model, flag, same_bytes, score
 from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
 from tests.reference import Entry, reference_lists, reference_rows
