@@ -227,7 +227,9 @@ end
 -- How many blocks of a run may be in flight: its window, or as many as the live workers, of so many threads each, hold
 -- without one.
 local function window_of(window, workers, threads, now)
-  if tonumber(window) then return math.max(tonumber(window), 1) end
+  local limit = tonumber(window)
+  -- NaN, infinity and what is below 1 were planted.
+  if limit and limit >= 1 and limit < math.huge then return limit end
   -- Another type, or a beat in the future, was planted.
   local live = redis.pcall('ZCOUNT', workers, number(now - BEAT_WITHIN_MS), number(now + BEAT_WITHIN_MS))
   return math.max(type(live) == 'number' and BLOCKS_PER_THREAD * threads * live or 0, LEAST_WINDOW)

@@ -129,6 +129,17 @@ async def test_planted_heartbeats_have_no_share_of_the_window(hand: Hand, world:
     assert await end_a_block(hand, run_id) == LEAST_WINDOW
 
 
+@pytest.mark.parametrize("window", ["nan", "-nan", "inf", "-1", "0", "", "many"])
+async def test_a_planted_window_counts_as_none(hand: Hand, world: World, window: str) -> None:
+    """The window follows the workers then."""
+    record = msgspec.structs.replace((await hand.adopt(world)).record, users=100)
+    run_id, _ = await hand.runtime.runs.start(record, 1, 2)
+    await ask(hand.redis, "HSET", hand.runtime.keys.run(run_id), "window", window)
+    for _ in range(LEAST_WINDOW):
+        in_flight = await end_a_block(hand, run_id)
+    assert in_flight == LEAST_WINDOW
+
+
 @pytest.mark.parametrize(
     ("users", "additions", "length", "expected"),
     [
