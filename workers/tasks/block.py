@@ -8,21 +8,21 @@ from reckoner.shared.wire.shapes import BlockSpec, Outcome
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import histories_of, scoring, users_of
-from reckoner.workers.tasks.publish import MadeLists, make_lists, publish_block
+from reckoner.workers.tasks.publish import Block, MadeLists, make_lists, publish_block
 
 
 async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, lease: Lease) -> Outcome:
     """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
-    users = users_of(spec, block, snapshot)
+    of = Block(spec, users_of(spec, block, snapshot), snapshot, record)
     layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
     score = scoring(runtime, layout, record.options, histories_of(spec, block, snapshot))
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
-        return make_lists(runtime, score(stop), users, snapshot, record, stop)
+        return make_lists(runtime, of, score(stop), stop)
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(model, snapshot, layout=layout, closely=True)
-    outcome = await publish_block(runtime, spec, block, users, made, record, lease)
+    outcome = await publish_block(runtime, of, made, lease)
     return msgspec.structs.replace(outcome, tasks={runtime.worker_id: 1})

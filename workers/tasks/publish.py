@@ -19,8 +19,8 @@ from reckoner.workers.runtime.runtime import Runtime
 PLACES_AT_ONCE = 20_000
 # The lists that are compared with earlier ones in one step on the event loop, about a millisecond.
 COMPARED_AT_ONCE = 50
-# At least so many blocks of a run are compared with the earlier lists, unless it has fewer.
-BLOCKS_COMPARED = 8
+# At least so many users of a run are compared with their earlier lists, unless it has fewer.
+USERS_COMPARED = 10_000
 
 
 class PackedLists(NamedTuple):
@@ -37,10 +37,18 @@ class MadeLists(NamedTuple):
     packed: list[PackedLists]
 
 
-def make_lists(
-    runtime: Runtime, best: Partial | None, users: range, snapshot: Snapshot, record: Record, stop: NDArray[np.uint8]
-) -> MadeLists | None:
-    """Encode and pack the lists of consecutive users. None for None, and if `stop`, uint8[1], was set."""
+class Block(NamedTuple):
+    """A block of a run: its users' indices in the snapshot, and the record of the run's generation."""
+
+    spec: BlockSpec
+    users: range
+    snapshot: Snapshot
+    record: Record
+
+
+def make_lists(runtime: Runtime, block: Block, best: Partial | None, stop: NDArray[np.uint8]) -> MadeLists | None:
+    """Encode and pack the lists of a block's users. None for None, and if `stop`, uint8[1], was set."""
+    snapshot, record = block.snapshot, block.record
     if best is None:
         return None
     packed, prefix = list[PackedLists](), runtime.keys.result(record.generation, "")
@@ -48,72 +56,68 @@ def make_lists(
         if stop[0]:
             return None
         encoded = encode_lists(some, snapshot.items.offsets, snapshot.items.blob)
-        start = users.start + first
+        start = block.users.start + first
         offsets = snapshot.users.offsets[start : start + some.counts.size + 1]
         commands = pack_lists(encoded, offsets, snapshot.users.blob, prefix, runtime.settings.result_ttl_s)
         packed.append(PackedLists(commands, some.counts.size))
     return MadeLists(best, packed)
 
 
+def _ends(best: Partial) -> NDArray[np.int64]:
+    """Where each user's places begin, and the last one's end."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(best.counts, dtype=np.int64)))
+
+
 def _slices(best: Partial, users: int) -> Iterator[tuple[int, Partial]]:
     """Each slice of `users` users with the number of its first one."""
-    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(best.counts, dtype=np.int64)))
+    ends = _ends(best)
     for first in range(0, best.counts.size, users):
         counts = best.counts[first : first + users]
         some = slice(ends[first], ends[first + counts.size])
         yield first, Partial(counts, best.items[some], best.scores[some], best.reasons[some])
 
 
-async def publish_block(
-    runtime: Runtime,
-    spec: BlockSpec,
-    block: int,
-    users: range,
-    made: MadeLists,
-    record: Record,
-    lease: Lease,
-) -> Outcome:
+async def publish_block(runtime: Runtime, block: Block, made: MadeLists, lease: Lease) -> Outcome:
     """Write the lists of a block's users to the cache. Returns the counts.
 
     Raises:
         NotNowError: the lease may have lapsed. After a long freeze the generation may be gone: its lists would stay.
     """
-    places, fresh = 0, 0
-    if is_compared(spec, block, record):
-        places, fresh = await _compare(runtime, spec, users, made.best, await runtime.snapshot(record.snapshot))
+    places, fresh = await _compare(runtime, block, made.best)
     for packed in made.packed:
         await runtime.scheduler.yield_to_clicks()
         if lease.lapsed:
             raise NotNowError
         await runtime.results.write_packed(*packed)
-    empty = len(users) - int(np.count_nonzero(made.best.counts))
-    return Outcome(done=len(users), empty=empty, places=places, fresh=fresh)
+    empty = len(block.users) - int(np.count_nonzero(made.best.counts))
+    return Outcome(done=len(block.users), empty=empty, places=places, fresh=fresh)
 
 
-def is_compared(spec: BlockSpec, block: int, record: Record) -> bool:
-    """Whether this block's lists are compared with the earlier ones. The run's id decides where the sample begins."""
+def compared_users(block: Block) -> range:
+    """The users whose lists are compared with their earlier ones: every n-th user of the run, whose id decides which.
+
+    So a run with few earlier lists finds some of them, wherever they are.
+    """
+    spec, users = block.spec, block.users
     if not spec.since or spec.since == spec.generation:
-        return False
-    step = max(1, -(-record.users // spec.block_size) // BLOCKS_COMPARED)
-    return (block + sum(spec.run.encode())) % step == 0
+        return range(0)
+    step = max(1, block.record.users // USERS_COMPARED)
+    return range(users.start + (sum(spec.run.encode()) - users.start) % step, users.stop, step)
 
 
-async def _compare(
-    runtime: Runtime, spec: BlockSpec, users: range, best: Partial, snapshot: Snapshot
-) -> tuple[int, int]:
+async def _compare(runtime: Runtime, block: Block, best: Partial) -> tuple[int, int]:
     """Of users who had a list when the run began: the places of their new lists, and how many of these are new."""
-    places = fresh = 0
-    for first, some in _slices(best, COMPARED_AT_ONCE):
+    places, fresh, chosen, items = 0, 0, compared_users(block), block.snapshot.items
+    ends = _ends(best)
+    for at in range(0, len(chosen), COMPARED_AT_ONCE):
+        some = chosen[at : at + COMPARED_AT_ONCE]
         await runtime.scheduler.yield_to_clicks()
-        names = [snapshot.users[users[first + n]] for n in range(some.counts.size)]
-        items, end = some.items.tolist(), 0
-        befores = await runtime.results.read(spec.since, names)
-        for before, count in zip(befores, some.counts.tolist(), strict=True):
-            own = items[end : end + count]
-            end += count
+        befores = await runtime.results.read(block.spec.since, [block.snapshot.users[user] for user in some])
+        for user, before in zip(some, befores, strict=True):
             if before:
-                places += count
-                fresh += len({snapshot.items.recall(item) for item in own} - {place.item for place in before.items})
+                own = best.items[slice(*ends[user - block.users.start :][:2])].tolist()
+                places += len(own)
+                fresh += len({items.recall(item) for item in own} - {place.item for place in before.items})
     return places, fresh
 
 

@@ -29,7 +29,7 @@ from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
 from reckoner.workers.tasks.fit import join_fit
-from reckoner.workers.tasks.publish import MadeLists, make_lists, publish_basket, publish_block, publish_user
+from reckoner.workers.tasks.publish import Block, MadeLists, make_lists, publish_basket, publish_block, publish_user
 
 
 async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
@@ -134,15 +134,14 @@ async def _publish(
             # If the snapshot changed meanwhile, a retry writes the list again.
             await runtime.require_current(snapshot, closely=False)
         return None
-    block = flow.block or 0
-    users = users_of(spec, block, snapshot)
+    block = Block(spec, users_of(spec, flow.block or 0, snapshot), snapshot, record)
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
-        return make_lists(runtime, merge(partials, length), users, snapshot, record, stop)
+        return make_lists(runtime, block, merge(partials, length), stop)
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(snapshot, closely=True)
-    outcome = await publish_block(runtime, spec, block, users, made, record, lease)
+    outcome = await publish_block(runtime, block, made, lease)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
     return msgspec.structs.replace(outcome, tasks=tasks)
 

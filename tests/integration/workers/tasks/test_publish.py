@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.jobs import Reduce, Split
@@ -68,6 +69,23 @@ async def test_a_large_block_does_not_hold_up_the_loop(own_world: World, hand: H
     assert run is not None
     assert run.manifest is not None
     assert run.manifest.done == N_USERS
+    assert run.manifest.churn is not None
+
+
+async def test_the_churn_is_known_if_one_user_had_a_list(own_world: World, hand: Hand) -> None:
+    """In a run of many blocks, whose other users are all new."""
+    snapshot = publish_many_users(own_world.store)
+    before = await fit(hand, snapshot, 30)
+    await start_run(hand, before)
+    await hand.deliver_all()
+    old = [hand.runtime.keys.result(before, f"user {user:06}") for user in range(N_USERS) if user != 1234]
+    await ask(hand.redis, "DEL", *old)
+    generation = await fit(hand, snapshot, 20)
+    run_id, _ = await hand.runtime.runs.start(await hand.runtime.record(generation), 40)
+    await hand.deliver_all()
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    assert run.manifest is not None
     assert run.manifest.churn is not None
 
 

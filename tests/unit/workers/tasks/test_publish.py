@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +16,7 @@ from reckoner.shared.wire.shapes import (
     ScoredItem,
 )
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.tasks.publish import BLOCKS_COMPARED, basket_list, is_compared
+from reckoner.workers.tasks.publish import USERS_COMPARED, Block, basket_list, compared_users
 from reckoner.workers.tasks.reduce import NOTHING
 
 ITEMS = ["a", "b:c", "d e", "ü"]
@@ -45,31 +44,29 @@ def test_a_basket_has_the_codec_s_bytes(snapshot: Snapshot) -> None:
     assert basket_list(nothing, NOTHING, snapshot) == BASKET.encode(BasketResult(2, [], ["x"]))
 
 
-def compared(users: int, block_size: int, run: str = "run", since: str = "before") -> int:
-    spec = BlockSpec(run, "g", block_size, since)
-    record = Record(2, "g", "m", "s", Options(20), 0, users, [])
-    return sum(is_compared(spec, block, record) for block in range(-(-users // block_size)))
+def compared(snapshot: Snapshot, users: int, block_size: int, run: str = "run", since: str = "before") -> list[int]:
+    """The compared users of all blocks."""
+    spec, record = BlockSpec(run, "g", block_size, since), Record(2, "g", "m", "s", Options(20), 0, users, [])
+    blocks = (range(first, min(first + block_size, users)) for first in range(0, users, block_size))
+    return [user for block in blocks for user in compared_users(Block(spec, block, snapshot, record))]
 
 
 @pytest.mark.parametrize("run", ["run", "another", "f3a9"])
-def test_a_sample_of_a_run_s_blocks_is_compared(run: str) -> None:
-    """All blocks of a short run, and of a long one some eight, of another place in each run."""
-    assert compared(100, 20, run) == 5
-    assert BLOCKS_COMPARED <= compared(100_000, 100, run) <= BLOCKS_COMPARED + 1
-    assert compared(1_000, 125, run) == 8
+def test_a_sample_of_a_run_s_users_is_compared(snapshot: Snapshot, run: str) -> None:
+    """All users of a short run, and of a long one every n-th, however it is divided into blocks."""
+    assert compared(snapshot, 1_000, 20, run) == list(range(1_000))
+    found = compared(snapshot, 123_456, 1_000, run)
+    assert found == compared(snapshot, 123_456, 7, run)
+    assert set(np.diff(found)) == {123_456 // USERS_COMPARED}
+    assert USERS_COMPARED <= len(found) < 1.1 * USERS_COMPARED
 
 
-def test_nothing_is_compared_without_earlier_lists() -> None:
+def test_nothing_is_compared_without_earlier_lists(snapshot: Snapshot) -> None:
     """The first run, and a second one of the same generation."""
-    assert compared(100, 20, since="") == compared(100, 20, since="g") == 0
+    assert compared(snapshot, 100, 20, since="") == compared(snapshot, 100, 20, since="g") == []
 
 
-def test_other_runs_compare_other_blocks() -> None:
-    """So that no block is left out for ever."""
-    record = Record(2, "g", "m", "s", Options(20), 0, 100_000, [])
-    spec = BlockSpec("run", "g", 100, "before")
-    chosen = {
-        frozenset(b for b in range(1000) if is_compared(msgspec.structs.replace(spec, run=run), b, record))
-        for run in ("a", "b", "c")
-    }
+def test_other_runs_compare_other_users(snapshot: Snapshot) -> None:
+    """So that no user is left out for ever."""
+    chosen = {frozenset(compared(snapshot, 100_000, 1_000, run)) for run in ("a", "b", "c")}
     assert len(chosen) == 3
