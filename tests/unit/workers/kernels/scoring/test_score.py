@@ -129,7 +129,7 @@ def test_lists_of_thousands_of_candidates_are_the_reference(values: int, weighte
 def test_histories_with_few_additions_have_the_reference(values: int, weighted: bool, exclude_history: bool) -> None:
     """Candidates of the head and of the tail, and users on both sides of the border, who share one scratch."""
     rows = wide_model(1, n_items=5000, neighbours=40, values=values)
-    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=800, weighted=weighted)
+    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=1600, weighted=weighted)
     additions = [np.diff(rows[0])[data.user_items[a:b]].sum() for a, b in pairwise(data.user_ptr)]
     assert min(additions) < FEW_WORDS * 3 // 4 < FEW_WORDS * 4 // 3 < max(additions)
     found = score(rows, data, length=30, exclude_history=exclude_history)
