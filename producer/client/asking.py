@@ -70,15 +70,23 @@ class Asking:
         create = partial(self.create, generation=generation, lane="click")
         jobs = await create(users)
         for left in reversed(range(MAX_ASKS)):
-            ends = await self._wait(dict(zip(jobs, users, strict=True)))
-            failed |= {user: flow for user, flow in ends.items() if flow is not None and flow.state != "done"}
+            states = {job: state async for job, state in self._waiting.ends(jobs)}
             results = await retry_while_away(partial(self._results.read, generation, users))
             found |= zip(users, results, strict=True)
-            users = [user for user in users if user not in failed and _is_lost(ends[user], found[user], fresh)]
+            # The flow of a job whose list is there need not be read.
+            open_jobs = {u: j for u, j in zip(users, jobs, strict=True) if states[j] != "done" or found[u] is None}
+            flows = dict(zip(open_jobs, await self.flows_of(list(open_jobs.values())), strict=True))
+            failed |= {user: flow for user, flow in flows.items() if flow and flow.ended and flow.state != "done"}
+            users = [u for u, flow in flows.items() if u not in failed and _is_lost(flow, found[u], fresh)]
             if not users or not left:
                 break
             jobs = await retry_while_away(partial(create, users))
         return found, failed | dict.fromkeys(users)
+
+    async def flows_of(self, jobs: Sequence[str]) -> list[Flow | None]:
+        """The flows of jobs, None for one that Redis has lost or that is unreadable."""
+        flows = await retry_while_away(partial(self._flows.load_many, jobs)) if jobs else []
+        return [flow if isinstance(flow, Flow) else None for flow in flows]
 
     async def create_basket(self, items: Sequence[str], generation: str, lane: Lane) -> str:
         """Create or join the job for a basket's list; returns its id."""
@@ -110,31 +118,31 @@ class Asking:
             FlowFailedError: the job failed, or its answer is unreadable.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        keys = self._flows.keys
+        keys, what = self._flows.keys, "The question"
         join = keys.join_question(spec.generation, SPEC.encode(spec))
-        flow = await self._succeeded(partial(self._create_one, spec, join, "click"), "The question")
+        job = await self._succeeded(partial(self._create_one, spec, join, "click"), what)
+        [flow] = await self.flows_of([job])
+        if flow is None or flow.state != "done":
+            raise job_error(what, None)
         try:
             return REPLY.decode(flow.answer)
         except WireError as error:
             await self._flows.refusals.field("reply", flow.id, keys.flow(flow.id), "answer", flow.answer)
             raise FlowFailedError("The answer in Redis was unreadable and was set aside. Ask again.") from error
 
-    async def _succeeded(self, create: Callable[[], Awaitable[str]], what: str) -> Flow:
-        """Create a job and wait until it succeeds."""
+    async def _succeeded(self, create: Callable[[], Awaitable[str]], what: str) -> str:
+        """Create a job and wait until it succeeds; returns its id."""
         job = await create()
         for left in reversed(range(MAX_ASKS)):
-            async for _, flow in self._waiting.ends([job]):
-                if flow is not None and flow.state == "done":
-                    return flow
-                if flow is not None:
+            async for _, state in self._waiting.ends([job]):
+                if state == "done":
+                    return job
+                [flow] = await self.flows_of([job]) if state is not None else [None]
+                if flow is not None and flow.ended:
                     raise job_error(what, flow)
             if left:
                 job = await retry_while_away(create)
         raise job_error(what, None)
-
-    async def _wait(self, users: dict[str, str]) -> dict[str, Flow | None]:
-        """Wait for jobs, given with their users; returns each user's flow, None for a job unknown to Redis."""
-        return {users[job]: flow async for job, flow in self._waiting.ends(list(users))}
 
 
 def _is_lost(flow: Flow | None, result: Result | None, fresh: bool) -> bool:

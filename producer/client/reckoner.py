@@ -322,8 +322,8 @@ class Reckoner:
         """
         self._client.require_own_loop()
         require_ids("job", jobs)
-        async for ended in self._client.waiting.ends(jobs, timeout):
-            yield ended
+        async for job, state in self._client.waiting.ends(jobs, timeout):
+            yield job, (await self._client.asking.flows_of([job]))[0] if state else None
 
     @translates_redis_errors
     async def get(self, user: str, n: int | None = None, *, timeout: float | None = ASK_S) -> Answer:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ClientClosedError, RedisUnavailableError, WaitTimeoutError
-from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.flows.flow_state import ENDED, DamagedFlowError, State
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.redis.connections import is_transient_redis_error, unavailable
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
-Ends = asyncio.Queue["tuple[str, Flow | None] | Exception"]
+Ends = asyncio.Queue["tuple[str, State | None] | Exception"]
+# The message on a job's channel is the state in which it ended.
+STATES = {state.encode(): state for state in ENDED}
 
 # Between two polls, in case a notification is lost.
 POLL_S = 1.0
@@ -52,8 +54,8 @@ async def retry_while_away(work: Callable[[], Awaitable[T]]) -> T:
 class Waiting:
     """All waits of one client, which share one listening connection and poll Redis together through `flows`.
 
-    One task reads notifications. Another keeps the subscriptions and polls: a job that was notified, a job just
-    subscribed to, since its end may have come before, and once a second all jobs.
+    One task reads notifications, which name the state of an ended job. Another keeps the subscriptions and polls: a job
+    just subscribed to, since its end may have come before, and once a second all jobs.
     """
 
     def __init__(self, listening: "ArqRedis", flows: Flows) -> None:
@@ -67,8 +69,10 @@ class Waiting:
         self._task: asyncio.Task[None] | None = None
         self.closed = False
 
-    async def ends(self, jobs: Sequence[str], timeout_s: float | None = None) -> AsyncIterator[tuple[str, Flow | None]]:
-        """Yield each job with its flow when it ends; the flow is None for an unknown or expired job.
+    async def ends(
+        self, jobs: Sequence[str], timeout_s: float | None = None
+    ) -> AsyncIterator[tuple[str, State | None]]:
+        """Yield each job with its state when it ends; the state is None for an unknown or expired job.
 
         Raises:
             WaitTimeoutError: some did not end in time.
@@ -195,7 +199,10 @@ class Waiting:
             if message is None or message["type"] not in ("message", "subscribe"):
                 continue
             job = message["channel"].decode().removeprefix(self._flows.keys.events(""))
-            self._due.add(job)
+            if (state := STATES.get(message["data"])) is not None:
+                self._end(job, state)
+            else:
+                self._due.add(job)
             for event in self._listeners.get(job, ()):
                 event.set()
             self._wake.set()
@@ -218,8 +225,12 @@ class Waiting:
             # The sweeper ends an unreadable flow.
             if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
                 continue
-            for ends in self._waits.pop(job, ()):
-                ends.put_nowait((job, flow))
+            self._end(job, flow.state if flow else None)
+
+    def _end(self, job: str, state: State | None) -> None:
+        """Pass on that a job has ended, or is unknown."""
+        for ends in self._waits.pop(job, ()):
+            ends.put_nowait((job, state))
 
     def _fail_all(self, error: Exception) -> None:
         waits, self._waits = self._waits, {}

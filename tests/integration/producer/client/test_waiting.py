@@ -108,7 +108,7 @@ def looks(reckoner: OpenReckoner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_an_end_is_published_and_polled_once_a_second(
     reckoner: OpenReckoner, worker: Worker, looks: list[int]
 ) -> None:
-    """All waits are polled in one round trip: at first, once a second, and after a notification."""
+    """All waits are polled in one round trip: at first, and once a second."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(50)]
     flows = await worker.asked(50)
     await eventually(lambda: asyncio.sleep(0, sum(looks)), lambda looked: looked >= 50)
@@ -120,6 +120,33 @@ async def test_an_end_is_published_and_polled_once_a_second(
     for flow in flows:
         await worker.do(flow)
     assert [for_whom(answer) for answer in await asyncio.gather(*calls)] == [f"for user {i}" for i in range(50)]
+
+
+async def test_the_flow_of_a_job_whose_end_is_published_is_not_read(
+    reckoner: OpenReckoner, worker: Worker, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message has its state, and the list is there: one round trip less."""
+    monkeypatch.setattr("reckoner.producer.client.waiting.POLL_S", PATIENCE_S)
+    asked = asyncio.create_task(reckoner.recommend("Ada"))
+    [flow] = await worker.asked(1)
+    await eventually(lambda: asyncio.sleep(0, len(looks)), lambda looked: looked > 0)
+    await worker.do(flow)
+    assert for_whom(await asked) == "for Ada"
+    assert looks == [1]
+
+
+@pytest.mark.parametrize("message", ["done", "failed", "cancelled", "", "an end"])
+async def test_a_planted_message_ends_no_job(
+    reckoner: OpenReckoner, worker: Worker, redis: ArqRedis, looks: list[int], message: str
+) -> None:
+    """The call finds its job unfinished and waits on."""
+    asked = asyncio.create_task(reckoner.recommend("Ada"))
+    [flow] = await worker.asked(1)
+    await eventually(lambda: asyncio.sleep(0, len(looks)), lambda looked: looked > 0)
+    assert await ask(redis, "PUBLISH", reckoner.keys.events(flow.id), message) == 1
+    await eventually(lambda: asyncio.sleep(0, len(looks)), lambda looked: looked > 1)
+    await worker.do(flow)
+    assert for_whom(await asked) == "for Ada"
 
 
 async def test_one_that_is_cancelled_disturbs_no_other(reckoner: OpenReckoner, worker: Worker) -> None:
