@@ -1,6 +1,7 @@
 """A tiny world for tests: six users, forty items, three models, and the expected cached bytes."""
 
 import asyncio
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -208,7 +209,19 @@ class Hand:
         """Claim a job, whoever holds it."""
         token = fresh_id()
         await ask(self.redis, "SET", in_progress_key(job_id), token, "EX", 88_400)
-        return Lease(job_id, await self._queue_of(job_id), token, 0, lambda: False)
+        queue = await self._queue_of(job_id)
+        return Lease(job_id, queue, token, 0, lambda: False, prefetched=await self._prefetch(queue, job_id))
+
+    async def _prefetch(self, queue: str, job_id: str) -> dict[bytes, bytes] | None:
+        """What the engine's claim of a click reads for it."""
+        keys, (kind, flow_id, *_) = self.runtime.keys, [*job_id.split(":"), ""]
+        key = {"split": keys.flow(flow_id), "reduce": keys.partials(flow_id)}.get(kind)
+        if key is None or queue != keys.click:
+            return None
+        with contextlib.suppress(ResponseError):
+            found: dict[bytes, bytes] = await ask(self.redis, "HGETALL", key)
+            return found
+        return None
 
     async def run(
         self, name: str, arguments: Any, job_id: str, tries: int = 1, meanwhile: Callable[[], Any] | None = None

@@ -110,7 +110,7 @@ class Flows:
             fields = await ask(self._redis, "HGETALL", self.keys.flow(flow_id))
         except ResponseError as error:
             fields = error
-        return self._decode(flow_id, fields)
+        return self.decode(flow_id, fields)
 
     async def load_many(self, flow_ids: Sequence[str]) -> list[Flow | DamagedFlowError | None]:
         """Load flows in one round trip."""
@@ -121,12 +121,13 @@ class Flows:
         flows: list[Flow | DamagedFlowError | None] = []
         for flow_id, fields in zip(flow_ids, answers, strict=True):
             try:
-                flows.append(self._decode(flow_id, fields))
+                flows.append(self.decode(flow_id, fields))
             except DamagedFlowError as error:
                 flows.append(error)
         return flows
 
-    def _decode(self, flow_id: str, fields: dict[bytes, bytes] | Exception) -> Flow | None:
+    def decode(self, flow_id: str, fields: dict[bytes, bytes] | Exception) -> Flow | None:
+        """Decode a flow's hash, or the error of its reading; see `load`."""
         if isinstance(fields, Exception):
             if not is_wrong_type(fields):
                 raise fields

@@ -33,6 +33,8 @@ class EngineKeys:
     """Where refused bytes are counted; empty for nowhere."""
     dead: str = ""
     """Where dead letters are kept; empty for nowhere."""
+    flow_stem: str = ""
+    """The prefix of flow keys: a claim reads what a flow's split and reduce need first. Empty without flows."""
 
     def __post_init__(self) -> None:
         if not self.lanes or len(self.lanes) != len(self.shared):
@@ -48,6 +50,8 @@ class Claimed(NamedTuple):
     deaths: int
     """How many earlier starts ended with a dead worker or a lapsed lease."""
     body: bytes | None
+    prefetched: list[bytes] | None = None
+    """Fields and values, in turn, of the hash that it reads first; None if it reads by itself."""
 
 
 class Claim(NamedTuple):
@@ -85,15 +89,15 @@ class Claims:
 
     async def claim(self, token: str, room: int, lanes: Sequence[int], alone: bool) -> Claim:
         """Claim up to `room` jobs under `token`, from each lane up to its number in `lanes`; see the script."""
-        arguments: list[Value] = [token, self._lease_ms, room, int(alone)]
+        arguments: list[Value] = [token, self._lease_ms, room, int(alone), self._keys.flow_stem]
         for most, shared in zip(lanes, self._keys.shared, strict=True):
             arguments += [most, int(shared)]
         next_ms, lapsed, suspect, *flat = await call(
             self._redis, "claim", [self._keys.workers, *self._keys.lanes], arguments
         )
         jobs = [
-            Claimed(flat[at] - 1, flat[at + 1], int(flat[at + 2]), flat[at + 3], flat[at + 4])
-            for at in range(0, len(flat), 5)
+            Claimed(flat[at] - 1, flat[at + 1], int(flat[at + 2]), *flat[at + 3 : at + 6])
+            for at in range(0, len(flat), 6)
         ]
         return Claim(jobs, int(next_ms) if next_ms else None, lapsed, int(suspect) - 1 if suspect else None)
 

@@ -20,6 +20,8 @@ class Lease:
     """Called when a script that ends the job is sent: its slot is almost free. Returns whether a claim follows."""
     lapses_at: float = math.inf
     """When it lapses, by `time.monotonic`."""
+    prefetched: dict[bytes, bytes] | None = None
+    """The hash that the job reads first, as it was at the claim; None or empty if the job has to read it."""
     closing: bool = False
     """Whether a script that ends the job was sent. Such a lease needs no renewal."""
     closed: bool = False

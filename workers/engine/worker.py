@@ -348,7 +348,9 @@ class EngineWorker(Worker):
             self._ended.append(refused)
             return
         job_id = job.job_id.decode()
-        running = Running(self, Lease(job_id, queue, token, job.score, self._on_closing, lapses_at), job)
+        words = job.prefetched or ()
+        prefetched = dict(zip(words[::2], words[1::2], strict=True))
+        running = Running(self, Lease(job_id, queue, token, job.score, self._on_closing, lapses_at, prefetched), job)
         self._slots.running.add(running)
         self.tasks[job_id] = self.job_tasks[job_id] = running.start()
 

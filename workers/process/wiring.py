@@ -70,7 +70,7 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
     keys = runtime.keys
     # Clicks are not shared: their tasks end before another worker could claim some of them.
     engine_keys = EngineKeys(
-        keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead
+        keys.lanes, (False, True), keys.workers, keys.mail(runtime.worker_id), keys.refused, keys.dead, keys.flow("")
     )
     worker = EngineWorker(
         keys=engine_keys,

@@ -45,6 +45,9 @@ async def refuse(ctx: dict[Any, Any], data: bytes, reason: str) -> None:
 
 
 async def _run(delivery: Delivery, task: FlowTask, body: Body) -> None:
+    if delivery.lease.job_id != task.job_id:
+        # Its body was planted: the claim has read for another flow.
+        delivery.lease.prefetched = None
     # A task takes up room while it loads, or this worker would claim more than it can compute.
     computes = not isinstance(task, Reduce) and delivery.lease.queue == delivery.runtime.keys.batch
     with delivery.runtime.scheduler.announced("batch") if computes else nullcontext():
@@ -87,7 +90,8 @@ async def _load_flow(delivery: Delivery, task: FlowTask) -> Flow | None:
     known = runtime.open_flows.get(task) if delivery.tries == 1 else None
     if known and runtime.keys.lane(known.lane) == delivery.lease.queue:
         return known
-    flow = await runtime.flows.load(task.flow)
+    hash_read = delivery.lease.prefetched if isinstance(task, Split) else None
+    flow = runtime.flows.decode(task.flow, hash_read) if hash_read else await runtime.flows.load(task.flow)
     if flow and flow.state == "run":
         runtime.open_flows.note(flow)
     return flow

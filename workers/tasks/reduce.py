@@ -58,7 +58,7 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
     wanted = {b"%d" % index: index for index in range(flow.tasks)}
     kind = Part if isinstance(flow.spec, FitSpec) else Best
     sizes = await _sizes(runtime, flow)
-    for name, data in (await runtime.flows.partials(flow.id)).items():
+    for name, data in (lease.prefetched or await runtime.flows.partials(flow.id)).items():
         try:
             if name not in wanted:
                 raise WireError("The partial has no chunk task in this flow.")

@@ -1,18 +1,18 @@
 -- Claims jobs for the free slots of one worker, the first lane's first, by the server's clock. Before that, it returns
 -- jobs whose pause is over or whose lease has lapsed to their places. No lease lapses while the server is away.
 -- KEYS  workers: the set of beats, or any other key without them; then the lanes' queues
--- ARGV  lease ms; room: how many jobs at most; alone: '1' when the worker runs nothing; for each lane: how many jobs at
---       most, '1' when it is shared
+-- ARGV  lease ms; room: how many jobs at most; alone: '1' when the worker runs nothing; flow_stem: the prefix of flow
+--       keys, '' without flows; for each lane: how many jobs at most, '1' when it is shared
 -- Answers the ms until the next known job is due or the next lease lapses ('' never); the number of lapsed leases; the
 -- lane, from 1, in which a suspect waits for an idle worker ('' none); and for each job: lane from 1, id, place, tries,
--- body.
+-- body, and the hash that it reads first (false: it reads by itself, as all jobs of shared lanes do).
 -- From a shared lane a worker claims only its share of the due jobs: a few jobs spread over the waiting workers. A
 -- suspect is a job that was tried before. It may have killed its worker, so it is claimed alone. Afterwards the wake
 -- list holds a token exactly if a job is due: no worker is woken for nothing, and none sleeps beside a due job.
 local workers = unpack(KEYS, 1, 1)
 local queues = { unpack(KEYS, 2) }
-local token, lease, room, alone = unpack(ARGV, 1, 4)
-local _, limits_of = tail(ARGV, 4, 2)
+local token, lease, room, alone, flow_stem = unpack(ARGV, 1, 5)
+local _, limits_of = tail(ARGV, 5, 2)
 
 lease, room, alone = tonumber(lease), tonumber(room), alone == '1'
 local LAPSES, LOOK = 100, 2000
@@ -94,6 +94,14 @@ local function choose(queue, leases, lane, most, shared)
   return chosen, false, due > #chosen + passed
 end
 
+-- What a flow's split or reduce reads first: its flow, or its partials.
+local function prefetch(id)
+  local task, flow = string.match(id, '^(%a+):([^:]+)')
+  local suffix = ({ split = '', reduce = ':partials' })[task or '']
+  local hash = flow_stem ~= '' and suffix and redis.pcall('HGETALL', flow_stem .. flow .. suffix)
+  return hash and not hash.err and hash or false
+end
+
 local function claim_from(lane, queue)
   local most, shared = limits_of(lane)
   local leases, paused = queue .. LEASES, redis.call('EXISTS', queue .. PAUSE) == 1
@@ -125,7 +133,7 @@ local function claim_from(lane, queue)
       redis.call('SET', RUNNING .. job.id, token, 'EX', TRIES_TTL_S)
       local at = #jobs
       jobs[at + 1], jobs[at + 2], jobs[at + 3] = lane, job.id, number(job.place)
-      jobs[at + 4], jobs[at + 5] = job.tries, body
+      jobs[at + 4], jobs[at + 5], jobs[at + 6] = job.tries, body, shared ~= '1' and prefetch(job.id)
     end
     room = suspect and 0 or room - #chosen
   end

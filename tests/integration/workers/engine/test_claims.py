@@ -16,7 +16,9 @@ KINDS = ("string", "hash", "list", "set", "zset", "stream")
 def claims(lanes: Lanes, lease_s: float = 60.0) -> Claims:
     """The claims of one worker."""
     keys = lanes.keys
-    engine_keys = EngineKeys(keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead)
+    engine_keys = EngineKeys(
+        keys.lanes, (False, True), keys.workers, keys.mail("a"), keys.refused, keys.dead, keys.flow("")
+    )
     return Claims(lanes.redis, engine_keys, lease_s)
 
 
@@ -74,6 +76,30 @@ async def test_one_claim_takes_jobs_for_all_slots_and_clicks_first(lanes: Lanes)
     assert [job.score for job in claimed.jobs] == [1000, 1001, 1002, *range(7)]
     assert all(job.deaths == 0 and job.body for job in claimed.jobs)
     assert names(await claims(lanes).claim("u", 10, [0, 1], False)) == batch[7:8]
+
+
+async def test_a_claim_brings_what_clicks_read_first(lanes: Lanes) -> None:
+    """A split's flow and a reduce's partials; jobs of another lane or kind read by themselves."""
+    flow, other = lanes.name(), lanes.name()
+    await ask(lanes.redis, "HSET", lanes.keys.flow(flow), "state", "split")
+    await ask(lanes.redis, "HSET", lanes.keys.partials(flow), "0", "the first", "1", "the second")
+    clicks = [f"chunk:{flow}:0:0", f"reduce:{flow}:0", f"split:{flow}", f"split:{other}", lanes.name()]
+    for place, job in enumerate(clicks):
+        await lanes.put(lanes.click, job, place=place)
+    await lanes.put(lanes.batch, f"split:{flow}:0")
+    assert [job.prefetched for job in (await claim(lanes)).jobs] == [
+        None, [b"0", b"the first", b"1", b"the second"], [b"state", b"split"], [], None, None
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hash"])
+async def test_a_claim_passes_over_a_flow_of_another_type(lanes: Lanes, kind: str) -> None:
+    """Its task reads it, and ends it."""
+    flow = lanes.name()
+    await plant(lanes, lanes.keys.flow(flow), kind)
+    await lanes.put(lanes.click, f"split:{flow}")
+    [job] = (await claim(lanes)).jobs
+    assert job.prefetched is None
 
 
 async def test_a_claimed_job_stays_a_member_and_keeps_its_place(lanes: Lanes) -> None:

@@ -14,7 +14,7 @@ CLAIMED = 10**14
 
 async def claim(redis: Redis, lease_ms: int) -> Any:
     """What one worker claims of a lane `q`."""
-    return await call(redis, "claim", ["workers", "q"], ["token", lease_ms, 10, 1, 10, 0])
+    return await call(redis, "claim", ["workers", "q"], ["token", lease_ms, 10, 1, "", 10, 0])
 
 
 async def test_leases_that_lapsed_while_the_server_was_away_are_held_for_one_more(fresh_server: StartServer) -> None:
@@ -29,5 +29,5 @@ async def test_leases_that_lapsed_while_the_server_was_away_are_held_for_one_mor
     await ask(redis, "ZADD", "q:leases", 5, "job")
     await asyncio.sleep(1.1)
     _, lapsed, _, *jobs = await claim(redis, 1)
-    assert (lapsed, jobs) == (1, [1, b"job", b"5", 1, b"body"])
+    assert (lapsed, jobs) == (1, [1, b"job", b"5", 1, b"body", None])
     await redis.aclose()

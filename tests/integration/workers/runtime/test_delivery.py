@@ -15,7 +15,7 @@ from reckoner.shared.errors import FlowFailedError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.redis.keys import job_key, tries_key
 from reckoner.shared.redis.scripts import LeaseLostError, ask
-from reckoner.shared.wire.jobs import Chunk, Reduce, Split
+from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.shared.wire.shapes import Lane, Part, Plan, Trace, UserSpec
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.outcomes import NotNowError
@@ -60,6 +60,36 @@ async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flo
     flow = await load(hand, flow_id)
     assert (flow.state, flow.reason) == ("failed", "its worker died 3 times")
     assert await ask(hand.redis, "XLEN", hand.runtime.keys.dead) == 1
+
+
+async def test_what_the_claim_has_read_is_not_read_again(hand: Hand, flow_id: str) -> None:
+    """Neither the flow nor its partials: each saves a round trip."""
+    commands: list[str] = []
+    execute: Any = hand.redis.execute_command
+
+    async def noted(*words: Any, **options: Any) -> Any:
+        commands.append(words[0])
+        return await execute(*words, **options)
+
+    jobs: list[FlowTask] = [Split(flow_id), *(Chunk(flow_id, index, 0) for index in range(3)), Reduce(flow_id, 0)]
+    for job in jobs:
+        lease = await hand.claim(job.job_id)
+        ctx = {"runtime": hand.runtime, "job_try": 1, "job_deaths": 0, "lease": lease}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hand.redis, "execute_command", noted)
+            await hand.worker.functions[job.name].coroutine(ctx, *msgspec.structs.astuple(job))
+    assert (await load(hand, flow_id)).state == "done"
+    assert "HGETALL" not in commands
+    assert commands.count("EVALSHA") == 5
+
+
+async def test_a_planted_body_does_not_get_what_was_read_for_another_flow(hand: Hand, flow_id: str) -> None:
+    """The job's id names one flow, its body another."""
+    join = hand.runtime.keys.join_user("another", "Grace")
+    [other] = await hand.runtime.flows.create([UserSpec("Grace", "another")], [join])
+    await hand.run("split", [flow_id], Split(other).job_id)
+    assert (await load(hand, flow_id)).state == "run"
+    assert (await load(hand, other)).state == "split"
 
 
 async def test_finished_work_is_not_judged_by_its_tries(hand: Hand, flow_id: str) -> None:
