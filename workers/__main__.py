@@ -45,6 +45,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--parent", type=int, metavar="PID", help="stop when this parent process ends")
     parser.add_argument("--healthcheck", action="store_true", help="check for a live worker on this host, then exit")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--name", default="", help=argparse.SUPPRESS)
     parser.add_argument("--tell", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.processes < 1:
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         CompileListener(events).register()
         from reckoner.workers.process.child import work
 
-        return work(settings)
+        return work(settings, options.name)
     from reckoner.workers.process.supervisor import Supervisor
 
     Supervisor(settings, options.processes, events=events).run()

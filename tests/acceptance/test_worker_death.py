@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.shared.redis.keys import leases_key
 from reckoner.shared.redis.scripts import ask
 from tests.killer import FAULTS
 from tests.system import System, Workers, eventually, synthetic_pairs
@@ -107,6 +109,29 @@ async def test_a_worker_that_dies_at_an_awkward_point_loses_nothing(tmp_path: Pa
 
     async with several_systems(tmp_path, len(FAULTS)) as systems:
         await asyncio.gather(*map(live_through, systems, FAULTS))
+
+
+async def test_the_jobs_of_a_killed_worker_start_again_before_its_leases_lapse(tmp_path: Path) -> None:
+    """Its supervisor gives them back. The leases are far longer than the test."""
+    async with System(tmp_path / "a home", **MANY_TASKS, lease_s=600) as system:
+        system.import_pairs(synthetic_pairs())
+        workers = system.start_workers()
+        generation = await system.fit()
+        async with system.reckoner() as reckoner:
+            for _ in range(MAX_RUNS):
+                run_id = await system.start_run(block_size=10, window=3)
+                while await ask(reckoner.redis, "HGET", system.keys.run(run_id), "state") == b"run":
+                    if await ask(reckoner.redis, "ZCARD", leases_key(system.keys.batch)):
+                        workers.send(signal.SIGKILL)
+                        break
+                assert (await system.run_ended(run_id)).outcome == "passed"
+                given_back = re.findall('"count": ([0-9]+), "event": "jobs given back"', system.log.read_text("utf-8"))
+                if any(map(int, given_back)):
+                    break
+                await system.forget_lists(generation)
+            else:
+                pytest.fail(f"in none of {MAX_RUNS} runs was the worker killed while it held a job")
+        await assert_whole(system, generation)
 
 
 async def test_a_job_that_kills_its_worker_each_time_fails_alone(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ class Claims:
 
     async def release(self, tokens: Sequence[str]) -> int:
         """Give back all jobs claimed under these tokens. Returns their number."""
-        return int(await call(self._redis, "release", self._keys.lanes, [self._lease_ms, *tokens]))
+        return int(await call(self._redis, "release", self._keys.lanes, [self._lease_ms, 0, *tokens]))
 
     async def release_unheld(self) -> int:
         """Release claimed jobs that have no lease. Returns their number."""

@@ -56,6 +56,7 @@ class EngineWorker(Worker):
         keys: The Redis keys of its lanes.
         waiting: A connection of its own on which it blocks.
         lease_s: After how many seconds without a renewal other workers take over its jobs.
+        name: The beginning of its fencing tokens, by which the jobs of a dead worker are found.
         wants: How many more jobs of a lane to claim. Call `claim_soon` when it rises from 0.
         observe: Called for each finished delivery.
         options: See `arq.Worker`.
@@ -68,6 +69,7 @@ class EngineWorker(Worker):
         keys: EngineKeys,
         waiting: Redis,
         lease_s: float = 5.0,
+        name: str = "",
         wants: Callable[[int], int] = any_number,
         observe: Callable[[JobEnd], None] | None = None,
         **options: Any,
@@ -88,6 +90,7 @@ class EngineWorker(Worker):
         self._observe = observe
         self.keys = keys
         self.lease_s = lease_s
+        self._name = name
         self._waiting = waiting
         self._claims = Claims(self._pool, keys, lease_s)
         self._wake = Wake(waiting, keys, self._on_token, self._on_mail)
@@ -303,7 +306,7 @@ class EngineWorker(Worker):
             return
         self._token_taken = self._closing = False
         self._more, self._claim_at = True, time.monotonic() + CLAIM_EACH_S
-        token = _fresh_token()
+        token = self._name + os.urandom(12).hex()
         try:
             if self._unanswered:
                 await self._claims.release(self._unanswered)
@@ -446,7 +449,3 @@ class EngineWorker(Worker):
                 self.job_tasks[job_id].cancel()
         if mine:
             await ask(self.pool, "ZREM", abort_jobs_ss, *mine)
-
-
-def _fresh_token() -> str:
-    return os.urandom(12).hex()

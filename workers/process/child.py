@@ -36,8 +36,8 @@ MALLOC_OPTIONS = ((-3, 1 << 18), (-1, 1 << 20), (-8, 2))
 log = structlog.get_logger()
 
 
-def work(settings: Settings) -> int:
-    """Run jobs until SIGTERM, SIGINT or a drain.
+def work(settings: Settings, name: str = "") -> int:
+    """Run jobs until SIGTERM, SIGINT or a drain. The supervisor knows the worker's leases by its `name`.
 
     Running jobs finish first. After a signal, jobs still running after `stop_s` are handed back; after a second signal
     all are handed back at once.
@@ -48,17 +48,17 @@ def work(settings: Settings) -> int:
     Raises:
         ReckonerError: Redis or the store is unavailable.
     """
-    return asyncio.run(_work(settings))
+    return asyncio.run(_work(settings, name))
 
 
-async def _work(settings: Settings) -> int:
+async def _work(settings: Settings, name: str) -> int:
     store = await in_own_thread(lambda: open_store(settings.store_location))
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)
     await claim_store(redis, settings, store, in_own_thread)
     waiting = connect_waiting(url)
-    worker = build_engine(settings, redis, waiting, store)
+    worker = build_engine(settings, redis, waiting, store, name)
     following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))
     _keep_loop_responsive()
     return_freed_memory()

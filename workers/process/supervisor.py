@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -9,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from redis.exceptions import RedisError
 
+from reckoner.shared.errors import ReckonerError
 from reckoner.shared.interpreter import module_command
 from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.embedded import find_redis
+from reckoner.shared.redis.keys import Keys
+from reckoner.shared.redis.scripts import call
 from reckoner.shared.settings import Settings
 from reckoner.shared.startup import EventSender
 from reckoner.shared.stopping import supervisor_exit_timeout_s
@@ -29,6 +34,8 @@ STEADY_S = 30.0
 # A worker that was stopped after so long had begun to work.
 AT_WORK_S = 2.0
 POLL_S = 0.1
+# Without an answer the leases lapse by themselves.
+GIVE_BACK_S = 1.0
 # The exit codes of a worker that an operator, the host or the OOM killer has stopped.
 STOPPED = (0, -signal.SIGKILL, -signal.SIGTERM)
 # The exit codes of a worker that may have read a damaged artifact.
@@ -42,6 +49,8 @@ class Child:
     """One worker process and its restarts."""
 
     process: "subprocess.Popen[bytes] | None" = None
+    name: str = ""
+    """The beginning of the tokens of its leases; empty if its program takes no name."""
     started: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
     due: float = 0.0
@@ -70,6 +79,7 @@ class Supervisor:
     ) -> None:
         self._settings = settings
         self._events = events or EventSender(None)
+        self._names = command is None
         self._command = [*(command or module_command("reckoner.workers", "--child", "--parent", str(os.getpid())))]
         self._passed = [] if self._events.descriptor is None else [self._events.descriptor]
         for descriptor in self._passed:
@@ -125,6 +135,8 @@ class Supervisor:
             process = child.process
             if process.returncode not in CRASHED:
                 self._verified.excuse_death(process.pid)
+            if child.name and process.returncode < 0:
+                asyncio.run(self._give_back_jobs(child.name))
             pause_s = child.backoff_after(process.returncode, now - child.started)
             log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=pause_s)
             child.process, child.due = None, now + pause_s
@@ -134,12 +146,25 @@ class Supervisor:
         due = [child for child in self._children if not (child.process or child.drained) and now >= child.due]
         for child in due:
             if not self._stopping:
-                child.started, child.process = time.monotonic(), self._start_worker()
+                child.started, child.process = time.monotonic(), self._start_worker(child)
                 self._events.send("started", child.process.pid)
 
-    def _start_worker(self) -> "subprocess.Popen[bytes]":
+    async def _give_back_jobs(self, name: str) -> None:
+        """Give back the jobs of a dead worker at once. A try of each is counted, as when its lease lapses."""
+        lanes, lease_ms = Keys(self._settings.prefix).lanes, int(self._settings.lease_s * 1000)
+        try:
+            async with asyncio.timeout(GIVE_BACK_S), connect(find_redis(self._settings)) as redis:
+                count = await call(redis, "release", lanes, [lease_ms, 1, name])
+        except (RedisError, OSError, ReckonerError) as error:
+            log.warning("jobs not given back", error=type(error).__name__)
+        else:
+            log.info("jobs given back", count=count)
+
+    def _start_worker(self, child: Child) -> "subprocess.Popen[bytes]":
+        child.name = secrets.token_hex(8) if self._names else ""
+        command = [*self._command, *(["--name", child.name] if child.name else [])]
         # A session of its own, so that Ctrl-C reaches the supervisor alone and each worker gets one signal.
-        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, pass_fds=self._passed, start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=self._passed, start_new_session=True)
 
     def _stop_children(self) -> None:
         self._signal(signal.SIGTERM)

@@ -64,7 +64,7 @@ def connect_waiting(url: str) -> ArqRedis:
     return connect(url, client_name="reckoner-waiting", socket_timeout_s=WAIT_S + 5.0, max_connections=1)
 
 
-def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store) -> EngineWorker:
+def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store, name: str = "") -> EngineWorker:
     """A worker that runs our tasks and handles no signals. Call it inside its event loop."""
     runtime = build_runtime(settings, redis, store)
     keys = runtime.keys
@@ -76,6 +76,7 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: 
         keys=engine_keys,
         waiting=waiting,
         lease_s=settings.lease_s,
+        name=name,
         wants=lambda lane: runtime.scheduler.room("batch") if engine_keys.shared[lane] else MAX_JOBS,
         **worker_options(runtime),
     )

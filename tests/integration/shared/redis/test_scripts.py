@@ -242,6 +242,8 @@ async def work(hand: Hand) -> None:
     ways = [Settled(ids[0], "t", "done", 1, b"a result", "why"), Settled(ids[1], "t", "later", 1, b"another body")]
     await claims.settle(keys.click, ways)
     await claims.release(["t"])
+    await claims.claim("dead-1", 4, [4, 4], alone=True)
+    await call(redis, "release", keys.lanes, [5000, 1, "dead"])
     await claims.claim("v", 4, [4, 4], alone=True)
     await ask(redis, "DEL", leases_key(keys.click))
     await claims.release_unheld()

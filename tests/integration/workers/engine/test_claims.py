@@ -231,6 +231,18 @@ async def test_a_claim_whose_answer_never_arrived_is_given_back(lanes: Lanes) ->
     assert await ask(lanes.redis, "EXISTS", wake_key(lanes.click), wake_key(lanes.batch)) == 2
 
 
+async def test_the_jobs_of_a_dead_worker_are_given_back_with_a_try(lanes: Lanes) -> None:
+    """All that it claimed under tokens that begin with its name, at their places; another worker keeps its job."""
+    first, second, other = jobs(lanes, 3)
+    for place, (job, token) in enumerate([(first, "name-1"), (second, "name-2"), (other, "other")]):
+        await lanes.put(lanes.batch, job, place=place)
+        await claim(lanes, token)
+    assert await call(lanes.redis, "release", lanes.keys.lanes, [60_000, 1, "name"]) == 2
+    assert [await lanes.score(lanes.batch, job) for job in (first, second, other)] == [0, 1, CLAIMED + 2]
+    assert [await lanes.tries(job) for job in (first, second, other)] == [1, 1, 0]
+    assert await ask(lanes.redis, "EXISTS", wake_key(lanes.batch)) == 1
+
+
 async def test_a_suspect_is_claimed_alone_by_an_idle_worker(lanes: Lanes) -> None:
     """Others learn its lane, and claim it before more urgent lanes."""
     suspect, neighbour, click = jobs(lanes, 3)
