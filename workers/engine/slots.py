@@ -1,8 +1,7 @@
 """The slots of a worker: its running jobs, and how many more it may claim."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from reckoner.workers.engine.running import Running
@@ -50,7 +49,9 @@ class Slots:
         busy = self.busy
         if busy and any(running.suspect for running in self.running):
             return self.no_room
-        taken = Counter(running.lane for running in busy)
+        taken = [0] * self._lanes
+        for running in busy:
+            taken[running.lane] += 1
         if busy and self.suspect_lane is not None:
             return self._room_while_emptying(taken)
         others = self._lanes - 1
@@ -62,12 +63,12 @@ class Slots:
             lanes = [most if lane == self.suspect_lane else 0 for lane, most in enumerate(lanes)]
         return Room(self._most - len(busy), lanes)
 
-    def _room_while_emptying(self, taken: Counter[int]) -> Room:
+    def _room_while_emptying(self, taken: Sequence[int]) -> Room:
         """The free slots while the worker empties for a suspect.
 
         The first lane keeps its share meanwhile: its jobs are short, those of other lanes may be long.
         """
-        if taken[0] == taken.total():
+        if taken[0] == sum(taken):
             return self.no_room
         free = max(0, self._share - taken[0])
         return Room(free, [free, *[0] * (self._lanes - 1)])

@@ -93,7 +93,7 @@ class EngineWorker(Worker):
         self._name = name
         self._waiting = waiting
         self._claims = Claims(self._pool, keys, lease_s)
-        self._wake = Wake(waiting, keys, self._on_token, self._on_mail)
+        self._wake = Wake(waiting, keys, self._claims, self._on_token, self._on_mail)
         self._wakeup = asyncio.Event()
         self._slots = Slots(self.max_jobs, len(keys.lanes), wants)
         # Ended jobs that are not settled yet.
@@ -395,9 +395,11 @@ class EngineWorker(Worker):
                 self._cancel_all()
             else:
                 until = min(until, self._grace_until)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(until - time.monotonic()):
-                await self._wakeup.wait()
+        timer = asyncio.get_running_loop().call_later(max(0.0, until - time.monotonic()), self._wakeup.set)
+        try:
+            await self._wakeup.wait()
+        finally:
+            timer.cancel()
         self._wakeup.clear()
 
     def _cancel_all(self) -> None:
