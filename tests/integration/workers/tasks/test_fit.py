@@ -5,12 +5,19 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import reckoner.workers.runtime.building
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig, model_id
 from reckoner.shared.store.models import Model, open_model
+from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.jobs import Split
+from reckoner.shared.wire.shapes import FitSpec
+from tests.building import same_bytes
+from tests.interactions import from_pairs
+from tests.reference import reference_rows
 from tests.world import Generation, Hand, World
 
 
@@ -136,6 +143,38 @@ async def test_what_a_fit_is_laid_out_as_is_kept_while_its_tasks_come(
         assert len(made) == times
     await hand.deliver(third)
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("config", [ModelConfig(neighbours=20), ModelConfig("jaccard", 20)], ids=lambda c: c.similarity)
+async def test_items_with_few_shared_users_have_sparse_rows(hand: Hand, own_world: World, config: ModelConfig) -> None:
+    """In the parts of one fit, beside the dense rows of popular items, which get entries from sparse ones too."""
+    n_users, n_items, rng = 500, 700, np.random.default_rng(5)
+    # Everybody has some of the same few items, and one of many others.
+    pairs = {(user, int(item)): 1.0 for user in range(n_users) for item in rng.choice(8, 3, replace=False)}
+    pairs |= {(user, int(rng.integers(60, n_items))): 1.0 for user in range(n_users)}
+    data = from_pairs(pairs, n_users=n_users, n_items=n_items)
+    with own_world.store.scratch() as scratch:
+        snapshot = write_snapshot(
+            scratch,
+            user_ids=[f"user {number:03}" for number in range(n_users)],
+            item_ids=[f"item {number:03}" for number in range(n_items)],
+            users=np.repeat(np.arange(n_users), np.diff(data.user_ptr)),
+            items=data.user_items,
+        )
+        own_world.store.publish("snapshots", snapshot, scratch)
+    spec = FitSpec(snapshot, config.similarity, config.neighbours, config.shrink, 20)
+    [flow_id] = await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("sparse")])
+    await hand.deliver(Split(flow_id).job_id)
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    assert flow.plan is not None
+    assert 0 < flow.plan.popular < n_items
+    assert flow.tasks > 1
+    await hand.deliver_all()
+    model = await hand.runtime.model(model_id(snapshot, config))
+    assert same_bytes(
+        (model.row_ptr, model.row_items, model.row_values), reference_rows(*data.arrays, **config.facts())
+    )
 
 
 @pytest.mark.parametrize(("narrow", "loaded"), [(40, 0), (39, 1)])
