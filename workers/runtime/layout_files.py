@@ -123,8 +123,9 @@ class LayoutFiles:
             OSError: it cannot be written, as on a full disk.
         """
         _write(file, candidates)
-        fcntl.flock(file, fcntl.LOCK_SH)
+        # First the name: turning the lock into a shared one releases it, and another process could begin this file.
         (self._host / f"{name}{NEW}").rename(self._host / name)
+        fcntl.flock(file, fcntl.LOCK_SH)
         return self.open(name)
 
     def remove(self, model_id: str) -> None:

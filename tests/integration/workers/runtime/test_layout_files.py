@@ -85,6 +85,27 @@ def test_a_layout_is_made_by_one_process_at_a_time(world: World, tmp_path: Path)
     assert names(tmp_path) == ["a.v.0-40"]
 
 
+def test_a_layout_has_its_name_before_its_maker_lets_go_of_the_lock(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turning an exclusive lock into a shared one releases it: another process maps the layout then, or begins one."""
+    one, two, found = process(tmp_path), process(tmp_path), list[Layout | IO[bytes] | None]()
+    file = one.begin("a.v.0-40")
+    assert file is not None
+    lock = fcntl.flock
+
+    def convert(descriptor: IO[bytes] | int, operation: int) -> None:
+        if descriptor is file and operation == fcntl.LOCK_SH:
+            lock(descriptor, fcntl.LOCK_UN)
+            found.append(two.open_or_begin("a.v.0-40"))
+        lock(descriptor, operation | fcntl.LOCK_NB)
+
+    monkeypatch.setattr(fcntl, "flock", convert)
+    with file:
+        assert one.publish(file, "a.v.0-40", candidates_of(world)) is not None
+    assert [type(layout) for layout in found] == [Layout]
+
+
 @pytest.mark.parametrize("at", [0, 20, 70, 100, ARRAYS_AT, ARRAYS_AT + 900, -1])
 def test_a_layout_with_a_flipped_bit_is_removed(world: World, tmp_path: Path, at: int) -> None:
     """Wherever the bit is."""
