@@ -3,17 +3,23 @@
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import nullcontext
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from reckoner.shared.store.artifacts import unmap_pages
+from reckoner.shared.store.manifests import reason
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.store.verification import LOCK_TIMEOUT_S, PAUSE_S
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.kernels.scoring.scratch import ThreadScratch
 from reckoner.workers.runtime.layout_files import Layout, LayoutFiles
@@ -21,6 +27,12 @@ from reckoner.workers.runtime.model_kinds import kind_of
 
 if TYPE_CHECKING:
     from reckoner.workers.runtime.building import Counting
+
+R = TypeVar("R")
+# Runs work that takes a stop flag, uint8[1], and returns None if it was set.
+Kernel = Callable[[Callable[[NDArray[np.uint8]], Candidates | None]], Awaitable[Candidates]]
+
+log = structlog.get_logger()
 
 # Cached entries per model, as a multiple of its size: once for clicks, once or twice for a run's blocks.
 COPIES_PER_MODEL = 3
@@ -38,7 +50,7 @@ class Ranges(NamedTuple):
 
 
 class Layouts:
-    """The layouts of one worker process. With `threads` two of these help with each model."""
+    """The layouts of one worker process. `threads` read and write files, and two of these help with each model."""
 
     def __init__(self, files: LayoutFiles, threads: Executor | None = None) -> None:
         self.files = files
@@ -83,6 +95,59 @@ class Layouts:
             entries -= kept.popitem(last=False)[1].candidates.columns.size
         if len(self._models) > MODELS:
             self._models.popitem(last=False)
+
+    async def open(self, model: Model, version: str, first: int, last: int) -> Layout | None:
+        """Map and cache a range of a model, whose files have this fingerprint; None if this host does not have it."""
+        if (kept := self.cached(model, first, last)) is not None:
+            return kept
+        found = await self._in_thread(partial(self.files.open, self.files.name(model.id, version, first, last)))
+        if found is not None:
+            self.keep(model, first, last, found)
+        return found
+
+    async def open_or_make(self, model: Model, version: str, first: int, last: int, kernel: Kernel) -> Layout:
+        """Map and cache a range of a model, made now if this host does not have it; see `open`.
+
+        It is in this process's memory if there can be no file.
+        """
+        name = self.files.name(model.id, version, first, last)
+        found = await self._open_or_begin(name)
+        if not isinstance(found, Layout):
+            with found or nullcontext():
+                candidates = await kernel(partial(self.make, model, first, last))
+                published = await self._publish(found, name, candidates) if found else None
+            found = published or Layout(candidates)
+        self.keep(model, first, last, found)
+        await self._in_thread(partial(self.files.remove_unused, but_siblings=True))
+        return found
+
+    async def _open_or_begin(self, name: str) -> Layout | IO[bytes] | None:
+        """Map a layout's file or begin a new one; None if there can be none, or another process makes it too long."""
+        until = time.monotonic() + LOCK_TIMEOUT_S
+        try:
+            while time.monotonic() < until:
+                found = await self._in_thread(partial(self.files.open_or_begin, name))
+                if found is not None:
+                    return found
+                await asyncio.sleep(PAUSE_S)
+        except OSError as error:
+            log.warning("layout kept in memory", file=name, reason=reason(error))
+        return None
+
+    async def _publish(self, new: IO[bytes], name: str, candidates: Candidates) -> Layout | None:
+        """Write a layout's file and map it; None if it cannot be written."""
+        try:
+            return await self._in_thread(partial(self.files.publish, new, name, candidates))
+        except OSError as error:
+            log.warning("layout kept in memory", file=name, reason=reason(error))
+            return None
+
+    async def remove_unused(self) -> None:
+        """Remove this host's files that no process uses."""
+        await self._in_thread(self.files.remove_unused)
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def drop(self, model_id: str) -> None:
         """Drop all layouts of a model from this cache."""

@@ -2,13 +2,11 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Coroutine, Hashable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -22,15 +20,12 @@ from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
-from reckoner.shared.store.manifests import reason
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.protocol import ArtifactKind, Store
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot
-from reckoner.shared.store.verification import LOCK_TIMEOUT_S, PAUSE_S
 from reckoner.shared.wire.shapes import FitSpec, Lane, Record, Spec
 from reckoner.workers.engine.outcomes import NotNowError
-from reckoner.workers.kernels.scoring.candidates import Candidates
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.artifact_cache import ArtifactCache, VersionCheck, VersionChecker
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener, OpenFunction
@@ -258,19 +253,20 @@ class Runtime:
 
         async def make() -> Layout:
             try:
-                opened, check = self._models.get(model.id)
-                if opened is not model or check is None:
-                    raise NotNowError
-                name = self.layouts.files.name(model.id, check.opened, first, last)
-                found = await self._open_or_make(name, model, first, last, lane)
-                self.layouts.keep(model, first, last, found)
-                await self.in_thread(partial(self.layouts.files.remove_unused, but_siblings=True))
-                return found
+                version = self._version_of(model)
+                return await self.layouts.open_or_make(model, version, first, last, partial(self.kernel, lane))
             finally:
                 self._shared_work.pop(key, None)
 
         kept = self.layouts.cached(model, first, last)
         return await self._run_shared(key, make) if kept is None else kept
+
+    def _version_of(self, model: Model) -> str:
+        """The fingerprint of an open model's files. Raises NotNowError if it was opened anew."""
+        opened, check = self._models.get(model.id)
+        if opened is not model or check is None:
+            raise NotNowError
+        return check.opened
 
     async def warm_up(self) -> None:
         """Open what jobs of the current and the newest generation need, and the layouts that this host has.
@@ -286,54 +282,14 @@ class Runtime:
                 for tasks in (1, settings.tasks_per_job):
                     bounds = model.task_bounds(settings.chunks, tasks).tolist()
                     for first, last in pairwise(bounds):
-                        await self._open_layout(model, first, last)
-
-    async def _open_layout(self, model: Model, first: int, last: int) -> None:
-        """Open the layout of a range if this host has it."""
-        opened, check = self._models.get(model.id)
-        if opened is model and check is not None and self.layouts.cached(model, first, last) is None:
-            name = self.layouts.files.name(model.id, check.opened, first, last)
-            found = await self.in_thread(partial(self.layouts.files.open, name))
-            if found is not None:
-                self.layouts.keep(model, first, last, found)
+                        await self.layouts.open(model, self._version_of(model), first, last)
 
     async def remove_unused_layouts(self) -> None:
         """Remove this host's layouts of models that the store does not have, and those that no process uses."""
         for model in self.layouts.models:
             if not await self.in_store(partial(self.store.fingerprint, "models", model.id)):
                 self.layouts.drop(model.id)
-        await self.in_thread(self.layouts.files.remove_unused)
-
-    async def _open_or_make(self, name: str, model: Model, first: int, last: int, lane: Lane) -> Layout:
-        """Open a layout's file, or make it; in this process's memory if there can be no file."""
-        new = await self._open_or_begin(name)
-        if isinstance(new, Layout):
-            return new
-        with new or nullcontext():
-            candidates = await self.kernel(lane, lambda stop: self.layouts.make(model, first, last, stop))
-            made = await self._publish(new, name, candidates) if new else None
-            return made or Layout(candidates)
-
-    async def _open_or_begin(self, name: str) -> Layout | IO[bytes] | None:
-        """Open a layout's file or begin a new one; None if there can be none, or another process makes it too long."""
-        until = time.monotonic() + LOCK_TIMEOUT_S
-        try:
-            while time.monotonic() < until:
-                found = await self.in_thread(partial(self.layouts.files.open_or_begin, name))
-                if found is not None:
-                    return found
-                await asyncio.sleep(PAUSE_S)
-        except OSError as error:
-            log.warning("layout kept in memory", file=name, reason=reason(error))
-        return None
-
-    async def _publish(self, new: IO[bytes], name: str, candidates: Candidates) -> Layout | None:
-        """Write a layout's file and map it; None if it cannot be written."""
-        try:
-            return await self.in_thread(partial(self.layouts.files.publish, new, name, candidates))
-        except OSError as error:
-            log.warning("layout kept in memory", file=name, reason=reason(error))
-            return None
+        await self.layouts.remove_unused()
 
     async def _run_shared(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Share one run of `make` between all callers. It goes on after a caller gave up waiting.

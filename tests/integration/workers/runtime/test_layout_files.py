@@ -18,10 +18,11 @@ from reckoner.shared.store.verification import VerificationCache
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
-from reckoner.workers.runtime import layout_files, runtime
+from reckoner.workers.runtime import layout_files
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from reckoner.workers.runtime.layout_files import ARRAYS_AT, MARKER, Layout, LayoutFiles
 from reckoner.workers.runtime.layouts import MODELS, Layouts
+from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.runtime.scheduling import Scheduler
 from tests.building import flag, same_bytes
 from tests.tampering import flip
@@ -263,7 +264,7 @@ class CountedLayouts(Layouts):
         return super().make(*arguments)  # type: ignore[arg-type]
 
 
-def with_layouts(hand: Hand, place: Path) -> tuple[runtime.Runtime, CountedLayouts]:
+def with_layouts(hand: Hand, place: Path) -> tuple[Runtime, CountedLayouts]:
     """The runtime of another process on this host."""
     layouts, verified = CountedLayouts(process(place)), VerificationCache(place / "verified")
     opener = ArtifactOpener(hand.runtime.store, verified, on_invalidate=layouts.files.remove)
@@ -301,7 +302,7 @@ async def test_a_frozen_maker_is_not_waited_for(
     hand: Hand, own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layout is made in memory then."""
-    monkeypatch.setattr(runtime, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("reckoner.workers.runtime.layouts.LOCK_TIMEOUT_S", 0.1)
     generation = await hand.adopt(own_world)
     model = await hand.runtime.model(generation.record.model)
     waiting, layouts = with_layouts(hand, tmp_path)
