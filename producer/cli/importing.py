@@ -60,6 +60,7 @@ def import_(
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
     from reckoner.shared.store.ownership import claim_store_or_prefix
+    from reckoner.shared.store.verification import verification_cache
 
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
@@ -72,7 +73,14 @@ def import_(
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
-        report = import_interactions(found, store, columns=Columns(**chosen), repeats=repeats, progress=bar.update)
+        report = import_interactions(
+            found,
+            store,
+            columns=Columns(**chosen),
+            repeats=repeats,
+            verified=verification_cache(settings.home_path),
+            progress=bar.update,
+        )
     _print_report(report, time.monotonic() - began, as_json)
 
 

@@ -23,6 +23,7 @@ from reckoner.producer.importing.values import as_texts
 from reckoner.shared.errors import NotTimesError, SourceError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
+from reckoner.shared.store.verification import VerificationCache
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 
@@ -80,12 +81,14 @@ def import_interactions(
     *,
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
     repeats: Repeats = "last",
+    verified: VerificationCache | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Import a file, directory, zip file or query as the current snapshot of `store`.
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
-    time. Bad rows are counted and skipped. `progress(rows, total)` is called after each batch; `total` may be None.
+    time. Bad rows are counted and skipped. The snapshot is added to `verified`: its files have just been hashed, so
+    workers of this host need not do it again. `progress(rows, total)` is called after each batch; `total` may be None.
 
     Raises:
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
@@ -108,7 +111,10 @@ def import_interactions(
         raise SourceError(_no_good_row(table, collected.bad), examples=collected.bad.first())
     if found.titles is not None:
         _collect_titles(found.titles, columns, collected)
-    return _publish(collected, table, repeats, store, not_times)
+    report = _publish(collected, table, repeats, store, not_times)
+    if verified is not None:
+        verified.add(store.fingerprint(KIND, report.snapshot_id))
+    return report
 
 
 def _choose(found: Source, columns: Columns) -> ChosenColumns:

@@ -20,6 +20,7 @@ from reckoner.shared.interpreter import module_command
 from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.verification import verification_cache
 
 if TYPE_CHECKING:
     from reckoner.producer.importing import ImportReport
@@ -124,8 +125,8 @@ class Demo:
         await asyncio.gather(asyncio.to_thread(_load_importing), self._written())
         from reckoner.producer.importing import import_interactions
 
-        store = open_store(self._settings.store_location)
-        return await asyncio.to_thread(import_interactions, self._csv, store, progress=stage.update)
+        store, verified = open_store(self._settings.store_location), verification_cache(self._settings.home_path)
+        return await asyncio.to_thread(import_interactions, self._csv, store, verified=verified, progress=stage.update)
 
     async def _written(self) -> None:
         # Polled, since Ctrl-C could not end a waiting thread.

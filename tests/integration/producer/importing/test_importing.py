@@ -15,7 +15,11 @@ from reckoner.producer.importing import Columns, ImportReport, Repeats, import_i
 from reckoner.shared.errors import SourceError, StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import KIND
+from reckoner.shared.store.verification import verification_cache
+from tests.commands import CommandLine
 from tests.snapshots import current, interactions, titles
+from tests.tampering import flip
 
 RATINGS = "userId,movieId,rating,timestamp\n1,10,4.0,1260759144\n1,2,3.5,1260759179\n7,10,1.0,1260759182\n"
 MOVIES = 'movieId,title,genres\n2,"Jumanji, or not (1995)",Adventure\n10,Grumpy (1993),\n99,Nobody (2000),\n'
@@ -72,6 +76,19 @@ def test_movielens_is_imported_in_every_form(tmp_path: Path, store: Store, form:
         bad_unit="line",
         not_times=None,
     )
+
+
+def test_an_imported_snapshot_needs_no_verification_by_its_host(tmp_path: Path) -> None:
+    """Its files have just been hashed, also if the store had them. After a change of a file it needs one."""
+    home, path = tmp_path / "a home", write(tmp_path, "user,item\na,x\n")
+    store, verified = open_store((home / "store").as_uri()), verification_cache(home)
+    import_interactions(path, store)
+    assert not verified.contains(store.fingerprint(KIND, current(store).id))
+    assert CommandLine(home=home).call("import", str(path)).code == 0
+    assert verified.contains(store.fingerprint(KIND, current(store).id))
+    changed = store.fetch(KIND, current(store).id) / "user_items.npy"
+    flip(changed, changed.stat().st_size - 1, 4)
+    assert not verified.contains(store.fingerprint(KIND, changed.parent.name))
 
 
 def test_movielens_needs_no_titles(tmp_path: Path, store: Store) -> None:
