@@ -18,7 +18,7 @@ from reckoner.shared.flows.flow_state import (
 )
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import Refusals, is_wrong_type
-from reckoner.shared.redis.scripts import Fence, Value, ask, call
+from reckoner.shared.redis.scripts import Cached, Fence, Value, ask, call
 from reckoner.shared.wire.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
 from reckoner.shared.wire.shapes import (
     OUTCOME,
@@ -212,10 +212,21 @@ class Flows:
         return answer.decode()
 
     async def finish(
-        self, flow: Flow, answer: bytes = b"", outcome: Outcome | None = None, *, lease: Fence | None
+        self,
+        flow: Flow,
+        answer: bytes = b"",
+        outcome: Outcome | None = None,
+        cached: Cached | None = None,
+        *,
+        lease: Fence | None,
     ) -> bool:
-        """End a flow as done. False if it has left the state and round in which it was read."""
-        return await self._end(flow, "done", (flow.state, str(flow.round)), "", answer, outcome, lease=lease)
+        """End a flow as done, and write its `cached` list with it, under the lease.
+
+        Returns:
+            False if the flow has left the state and round in which it was read.
+        """
+        expected = flow.state, str(flow.round)
+        return await self._end(flow, "done", expected, "", answer, outcome, cached=cached, lease=lease)
 
     async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
         """End a flow as cancelled in any state, and delete its jobs, even running ones. False if it had ended."""
@@ -245,6 +256,7 @@ class Flows:
         outcome: Outcome | None = None,
         index: int | None = None,
         *,
+        cached: Cached | None = None,
         lease: Fence | None,
     ) -> bool:
         keys = self.keys
@@ -269,7 +281,7 @@ class Flows:
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
                 arguments += [split.flow, split.job_id, encode_job(split)]
-        return bool(await call(self._redis, "end", names, arguments, lease))
+        return bool(await call(self._redis, "end", names, arguments, lease, cached=cached))
 
     async def run_round(self, run_id: str) -> int:
         """A run's round, 0 if unreadable; a finish of another round changes nothing."""

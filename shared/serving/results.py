@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.redis.pools import BoundedPool
-from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts import Cached, ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
 from reckoner.shared.serving.stored_values import Read, StoredValues
@@ -107,9 +107,9 @@ class Results:
         answers = await asyncio.gather(*(self._values.read(command, *key, *some) for some in slices))
         return list(chain.from_iterable(answers))
 
-    async def write_basket(self, generation: str, items: Sequence[str], data: bytes) -> None:
-        """Cache a basket's encoded result for an hour."""
-        await ask(self._redis, "SET", self.keys.basket(generation, items), data, "EX", BASKET_TTL_S)
+    def cached_basket(self, generation: str, items: Sequence[str], data: bytes) -> Cached:
+        """A basket's encoded result, to be cached for an hour."""
+        return Cached(self.keys.basket(generation, items), data, BASKET_TTL_S)
 
     async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""

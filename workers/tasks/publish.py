@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, Outcome, Record, UserSpec
 from reckoner.workers.engine.lease import Lease
@@ -121,15 +122,10 @@ async def _compare(runtime: Runtime, block: Block, best: Partial) -> tuple[int, 
     return places, fresh
 
 
-async def publish_user(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot) -> None:
-    """Write one user's list to the cache."""
+def user_list(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot) -> Cached:
+    """One user's encoded list, to be cached."""
     data = encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
-    await runtime.results.write(spec.generation, [(spec.user, data)], runtime.settings.result_ttl_s)
-
-
-async def publish_basket(runtime: Runtime, spec: BasketSpec, best: Partial, snapshot: Snapshot) -> None:
-    """Write a basket's list to the cache."""
-    await runtime.results.write_basket(spec.generation, spec.items, basket_list(spec, best, snapshot))
+    return Cached(runtime.keys.result(spec.generation, spec.user), data, runtime.settings.result_ttl_s)
 
 
 def basket_list(spec: BasketSpec, best: Partial, snapshot: Snapshot) -> bytes:

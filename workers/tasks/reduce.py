@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reckoner.shared.errors import FlowFailedError, WireError
 from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.wire.jobs import Reduce
@@ -29,7 +30,7 @@ from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
 from reckoner.workers.tasks.fit import join_fit
-from reckoner.workers.tasks.publish import Block, MadeLists, make_lists, publish_basket, publish_block, publish_user
+from reckoner.workers.tasks.publish import Block, MadeLists, basket_list, make_lists, publish_block, user_list
 
 
 async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
@@ -46,8 +47,8 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
             await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
             await runtime.flows.finish(flow, answer, lease=lease)
     elif isinstance(flow.spec, ScoringSpec):
-        outcome = await _publish(runtime, flow, flow.spec, stored, lease)
-        await runtime.flows.finish(flow, outcome=outcome, lease=lease)
+        outcome, cached = await _publish(runtime, flow, flow.spec, stored, lease)
+        await runtime.flows.finish(flow, outcome=outcome, cached=cached, lease=lease)
 
 
 async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
@@ -120,7 +121,8 @@ async def rework(
 
 async def _publish(
     runtime: Runtime, flow: Flow, spec: ScoringSpec, stored: Sequence[StoredPartial], lease: Lease
-) -> Outcome | None:
+) -> tuple[Outcome | None, Cached | None]:
+    """Write a block's lists; the list of a user or a basket is written by the script that ends its flow."""
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
@@ -128,12 +130,12 @@ async def _publish(
     if not isinstance(spec, BlockSpec):
         best = merge(partials, length) if partials else NOTHING
         if isinstance(spec, BasketSpec):
-            await publish_basket(runtime, spec, best, snapshot)
-        else:
-            await publish_user(runtime, spec, best, snapshot)
-            # If the snapshot changed meanwhile, a retry writes the list again.
-            await runtime.require_current(snapshot, closely=False)
-        return None
+            data = basket_list(spec, best, snapshot)
+            return None, runtime.results.cached_basket(spec.generation, spec.items, data)
+        cached = user_list(runtime, spec, best, snapshot)
+        # If the snapshot has changed meanwhile, a retry encodes the list again.
+        await runtime.require_current(snapshot, closely=False)
+        return None, cached
     block = Block(spec, users_of(spec, flow.block or 0, snapshot), snapshot, record)
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
@@ -143,7 +145,7 @@ async def _publish(
     await runtime.require_current(snapshot, closely=True)
     outcome = await publish_block(runtime, block, made, lease)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
-    return msgspec.structs.replace(outcome, tasks=tasks)
+    return msgspec.structs.replace(outcome, tasks=tasks), None
 
 
 # The list of a basket without known items.

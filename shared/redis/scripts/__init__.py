@@ -41,6 +41,14 @@ class Fence(Protocol):
         """Called when a script that ends the job is sent. Returns whether a claim follows."""
 
 
+class Cached(NamedTuple):
+    """A value that a script caches with its change."""
+
+    key: str
+    value: bytes
+    life_s: int
+
+
 class LeaseLostError(Exception):
     """The lease on the job has lapsed: another worker gets the job, and nothing was changed."""
 
@@ -85,10 +93,12 @@ async def call(
     lease: Fence | None = None,
     *,
     ends_job: bool = True,
+    cached: Cached | None = None,
 ) -> Any:
     """Run a script by its hash, or with its text when the server does not know it yet.
 
-    With a `lease` the change is made only under that lease, and the same script finishes the job if it `ends_job`.
+    With a `lease` the change is made only under that lease, and the same script finishes the job if it `ends_job`, and
+    writes a `cached` value if the change answers 1.
 
     Raises:
         LeaseLostError: the job is no longer under the lease; nothing was changed.
@@ -96,13 +106,14 @@ async def call(
     if lease is None:
         return await _run(redis, load_script(name), keys, arguments)
     script = load_script(name, closing=True)
+    change = cached, keys, arguments
     lease.closing = ends_job
     try:
         try:
-            answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, keys, arguments, ends_job))
+            answer = await ask(redis, "EVALSHA", script.sha, *_closing(lease, ends_job, *change))
         except NoScriptError:
             # The claim that was sent along came too early: this sends another one.
-            answer = await ask(redis, "EVAL", script.text, *_closing(lease, keys, arguments, ends_job))
+            answer = await ask(redis, "EVAL", script.text, *_closing(lease, ends_job, *change))
     except BaseException:
         lease.closing = False
         raise
@@ -112,11 +123,14 @@ async def call(
     return answer
 
 
-def _closing(lease: Fence, keys: Sequence[str], arguments: Sequence[Value], ends_job: bool) -> list[Value]:
+def _closing(
+    lease: Fence, ends_job: bool, cached: Cached | None, keys: Sequence[str], arguments: Sequence[Value]
+) -> list[Value]:
     """The keys and arguments of a change under a lease. Call it only to send them: the lease is notified."""
     claims_next = ends_job and lease.on_closing()
+    key, *value = cached or (lease.queue, "", "")
     fence: list[Value] = [lease.job_id, lease.token, int(ends_job), int(claims_next)]
-    return [len(keys) + 1, lease.queue, *keys, *fence, *arguments]
+    return [len(keys) + 2, lease.queue, key, *keys, *fence, *value, *arguments]
 
 
 async def _run(redis: Redis, script: Script, keys: Sequence[str], arguments: Sequence[Value]) -> Any:

@@ -59,7 +59,7 @@ async def plant(client: OpenReckoner) -> None:
     await make_known(redis, keys, record, {SWEEP: SWEEP, "a": SWEEP})
     places = [ScoredItem(SWEEP, 0.5, SWEEP)]
     await client.results.write("gen", [(user, RESULT.encode(Result(2, places))) for user in ("1", NAME)], 600)
-    await client.results.write_basket("gen", ["a", NAME], BASKET.encode(BasketResult(2, places, [SWEEP])))
+    await ask(redis, "SET", keys.basket("gen", ["a", NAME]), BASKET.encode(BasketResult(2, places, [SWEEP])))
     now = time.time_ns() // 1_000_000
     beat = Beat(1, SWEEP, SWEEP, 1, SWEEP, now, now, 1, [Running(SWEEP, now)], lease_ms=600_000)
     await ask(redis, "ZADD", keys.workers, now, SWEEP)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from reckoner.shared.errors import FlowFailedError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.redis.keys import job_key, tries_key
-from reckoner.shared.redis.scripts import LeaseLostError, ask
+from reckoner.shared.redis.scripts import Cached, LeaseLostError, ask
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.shared.wire.shapes import Lane, Part, Plan, Trace, UserSpec
 from reckoner.workers.engine.lease import Lease
@@ -62,8 +62,8 @@ async def test_after_its_last_try_the_flow_fails_with_the_reason(hand: Hand, flo
     assert await ask(hand.redis, "XLEN", hand.runtime.keys.dead) == 1
 
 
-async def test_what_the_claim_has_read_is_not_read_again(hand: Hand, flow_id: str) -> None:
-    """Neither the flow nor its partials: each saves a round trip."""
+async def test_what_the_claim_has_read_is_not_read_again(hand: Hand, world: World, flow_id: str) -> None:
+    """Neither the flow nor its partials; each job is one round trip, and the last one writes the list too."""
     commands: list[str] = []
     execute: Any = hand.redis.execute_command
 
@@ -79,8 +79,25 @@ async def test_what_the_claim_has_read_is_not_read_again(hand: Hand, flow_id: st
             patch.setattr(hand.redis, "execute_command", noted)
             await hand.worker.functions[job.name].coroutine(ctx, *msgspec.structs.astuple(job))
     assert (await load(hand, flow_id)).state == "done"
+    assert await ask(hand.redis, "EXISTS", hand.runtime.keys.result(world.generations[0].id, "Ada"))
     assert "HGETALL" not in commands
-    assert commands.count("EVALSHA") == 5
+    assert commands.count("EVALSHA") + commands.count("EVAL") == 5
+    assert "SET" not in commands
+
+
+async def test_a_list_is_written_only_by_the_script_that_ends_its_flow(hand: Hand, world: World, flow_id: str) -> None:
+    """Not for a flow that was cancelled, nor by a worker that has lost its lease."""
+    await hand.deliver_all(but=lambda job: job.startswith("reduce"))
+    flow, job = await load(hand, flow_id), Reduce(flow_id, 0).job_id
+    cached = Cached(hand.runtime.keys.result(world.generations[0].id, "Ada"), b"a list", 60)
+    frozen, lease = await hand.claim(job), await hand.claim(job)
+    with pytest.raises(LeaseLostError):
+        await hand.runtime.flows.finish(flow, cached=cached, lease=frozen)
+    assert not await hand.runtime.flows.finish(replace(flow, round=1), cached=cached, lease=lease)
+    assert await ask(hand.redis, "GET", cached.key) is None
+    assert await hand.runtime.flows.finish(flow, cached=cached, lease=await hand.claim(job))
+    assert await ask(hand.redis, "GET", cached.key) == b"a list"
+    assert 0 < await ask(hand.redis, "TTL", cached.key) <= 60
 
 
 async def test_a_planted_body_does_not_get_what_was_read_for_another_flow(hand: Hand, flow_id: str) -> None:

@@ -170,5 +170,5 @@ async def test_an_unreadable_cached_basket_is_quarantined(hand: Hand) -> None:
     await ask(hand.redis, "HSET", key, "a", "b")
     assert await results.read_basket("g", ["a"]) is None
     written = BasketResult(2, [], ["a"])
-    await results.write_basket("g", ["a"], BASKET.encode(written))
+    await ask(hand.redis, "SET", key, BASKET.encode(written))
     assert await results.read_basket("g", ["a"]) == written

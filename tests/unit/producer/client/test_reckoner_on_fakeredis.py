@@ -118,7 +118,7 @@ async def test_a_cached_basket_is_read_in_any_order(redis: Redis, reckoner: Open
     """By the hash of its distinct items, without a job; unknown items are named."""
     await make_known(redis, reckoner.keys, RECORD, TITLES)
     cached = BASKET.encode(BasketResult(2, PLACES, ["ン"]))
-    await reckoner.results.write_basket("g", ["odd", "ン"], cached)
+    await ask(redis, "SET", reckoner.keys.basket("g", ["odd", "ン"]), cached)
     answer = await reckoner.recommend_for(["ン", "odd", "ン"], 1)
     assert (answer.basket, answer.source, answer.unknown) == (["odd", "ン"], "cache", ["ン"])
     assert [(entry.item, entry.title, entry.because_title) for entry in answer.items] == [("old", "The Old", "The Hit")]
