@@ -86,9 +86,10 @@ SHAPES: Mapping[str, Shapes] = {
 
 
 class DataSet:
-    """A store with one snapshot."""
+    """A home whose store has one snapshot."""
 
     def __init__(self, home: Path, snapshot_id: str) -> None:
+        self.home = home
         self.snapshot_id = snapshot_id
         self.store_url = store_url(home)
         self.store = open_store(self.store_url)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,15 @@ class Night(System):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         await take_store(self.settings, self.store)
+        # The workers' host is the import's.
+        await asyncio.to_thread(self._copy_stamps)
         return self
+
+    def _copy_stamps(self) -> None:
+        """Take over what the import of the data has verified."""
+        stamps = self.data.home / "verified"
+        if stamps.exists():
+            shutil.copytree(stamps, self.home / "verified", dirs_exist_ok=True)
 
     async def start(self, workers: int, program: Sequence[str] = WORKERS) -> None:
         """Start worker processes, which end with this one."""

@@ -58,7 +58,10 @@ class Child:
 
     def backoff_after(self, code: int, ran_s: float) -> float:
         """Seconds until the restart of a process that ended with an exit code after so many seconds."""
-        if ran_s > (AT_WORK_S if code in STOPPED else STEADY_S):
+        if code in STOPPED and ran_s > AT_WORK_S:
+            self.backoff_s = FIRST_BACKOFF_S
+            return 0.0
+        if ran_s > STEADY_S:
             self.backoff_s = FIRST_BACKOFF_S
         pause_s, self.backoff_s = self.backoff_s, min(self.backoff_s * 2, LONGEST_BACKOFF_S)
         return pause_s

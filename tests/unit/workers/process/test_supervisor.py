@@ -18,19 +18,20 @@ def test_a_worker_that_ends_at_once_is_restarted_more_and_more_slowly(code: int)
 
 
 @pytest.mark.parametrize(
-    ("code", "at_work_s"),
+    ("code", "at_work_s", "pause_s"),
     [
-        (0, AT_WORK_S),
-        (-signal.SIGKILL, AT_WORK_S),
-        (-signal.SIGTERM, AT_WORK_S),
-        (1, STEADY_S),
-        (-signal.SIGSEGV, STEADY_S),
+        (0, AT_WORK_S, 0.0),
+        (-signal.SIGKILL, AT_WORK_S, 0.0),
+        (-signal.SIGTERM, AT_WORK_S, 0.0),
+        (1, STEADY_S, FIRST_BACKOFF_S),
+        (-signal.SIGSEGV, STEADY_S, FIRST_BACKOFF_S),
     ],
 )
-def test_a_worker_that_was_stopped_at_work_is_restarted_soon(code: int, at_work_s: float) -> None:
-    """A crashed one has to run much longer before its crashes count as unrelated."""
+def test_a_worker_that_was_stopped_at_work_is_restarted_at_once(code: int, at_work_s: float, pause_s: float) -> None:
+    """A crashed one has to run much longer before its crashes count as unrelated. Both start over with short pauses."""
     child = Child()
     for _ in range(10):
         child.backoff_after(code, BRIEF_S)
     assert child.backoff_after(code, at_work_s) == LONGEST_BACKOFF_S
-    assert child.backoff_after(code, at_work_s + 0.1) == FIRST_BACKOFF_S
+    assert child.backoff_after(code, at_work_s + 0.1) == pause_s
+    assert child.backoff_after(code, BRIEF_S) <= 2 * FIRST_BACKOFF_S
