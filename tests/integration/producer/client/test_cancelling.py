@@ -254,9 +254,9 @@ async def test_commands_cancel(reckoner: OpenReckoner, commands: CommandLine, ha
     again = await asyncio.to_thread(commands.run, "cancel", job, "--json")
     assert (again.code, again.objects) == (1, [{"job": job, "cancelled": False, "state": "cancelled"}])
     assert again.err == f"Job {job} had already ended as cancelled.\n"
-    [told] = commands.run("job", job, "--json").objects
+    [told] = commands.call("job", job, "--json").objects
     assert (told["state"], told["reason"]) == ("cancelled", "it was cancelled")
-    assert commands.run("cancel", b"\xff").code == 2
+    assert commands.call("cancel", b"\xff").code == 2
 
 
 async def test_commands_cancel_a_run_and_its_blocks(reckoner: OpenReckoner, commands: CommandLine, hand: Hand) -> None:

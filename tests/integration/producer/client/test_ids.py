@@ -110,7 +110,7 @@ async def test_a_command_refuses_what_cannot_be_an_id(
     file = tmp_path / "users"
     file.write_text(f"1\n{LONG}\n")
     commands = CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path)
-    ended = commands.run(*(part.format(file=file) for part in arguments))
+    ended = commands.call(*(part.format(file=file) for part in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.endswith("'... is over 1,024 bytes.\n")
     assert len(ended.err.splitlines()) == 1

@@ -172,9 +172,9 @@ async def test_commands_ask_on_the_batch_lane(reckoner: OpenReckoner, commands: 
     assert (ended.code, [told["user"] for told in ended.objects]) == (1, USERS[:3])
     assert ended.err.startswith("Only the first 3 of 6 jobs were enqueued: the queue is full with 3 jobs")
     assert len(ended.err.splitlines()) == 1
-    [told] = commands.run("job", ended.objects[0]["job"], "--json").objects
+    [told] = commands.call("job", ended.objects[0]["job"], "--json").objects
     assert told["lane"] == "batch"
-    assert "lane         batch\n" in commands.run("job", told["job"]).out
+    assert "lane         batch\n" in commands.call("job", told["job"]).out
 
 
 async def test_a_command_that_waits_asks_on_the_click_lane(reckoner: OpenReckoner, commands: CommandLine) -> None:

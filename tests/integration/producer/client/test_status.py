@@ -65,7 +65,7 @@ async def test_workers_queue_and_generations_are_reported(
     await ask(redis, "ZADD", keys.click, *(part for pair in zip(places, jobs, strict=True) for part in pair))
     await reckoner.results.write("0123456789abcdef", [(f"user:{n}", b"{}") for n in range(3)], 60)
     await reckoner.results.write("before", [("user", b"{}")], 60)
-    (told,) = commands.run("status", "--json").objects
+    (told,) = commands.call("status", "--json").objects
     first, second = told["workers"]
     assert first["age_ms"] < 10_000
     assert first == {
@@ -106,7 +106,7 @@ async def test_workers_queue_and_generations_are_reported(
             "list_length": 20,
         }
     }
-    shown = commands.run("status").out
+    shown = commands.call("status").out
     assert max(map(len, shown.splitlines())) <= 80
     assert "workers       2, release 9.8.7\n" in shown
     assert "click lane    3 jobs, 1 of them running; the oldest waiting job is " in shown
@@ -138,7 +138,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
         redis, "ZADD", keys.workers, (int(seconds) + 86_400) * 1000, "tomorrow", (int(seconds) + 9) * 1000, "newer"
     )
     await ask(redis, "SET", keys.beat("newer"), b'{"format":2}', "EX", 60)
-    (told,) = commands.run("status", "--json").objects
+    (told,) = commands.call("status", "--json").objects
     assert (told["generation"], told["newest"]) == (None, "newest")
     assert told["generations"] == {"newest": None}
     assert told["damage"] == [
@@ -149,7 +149,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     assert [(worker["version"], worker["jobs"]) for worker in told["workers"]] == [(None, [])]
     seconds, _ = await ask(redis, "TIME")
     await ask(redis, "ZADD", keys.workers, (int(seconds) + 9) * 1000, "newer")
-    ended = commands.run("status")
+    ended = commands.call("status")
     assert (ended.code, ended.err) == (0, "")
     assert "unreadable heartbeat" in ended.out
     assert "its record is missing" in ended.out

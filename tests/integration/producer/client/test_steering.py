@@ -98,19 +98,19 @@ async def test_commands_pause_and_resume(asked: Asked, commands: CommandLine) ->
     """`status` shows the duration, and `doctor` warns of jobs waiting for long in a paused lane."""
     client, _, _ = asked
     keys, redis = client.keys, client.redis
-    assert commands.run("pause", "night").code == 2
-    ended = commands.run("pause", "batch")
+    assert commands.call("pause", "night").code == 2
+    ended = commands.call("pause", "batch")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("The batch lane is paused since 20")
-    [told] = commands.run("pause", "batch", "--json").objects
+    [told] = commands.call("pause", "batch", "--json").objects
     assert (told["lane"], told["paused"]) == ("batch", True)
     await ask(redis, "SET", paused_key(keys.batch), told["since_ms"] - 600_000)
     shown, doctor = await asyncio.gather(*(asyncio.to_thread(commands.run, name) for name in ("status", "doctor")))
     assert re.search(r"3 jobs, 0 of them running; paused for 1\d min\n", shown.out)
     assert max(map(len, shown.out.splitlines())) <= 80
     assert re.search(r"The batch lane has been paused for 1\d min, and jobs wait in it. Resume it with", doctor.out)
-    assert commands.run("resume", "batch").out == "The batch lane is resumed.\n"
-    assert commands.run("resume", "batch", "--json").objects == [
+    assert commands.call("resume", "batch").out == "The batch lane is resumed.\n"
+    assert commands.call("resume", "batch", "--json").objects == [
         {"lane": "batch", "paused": False, "was_paused": False}
     ]
 
