@@ -13,8 +13,9 @@ from reckoner.workers.kernels.building.build import Tile, build_tile
 from reckoner.workers.kernels.building.join import Matrix, join_tiles
 from reckoner.workers.kernels.building.keep import SPARE
 from reckoner.workers.kernels.building.ranked import Ranked, rank
+from reckoner.workers.kernels.building.rows import build_rows
 from reckoner.workers.kernels.building.similarity import Weighting, weigh
-from reckoner.workers.kernels.building.sparse import Sparse, build_rows, lay_out_sparse
+from reckoner.workers.kernels.building.sparse import Sparse, lay_out_sparse
 
 __all__ = ["Counting", "Matrix", "Tile", "build_tiles", "counting_of", "join_tiles", "lay_out"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.build import Tile
-from reckoner.workers.kernels.building.sparse import build_rows
+from reckoner.workers.kernels.building.rows import build_rows
 from reckoner.workers.kernels.building.work import MOST_USERS
 from tests.building import CONFIGS, build, build_mixed, counting_for, flag, label, same_bytes
 from tests.interactions import (
