@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from inspect import cleandoc
 from typing import Any
 
+# The exit code of a supervised import whose source is away: EX_TEMPFAIL of sysexits.h.
+SOURCE_AWAY = 75
+
 
 class ReckonerError(Exception):
     """An unexpected error occurred."""
@@ -49,6 +52,10 @@ class SourceError(ReckonerError):
     """A file cannot be read, or has invalid contents."""
 
 
+class SourceAwayError(SourceError):
+    """A database does not answer now: a retry may succeed."""
+
+
 class NotTimesError(SourceError):
     """A column has invalid times."""
 
@@ -92,6 +99,28 @@ class NothingImportedError(ReckonerError):
 
 class NothingFittedError(ReckonerError):
     """There is no model yet: build one with `reckoner fit`."""
+
+
+class GenerationUnknownError(ReckonerError):
+    """There is no such generation: see `reckoner status`."""
+
+
+class EntryUnknownError(ReckonerError):
+    """The history has no such entry: see `reckoner runs`."""
+
+
+class BarredError(ReckonerError):
+    """This generation was rolled back."""
+
+    def __init__(self, generation: str) -> None:
+        super().__init__(
+            f"Generation {generation} was rolled back, so no run makes it live. Make it live again with `reckoner "
+            f"promote {generation}`, or import new data and fit a model."
+        )
+
+
+class PromotionError(ReckonerError):
+    """This generation cannot go live."""
 
 
 class WireError(ReckonerError):

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from reckoner.shared.errors import UsageError
+
 _SHAPE = re.compile("(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?: +(?P<zone>[^ ]+))?")
 # A clock change across midnight may repeat a date or skip its time.
 _NEAR_DAYS = (1, 0, -1, -2)
@@ -31,6 +33,18 @@ class Nightly:
         Where the clock is put forward over it: as long after midnight as on any other day.
         """
         return Due(day, datetime.combine(day, self.time, self.zone).astimezone(UTC))
+
+
+def require_date(text: str) -> str:
+    """Return the date, as in `2026-11-30`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError("The date is invalid: expected one as in 2026-11-30.") from error
 
 
 def parse_nightly(text: str) -> Nightly | None:

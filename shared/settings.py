@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,10 +122,73 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nightly: Annotated[
         str,
         Meta(
-            description="When all users' lists are computed, once a day, as in `03:00 Europe/Berlin`. The default time "
-            "zone is UTC; empty for never."
+            description="When the night begins, once a day, as in `03:00 Europe/Berlin`. The default time zone is UTC; "
+            "empty for never."
         ),
     ] = ""
+    source: Annotated[
+        str,
+        Meta(
+            description="What a night imports: the arguments of `reckoner import`, as in "
+            "`/data/purchases.parquet --user customer`; empty for nothing."
+        ),
+    ] = ""
+    fit: Annotated[
+        str,
+        Meta(
+            description="The models that nights fit: the options of `reckoner fit`, as in `--similarity bm25`; empty "
+            "for the configuration of the live model."
+        ),
+    ] = ""
+    on_night: Annotated[
+        str,
+        Meta(
+            description="A command, or an http(s) URL, that gets the outcome of each night as JSON: a command on its "
+            "standard input, a URL by POST; empty for none."
+        ),
+    ] = ""
+    gate_users_lost: Annotated[
+        float,
+        Meta(
+            description="The most of the live generation's users that the next one may lack, as a share: 0.3 is 30 %; "
+            "1 switches this gate off.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.3
+    gate_popular: Annotated[
+        float,
+        Meta(
+            description="The most of the users with a list who may get the popular list instead, as a share.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.3
+    gate_churn: Annotated[
+        float, Meta(description="The most of the places that may have a new item, as a share.", ge=0, le=1)
+    ] = 0.9
+    gate_empty: Annotated[
+        float,
+        Meta(description="By how much the share of empty lists may be higher than the live one.", ge=0, le=1),
+    ] = 0.1
+    gate_concentration: Annotated[
+        float,
+        Meta(
+            description="By how much the share of places with one of the ten most frequent items may be higher than "
+            "the live one.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.2
+    gate_coverage: Annotated[
+        float,
+        Meta(
+            description="The least number of different items in the lists, as a share of the live one; 0 switches this "
+            "gate off.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.5
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The lowest level that is logged.")
     ] = "INFO"
@@ -229,7 +293,17 @@ def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: b
         parse_nightly(settings.nightly)
     except ValueError as error:
         raise SettingsError(f"{name_of('nightly')} is invalid: {error}.") from None
+    _check_night(settings, name_of)
     return settings
+
+
+def _check_night(settings: Settings, name_of: Callable[[str], str]) -> None:
+    """Check what nights need, whose values may hold secrets."""
+    for field in ("source", "fit", "on_night"):
+        try:
+            shlex.split(getattr(settings, field))
+        except ValueError as error:
+            raise SettingsError(f"{name_of(field)} is invalid: {str(error).lower()}.") from None
 
 
 def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:

@@ -1,6 +1,7 @@
-"""The installed release of Ready Reckoner."""
+"""What is installed: the release, and whether it can import."""
 
 from importlib import metadata
+from importlib.util import find_spec
 
 DISTRIBUTION = "ready-reckoner"
 
@@ -11,3 +12,8 @@ def installed_version() -> str:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def can_import() -> bool:
+    """Whether the extra `data`, which imports need, is installed."""
+    return find_spec("pyarrow") is not None

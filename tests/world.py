@@ -5,7 +5,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -155,6 +155,13 @@ async def make_known(redis: Redis, keys: Keys, record: Record, titles: Mapping[s
     jobs = [Split(flow.id).job_id, Reduce(flow.id, 0).job_id]
     await ask(redis, "ZREM", keys.batch, *jobs)
     await ask(redis, "DEL", keys.flow(flow.id), *map(job_key, jobs))
+
+
+def open_gates(hand: "Hand") -> None:
+    """Let every run of this worker pass."""
+    opened = {f"gate_{name}": 1.0 for name in ("users_lost", "popular", "churn", "empty", "concentration")}
+    settings = msgspec.structs.replace(hand.runtime.settings, **opened, gate_coverage=0.0)
+    hand.runtime = replace(hand.runtime, settings=settings)
 
 
 async def begin_reduce(redis: Redis, keys: Keys, record: Record) -> Flow:

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from reckoner.producer.cli import dead, store
+from reckoner.producer.cli import dead, history, store
 from reckoner.producer.cli.batch import batch
 from reckoner.producer.cli.cancel import cancel
 from reckoner.producer.cli.config import config
@@ -15,10 +15,12 @@ from reckoner.producer.cli.drain import drain
 from reckoner.producer.cli.edge import run_to_exit_code
 from reckoner.producer.cli.enqueue import enqueue
 from reckoner.producer.cli.fit import fit
+from reckoner.producer.cli.generations import promote, rollback
 from reckoner.producer.cli.get import get
 from reckoner.producer.cli.importing import import_
 from reckoner.producer.cli.job import job
 from reckoner.producer.cli.lanes import pause, resume
+from reckoner.producer.cli.night import night
 from reckoner.producer.cli.output import say
 from reckoner.producer.cli.show import show
 from reckoner.producer.cli.similar import similar
@@ -39,11 +41,11 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, enqueue, get, show, similar, batch, job, cancel, status, pause, resume, drain, doctor, config, worker,
-    up, demo, synth, version,
+    users, fit, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel, status, pause, resume, drain,
+    doctor, config, worker, up, demo, synth, version,
 ):  # fmt: skip
     app.command()(command)
-for group in (dead.group, store.group):
+for group in (history.group, dead.group, store.group):
     app.add_typer(group)
 
 

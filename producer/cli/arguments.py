@@ -27,6 +27,12 @@ Places: TypeAlias = Annotated[
     int | None,
     typer.Option("-n", metavar="N", min=1, help="Places of each list to print; at most 10 by default."),
 ]
+InGeneration: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--generation", metavar="ID", help="A generation, as in `status`; by default the live one.", show_default=False
+    ),
+]
 History: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

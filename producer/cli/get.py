@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reckoner.producer.cli.arguments import AsJson, Places, Users, UsersFile, read_users
+from reckoner.producer.cli.arguments import AsJson, InGeneration, Places, Users, UsersFile, read_users
 from reckoner.producer.cli.edge import connect, run_async
 from reckoner.producer.cli.lists import print_answers
 from reckoner.producer.defaults import USERS_AT_ONCE
@@ -15,6 +15,7 @@ def get(
     users: Users = None,
     users_file: UsersFile = None,
     n: Places = None,
+    generation: InGeneration = None,
     timeout: Annotated[
         float,
         typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Time limit for each answer from Redis."),
@@ -39,7 +40,7 @@ def get(
         async with AsyncExitStack() as stack:
             async with time_limit(timeout):
                 reckoner = await stack.enter_async_context(connect(settings))
-                record, places = await reckoner.reach(n, timeout=None)
+                record, places = await reckoner.reach(n, generation, timeout=None)
             for start in range(0, len(wanted), USERS_AT_ONCE):
                 async with time_limit(timeout):
                     answers = await reckoner.results.answer(wanted[start : start + USERS_AT_ONCE], places, record)

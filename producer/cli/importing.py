@@ -1,18 +1,28 @@
 """`reckoner import`: imports interactions from a file or a database as the current snapshot."""
 
 import os
+import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
-from reckoner.producer.cli.edge import require_utf8, run_async, say_if_interrupted, without_extra
+from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_interrupted, without_extra
 from reckoner.producer.cli.output import format_count, print_facts, print_json, progress_bar, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reckoner.producer.importing import ImportReport, Query
+    from reckoner.shared.settings import Settings
+    from reckoner.shared.store.protocol import Store
+
+# Between two reports of a supervised import.
+REPORT_EVERY_S = 0.5
 
 
 def import_(
@@ -44,6 +54,23 @@ def import_(
         Literal["last", "sum", "max"],
         typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
     ] = "last",
+    max_bad: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="The largest share of bad rows, if there are more than twenty."
+        ),
+    ] = 0.01,
+    min_share: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="The least share of the current snapshot's users, items, interactions."
+        ),
+    ] = 0.5,
+    force: Annotated[bool, typer.Option("--force", help="Import whatever --max-bad and --min-share say.")] = False,
+    supervised: Annotated[
+        bool,
+        typer.Option("--supervised", hidden=True, help="Report rows as lines, and end when standard input closes."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import interactions as the current snapshot.
@@ -53,10 +80,13 @@ def import_(
 
     Bad rows are skipped and listed: rows with an id that is empty or longer
     than 1,024 bytes, a --weight that is not a number above zero, or a --time
-    that is not a time. If no row is good, nothing changes.
+    that is not a time. If no row is good, nothing changes. A snapshot with
+    too many bad rows, or much smaller than the current one, is kept but does
+    not become the current one, and the exit code is 1.
 
     Example: reckoner import purchases.csv --user customer --item product
     """
+    from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
     from reckoner.shared.store.ownership import claim_store_or_prefix
@@ -68,20 +98,81 @@ def import_(
     store = open_store(settings.store_location)
     run_async(claim_store_or_prefix(settings, store))
     try:
-        from reckoner.producer.importing import Columns, import_interactions
+        from reckoner.producer.importing import Columns, ImportLimits, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
+    limits = None if force else ImportLimits(max_bad, min_share)
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
-        report = import_interactions(
-            found,
-            store,
-            columns=Columns(**chosen),
-            repeats=repeats,
-            verified=verification_cache(settings.home_path),
-            progress=bar.update,
-        )
-    _print_report(report, time.monotonic() - began, as_json)
+        progress = _supervised() if supervised else bar.update
+        try:
+            report = import_interactions(
+                found,
+                store,
+                columns=Columns(**chosen),
+                repeats=repeats,
+                verified=verification_cache(settings.home_path),
+                progress=progress,
+                limits=limits,
+            )
+        except SourceAwayError as error:
+            if not supervised:
+                raise
+            say(str(error))
+            raise typer.Exit(SOURCE_AWAY) from error
+    took_s = time.monotonic() - began
+    run_async(_remember(settings, store, report, took_s))
+    _print_report(report, took_s, as_json)
+    if report.refused:
+        say(f"Refused: {'; '.join(report.refused)}. The current snapshot stays. Use --force to import it anyway.")
+        raise typer.Exit(1)
+
+
+def _supervised() -> "Callable[[int, int | None], None]":
+    """End when standard input closes, as it does when the supervisor dies; returns the progress to report rows."""
+    last = 0.0
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    def report(rows: int, _: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_EVERY_S:
+            last = time.monotonic()
+            print(f"rows {rows}", file=sys.stderr, flush=True)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return report
+
+
+async def _remember(settings: "Settings", store: "Store", report: "ImportReport", took_s: float) -> None:
+    """Add the import to the history in the store, and in Redis if it can be reached."""
+    import msgspec
+    from redis.exceptions import RedisError
+
+    from reckoner.shared.errors import ReckonerError
+    from reckoner.shared.flows.flows import fresh_id
+    from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
+
+    ended_ms = time.time_ns() // 1_000_000
+    figures = msgspec.to_builtins(report)
+    del figures["bad_examples"]
+    entry = Entry(
+        id=fresh_id(),
+        kind="import",
+        outcome="refused" if report.refused else "done",
+        started_ms=ended_ms - int(took_s * 1000),
+        ended_ms=ended_ms,
+        starter="command",
+        snapshot=figures.pop("snapshot_id"),
+        reasons=figures.pop("refused"),
+        figures=figures,
+    )
+    store.keep_history(entry_file(entry), ENTRY.encode(entry))
+    with suppress(ReckonerError, RedisError):
+        async with connect(settings) as reckoner:
+            await History(reckoner.redis, reckoner.keys).remember(entry)
 
 
 def _find(source: str, query: str | None) -> "Path | Query":
@@ -119,7 +210,10 @@ def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
     interactions = format_count(report.interactions, "interaction")
     print_facts(
         [
-            ("snapshot", f"{report.snapshot_id}, now the current one"),
+            (
+                "snapshot",
+                f"{report.snapshot_id}, " + ("not the current one" if report.refused else "now the current one"),
+            ),
             (
                 "holds",
                 f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}",

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reckoner.shared.flows.run_state import Run
+    from reckoner.shared.flows.run_state import Figures, Run
 
 
 def as_object(run: "Run") -> dict[str, Any]:
@@ -29,8 +29,10 @@ def verdict(run: "Run") -> str:
     match run.outcome:
         case "passed":
             return "Passed: readers see this generation."
+        case "held":
+            return "Held: passed the gate of a dry run, so readers keep the previous lists."
         case "refused":
-            return "Refused: not every user is done, so readers keep the previous lists."
+            return "Refused: readers keep the previous lists."
         case "superseded":
             return "Superseded: another generation went live during this run, so readers keep that one."
         case _:
@@ -43,12 +45,28 @@ def as_facts(run: "Run") -> list[tuple[str, str]]:
     manifest = run.manifest
     if manifest is None:
         return facts
-    churn = (
-        "no earlier lists to compare with" if manifest.churn is None else f"{manifest.churn:.1%} of the places are new"
-    )
     facts += [
         ("users", f"{manifest.done:,} done, {manifest.failed:,} failed; {manifest.empty:,} have an empty list"),
         ("took", f"{manifest.duration_s:.1f} s, {manifest.users_per_second:,.0f} users per second"),
-        ("churn", churn),
+        *_gate_facts(manifest.figures),
     ]
     return facts + [("reason", reason) for reason in manifest.reasons]
+
+
+def _gate_facts(figures: "Figures | None") -> list[tuple[str, str]]:
+    """What a sample of the lists showed, next to the lists that were live."""
+    if figures is None:
+        return [("gate", "no earlier lists to compare with")]
+    shares = [
+        ("churn", figures.churn, "of the places are new", None),
+        ("users lost", figures.users_lost, "of the live generation's users are missing", None),
+        ("popular list", figures.popular, "of the users with a list would get it", None),
+        ("empty lists", figures.empty, "", figures.empty_before),
+        ("top ten items", figures.concentration, "of the places", figures.concentration_before),
+    ]
+    facts = [
+        (name, " ".join(filter(None, (f"{share:.1%}", what, "" if before is None else f"(live: {before:.1%})"))))
+        for name, share, what, before in shares
+        if share is not None
+    ]
+    return [*facts, ("different items", f"{figures.coverage:,} (live: {figures.coverage_before:,})")]

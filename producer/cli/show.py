@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reckoner.producer.cli.arguments import AsJson, Places
+from reckoner.producer.cli.arguments import AsJson, InGeneration, Places
 from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 class Shown:
     """A user's history and list, with the list of the previous generation."""
 
+    generation: str
     history: "UserHistory"
     source: "Source"
     items: "list[Entry]"
     previous: str | None
-    """The previous generation, if any."""
+    """The generation that the list is compared with, if any."""
     before: list[str] | None
     """The items of the user's list in the previous generation, if they had one."""
     left: list[tuple[int, str, str | None]]
@@ -39,12 +40,14 @@ class Shown:
 def show(
     user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
     n: Places = None,
+    generation: InGeneration = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a user's history and list, with the reasons and changes.
 
-    The list comes from the cache and is compared with the previous generation.
-    The history comes from the workers.
+    The list comes from the cache and is compared with the previous generation,
+    or that of --generation with the live one. The history comes from the
+    workers.
 
     Example: reckoner show 601 -n 5
     """
@@ -52,7 +55,7 @@ def show(
 
     async def look(reckoner: "OpenReckoner") -> Shown:
         async with warn_of_outages(reckoner, say):
-            return await _look(reckoner, wanted, n)
+            return await _look(reckoner, wanted, n, generation)
 
     shown = run_connected(look)
     if as_json:
@@ -61,14 +64,15 @@ def show(
         _print(shown)
 
 
-async def _look(reckoner: "OpenReckoner", user: str, n: int | None) -> Shown:
-    record, places = await reckoner.reach(n)
+async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: str | None) -> Shown:
+    record, places = await reckoner.reach(n, generation)
     history = await reckoner.history(user, places)
     results = reckoner.results
     now = await results.read(record.generation, [user])
     [(source, items)] = await results.lists(now, places, record)
-    pointed = await results.generations.follow(reckoner.keys.previous)
-    previous = pointed.generation
+    keys = reckoner.keys
+    pointed = await results.generations.follow(keys.previous if generation is None else keys.current)
+    previous = pointed.generation if pointed.generation != record.generation else None
     before = None
     if previous is not None:
         before = next((r for r in await results.read(previous, [user]) if r), None)
@@ -77,7 +81,7 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None) -> Shown:
     left = [(rank, item) for rank, item in enumerate((items_before or [])[:places], 1) if item not in has]
     titles = await results.titles((pointed.record or record).snapshot, [item for _, item in left])
     gone = [(rank, item, titles.get(item)) for rank, item in left]
-    return Shown(history, source, items, previous, items_before, gone)
+    return Shown(record.generation, history, source, items, previous, items_before, gone)
 
 
 def _as_object(shown: Shown) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def _as_object(shown: Shown) -> dict[str, Any]:
     ]
     return {
         "user": history["user"],
-        "generation": history["generation"],
+        "generation": shown.generation,
         "previous": shown.previous,
         "had": history["count"],
         "history": history["items"],
@@ -118,7 +122,7 @@ def _print(shown: Shown) -> None:
             f"If their history allows it, `reckoner enqueue {history.user}` computes one."
         )
     else:
-        print_line(f"Their list in generation {history.generation}, {_compared_with(shown)}")
+        print_line(f"Their list in generation {shown.generation}, {_compared_with(shown)}")
     print_nonempty_columns(
         ("", "item", "score", "because", "before"),
         [

@@ -93,6 +93,11 @@ def _as_object(now: "Status") -> dict[str, Any]:
             for name, record in now.records.items()
         },
         "results": now.results,
+        "holdings": {
+            name: {"lists": each.lists, "empty": each.empty, "until_ms": each.until_ms}
+            for name, each in now.holdings.items()
+        },
+        "barred": now.barred,
         "estimated": now.estimated,
         "dead": now.dead,
         "refused": now.refused,
@@ -175,7 +180,7 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
         yield "newest", _generation(now, now.newest)
     others = {name: count for name, count in now.results.items() if name not in now.records}
     if others:
-        held = _about(now, "results") + format_count(sum(others.values()), "list")
+        held = _about_lists(now, sum(others.values()))
         yield "others", f"{held} of {format_count(len(others), 'earlier generation')}"
 
 
@@ -189,10 +194,17 @@ def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
 
 def _generation(now: "Status", name: str) -> str:
     record = now.records.get(name)
-    held = _about(now, "results") + format_count(now.results.get(name, 0), "list")
+    whole = now.holdings.get(name)
+    held = f"all {format_count(whole.lists, 'list')}" if whole else _about_lists(now, now.results.get(name, 0))
+    if name in now.barred:
+        held += "; rolled back"
     if record is None:
         return f"{name} (its record is missing); {held}"
     return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}"
+
+
+def _about_lists(now: "Status", count: int) -> str:
+    return _about(now, "results") + format_count(count, "list")
 
 
 def _about(now: "Status", counts: str) -> str:

@@ -48,14 +48,19 @@ class OpenReckoner(Reckoner):
         return self._client.runs
 
     @translates_redis_errors
-    async def reach(self, n: int | None = None, *, timeout: float | None = ASK_S) -> "tuple[Record, int]":
-        """The current generation's record and the number of places to read: `n`, or at most ten by default.
+    async def reach(
+        self, n: int | None = None, generation: str | None = None, *, timeout: float | None = ASK_S
+    ) -> "tuple[Record, int]":
+        """A generation's record, by default the current one's, and the number of places to read.
+
+        That is `n`, or at most ten by default.
 
         Raises:
             NothingFittedError: no model was fitted yet, or the record is missing.
-            UsageError: `n` is below 1 or above the length of the lists.
+            GenerationUnknownError: there is no such generation.
+            UsageError: `n` is below 1 or above the length of the lists, or the generation's id is invalid.
         """
-        return await self._reach(n)
+        return await self._reach(n, generation)
 
     @translates_redis_errors
     async def computed(

@@ -1,6 +1,9 @@
 """`Operator`: the calls of operators: fits, runs, status, lanes, workers."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
 
 from reckoner.producer.client import steering
 from reckoner.producer.client.answers import RunReport
@@ -13,14 +16,17 @@ from reckoner.producer.client.calls import (
     translates_redis_errors,
 )
 from reckoner.producer.client.connection import Client
-from reckoner.producer.client.status import Status, read_status, read_workers
+from reckoner.producer.client.status import Status, now_ms, read_status, read_workers
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH
-from reckoner.shared.errors import FlowUnknownError
+from reckoner.shared.errors import EntryUnknownError, FlowUnknownError, GenerationUnknownError, PromotionError
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
+from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
 from reckoner.shared.ids import require_id
+from reckoner.shared.nightly import require_date
 from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.serving.history import MOST, Entry, History
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.wire.shapes import Lane, Options, Record
 
@@ -30,6 +36,8 @@ class Operator:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._nights = Nights(client.redis, client.keys)
+        self._history = History(client.redis, client.keys)
 
     @translates_redis_errors
     async def fit(
@@ -77,6 +85,135 @@ class Operator:
         if window is not None:
             require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
         return await self._client.runs.start(await self.newest(timeout=None), block_size, window)
+
+    @translates_redis_errors
+    async def promote(self, generation: str, *, timeout: float | None = ASK_S) -> str | None:
+        """Make a generation whose lists are whole live, whatever the gate said; the live one becomes the previous one.
+
+        Readers see it at their next read. It is also how a generation that was rolled back goes live again.
+
+        Returns:
+            The generation that was live, None if there was none.
+
+        Raises:
+            GenerationUnknownError: there is no such generation.
+            PromotionError: some of its lists are missing, or another one went live meanwhile.
+            UsageError: the generation's id is invalid.
+        """
+        before = await self._client.results.generations.current()
+        await self._go_live(require_id("generation", generation))
+        return before
+
+    @translates_redis_errors
+    async def rollback(self, *, timeout: float | None = ASK_S) -> tuple[str, str]:
+        """Make the previous generation live again. No run makes the one that was live current again: see `promote`.
+
+        Returns:
+            The generation that is live now, and the one that was.
+
+        Raises:
+            GenerationUnknownError: its record is missing.
+            PromotionError: there is no previous generation, some of its lists are missing, or another one went live
+                meanwhile.
+        """
+        keys, generations = self._client.keys, self._client.results.generations
+        previous, before = await generations.pointer(keys.previous), await generations.current()
+        if previous is None or before is None:
+            raise PromotionError("There is no previous generation to go back to.")
+        await self._go_live(previous, bars=True)
+        return previous, before
+
+    async def _go_live(self, generation: str, *, bars: bool = False) -> None:
+        generations, redis = self._client.results.generations, self._client.redis
+        held = (await generations.holdings()).get(generation)
+        if held is not None and held.until_ms <= await now_ms(redis):
+            raise PromotionError(f"Some lists of generation {generation} have expired: see RECKONER_RESULT_TTL_S.")
+        match await generations.promote(generation, bars=bars):
+            case "lost":
+                raise GenerationUnknownError
+            case "incomplete":
+                raise PromotionError(
+                    f"Generation {generation} does not hold every user's list: compute them with `reckoner batch`."
+                )
+            case "moved":
+                raise PromotionError("Another generation went live at the same time. Nothing was changed.")
+        self._client.results.forget_pointer()
+
+    @translates_redis_errors
+    async def begin_night(
+        self, date: str | None, options: NightOptions, *, timeout: float | None = ASK_S
+    ) -> tuple[str, str, Beginning]:
+        """Begin the night of a date, by default of the server's, or join the one under way.
+
+        A date whose night did not go live may have another one.
+
+        Returns:
+            The night's id, its date, and whether it was started, joined, or known: the date had its night.
+
+        Raises:
+            UsageError: the date is invalid.
+        """
+        of_date = await self._today() if date is None else require_date(date)
+        night_id, beginning = await self._nights.begin(of_date, "command", options, again=True)
+        return night_id, of_date, beginning
+
+    async def _today(self) -> str:
+        return datetime.fromtimestamp(await now_ms(self._client.redis) / 1000, UTC).date().isoformat()
+
+    async def follow_night(self, night_id: str, *, timeout: float | None = None) -> AsyncIterator[Night]:
+        """Yield the state of a night once a second and at its end.
+
+        Raises:
+            FlowUnknownError: the night does not exist, or has expired.
+            RedisUnavailableError: Redis was away for longer than a minute.
+            WaitTimeoutError: it did not end in time.
+        """
+        self._client.require_own_loop()
+        moment = deadline_after(timeout)
+        async with self._client.waiting.notifications(require_id("night", night_id)) as notified:
+            while True:
+                async with deadline(moment):
+                    await notified()
+                    night = await retry_while_away(lambda: self._nights.load(night_id))
+                if night is None:
+                    raise FlowUnknownError
+                yield night
+                if night.outcome is not None:
+                    self._client.results.forget_pointer()
+                    return
+
+    @translates_redis_errors
+    async def entries(self, n: int = 20, *, timeout: float | None = ASK_S) -> list[Entry]:
+        """The `n` newest entries of the history, newest first.
+
+        Raises:
+            UsageError: `n` is invalid.
+        """
+        require_number("The number of entries", n, MOST)
+        return await self._history.newest(n)
+
+    @translates_redis_errors
+    async def entry(self, entry_id: str, *, timeout: float | None = ASK_S) -> Entry:
+        """An entry of the history.
+
+        Raises:
+            EntryUnknownError: there is none with this id.
+            UsageError: the id is invalid.
+        """
+        return await self._entry(entry_id)
+
+    @translates_redis_errors
+    async def acknowledge(self, entry_id: str, *, timeout: float | None = ASK_S) -> Entry:
+        """Note that somebody knows how this ended. Raises as `entry` does."""
+        entry = msgspec.structs.replace(await self._entry(entry_id), acknowledged=True)
+        await self._history.remember(entry)
+        return entry
+
+    async def _entry(self, entry_id: str) -> Entry:
+        entry = await self._history.find(require_id("history", entry_id))
+        if entry is None:
+            raise EntryUnknownError
+        return entry
 
     @translates_redis_errors
     async def run(self, run_id: str, *, timeout: float | None = ASK_S) -> RunReport:

@@ -29,7 +29,7 @@ from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, require_places
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_QUEUED
-from reckoner.shared.errors import FlowUnknownError, QueueFullError, UsageError
+from reckoner.shared.errors import FlowUnknownError, GenerationUnknownError, QueueFullError, UsageError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
 from reckoner.shared.serving.results import Answer
@@ -97,14 +97,22 @@ class Reckoner:
         """
         return (await self._client.results.current(anew=True)).generation
 
-    async def _reach(self, n: int | None) -> tuple[Record, int]:
-        """The current generation's record and the number of places to read: `n`, or at most ten by default.
+    async def _reach(self, n: int | None, generation: str | None = None) -> tuple[Record, int]:
+        """A generation's record and the number of places to read: `n`, or at most ten by default.
 
         Raises:
             NothingFittedError: no model was fitted yet, or the record is missing.
-            UsageError: `n` is below 1 or above the length of the lists.
+            GenerationUnknownError: there is no such generation.
+            UsageError: `n` is below 1 or above the length of the lists, or the generation's id is invalid.
         """
-        record = await self._client.results.current()
+        results = self._client.results
+        if generation is None:
+            record = await results.current()
+        else:
+            found = await results.generations.record(require_id("generation", generation))
+            if found is None:
+                raise GenerationUnknownError
+            record = found
         return record, _places(n, record)
 
     async def _report(self, job: str) -> JobReport:

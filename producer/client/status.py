@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
     from reckoner.shared.serving.results import Results
-    from reckoner.shared.wire.shapes import Record
+    from reckoner.shared.wire.shapes import Holding, Record
 
 # Counts above this are estimated from a random sample of this size, in bounded time.
 FEW = 300
@@ -86,6 +86,10 @@ class Status:
     """The records of the generations that pointers name, None if missing."""
     results: dict[str, int]
     """The number of cached lists by generation."""
+    holdings: dict[str, "Holding"]
+    """The lists of the generations for which a run has computed all."""
+    barred: list[str]
+    """The generations that were rolled back: only `promote` makes them live."""
     estimated: list[str]
     """Which of `flows` and `results` are estimates."""
     dead: int
@@ -119,6 +123,8 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         damage=[each.damage for each in pointed.values() if each.damage],
         records={each.generation: each.record for each in pointed.values() if each.generation},
         results=lists.counts,
+        holdings=await results.generations.holdings(),
+        barred=await results.generations.barred(),
         estimated=[name for name, found in (("flows", flows), ("results", lists)) if found.is_estimate],
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),

@@ -9,10 +9,11 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 
 from reckoner.producer.doctor.findings import Check, CheckError, NotCheckedError, redis_message
 from reckoner.shared.flows.flows import fresh_id
-from reckoner.shared.flows.runs import Runs
+from reckoner.shared.flows.nights import Nights
 from reckoner.shared.redis.connections import is_command_unavailable, is_forbidden, server_info
 from reckoner.shared.redis.keys import Keys, in_progress_key
 from reckoner.shared.redis.scripts import ask, commands_of_scripts
+from reckoner.shared.serving.history import History
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 
@@ -28,9 +29,10 @@ PROBE_TTL_MS = 10_000
 DELIVERY_S = 2.0
 # The commands that workers and clients send outside scripts.
 SENT_COMMANDS = (
-    "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
-    "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "TIME", "TTL", "UNLINK", "XDEL", "XLEN",
-    "XRANGE", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCAN",
+    "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET",
+    "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "TIME", "TTL", "UNLINK", "XDEL",
+    "XLEN", "XRANGE", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM",
+    "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
 # Returns the commands in ARGV that this user may not run on the key; none if the server cannot check.
@@ -65,9 +67,14 @@ class Site:
         return Results(self.redis, self.keys)
 
     @property
-    def runs(self) -> Runs:
-        """The runs."""
-        return Runs(self.redis, self.keys, self.settings.first_look_s)
+    def nights(self) -> Nights:
+        """The nights."""
+        return Nights(self.redis, self.keys)
+
+    @property
+    def history(self) -> History:
+        """The history of nights."""
+        return History(self.redis, self.keys)
 
 
 async def look(site: Site, *command: str) -> Any:

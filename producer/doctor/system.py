@@ -130,33 +130,34 @@ def _some_users(store_url: str, snapshot: str) -> list[str]:
 
 
 async def night(site: Site) -> str:
-    """The last nightly run was started and did not fail."""
+    """The last night began and did not fail."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
     nightly = parse_nightly(site.settings.nightly)
     if nightly is None:
-        # The workers may have a nightly run that this command line's settings lack.
-        date, run_id = await site.runs.last_night() or ("", None)
-        if run_id is None:
-            return "None is set, and none has run."
+        # The workers may have a night that this command line's settings lack.
+        date, night_id = await site.nights.last() or ("", None)
+        if night_id is None:
+            return "None is set, and none has begun."
     else:
         due = last_due(now, nightly)
-        date, run_id = due.date.isoformat(), await site.runs.night(due.date.isoformat())
-        if run_id is None and now - due.moment < STARTS_WITHIN:
-            return f"The run of {date} is about to start."
-        if run_id is None:
-            raise CheckError(f"The run of {date} was not started. Set RECKONER_NIGHTLY for the workers too.")
-    return await _ended_well(site, date, run_id)
+        date, night_id = due.date.isoformat(), await site.nights.of_date(due.date.isoformat())
+        if night_id is None and now - due.moment < STARTS_WITHIN:
+            return f"The night of {date} is about to begin."
+        if night_id is None:
+            raise CheckError(f"The night of {date} has not begun. Set RECKONER_NIGHTLY for the workers too.")
+    return await _ended_well(site, date, night_id)
 
 
-async def _ended_well(site: Site, date: str, run_id: str) -> str:
-    run = await site.runs.load(run_id)
-    if run is None:
-        raise NotCheckedError(f"The run of {date} was started; its outcome has expired.")
-    if run.state != "ended":
-        return f"The run of {date} is in progress."
-    if run.outcome != "passed":
-        raise CheckError(f"The run of {date} ended as {run.outcome}. See `reckoner job {run_id}`.")
-    return f"The run of {date} passed."
+async def _ended_well(site: Site, date: str, night_id: str) -> str:
+    night = await site.nights.load(night_id)
+    if night is None:
+        raise NotCheckedError(f"The night of {date} began; how it ended is unknown. See `reckoner runs`.")
+    if night.outcome is None:
+        return f"The night of {date} is in progress."
+    entry = await site.history.find(night_id)
+    if night.outcome in ("refused", "failed") and not (entry and entry.acknowledged):
+        raise CheckError(f"The night of {date} ended as {night.outcome}. See `reckoner runs show {night_id}`.")
+    return f"The night of {date} ended as {night.outcome}."
 
 
 async def dead_letters(site: Site) -> str:

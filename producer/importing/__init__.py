@@ -2,8 +2,18 @@
 
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.pipeline import ImportReport, import_interactions
 from reckoner.producer.importing.repeats import Repeats
 from reckoner.producer.importing.urls import find_database, is_database
 
-__all__ = ["Columns", "ImportReport", "Query", "Repeats", "find_database", "import_interactions", "is_database"]
+__all__ = [
+    "Columns",
+    "ImportLimits",
+    "ImportReport",
+    "Query",
+    "Repeats",
+    "find_database",
+    "import_interactions",
+    "is_database",
+]

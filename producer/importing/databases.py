@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
 from reckoner.producer.importing.urls import Database
-from reckoner.shared.errors import MissingExtraError, SourceError
+from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
@@ -143,7 +143,7 @@ class QueryTable:
                 f"Importing from a database needs {error.name}, which is not installed: "
                 "pip install 'ready-reckoner[sql]'."
             ) from error
-        with self._words("The database cannot be opened"):
+        with self._words("The database cannot be opened", SourceAwayError if self._is_postgres else SourceError):
             if self._is_postgres:
                 connection = adbc_driver_postgresql.dbapi.connect(self._url_with_timeout())
             else:
@@ -161,14 +161,14 @@ class QueryTable:
         return f"{url}{'&' if '?' in url else '?'}{TIMEOUT_OPTION}={TIMEOUT_S}"
 
     @contextmanager
-    def _words(self, what: str) -> Iterator[None]:
+    def _words(self, what: str, kind: type[SourceError] = SourceError) -> Iterator[None]:
         """Turn the driver's errors into one sentence without URL and password."""
         from adbc_driver_manager.dbapi import Error
 
         try:
             yield
         except (Error, pa.ArrowException, OSError) as error:
-            raise SourceError(f"{what}: {self._message(str(error))}.") from error
+            raise kind(f"{what}: {self._message(str(error))}.") from error
 
     def _message(self, text: str) -> str:
         first = next(iter(self._database.without_secrets(text).splitlines()), "")

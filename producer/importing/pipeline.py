@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reckoner.producer.importing.checking import BadRows, GoodRows, check_batch
 from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.gate import ImportLimits, Size, current_size, refusals
 from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.sources import Source, find_source
 from reckoner.producer.importing.tables import Table, unchanged
@@ -45,6 +46,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the numbers count."""
     not_times: str | None
     """A column with a usual name for times that was skipped, since not all its values are times."""
+    refused: list[str] = []
+    """Why the snapshot did not become the current one; it is kept beside it."""
 
 
 @dataclass(slots=True)
@@ -83,8 +86,11 @@ def import_interactions(
     repeats: Repeats = "last",
     verified: VerificationCache | None = None,
     progress: Progress | None = None,
+    limits: ImportLimits | None = None,
 ) -> ImportReport:
     """Import a file, directory, zip file or query as the current snapshot of `store`.
+
+    With `limits`, a snapshot beyond them is stored but does not become the current one.
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
     time. Bad rows are counted and skipped. The snapshot is added to `verified`: its files have just been hashed, so
@@ -111,7 +117,7 @@ def import_interactions(
         raise SourceError(_no_good_row(table, collected.bad), examples=collected.bad.first())
     if found.titles is not None:
         _collect_titles(found.titles, columns, collected)
-    report = _publish(collected, table, repeats, store, not_times)
+    report = _publish(collected, table, repeats, store, not_times, limits)
     if verified is not None:
         verified.add(store.fingerprint(KIND, report.snapshot_id))
     return report
@@ -145,7 +151,12 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
 
 
 def _publish(
-    collected: CollectedRows, table: Table, repeats: Repeats, store: Store, not_times: str | None
+    collected: CollectedRows,
+    table: Table,
+    repeats: Repeats,
+    store: Store,
+    not_times: str | None,
+    limits: ImportLimits | None,
 ) -> ImportReport:
     rows = collected.rows()
     merged = merge_repeats(rows, repeats)
@@ -165,18 +176,22 @@ def _publish(
             titles=titles if any(titles) else None,
         )
         store.publish(KIND, snapshot_id, directory)
-    store.set_current_snapshot(snapshot_id)
+    size, n_rows = Size(len(user_ids), len(item_ids), len(merged)), len(rows) + collected.bad.count
+    refused = refusals(limits, size, current_size(store), n_rows, collected.bad.count) if limits else []
+    if not refused:
+        store.set_current_snapshot(snapshot_id)
     return ImportReport(
         snapshot_id=snapshot_id,
-        rows=len(rows) + collected.bad.count,
-        interactions=len(merged),
-        users=len(user_ids),
-        items=len(item_ids),
+        rows=n_rows,
+        interactions=size.interactions,
+        users=size.users,
+        items=size.items,
         repeated=len(rows) - len(merged),
         bad_rows=collected.bad.count,
         bad_examples=collected.bad.first(),
         bad_unit=table.unit,
         not_times=not_times,
+        refused=refused,
     )
 
 

@@ -11,11 +11,35 @@ from reckoner.shared.flows.flow_state import parse_count
 from reckoner.shared.wire.shapes import SPEC
 
 RunState = Literal["run", "finish", "ended"]
-RunOutcome = Literal["passed", "refused", "superseded", "failed"]
+# `held`: it passed the gate of a dry run.
+RunOutcome = Literal["passed", "held", "refused", "superseded", "failed"]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """A sample of a run's lists next to the lists that were live; None where there is nothing to compare.
+
+    Shares are between 0 and 1.
+    """
+
+    users_lost: float | None
+    """The share of the live generation's users that the new snapshot lacks."""
+    popular: float | None
+    """The share of users with a list who would get the popular list."""
+    churn: float | None
+    """The share of places with a new item, of users who had a list."""
+    empty: float | None
+    """The share of empty lists."""
+    empty_before: float | None
+    coverage: int
+    """The number of different items in the sampled lists."""
+    coverage_before: int
+    concentration: float | None
+    """The share of places that have one of the ten most frequent items."""
+    concentration_before: float | None
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The summary of a run: users, seconds, and churn."""
+    """The summary of a run: users, seconds, and what the gate saw."""
 
     users: int
     done: int
@@ -23,11 +47,11 @@ class Manifest(msgspec.Struct, frozen=True):
     empty: int
     duration_s: float
     users_per_second: float
-    churn: float | None
-    """The share of places with a new item; None if there were no lists before."""
     reasons: list[str]
     tasks: dict[str, int] = {}
     """The number of chunk tasks by worker."""
+    figures: Figures | None = None
+    """None if there were no lists before, or not every user is done."""
 
 
 class DamagedRunError(WireError):
@@ -56,6 +80,8 @@ class Run:
     ended_ms: int | None
     outcome: str
     manifest: Manifest | None
+    dry: bool = False
+    """Whether it makes nothing live."""
 
 
 def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
@@ -78,4 +104,5 @@ def decode_run(run_id: str, fields: Mapping[str, bytes]) -> Run:
         ended_ms=parse_count(fields["ended"]) if "ended" in fields else None,
         outcome=fields.get("outcome", b"").decode(),
         manifest=msgspec.json.decode(manifest, type=Manifest) if manifest else None,
+        dry=fields.get("dry") == b"1",
     )

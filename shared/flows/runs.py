@@ -1,14 +1,13 @@
 """Runs: passes over all users, their state in Redis and each change of it."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from redis.exceptions import ResponseError
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS
-from reckoner.shared.errors import WireError
+from reckoner.shared.errors import BarredError, WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.flows import (
     CANCELLED,
@@ -20,10 +19,10 @@ from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunO
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
-from reckoner.shared.redis.scripts.constants import NIGHT_TTL_DAYS, SLICE
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
 from reckoner.shared.wire.jobs import Finish, Split, encode_job
-from reckoner.shared.wire.shapes import OUTCOME, RECORD, SPEC, BlockSpec, Outcome, Record
+from reckoner.shared.wire.shapes import HOLDING, OUTCOME, RECORD, SPEC, BlockSpec, Holding, Outcome, Record
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 # one of more than so many places in proportion.
 BLOCK_WORK, LIST_WORK, LIST_PLACES = 28_000_000, 5_000, 20
 LEAST_BLOCKS = 16
-# How a request for a run was answered; `known` is the run that a night has already.
-Beginning = Literal["started", "joined", "known"]
+Flip = Literal["flipped", "superseded", "barred", "late", "lost"]
 
 
 def block_size_of(record: Record) -> int:
@@ -56,27 +54,25 @@ class Runs:
         self.keys = keys
         self.first_look_ms = int(first_look_s * 1000)
 
-    async def start(self, record: Record, block_size: int | None = None, window: int | None = None) -> tuple[str, bool]:
+    async def start(
+        self, record: Record, block_size: int | None = None, window: int | None = None, *, dry: bool = False
+    ) -> tuple[str, bool]:
         """Start a run over all users, or join the unfinished one.
 
         Args:
             record: The record of the generation that is computed.
             block_size: The number of users in a block. None sizes blocks by their work.
             window: The most blocks in flight. None is as many as the live workers hold.
+            dry: Whether the run ends at the gate, and makes nothing live.
 
         Returns:
             The run's id, and whether it is new.
+
+        Raises:
+            BarredError: the generation was rolled back.
         """
-        run_id, beginning = await self._start(record, block_size, window, self.keys.run_of(record.generation))
-        return run_id, beginning == "started"
-
-    async def start_night(self, date: str, record: Record, block_size: int | None) -> tuple[str, Beginning]:
-        """Start the nightly run of a date, or join the unfinished run, unless that night has one. See `start`."""
-        return await self._start(record, block_size, None, self.keys.night(date))
-
-    async def _start(
-        self, record: Record, block_size: int | None, window: int | None, night: str
-    ) -> tuple[str, Beginning]:
+        if record.generation in await self._generations.barred():
+            raise BarredError(record.generation)
         keys, run_id = self.keys, fresh_id()
         block_size = block_size or block_size_of(record)
         blocks = -(-record.users // block_size)
@@ -85,11 +81,11 @@ class Runs:
             since = current.named or ""
             spec = BlockSpec(run_id, record.generation, block_size, since)
             names = [keys.run_of(record.generation), keys.run(run_id), keys.flight(run_id), keys.live_stem]
-            names += [keys.record(record.generation), keys.current, night, *keys.lanes, keys.generations]
+            names += [keys.record(record.generation), keys.current, *keys.lanes, keys.generations]
             names.append(keys.workers)
             arguments: list[Value] = [run_id, record.generation, RECORD.encode(record), current.value]
             arguments += [SPEC.encode(spec), blocks, block_size, record.users, self.first_look_ms]
-            arguments += [keys.run(""), since, record.snapshot, window or ""]
+            arguments += [keys.run(""), since, record.snapshot, window or "", "1" if dry else ""]
             for _ in range(min(window or FLOWS_AT_ONCE, blocks, FLOWS_AT_ONCE)):
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
@@ -97,24 +93,7 @@ class Runs:
             answer = await call(self._redis, "start", names, arguments)
             if answer is not None:
                 started, beginning = (part.decode(errors="replace") for part in answer)
-                return started, beginning
-
-    async def night(self, date: str) -> str | None:
-        """The id of a date's nightly run, None if there is none or it has expired."""
-        return (await self._nights([date]))[0]
-
-    async def last_night(self) -> tuple[str, str] | None:
-        """The latest date with a nightly run, and the run's id; None if all have expired."""
-        seconds, _ = await ask(self._redis, "TIME")
-        # In some time zone it is tomorrow already.
-        tomorrow = datetime.fromtimestamp(int(seconds), UTC).date() + timedelta(1)
-        dates = [(tomorrow - timedelta(days)).isoformat() for days in range(NIGHT_TTL_DAYS + 2)]
-        nights = zip(dates, await self._nights(dates), strict=True)
-        return next(((date, run_id) for date, run_id in nights if run_id is not None), None)
-
-    async def _nights(self, dates: Sequence[str]) -> list[str | None]:
-        values = await ask(self._redis, "MGET", *map(self.keys.night, dates))
-        return [None if value is None else value.decode(errors="replace") for value in values]
+                return started, beginning == "started"
 
     async def under_way(self) -> list[str]:
         """The ids of unfinished and recent runs of the generations with lists."""
@@ -152,23 +131,29 @@ class Runs:
             cursor, page = await self._redis.hscan(self.keys.blocks(run_id), max(cursor, 0), count=SLICE)
             yield page
 
-    async def flip(self, run: Run, *, lease: Fence | None) -> Literal["flipped", "superseded", "late", "lost"]:
+    async def flip(self, run: Run, *, lease: Fence | None) -> Flip:
         """Make the run's generation current, unless the pointer has moved since the run started.
 
         Returns:
-            `"superseded"` if the pointer has moved, `"late"` if the run has left the state or round in which it was
-            read, `"lost"` if its generation has no readable record.
+            `"superseded"` if the pointer has moved, `"barred"` if its generation was rolled back, `"late"` if the run
+            has left the state or round in which it was read, `"lost"` if its generation has no readable record.
         """
         await self._generations.record(run.generation)
         await self._generations.current()
-        names = [self.keys.run(run.id), *self.keys.pointers]
+        names = [self.keys.run(run.id), *self.keys.pointers, self.keys.barred]
         arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), run.round]
         answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 
-    async def close(self, run: Run, outcome: RunOutcome, manifest: Manifest, *, lease: Fence | None) -> bool:
-        """End a run. False if it has left the state and round in which it was read."""
-        return await self._close(run.id, run.generation, (run.state, str(run.round)), outcome, manifest, lease)
+    async def close(
+        self, run: Run, outcome: RunOutcome, manifest: Manifest, held: Holding | None = None, *, lease: Fence | None
+    ) -> bool:
+        """End a run, which has computed all lists of its generation if these are `held`.
+
+        False if it has left the state and round in which it was read.
+        """
+        expected = run.state, str(run.round)
+        return await self._close(run.id, run.generation, expected, outcome, manifest, held, lease)
 
     async def _close(
         self,
@@ -177,12 +162,14 @@ class Runs:
         expected: tuple[str, str],
         outcome: RunOutcome,
         manifest: Manifest,
+        held: Holding | None,
         lease: Fence | None,
     ) -> bool:
         keys = self.keys
         names = [keys.run(run_id), keys.flight(run_id), keys.blocks(run_id), keys.run_of(generation), keys.live_stem]
+        names.append(keys.held)
         arguments: list[Value] = [run_id, *expected, outcome, msgspec.json.encode(manifest)]
-        arguments += [keys.events(run_id), generation]
+        arguments += [keys.events(run_id), generation, HOLDING.encode(held) if held else ""]
         return bool(await call(self._redis, "close", names, arguments, lease))
 
     async def curtail(self, run: Run) -> tuple[bool, list[str]]:
@@ -203,8 +190,8 @@ class Runs:
 
     async def fail_damaged(self, damage: DamagedRunError, *, lease: Fence | None) -> None:
         """End a run with an invalid state; the next run of its generation would join it."""
-        manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, None, [str(damage)])
-        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, lease)
+        manifest = Manifest(0, 0, 0, 0, 0.0, 0.0, [str(damage)])
+        await self._close(damage.run_id, damage.generation, ("", ""), "failed", manifest, None, lease)
 
     async def tend(self, run: Run) -> int:
         """Check an unfinished run: recreate lost blocks and a lost finish, and renew its TTL.

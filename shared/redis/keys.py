@@ -23,6 +23,8 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
+| `p:held` | hash, generation whose lists were all computed to JSON | close; deleted by forget | for ever |
+| `p:barred` | hash, generation that was rolled back to when, ms | promote; deleted by promote | for ever |
 | `p:store` | string, token of its store | the first user of both; `store take` | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
@@ -30,7 +32,12 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
 | `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; dropped if it passed | unfinished, ended |
 | `p:run-of:GENERATION` | string, run id | start, retry_block; dropped by close | unfinished |
-| `p:night:DATE` | string, run id | start | eight days |
+| `p:night:DATE` | string, the date's last night | begin_night | eight days |
+| `p:nights:now` | string, the night under way | begin_night; deleted by advance_night | eight days |
+| `p:nights:driver` | string, token of the worker that drives it | that worker | ten seconds |
+| `p:nights:state:ID` | hash, the night's state | begin_night, advance_night | eight days |
+| `p:history` | hash, id of a night, run, fit or import to JSON | remember | for ever, 400 entries |
+| `p:history:order` | sorted set, those ids by when they started | remember | for ever, 400 entries |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; deleted by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
@@ -214,6 +221,16 @@ class Keys:
         return self._name("generations")
 
     @property
+    def held(self) -> str:
+        """What the generations hold for which a run has computed all lists."""
+        return self._name("held")
+
+    @property
+    def barred(self) -> str:
+        """The generations that were rolled back: no run makes them current."""
+        return self._name("barred")
+
+    @property
     def store(self) -> str:
         """The token that ties a store to this prefix."""
         return self._name("store")
@@ -297,8 +314,32 @@ class Keys:
         return self._name("run-of", generation)
 
     def night(self, date: str) -> str:
-        """The run of the night of a date."""
+        """The last night of a date."""
         return self._name("night", date)
+
+    def night_state(self, night_id: str) -> str:
+        """A night's state."""
+        return self._name("nights", "state", night_id)
+
+    @property
+    def night_now(self) -> str:
+        """The night under way."""
+        return self._name("nights", "now")
+
+    @property
+    def night_driver(self) -> str:
+        """The lock of the worker that drives the night under way."""
+        return self._name("nights", "driver")
+
+    @property
+    def history(self) -> str:
+        """The entries of the history."""
+        return self._name("history")
+
+    @property
+    def history_order(self) -> str:
+        """The order of the history's entries."""
+        return self._name("history", "order")
 
     @property
     def rights(self) -> str:
@@ -309,11 +350,14 @@ class Keys:
     @property
     def types(self) -> dict[str, str]:
         """The types of the keys that flows and runs share."""
-        zsets = dict.fromkeys((*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers), "zset")
+        zsets = dict.fromkeys(
+            (*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, self.history_order), "zset"
+        )
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
-        strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers)
-        return zsets | lists | dict.fromkeys(strings, "string") | {self.generations: "hash"}
+        strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now, self.night_driver)
+        hashes = (self.generations, self.held, self.barred, self.history)
+        return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:
         """The types of the keys of a flow and its jobs."""

@@ -2,21 +2,25 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from reckoner.shared.errors import NothingFittedError
+from reckoner.shared.errors import NothingFittedError, WireError
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
 from reckoner.shared.serving.stored_values import Read, StoredValues
-from reckoner.shared.wire.shapes import RECORD, Id, Options, Record
+from reckoner.shared.wire.shapes import HOLDING, RECORD, Holding, Id, Options, Record
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.keys import Keys
+
+# How a promotion ended.
+Promotion = Literal["done", "moved", "lost", "incomplete"]
 
 
 def generation_id(model: str, options: Options) -> str:
@@ -125,6 +129,34 @@ class Generations:
         arguments += [self.keys.record(""), self.keys.titles(""), record.snapshot]
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
+    async def promote(self, generation: str, *, bars: bool = False) -> Promotion:
+        """Make a generation current by hand. With `bars` no run makes the one before current again.
+
+        Returns:
+            `"lost"` without its record, `"incomplete"` if its lists are not whole, `"moved"` if another one went live
+            meanwhile; nothing changed then.
+        """
+        keys = self.keys
+        await self.record(generation)
+        current = await self.follow(keys.current)
+        names = [*keys.pointers, keys.barred, keys.held, keys.generations]
+        barred = current.named if bars and current.named else ""
+        arguments: list[Value] = [generation, current.value, barred, keys.record(""), keys.titles("")]
+        answer: bytes = await call(self._redis, "promote", names, arguments)
+        return answer.decode()  # type: ignore[return-value]
+
+    async def barred(self) -> list[str]:
+        """The generations that were rolled back: no run makes them current again."""
+        return sorted(name.decode(errors="replace") for name in await ask(self._redis, "HKEYS", self.keys.barred))
+
+    async def holdings(self) -> dict[str, Holding]:
+        """What the generations hold for which a run has computed all lists; invalid entries are left out."""
+        found: dict[str, Holding] = {}
+        for name, data in (await ask(self._redis, "HGETALL", self.keys.held)).items():
+            with suppress(WireError):
+                found[name.decode(errors="replace")] = HOLDING.decode(data)
+        return found
+
     async def lists(self) -> dict[bytes, bytes]:
         """The generations with lists, and their encoded `GenerationLists`."""
         held: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self.keys.generations)
@@ -139,7 +171,7 @@ class Generations:
             False if a pointer or a run names the generation, or its value is not `seen`.
         """
         keys, name = self.keys, generation.decode(errors="replace")
-        names = [keys.generations, *keys.pointers, keys.run_of(name), keys.record(name)]
+        names = [keys.generations, *keys.pointers, keys.run_of(name), keys.record(name), keys.held]
         names += [keys.result(name, user) for user in users]
         arguments: list[Value] = [generation, seen, left.encode() if left else "", keys.run("")]
         return bool(await call(self._redis, "forget", names, arguments))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from reckoner.shared.store.manifests import MANIFEST_NAME, Manifest, file_sha256, open_error, read_manifest, reason
-from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind, EntryKind, StoreEntry
+from reckoner.shared.store.protocol import MOST_HISTORY, QUARANTINED, ArtifactKind, EntryKind, StoreEntry
 
 CURRENT_SNAPSHOT_NAME = "current-snapshot"
 SCRATCH_NAME = "scratch"
@@ -25,6 +25,7 @@ DAMAGED_TTL_S = 7 * 86_400.0
 SEEN_WITHIN_S = 0.25
 # The file with the reason of a quarantine.
 WHY_NAME = "why"
+HISTORY_NAME = "history"
 PLACES = ("snapshots", "models", "parts", SCRATCH_NAME, DAMAGED_NAME)
 ENTRY_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 SINGULAR = {"snapshots": "snapshot", "models": "model", "parts": "part"}
@@ -246,6 +247,15 @@ class DirectoryStore:
         with self._writing():
             (self.root / name).unlink(missing_ok=True)
             _flush(self.root)
+
+    def keep_history(self, name: str, data: bytes) -> None:
+        """See `Store.keep_history`."""
+        with self._writing(), self._new_file(data) as file:
+            directory = self.root / HISTORY_NAME
+            directory.mkdir(exist_ok=True)
+            file.replace(directory / f"{name}.json")
+            for old in sorted(directory.iterdir())[:-MOST_HISTORY]:
+                old.unlink(missing_ok=True)
 
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:
         """See `Store.entries`."""

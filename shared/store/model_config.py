@@ -1,5 +1,6 @@
 """The configuration of a model, and the id that follows from it; without numpy."""
 
+import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -85,6 +86,24 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if name in PARAMETERS[self.similarity]:
                 facts[name] = self.parameter(name)
         return facts
+
+
+def parse_config(options: str) -> ModelConfig:
+    """The configuration that options of `reckoner fit` give, as in `--similarity bm25 --neighbours 50`.
+
+    Raises:
+        ValueError: they are invalid; the message is a clause.
+    """
+    words, given = shlex.split(options.replace("=", " ")), dict[str, str]()
+    names, values = words[::2], words[1::2]
+    if len(names) != len(values) or not all(name.startswith("--") for name in names):
+        raise ValueError("expected options of `reckoner fit`, as in --similarity bm25 --neighbours 50")
+    for name, value in zip(names, values, strict=True):
+        given[name.removeprefix("--").replace("-", "_")] = value
+    try:
+        return msgspec.convert(given, ModelConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error).lower()) from error
 
 
 def config_of(spec: FitSpec) -> ModelConfig:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
 
+MOST_HISTORY = 400
 # The fingerprint of a quarantined artifact.
 QUARANTINED = "quarantined"
 
@@ -130,6 +131,13 @@ class Store(Protocol):
 
     def remove_mark(self, name: str) -> None:
         """Remove a mark, if it exists.
+
+        Raises:
+            StoreError: the store is not writable.
+        """
+
+    def keep_history(self, name: str, data: bytes) -> None:
+        """Keep the JSON of a history entry; of more than `MOST_HISTORY` the first by name are dropped.
 
         Raises:
             StoreError: the store is not writable.

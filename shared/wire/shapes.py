@@ -144,14 +144,10 @@ class Trace(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The outcome of a block, counted in users and, for the churn, in list places."""
+    """The outcome of a block, counted in users."""
 
     done: Count = 0
     empty: Count = 0
-    places: Count = 0
-    """Places in the new lists of users who had a list before."""
-    fresh: Count = 0
-    """Places among them whose item is new in the list."""
     reason: str = ""
     tasks: dict[str, Count] = {}
     """The number of its chunk tasks by worker."""
@@ -252,6 +248,16 @@ class Record(Struct, frozen=True):
     """The number of similarities that are added to score all users once; 0 if unknown."""
 
 
+class Holding(Struct, frozen=True):
+    """The lists of a generation, since a run has computed all of them."""
+
+    lists: Count
+    empty: Count
+    """The number of empty ones among them."""
+    until_ms: Count
+    """The earliest moment when one of them expires, by the server's clock."""
+
+
 Name = Annotated[str, Meta(max_length=300)]
 
 
@@ -282,6 +288,8 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     """Whether it claims no more jobs, and exits after its running ones."""
     trouble: Name = ""
     """Why the store is unavailable and the worker claims no jobs; empty otherwise."""
+    imports: bool = False
+    """Whether it has what imports need."""
 
 
 SPEC: Codec[Spec] = DigestCodec(Spec)
@@ -293,4 +301,5 @@ RESULT: Codec[Result] = Codec(Result, "json")
 BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
 REPLY: Codec[Reply] = Codec(Reply, "json")
 RECORD: Codec[Record] = Codec(Record, "json")
+HOLDING: Codec[Holding] = Codec(Holding, "json")
 BEAT: Codec[Beat] = Codec(Beat, "json")

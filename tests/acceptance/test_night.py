@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.shared.flows.nights import Nights
 from reckoner.shared.redis.scripts import ask
 from tests.system import System, eventually, synthetic_pairs
 
@@ -36,22 +37,23 @@ async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(
         passed = await a_minute_ago(reckoner)
 
         async def night_begun() -> tuple[str, str] | None:
-            return await reckoner.runs.last_night()
+            return await Nights(reckoner.redis, system.keys).last()
 
         system.start_workers(2, nightly=f"{passed:%H:%M} {ZONE}")
-        date, run_id = await eventually(night_begun)
+        date, night_id = await eventually(night_begun)
         assert date == passed.date().isoformat()
-        assert (await system.run_ended(run_id)).outcome == "passed"
+        [*_, night] = [night async for night in reckoner.operator.follow_night(night_id)]
+        assert night.outcome == "live"
         assert await system.lists(generation) == system.reference_lists(generation)
         await system.stop_workers()
         system.start_workers(2, nightly=f"{passed:%H:%M} {ZONE}")
         await system.ready(2)
         # They check for a due run as soon as they are ready.
         await asyncio.sleep(1.0)
-        assert await runs(system, reckoner) == {run_id}
-        assert await night_begun() == (date, run_id)
+        assert await runs(system, reckoner) == {night.stages["everybody"].job}
+        assert await night_begun() == (date, night_id)
         assert not await ask(reckoner.redis, "EXISTS", system.keys.dead, system.keys.refused)
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
     log = system.log.read_text()
-    assert log.count("nightly run started") == 1
+    assert log.count("night started") == 1
     assert "Traceback" not in log

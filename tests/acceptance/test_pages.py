@@ -41,6 +41,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "docker compose": ("tests/acceptance/test_compose.py", 'PAGE = "docs/deployment.md"'),
     "reckoner cancel": ("tests/integration/producer/client/test_cancelling.py", 'commands.run, "cancel"'),
     "reckoner drain": ("tests/acceptance/test_graceful_stop.py", '"drain"'),
+    "reckoner rollback": ("tests/integration/producer/client/test_generations.py", 'commands.run, "rollback"'),
+    "reckoner promote": ("tests/integration/producer/client/test_generations.py", 'commands.run, "promote"'),
     "reckoner demo": ("tests/acceptance/test_demo.py", 'run("producer", "demo"'),
 }
 SHELL_SYNTAX = {*"|&;<>$*?`~#\n"}

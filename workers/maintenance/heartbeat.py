@@ -12,7 +12,7 @@ import structlog
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.periodic import run_periodically
 from reckoner.shared.redis.connections import is_transient_redis_error
-from reckoner.shared.version import installed_version
+from reckoner.shared.version import can_import, installed_version
 from reckoner.shared.wire.shapes import Beat, Running
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -36,6 +36,7 @@ class Heartbeat:
         """The time between two beats, in seconds."""
         self._beats = Heartbeats(runtime.redis, runtime.keys)
         self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
+        self._imports = can_import()
 
     async def beat(self) -> None:
         """Send one heartbeat."""
@@ -54,6 +55,7 @@ class Heartbeat:
                 lease_ms=self._lease_ms,
                 draining=self._is_draining(),
                 trouble=self._runtime.store_watch.trouble[:MAX_LETTERS],
+                imports=self._imports,
             )
         )
 

@@ -28,9 +28,10 @@ from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.maintenance.heartbeat import Heartbeat
-from reckoner.workers.maintenance.nightly_trigger import NightlyTrigger
 from reckoner.workers.maintenance.retention import keep_layouts_clean, keep_store_clean
 from reckoner.workers.maintenance.sweeper import Sweeper
+from reckoner.workers.night.driver import NightDriver
+from reckoner.workers.night.trigger import NightlyTrigger
 from reckoner.workers.runtime.artifact_cache import VersionChecker
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from reckoner.workers.runtime.layout_files import LayoutFiles
@@ -154,6 +155,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         keep_store_clean(runtime),
         keep_layouts_clean(runtime),
         NightlyTrigger(runtime).run(),
+        NightDriver(runtime).run(),
         healing.run(),
         healing.run_scrub(),
         runtime.store_watch.run(),

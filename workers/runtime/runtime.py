@@ -18,6 +18,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.model_config import ModelConfig
@@ -202,6 +203,14 @@ class Runtime:
         if record is None:
             raise NothingFittedError(f"The record of generation {generation} is gone; fit a model again.")
         return self._records.put(generation, record)
+
+    async def remember(self, entry: Entry) -> None:
+        """Add an entry to the history, in Redis and in the store. A failure is logged, and harmless."""
+        try:
+            await History(self.redis, self.keys).remember(entry)
+            await self.in_store(lambda: self.store.keep_history(entry_file(entry), ENTRY.encode(entry)))
+        except Exception as error:
+            log.warning("history not kept", kind=entry.kind, id=entry.id, reason=str(error))
 
     async def now_ms(self) -> int:
         """The server's clock, in milliseconds since the epoch."""

@@ -15,7 +15,7 @@ async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, lease: Le
     """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
-    of = Block(spec, users_of(spec, block, snapshot), snapshot, record)
+    of = Block(users_of(spec, block, snapshot), snapshot, record)
     layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
     score = scoring(runtime, layout, record.options, histories_of(spec, block, snapshot))
 
@@ -24,5 +24,5 @@ async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, lease: Le
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(model, snapshot, layout=layout, closely=True)
-    outcome = await publish_block(runtime, of, made, lease)
+    outcome = await publish_block(runtime, made, lease)
     return msgspec.structs.replace(outcome, tasks={runtime.worker_id: 1})

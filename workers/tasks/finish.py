@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 import structlog
 
-from reckoner.shared.errors import WireError
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, BarredError, WireError
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
+from reckoner.shared.serving.history import Entry
 from reckoner.shared.wire.jobs import Finish
-from reckoner.shared.wire.shapes import OUTCOME, Outcome
+from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome, Record
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
 from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.gate import measure, refusals
 
 log = structlog.get_logger()
 
@@ -50,7 +52,11 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
         await runtime.in_thread(partial(tally.add, page))
     manifest = tally.manifest(run, await runtime.now_ms())
     outcome: RunOutcome = "refused"
-    if passes(manifest):
+    if is_whole(manifest):
+        manifest = await _at_the_gate(runtime, run, manifest)
+    if is_whole(manifest) and not manifest.reasons and run.dry:
+        outcome = "held"
+    elif is_whole(manifest) and not manifest.reasons:
         match await runtime.runs.flip(run, lease=lease):
             case "flipped":
                 outcome = "passed"
@@ -59,9 +65,36 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case "lost":
                 outcome = "failed"
                 manifest.reasons.append(f"the record of generation {run.generation} is gone; fit a model again")
+            case "barred":
+                manifest.reasons.append(str(BarredError(run.generation)))
             case _:
                 outcome = "superseded"
     await _close(runtime, run, outcome, manifest, lease)
+
+
+async def _at_the_gate(runtime: Runtime, run: Run, manifest: Manifest) -> Manifest:
+    """The manifest with the figures of the gate, and the reasons for a refusal."""
+    record = await runtime.record(run.generation)
+    figures = await measure(runtime, run, record)
+    if figures is None:
+        return manifest
+    reasons = refusals(figures, runtime.settings)
+    if reasons and (change := await _change_of_configuration(runtime, run, record)):
+        reasons.append(change)
+    return msgspec.structs.replace(manifest, figures=figures, reasons=reasons)
+
+
+async def _change_of_configuration(runtime: Runtime, run: Run, record: Record) -> str:
+    """How the model's configuration differs from the live one's; empty if it does not, or that one is gone."""
+    live = await runtime.results.generations.record(run.since)
+    try:
+        configs = [(await runtime.model(each.model)).config for each in (live, record) if each]
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return ""
+    if len(configs) < 2 or configs[0] == configs[1]:
+        return ""
+    before, now = (" ".join(f"{name}={fact}" for name, fact in config.facts().items()) for config in configs)
+    return f"the model's configuration changed from {before} to {now}"
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:
@@ -77,15 +110,29 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
 
 
 async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease) -> None:
-    if await runtime.runs.close(run, outcome, manifest, lease=lease):
-        write = log.info if outcome == "passed" else log.warning
-        figures = msgspec.structs.asdict(manifest)
+    until_ms = run.started_ms + runtime.settings.result_ttl_s * 1000
+    held = Holding(manifest.users, manifest.empty, until_ms) if is_whole(manifest) else None
+    if await runtime.runs.close(run, outcome, manifest, held, lease=lease):
+        write = log.info if outcome in ("passed", "held") else log.warning
+        figures = msgspec.to_builtins(manifest)
         del figures["tasks"]
         write(f"run {outcome}", run=run.id, generation=run.generation, **figures)
+        await runtime.remember(
+            Entry(
+                id=run.id,
+                kind="run",
+                outcome=outcome,
+                started_ms=run.started_ms,
+                ended_ms=await runtime.now_ms(),
+                generation=run.generation,
+                reasons=manifest.reasons,
+                figures=figures,
+            )
+        )
 
 
-def passes(manifest: Manifest) -> bool:
-    """The gate: every user of the snapshot is done."""
+def is_whole(manifest: Manifest) -> bool:
+    """Whether every user of the snapshot is done."""
     return manifest.failed == 0 and manifest.done == manifest.users
 
 
@@ -95,8 +142,6 @@ class Tally:
     def __init__(self) -> None:
         self.done = 0
         self.empty = 0
-        self.places = 0
-        self.fresh = 0
         self.reasons: list[str] = []
         self.tasks = Counter[str]()
         self._seen = set[int]()
@@ -112,8 +157,6 @@ class Tally:
     def _add(self, outcome: Outcome) -> None:
         self.done += outcome.done
         self.empty += outcome.empty
-        self.places += outcome.places
-        self.fresh += outcome.fresh
         self.tasks.update(outcome.tasks)
         if outcome.reason and outcome.reason not in self.reasons:
             self.reasons = sorted([*self.reasons, outcome.reason])[:MAX_REASONS]
@@ -128,7 +171,6 @@ class Tally:
             empty=self.empty,
             duration_s=duration_s,
             users_per_second=round(self.done / duration_s, 1),
-            churn=round(self.fresh / self.places, 6) if self.places else None,
             reasons=self.reasons,
             tasks=dict(sorted(self.tasks.items())),
         )

@@ -136,14 +136,14 @@ async def _publish(
         # If the snapshot has changed meanwhile, a retry encodes the list again.
         await runtime.require_current(snapshot, closely=False)
         return None, cached
-    block = Block(spec, users_of(spec, flow.block or 0, snapshot), snapshot, record)
+    block = Block(users_of(spec, flow.block or 0, snapshot), snapshot, record)
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
         return make_lists(runtime, block, merge(partials, length), stop)
 
     made = await runtime.kernel("batch", compute)
     await runtime.require_current(snapshot, closely=True)
-    outcome = await publish_block(runtime, block, made, lease)
+    outcome = await publish_block(runtime, made, lease)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
     return msgspec.structs.replace(outcome, tasks=tasks), None
 

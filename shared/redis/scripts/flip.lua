@@ -1,8 +1,9 @@
 -- finish -> finish: makes a run's generation the current one, unless the pointer has moved since the run began.
 -- ARGV  prefixes of the keys of records and titles; round of the finish
--- Answers 'late' when the run is not in finish of that round, 'lost' without its generation's record, 'superseded', or
--- 'flipped', also when it was done before. A pointer without a valid generation has not moved.
-local run, current, previous, newest = unpack(KEYS)
+-- Answers 'late' when the run is not in finish of that round, 'lost' without its generation's record, 'superseded',
+-- 'barred' for a generation that was rolled back, or 'flipped', also when it was done before. A pointer without a valid
+-- generation has not moved.
+local run, current, previous, newest, barred = unpack(KEYS)
 local generation, record_stem, titles_stem, round = unpack(ARGV)
 
 local state, since, flipped, run_round = unpack(redis.call('HMGET', run, 'state', 'since', 'flipped', 'round'))
@@ -11,6 +12,8 @@ if not snapshot_of(record_stem .. generation) then return 'lost' end
 local live = generation_at(current, record_stem) or ''
 if live == generation then return 'flipped' end
 if live ~= '' and (flipped or live ~= since) then return 'superseded' end
+expect(barred, 'hash')
+if redis.call('HEXISTS', barred, generation) == 1 then return 'barred' end
 delete_first(run)
 repoint({ current, previous, newest }, { generation, live, '' }, record_stem, titles_stem)
 redis.call('HSET', run, 'flipped', '1')

@@ -1,48 +1,31 @@
--- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation. A
--- night has one run.
--- KEYS  live_stem is the prefix of the live sets; night is run_of again outside a night, since an empty name fits no
---       pattern of an ACL; for each block of the window: flow, job
+-- (nothing) -> run: creates a run with its first window of blocks, or joins the one under way for its generation.
+-- KEYS  live_stem is the prefix of the live sets; for each block of the window: flow, job
 -- ARGV  seen: the current pointer's value; since: its generation ('' none); run_stem: the prefix of run keys; window:
---       how many blocks may be in flight ('' as many as the live workers hold); for each block: flow id, job id, job
---       body
--- Answers the id of the run and 'started', 'joined', or 'known' for a night that has a run; false when the pointer has
--- moved since it was read.
-local run_of, run, flight, live_stem, record_key, current, night, click, batch, generations, workers =
-  unpack(KEYS, 1, 11)
-local count, keys_of = tail(KEYS, 11, 2)
-local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot, window =
-  unpack(ARGV, 1, 13)
-local _, fields_of = tail(ARGV, 13, 3)
+--       how many blocks may be in flight ('' as many as the live workers hold); dry: '1' if it makes nothing live; for
+--       each block: flow id, job id, job body
+-- Answers the id of the run and 'started' or 'joined'; false when the pointer has moved since it was read.
+local run_of, run, flight, live_stem, record_key, current, click, batch, generations, workers = unpack(KEYS, 1, 10)
+local count, keys_of = tail(KEYS, 10, 2)
+local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot, window, dry =
+  unpack(ARGV, 1, 14)
+local _, fields_of = tail(ARGV, 14, 3)
 
-local of_night = night ~= run_of
-local known = of_night and text_at(night)
-if known then return { known, 'known' } end
 expect(generations, 'hash')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 local other = text_at(run_of)
 if other and under_way(state_at(run_stem .. other)) then
-  if of_night then
-    redis.call('SET', night, other, 'PX', NIGHT_TTL_MS)
-    redis.call('HSET', run_stem .. other, 'night', '1')
-  end
   return { other, 'joined' }
 end
 if (text_at(current) or '') ~= seen then return false end
 local now = now_ms()
 redis.call('SET', run_of, id, 'PX', UNFINISHED_TTL_MS)
-if of_night then
-  redis.call('SET', night, id, 'PX', NIGHT_TTL_MS)
-end
 keep_record(record_key, record)
 redis.call('HSET', generations, generation, snapshot)
 -- Its id is fresh: values at its keys were planted.
 redis.call('DEL', run, flight)
 redis.call('HSET', run, 'state', 'run', 'generation', generation, 'since', since, 'spec', spec, 'next', '0',
   'blocks', blocks, 'block_size', block_size, 'users', users, 'round', '0', 'started', number(now),
-  'window', window)
-if of_night then
-  redis.call('HSET', run, 'night', '1')
-end
+  'window', window, 'dry', dry)
 redis.call('PEXPIRE', run, UNFINISHED_TTL_MS)
 redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. id)
 for i = 1, count do

@@ -209,7 +209,7 @@ async def test_a_run_that_did_not_go_live_is_a_failure(
     process = commands.start("batch", "--json")
     try:
         run = (await eventually(reckoner.operator.status, lambda status: status.runs != [])).runs[0].run
-        manifest = Manifest(12, 11, 1, 0, 1.0, 11.0, None, ["its worker died 3 times"])
+        manifest = Manifest(12, 11, 1, 0, 1.0, 11.0, ["its worker died 3 times"])
         assert await reckoner.runs.close(run, outcome, manifest, lease=None)  # type: ignore[arg-type]
         out, err = process.communicate(timeout=PATIENCE_S)
     finally:

@@ -83,9 +83,7 @@ async def ended(client: OpenReckoner) -> str:
     """A run that was refused."""
     run_id, _ = await client.operator.start_run(5, 2)
     run = (await client.operator.run(run_id)).run
-    assert await client.runs.close(
-        run, "refused", Manifest(12, 11, 1, 0, 1.0, 11.0, None, [SWEEP], {SWEEP: 3}), lease=None
-    )
+    assert await client.runs.close(run, "refused", Manifest(12, 11, 1, 0, 1.0, 11.0, [SWEEP], {SWEEP: 3}), lease=None)
     return run_id
 
 

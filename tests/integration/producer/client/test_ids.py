@@ -45,6 +45,11 @@ CALLS: dict[str, Call] = {
     "cancel": lambda reckoner, text: reckoner.cancel(text),
     "run": lambda reckoner, text: reckoner.operator.run(text),
     "follow": lambda reckoner, text: each(reckoner.follow(text)),
+    "reach": lambda reckoner, text: reckoner.reach(1, text),
+    "promote": lambda reckoner, text: reckoner.operator.promote(text),
+    "entry": lambda reckoner, text: reckoner.operator.entry(text),
+    "acknowledge": lambda reckoner, text: reckoner.operator.acknowledge(text),
+    "follow_night": lambda reckoner, text: each(reckoner.operator.follow_night(text)),
     "follow_run": lambda reckoner, text: each(reckoner.operator.follow_run(text)),
 }
 LONG = "é" * 2500
@@ -63,6 +68,10 @@ COMMANDS = [
     ["dead", "show", LONG],
     ["dead", "retry", "1-0", LONG],
     ["dead", "drop", "1-0", LONG],
+    ["promote", LONG],
+    ["get", "1", "--generation", LONG],
+    ["runs", "show", LONG],
+    ["runs", "acknowledge", LONG],
     ["drain", LONG],
     ["drain", "--host", LONG],
 ]
@@ -87,7 +96,9 @@ async def nothing_was_asked(reckoner: OpenReckoner) -> bool:
 )
 async def test_a_call_refuses_what_cannot_be_an_id(reckoner: OpenReckoner, call: str, text: str, wrong: str) -> None:
     """Even one among valid ids."""
-    with pytest.raises(UsageError, match=rf"^The (user|item|job|run) '.*'(\.\.\.)? {wrong}.*\.$"):
+    with pytest.raises(
+        UsageError, match=rf"^The (user|item|job|run|night|generation|history) '.*'(\.\.\.)? {wrong}.*\.$"
+    ):
         async with asyncio.timeout(PATIENCE_S):
             await CALLS[call](reckoner, text)
     assert await nothing_was_asked(reckoner)
@@ -95,7 +106,7 @@ async def test_a_call_refuses_what_cannot_be_an_id(reckoner: OpenReckoner, call:
 
 def test_no_call_with_an_id_is_left_out() -> None:
     """Every call with such a parameter is in the table above."""
-    names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id"}
+    names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id", "night_id", "entry_id", "generation"}
     members = [*inspect.getmembers(OpenReckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
     public = {name: call for name, call in members if name[0] != "_"}
     taking = {name for name, call in public.items() if names & inspect.signature(call).parameters.keys()}
@@ -119,7 +130,7 @@ async def test_a_command_refuses_what_cannot_be_an_id(
 
 def test_no_command_with_an_id_is_left_out() -> None:
     """Every command with such an argument is in the table above."""
-    metavars = {"USER", "ITEM", "OTHER", "ID", "WORKER", "HOST", "ITEMS"}
+    metavars = {"USER", "ITEM", "OTHER", "ID", "WORKER", "HOST", "ITEMS", "GENERATION"}
     groups = {"": app} | {
         f"{each.typer_instance.info.name} ": each.typer_instance
         for each in app.registered_groups
@@ -134,4 +145,4 @@ def test_no_command_with_an_id_is_left_out() -> None:
                 getattr(part, "metavar", None) for hint in hints for part in getattr(hint, "__metadata__", ())
             }:
                 taking.add(parent + (command.name or command.callback.__name__))
-    assert taking == {" ".join(arguments[: 2 if arguments[0] == "dead" else 1]) for arguments in COMMANDS}
+    assert taking == {" ".join(arguments[: 2 if arguments[0] in ("dead", "runs") else 1]) for arguments in COMMANDS}

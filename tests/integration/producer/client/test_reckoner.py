@@ -26,8 +26,8 @@ CALLS = {
     "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "wait",
 }  # fmt: skip
 OPERATORS_CALLS = {
-    "alive", "drain", "drained", "fit", "follow_run", "newest", "pause", "resume", "run", "start_run", "status",
-    "workers",
+    "acknowledge", "alive", "begin_night", "drain", "drained", "entries", "entry", "fit", "follow_night", "follow_run",
+    "newest", "pause", "promote", "resume", "rollback", "run", "start_run", "status", "workers",
 }  # fmt: skip
 
 
@@ -201,7 +201,7 @@ async def test_a_client_that_sees_a_run_end_reads_its_lists(
     assert run is not None
     await redis.set(connected.keys.current, "later")
     assert (await connected.get("Ada")).generation == "g"
-    assert await connected.runs.close(run, "passed", Manifest(1, 1, 0, 0, 1.0, 1.0, None, []), lease=None)
+    assert await connected.runs.close(run, "passed", Manifest(1, 1, 0, 0, 1.0, 1.0, []), lease=None)
     assert [report.run.state async for report in connected.operator.follow_run(run_id)][-1] == "ended"
     assert (await connected.get("Ada")).generation == "later"
 

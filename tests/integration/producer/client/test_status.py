@@ -212,5 +212,5 @@ async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: Ar
     run_id, _ = await reckoner.operator.start_run(5, 1)
     assert [(now.run.id, now.blocks_done) for now in (await reckoner.operator.status()).runs] == [(run_id, 0)]
     run = (await reckoner.operator.run(run_id)).run
-    await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, None, []), lease=None)
+    await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, []), lease=None)
     assert (await reckoner.operator.status()).runs == []

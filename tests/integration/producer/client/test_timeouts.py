@@ -12,6 +12,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
 from reckoner.shared.errors import WaitTimeoutError, WrongLoopError
 from reckoner.shared.flows.heartbeats import LiveWorker
+from reckoner.shared.flows.nights import NightOptions
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.wire.shapes import Beat
 from tests.commands import CommandLine
@@ -23,6 +24,8 @@ SHORT_S = 0.1
 # So that no call ends by another limit than its own: that of a command, or of a connection which is made.
 OTHERS = "socket_timeout=600&socket_connect_timeout=600"
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "acknowledge": ("entry",),
+    "begin_night": (None, NightOptions()),
     "cancel": ("job",),
     "computed": (["u"],),
     "drain": ([LiveWorker("w", 0, 0, Beat(1, "w", "h", 1, "", 0, 0, 0, [], 1000))],),
@@ -31,6 +34,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "enqueue_many": (["u"],),
     "fit": ("s", ModelConfig(), 20),
     "follow": ("job",),
+    "entry": ("entry",),
+    "follow_night": ("night",),
     "follow_run": ("run",),
     "get": ("u",),
     "get_many": (["u"],),
@@ -38,6 +43,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "history": ("u",),
     "job": ("job",),
     "pause": ("click",),
+    "promote": ("generation",),
     "recommend": ("u",),
     "recommend_for": (["i"],),
     "recommend_many": (["u"],),

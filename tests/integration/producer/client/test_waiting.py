@@ -272,7 +272,7 @@ async def test_a_run_is_followed_to_its_end(reckoner: OpenReckoner) -> None:
     async for report in reckoner.operator.follow_run(run_id):
         states.append(report.run.state)
         if len(states) == 1:
-            assert await reckoner.runs.close(report.run, "failed", Manifest(0, 0, 0, 0, 0.0, 0.0, None, []), lease=None)
+            assert await reckoner.runs.close(report.run, "failed", Manifest(0, 0, 0, 0, 0.0, 0.0, []), lease=None)
     assert states == ["run", "ended"]
 
 

@@ -16,12 +16,12 @@ from reckoner.producer.doctor.examination import Examination
 from reckoner.producer.doctor.findings import Finding
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.heartbeats import Heartbeats
-from reckoner.shared.flows.run_state import Manifest
-from reckoner.shared.flows.runs import Runs
+from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import Entry, History
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import LoadedSettings, Settings
 from reckoner.shared.store.directory import DirectoryStore
@@ -285,43 +285,29 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
     fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
     seconds, _ = await ask(redis, "TIME")
     due = datetime.fromtimestamp(int(seconds), UTC) - timedelta(hours=12)
-    date, record = due.date().isoformat(), fitted.generations[0].record
+    date = due.date().isoformat()
     nightly = Settings(**fields | {"nightly": f"{due:%H:%M}"})
-    runs = Runs(redis, Keys(settings.prefix), 10.0)
+    keys = Keys(settings.prefix)
+    nights = Nights(redis, keys)
     assert (await examined(settings))["night"].state == "ok"
-    assert f"The run of {date} was not started. " in wrong(await examined(nightly))["night"]
-    run_id, _ = await runs.start_night(date, record, 5)
+    assert f"The night of {date} has not begun. " in wrong(await examined(nightly))["night"]
+    night_id, _ = await nights.begin(date, "settings", NightOptions(), again=False)
     for each in (settings, nightly):
         assert "is in progress" in (await examined(each))["night"].message
-    run = await runs.load(run_id)
-    assert run is not None
-    assert await runs.close(run, "refused", Manifest(6, 5, 1, 0, 1.0, 5.0, None, ["failed by the test"]), lease=None)
+    night = await nights.load(night_id)
+    assert night is not None
+    await ask(redis, "SET", keys.night_driver, "token", "PX", 60_000)
+    assert await nights.end(night, "token", "refused")
     for each in (settings, nightly):
-        assert f"ended as refused. See `reckoner job {run_id}`." in wrong(await examined(each))["night"]
-    await ask(redis, "HSET", Keys(settings.prefix).run(run_id), "outcome", "passed")
-    assert "passed" in (await examined(nightly))["night"].message
-    await ask(redis, "DEL", Keys(settings.prefix).run(run_id), Keys(settings.prefix).click)
-    assert "has expired" in (await examined(nightly))["night"].message
+        assert f"ended as refused. See `reckoner runs show {night_id}`." in wrong(await examined(each))["night"]
+    entry = Entry(id=night_id, kind="night", outcome="refused", started_ms=1, ended_ms=2, acknowledged=True)
+    await History(redis, keys).remember(entry)
+    assert (await examined(nightly))["night"].message == f"The night of {date} ended as refused."
+    await ask(redis, "HSET", keys.night_state(night_id), "outcome", "live")
+    assert "ended as live" in (await examined(nightly))["night"].message
+    await ask(redis, "DEL", keys.night_state(night_id), keys.click)
+    assert "how it ended is unknown" in (await examined(nightly))["night"].message
     assert "night" in unknown(await examined(nightly))
-
-
-async def test_how_a_night_ended_is_known_as_long_as_the_night(redis: ArqRedis, fitted: World, prefix: str) -> None:
-    """A nightly run is kept for a week, other runs for an hour, so that the doctor sees it by day."""
-    runs, keys = Runs(redis, Keys(prefix), 10.0), Keys(prefix)
-    record = fitted.generations[0].record
-    manifest = Manifest(6, 6, 0, 0, 1.0, 6.0, None, [])
-    of_night, _ = await runs.start_night("2026-11-29", record, 5)
-    joined, beginning = await runs.start_night("2026-11-30", record, 5)
-    assert (joined, beginning) == (of_night, "joined")
-    lives = []
-    for run_id in (of_night, (await runs.start(fitted.generations[1].record, 5, 1))[0]):
-        run = await runs.load(run_id)
-        assert run is not None
-        assert await runs.close(run, "passed", manifest, lease=None)
-        lives.append(await ask(redis, "TTL", keys.run(run_id)))
-    assert lives[0] > 7 * 86_400
-    assert lives[1] <= 3_600
-    await ask(redis, "DEL", keys.click, keys.batch)
 
 
 async def test_a_live_generation_without_lists_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:

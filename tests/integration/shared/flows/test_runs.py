@@ -252,10 +252,11 @@ async def test_the_churn_is_the_share_of_places_that_are_new(hand: Hand, world: 
     await hand.deliver_all()
     manifest = (await load(hand, run_id)).manifest
     assert manifest is not None
+    assert manifest.figures is not None
     pairs = [await hand.runtime.results.read(generation.id, USERS) for generation in (first, second)]
     before, after = [[{place.item for place in result.items} for result in results if result] for results in pairs]
     fresh = sum(len(new - old) for old, new in zip(before, after, strict=True))
-    assert manifest.churn == round(fresh / sum(map(len, after)), 6)
+    assert manifest.figures.churn == round(fresh / sum(map(len, after)), 6)
 
 
 @pytest.mark.parametrize("key", ["queue", "blocks", "run"])

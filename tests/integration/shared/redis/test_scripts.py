@@ -11,9 +11,11 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
+from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import job_key, leases_key, paused_key
 from reckoner.shared.redis.scripts import Script, ask, call, load_script
+from reckoner.shared.serving.history import Entry
 from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Split
 from reckoner.shared.wire.shapes import Best, Plan, Trace, UserSpec
@@ -188,7 +190,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     await hand.make_due()
     await sweeper.sweep()
     await hand.deliver_all()
-    run_id, _ = await runs.start_night("2026-11-30", second.record, 2)
+    run_id, _ = await runs.start(second.record, 2)
     flight = await ask(hand.redis, "HVALS", keys.flight(run_id))
     await ask(hand.redis, "DEL", keys.flow(flight[0].decode()))
     await hand.make_due()
@@ -205,6 +207,14 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     assert run is not None
     await runs.curtail(run)
     await hand.deliver_all()
+    await hand.runtime.results.generations.promote(first.id, bars=True)
+    nights = Nights(hand.redis, keys)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    await ask(hand.redis, "SET", keys.night_driver, "token")
+    night = await nights.load(night_id)
+    assert night is not None
+    assert await nights.end(night, "token", "failed")
+    await hand.runtime.remember(Entry(id=night_id, kind="night", outcome="failed", started_ms=1, ended_ms=2))
 
 
 async def _a_flow(hand: Hand, generation: Generation) -> None:
@@ -299,7 +309,7 @@ async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     await live_through(hand, world, Sweeper(hand.runtime))
     await work(hand)
     assert passed | refused == NAMES
-    assert refused == {"adopt", "create", "enqueue", "partial", "plan", "start", "titles"}
+    assert refused == {"adopt", "begin_night", "create", "enqueue", "partial", "plan", "start", "titles"}
     hand.close()
     await redis.aclose()
     await beside.aclose()

@@ -17,12 +17,12 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
 from reckoner.shared.store.snapshots import write_snapshot
-from reckoner.shared.wire.shapes import FitSpec, Record, UserSpec
+from reckoner.shared.wire.shapes import RESULT, FitSpec, Record, Result, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
 from tests.system import eventually
-from tests.world import ITEMS, LIST_LENGTH, Hand, World
+from tests.world import ITEMS, LIST_LENGTH, Hand, World, open_gates
 
 
 def import_users(world: World, users: Sequence[str], seed: int) -> str:
@@ -54,7 +54,9 @@ async def holders(hand: Hand) -> Counter[str]:
 async def fill(hand: Hand, record: Record) -> None:
     """Give all users of a generation a list."""
     users = (await hand.runtime.snapshot(record.snapshot)).users
-    await hand.runtime.results.write(record.generation, [(users[i], b"a list") for i in range(len(users))], 1000)
+    await hand.runtime.results.write(
+        record.generation, [(users[i], RESULT.encode(Result(2, []))) for i in range(len(users))], 1000
+    )
 
 
 async def left_behind(hand: Hand, world: World, users: int = 1203) -> Record:
@@ -67,6 +69,12 @@ async def left_behind(hand: Hand, world: World, users: int = 1203) -> Record:
         await hand.runtime.runs.start(generation.record, 3, 2)
         await hand.deliver_all()
     return old
+
+
+@pytest.fixture(autouse=True)
+def gates(hand: Hand) -> None:
+    """These shops change from night to night."""
+    open_gates(hand)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import NoPermissionError
 
+from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
@@ -13,6 +14,7 @@ from reckoner.shared.settings import Settings
 from reckoner.shared.wire.shapes import UserSpec
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.maintenance.sweeper import Sweeper
+from reckoner.workers.night.driver import NightDriver
 from reckoner.workers.process.wiring import connect_worker
 from tests.conftest import StartServer
 from tests.world import USERS, Hand, World, settle
@@ -42,8 +44,7 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         await hand.deliver_all()
         assert await hand.runtime.results.generations.pointer(keys.current) == generation.id
         run_id, _ = await runs.start(generation.record, 2, 2)
-        night, _ = await runs.start_night("2026-01-01", generation.record, 2)
-        assert night == run_id
+        night, _ = await Nights(shop, keys).begin("2026-01-01", "command", NightOptions(), again=False)
         await flows.create([UserSpec(USERS[0], generation.id)], [keys.join_user(generation.id, USERS[0])])
         await settle(hand, Sweeper(hand.runtime).sweep)
         run = await runs.load(run_id)
@@ -55,6 +56,10 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         assert await flows.fail(flow, "failed by the test", lease=None)
         await ask(shop, "ZADD", keys.click, 1, b"\xff")
         assert await flows.refusals.foreign_jobs() == 1
+        await NightDriver(hand.runtime).drive()
+        ended = await Nights(shop, keys).load(night)
+        assert ended is not None
+        assert ended.outcome == "unchanged"
         heartbeat = Heartbeat(hand.runtime)
         await heartbeat.beat()
         await heartbeat.stop()

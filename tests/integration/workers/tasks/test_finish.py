@@ -63,6 +63,10 @@ async def test_users_who_left_keep_their_lists_in_the_previous_generation(
     hand: Hand, own_world: World, first: Generation
 ) -> None:
     """It stays whole, so that going back is one write."""
+    settings = msgspec.structs.replace(
+        hand.runtime.settings, gate_users_lost=1.0, gate_popular=1.0, gate_empty=1.0, gate_coverage=0.0
+    )
+    hand.runtime = replace(hand.runtime, settings=settings)
     run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
     await hand.deliver_all()
     assert (await ended(hand, run_id)).outcome == "passed"
@@ -107,7 +111,7 @@ async def test_that_a_run_was_refused_is_logged_as_a_warning(hand: Hand, first: 
 
 async def plant_outcomes(hand: Hand, run_id: str, count: int) -> None:
     """Give a run as many blocks more."""
-    data = OUTCOME.encode(Outcome(1, 0, 20, 3, tasks={"a worker": 3, "another": 1}))
+    data = OUTCOME.encode(Outcome(1, 0, tasks={"a worker": 3, "another": 1}))
     for start in range(0, count, 10_000):
         pairs = [part for block in range(start, start + 10_000) for part in (100 + block, data)]
         await ask(hand.redis, "HSET", hand.runtime.keys.blocks(run_id), *pairs)

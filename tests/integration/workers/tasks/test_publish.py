@@ -1,4 +1,4 @@
-"""A large block leaves the event loop to the worker's other jobs."""
+"""Publishing leaves the event loop to the worker's other jobs, and writes nothing late."""
 
 import asyncio
 from dataclasses import replace
@@ -7,13 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.snapshots import write_snapshot
-from reckoner.shared.wire.jobs import Reduce, Split
+from reckoner.shared.wire.jobs import Finish, Reduce, Split
 from reckoner.shared.wire.shapes import FitSpec
 from reckoner.workers.engine.outcomes import NotNowError
-from reckoner.workers.tasks.publish import COMPARED_AT_ONCE
+from reckoner.workers.tasks.gate import DECODED_AT_ONCE, SAMPLE
 from reckoner.workers.tasks.reduce import reduce
 from reckoner.workers.tasks.split import split
 from tests.world import ITEMS, USERS, Hand, World
@@ -50,43 +49,26 @@ async def start_run(hand: Hand, generation: str) -> str:
     return run
 
 
-async def test_a_large_block_does_not_hold_up_the_loop(own_world: World, hand: Hand) -> None:
+async def test_the_gate_does_not_hold_up_the_loop(own_world: World, hand: Hand) -> None:
     """Other jobs run between its steps."""
     snapshot = publish_many_users(own_world.store)
     await start_run(hand, await fit(hand, snapshot, 30))
     await hand.deliver_all()
     run_id = await start_run(hand, await fit(hand, snapshot, 20))
-    [block] = await hand.queued()
-    delivery = asyncio.create_task(hand.deliver(block))
+    await hand.deliver_all(but=lambda job: job.startswith("finish:"))
+    delivery = asyncio.create_task(hand.deliver(Finish(run_id, 0).job_id))
     turns = 0
     while not delivery.done():
         await asyncio.sleep(0)
         turns += 1
     await delivery
-    assert turns > N_USERS / COMPARED_AT_ONCE
-    await hand.deliver_all()
+    assert turns > SAMPLE / DECODED_AT_ONCE
     run = await hand.runtime.runs.load(run_id)
     assert run is not None
     assert run.manifest is not None
     assert run.manifest.done == N_USERS
-    assert run.manifest.churn is not None
-
-
-async def test_the_churn_is_known_if_one_user_had_a_list(own_world: World, hand: Hand) -> None:
-    """In a run of many blocks, whose other users are all new."""
-    snapshot = publish_many_users(own_world.store)
-    before = await fit(hand, snapshot, 30)
-    await start_run(hand, before)
-    await hand.deliver_all()
-    old = [hand.runtime.keys.result(before, f"user {user:06}") for user in range(N_USERS) if user != 1234]
-    await ask(hand.redis, "DEL", *old)
-    generation = await fit(hand, snapshot, 20)
-    run_id, _ = await hand.runtime.runs.start(await hand.runtime.record(generation), 40)
-    await hand.deliver_all()
-    run = await hand.runtime.runs.load(run_id)
-    assert run is not None
-    assert run.manifest is not None
-    assert run.manifest.churn is not None
+    assert run.manifest.figures is not None
+    assert run.manifest.figures.churn is not None
 
 
 @pytest.mark.parametrize(("task", "task_ms"), [("split", 20.0), ("reduce", 1e-6)])

@@ -76,8 +76,7 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     await make_known(redis, KEYS, RECORD, {"i": "title"})
     run_id, new = await runs.start(RECORD, 1, 2)
     assert new
-    assert await runs.start_night("2026-11-24", RECORD, 1) == (run_id, "joined")
-    assert await runs.start_night("2026-11-24", RECORD, 1) == (run_id, "known")
+    assert await runs.start(RECORD, 1) == (run_id, False)
     run = await runs.load(run_id)
     assert run is not None
     assert await runs.tend(run) == 0
@@ -90,7 +89,7 @@ async def test_a_run_goes_its_way(redis: Redis, flows: Flows) -> None:
     run = await runs.load(run_id)
     assert run is not None
     assert await runs.flip(run, lease=None) == "flipped"
-    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []), lease=None)
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, []), lease=None)
 
 
 async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
@@ -102,7 +101,7 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
     assert await flows.fail(await load(flows, flow_id.decode()), "failed by the test", lease=None)
     run = await runs.load(run_id)
     assert run is not None
-    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, None, ["failed by the test"]), lease=None)
+    assert await runs.close(run, "refused", Manifest(4, 0, 4, 0, 1.0, 0.0, ["failed by the test"]), lease=None)
     letters = DeadLetters(redis, flows)
     [letter] = await letters.newest(5)
     retried = await letters.retry(letter.id)
@@ -110,7 +109,7 @@ async def test_a_block_is_done_again(redis: Redis, flows: Flows) -> None:
     run = await runs.load(run_id)
     assert run is not None
     assert (run.state, run.round) == ("finish", 1)
-    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, None, []), lease=None)
+    assert await runs.close(run, "passed", Manifest(4, 4, 0, 0, 1.0, 4.0, []), lease=None)
     assert await runs.load(run_id) is not None
 
 

@@ -74,7 +74,7 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
         await flows.fail(flow, "failed by the test", lease=None)
     run = await runs.load(run_id)
     assert run is not None
-    await runs.close(run, "failed", Manifest(4, 0, 4, 0, 1.0, 4.0, None, []), lease=None)
+    await runs.close(run, "failed", Manifest(4, 0, 4, 0, 1.0, 4.0, []), lease=None)
     ended = await written(redis)
     check(ended)
     assert {KEYS.partials(user), *joins, KEYS.run_of("g")} <= under_way.keys() - ended.keys()

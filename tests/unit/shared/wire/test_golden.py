@@ -22,6 +22,7 @@ from reckoner.shared.wire.jobs import TASKS, arq_deserializer, encode_job
 from reckoner.shared.wire.shapes import (
     BASKET,
     BEAT,
+    HOLDING,
     OUTCOME,
     PARTIAL,
     PLAN,
@@ -32,6 +33,7 @@ from reckoner.shared.wire.shapes import (
     TRACE,
     BasketResult,
     Beat,
+    Holding,
     Outcome,
     Partial,
     Plan,
@@ -48,6 +50,7 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 FORMATS: dict[str, tuple[Codec[Any], Any]] = {
     "basket": (BASKET, BasketResult),
     "beat": (BEAT, Beat),
+    "holding": (HOLDING, Holding),
     "manifest": (Codec(Manifest, "json"), Manifest),
     "outcome": (OUTCOME, Outcome),
     "partial": (PARTIAL, Partial),

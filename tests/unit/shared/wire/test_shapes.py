@@ -13,6 +13,7 @@ from reckoner.shared.wire.codecs import Codec, DigestCodec
 from reckoner.shared.wire.shapes import (
     BASKET,
     BEAT,
+    HOLDING,
     MAX_BASKET_BYTES,
     MAX_ITEMS,
     OUTCOME,
@@ -32,6 +33,7 @@ from reckoner.shared.wire.shapes import (
     History,
     HistoryItem,
     HistorySpec,
+    Holding,
     Neighbours,
     Options,
     Outcome,
@@ -58,6 +60,7 @@ CODECS: dict[str, Codec[Any]] = {
     "TRACE": TRACE,
     "OUTCOME": OUTCOME,
     "RESULT": RESULT,
+    "HOLDING": HOLDING,
     "BASKET": BASKET,
     "REPLY": REPLY,
     "RECORD": RECORD,
@@ -98,8 +101,6 @@ values: dict[str, st.SearchStrategy[Any]] = {
         Outcome,
         done=counts,
         empty=counts,
-        places=counts,
-        fresh=counts,
         reason=texts,
         tasks=st.dictionaries(texts, counts, max_size=3),
     ),
@@ -108,6 +109,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
         format=st.just(2),
         items=places,
     ),
+    "HOLDING": st.builds(Holding, lists=counts, empty=counts, until_ms=counts),
     "BASKET": st.builds(BasketResult, format=st.just(2), items=places, unknown=st.lists(texts, max_size=3)),
     "REPLY": st.one_of(
         st.builds(

@@ -1,4 +1,4 @@
-"""The finish: manifests, and which runs pass."""
+"""The finish: manifests, and which runs are whole."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import pytest
 
 from reckoner.shared.flows.run_state import Manifest, Run
 from reckoner.shared.wire.shapes import OUTCOME, Outcome
-from reckoner.workers.tasks.finish import Tally, passes
+from reckoner.workers.tasks.finish import Tally, is_whole
 
 
 def run(users: int) -> Run:
@@ -23,31 +23,25 @@ def summarize(run: Run, outcomes: Mapping[int, Outcome], now_ms: int) -> Manifes
 
 
 def test_a_manifest_adds_up_what_the_blocks_did() -> None:
-    """Done and empty users, the duration, the tasks of each worker, and the churn."""
-    outcomes = {0: Outcome(2, 1, 10, 3, tasks={"b": 3, "a": 1}), 1: Outcome(2, 0, 10, 2, tasks={"b": 4}), 2: Outcome(1)}
+    """Done and empty users, the duration, and the tasks of each worker."""
+    outcomes = {0: Outcome(2, 1, tasks={"b": 3, "a": 1}), 1: Outcome(2, 0, tasks={"b": 4}), 2: Outcome(1)}
     manifest = summarize(run(5), outcomes, 3_500)
     assert (manifest.users, manifest.done, manifest.failed, manifest.empty) == (5, 5, 0, 1)
     assert manifest.tasks == {"a": 1, "b": 7}
-    assert (manifest.duration_s, manifest.users_per_second, manifest.churn) == (2.5, 2.0, 0.25)
-    assert passes(manifest)
+    assert (manifest.duration_s, manifest.users_per_second) == (2.5, 2.0)
+    assert is_whole(manifest)
 
 
 def test_every_other_user_has_failed() -> None:
-    """Failed, cancelled and unknown blocks count as failed, so the run does not pass."""
+    """Failed, cancelled and unknown blocks count as failed, so the run is not whole."""
     manifest = summarize(run(5), {0: Outcome(2), 1: Outcome(reason="why"), 7: Outcome(reason="why")}, 2_000)
     assert (manifest.done, manifest.failed, manifest.reasons) == (2, 3, ["why"])
-    assert not passes(manifest)
+    assert not is_whole(manifest)
 
 
-def test_a_run_that_did_too_much_does_not_pass() -> None:
+def test_a_run_that_did_too_much_is_not_whole() -> None:
     """More done users than users means broken bookkeeping."""
-    assert not passes(summarize(run(2), {0: Outcome(2), 1: Outcome(1)}, 2_000))
-
-
-def test_without_lists_before_there_is_no_churn() -> None:
-    """The first run has no churn; a run without changes has a churn of 0."""
-    assert summarize(run(1), {0: Outcome(1)}, 2_000).churn is None
-    assert summarize(run(1), {0: Outcome(1, 0, 10, 0)}, 2_000).churn == 0.0
+    assert not is_whole(summarize(run(2), {0: Outcome(2), 1: Outcome(1)}, 2_000))
 
 
 def test_a_clock_that_went_back_is_no_division_by_zero() -> None:

@@ -1,0 +1,142 @@
+"""`reckoner runs`: the history of nights, runs, fits and imports."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import identifier, run_connected
+from reckoner.producer.cli.output import format_time, print_facts, print_json, print_nonempty_columns, print_result, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reckoner.producer.client.open import OpenReckoner
+    from reckoner.shared.serving.history import Entry
+
+group = typer.Typer(
+    name="runs",
+    help="Show how nights, runs, fits and imports ended.\n\nExample: reckoner runs",
+    invoke_without_command=True,
+)
+
+
+@group.callback()
+def runs(
+    context: typer.Context,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=400, help="How many to show.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show how nights, runs, fits and imports ended, newest first.
+
+    The last 400 are kept.
+
+    Example: reckoner runs -n 5
+    """
+    if context.invoked_subcommand is not None:
+        return
+
+    async def look(reckoner: "OpenReckoner") -> None:
+        entries = await reckoner.operator.entries(n)
+        if as_json:
+            for entry in entries:
+                print_json(_as_object(entry))
+        elif entries:
+            columns = ("id", "kind", "started", "took", "outcome", "users", "churn", "generation")
+            print_nonempty_columns(columns, [_row(entry) for entry in entries], numbers=("took", "users", "churn"))
+        else:
+            say("Nothing has ended yet: start with `reckoner import` and `reckoner night`.")
+
+    run_connected(look)
+
+
+@group.command()
+def show(
+    entry: Annotated[str, typer.Argument(metavar="ID", help="An id of `reckoner runs`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one night, run, fit or import, with its figures and reasons.
+
+    Example: reckoner runs show 8c1f0e5d2b7a9436
+    """
+    wanted = identifier("history", entry)
+
+    async def look(reckoner: "OpenReckoner") -> None:
+        found = await reckoner.operator.entry(wanted)
+        if as_json:
+            print_json(_as_object(found))
+        else:
+            print_facts(_facts(found))
+
+    run_connected(look)
+
+
+@group.command()
+def acknowledge(
+    entry: Annotated[str, typer.Argument(metavar="ID", help="An id of `reckoner runs`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Acknowledge a night that failed or was refused: `doctor` stops naming it.
+
+    Example: reckoner runs acknowledge 8c1f0e5d2b7a9436
+    """
+    wanted = identifier("history", entry)
+
+    async def look(reckoner: "OpenReckoner") -> None:
+        found = await reckoner.operator.acknowledge(wanted)
+        print_result({"id": found.id, "acknowledged": True}, f"{found.kind} {found.id} is acknowledged.", as_json)
+
+    run_connected(look)
+
+
+def _as_object(entry: "Entry") -> dict[str, object]:
+    import msgspec
+
+    fields: dict[str, object] = msgspec.structs.asdict(entry)
+    return fields | {"took_s": entry.took_s}
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    users = entry.figures.get("users")
+    churn = (entry.figures.get("figures") or {}).get("churn")
+    return (
+        entry.id,
+        entry.kind,
+        format_time(entry.started_ms),
+        f"{entry.took_s:.1f} s",
+        entry.outcome + (" (acknowledged)" if entry.acknowledged else ""),
+        "" if users is None else f"{users:,}",
+        "" if churn is None else f"{churn:.1%}",
+        entry.generation,
+    )
+
+
+def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
+    yield entry.kind, entry.id
+    yield "outcome", entry.outcome + (" (acknowledged)" if entry.acknowledged else "")
+    yield "started", format_time(entry.started_ms) + (f", by {entry.starter}" if entry.starter else "")
+    yield "took", f"{entry.took_s:.1f} s"
+    for name in ("date", "snapshot", "model", "generation"):
+        if value := getattr(entry, name):
+            yield name, value
+    for stage in entry.stages:
+        yield str(stage["name"]), f"{stage['outcome']}: {stage['message']}" if stage["message"] else stage["outcome"]
+    for reason in entry.reasons:
+        yield "reason", reason
+    yield from _figures(entry.figures)
+    if entry.releases:
+        yield "releases", ", ".join(name or "unknown" for name in entry.releases)
+
+
+def _figures(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _figures(value)
+        elif value not in (None, [], "") and name != "reasons":
+            yield name.replace("_", " "), _figure(value)
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,148 @@
+"""`reckoner night`: from the source to the live lists, in stages."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.outages import warn_of_outages
+from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
+
+if TYPE_CHECKING:
+    from reckoner.producer.cli.output import Bar
+    from reckoner.producer.client.open import OpenReckoner
+    from reckoner.shared.flows.nights import Night, Stage
+
+VERDICTS = {
+    "live": "Live: readers see the new lists.",
+    "unchanged": "Nothing to do: the lists are those of the newest data. Their life was renewed.",
+    "held": "Held: a dry run passed the gate, and readers keep the previous lists.",
+    "refused": "Refused: readers keep the previous lists.",
+    "failed": "Failed: readers keep the previous lists.",
+}
+
+
+def night(
+    date: Annotated[
+        str | None,
+        typer.Option("--date", metavar="DATE", help="The date that this night counts for, as in 2026-11-30."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with progress.")] = False,
+    no_import: Annotated[bool, typer.Option("--no-import", help="Keep the current snapshot.")] = False,
+    no_fit: Annotated[bool, typer.Option("--no-fit", help="Keep the newest model.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all but make the new lists live.")] = False,
+    skip_code: Annotated[
+        int,
+        typer.Option("--skip-code", metavar="N", min=0, max=255, help="The exit code if there was nothing to do."),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Import, fit, compute all lists, and make them live if they pass the gate.
+
+    The workers do all of it: the night goes on if this command ends. Stages
+    without news are skipped. What is imported, and how models are fitted, is
+    set by RECKONER_SOURCE and RECKONER_FIT.
+
+    A date has one night: a second one joins it, or says that it is done; one
+    that did not go live may be repeated. The exit code is 0 if the lists went
+    live or there was nothing to do, and 1 if the night failed or was refused.
+
+    Example: reckoner night --wait
+    """
+    from reckoner.shared.flows.nights import NightOptions
+    from reckoner.shared.settings import load_settings
+
+    settings, options = load_settings(), NightOptions(not no_import, not no_fit, dry_run)
+
+    async def begin() -> int:
+        async with connect(settings) as reckoner:
+            night_id, of_date, beginning = await reckoner.operator.begin_night(date, options)
+            if beginning == "known":
+                say(f"The night of {of_date} is done.")
+            elif beginning == "joined":
+                say(f"Night {night_id} is in progress. Joined it.")
+            if not wait:
+                sentence = f"Night {night_id} of {of_date} has begun. See how it ends with `reckoner runs`."
+                if beginning != "known":
+                    print_result({"night": night_id, "date": of_date, "beginning": beginning}, sentence, as_json)
+                return 0
+            ended = await _wait(reckoner, night_id)
+            return _print_end(ended, skip_code, as_json)
+
+    if code := run_async(begin()):
+        raise typer.Exit(code)
+
+
+async def _wait(reckoner: "OpenReckoner", night_id: str) -> "Night":
+    stopped = "Stopped waiting. The night goes on: see how it ends with `reckoner runs`."
+    with say_if_cancelled(stopped), progress_bar("Waiting for a worker", "") as bar:
+        async with warn_of_outages(reckoner, bar.say):
+            async for night in reckoner.operator.follow_night(night_id):
+                await _show(reckoner, night, bar)
+    return night
+
+
+async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
+    """Show the progress of the stage that runs."""
+    from reckoner.shared.errors import FlowUnknownError
+
+    running = next((stage for stage in night.stages.values() if stage.outcome is None), None)
+    if running is None:
+        return
+    try:
+        match running.name:
+            case "import":
+                bar.show("Importing", "rows", running.progress, None)
+            case "fit" if running.job:
+                report = await reckoner.job(running.job)
+                bar.show("Building the model", "chunk tasks", report.tasks_done, report.flow.tasks or None)
+            case "everybody" if running.job:
+                run = await reckoner.operator.run(running.job)
+                bar.show("Computing all lists", "users", run.users_done, run.run.users)
+    except FlowUnknownError:
+        # The next look shows what became of it.
+        return
+
+
+def _print_end(night: "Night", skip_code: int, as_json: bool) -> int:
+    """Print how a night ended, and return the exit code."""
+    if as_json:
+        print_json(as_object(night))
+    else:
+        print_facts(as_facts(night))
+    assert night.outcome is not None
+    if night.outcome in ("refused", "failed"):
+        say(VERDICTS[night.outcome])
+        return 1
+    return skip_code if night.outcome == "unchanged" else 0
+
+
+def as_object(night: "Night") -> dict[str, Any]:
+    """The JSON object for a night."""
+    import msgspec
+
+    return {
+        "night": night.id,
+        "date": night.date,
+        "starter": night.starter,
+        "outcome": night.outcome,
+        "started_ms": night.started_ms,
+        "ended_ms": night.ended_ms,
+        "stages": [msgspec.to_builtins(stage) for stage in night.stages.values()],
+    }
+
+
+def as_facts(night: "Night") -> list[tuple[str, str]]:
+    """The printed facts of a night."""
+    facts = [("night", f"{night.id}, of {night.date}")]
+    facts += [(stage.name, stage_sentence(stage)) for stage in night.stages.values()]
+    if night.outcome:
+        facts.append(("outcome", VERDICTS[night.outcome]))
+    return facts
+
+
+def stage_sentence(stage: "Stage") -> str:
+    """How a stage ended, in how many seconds."""
+    took = "" if stage.ended_ms is None else f", {(stage.ended_ms - stage.started_ms) / 1000:.1f} s"
+    return f"{stage.outcome or 'running'}{took}: {stage.message}" if stage.message else (stage.outcome or "running")

@@ -1,0 +1,173 @@
+"""Going back and forth between generations by hand, and the gate before a generation goes live."""
+
+import asyncio
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.shared.errors import BarredError, GenerationUnknownError, PromotionError, UsageError
+from reckoner.shared.flows.run_state import Run
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
+from tests.commands import CommandLine
+from tests.world import USERS, Generation, Hand, World
+
+
+async def run_all(hand: Hand, generation: Generation) -> Run:
+    """Compute all lists of a generation, up to the gate and the flip."""
+    run_id, _ = await hand.runtime.runs.start(generation.record, 2)
+    await hand.deliver_all()
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    return run
+
+
+@pytest.fixture
+async def two(hand: Hand, world: World) -> tuple[str, str]:
+    """The previous and the live generation, both whole."""
+    for number in range(2):
+        run = await run_all(hand, await hand.adopt(world, number))
+        assert run.outcome == "passed"
+    return world.generations[0].id, world.generations[1].id
+
+
+async def live(reckoner: OpenReckoner) -> tuple[str | None, str | None]:
+    """The live and the previous generation."""
+    status = await reckoner.operator.status()
+    return status.generation, status.previous
+
+
+async def test_going_back_is_seen_at_the_next_read(reckoner: OpenReckoner, two: tuple[str, str]) -> None:
+    """Both generations stay whole, for users who left too, and forth is as quick as back."""
+    first, second = two
+    assert (await reckoner.get(USERS[0])).generation == second
+    assert await reckoner.operator.rollback() == (first, second)
+    assert (await reckoner.get(USERS[0])).generation == first
+    assert await live(reckoner) == (first, second)
+    assert await reckoner.operator.promote(second) == first
+    assert (await reckoner.get(USERS[0])).generation == second
+    assert await live(reckoner) == (second, first)
+    status = await reckoner.operator.status()
+    assert {name: held.lists for name, held in status.holdings.items()} == dict.fromkeys(two, len(USERS))
+
+
+async def test_no_run_makes_live_what_was_rolled_back(
+    hand: Hand, reckoner: OpenReckoner, world: World, two: tuple[str, str]
+) -> None:
+    """It is not even started; one that was under way is refused. Only `promote` does."""
+    first, second = two
+    run_id, _ = await reckoner.operator.start_run()
+    await reckoner.operator.rollback()
+    assert (await reckoner.operator.status()).barred == [second]
+    await hand.deliver_all()
+    run = (await reckoner.operator.run(run_id)).run
+    assert run.outcome in ("refused", "superseded")
+    assert await live(reckoner) == (first, second)
+    with pytest.raises(BarredError, match=f"`reckoner promote {second}`"):
+        await reckoner.operator.start_run()
+    await reckoner.operator.promote(second)
+    assert (await reckoner.operator.status()).barred == []
+    assert (await run_all(hand, world.generations[1])).outcome == "passed"
+
+
+async def test_a_barred_generation_is_refused_when_its_run_began_afterwards(
+    hand: Hand, reckoner: OpenReckoner, world: World, two: tuple[str, str]
+) -> None:
+    """By a worker that does not look before it starts a run."""
+    first, second = two
+    await reckoner.operator.rollback()
+    await ask(hand.redis, "HDEL", hand.runtime.keys.barred, second)
+    run_id, _ = await hand.runtime.runs.start(world.generations[1].record, 2)
+    await ask(hand.redis, "HSET", hand.runtime.keys.barred, second, 1)
+    await hand.deliver_all()
+    run = (await reckoner.operator.run(run_id)).run
+    assert run.manifest is not None
+    assert (run.outcome, run.manifest.reasons) == ("refused", [str(BarredError(second))])
+    assert (await live(reckoner))[0] == first
+
+
+async def test_only_whole_generations_go_live(
+    hand: Hand, reckoner: OpenReckoner, world: World, two: tuple[str, str]
+) -> None:
+    """Not one without lists, with deleted or with expired ones, and not one that nobody knows."""
+    first, second = two
+    keys, generations = reckoner.keys, reckoner.results.generations
+    third = await hand.adopt(world, 2)
+    with pytest.raises(PromotionError, match=f"Generation {third.id} does not hold every user's list"):
+        await reckoner.operator.promote(third.id)
+    with pytest.raises(GenerationUnknownError):
+        await reckoner.operator.promote("nobody")
+    with pytest.raises(UsageError):
+        await reckoner.operator.promote("")
+    held = (await generations.holdings())[first]
+    expired = msgspec.json.encode(msgspec.structs.replace(held, until_ms=1))
+    await ask(hand.redis, "HSET", keys.held, first, expired)
+    with pytest.raises(PromotionError, match="have expired"):
+        await reckoner.operator.rollback()
+    await run_all(hand, third)
+    assert await live(reckoner) == (third.id, second)
+    await GenerationCleanup(hand.runtime).delete_old()
+    assert first not in await generations.holdings()
+    assert await live(reckoner) == (third.id, second)
+
+
+async def test_without_a_previous_generation_there_is_no_way_back(hand: Hand, reckoner: OpenReckoner) -> None:
+    """Before anything is fitted too."""
+    with pytest.raises(PromotionError, match="no previous generation"):
+        await reckoner.operator.rollback()
+
+
+async def test_readers_see_one_generation_at_a_time_while_it_changes(
+    reckoner: OpenReckoner, redis_url: str, two: tuple[str, str]
+) -> None:
+    """Every answer of one call is of one generation, and a call after a change is of the new one."""
+    seen = set[str]()
+    async with OpenReckoner(redis_url, prefix=reckoner.keys.prefix) as reader:
+
+        async def read() -> None:
+            while True:
+                answers = await reader.get_many(USERS)
+                [generation] = {answer.generation for answer in answers}
+                seen.add(generation)
+
+        reading = asyncio.create_task(read())
+        for _ in range(20):
+            await reckoner.operator.rollback()
+            assert (await reckoner.get(USERS[0])).generation == two[0]
+            await reckoner.operator.promote(two[1])
+            assert (await reckoner.get(USERS[0])).generation == two[1]
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert seen <= set(two)
+    assert seen
+
+
+async def test_the_gate_refuses_and_promote_lets_through(
+    hand: Hand, reckoner: OpenReckoner, world: World, commands: CommandLine
+) -> None:
+    """A refusal names the figures and says that the configuration changed. The lists stay for a look."""
+    live_one = await hand.adopt(world)
+    await run_all(hand, live_one)
+    second = await hand.adopt(world, 1)
+    settings = msgspec.structs.replace(hand.runtime.settings, gate_churn=0.0)
+    object.__setattr__(hand.runtime, "settings", settings)
+    with capture_logs() as lines:
+        run = await run_all(hand, second)
+    assert run.manifest is not None
+    assert run.outcome == "refused"
+    churn, changed = run.manifest.reasons
+    assert churn.endswith("of the places are new, at most 0.0% may (RECKONER_GATE_CHURN)")
+    assert changed.startswith("the model's configuration changed from similarity=")
+    assert [line["log_level"] for line in lines if line["event"] == "run refused"] == ["warning"]
+    assert (await reckoner.operator.status()).generation == live_one.id
+    shown = await asyncio.to_thread(commands.run, "get", USERS[0], "--generation", second.id, "--json")
+    assert (shown.code, second.id in shown.out) == (0, True)
+    promoted = await asyncio.to_thread(commands.run, "promote", second.id)
+    assert promoted.out == f"Generation {second.id} is live. The previous one is {live_one.id}.\n"
+    back = await asyncio.to_thread(commands.run, "rollback")
+    assert back.out.startswith(f"Generation {live_one.id} is live again.")
+    status = await asyncio.to_thread(commands.run, "status")
+    assert f"{second.id}" in status.out
+    assert "rolled back" in status.out

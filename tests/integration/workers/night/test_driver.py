@@ -1,0 +1,325 @@
+"""A night: its stages, how it ends, and what goes on after a failure."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from reckoner.shared.errors import StoreError
+from reckoner.shared.flows.nights import Night, NightOptions, Nights
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import Entry, History
+from reckoner.workers.night import stages
+from reckoner.workers.night.driver import NightDriver
+from reckoner.workers.night.importing import Imported
+from reckoner.workers.night.renewal import renew_lists
+from tests.world import USERS, Hand, World
+
+
+def change(hand: Hand, **settings: object) -> None:
+    changed = msgspec.structs.replace(hand.runtime.settings, **settings)
+    object.__setattr__(hand.runtime, "settings", changed)
+
+
+async def through(hand: Hand, date: str = "2026-11-30", options: NightOptions | None = None, **driver: object) -> Night:
+    """Begin the night of a date and drive it to its end."""
+    nights = Nights(hand.redis, hand.runtime.keys)
+    night_id, beginning = await nights.begin(date, "command", options or NightOptions(), again=True)
+    assert beginning == "started"
+    async with asyncio.timeout(60):
+        while await nights.under_way():
+            await NightDriver(hand.runtime, first_pause_s=0.0, **driver).drive()  # type: ignore[arg-type]
+            await asyncio.sleep(0.05)
+    night = await nights.load(night_id)
+    assert night is not None
+    return night
+
+
+def outcomes(night: Night) -> dict[str, str | None]:
+    return {name: stage.outcome for name, stage in night.stages.items()}
+
+
+async def remembered(hand: Hand, night: Night) -> Entry:
+    entry = await History(hand.redis, hand.runtime.keys).find(night.id)
+    assert entry is not None
+    return entry
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_fits_and_makes_all_lists_live(night: Hand, own_world: World) -> None:
+    """From the current snapshot; the outcome is in the history, in the store too, and in the log."""
+    with capture_logs() as logs:
+        ended = await through(night)
+    assert (ended.outcome, outcomes(ended)) == ("live", {"import": "skipped", "fit": "done", "everybody": "done"})
+    live = await night.runtime.results.generations.current()
+    assert live == ended.stages["everybody"].generation
+    assert all(await night.runtime.results.read(str(live), USERS))
+    entry = await remembered(night, ended)
+    assert (entry.kind, entry.outcome, entry.date, entry.generation) == ("night", "live", "2026-11-30", live)
+    assert entry.figures["users"] == len(USERS)
+    kept = [json.loads(path.read_text()) for path in sorted((own_world.store.root / "history").iterdir())]
+    assert {each["kind"] for each in kept} >= {"run", "night"}
+    events = [log["event"] for log in logs if log.get("night") == ended.id]
+    assert events == ["stage started", "stage ended"] * 3 + ["night ended"]
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_without_news_renews_the_lists(night: Hand) -> None:
+    """Those of the live generation and of the previous one, night after night, so that there is a way back."""
+    change(night, fit="--neighbours 4")
+    first = (await through(night)).stages["everybody"].generation
+    change(night, fit="--neighbours 9", gate_churn=1.0)
+    second = (await through(night, "2026-12-01")).stages["everybody"].generation
+    names = [night.runtime.keys.result(generation, user) for generation in (first, second) for user in USERS]
+    for day in range(2, 5):
+        for name in names:
+            assert await ask(night.redis, "EXPIRE", name, 60)
+        ended = await through(night, f"2026-12-{day:02}")
+        assert (ended.outcome, outcomes(ended)["fit"]) == ("unchanged", "unchanged")
+        assert min([await ask(night.redis, "TTL", name) for name in names]) > 60
+    for generation in (first, second):
+        assert all(await night.runtime.results.read(generation, USERS))
+    assert await night.runtime.results.generations.promote(first) == "done"
+
+
+@pytest.mark.usefixtures("working")
+async def test_lists_that_have_gone_are_computed_again(night: Hand) -> None:
+    """A night without news finds them missing."""
+    generation = (await through(night)).stages["everybody"].generation
+    await ask(night.redis, "DEL", night.runtime.keys.result(generation, USERS[2]))
+    ended = await through(night, "2026-12-01")
+    assert outcomes(ended) == {"import": "skipped", "fit": "unchanged", "everybody": "done"}
+    assert all(await night.runtime.results.read(generation, USERS))
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_dry_run_makes_nothing_live(night: Hand) -> None:
+    """It ends at the gate, and what it made can be promoted."""
+    first = (await through(night)).stages["everybody"].generation
+    change(night, fit="--neighbours 9")
+    ended = await through(night, "2026-12-01", NightOptions(dry=True))
+    made = ended.stages["everybody"].generation
+    assert (ended.outcome, made != first) == ("held", True)
+    assert await night.runtime.results.generations.current() == first
+    assert await night.runtime.results.generations.promote(made) == "done"
+
+
+@pytest.mark.usefixtures("working")
+async def test_what_the_gate_refuses_is_refused_with_its_figures(night: Hand) -> None:
+    """Readers keep what they have. What was rolled back is refused before anything is computed."""
+    first = (await through(night)).stages["everybody"].generation
+    change(night, fit="--neighbours 3", gate_churn=0.0)
+    ended = await through(night, "2026-12-01")
+    assert (ended.outcome, outcomes(ended)["everybody"]) == ("refused", "refused")
+    assert "of the places are new, at most 0.0% may (RECKONER_GATE_CHURN)" in ended.stages["everybody"].message
+    assert await night.runtime.results.generations.current() == first
+    [reason] = (await remembered(night, ended)).reasons
+    assert reason.startswith("everybody: ")
+    await ask(night.redis, "HSET", night.runtime.keys.barred, ended.stages["everybody"].generation, 1)
+    ended = await through(night, "2026-12-02")
+    assert (ended.outcome, ended.stages["everybody"].job) == ("refused", "")
+    assert "was rolled back" in ended.stages["everybody"].message
+
+
+async def test_without_anything_to_begin_with_a_night_fails(night: Hand, own_world: World) -> None:
+    """It says what is missing."""
+    (own_world.store.root / "current-snapshot").unlink()
+    ended = await through(night)
+    assert (ended.outcome, outcomes(ended)) == ("failed", {"import": "skipped", "fit": "failed"})
+    assert ended.stages["fit"].message == "No snapshot is imported: see RECKONER_SOURCE and `reckoner import`."
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_that_another_worker_left_goes_on(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that have ended are not done again, and the run under way is joined."""
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    computed = stages._computed
+
+    async def stop(_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(stages, "_computed", stop)
+    with pytest.raises(asyncio.CancelledError):
+        await NightDriver(night.runtime).drive()
+    left = await nights.load(night_id)
+    assert left is not None
+    assert outcomes(left) == {"import": "skipped", "fit": "done", "everybody": None}
+    monkeypatch.setattr(stages, "_computed", computed)
+    await NightDriver(night.runtime).drive()
+    ended = await nights.load(night_id)
+    assert ended is not None
+    assert ended.outcome == "live"
+    assert ended.stages["everybody"].job == left.stages["everybody"].job
+    assert ended.stages["fit"] == left.stages["fit"]
+
+
+async def test_one_worker_drives_a_night(night: Hand) -> None:
+    """Another one waits for its claim to lapse, and one that has lost the claim changes nothing."""
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    await ask(night.redis, "SET", night.runtime.keys.night_driver, "another", "PX", 5_000)
+    await NightDriver(night.runtime).drive()
+    begun = await nights.load(night_id)
+    assert begun is not None
+    assert begun.stages == {}
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_store_that_is_away_interrupts_a_night(
+    night: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on after a pause, and fails only after many."""
+    failures = 2
+
+    def away(self: object) -> str | None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise StoreError("The store is away.")
+        return current(own_world.store)
+
+    current = type(own_world.store).current_snapshot
+    monkeypatch.setattr(type(own_world.store), "current_snapshot", away)
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 10)
+    ended = await through(night)
+    assert (ended.outcome, ended.failures) == ("live", 2)
+    monkeypatch.setattr("reckoner.workers.night.driver.MOST_FAILURES", 1)
+    failures = 10
+    ended = await through(night, "2026-12-01")
+    assert (ended.outcome, ended.stages["import"].message) == ("failed", "StoreError: The store is away.")
+
+
+@pytest.mark.usefixtures("working")
+async def test_failed_blocks_are_computed_again(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night is not refused for what a second try mends."""
+    failing = True
+    made = stages._ended_run
+
+    async def fail_one(runtime: object, run_id: str) -> object:
+        nonlocal failing
+        if failing:
+            failing = False
+            flights = await ask(night.redis, "HVALS", night.runtime.keys.flight(run_id))
+            flow = await night.runtime.flows.load(flights[0].decode())
+            assert flow is not None
+            assert await night.runtime.flows.fail(flow, "failed by the test", lease=None)
+        return await made(night.runtime, run_id)
+
+    monkeypatch.setattr(stages, "_ended_run", fail_one)
+    paused = asyncio.Event()
+    deliver_all = night.deliver_all
+
+    async def deliver(**options: object) -> None:
+        if not paused.is_set() and await ask(night.redis, "EXISTS", night.runtime.keys.night_now) and failing:
+            queued = [job for job in await night.queued() if job.startswith("split:")]
+            flows = [await night.runtime.flows.load(job.removeprefix("split:")) for job in queued]
+            if any(flow is not None and flow.run for flow in flows):
+                return
+        await deliver_all(**options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(night, "deliver_all", deliver)
+    with capture_logs() as logs:
+        ended = await through(night)
+    assert not failing
+    assert ended.outcome == "live"
+    assert [log["blocks"] for log in logs if log["event"] == "failed blocks are computed again"] == [1]
+
+
+def importing(monkeypatch: pytest.MonkeyPatch, *ends: Imported) -> list[str]:
+    """Imports end like this, one after the other. Returns their arguments."""
+    given, left = list[str](), list(ends)
+
+    async def run(arguments: str, on_rows: object) -> Imported:
+        given.append(arguments)
+        return left.pop(0)
+
+    monkeypatch.setattr(stages, "import_source", run)
+    return given
+
+
+AWAY = Imported(75, {}, "The database cannot be opened.")
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome", "message"),
+    [
+        ([Imported(1, {}, "There is no file x.csv.")], "failed", "There is no file x.csv."),
+        ([Imported(-6, {}, "")], "failed", "The import was ended by signal 6."),
+        ([AWAY] * 4, "failed", "The database cannot be opened."),
+        ([Imported(1, {"snapshot": "s", "refused": ["80% are bad"]}, "")], "refused", "80% are bad."),
+    ],
+)
+async def test_an_import_that_fails_ends_the_night(
+    night: Hand, monkeypatch: pytest.MonkeyPatch, ends: Sequence[Imported], outcome: str, message: str
+) -> None:
+    """With its own sentence; a database that is away is tried again."""
+    change(night, source="x.csv")
+    given = importing(monkeypatch, *ends)
+    ended = await through(night, imports=True)
+    assert (ended.outcome, ended.stages["import"].message) == (outcome, message)
+    assert given == ["x.csv"] * len(ends)
+    assert "fit" not in ended.stages
+
+
+@pytest.mark.usefixtures("working")
+async def test_an_import_without_news_is_no_reason_to_fit(
+    night: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a database that was away for a while."""
+    change(night, source="x.csv")
+    report = {"snapshot": own_world.snapshot.id, "interactions": 90, "users": 6}
+    importing(monkeypatch, AWAY, Imported(0, report, ""), Imported(0, report, ""))
+    ended = await through(night, imports=True)
+    assert (ended.outcome, outcomes(ended)["import"]) == ("live", "unchanged")
+    ended = await through(night, "2026-12-01", imports=True)
+    assert (ended.outcome, set(outcomes(ended).values())) == ("unchanged", {"unchanged"})
+
+
+async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand) -> None:
+    """And fails."""
+    change(night, source="x.csv")
+    ended = await through(night, imports=False)
+    assert (ended.outcome, ended.stages["import"].message) == (
+        "failed",
+        "No worker can import: install the extra `data` for at least one.",
+    )
+
+
+async def test_a_night_whose_state_is_invalid_does_not_stay(night: Hand) -> None:
+    """Another one of the date may begin."""
+    keys = night.runtime.keys
+    nights = Nights(night.redis, keys)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    await ask(night.redis, "HSET", keys.night_state(night_id), "options", "nonsense")
+    await NightDriver(night.runtime).drive()
+    assert await nights.under_way() is None
+
+
+@pytest.mark.usefixtures("working")
+async def test_the_outcome_goes_to_a_command(night: Hand, tmp_path: Path) -> None:
+    """As JSON on its standard input."""
+    program, out = tmp_path / "a program.py", tmp_path / "out.json"
+    program.write_text(f"import sys; open({str(out)!r}, 'w').write(sys.stdin.read())")
+    change(night, on_night=f"{sys.executable} '{program}'")
+    ended = await through(night)
+    assert json.loads(out.read_text())["id"] == ended.id
+
+
+@pytest.mark.usefixtures("working")
+async def test_the_life_of_a_list_is_renewed_whole_or_not(night: Hand) -> None:
+    """A generation with a missing list is not whole any more."""
+    generation = (await through(night)).stages["everybody"].generation
+    generations, key = night.runtime.results.generations, night.runtime.keys.result(generation, USERS[0])
+    held, record = (await generations.holdings())[generation], await night.runtime.record(generation)
+    await ask(night.redis, "EXPIRE", key, 5)
+    assert await renew_lists(night.runtime, record, held)
+    assert await ask(night.redis, "TTL", key) > 5
+    await ask(night.redis, "DEL", key)
+    assert not await renew_lists(night.runtime, record, held)
+    assert generation not in await generations.holdings()

@@ -1,0 +1,1 @@
+"""What happens at night? The stages from the source to the live lists, driven by one worker at a time."""

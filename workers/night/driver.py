@@ -1,0 +1,194 @@
+"""Drives the night under way: one worker at a time, and another one goes on where that one died."""
+
+import secrets
+
+import msgspec
+import structlog
+
+from reckoner.shared.errors import ReckonerError, WireError, is_environment_error
+from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, NightOutcome, Nights, Stage, StageName
+from reckoner.shared.periodic import renewing, run_periodically
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.serving.history import Entry
+from reckoner.shared.version import can_import
+from reckoner.workers.night import stages as night_stages
+from reckoner.workers.night.notices import notify
+from reckoner.workers.runtime.runtime import Runtime
+
+log = structlog.get_logger()
+
+PERIOD_S = 1.0
+# A night that is interrupted goes on after a pause that doubles, up to so often.
+MOST_FAILURES = 10
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 2_000, 60_000
+
+
+class NotDrivingError(Exception):
+    """Another worker drives the night, or it has ended."""
+
+
+class NightDriver:
+    """The driver of nights in one worker process."""
+
+    def __init__(self, runtime: Runtime, *, imports: bool | None = None, first_pause_s: float | None = None) -> None:
+        self._runtime = runtime
+        self._imports = can_import() if imports is None else imports
+        self._first_pause_s = night_stages.FIRST_PAUSE_S if first_pause_s is None else first_pause_s
+        self._nights = Nights(runtime.redis, runtime.keys)
+
+    async def run(self) -> None:
+        """Drive nights, for ever."""
+        await run_periodically("night", PERIOD_S, self.drive)
+
+    async def drive(self) -> None:
+        """Drive the night under way to its end, unless another worker does."""
+        night_id = await self._nights.under_way()
+        if night_id is None:
+            return
+        redis, driver, token = self._runtime.redis, self._runtime.keys.night_driver, secrets.token_hex(8)
+        if not await self._may_drive(night_id) or not await call(redis, "lock", [driver], [token, DRIVER_TTL_MS]):
+            return
+        try:
+            async with renewing(redis, driver, DRIVER_TTL_MS):
+                await self._drive(night_id, token)
+        except NotDrivingError:
+            log.warning("night left to another worker", night=night_id)
+        finally:
+            await call(redis, "unlock", [driver], [token])
+
+    async def _may_drive(self, night_id: str) -> bool:
+        """Whether this worker can do the next stage, or has to say that no worker can."""
+        try:
+            night = await self._nights.load(night_id)
+        except WireError:
+            night = None
+        if night is None:
+            # Nothing goes on from here. A night of this date may begin again.
+            await ask(self._runtime.redis, "DEL", self._runtime.keys.night_now)
+            log.error("night ended", night=night_id, outcome="failed", reason="its state is missing or invalid")
+            return False
+        if night.due_ms > await self._runtime.now_ms():
+            return False
+        return self._imports or not self._wants_import(night) or not await self._another_imports()
+
+    def _wants_import(self, night: Night) -> bool:
+        stage = night.stages.get("import")
+        return bool(self._runtime.settings.source) and night.options.imports and not (stage and stage.outcome)
+
+    async def _another_imports(self) -> bool:
+        alive = await Heartbeats(self._runtime.redis, self._runtime.keys).alive()
+        return any(worker.beat is not None and worker.beat.imports for worker in alive)
+
+    async def _drive(self, night_id: str, token: str) -> None:
+        night = await self._nights.load(night_id)
+        if night is None or night.outcome is not None:
+            return
+        try:
+            for name in STAGES:
+                stage = night.stages.get(name)
+                if stage is None or stage.outcome is None:
+                    night.stages[name] = stage = await self._run(night, token, name)
+                if stage.outcome in ("refused", "failed"):
+                    break
+        except NotDrivingError:
+            raise
+        except Exception as error:
+            if night.failures < MOST_FAILURES:
+                pause_ms = min(FIRST_PAUSE_MS * 2**night.failures, LONGEST_PAUSE_MS)
+                await self._nights.interrupt(night, token, await self._runtime.now_ms() + pause_ms)
+                log.warning("night interrupted", night=night.id, reason=_reason(error), pause_s=pause_ms / 1000)
+                return
+            await self._fail(night, token, error)
+        await self._end(night, token)
+
+    async def _run(self, night: Night, token: str, name: StageName) -> Stage:
+        async def save(stage: Stage) -> None:
+            if not await self._nights.note(night, token, stage):
+                raise NotDrivingError
+            night.stages[name] = stage
+
+        begun = night.stages.get(name) or Stage(name, await self._runtime.now_ms())
+        work = night_stages.Work(self._runtime, night, begun, save, self._first_pause_s)
+        await work.note()
+        log.info("stage started", night=night.id, stage=name)
+        try:
+            if name == "import" and self._wants_import(night) and not self._imports:
+                await work.end("failed", "No worker can import: install the extra `data` for at least one.")
+            else:
+                await night_stages.STAGES[name](work)
+        except ReckonerError as error:
+            if is_environment_error(error) or isinstance(error, WireError):
+                raise
+            await work.end("failed", str(error))
+        ended = work.stage
+        log.info(
+            "stage ended",
+            night=night.id,
+            stage=name,
+            outcome=ended.outcome,
+            seconds=_seconds(ended),
+            what=ended.message,
+        )
+        return ended
+
+    async def _fail(self, night: Night, token: str, error: Exception) -> None:
+        """End the stage that runs as failed."""
+        name = next(name for name in STAGES if not (night.stages.get(name) and night.stages[name].outcome))
+        now_ms = await self._runtime.now_ms()
+        stage = night.stages.get(name) or Stage(name, now_ms)
+        night.stages[name] = msgspec.structs.replace(stage, outcome="failed", ended_ms=now_ms, message=_reason(error))
+        await self._nights.note(night, token, night.stages[name])
+
+    async def _end(self, night: Night, token: str) -> None:
+        outcome = outcome_of(night)
+        entry = await self._entry(night, outcome)
+        await self._runtime.remember(entry)
+        if not await self._nights.end(night, token, outcome):
+            raise NotDrivingError
+        write = log.info if outcome in ("live", "unchanged", "held") else log.warning
+        write("night ended", night=night.id, date=night.date, outcome=outcome, reasons=entry.reasons)
+        if self._runtime.settings.on_night:
+            await notify(self._runtime.settings.on_night, entry)
+
+    async def _entry(self, night: Night, outcome: NightOutcome) -> Entry:
+        runtime, last = self._runtime, night.stages[[name for name in STAGES if name in night.stages][-1]]
+        alive = await Heartbeats(runtime.redis, runtime.keys).alive()
+        run = await runtime.runs.load(last.job) if last.name == "everybody" and last.job else None
+        figures = msgspec.to_builtins(run.manifest) if run and run.manifest else {}
+        bad = [stage for stage in night.stages.values() if stage.outcome in ("refused", "failed")]
+        return Entry(
+            id=night.id,
+            kind="night",
+            outcome=outcome,
+            started_ms=night.started_ms,
+            ended_ms=await runtime.now_ms(),
+            starter=night.starter,
+            date=night.date,
+            snapshot=last.snapshot,
+            generation=last.generation,
+            reasons=[f"{stage.name}: {stage.message}" for stage in bad],
+            stages=[msgspec.to_builtins(night.stages[name]) for name in STAGES if name in night.stages],
+            figures=figures,
+            releases=sorted({worker.beat.version for worker in alive if worker.beat}),
+        )
+
+
+def outcome_of(night: Night) -> NightOutcome:
+    """What the stages of an ended night say about it."""
+    outcomes = {stage.outcome for stage in night.stages.values()}
+    if "failed" in outcomes:
+        return "failed"
+    if "refused" in outcomes:
+        return "refused"
+    if night.stages["everybody"].outcome == "unchanged":
+        return "unchanged"
+    return "held" if night.options.dry else "live"
+
+
+def _seconds(stage: Stage) -> float:
+    return ((stage.ended_ms or stage.started_ms) - stage.started_ms) / 1000
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
