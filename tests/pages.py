@@ -32,20 +32,24 @@ class Command:
 
 
 def commands(group: typer.Typer = app, parents: tuple[str, ...] = ()) -> Iterator[Command]:
-    """All commands in the order of the help; a group's commands follow its name."""
+    """All commands in the order of the help; a group's commands follow its name, which may be a command itself."""
+    if parents and group.registered_callback and group.registered_callback.callback:
+        yield _command(" ".join(parents), group.registered_callback.callback.__doc__)
     for command in group.registered_commands:
         callback = command.callback
         assert callback is not None
-        assert callback.__doc__ is not None
-        name = command.name or callback.__name__
-        # The first paragraph, in one line.
-        what = " ".join(callback.__doc__.partition("\n\n")[0].split()).rstrip(".")
-        examples = tuple(EXAMPLE.findall(re.sub(r"^ +", "", callback.__doc__, flags=re.MULTILINE)))
-        yield Command(" ".join((*parents, name)), what, examples)
+        yield _command(" ".join((*parents, command.name or callback.__name__)), callback.__doc__)
     for registered in group.registered_groups:
         assert registered.typer_instance is not None
         group_name = registered.name or registered.typer_instance.info.name
         yield from commands(registered.typer_instance, (*parents, str(group_name)))
+
+
+def _command(name: str, help_: str | None) -> Command:
+    assert help_ is not None
+    # The first paragraph, in one line.
+    what = " ".join(help_.partition("\n\n")[0].split()).rstrip(".")
+    return Command(name, what, tuple(EXAMPLE.findall(re.sub(r"^ +", "", help_, flags=re.MULTILINE))))
 
 
 def code_in_a_cell(line: str) -> str:

@@ -133,7 +133,9 @@ def _supervised() -> "Callable[[int, int | None], None]":
     last = 0.0
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock the end of the process would wait for.
+        while os.read(0, 1):
+            pass
         os._exit(1)
 
     def report(rows: int, _: int | None) -> None:

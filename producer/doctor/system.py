@@ -10,6 +10,7 @@ from reckoner.shared.errors import StoreError
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import Entry
 from reckoner.shared.store.location import store_directory
 from reckoner.shared.version import installed_version
 
@@ -130,34 +131,28 @@ def _some_users(store_url: str, snapshot: str) -> list[str]:
 
 
 async def night(site: Site) -> str:
-    """The last night began and did not fail."""
+    """The last night began, and the last one that ended did so well, or somebody knows that it did not."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
-    nightly = parse_nightly(site.settings.nightly)
-    if nightly is None:
-        # The workers may have a night that this command line's settings lack.
-        date, night_id = await site.nights.last() or ("", None)
-        if night_id is None:
-            return "None is set, and none has begun."
-    else:
+    nightly, last = parse_nightly(site.settings.nightly), await _last_night(site)
+    if nightly is not None:
         due = last_due(now, nightly)
-        date, night_id = due.date.isoformat(), await site.nights.of_date(due.date.isoformat())
-        if night_id is None and now - due.moment < STARTS_WITHIN:
-            return f"The night of {date} is about to begin."
-        if night_id is None:
+        date = due.date.isoformat()
+        if await site.nights.of_date(date) is None and now - due.moment >= STARTS_WITHIN:
             raise CheckError(f"The night of {date} has not begun. Set RECKONER_NIGHTLY for the workers too.")
-    return await _ended_well(site, date, night_id)
+    if (night_id := await site.nights.under_way()) and (under_way := await site.nights.load(night_id)):
+        return f"The night of {under_way.date} is in progress."
+    if last is None:
+        if begun := await site.nights.last():
+            raise NotCheckedError(f"The night of {begun[0]} began; how it ended is unknown.")
+        return "None has ended yet."
+    if last.outcome in ("refused", "failed") and not last.acknowledged:
+        raise CheckError(f"The night of {last.date} ended as {last.outcome}. See `reckoner runs show {last.id}`.")
+    return f"The night of {last.date} ended as {last.outcome}."
 
 
-async def _ended_well(site: Site, date: str, night_id: str) -> str:
-    night = await site.nights.load(night_id)
-    if night is None:
-        raise NotCheckedError(f"The night of {date} began; how it ended is unknown. See `reckoner runs`.")
-    if night.outcome is None:
-        return f"The night of {date} is in progress."
-    entry = await site.history.find(night_id)
-    if night.outcome in ("refused", "failed") and not (entry and entry.acknowledged):
-        raise CheckError(f"The night of {date} ended as {night.outcome}. See `reckoner runs show {night_id}`.")
-    return f"The night of {date} ended as {night.outcome}."
+async def _last_night(site: Site) -> Entry | None:
+    """The night that ended last, None if there is none."""
+    return next((entry for entry in await site.history.newest() if entry.kind == "night"), None)
 
 
 async def dead_letters(site: Site) -> str:

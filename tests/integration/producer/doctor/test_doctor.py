@@ -298,16 +298,17 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
     assert night is not None
     await ask(redis, "SET", keys.night_driver, "token", "PX", 60_000)
     assert await nights.end(night, "token", "refused")
-    for each in (settings, nightly):
-        assert f"ended as refused. See `reckoner runs show {night_id}`." in wrong(await examined(each))["night"]
-    entry = Entry(id=night_id, kind="night", outcome="refused", started_ms=1, ended_ms=2, acknowledged=True)
-    await History(redis, keys).remember(entry)
-    assert (await examined(nightly))["night"].message == f"The night of {date} ended as refused."
-    await ask(redis, "HSET", keys.night_state(night_id), "outcome", "live")
-    assert "ended as live" in (await examined(nightly))["night"].message
-    await ask(redis, "DEL", keys.night_state(night_id), keys.click)
     assert "how it ended is unknown" in (await examined(nightly))["night"].message
     assert "night" in unknown(await examined(nightly))
+    entry = Entry(id=night_id, kind="night", date=date, outcome="refused", started_ms=1, ended_ms=2)
+    await History(redis, keys).remember(entry)
+    for each in (settings, nightly):
+        assert f"ended as refused. See `reckoner runs show {night_id}`." in wrong(await examined(each))["night"]
+    await History(redis, keys).remember(msgspec.structs.replace(entry, acknowledged=True))
+    assert (await examined(nightly))["night"].message == f"The night of {date} ended as refused."
+    later = Entry(id="later", kind="night", date=date, outcome="live", started_ms=2, ended_ms=3)
+    await History(redis, keys).remember(later)
+    assert (await examined(nightly))["night"].message == f"The night of {date} ended as live."
 
 
 async def test_a_live_generation_without_lists_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
