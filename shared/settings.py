@@ -29,6 +29,8 @@ SERVICE_VARIABLE = re.compile(
     re.ASCII,
 )
 
+PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings: field `list_length` is the variable `RECKONER_LIST_LENGTH`, or the file's key `list_length`."""
@@ -304,6 +306,11 @@ def _check_night(settings: Settings, name_of: Callable[[str], str]) -> None:
             shlex.split(getattr(settings, field))
         except ValueError as error:
             raise SettingsError(f"{name_of(field)} is invalid: {str(error).lower()}.") from None
+    if PASSWORD_IN_URL.search(settings.source):
+        raise SettingsError(
+            f"{name_of('source')} is invalid: the URL contains a password, which the list of processes would show. Put "
+            "the URL into a variable and give its name, as in env:DATABASE_URL."
+        )
 
 
 def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """`reckoner config`: the effective settings and their sources."""
 
+import re
 from typing import TYPE_CHECKING
 
 from reckoner.producer.cli.arguments import AsJson
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 def config(as_json: AsJson = False) -> None:
     """Show the effective settings and their sources, without secrets.
 
-    URLs are shown without user, password and options.
+    URLs are shown without user, password and options, commands without
+    arguments.
 
     Example: reckoner config
     """
@@ -43,6 +45,11 @@ def _shown(reading: "LoadedSettings", field: str) -> object:
             # A URL of an unsupported scheme may contain a secret.
             scheme, separator, _ = value.partition("://")
             return value if scheme == "file" else f"{scheme}{separator}..." if separator else "..."
+        case "source" | "on_night":
+            # A query, the path of a URL and a command's options may be secrets.
+            words = value.split(" ")
+            first = re.sub("(://[^/]*/).*", r"\1...", words[0])
+            return " ".join((first, *(["..."] if len(words) > 1 else [])))
     return value
 
 

@@ -85,7 +85,7 @@ async def _wait(reckoner: "OpenReckoner", night_id: str) -> "Night":
 
 async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
     """Show the progress of the stage that runs."""
-    from reckoner.shared.errors import FlowUnknownError
+    from reckoner.shared.errors import FlowUnknownError, RedisUnavailableError
 
     running = next((stage for stage in night.stages.values() if stage.outcome is None), None)
     if running is None:
@@ -100,7 +100,7 @@ async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
             case "everybody" if running.job:
                 run = await reckoner.operator.run(running.job)
                 bar.show("Computing all lists", "users", run.users_done, run.run.users)
-    except FlowUnknownError:
+    except (FlowUnknownError, RedisUnavailableError):
         # The next look shows what became of it.
         return
 

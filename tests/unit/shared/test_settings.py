@@ -255,3 +255,19 @@ def test_an_invalid_prefix_is_explained() -> None:
     """In words, not by a regular expression."""
     with pytest.raises(SettingsError, match=r"RECKONER_PREFIX is invalid: expected 1 to 64 letters, digits"):
         load_settings({"RECKONER_PREFIX": "a:b*"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wrong"),
+    [
+        ("source", "postgresql://shop:hunter2@host/db --query 'select 1'", "the URL contains a password"),
+        ("source", "'purchases.csv", "no closing quotation"),
+        ("on_night", "mail 'operator", "no closing quotation"),
+    ],
+)
+def test_what_a_night_needs_is_checked(field: str, value: str, wrong: str) -> None:
+    """Without the value in the message. A variable's name may stand for a URL."""
+    with pytest.raises(SettingsError, match=f"^RECKONER_{field.upper()} is invalid: {wrong}") as raised:
+        load_settings({f"RECKONER_{field.upper()}": value})
+    assert "hunter2" not in str(raised.value)
+    assert load_settings({"RECKONER_SOURCE": "env:SHOP --user who"}).source == "env:SHOP --user who"

@@ -12,6 +12,8 @@ from reckoner.shared.settings import Settings
 SECRETS = {
     "RECKONER_REDIS_URL": "redis://someone:hunter2@host:1/2?password=hunter2",
     "RECKONER_STORE_URL": "s3://key:hunter2@bucket",
+    "RECKONER_ON_NIGHT": "https://hooks.example/hunter2/hunter2",
+    "RECKONER_SOURCE": "env:SHOP --query 'select hunter2'",
 }
 
 
@@ -35,12 +37,14 @@ def test_each_setting_says_where_it_is_from(here: Path) -> None:
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_no_secret_is_shown(here: Path, option: list[str]) -> None:
-    """URLs are reduced to their address; an unsupported store URL to its scheme."""
+    """URLs are reduced to their address, commands to their name; an unsupported store URL to its scheme."""
     shown = CliRunner().invoke(app, ["config", *option], env=SECRETS).stdout
     assert "hunter2" not in shown
     assert "someone" not in shown
     assert "redis://host:1/2" in shown
     assert "s3://..." in shown
+    assert "https://hooks.example/..." in shown
+    assert "env:SHOP ..." in shown
     assert "/run/secret" in shown
 
 
