@@ -32,7 +32,9 @@ def verdict(run: "Run") -> str:
         case "held":
             return "Held: passed the gate of a dry run, so readers keep the previous lists."
         case "refused":
-            return "Refused: readers keep the previous lists."
+            failed = run.manifest and run.manifest.failed
+            why = "not every user is done" if failed else "the gate did not let it pass"
+            return f"Refused: {why}, so readers keep the previous lists."
         case "superseded":
             return "Superseded: another generation went live during this run, so readers keep that one."
         case _:

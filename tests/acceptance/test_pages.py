@@ -43,6 +43,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "reckoner drain": ("tests/acceptance/test_graceful_stop.py", '"drain"'),
     "reckoner rollback": ("tests/integration/producer/client/test_generations.py", 'commands.run, "rollback"'),
     "reckoner promote": ("tests/integration/producer/client/test_generations.py", 'commands.run, "promote"'),
+    "reckoner runs show": ("tests/acceptance/test_shop.py", '"runs", "show"'),
+    "reckoner runs acknowledge": ("tests/acceptance/test_shop.py", '"runs", "acknowledge"'),
     "reckoner demo": ("tests/acceptance/test_demo.py", 'run("producer", "demo"'),
 }
 SHELL_SYNTAX = {*"|&;<>$*?`~#\n"}
@@ -162,7 +164,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         (place / name).write_text("\n".join([header, *rows, ""]))
     with contextlib.closing(sqlite3.connect(place / "shop.db")) as database, database:
         database.execute("create table purchases (customer text, product text, bought text)")
-        bought = [(f"customer {n % 9}", f"product {n % 7}", "2026-01-02") for n in range(40)]
+        # As many as in the files, or an import would be refused.
+        bought = [(f"customer {u}", f"product {i}", "2026-01-02") for u in USERS for i in ITEMS if u * int(i) % 3]
         database.executemany("insert into purchases values (?, ?, ?)", bought)
     bin_directory = place / "bin"
     bin_directory.mkdir()

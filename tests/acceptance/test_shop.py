@@ -151,6 +151,8 @@ async def test_a_week_of_nights(tmp_path: Path) -> None:
         assert kinds.count(("import", "refused")) == 3
         shown = await asyncio.to_thread(shop.commands.call, "runs", "show", night["night"])
         assert "outcome" in shown.out
+        refused = next(entry for entry in map(json.loads, past.out.splitlines()) if entry["outcome"] == "refused")
+        assert (await shop.call("runs", "acknowledge", refused["id"]))["acknowledged"]
         await system.idle()
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
     assert "Traceback" not in system.log.read_text()
