@@ -86,7 +86,7 @@ test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetche
 	@$(pytest) -m postgres
 
 # The first commit with the current wire formats. Update it when a format changes.
-formats := 360638c
+formats := f5c3c96
 test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1)
 	$(section) "Beside revision $(or $(REV),$(formats))"
 	@if git cat-file -e "$(or $(REV),$(formats))^{commit}" 2>/dev/null; then \
