@@ -44,7 +44,7 @@ def require_date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise UsageError("The date is invalid: expected one as in 2026-11-30.") from error
+        raise UsageError(f"The date {text!r} is invalid. Write it as in 2026-11-30.") from error
 
 
 def parse_nightly(text: str) -> Nightly | None:

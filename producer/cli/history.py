@@ -6,7 +6,15 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.output import format_time, print_facts, print_json, print_nonempty_columns, print_result, say
+from reckoner.producer.cli.output import (
+    format_duration,
+    format_time,
+    print_facts,
+    print_json,
+    print_nonempty_columns,
+    print_result,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,8 +50,10 @@ def runs(
             for entry in entries:
                 print_json(_as_object(entry))
         elif entries:
-            columns = ("id", "kind", "started", "took", "outcome", "users", "churn", "generation")
-            print_nonempty_columns(columns, [_row(entry) for entry in entries], numbers=("took", "users", "churn"))
+            columns = ("id", "kind", "started", "took", "outcome", "users", "churn")
+            print_nonempty_columns(
+                columns, [_row(entry) for entry in entries], numbers=("took", "users", "churn"), whole=("id",)
+            )
         else:
             say("Nothing has ended yet: start with `reckoner import` and `reckoner night`.")
 
@@ -84,7 +94,7 @@ def acknowledge(
 
     async def look(reckoner: "OpenReckoner") -> None:
         found = await reckoner.operator.acknowledge(wanted)
-        print_result({"id": found.id, "acknowledged": True}, f"{found.kind} {found.id} is acknowledged.", as_json)
+        print_result({"id": found.id, "acknowledged": True}, f"The {found.kind} {found.id} is acknowledged.", as_json)
 
     run_connected(look)
 
@@ -103,11 +113,10 @@ def _row(entry: "Entry") -> tuple[str, ...]:
         entry.id,
         entry.kind,
         format_time(entry.started_ms),
-        f"{entry.took_s:.1f} s",
+        format_duration(entry.took_s * 1000),
         entry.outcome + (" (acknowledged)" if entry.acknowledged else ""),
         "" if users is None else f"{users:,}",
         "" if churn is None else f"{churn:.1%}",
-        entry.generation,
     )
 
 
@@ -115,28 +124,27 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
     yield entry.kind, entry.id
     yield "outcome", entry.outcome + (" (acknowledged)" if entry.acknowledged else "")
     yield "started", format_time(entry.started_ms) + (f", by {entry.starter}" if entry.starter else "")
-    yield "took", f"{entry.took_s:.1f} s"
+    yield "took", format_duration(entry.took_s * 1000)
     for name in ("date", "snapshot", "model", "generation"):
         if value := getattr(entry, name):
             yield name, value
     for stage in entry.stages:
         yield str(stage["name"]), f"{stage['outcome']}: {stage['message']}" if stage["message"] else stage["outcome"]
-    for reason in entry.reasons:
-        yield "reason", reason
+    if not entry.stages:
+        yield from (("reason", reason) for reason in entry.reasons)
     yield from _figures(entry.figures)
     if entry.releases:
         yield "releases", ", ".join(name or "unknown" for name in entry.releases)
 
 
 def _figures(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
+    """The counts of a run or an import, and the shares that the gate compared."""
     for name, value in figures.items():
-        if isinstance(value, dict):
-            yield from _figures(value)
-        elif value not in (None, [], "") and name != "reasons":
-            yield name.replace("_", " "), _figure(value)
+        if name == "figures" and isinstance(value, dict):
+            yield from ((name.replace("_", " "), _share(value)) for name, value in value.items() if value is not None)
+        elif isinstance(value, int):
+            yield name.replace("_", " "), f"{value:,}"
 
 
-def _figure(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _share(value: float) -> str:
+    return f"{value:.1%}" if isinstance(value, float) else f"{value:,}"

@@ -12,14 +12,19 @@ from reckoner.producer.cli.output import print_facts, print_json, print_result, 
 if TYPE_CHECKING:
     from reckoner.producer.cli.output import Bar
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.shared.flows.nights import Night, Stage
+    from reckoner.shared.flows.nights import Beginning, Night, Stage
 
 VERDICTS = {
     "live": "Live: readers see the new lists.",
     "unchanged": "Nothing to do: the lists are those of the newest data. Their life was renewed.",
-    "held": "Held: a dry run passed the gate, and readers keep the previous lists.",
-    "refused": "Refused: readers keep the previous lists.",
-    "failed": "Failed: readers keep the previous lists.",
+    "held": "Held: a dry run passed the gate. Nothing changes for readers.",
+    "refused": "Refused: nothing changes for readers.",
+    "failed": "Failed: nothing changes for readers.",
+}
+BEGINNINGS: "dict[Beginning, str]" = {
+    "started": "Night {night} of {date} has begun. See how it ends with `reckoner runs`.",
+    "joined": "Night {night} is in progress. Joined it.",
+    "known": "The night of {date} went live already. See `reckoner runs show {night}`.",
 }
 
 
@@ -44,9 +49,9 @@ def night(
     without news are skipped. What is imported, and how models are fitted, is
     set by RECKONER_SOURCE and RECKONER_FIT.
 
-    A date has one night: a second one joins it, or says that it is done; one
-    that did not go live may be repeated. The exit code is 0 if the lists went
-    live or there was nothing to do, and 1 if the night failed or was refused.
+    A night under way is joined. A date whose night went live has no other one.
+    The exit code is 0 if the lists went live or there was nothing to do, and 1
+    if the night failed or was refused; without --wait it is 0.
 
     Example: reckoner night --wait
     """
@@ -58,17 +63,13 @@ def night(
     async def begin() -> int:
         async with connect(settings) as reckoner:
             night_id, of_date, beginning = await reckoner.operator.begin_night(date, options)
-            if beginning == "known":
-                say(f"The night of {of_date} is done.")
-            elif beginning == "joined":
-                say(f"Night {night_id} is in progress. Joined it.")
+            sentence = BEGINNINGS[beginning].format(night=night_id, date=of_date)
             if not wait:
-                sentence = f"Night {night_id} of {of_date} has begun. See how it ends with `reckoner runs`."
-                if beginning != "known":
-                    print_result({"night": night_id, "date": of_date, "beginning": beginning}, sentence, as_json)
+                print_result({"night": night_id, "date": of_date, "beginning": beginning}, sentence, as_json)
                 return 0
-            ended = await _wait(reckoner, night_id)
-            return _print_end(ended, skip_code, as_json)
+            if beginning != "started":
+                say(sentence)
+            return _print_end(await _wait(reckoner, night_id), skip_code, as_json)
 
     if code := run_async(begin()):
         raise typer.Exit(code)
@@ -111,9 +112,9 @@ def _print_end(night: "Night", skip_code: int, as_json: bool) -> int:
         print_json(as_object(night))
     else:
         print_facts(as_facts(night))
-    assert night.outcome is not None
     if night.outcome in ("refused", "failed"):
-        say(VERDICTS[night.outcome])
+        if as_json:
+            say(VERDICTS[night.outcome])
         return 1
     return skip_code if night.outcome == "unchanged" else 0
 

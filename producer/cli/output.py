@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from reckoner.shared.terminal import plain, plain_json
 
@@ -85,8 +85,14 @@ def print_result(record: Any, sentence: str, as_json: bool) -> None:
         print_line(sentence)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns in `numbers` are right-aligned."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """Print a table; the columns in `numbers` are right-aligned, those in `whole` are never wrapped."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -94,7 +100,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console = Console(highlight=False)
@@ -107,12 +114,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
 
 
 def print_nonempty_columns(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> None:
     """Print a table without its empty columns; prints nothing without rows."""
     shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     if shown:
-        print_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=numbers)
+        shown_rows = [[row[i] for i in shown] for row in rows]
+        print_table([columns[i] for i in shown], shown_rows, numbers=numbers, whole=whole)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -30,15 +30,15 @@ def verdict(run: "Run") -> str:
         case "passed":
             return "Passed: readers see this generation."
         case "held":
-            return "Held: passed the gate of a dry run, so readers keep the previous lists."
+            return "Held: passed the gate of a dry run. Nothing changes for readers."
         case "refused":
             failed = run.manifest and run.manifest.failed
             why = "not every user is done" if failed else "the gate did not let it pass"
-            return f"Refused: {why}, so readers keep the previous lists."
+            return f"Refused: {why}, so nothing changes for readers."
         case "superseded":
             return "Superseded: another generation went live during this run, so readers keep that one."
         case _:
-            return "Failed: the run could not be finished, so readers keep the previous lists."
+            return "Failed: the run could not be finished. Nothing changes for readers."
 
 
 def as_facts(run: "Run") -> list[tuple[str, str]]:

@@ -196,11 +196,10 @@ def _generation(now: "Status", name: str) -> str:
     record = now.records.get(name)
     whole = now.holdings.get(name)
     held = f"all {format_count(whole.lists, 'list')}" if whole else _about_lists(now, now.results.get(name, 0))
-    if name in now.barred:
-        held += "; rolled back"
+    barred = "; rolled back: only `reckoner promote` makes it live" if name in now.barred else ""
     if record is None:
-        return f"{name} (its record is missing); {held}"
-    return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}"
+        return f"{name} (its record is missing); {held}{barred}"
+    return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}{barred}"
 
 
 def _about_lists(now: "Status", count: int) -> str:

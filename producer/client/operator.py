@@ -19,7 +19,13 @@ from reckoner.producer.client.connection import Client
 from reckoner.producer.client.status import Status, now_ms, read_status, read_workers
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH
-from reckoner.shared.errors import EntryUnknownError, FlowUnknownError, GenerationUnknownError, PromotionError
+from reckoner.shared.errors import (
+    BarredError,
+    EntryUnknownError,
+    FlowUnknownError,
+    GenerationUnknownError,
+    PromotionError,
+)
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
@@ -112,6 +118,7 @@ class Operator:
             The generation that is live now, and the one that was.
 
         Raises:
+            BarredError: the previous generation was rolled back itself.
             GenerationUnknownError: its record is missing.
             PromotionError: there is no previous generation, some of its lists are missing, or another one went live
                 meanwhile.
@@ -119,7 +126,9 @@ class Operator:
         keys, generations = self._client.keys, self._client.results.generations
         previous, before = await generations.pointer(keys.previous), await generations.current()
         if previous is None or before is None:
-            raise PromotionError("There is no previous generation to go back to.")
+            raise PromotionError("There is no previous generation to go back to: see `reckoner status`.")
+        if previous in await generations.barred():
+            raise BarredError(previous)
         await self._go_live(previous, bars=True)
         return previous, before
 

@@ -201,8 +201,10 @@ async def test_a_night_survives_what_happens_at_night(tmp_path: Path) -> None:
             assert joined.code == 0
             assert json.loads(joined.out.splitlines()[-1])["night"] == first
             assert f"Night {first} is in progress. Joined it." in joined.err
+            known = {"night": first, "date": "2026-11-01", "beginning": "known"}
+            assert await shop.call("night", "--date", "2026-11-01") == known
             done = await asyncio.to_thread(shop.commands.call, "night", "--date", "2026-11-01")
-            assert (done.code, done.err) == (0, "The night of 2026-11-01 is done.\n")
+            assert done.out == f"The night of 2026-11-01 went live already. See `reckoner runs show {first}`.\n"
 
             shop.sells(1)
             running = asyncio.create_task(shop.night("--date", "2026-11-03"))

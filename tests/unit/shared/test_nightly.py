@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reckoner.shared.nightly import Due, Nightly, last_due, parse_nightly
+from reckoner.shared.errors import UsageError
+from reckoner.shared.nightly import Due, Nightly, last_due, parse_nightly, require_date
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Half hours, both ends of the world, a change of half an hour, one at midnight, one over the date line, none at all.
@@ -123,3 +124,11 @@ def test_every_date_is_due_once_and_in_its_order(zone: str, of_day: time, now: d
     assert then.date >= due.date
     # A day of 30 hours or less has two nights at most, and Samoa has left out one date.
     assert then.date - due.date <= timedelta(3)
+
+
+def test_a_date_is_one_of_the_calendar() -> None:
+    """What it is not, the message says, and how to write one."""
+    assert require_date("2028-02-29") == "2028-02-29"
+    for wrong in ("tomorrow", "2026-13-01", ""):
+        with pytest.raises(UsageError, match=f"^The date '{wrong}' is invalid. Write it as in 2026-11-30.$"):
+            require_date(wrong)

@@ -40,12 +40,14 @@ async def live(reckoner: OpenReckoner) -> tuple[str | None, str | None]:
 
 
 async def test_going_back_is_seen_at_the_next_read(reckoner: OpenReckoner, two: tuple[str, str]) -> None:
-    """Both generations stay whole, for users who left too, and forth is as quick as back."""
+    """Both generations stay whole, for users who left too, and forth is as quick as back. Twice back is not forth."""
     first, second = two
     assert (await reckoner.get(USERS[0])).generation == second
     assert await reckoner.operator.rollback() == (first, second)
     assert (await reckoner.get(USERS[0])).generation == first
     assert await live(reckoner) == (first, second)
+    with pytest.raises(BarredError, match=f"`reckoner promote {second}`"):
+        await reckoner.operator.rollback()
     assert await reckoner.operator.promote(second) == first
     assert (await reckoner.get(USERS[0])).generation == second
     assert await live(reckoner) == (second, first)

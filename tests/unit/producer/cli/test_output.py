@@ -19,6 +19,18 @@ from reckoner.producer.cli.output import (
 from tests.terminals import SWEEP, moving
 
 
+def test_a_column_may_stay_whole_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id that is broken over two lines cannot be copied."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(("id", "what"), [("0123456789abcdef", "many words in a cell")], whole=("id",))
+    shown = capsys.readouterr().out
+    assert "0123456789abcdef" in shown
+    assert "many words" not in shown, "the other column gives way"
+
+
 def test_json_keeps_its_values_and_moves_no_cursor(capfd: pytest.CaptureFixture[str]) -> None:
     """Control characters are escaped; a path that is not UTF-8 is printed too."""
     for value in ({"title": SWEEP, "n": 0.1}, {"path": "a\udcff"}):

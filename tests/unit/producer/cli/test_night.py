@@ -1,0 +1,31 @@
+"""The end of a night is printed once, and decides the exit code."""
+
+from typing import get_args
+
+import pytest
+
+from reckoner.producer.cli.night import BEGINNINGS, VERDICTS, _print_end
+from reckoner.shared.flows.nights import Beginning, Night, NightOptions, NightOutcome, Stage
+
+
+def ended(outcome: NightOutcome) -> Night:
+    stages = {"import": Stage("import", 0, 1_500, "done", "3 interactions of 2 users.")}
+    return Night("n", "2026-11-30", "command", NightOptions(), 0, 2_000, outcome, 0, 0, stages)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("outcome", get_args(NightOutcome))
+def test_an_outcome_is_said_once(outcome: NightOutcome, as_json: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """With --json on standard error, for people, if it is bad."""
+    code = _print_end(ended(outcome), 99, as_json)
+    bad = outcome in ("refused", "failed")
+    assert code == (1 if bad else 99 if outcome == "unchanged" else 0)
+    shown = capfd.readouterr()
+    assert (shown.err == f"{VERDICTS[outcome]}\n") == (bad and as_json)
+    assert (VERDICTS[outcome] in shown.out) is not as_json
+    assert as_json or "import   done, 1.5 s: 3 interactions of 2 users." in shown.out
+
+
+def test_each_beginning_has_a_sentence() -> None:
+    """It names the night or its date."""
+    assert set(BEGINNINGS) == set(get_args(Beginning))
