@@ -107,7 +107,7 @@ class Nights:
             return None
         try:
             return _decode(night_id, {name.decode(): value for name, value in raw.items()})
-        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        except (KeyError, ValueError, WireError, msgspec.MsgspecError) as error:
             raise WireError(f"The state of night {night_id} is invalid.") from error
 
     async def under_way(self) -> str | None:

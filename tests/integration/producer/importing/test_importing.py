@@ -429,3 +429,22 @@ def test_a_snapshot_that_cannot_be_published_does_not_become_current(
     with pytest.raises(StoreError):
         import_interactions(write(tmp_path, "user,item\n1,2\n"), store)
     assert store.current_snapshot() == before
+
+
+def test_a_refused_snapshot_is_kept_beside_the_current_one(tmp_path: Path) -> None:
+    """Until --force, or another --min-share, says otherwise."""
+    commands, store = CommandLine(home=tmp_path), open_store((tmp_path / "store").as_uri())
+    file = write(tmp_path, "user_id,item_id\n" + "".join(f"{user},a\n" for user in range(5)))
+    assert commands.call("import", str(file)).code == 0
+    before = store.current_snapshot()
+    write(tmp_path, "user_id,item_id\n1,a\n2,a\n")
+    ended = commands.call("import", str(file))
+    assert ended.code == 1
+    assert "Refused: 2 users are 40.0% of the 5 before" in ended.err
+    assert "not the current one" in ended.out
+    assert store.current_snapshot() == before
+    [refused] = {entry.id for entry in store.entries(KIND)} - {before}
+    for options in (["--force"], ["--min-share", "0.4"]):
+        store.set_current_snapshot(str(before))
+        ended = commands.call("import", str(file), *options)
+        assert (ended.code, store.current_snapshot()) == (0, refused)

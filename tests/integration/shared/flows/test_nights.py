@@ -1,0 +1,125 @@
+"""The scripts of nights and of the history on keys of other types, which somebody planted."""
+
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from reckoner.shared.errors import WireError
+from reckoner.shared.flows.nights import Night, NightOptions, Nights, Stage
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import MOST, Entry, History
+from tests.world import Hand
+
+DATE = "2026-11-30"
+PLANTED = {"string": ("SET", "planted"), "hash": ("HSET", "a", "b"), "zset": ("ZADD", 1, "a"), "list": ("RPUSH", "a")}
+
+
+@pytest.fixture
+def nights(hand: Hand) -> Nights:
+    return Nights(hand.redis, hand.runtime.keys)
+
+
+@pytest.fixture
+def history(hand: Hand) -> History:
+    return History(hand.redis, hand.runtime.keys)
+
+
+async def plant(hand: Hand, key: str, kind: str) -> None:
+    command, *arguments = PLANTED[kind]
+    await ask(hand.redis, "DEL", key)
+    await ask(hand.redis, command, key, *arguments)
+
+
+async def begun(nights: Nights) -> Night:
+    night_id, beginning = await nights.begin(DATE, "command", NightOptions(), again=True)
+    assert beginning == "started"
+    night = await nights.load(night_id)
+    assert night is not None
+    return night
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("at", ["night_now", "night of the date"])
+async def test_a_night_begins_over_a_planted_key(hand: Hand, nights: Nights, at: str, kind: str) -> None:
+    """What is there names no night."""
+    await plant(hand, nights.keys.night_now if at == "night_now" else nights.keys.night(DATE), kind)
+    night = await begun(nights)
+    assert await nights.under_way() == await nights.of_date(DATE) == night.id
+    assert night.outcome is None
+
+
+@pytest.mark.parametrize("kind", ["string", "zset", "list"])
+async def test_a_night_whose_state_was_replaced_holds_up_no_other(hand: Hand, nights: Nights, kind: str) -> None:
+    """It cannot be joined, and nothing of it changes."""
+    first = await begun(nights)
+    await ask(hand.redis, "SET", nights.keys.night_driver, "token")
+    await plant(hand, nights.keys.night_state(first.id), kind)
+    assert not await nights.note(first, "token", Stage("fit", 1))
+    assert not await nights.end(first, "token", "live")
+    assert (await begun(nights)).id != first.id
+
+
+@pytest.mark.parametrize("kind", ["hash", "zset", "list"])
+async def test_who_drives_is_unknown_under_a_planted_driver(hand: Hand, nights: Nights, kind: str) -> None:
+    """So nobody changes the night."""
+    night, before = await begun(nights), await hand.dump()
+    await plant(hand, nights.keys.night_driver, kind)
+    assert not await nights.end(night, "token", "live")
+    await ask(hand.redis, "DEL", nights.keys.night_driver)
+    assert await hand.dump() == before
+
+
+@pytest.mark.parametrize("field", ["date", "options", "started", "failures", "stage:fit", "outcome"])
+async def test_a_night_with_a_planted_field_is_invalid(hand: Hand, nights: Nights, field: str) -> None:
+    """It is not taken for something else."""
+    night = await begun(nights)
+    await ask(hand.redis, "HSET", nights.keys.night_state(night.id), field, b"\xff")
+    with pytest.raises(WireError, match=f"The state of night {night.id} is invalid"):
+        await nights.load(night.id)
+
+
+def entry(number: int, **fields: Any) -> Entry:
+    return Entry(id=f"e{number:03}", kind="fit", outcome="done", started_ms=number, ended_ms=number + 1, **fields)
+
+
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [
+        *(("history", kind) for kind in ("string", "zset", "list")),
+        *(("history_order", kind) for kind in ("string", "hash", "list")),
+    ],
+)
+async def test_a_planted_history_stops_an_entry_before_its_first_write(
+    hand: Hand, history: History, at: str, kind: str
+) -> None:
+    """A worker goes on without it."""
+    await history.remember(entry(1))
+    await plant(hand, getattr(history.keys, at), kind)
+    before = await hand.dump()
+    with pytest.raises(ResponseError):
+        await history.remember(entry(2))
+    await hand.runtime.remember(entry(2))
+    assert await hand.dump() == before
+
+
+async def test_planted_entries_are_left_out(hand: Hand, history: History) -> None:
+    """Bytes that are no entry, and an id without an entry."""
+    for number in (1, 2, 3):
+        await history.remember(entry(number))
+    await ask(hand.redis, "HSET", history.keys.history, "e002", b"\xff")
+    await ask(hand.redis, "ZADD", history.keys.history_order, 9, "nobody")
+    assert [each.id for each in await history.newest()] == ["e003", "e001"]
+    assert await history.find("e002") is None
+
+
+async def test_the_history_is_bounded(hand: Hand, history: History) -> None:
+    """The oldest entries go, by their start; an entry that is there is replaced."""
+    for number in range(MOST, -1, -1):
+        await history.remember(entry(number))
+    await history.remember(entry(MOST, acknowledged=True))
+    kept = await history.newest()
+    assert (len(kept), kept[0].id, kept[0].acknowledged) == (MOST, f"e{MOST}", True)
+    for key, count in ((history.keys.history, "HLEN"), (history.keys.history_order, "ZCARD")):
+        assert await ask(hand.redis, count, key) == MOST
+    assert await history.find("e001") == entry(1)

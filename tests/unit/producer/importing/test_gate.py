@@ -1,0 +1,57 @@
+"""The gate of an import: what is at a limit passes, what is beyond it is named with its figures."""
+
+import pytest
+
+from reckoner.producer.importing.gate import LISTED, ImportLimits, Size, refusals
+
+LIMITS = ImportLimits()
+BEFORE = Size(users=1_000, items=200, interactions=30_000)
+HALF = Size(users=500, items=100, interactions=15_000)
+
+
+def test_a_snapshot_at_every_limit_passes() -> None:
+    """Half of what there was, and one bad row in a hundred."""
+    assert refusals(LIMITS, HALF, BEFORE, rows=10_000, bad_rows=100) == []
+
+
+@pytest.mark.parametrize("name", Size.__struct_fields__)
+def test_each_figure_below_its_limit_is_named(name: str) -> None:
+    """By one."""
+    sizes = {field: getattr(HALF, field) for field in Size.__struct_fields__}
+    now, past = sizes[name] - 1, getattr(BEFORE, name)
+    assert refusals(LIMITS, Size(**sizes | {name: now}), BEFORE, 10_000, 0) == [
+        f"{now:,} {name} are {now / past:.1%} of the {past:,} before, at least 50.0% are wanted (--min-share)"
+    ]
+
+
+def test_all_figures_are_named_at_once() -> None:
+    """In their order, bad rows first."""
+    found = refusals(LIMITS, Size(1, 1, 1), BEFORE, 10_000, 101)
+    assert [clause.partition(" are ")[0] for clause in found] == [
+        "1.0% of the rows", "1 users", "1 items", "1 interactions"
+    ]  # fmt: skip
+
+
+def test_one_bad_row_too_many_is_named() -> None:
+    """With its share."""
+    bad = "1.1% of the rows are bad, at most 1.0% may be (--max-bad)"
+    assert refusals(LIMITS, HALF, None, 10_000, 110) == [bad]
+    assert refusals(ImportLimits(max_bad=0.011), HALF, None, 10_000, 110) == []
+
+
+def test_few_bad_rows_pass_whatever_their_share() -> None:
+    """All of them are listed, so nothing is hidden."""
+    assert refusals(LIMITS, Size(1, 1, 1), None, LISTED + 1, LISTED) == []
+    assert len(refusals(LIMITS, Size(1, 1, 1), None, LISTED + 2, LISTED + 1)) == 1
+
+
+def test_without_a_snapshot_before_no_size_is_too_small() -> None:
+    """The first import."""
+    assert refusals(LIMITS, Size(1, 1, 1), None, 1, 0) == []
+
+
+def test_limits_at_their_ends_let_all_or_no_change_through() -> None:
+    """A share of 0 asks for nothing, and one of 1 for as much as before."""
+    assert refusals(ImportLimits(max_bad=1.0, min_share=0.0), Size(1, 1, 1), BEFORE, 10_000, 9_999) == []
+    assert refusals(ImportLimits(min_share=1.0), BEFORE, BEFORE, 10_000, 0) == []
+    assert len(refusals(ImportLimits(min_share=1.0), HALF, BEFORE, 10_000, 0)) == 3
