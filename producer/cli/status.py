@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async
+from reckoner.producer.cli.night import as_object as night_as_object
 from reckoner.producer.cli.output import (
     format_count,
     format_duration,
@@ -77,6 +78,7 @@ def _as_object(now: "Status") -> dict[str, Any]:
         },
         "flows": now.flows,
         "runs": list(map(_run_as_object, now.runs)),
+        "night": now.night and night_as_object(now.night),
         "generation": now.generation,
         "previous": now.previous,
         "newest": now.newest,
@@ -147,6 +149,9 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
     states = ", ".join(f"{count:,} in {state}" for state, count in now.flows.items())
     yield "flows", _about(now, "flows") + states
     yield from _generations(now)
+    if now.night:
+        running = next((stage.name for stage in now.night.stages.values() if stage.outcome is None), "between stages")
+        yield "night", f"{now.night.id}, of {now.night.date}: {running}"
     for run in now.runs:
         done = f"{run.blocks_done:,} of {format_count(run.run.blocks, 'block')} done"
         yield (

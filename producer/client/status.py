@@ -11,6 +11,7 @@ from reckoner.producer.client.answers import RunReport
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
+from reckoner.shared.flows.nights import Night, Nights
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import is_command_unavailable, server_info
 from reckoner.shared.redis.keys import paused_key
@@ -77,6 +78,8 @@ class Status:
     flows: dict[str, int]
     """The number of unfinished flows by state."""
     runs: list[RunNow]
+    night: Night | None
+    """The night under way."""
     generation: str | None
     previous: str | None
     newest: str | None
@@ -117,6 +120,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         queues=await read_queues(redis, keys),
         flows=flows.counts,
         runs=await _runs(redis, runs),
+        night=await _night(Nights(redis, keys)),
         generation=pointed[keys.current].generation,
         previous=pointed[keys.previous].generation,
         newest=pointed[keys.newest].generation,
@@ -129,6 +133,15 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),
     )
+
+
+async def _night(nights: Nights) -> Night | None:
+    try:
+        night_id = await nights.under_way()
+        return await nights.load(night_id) if night_id else None
+    except (WireError, ResponseError):
+        # Planted: the driver ends it.
+        return None
 
 
 async def _memory(redis: "Redis") -> dict[str, int]:

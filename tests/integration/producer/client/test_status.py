@@ -1,5 +1,6 @@
 """`reckoner status` shows the system in eighty columns and as one object, whatever Redis holds."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from arq import ArqRedis
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.status import FEW
 from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.flows.nights import NightOptions
 from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
@@ -214,3 +216,16 @@ async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: Ar
     run = (await reckoner.operator.run(run_id)).run
     await reckoner.runs.close(run, "failed", Manifest(12, 0, 12, 0, 1.0, 0.0, []), lease=None)
     assert (await reckoner.operator.status()).runs == []
+
+
+async def test_the_night_under_way_is_named(reckoner: OpenReckoner, commands: CommandLine) -> None:
+    """With its date, and the stage that runs; a planted one is not."""
+    assert (await reckoner.operator.status()).night is None
+    night_id, date, _ = await reckoner.operator.begin_night("2026-11-30", NightOptions())
+    night = (await reckoner.operator.status()).night
+    assert night is not None
+    assert (night.id, night.date) == (night_id, date)
+    shown = await asyncio.to_thread(commands.call, "status")
+    assert f"{night_id}, of 2026-11-30: between stages" in shown.out
+    await ask(reckoner.redis, "SET", reckoner.keys.night_state(night_id), "planted")
+    assert (await reckoner.operator.status()).night is None
