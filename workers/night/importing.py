@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shlex
+import stat
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
@@ -22,6 +24,18 @@ class Imported(NamedTuple):
     """The report, empty without one."""
     message: str
     """The last line on standard error."""
+
+
+def fingerprint(arguments: str) -> str:
+    """What changes when the source does: the arguments, and the file's identity; empty unless it is a file."""
+    words = shlex.split(arguments)
+    try:
+        found = os.stat(words[0])
+    except (OSError, ValueError, IndexError):
+        return ""
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    return json.dumps([words, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns])
 
 
 async def import_source(arguments: str, on_rows: Callable[[int], Awaitable[None]], idle_s: float = IDLE_S) -> Imported:

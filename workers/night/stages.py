@@ -15,13 +15,15 @@ from reckoner.shared.flows.run_state import Run
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id, parse_config
 from reckoner.shared.wire.shapes import BlockSpec, Options, Record
-from reckoner.workers.night.importing import import_source
+from reckoner.workers.night.importing import fingerprint, import_source
 from reckoner.workers.night.renewal import renew_lists
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
 LOOK_S = 0.2
+# The mark in the store of the file that a night imported last.
+SOURCE_MARK = "imported-source"
 # A stage that fails for the environment's reasons is tried again so often, after a pause that doubles.
 MORE_TRIES = 3
 FIRST_PAUSE_S = 5.0
@@ -63,6 +65,10 @@ async def import_stage(work: Work) -> None:
     if not work.night.options.imports or not source:
         why = "No source is named in RECKONER_SOURCE." if not source else "Skipped by --no-import."
         return await work.end("skipped", why, snapshot=before or "")
+    # Taken before the import: a file that changes meanwhile is imported again.
+    now = await work.runtime.in_thread(lambda: fingerprint(source))
+    if now and before and await _imported_last(work.runtime) == (now, before):
+        return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
 
     async def on_rows(rows: int) -> None:
         await work.note(progress=rows)
@@ -75,6 +81,8 @@ async def import_stage(work: Work) -> None:
         await work.pause(tries)
     if found.code == 0 and found.report:
         snapshot = str(found.report["snapshot"])
+        mark = msgspec.json.encode([now, snapshot])
+        await work.runtime.in_store(lambda: store.set_mark(SOURCE_MARK, mark, replace=True))
         if snapshot == before:
             return await work.end("unchanged", "The source has no new interactions.", snapshot=snapshot)
         held = f"{found.report['interactions']:,} interactions of {found.report['users']:,} users"
@@ -83,6 +91,15 @@ async def import_stage(work: Work) -> None:
         return await work.end("refused", f"{'; '.join(refused)}.", snapshot=str(found.report.get("snapshot", "")))
     ended = f"The import was ended by signal {-found.code}." if found.code < 0 else "The import failed."
     return await work.end("failed", found.message or ended)
+
+
+async def _imported_last(runtime: Runtime) -> tuple[str, str] | None:
+    """The fingerprint of the file that a night imported last, and its snapshot; None if unknown."""
+    data = await runtime.in_store(lambda: runtime.store.mark(SOURCE_MARK))
+    try:
+        return msgspec.json.decode(data, type=tuple[str, str]) if data else None
+    except msgspec.MsgspecError:
+        return None
 
 
 async def fit_stage(work: Work) -> None:

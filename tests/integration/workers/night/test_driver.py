@@ -281,6 +281,29 @@ async def test_an_import_without_news_is_no_reason_to_fit(
     assert (ended.outcome, set(outcomes(ended).values())) == ("unchanged", {"unchanged"})
 
 
+@pytest.mark.usefixtures("working")
+async def test_a_file_that_has_not_changed_is_not_imported_again(
+    night: Hand, own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless its arguments or the current snapshot are others, or it was written anew."""
+    file = tmp_path / "x.csv"
+    file.write_text("user,item")
+    change(night, source=f"'{file}'")
+    report = {"snapshot": own_world.snapshot.id, "interactions": 90, "users": 6}
+    given = importing(monkeypatch, *[Imported(0, report, "")] * 4)
+    for day, done in enumerate((1, 1, 2, 3, 4), 1):
+        match day:
+            case 3:
+                file.write_text("user,item\na,b")
+            case 4:
+                change(night, source=f"'{file}' --user who")
+            case 5:
+                own_world.store.remove_mark("imported-source")
+        ended = await through(night, f"2026-12-0{day}", imports=True)
+        assert (outcomes(ended)["import"], len(given)) == ("unchanged", done), day
+    assert ended.stages["import"].message == "The source has no new interactions."
+
+
 async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand) -> None:
     """And fails."""
     change(night, source="x.csv")
