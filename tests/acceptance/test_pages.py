@@ -90,12 +90,15 @@ class Reader:
         return done.stdout
 
     def named(self, line: str) -> str:
-        """The line with an existing job, dead letter or place instead of the page's."""
+        """The line with an existing job, dead letter, generation or place instead of the page's."""
         if line.startswith("reckoner job "):
             asked = json.loads(self.run("reckoner enqueue 42 --fresh --json"))
             return JOB.sub(asked["job"], line)
         if line.startswith("reckoner dead "):
             return LETTER.sub(asyncio.run(self.dead_letter()), line)
+        if " --generation " in line:
+            with Redis.from_url(self.url) as redis:
+                return JOB.sub(str(redis.get("reckoner:generation"), "utf-8"), line)
         # Files stay inside the reader's place.
         return line.replace("file:///", f"file://{quote(str(self.place))}/")
 
