@@ -10,7 +10,7 @@ from reckoner.shared.wire.shapes import Trace
 
 def describe_outdated_model(snapshot: str | None) -> str:
     """The half sentence for a live model that was built from an older `snapshot` than the current one."""
-    return f"the live model still uses {snapshot}. Run `reckoner fit` and `reckoner batch`."
+    return f"the live model still uses {snapshot}. Run `reckoner night`, or see `reckoner runs`."
 
 
 @dataclass(frozen=True)

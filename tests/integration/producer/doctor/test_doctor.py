@@ -336,7 +336,7 @@ async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: Wo
         later = write_snapshot(scratch, user_ids=["u"], item_ids=["i"], users=one, items=one)
         store.publish("snapshots", later, scratch)
     store.set_current_snapshot(later)
-    outdated = f"is current; the live model still uses {live}. Run `reckoner fit` and `reckoner batch`."
+    outdated = f"is current; the live model still uses {live}. Run `reckoner night`, or see `reckoner runs`."
     assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {outdated}")
     assert f"snapshot {later} {outdated}" in " ".join(commands.call("status").out.split())
     assert commands.call("status", "--json").objects[0]["imported_snapshot"] == later
