@@ -22,6 +22,7 @@ class Shown:
     """A user's history and list, with the list of the previous generation."""
 
     generation: str
+    is_live: bool
     history: "UserHistory"
     source: "Source"
     items: "list[Entry]"
@@ -81,7 +82,7 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
     left = [(rank, item) for rank, item in enumerate((items_before or [])[:places], 1) if item not in has]
     titles = await results.titles((pointed.record or record).snapshot, [item for _, item in left])
     gone = [(rank, item, titles.get(item)) for rank, item in left]
-    return Shown(record.generation, history, source, items, previous, items_before, gone)
+    return Shown(record.generation, generation is None, history, source, items, previous, items_before, gone)
 
 
 def _as_object(shown: Shown) -> dict[str, Any]:
@@ -116,11 +117,13 @@ def _print(shown: Shown) -> None:
     ]
     print_nonempty_columns(("had", "when", "weight"), rows, numbers=("weight",))
     print_line("")
-    if shown.source == "popular":
+    if shown.source == "popular" and shown.is_live:
         print_line(
             "No list of their own, so readers get the popular list. "
             f"If their history allows it, `reckoner enqueue {history.user}` computes one."
         )
+    elif shown.source == "popular":
+        print_line(f"No list of their own in generation {shown.generation}: its readers get the popular list.")
     else:
         print_line(f"Their list in generation {shown.generation}, {_compared_with(shown)}")
     print_nonempty_columns(

@@ -97,6 +97,8 @@ async def test_show_sets_lists_side_by_side(
     keys, results = hand.runtime.keys, hand.runtime.results
     alone = await run("show", "Ada")
     assert "No list of their own, so readers get the popular list" in alone.out
+    named = await run("show", "Ada", "--generation", generation.id)
+    assert f"No list of their own in generation {generation.id}: its readers get the popular list.\n" in named.out
     await results.write(generation.id, [("Ada", generation.lists["Ada"])], 60)
     first = await run("show", "Ada")
     assert f"Their list in generation {generation.id}, the first one\n" in first.out
