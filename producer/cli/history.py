@@ -132,12 +132,12 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
         yield str(stage["name"]), f"{stage['outcome']}: {stage['message']}" if stage["message"] else stage["outcome"]
     if not entry.stages:
         yield from (("reason", reason) for reason in entry.reasons)
-    yield from _figures(entry.figures)
+    yield from figure_facts(entry.figures)
     if entry.releases:
         yield "releases", ", ".join(name or "unknown" for name in entry.releases)
 
 
-def _figures(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
+def figure_facts(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
     """The counts of a run or an import, and the shares that the gate compared."""
     for name, value in figures.items():
         if name == "figures" and isinstance(value, dict):

@@ -6,6 +6,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.history import figure_facts
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 
@@ -69,7 +70,8 @@ def night(
                 return 0
             if beginning != "started":
                 say(sentence)
-            return _print_end(await _wait(reckoner, night_id), skip_code, as_json)
+            ended = await _wait(reckoner, night_id)
+            return _print_end(ended, await _figures(reckoner, night_id), skip_code, as_json)
 
     if code := run_async(begin()):
         raise typer.Exit(code)
@@ -82,6 +84,16 @@ async def _wait(reckoner: "OpenReckoner", night_id: str) -> "Night":
             async for night in reckoner.operator.follow_night(night_id):
                 await _show(reckoner, night, bar)
     return night
+
+
+async def _figures(reckoner: "OpenReckoner", night_id: str) -> dict[str, Any]:
+    """The figures of a night's run and of its gate; empty without a run, or if they were not kept."""
+    from reckoner.shared.errors import EntryUnknownError, RedisUnavailableError
+
+    try:
+        return (await reckoner.operator.entry(night_id)).figures
+    except (EntryUnknownError, RedisUnavailableError):
+        return {}
 
 
 async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
@@ -106,12 +118,12 @@ async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
         return
 
 
-def _print_end(night: "Night", skip_code: int, as_json: bool) -> int:
-    """Print how a night ended, and return the exit code."""
+def _print_end(night: "Night", figures: dict[str, Any], skip_code: int, as_json: bool) -> int:
+    """Print how a night ended, with its figures, and return the exit code."""
     if as_json:
-        print_json(as_object(night))
+        print_json(as_object(night) | {"figures": figures})
     else:
-        print_facts(as_facts(night))
+        print_facts([*as_facts(night), *figure_facts(figures)])
     if night.outcome in ("refused", "failed"):
         if as_json:
             say(VERDICTS[night.outcome])

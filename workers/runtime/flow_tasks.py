@@ -12,6 +12,7 @@ from reckoner.shared.redis.keys import job_key
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
+from reckoner.workers.runtime.fit_history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 
 Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]
@@ -72,6 +73,7 @@ async def _run_if_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None
         index = task.index if isinstance(task, Chunk) else None
         if await run_uncancellable(flows.fail(flow, reason, index, lease=lease)):
             log.warning("flow failed", flow=flow.id, reason=reason)
+            await remember_fit(delivery.runtime, flow, reason)
     if delivery.tries_exhausted:
         with suppress(ReckonerError, OSError):
             # Without a model or a store there is nothing to verify.

@@ -27,6 +27,7 @@ from reckoner.shared.wire.shapes import (
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial, merge
+from reckoner.workers.runtime.fit_history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
 from reckoner.workers.tasks.fit import join_fit
@@ -45,7 +46,8 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
         else:
             # Waiting clients will ask for lists at once.
             await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
-            await runtime.flows.finish(flow, answer, lease=lease)
+            if await runtime.flows.finish(flow, answer, lease=lease):
+                await remember_fit(runtime, flow)
     elif isinstance(flow.spec, ScoringSpec):
         outcome, cached = await _publish(runtime, flow, flow.spec, stored, lease)
         await runtime.flows.finish(flow, outcome=outcome, cached=cached, lease=lease)

@@ -5,11 +5,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 import reckoner.workers.runtime.building
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.store.model_config import ModelConfig, model_id
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.snapshots import write_snapshot
@@ -192,3 +195,56 @@ async def test_kernels_for_many_items_are_compiled_before_a_task_computes(
     assert (await answer(hand, flow))[0] == "done"
     assert len(threads) == loaded
     assert all(thread.startswith("blocking") for thread in threads)
+
+
+async def remembered(hand: Hand) -> list[Entry]:
+    return await History(hand.redis, hand.runtime.keys).newest()
+
+
+async def test_a_fit_is_remembered(hand: Hand, own_world: World) -> None:
+    """With what it made, once; the rebuild of a damaged model is not."""
+    made = own_world.unfitted
+    flow = await fit(hand, made)
+    await hand.deliver(Split(flow).job_id)
+    ended = await hand.runtime.flows.load(flow)
+    await hand.deliver_all()
+    await hand.run("reduce", [flow, 0], f"reduce:{flow}:0")
+    [entry] = await remembered(hand)
+    assert ended is not None
+    assert (entry.id, entry.kind, entry.outcome, entry.reasons) == (flow, "fit", "done", [])
+    assert (entry.snapshot, entry.model, entry.generation) == (made.fit.snapshot, made.record.model, made.id)
+    assert ended.created_ms == entry.started_ms <= entry.ended_ms <= await hand.runtime.now_ms()
+    kept = own_world.store.root / "history" / f"{entry_file(entry)}.json"
+    assert ENTRY.decode(kept.read_bytes()) == entry
+    heals = msgspec.structs.replace(made.fit, heals=True)
+    await hand.runtime.flows.create([heals], [hand.runtime.keys.join_heal(made.record.model)])
+    await hand.deliver_all()
+    assert await remembered(hand) == [entry]
+
+
+async def test_a_fit_that_fails_is_remembered_with_its_reason(hand: Hand, own_world: World) -> None:
+    """Without its snapshot, or with a configuration that no release knows."""
+    spec, keys = own_world.unfitted.fit, hand.runtime.keys
+    gone = msgspec.structs.replace(spec, snapshot="gone")
+    foreign = msgspec.structs.replace(spec, similarity="foreign")
+    reasons = dict[str, tuple[str, list[str]]]()
+    for number, each in enumerate((gone, foreign)):
+        [flow] = await hand.runtime.flows.create([each], [keys.join_fit(str(number))])
+        await hand.deliver_all()
+        failed = await hand.runtime.flows.load(flow)
+        assert failed is not None
+        assert failed.reason
+        reasons[flow] = ("failed", [failed.reason])
+    entries = await remembered(hand)
+    assert {entry.id: (entry.outcome, entry.reasons) for entry in entries} == reasons
+    assert [bool(entry.model) for entry in sorted(entries, key=lambda entry: entry.snapshot != "gone")] == [True, False]
+
+
+async def test_a_fit_whose_history_is_not_kept_is_done(hand: Hand, own_world: World) -> None:
+    """It is logged."""
+    await ask(hand.redis, "SET", hand.runtime.keys.history, "planted")
+    flow = await fit(hand, own_world.generations[0])
+    with capture_logs() as logs:
+        await hand.deliver_all()
+    assert await answer(hand, flow) == ("done", own_world.generations[0].id)
+    assert [log["id"] for log in logs if log["event"] == "history not kept"] == [flow]

@@ -1,5 +1,6 @@
 """The end of a night is printed once, and decides the exit code."""
 
+import json
 from typing import get_args
 
 import pytest
@@ -17,13 +18,17 @@ def ended(outcome: NightOutcome) -> Night:
 @pytest.mark.parametrize("outcome", get_args(NightOutcome))
 def test_an_outcome_is_said_once(outcome: NightOutcome, as_json: bool, capfd: pytest.CaptureFixture[str]) -> None:
     """With --json on standard error, for people, if it is bad."""
-    code = _print_end(ended(outcome), 99, as_json)
+    code = _print_end(ended(outcome), {"users": 3, "figures": {"churn": 0.5}}, 99, as_json)
     bad = outcome in ("refused", "failed")
     assert code == (1 if bad else 99 if outcome == "unchanged" else 0)
     shown = capfd.readouterr()
     assert (shown.err == f"{VERDICTS[outcome]}\n") == (bad and as_json)
     assert (VERDICTS[outcome] in shown.out) is not as_json
-    assert as_json or "import   done, 1.5 s: 3 interactions of 2 users." in shown.out
+    if as_json:
+        assert json.loads(shown.out)["figures"]["figures"] == {"churn": 0.5}
+    else:
+        assert "import   done, 1.5 s: 3 interactions of 2 users." in shown.out
+        assert shown.out.endswith("churn    50.0%\n")
 
 
 def test_each_beginning_has_a_sentence() -> None:
