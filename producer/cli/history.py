@@ -1,5 +1,6 @@
 """`reckoner runs`: the history of nights, runs, fits and imports."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from reckoner.producer.cli.output import (
     print_result,
     say,
 )
+from reckoner.producer.cli.runs import gate_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,13 +140,14 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
 
 
 def figure_facts(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
-    """The counts of a run or an import, and the shares that the gate compared."""
+    """The counts of a run or an import, and what the gate compared."""
+    import msgspec
+
+    from reckoner.shared.flows.run_state import Figures
+
     for name, value in figures.items():
-        if name == "figures" and isinstance(value, dict):
-            yield from ((name.replace("_", " "), _share(value)) for name, value in value.items() if value is not None)
-        elif isinstance(value, int):
+        if isinstance(value, int):
             yield name.replace("_", " "), f"{value:,}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
+    # Another release may have kept others.
+    with suppress(msgspec.ValidationError):
+        yield from gate_facts(msgspec.convert(figures.get("figures"), Figures))

@@ -50,15 +50,13 @@ def as_facts(run: "Run") -> list[tuple[str, str]]:
     facts += [
         ("users", f"{manifest.done:,} done, {manifest.failed:,} failed; {manifest.empty:,} have an empty list"),
         ("took", f"{manifest.duration_s:.1f} s, {manifest.users_per_second:,.0f} users per second"),
-        *_gate_facts(manifest.figures),
+        *(gate_facts(manifest.figures) if manifest.figures else [("gate", "no earlier lists to compare with")]),
     ]
     return facts + [("reason", reason) for reason in manifest.reasons]
 
 
-def _gate_facts(figures: "Figures | None") -> list[tuple[str, str]]:
+def gate_facts(figures: "Figures") -> list[tuple[str, str]]:
     """What a sample of the lists showed, next to the lists that were live."""
-    if figures is None:
-        return [("gate", "no earlier lists to compare with")]
     shares = [
         ("churn", figures.churn, "of the places are new", None),
         ("users lost", figures.users_lost, "of the live generation's users are missing", None),

@@ -4,10 +4,12 @@ import asyncio
 import json
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from arq import ArqRedis
 
 from reckoner.shared.flows.nights import NightOptions, Nights
+from reckoner.shared.flows.run_state import Figures
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
@@ -45,14 +47,14 @@ async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights
     known = f"The night of {DATE} went live already. See `reckoner runs show {night_id}`.\n"
     assert (ended.code, ended.out, ended.err) == (0, known, "")
     assert await nights.under_way() is None
-    figures = {"users": 1_200, "figures": {"churn": 0.25}}
+    figures = {"users": 1_200, "figures": msgspec.to_builtins(Figures(0.0, 0.0, 0.25, 0.0, 0.0, 9, 9, 0.1, 0.1))}
     entry = Entry(id=night_id, kind="night", outcome="live", started_ms=1, ended_ms=2, figures=figures)
     await History(redis, nights.keys).remember(entry)
     ended = commands.call("night", "--date", DATE, "--wait")
     assert ended.code == 0
     assert f"{night_id}, of {DATE}" in ended.out
     assert "Live: readers see the new lists." in ended.out
-    assert "churn    25.0%" in ended.out
+    assert "25.0% of the places are new" in ended.out
 
 
 async def test_the_date_is_that_of_the_server(commands: CommandLine, redis: ArqRedis) -> None:
