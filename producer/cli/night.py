@@ -1,5 +1,6 @@
 """`reckoner night`: from the source to the live lists, in stages."""
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,13 +58,16 @@ def night(
     Example: reckoner night --wait
     """
     from reckoner.shared.flows.nights import NightOptions
+    from reckoner.shared.nightly import parse_nightly
     from reckoner.shared.settings import load_settings
 
     settings, options = load_settings(), NightOptions(not no_import, not no_fit, dry_run)
+    nightly = parse_nightly(settings.nightly)
+    zone = nightly.zone if nightly else UTC
 
     async def begin() -> int:
         async with connect(settings) as reckoner:
-            night_id, of_date, beginning = await reckoner.operator.begin_night(date, options)
+            night_id, of_date, beginning = await reckoner.operator.begin_night(date, options, zone)
             sentence = BEGINNINGS[beginning].format(night=night_id, date=of_date)
             if not wait:
                 print_result({"night": night_id, "date": of_date, "beginning": beginning}, sentence, as_json)

@@ -1,7 +1,7 @@
 """`Operator`: the calls of operators: fits, runs, status, lanes, workers."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
@@ -150,9 +150,9 @@ class Operator:
 
     @translates_redis_errors
     async def begin_night(
-        self, date: str | None, options: NightOptions, *, timeout: float | None = ASK_S
+        self, date: str | None, options: NightOptions, zone: tzinfo = UTC, *, timeout: float | None = ASK_S
     ) -> tuple[str, str, Beginning]:
-        """Begin the night of a date, by default of the server's, or join the one under way.
+        """Begin the night of a date, by default of today in a time zone, or join the one under way.
 
         A date whose night did not go live may have another one.
 
@@ -162,12 +162,14 @@ class Operator:
         Raises:
             UsageError: the date is invalid.
         """
-        of_date = await self._today() if date is None else require_date(date)
+        if date is None:
+            # By the server's clock.
+            now_s = await now_ms(self._client.redis) / 1000
+            of_date = datetime.fromtimestamp(now_s, UTC).astimezone(zone).date().isoformat()
+        else:
+            of_date = require_date(date)
         night_id, beginning = await self._nights.begin(of_date, "command", options, again=True)
         return night_id, of_date, beginning
-
-    async def _today(self) -> str:
-        return datetime.fromtimestamp(await now_ms(self._client.redis) / 1000, UTC).date().isoformat()
 
     async def follow_night(self, night_id: str, *, timeout: float | None = None) -> AsyncIterator[Night]:
         """Yield the state of a night once a second and at its end.

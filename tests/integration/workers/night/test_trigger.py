@@ -3,11 +3,13 @@
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis import exceptions
 from structlog.testing import capture_logs
 
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.nightly import last_due, parse_nightly
@@ -158,3 +160,14 @@ async def test_no_setting_no_night(hand: Hand, own_world: World) -> None:
     await NightlyTrigger(hand.runtime).run()
     await tick(hand)
     assert await hand.dump() == before
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+async def test_a_night_by_hand_and_one_by_setting_are_of_the_same_date(night: Hand, redis_url: str, zone: str) -> None:
+    """Of that on the wall in the setting's zone, where it may be tomorrow or yesterday."""
+    now = datetime.fromtimestamp(await night.runtime.now_ms() / 1000, UTC)
+    wall = now.astimezone(ZoneInfo(zone))
+    async with OpenReckoner(redis_url, prefix=night.runtime.keys.prefix) as reckoner:
+        _, of_date, _ = await reckoner.operator.begin_night(None, NightOptions(), ZoneInfo(zone))
+    assert of_date == wall.date().isoformat()
+    assert await nights_of(night).of_date(of_date) is not None
