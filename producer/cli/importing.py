@@ -121,7 +121,7 @@ def import_(
             say(str(error))
             raise typer.Exit(SOURCE_AWAY) from error
     took_s = time.monotonic() - began
-    run_async(_remember(settings, store, report, took_s))
+    run_async(_remember(settings, store, report, took_s, "night" if supervised else "command"))
     _print_report(report, took_s, as_json)
     if report.refused:
         say(f"Refused: {'; '.join(report.refused)}. The current snapshot stays. Use --force to import it anyway.")
@@ -148,7 +148,7 @@ def _supervised() -> "Callable[[int, int | None], None]":
     return report
 
 
-async def _remember(settings: "Settings", store: "Store", report: "ImportReport", took_s: float) -> None:
+async def _remember(settings: "Settings", store: "Store", report: "ImportReport", took_s: float, starter: str) -> None:
     """Add the import to the history in the store, and in Redis if it can be reached."""
     import msgspec
     from redis.exceptions import RedisError
@@ -166,7 +166,7 @@ async def _remember(settings: "Settings", store: "Store", report: "ImportReport"
         outcome="refused" if report.refused else "done",
         started_ms=ended_ms - int(took_s * 1000),
         ended_ms=ended_ms,
-        starter="command",
+        starter=starter,
         snapshot=figures.pop("snapshot_id"),
         reasons=figures.pop("refused"),
         figures=figures,

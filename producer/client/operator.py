@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, tzinfo
+from typing import Literal
 
 import msgspec
 
@@ -26,7 +27,7 @@ from reckoner.shared.errors import (
     GenerationUnknownError,
     PromotionError,
 )
-from reckoner.shared.flows.flows import FLOWS_AT_ONCE
+from reckoner.shared.flows.flows import FLOWS_AT_ONCE, fresh_id
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
 from reckoner.shared.ids import require_id
@@ -108,6 +109,8 @@ class Operator:
         """
         before = await self._client.results.generations.current()
         await self._go_live(require_id("generation", generation))
+        if before != generation:
+            await self._remember("promote", generation)
         return before
 
     @translates_redis_errors
@@ -130,7 +133,21 @@ class Operator:
         if previous in await generations.barred():
             raise BarredError(previous)
         await self._go_live(previous, bars=True)
+        await self._remember("rollback", previous)
         return previous, before
+
+    async def _remember(self, kind: Literal["promote", "rollback"], generation: str) -> None:
+        at_ms = await now_ms(self._client.redis)
+        entry = Entry(
+            id=fresh_id(),
+            kind=kind,
+            outcome="live",
+            started_ms=at_ms,
+            ended_ms=at_ms,
+            starter="command",
+            generation=generation,
+        )
+        await self._history.remember(entry)
 
     async def _go_live(self, generation: str, *, bars: bool = False) -> None:
         generations, redis = self._client.results.generations, self._client.redis
@@ -168,7 +185,7 @@ class Operator:
             of_date = datetime.fromtimestamp(now_s, UTC).astimezone(zone).date().isoformat()
         else:
             of_date = require_date(date)
-        night_id, beginning = await self._nights.begin(of_date, "command", options, again=True)
+        night_id, beginning = await self._nights.begin(of_date, "command", options)
         return night_id, of_date, beginning
 
     async def follow_night(self, night_id: str, *, timeout: float | None = None) -> AsyncIterator[Night]:

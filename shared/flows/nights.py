@@ -81,17 +81,18 @@ class Nights:
         self._redis = redis
         self.keys = keys
 
-    async def begin(self, date: str, starter: str, options: NightOptions, *, again: bool) -> tuple[str, Beginning]:
+    async def begin(self, date: str, starter: str, options: NightOptions) -> tuple[str, Beginning]:
         """Begin the night of a date, or join the one under way.
 
-        A date has one night. With `again` it may have another if the first did not go live.
+        A date has one night; a dry one does not count. If it did not go live, a command may begin another one, and
+        after a night that a command began, the settings too.
 
         Returns:
             The night's id, and whether it was started, joined, or known: the date had its night.
         """
         night_id, keys = fresh_id(), self.keys
         names = [keys.night_now, keys.night(date), keys.night_state(night_id)]
-        arguments = [night_id, date, "1" if again else "", keys.night_state(""), starter]
+        arguments = [night_id, date, "1" if options.dry else "", keys.night_state(""), starter]
         found = await call(self._redis, "begin_night", names, [*arguments, msgspec.json.encode(options)])
         night, beginning = (part.decode(errors="replace") for part in found)
         return night, beginning

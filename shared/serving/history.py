@@ -1,4 +1,4 @@
-"""The history: the last nights, runs, fits and imports, in Redis and in the store."""
+"""The history: the last nights, runs, fits, imports, promotions and rollbacks, in Redis and in the store."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 MOST = 400
 
-Kind = Literal["night", "run", "fit", "import"]
+Kind = Literal["night", "run", "fit", "import", "promote", "rollback"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One night, run, fit or import."""
+    """One night, run, fit, import, promotion or rollback."""
 
     format: Literal[1] = 1
     id: str

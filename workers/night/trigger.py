@@ -36,13 +36,11 @@ class NightlyTrigger:
             return
         now = datetime.fromtimestamp(await runtime.now_ms() / 1000, UTC)
         date = last_due(now, nightly).date.isoformat()
-        if await self._nights.of_date(date) is not None:
-            return
         if not runtime.settings.source and await runtime.in_store(runtime.store.current_snapshot) is None:
             if date != self._postponed:
                 log.info("night postponed", date=date, reason="nothing is imported, and RECKONER_SOURCE is empty")
             self._postponed = date
             return
-        night, beginning = await self._nights.begin(date, "settings", NightOptions(), again=False)
-        if beginning != "known":
-            log.info(f"night {beginning}", date=date, night=night)
+        night, beginning = await self._nights.begin(date, "settings", NightOptions())
+        if beginning == "started":
+            log.info("night started", date=date, night=night)

@@ -79,7 +79,7 @@ async def test_the_exit_code_says_how_a_night_ended(
     commands: CommandLine, nights: Nights, redis: ArqRedis, outcome: str, code: int
 ) -> None:
     """A scheduler may know a code for a night without news."""
-    night_id, _ = await nights.begin(DATE, "command", NightOptions(), again=False)
+    night_id, _ = await nights.begin(DATE, "command", NightOptions())
     night = await nights.load(night_id)
     assert night is not None
     await ask(redis, "SET", nights.keys.night_driver, "token", "PX", 60_000)

@@ -170,6 +170,8 @@ async def test_the_gate_refuses_and_promote_lets_through(
     assert promoted.out == f"Generation {second.id} is live. The previous one is {live_one.id}.\n"
     back = await asyncio.to_thread(commands.run, "rollback")
     assert back.out.startswith(f"Generation {live_one.id} is live again.")
+    past = [entry.kind for entry in await reckoner.operator.entries()]
+    assert past == ["rollback", "promote", "run", "run"]
     status = await asyncio.to_thread(commands.run, "status")
     assert f"{second.id}" in status.out
     assert "rolled back" in status.out

@@ -291,7 +291,7 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
     nights = Nights(redis, keys)
     assert (await examined(settings))["night"].state == "ok"
     assert f"The night of {date} has not begun. " in wrong(await examined(nightly))["night"]
-    night_id, _ = await nights.begin(date, "settings", NightOptions(), again=False)
+    night_id, _ = await nights.begin(date, "settings", NightOptions())
     for each in (settings, nightly):
         assert "is in progress" in (await examined(each))["night"].message
     night = await nights.load(night_id)

@@ -32,7 +32,7 @@ async def plant(hand: Hand, key: str, kind: str) -> None:
 
 
 async def begun(nights: Nights) -> Night:
-    night_id, beginning = await nights.begin(DATE, "command", NightOptions(), again=True)
+    night_id, beginning = await nights.begin(DATE, "command", NightOptions())
     assert beginning == "started"
     night = await nights.load(night_id)
     assert night is not None

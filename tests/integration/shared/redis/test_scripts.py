@@ -209,7 +209,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     await hand.deliver_all()
     await hand.runtime.results.generations.promote(first.id, bars=True)
     nights = Nights(hand.redis, keys)
-    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     await ask(hand.redis, "SET", keys.night_driver, "token")
     night = await nights.load(night_id)
     assert night is not None

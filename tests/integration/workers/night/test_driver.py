@@ -29,7 +29,7 @@ def change(hand: Hand, **settings: object) -> None:
 async def through(hand: Hand, date: str = "2026-11-30", options: NightOptions | None = None, **driver: object) -> Night:
     """Begin the night of a date and drive it to its end."""
     nights = Nights(hand.redis, hand.runtime.keys)
-    night_id, beginning = await nights.begin(date, "command", options or NightOptions(), again=True)
+    night_id, beginning = await nights.begin(date, "command", options or NightOptions())
     assert beginning == "started"
     async with asyncio.timeout(60):
         while await nights.under_way():
@@ -138,7 +138,7 @@ async def test_without_anything_to_begin_with_a_night_fails(night: Hand, own_wor
 async def test_a_night_that_another_worker_left_goes_on(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages that have ended are not done again, and the run under way is joined."""
     nights = Nights(night.redis, night.runtime.keys)
-    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     computed = stages._computed
 
     async def stop(_: object) -> None:
@@ -162,7 +162,7 @@ async def test_a_night_that_another_worker_left_goes_on(night: Hand, monkeypatch
 async def test_one_worker_drives_a_night(night: Hand) -> None:
     """Another one waits for its claim to lapse, and one that has lost the claim changes nothing."""
     nights = Nights(night.redis, night.runtime.keys)
-    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     await ask(night.redis, "SET", night.runtime.keys.night_driver, "another", "PX", 5_000)
     await NightDriver(night.runtime).drive()
     begun = await nights.load(night_id)
@@ -318,7 +318,7 @@ async def test_a_night_whose_state_is_invalid_does_not_stay(night: Hand) -> None
     """Another one of the date may begin."""
     keys = night.runtime.keys
     nights = Nights(night.redis, keys)
-    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions(), again=False)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     await ask(night.redis, "HSET", keys.night_state(night_id), "options", "nonsense")
     await NightDriver(night.runtime).drive()
     assert await nights.under_way() is None

@@ -65,19 +65,41 @@ async def test_a_date_that_has_had_its_night_has_no_other(night: Hand) -> None:
     found, date_ = nights_of(night), await due(night)
     begun = await found.load(first)
     assert begun is not None
-    assert await found.begin(date_, "command", NightOptions(), again=True) == (first, "joined")
+    assert await found.begin(date_, "command", NightOptions()) == (first, "joined")
     await ask(night.redis, "SET", night.runtime.keys.night_driver, "token")
     assert await found.end(begun, "token", "refused")
     assert not await found.end(begun, "token", "live"), "it ends once"
     await tick(night)
     assert await nights(night) == {first}
-    second, beginning = await found.begin(date_, "command", NightOptions(), again=True)
+    second, beginning = await found.begin(date_, "command", NightOptions())
     assert (beginning, second != first) == ("started", True)
     begun = await found.load(second)
     assert begun is not None
     assert not await found.end(begun, "another token", "live"), "another worker drives it"
     assert await found.end(begun, "token", "live")
-    assert await found.begin(date_, "command", NightOptions(), again=True) == (second, "known")
+    assert await found.begin(date_, "command", NightOptions()) == (second, "known")
+
+
+async def test_a_night_that_a_command_began_in_vain_leaves_the_date_its_own(night: Hand) -> None:
+    """One that was refused, and a dry one whatever came of it; not one that went live or had nothing to do."""
+    found, date_ = nights_of(night), await due(night)
+    await ask(night.redis, "SET", night.runtime.keys.night_driver, "token")
+    ends = [(NightOptions(dry=True), "held"), (NightOptions(), "refused"), (NightOptions(), "unchanged")]
+    for number, (options, outcome) in enumerate(ends, 1):
+        night_id, beginning = await found.begin(date_, "command", options)
+        assert beginning == "started"
+        begun = await found.load(night_id)
+        assert begun is not None
+        assert await found.end(begun, "token", outcome)  # type: ignore[arg-type]
+        await tick(night)
+        if (own := await found.under_way()) is None:
+            break
+        begun = await found.load(own)
+        assert begun is not None
+        assert begun.starter == "settings"
+        assert await found.end(begun, "token", "failed")
+        await ask(night.redis, "DEL", night.runtime.keys.night(date_))
+    assert (number, outcome) == (3, "unchanged")
 
 
 async def test_the_next_date_has_a_night_of_its_own(night: Hand) -> None:
@@ -89,7 +111,7 @@ async def test_the_next_date_has_a_night_of_its_own(night: Hand) -> None:
     await ask(night.redis, "SET", night.runtime.keys.night_driver, "token")
     await nights_of(night).end(begun, "token", "live")
     tomorrow = (date.fromisoformat(await due(night)) + timedelta(1)).isoformat()
-    night_id, beginning = await nights_of(night).begin(tomorrow, "command", NightOptions(), again=False)
+    night_id, beginning = await nights_of(night).begin(tomorrow, "command", NightOptions())
     assert beginning == "started"
     assert await nights_of(night).last() == (tomorrow, night_id)
 

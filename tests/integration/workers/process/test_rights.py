@@ -44,7 +44,7 @@ async def test_all_is_done_with_the_rights_that_are_asked_for(shop: ArqRedis, wo
         await hand.deliver_all()
         assert await hand.runtime.results.generations.pointer(keys.current) == generation.id
         run_id, _ = await runs.start(generation.record, 2, 2)
-        night, _ = await Nights(shop, keys).begin("2026-01-01", "command", NightOptions(), again=False)
+        night, _ = await Nights(shop, keys).begin("2026-01-01", "command", NightOptions())
         await flows.create([UserSpec(USERS[0], generation.id)], [keys.join_user(generation.id, USERS[0])])
         await settle(hand, Sweeper(hand.runtime).sweep)
         run = await runs.load(run_id)
