@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from reckoner.producer.doctor.findings import Finding, NotCheckedError, finding, findings, from_error
 from reckoner.producer.doctor.server import SERVER_CHECKS, Site
 from reckoner.producer.doctor.storage import STORE_CHECKS, Progress, Storage, artifacts, open_storage
-from reckoner.producer.doctor.system import SYSTEM_CHECKS
+from reckoner.producer.doctor.system import SYSTEM_CHECKS, passed_night
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.redis.connections import check, connect, describe
 from reckoner.shared.redis.embedded import find_redis
@@ -18,6 +19,9 @@ from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import require_prefix, require_server, server_of
 from reckoner.shared.store.protocol import ArtifactKind
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 
 class Examination:
     """An examination of the system that the settings describe."""
@@ -26,6 +30,7 @@ class Examination:
         self._reading = reading
         self._settings = reading.settings
         self._live: str | None = None
+        self._night: datetime | None = None
         self._named: list[tuple[ArtifactKind, str]] | None = None
         self._token: bytes | None = None
 
@@ -57,6 +62,7 @@ class Examination:
             self._named = await _named(site)
             current = await site.results.generations.follow(site.keys.current)
             self._live = current.record.snapshot if current.record else None
+            self._night = await passed_night(site)
         except RedisError:
             # The findings above have reported this already.
             pass
@@ -66,7 +72,13 @@ class Examination:
     def store(self, progress: Progress) -> Iterator[Finding]:
         """The findings about the store, artifacts last; only one if it cannot be used."""
         try:
-            storage = open_storage(self._settings.store_location, self._named or (), self._live)
+            storage = open_storage(
+                self._settings.store_location,
+                self._named or (),
+                self._live,
+                nightly=bool(self._settings.nightly),
+                night=self._night,
+            )
         except Exception as error:
             yield from_error("store", error)
             return

@@ -29,8 +29,20 @@ class NotCheckedError(Exception):
     """A check could not be made."""
 
 
+DAY_MS = 86_400_000
+# Older data and lists have missed a night.
+OLD_MS = 1.5 * DAY_MS
+
 # A check returns the message for `ok`.
 Check = Callable[[T], Awaitable[str]]
+
+
+def format_age(ms: float) -> str:
+    """An age or a remaining time for people, in minutes, hours or days."""
+    hours = ms / 3_600_000
+    if hours < 2:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:,.1f} d"
 
 
 async def findings(checks: Mapping[str, Check[T]], subject: T) -> AsyncIterator[Finding]:

@@ -4,10 +4,11 @@ import os
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reckoner.producer.client.answers import describe_outdated_model
-from reckoner.producer.doctor.findings import CheckError
+from reckoner.producer.doctor.findings import OLD_MS, CheckError, format_age
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.store.location import open_store, store_directory
 from reckoner.shared.store.manifests import read_manifest
@@ -34,6 +35,10 @@ class Storage:
     named: Sequence[tuple[ArtifactKind, str]]
     live: str | None = None
     """The snapshot of the live generation, if known."""
+    nightly: bool = False
+    """Whether a night is to bring new data every day."""
+    night: datetime | None = None
+    """When the last night was due that has passed, if known."""
 
     def wanted(self) -> list[tuple[ArtifactKind, str]]:
         """The artifacts that must exist: the current snapshot and those that pointers name, each once."""
@@ -53,7 +58,14 @@ class Storage:
         return total
 
 
-def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]], live: str | None = None) -> Storage:
+def open_storage(
+    url: str,
+    named: Sequence[tuple[ArtifactKind, str]],
+    live: str | None = None,
+    *,
+    nightly: bool = False,
+    night: datetime | None = None,
+) -> Storage:
     """The store at `url`, after a test write and read.
 
     Raises:
@@ -67,7 +79,7 @@ def open_storage(url: str, named: Sequence[tuple[ArtifactKind, str]], live: str 
     part = store.put_part(os.urandom(32))
     store.get_part(part)
     store.delete("parts", part)
-    return Storage(store, directory, named, live)
+    return Storage(store, directory, named, live, nightly, night)
 
 
 def space(storage: Storage) -> str:
@@ -81,13 +93,20 @@ def space(storage: Storage) -> str:
 
 
 def snapshot(storage: Storage) -> str:
-    """There is a current snapshot."""
+    """There is a current snapshot, of the last night's data, and the live model was built from it."""
     current = storage.store.current_snapshot()
     if current is None:
         raise CheckError("Nothing was imported yet. Run `reckoner import PATH`.")
-    if storage.live not in (None, current):
-        return f"{current} is current; {describe_outdated_model(storage.live)}"
-    return f"{current} is current."
+    age_s = next((entry.age_s for entry in storage.store.entries("snapshots") if entry.id == current), None)
+    age = "" if age_s is None else f", {format_age(age_s * 1000)} old"
+    if storage.nightly and age_s is not None and age_s * 1000 > OLD_MS:
+        raise CheckError(f"{current} is current{age}. See how imports ended with `reckoner runs`.")
+    if storage.live in (None, current):
+        return f"{current} is current{age}."
+    outdated = f"{current} is current{age}; {describe_outdated_model(storage.live)}"
+    if storage.night and age_s is not None and datetime.now(UTC) - timedelta(seconds=age_s) < storage.night:
+        raise CheckError(outdated)
+    return outdated
 
 
 def artifacts(storage: Storage, progress: Progress) -> str:

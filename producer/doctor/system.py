@@ -1,10 +1,12 @@
 """The checks of the system's state in Redis: workers, queue, generations, failures."""
 
 import asyncio
+import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from reckoner.producer.client.status import now_ms, read_queues
-from reckoner.producer.doctor.findings import Check, CheckError, NotCheckedError
+from reckoner.producer.doctor.findings import DAY_MS, OLD_MS, Check, CheckError, NotCheckedError, format_age
 from reckoner.producer.doctor.server import MAX_SKEW_S, Site
 from reckoner.shared.errors import StoreError
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
@@ -13,11 +15,14 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.store.location import store_directory
 from reckoner.shared.version import installed_version
+from reckoner.shared.wire.shapes import Record
 
 # A job that waits this long beside an idle worker is stuck.
 STUCK_AFTER_MS = 300_000
 # Workers check once a minute whether the night is due.
 STARTS_WITHIN = timedelta(minutes=3)
+# A worker looks at its store every two seconds, and its heartbeat is up to a second old.
+PROPAGATION_S, LOOK_S = 4.0, 0.25
 # Users whose lists are looked up.
 USERS_DRAWN = 200
 
@@ -59,6 +64,31 @@ async def releases(site: Site) -> str:
     return f"{ours or 'unknown'} everywhere."
 
 
+async def stores(site: Site) -> str:
+    """All workers see the same current snapshot, within seconds after an import."""
+    late = time.monotonic() + PROPAGATION_S
+    while len(set((seen := await _seen_snapshots(site)).values())) > 1:
+        if time.monotonic() > late:
+            common = Counter(seen.values()).most_common(1)[0][0]
+            odd = "; ".join(f"{worker} sees {_named(seen[worker])}" for worker in seen if seen[worker] != common)
+            raise CheckError(
+                f"The workers' stores differ: {odd}, the others see {_named(common)}. Set one RECKONER_STORE_URL, and "
+                "check the mounts."
+            )
+        await asyncio.sleep(LOOK_S)
+    return f"All see {_named(next(iter(seen.values())))}." if seen else "No worker says what it sees."
+
+
+async def _seen_snapshots(site: Site) -> dict[str, str]:
+    """The current snapshot of each worker's store, by worker; those that do not know it are left out."""
+    beats = [each.beat for each in await live_workers(site) if each.beat]
+    return {beat.worker: beat.snapshot for beat in beats if beat.snapshot is not None}
+
+
+def _named(snapshot: str) -> str:
+    return f"snapshot {snapshot}" if snapshot else "no snapshot"
+
+
 async def queue(site: Site) -> str:
     """No job waits for long in a paused lane or beside an idle worker."""
     lanes = await read_queues(site.redis, site.keys)
@@ -90,7 +120,9 @@ async def generation(site: Site) -> str:
     newest = await site.results.generations.follow(site.keys.newest)
     if newest.record is None:
         raise CheckError(f"{newest.damage or f'There is no {site.keys.newest}'}. Run `reckoner fit`.")
-    return f"{current.generation} is current."
+    barred = await site.results.generations.barred()
+    kept_out = f" Rolled back, and not made current by any run: {', '.join(barred)}." if barred else ""
+    return f"{current.generation} is current.{kept_out}"
 
 
 async def lists(site: Site) -> str:
@@ -130,6 +162,34 @@ def _some_users(store_url: str, snapshot: str) -> list[str]:
     return [users[index] for index in range(0, len(users), max(1, len(users) // USERS_DRAWN))]
 
 
+async def freshness(site: Site) -> str:
+    """The live lists are of the last night, and do not expire soon."""
+    record = (await site.results.generations.follow(site.keys.current)).record
+    if record is None:
+        return "There is no generation yet."
+    now, name = await now_ms(site.redis), record.generation
+    held = (await site.results.generations.holdings()).get(name)
+    if held is not None and held.until_ms <= now:
+        raise CheckError(f"The lists of generation {name} have expired. Run `reckoner night`.")
+    if held is not None and held.until_ms - now < min(DAY_MS, site.settings.result_ttl_s * 1000 / 2):
+        left = format_age(held.until_ms - now)
+        raise CheckError(f"The lists of generation {name} expire in {left}. Run `reckoner night`.")
+    age_ms = now - await _fresh_ms(site, record)
+    if site.settings.nightly and age_ms > OLD_MS:
+        raise CheckError(f"The live lists are {format_age(age_ms)} old. See how nights ended with `reckoner runs`.")
+    return f"The live lists are {format_age(age_ms)} old."
+
+
+async def _fresh_ms(site: Site, record: Record) -> int:
+    """When the lists of a generation were computed or renewed; if unknown, when its model was fitted."""
+    ended = (
+        entry.ended_ms
+        for entry in await site.history.newest()
+        if entry.generation == record.generation and entry.outcome in ("live", "unchanged", "passed")
+    )
+    return max(ended, default=record.made_ms)
+
+
 async def night(site: Site) -> str:
     """The last night began, and the last one that ended did so well, or somebody knows that it did not."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
@@ -150,6 +210,14 @@ async def night(site: Site) -> str:
     return f"The night of {last.date} ended as {last.outcome}."
 
 
+async def passed_night(site: Site) -> datetime | None:
+    """When the last night was due; None without RECKONER_NIGHTLY, and while a night is under way."""
+    nightly = parse_nightly(site.settings.nightly)
+    if nightly is None or await site.nights.under_way():
+        return None
+    return last_due(datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC), nightly).moment
+
+
 async def _last_night(site: Site) -> Entry | None:
     """The night that ended last, None if there is none."""
     return next((entry for entry in await site.history.newest() if entry.kind == "night"), None)
@@ -166,9 +234,11 @@ async def dead_letters(site: Site) -> str:
 SYSTEM_CHECKS: dict[str, Check[Site]] = {
     "workers": workers,
     "release": releases,
+    "stores": stores,
     "queue": queue,
     "generation": generation,
     "lists": lists,
+    "freshness": freshness,
     "night": night,
     "dead letters": dead_letters,
 }

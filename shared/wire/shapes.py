@@ -290,6 +290,8 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     """Why the store is unavailable and the worker claims no jobs; empty otherwise."""
     imports: bool = False
     """Whether it has what imports need."""
+    snapshot: Name | None = None
+    """What its store names as the current snapshot, empty for none; None if unknown."""
 
 
 SPEC: Codec[Spec] = DigestCodec(Spec)

@@ -40,7 +40,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Send one heartbeat."""
-        running = self._runtime.running.items()
+        running, snapshot = self._runtime.running.items(), self._runtime.store_watch.snapshot
         await self._beats.write(
             Beat(
                 format=1,
@@ -56,6 +56,7 @@ class Heartbeat:
                 draining=self._is_draining(),
                 trouble=self._runtime.store_watch.trouble[:MAX_LETTERS],
                 imports=self._imports,
+                snapshot=None if snapshot is None else snapshot[:MAX_LETTERS],
             )
         )
 

@@ -3,7 +3,8 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -23,12 +24,21 @@ TIMEOUT_S = 5.0
 NO_ANSWER = f"The store has not answered for {TIMEOUT_S:g} s."
 
 
+class _Seen(NamedTuple):
+    """What a probe saw: the owner's mark, and the current snapshot as in `StoreWatch.snapshot`."""
+
+    mark: bytes | None
+    snapshot: str | None
+
+
 class StoreWatch:
     """Probes the store of one worker process."""
 
     def __init__(self, store: Store, threads: Threads, own: Callable[[StoreRunner], Awaitable[None]]) -> None:
         self.trouble = ""
         """Why the store is unavailable, a sentence; empty while it is available."""
+        self.snapshot: str | None = None
+        """What the store names as its current snapshot, empty for none; None if unknown."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when `trouble` changes."""
         self._store = store
@@ -37,7 +47,7 @@ class StoreWatch:
         """Checks that the store belongs to this worker's prefix and Redis; see `shared.store.ownership`."""
         self._mark: bytes | None = None
         """The owner's mark at the last successful probe."""
-        self._probing: asyncio.Future[bytes | None] | None = None
+        self._probing: asyncio.Future[_Seen] | None = None
         self._probing_since = self._back_at = -math.inf
 
     async def run(self) -> None:
@@ -48,7 +58,7 @@ class StoreWatch:
         """Probe the store now. Returns whether it is available."""
         mark: bytes | None = None
         try:
-            mark = await self._shared_probe()
+            mark, self.snapshot = await self._shared_probe()
             if mark is None or mark != self._mark:
                 # The empty mount point of a missing mount has no mark.
                 await self.own(lambda work: with_timeout(self._threads.probe(work)))
@@ -57,6 +67,7 @@ class StoreWatch:
             # Without Redis the owner is unknown, but nothing is claimed either.
             return mark is not None
         except (StoreError, ForeignStoreError) as error:
+            self.snapshot = None
             self._note(str(error))
             return False
         self._note("")
@@ -66,7 +77,7 @@ class StoreWatch:
         """Whether the store is unavailable, or came back after `since_s` on the event loop's clock."""
         return not await self.probe() or self._back_at >= since_s
 
-    async def _shared_probe(self) -> bytes | None:
+    async def _shared_probe(self) -> "_Seen":
         # One probe at a time, so that a hanging store blocks one thread only.
         now_s = asyncio.get_running_loop().time()
         if self._probing is None:
@@ -78,9 +89,13 @@ class StoreWatch:
             if probing.done() and self._probing is probing:
                 self._probing = None
 
-    def _probe(self) -> bytes | None:
+    def _probe(self) -> "_Seen":
         self._store.check_available()
-        return self._store.mark(SERVER_MARK)
+        snapshot = None
+        with suppress(StoreError):
+            # Jobs need it only in the night.
+            snapshot = self._store.current_snapshot() or ""
+        return _Seen(self._store.mark(SERVER_MARK), snapshot)
 
     def _note(self, trouble: str) -> None:
         if trouble == self.trouble:

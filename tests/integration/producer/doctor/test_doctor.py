@@ -1,6 +1,9 @@
 """The doctor finds faults of a real server, store and workers, and says how to fix them."""
 
+import asyncio
+import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,9 +32,10 @@ from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.version import installed_version
-from reckoner.shared.wire.shapes import Beat, Running, UserSpec
+from reckoner.shared.wire.shapes import HOLDING, Beat, Holding, Running, UserSpec
 from tests.commands import CommandLine
 from tests.damages import DAMAGES, Damage
+from tests.patience import PATIENCE_S
 from tests.world import LIST_LENGTH, Hand, World, make_known, make_world
 
 StartServer = Callable[..., EmbeddedServer]
@@ -116,7 +120,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     shown = commands.call("doctor", "--json").objects
     assert [line["check"] for line in shown] == [
         *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "pubsub"),
-        *("workers", "release", "queue", "generation", "lists", "night", "dead letters"),
+        *("workers", "release", "stores", "queue", "generation", "lists", "freshness", "night", "dead letters"),
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
     assert {line["state"] for line in shown} == {"ok"}
@@ -325,23 +329,149 @@ async def test_a_live_generation_without_lists_is_reported(settings: Settings, r
     assert "lists" in unknown(await examined(settings))
 
 
-async def test_an_outdated_live_model_is_reported(settings: Settings, fitted: World) -> None:
-    """Doctor, status and batch report it in one line each, from the import to the run. Nothing is wrong."""
-    commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
-    live = fitted.generations[0].record.snapshot
-    assert "live model still uses" not in commands.call("status").out
+@pytest.fixture
+async def nightly(settings: Settings, redis: ArqRedis) -> Settings:
+    """The same with a night that was due half a day ago."""
+    seconds, _ = await ask(redis, "TIME")
+    due = datetime.fromtimestamp(int(seconds), UTC) - timedelta(hours=12)
+    return msgspec.structs.replace(settings, nightly=f"{due:%H:%M}")
+
+
+def age(settings: Settings, snapshot: str, hours: float) -> None:
+    """Let a snapshot have been imported so long ago."""
+    at = time.time() - hours * 3600
+    for file in (Path(settings.home) / "store" / "snapshots" / snapshot).iterdir():
+        os.utime(file, (at, at))
+
+
+def import_another(settings: Settings) -> str:
+    """Make another snapshot the current one."""
     store = DirectoryStore(Path(settings.home) / "store")
     with store.scratch() as scratch:
         one = np.zeros(1, np.int64)
         later = write_snapshot(scratch, user_ids=["u"], item_ids=["i"], users=one, items=one)
         store.publish("snapshots", later, scratch)
     store.set_current_snapshot(later)
-    outdated = f"is current; the live model still uses {live}. Run `reckoner night`, or see `reckoner runs`."
-    assert (await examined(settings))["snapshot"] == Finding("snapshot", "ok", f"{later} {outdated}")
-    assert f"snapshot {later} {outdated}" in " ".join(commands.call("status").out.split())
+    return later
+
+
+async def test_an_outdated_live_model_is_reported(
+    settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World
+) -> None:
+    """Doctor, status and batch report it in one line each, from the import to the run. It is wrong after a night."""
+    commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
+    live = fitted.generations[0].record.snapshot
+    assert "live model still uses" not in commands.call("status").out
+    later = import_another(settings)
+    age(settings, later, hours=11)
+    outdated = f"the live model still uses {live}. Run `reckoner night`, or see `reckoner runs`."
+    for each in (settings, nightly):
+        found = (await examined(each))["snapshot"]
+        assert found == Finding("snapshot", "ok", f"{later} is current, 11 h old; {outdated}")
+    assert f"snapshot {later} is current; {outdated}" in " ".join(commands.call("status").out.split())
     assert commands.call("status", "--json").objects[0]["imported_snapshot"] == later
     said = commands.call("batch", "--no-wait").err
     assert said.startswith(f"The newest model uses snapshot {live}, not the current {later}. Run `reckoner fit` first.")
+    age(settings, later, hours=13)
+    assert (await examined(settings))["snapshot"].state == "ok"
+    assert wrong(await examined(nightly))["snapshot"] == f"{later} is current, 13 h old; {outdated}"
+    await Nights(redis, Keys(settings.prefix)).begin("2026-11-30", "command", NightOptions())
+    assert (await examined(nightly))["snapshot"].state == "ok", "the night is in progress"
+
+
+async def test_an_old_snapshot_is_reported(settings: Settings, nightly: Settings, fitted: World) -> None:
+    """If a night should have brought another one."""
+    current = fitted.generations[0].record.snapshot
+    age(settings, current, hours=35)
+    for each in (settings, nightly):
+        assert (await examined(each))["snapshot"] == Finding("snapshot", "ok", f"{current} is current, 35 h old.")
+    age(settings, current, hours=60)
+    assert (await examined(settings))["snapshot"].message == f"{current} is current, 2.5 d old."
+    found = wrong(await examined(replace_url(nightly, "redis://127.0.0.1:1")))["snapshot"]
+    assert found == f"{current} is current, 2.5 d old. See how imports ended with `reckoner runs`."
+
+
+async def test_old_lists_are_reported(settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World) -> None:
+    """They are as old as the last good run or night of their generation, or else as its model."""
+    history, (seconds, _) = History(redis, Keys(settings.prefix)), await ask(redis, "TIME")
+    name, hour_ms = fitted.generations[0].id, 3_600_000
+    assert (await examined(settings))["freshness"].state == "ok"
+    assert " d old. See how nights ended with `reckoner runs`." in wrong(await examined(nightly))["freshness"]
+    for number, (outcome, generation, hours, shown) in enumerate(
+        [
+            ("passed", name, 60, "2.5 d"),
+            ("refused", name, 3, "2.5 d"),
+            ("passed", "another", 3, "2.5 d"),
+            ("live", name, 37, "37 h"),
+            ("unchanged", name, 35, "35 h"),
+        ]
+    ):
+        ended_ms = int(seconds) * 1000 - hours * hour_ms
+        entry = Entry(id=f"{number}", kind="run", outcome=outcome, started_ms=0, ended_ms=ended_ms)
+        await history.remember(msgspec.structs.replace(entry, generation=generation))
+        assert (await examined(settings))["freshness"].message == f"The live lists are {shown} old."
+        found = (await examined(nightly))["freshness"]
+        assert found.message.startswith(f"The live lists are {shown} old.")
+        assert found.state == ("ok" if shown == "35 h" else "wrong")
+
+
+@pytest.mark.parametrize(
+    ("left_h", "result_ttl_s", "found"),
+    [
+        (25, 8 * 86_400, None),
+        (23, 8 * 86_400, "expire in 23 h. Run `reckoner night`."),
+        (23, 40 * 3600, None),
+        (19, 40 * 3600, "expire in 19 h. Run `reckoner night`."),
+        (0, 8 * 86_400, "have expired. Run `reckoner night`."),
+    ],
+)
+async def test_live_lists_that_expire_soon_are_reported(
+    settings: Settings, redis: ArqRedis, fitted: World, left_h: int, result_ttl_s: int, found: str | None
+) -> None:
+    """Within a day, or within half of a short life."""
+    keys, name, (seconds, _) = Keys(settings.prefix), fitted.generations[0].id, await ask(redis, "TIME")
+    # A minute for the examination, which rounds to hours.
+    until_ms = (int(seconds) + 3600 * left_h + (60 if left_h else 0)) * 1000
+    for generation, until in ((name, until_ms), ("another", 1)):
+        await ask(redis, "HSET", keys.held, generation, HOLDING.encode(Holding(6, 0, until)))
+    lines = await examined(msgspec.structs.replace(settings, result_ttl_s=result_ttl_s))
+    assert wrong(lines) == ({} if found is None else {"freshness": f"The lists of generation {name} {found}"})
+
+
+async def test_what_was_rolled_back_is_named(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+    """Next to what is current."""
+    keys, name = Keys(settings.prefix), fitted.generations[0].id
+    assert (await examined(settings))["generation"].message == f"{name} is current."
+    for generation in ("newer", "another"):
+        await ask(redis, "HSET", keys.barred, generation, 1)
+    found = (await examined(settings))["generation"]
+    barred = "Rolled back, and not made current by any run: another, newer."
+    assert found == Finding("generation", "ok", f"{name} is current. {barred}")
+
+
+async def test_stores_that_differ_are_reported(
+    settings: Settings, redis: ArqRedis, fitted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the workers name as the current snapshot. It is given time to reach all of them."""
+    assert (await examined(settings))["stores"].message == "No worker says what it sees."
+    for worker in ("a", "b", "c"):
+        await say(redis, settings, worker, snapshot="new")
+    assert (await examined(settings))["stores"].message == "All see snapshot new."
+    monkeypatch.setattr("reckoner.producer.doctor.system.PROPAGATION_S", 0.0)
+    for snapshot, named in (("old", "snapshot old"), ("", "no snapshot")):
+        await say(redis, settings, "b", snapshot=snapshot)
+        differ = f"The workers' stores differ: b sees {named}, the others see snapshot new."
+        assert wrong(await examined(settings))["stores"].startswith(differ)
+    monkeypatch.setattr("reckoner.producer.doctor.system.PROPAGATION_S", PATIENCE_S)
+    looked = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        looked.set()
+        await say(redis, settings, "b", snapshot="new")
+
+    monkeypatch.setattr("reckoner.producer.doctor.system.asyncio.sleep", sleep)
+    assert (await examined(settings))["stores"].state == "ok"
+    assert looked.is_set()
 
 
 async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, fitted: World) -> None:

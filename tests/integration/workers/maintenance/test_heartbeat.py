@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -151,3 +152,28 @@ async def test_a_worker_of_a_short_lease_beats_often(world: World, redis_url: st
 def test_memory_equals_the_systems_figure() -> None:
     """In bytes, up to the cost of another measurement."""
     assert abs(resident_bytes() - psutil.Process().memory_info().rss) < 20_000_000
+
+
+async def test_a_heartbeat_says_what_the_store_names_as_current(hand: Hand, own_world: World, tmp_path: Path) -> None:
+    """From the store's next probe on; unknown before the first one, and while the store is unavailable."""
+    heartbeat, watch = Heartbeat(hand.runtime), hand.runtime.store_watch
+    monitored = own_world.store.root
+    watch._store = own_world.store
+
+    async def said() -> str | None:
+        await heartbeat.beat()
+        [each] = await Heartbeats(hand.redis, hand.runtime.keys).recent()
+        assert each.beat is not None
+        return each.beat.snapshot
+
+    assert await said() is None
+    assert await watch.probe()
+    assert await said() == own_world.snapshot.id
+    pointer = monitored / "current-snapshot"
+    for written, seen in ((b"another", "another"), (b"x" * 999, "x" * 200), (b"\xff", None), (b"", "")):
+        pointer.write_bytes(written)
+        assert await watch.probe()
+        assert await said() == seen
+    monitored.rename(tmp_path / "away")
+    assert not await watch.probe()
+    assert await said() is None
