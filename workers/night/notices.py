@@ -32,6 +32,13 @@ async def notify(target: str, entry: Entry, timeout_s: float = TIMEOUT_S, pause_
     return False
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Lets a redirection fail: urllib would follow it by GET, without the notice."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 async def _post(url: str, body: bytes, timeout_s: float) -> None:
     # Only http and https come here.
     request = urllib.request.Request(  # noqa: S310
@@ -39,8 +46,7 @@ async def _post(url: str, body: bytes, timeout_s: float) -> None:
     )
 
     def post() -> None:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            answer.read()
+        urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s).close()
 
     await asyncio.to_thread(post)
 

@@ -51,7 +51,12 @@ class Handler(BaseHTTPRequestHandler):
             self.server.ends.wait()
         else:
             self.send_response(status)
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
     def log_message(self, *_: Any) -> None:
         return
@@ -99,6 +104,13 @@ async def test_a_url_that_does_not_answer_is_given_up_in_time(target: Target) ->
     """The next try may be answered."""
     target.left = [None, 200]
     assert await told(target.url, timeout_s=0.5) == (True, ["notice failed", "notice sent"])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_url_that_redirects_has_not_got_the_outcome(target: Target, status: int) -> None:
+    """Whoever is asked elsewhere gets no body."""
+    target.left = [status] * 3
+    assert await told(target.url) == (False, ["notice failed"] * 3)
 
 
 async def test_a_url_without_a_server_is_given_up(target: Target) -> None:
