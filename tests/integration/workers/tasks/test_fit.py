@@ -18,6 +18,7 @@ from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import FitSpec
+from reckoner.workers.runtime import environment_trouble
 from tests.building import same_bytes
 from tests.interactions import from_pairs
 from tests.reference import reference_rows
@@ -222,8 +223,11 @@ async def test_a_fit_is_remembered(hand: Hand, own_world: World) -> None:
     assert await remembered(hand) == [entry]
 
 
-async def test_a_fit_that_fails_is_remembered_with_its_reason(hand: Hand, own_world: World) -> None:
+async def test_a_fit_that_fails_is_remembered_with_its_reason(
+    hand: Hand, own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without its snapshot, or with a configuration that no release knows."""
+    monkeypatch.setattr(environment_trouble, "HIDDEN_S", 0.0)
     spec, keys = own_world.unfitted.fit, hand.runtime.keys
     gone = msgspec.structs.replace(spec, snapshot="gone")
     foreign = msgspec.structs.replace(spec, similarity="foreign")
