@@ -119,6 +119,23 @@ class BarredError(ReckonerError):
         )
 
 
+class RunInProgressError(ReckonerError):
+    """Another run of this generation is in progress."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            f"Run {run} of this generation is in progress, and only one of the two is a dry run. Wait for its end, or "
+            f"end it with `reckoner cancel {run}`."
+        )
+
+
+class NightInProgressError(ReckonerError):
+    """Another night is in progress."""
+
+    def __init__(self, night: str) -> None:
+        super().__init__(f"Night {night} is in progress, with other options. Wait for its end: see `reckoner status`.")
+
+
 class PromotionError(ReckonerError):
     """This generation cannot go live."""
 

@@ -14,6 +14,7 @@ def installed_version() -> str:
         return ""
 
 
-def can_import() -> bool:
-    """Whether the extra `data`, which imports need, is installed."""
-    return find_spec("pyarrow") is not None
+def can_import(source: str) -> bool:
+    """Whether what an import of this source needs is installed: the extra `data`, for a database also `sql`."""
+    needs_database = source.lstrip("'\"").startswith("env:") or "://" in source
+    return find_spec("pyarrow") is not None and (not needs_database or find_spec("adbc_driver_manager") is not None)

@@ -1,6 +1,5 @@
 """`reckoner night`: from the source to the live lists, in stages."""
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,12 +61,12 @@ def night(
     from reckoner.shared.settings import load_settings
 
     settings, options = load_settings(), NightOptions(not no_import, not no_fit, dry_run)
+
     nightly = parse_nightly(settings.nightly)
-    zone = nightly.zone if nightly else UTC
 
     async def begin() -> int:
         async with connect(settings) as reckoner:
-            night_id, of_date, beginning = await reckoner.operator.begin_night(date, options, zone)
+            night_id, of_date, beginning = await reckoner.operator.begin_night(date, options, nightly)
             sentence = BEGINNINGS[beginning].format(night=night_id, date=of_date)
             if not wait:
                 print_result({"night": night_id, "date": of_date, "beginning": beginning}, sentence, as_json)

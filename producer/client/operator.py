@@ -1,10 +1,12 @@
 """`Operator`: the calls of operators: fits, runs, status, lanes, workers."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, tzinfo
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
+from redis.exceptions import RedisError
 
 from reckoner.producer.client import steering
 from reckoner.producer.client.answers import RunReport
@@ -25,14 +27,15 @@ from reckoner.shared.errors import (
     EntryUnknownError,
     FlowUnknownError,
     GenerationUnknownError,
+    NightInProgressError,
     PromotionError,
 )
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE, fresh_id
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
 from reckoner.shared.ids import require_id
-from reckoner.shared.nightly import require_date
-from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.nightly import Nightly, last_due, require_date
+from reckoner.shared.serving.generations import PointerTarget, generation_id
 from reckoner.shared.serving.history import MOST, Entry, History
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.wire.shapes import Lane, Options, Record
@@ -107,8 +110,9 @@ class Operator:
             PromotionError: some of its lists are missing, or another one went live meanwhile.
             UsageError: the generation's id is invalid.
         """
-        before = await self._client.results.generations.current()
-        await self._go_live(require_id("generation", generation))
+        current = await self._client.results.generations.follow(self._client.keys.current)
+        before = current.named
+        await self._go_live(require_id("generation", generation), current)
         if before != generation:
             await self._remember("promote", generation)
         return before
@@ -127,12 +131,13 @@ class Operator:
                 meanwhile.
         """
         keys, generations = self._client.keys, self._client.results.generations
-        previous, before = await generations.pointer(keys.previous), await generations.current()
+        current, previous = await generations.follow(keys.current), await generations.pointer(keys.previous)
+        before = current.named
         if previous is None or before is None:
             raise PromotionError("There is no previous generation to go back to: see `reckoner status`.")
         if previous in await generations.barred():
             raise BarredError(previous)
-        await self._go_live(previous, bars=True)
+        await self._go_live(previous, current, bars=True)
         await self._remember("rollback", previous)
         return previous, before
 
@@ -147,14 +152,16 @@ class Operator:
             starter="command",
             generation=generation,
         )
-        await self._history.remember(entry)
+        # It is done: without an entry too.
+        with suppress(RedisError):
+            await self._history.remember(entry)
 
-    async def _go_live(self, generation: str, *, bars: bool = False) -> None:
+    async def _go_live(self, generation: str, current: PointerTarget, *, bars: bool = False) -> None:
         generations, redis = self._client.results.generations, self._client.redis
         held = (await generations.holdings()).get(generation)
         if held is not None and held.until_ms <= await now_ms(redis):
             raise PromotionError(f"Some lists of generation {generation} have expired: see RECKONER_RESULT_TTL_S.")
-        match await generations.promote(generation, bars=bars):
+        match await generations.promote(generation, current, bars=bars):
             case "lost":
                 raise GenerationUnknownError
             case "incomplete":
@@ -167,9 +174,11 @@ class Operator:
 
     @translates_redis_errors
     async def begin_night(
-        self, date: str | None, options: NightOptions, zone: tzinfo = UTC, *, timeout: float | None = ASK_S
+        self, date: str | None, options: NightOptions, nightly: Nightly | None = None, *, timeout: float | None = ASK_S
     ) -> tuple[str, str, Beginning]:
-        """Begin the night of a date, by default of today in a time zone, or join the one under way.
+        """Begin the night of a date, or join the one under way.
+
+        The default is the date that was due last by `nightly`, or today's in UTC.
 
         A date whose night did not go live may have another one.
 
@@ -177,15 +186,18 @@ class Operator:
             The night's id, its date, and whether it was started, joined, or known: the date had its night.
 
         Raises:
+            NightInProgressError: a night with other options is under way.
             UsageError: the date is invalid.
         """
         if date is None:
             # By the server's clock.
-            now_s = await now_ms(self._client.redis) / 1000
-            of_date = datetime.fromtimestamp(now_s, UTC).astimezone(zone).date().isoformat()
+            now = datetime.fromtimestamp(await now_ms(self._client.redis) / 1000, UTC)
+            of_date = (last_due(now, nightly).date if nightly else now.date()).isoformat()
         else:
             of_date = require_date(date)
         night_id, beginning = await self._nights.begin(of_date, "command", options)
+        if beginning == "joined" and (night := await self._nights.load(night_id)) and night.options != options:
+            raise NightInProgressError(night_id)
         return night_id, of_date, beginning
 
     async def follow_night(self, night_id: str, *, timeout: float | None = None) -> AsyncIterator[Night]:

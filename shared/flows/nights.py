@@ -54,7 +54,7 @@ class Stage(msgspec.Struct, frozen=True):
     generation: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Night:
     """A night as it was read."""
 
@@ -134,8 +134,16 @@ class Nights:
         return [None if value is None else value.decode(errors="replace") for value in values]
 
     async def note(self, night: Night, token: str, stage: Stage) -> bool:
-        """Note a stage's state; False if another worker drives the night."""
-        return await self._advance(night, token, False, f"stage:{stage.name}", msgspec.json.encode(stage))
+        """Note a stage's state; one that ended sets the failures to 0. False if another worker drives the night."""
+        fields: list[str | bytes] = [f"stage:{stage.name}", msgspec.json.encode(stage)]
+        if stage.outcome is not None:
+            night.failures = 0
+            fields += ["failures", "0"]
+        return await self._advance(night, token, False, *fields)
+
+    async def is_driven_by(self, token: str) -> bool:
+        """Whether the claim of the night's driver has this token."""
+        return bool(await ask(self._redis, "GET", self.keys.night_driver) == token.encode())
 
     async def interrupt(self, night: Night, token: str, due_ms: int) -> bool:
         """Note that the night was interrupted, and when it goes on."""

@@ -7,7 +7,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS
-from reckoner.shared.errors import BarredError, WireError
+from reckoner.shared.errors import BarredError, RunInProgressError, WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
 from reckoner.shared.flows.flows import (
     CANCELLED,
@@ -70,6 +70,7 @@ class Runs:
 
         Raises:
             BarredError: the generation was rolled back.
+            RunInProgressError: a run of this generation is in progress, and only one of the two is dry.
         """
         if record.generation in await self._generations.barred():
             raise BarredError(record.generation)
@@ -93,6 +94,8 @@ class Runs:
             answer = await call(self._redis, "start", names, arguments)
             if answer is not None:
                 started, beginning = (part.decode(errors="replace") for part in answer)
+                if beginning == "other":
+                    raise RunInProgressError(started)
                 return started, beginning == "started"
 
     async def under_way(self) -> list[str]:

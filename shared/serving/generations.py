@@ -129,8 +129,10 @@ class Generations:
         arguments += [self.keys.record(""), self.keys.titles(""), record.snapshot]
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
-    async def promote(self, generation: str, *, bars: bool = False) -> Promotion:
-        """Make a generation current by hand. With `bars` no run makes the one before current again.
+    async def promote(self, generation: str, current: PointerTarget, *, bars: bool = False) -> Promotion:
+        """Make a generation current by hand in the place of `current`, as it was read.
+
+        With `bars` it must be the previous one, and no run makes `current` current again.
 
         Returns:
             `"lost"` without its record, `"incomplete"` if its lists are not whole, `"moved"` if another one went live
@@ -138,7 +140,6 @@ class Generations:
         """
         keys = self.keys
         await self.record(generation)
-        current = await self.follow(keys.current)
         names = [*keys.pointers, keys.barred, keys.held, keys.generations]
         barred = current.named if bars and current.named else ""
         arguments: list[Value] = [generation, current.value, barred, keys.record(""), keys.titles("")]

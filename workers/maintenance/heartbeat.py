@@ -36,7 +36,7 @@ class Heartbeat:
         """The time between two beats, in seconds."""
         self._beats = Heartbeats(runtime.redis, runtime.keys)
         self._host, self._version, self._started_ms = socket.gethostname(), installed_version(), _now_ms()
-        self._imports = can_import()
+        self._imports = can_import(runtime.settings.source)
 
     async def beat(self) -> None:
         """Send one heartbeat."""

@@ -1,17 +1,23 @@
 """Drives the night under way: one worker at a time, and another one goes on where that one died."""
 
+import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 import structlog
+from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import ReckonerError, WireError, is_environment_error
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, NightOutcome, Nights, Stage, StageName
 from reckoner.shared.periodic import renewing, run_periodically
-from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts import call
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.version import can_import
+from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.night import stages as night_stages
 from reckoner.workers.night.notices import notify
 from reckoner.workers.runtime.runtime import Runtime
@@ -21,6 +27,7 @@ log = structlog.get_logger()
 PERIOD_S = 1.0
 # A night that is interrupted goes on after a pause that doubles, up to so often.
 MOST_FAILURES = 10
+IMPORTER_GRACE_MS = 120_000
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 2_000, 60_000
 
 
@@ -33,7 +40,7 @@ class NightDriver:
 
     def __init__(self, runtime: Runtime, *, imports: bool | None = None, first_pause_s: float | None = None) -> None:
         self._runtime = runtime
-        self._imports = can_import() if imports is None else imports
+        self._imports = can_import(runtime.settings.source) if imports is None else imports
         self._first_pause_s = night_stages.FIRST_PAUSE_S if first_pause_s is None else first_pause_s
         self._nights = Nights(runtime.redis, runtime.keys)
 
@@ -65,12 +72,16 @@ class NightDriver:
             night = None
         if night is None:
             # Nothing goes on from here. A night of this date may begin again.
-            await ask(self._runtime.redis, "DEL", self._runtime.keys.night_now)
+            await call(self._runtime.redis, "unlock", [self._runtime.keys.night_now], [night_id])
             log.error("night ended", night=night_id, outcome="failed", reason="its state is missing or invalid")
             return False
-        if night.due_ms > await self._runtime.now_ms():
+        now_ms = await self._runtime.now_ms()
+        if night.due_ms > now_ms or self._runtime.store_watch.trouble:
             return False
-        return self._imports or not self._wants_import(night) or not await self._another_imports()
+        if self._imports or not self._wants_import(night):
+            return True
+        # The worker that imports may just be starting anew.
+        return now_ms - night.started_ms > IMPORTER_GRACE_MS and not await self._another_imports()
 
     def _wants_import(self, night: Night) -> bool:
         stage = night.stages.get("import")
@@ -91,16 +102,15 @@ class NightDriver:
                     night.stages[name] = stage = await self._run(night, token, name)
                 if stage.outcome in ("refused", "failed"):
                     break
+            await self._end(night, token)
         except NotDrivingError:
             raise
         except Exception as error:
-            if night.failures < MOST_FAILURES:
-                pause_ms = min(FIRST_PAUSE_MS * 2**night.failures, LONGEST_PAUSE_MS)
-                await self._nights.interrupt(night, token, await self._runtime.now_ms() + pause_ms)
-                log.warning("night interrupted", night=night.id, reason=_reason(error), pause_s=pause_ms / 1000)
-                return
-            await self._fail(night, token, error)
-        await self._end(night, token)
+            if night.failures >= MOST_FAILURES:
+                return await self._fail(night, token, error)
+            pause_ms = min(FIRST_PAUSE_MS * 2**night.failures, LONGEST_PAUSE_MS)
+            await self._nights.interrupt(night, token, await self._runtime.now_ms() + pause_ms)
+            log.warning("night interrupted", night=night.id, reason=_reason(error), pause_s=pause_ms / 1000)
 
     async def _run(self, night: Night, token: str, name: StageName) -> Stage:
         async def save(stage: Stage) -> None:
@@ -116,7 +126,7 @@ class NightDriver:
             if name == "import" and self._wants_import(night) and not self._imports:
                 await work.end("failed", "No worker can import: install the extra `data` for at least one.")
             else:
-                await night_stages.STAGES[name](work)
+                await _patiently(lambda: night_stages.STAGES[name](work))
         except ReckonerError as error:
             if is_environment_error(error) or isinstance(error, WireError):
                 raise
@@ -133,17 +143,34 @@ class NightDriver:
         return ended
 
     async def _fail(self, night: Night, token: str, error: Exception) -> None:
-        """End the stage that runs as failed."""
-        name = next(name for name in STAGES if not (night.stages.get(name) and night.stages[name].outcome))
+        """End a night that was interrupted too often: the stage that runs, or else the last one, failed."""
+        ended = [stage.outcome is not None for name in STAGES if (stage := night.stages.get(name))]
+        name = STAGES[min(sum(ended), len(STAGES) - 1)]
         now_ms = await self._runtime.now_ms()
         stage = night.stages.get(name) or Stage(name, now_ms)
         night.stages[name] = msgspec.structs.replace(stage, outcome="failed", ended_ms=now_ms, message=_reason(error))
         await self._nights.note(night, token, night.stages[name])
+        try:
+            await self._end(night, token)
+        except NotDrivingError:
+            raise
+        except Exception as again:
+            log.error("night ended without its entry in the history", night=night.id, reason=_reason(again))
+            await self._nights.end(night, token, "failed")
 
     async def _end(self, night: Night, token: str) -> None:
         outcome = outcome_of(night)
+        if outcome not in ("live", "unchanged"):
+            try:
+                await _patiently(lambda: night_stages.renew_current(self._runtime))
+            except Exception as error:
+                log.warning("lists not renewed", night=night.id, reason=_reason(error))
         entry = await self._entry(night, outcome)
-        await self._runtime.remember(entry)
+        # A driver that has lost its claim changes no entry.
+        if not await self._nights.is_driven_by(token):
+            raise NotDrivingError
+        await self._runtime.history.remember(entry)
+        await self._runtime.keep_history(entry)
         if not await self._nights.end(night, token, outcome):
             raise NotDrivingError
         write = log.info if outcome in ("live", "unchanged", "held") else log.warning
@@ -152,10 +179,15 @@ class NightDriver:
             await notify(self._runtime.settings.on_night, entry)
 
     async def _entry(self, night: Night, outcome: NightOutcome) -> Entry:
-        runtime, last = self._runtime, night.stages[[name for name in STAGES if name in night.stages][-1]]
-        alive = await Heartbeats(runtime.redis, runtime.keys).alive()
-        run = await runtime.runs.load(last.job) if last.name == "everybody" and last.job else None
-        figures = msgspec.to_builtins(run.manifest) if run and run.manifest else {}
+        runtime, last = self._runtime, last_stage(night)
+        figures, releases = dict[str, Any](), set[str]()
+        # Their keys may hold anything, and the night ends without them too.
+        with suppress(WireError, ResponseError):
+            run = await runtime.runs.load(last.job) if last.name == "everybody" and last.job else None
+            figures = msgspec.to_builtins(run.manifest) if run and run.manifest else {}
+        with suppress(WireError, ResponseError):
+            alive = await Heartbeats(runtime.redis, runtime.keys).alive()
+            releases = {worker.beat.version for worker in alive if worker.beat}
         bad = [stage for stage in night.stages.values() if stage.outcome in ("refused", "failed")]
         return Entry(
             id=night.id,
@@ -170,8 +202,22 @@ class NightDriver:
             reasons=[f"{stage.name}: {stage.message}" for stage in bad],
             stages=[msgspec.to_builtins(night.stages[name]) for name in STAGES if name in night.stages],
             figures=figures,
-            releases=sorted({worker.beat.version for worker in alive if worker.beat}),
+            releases=sorted(releases),
         )
+
+
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """Do work that goes on where it was, again while an artifact is being verified."""
+    while True:
+        try:
+            return await work()
+        except NotNowError:
+            await asyncio.sleep(PERIOD_S)
+
+
+def last_stage(night: Night) -> Stage:
+    """The stage that a night has reached."""
+    return night.stages[[name for name in STAGES if name in night.stages][-1]]
 
 
 def outcome_of(night: Night) -> NightOutcome:

@@ -1,21 +1,32 @@
 """The stages of a night: import, fit, everybody. Each goes on where a driver that died has left it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 
-from reckoner.shared.errors import SOURCE_AWAY, BarredError, ReckonerError, RetryRefusedError, StoreError
+from reckoner.shared.errors import (
+    SOURCE_AWAY,
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    BarredError,
+    ReckonerError,
+    RetryRefusedError,
+    StoreError,
+)
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.nights import Night, Stage, StageName, StageOutcome
-from reckoner.shared.flows.run_state import Run
+from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.serving.history import History
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id, parse_config
 from reckoner.shared.wire.shapes import BlockSpec, Options, Record
-from reckoner.workers.night.importing import fingerprint, import_source
+from reckoner.workers.night.importing import Imported, fingerprint, import_source
 from reckoner.workers.night.renewal import renew_lists
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -70,15 +81,7 @@ async def import_stage(work: Work) -> None:
     if now and before and await _imported_last(work.runtime) == (now, before):
         return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
 
-    async def on_rows(rows: int) -> None:
-        await work.note(progress=rows)
-
-    for tries in range(MORE_TRIES + 1):
-        found = await import_source(source, on_rows)
-        if found.code != SOURCE_AWAY or tries == MORE_TRIES:
-            break
-        log.warning("import interrupted", night=work.night.id, reason=found.message)
-        await work.pause(tries)
+    found = await _imported(work, source)
     if found.code == 0 and found.report:
         snapshot = str(found.report["snapshot"])
         mark = msgspec.json.encode([now, snapshot])
@@ -91,6 +94,26 @@ async def import_stage(work: Work) -> None:
         return await work.end("refused", f"{'; '.join(refused)}.", snapshot=str(found.report.get("snapshot", "")))
     ended = f"The import was ended by signal {-found.code}." if found.code < 0 else "The import failed."
     return await work.end("failed", found.message or ended)
+
+
+async def _imported(work: Work, source: str) -> Imported:
+    """Import; again a few times while the source is away, or if a signal ended the import."""
+
+    async def on_rows(rows: int) -> None:
+        try:
+            await work.note(progress=rows)
+        except RedisError as error:
+            # An import goes on without its progress.
+            if not is_transient_redis_error(error):
+                raise
+
+    for tries in range(MORE_TRIES + 1):
+        found = await import_source(source, on_rows)
+        if 0 <= found.code != SOURCE_AWAY or tries == MORE_TRIES:
+            break
+        log.warning("import interrupted", night=work.night.id, code=found.code, reason=found.message)
+        await work.pause(tries)
+    return found
 
 
 async def _imported_last(runtime: Runtime) -> tuple[str, str] | None:
@@ -141,9 +164,10 @@ async def fit_stage(work: Work) -> None:
 async def everybody_stage(work: Work) -> None:
     """Compute all lists of the newest generation, up to the gate and the flip, or renew them if they are live."""
     runtime = work.runtime
-    record = await runtime.results.generations.newest()
+    # Not the newest one: somebody may have fitted another since.
+    record = await runtime.results.generations.record(work.night.stages["fit"].generation)
     if record is None:
-        raise StageFailedError("No model is fitted.")
+        raise StageFailedError("The record of the night's model is gone. Fit it again.")
     ids = {"snapshot": record.snapshot, "generation": record.generation}
     if not work.stage.job:
         if await runtime.results.generations.current() == record.generation and await _renewed(runtime, record):
@@ -155,10 +179,10 @@ async def everybody_stage(work: Work) -> None:
         except BarredError as error:
             return await work.end("refused", str(error), **ids)
         await work.note(job=run_id, **ids)
-    run = await _computed(work)
-    reasons = "; ".join(run.manifest.reasons) if run.manifest else ""
+    run = await _computed(work, record)
     outcome, message = _VERDICTS[run.outcome]
-    await work.end(outcome, message.format(generation=run.generation, reasons=reasons or "not every user is done"))
+    reasons = "; ".join(run.reasons) or "not every user is done"
+    await work.end(outcome, message.format(generation=record.generation, reasons=reasons))
 
 
 _VERDICTS: dict[str, tuple[StageOutcome, str]] = {
@@ -203,53 +227,85 @@ async def _ended_flow(runtime: Runtime, flow_id: str) -> str:
         await asyncio.sleep(LOOK_S)
 
 
-async def _ended_run(runtime: Runtime, run_id: str) -> Run:
-    while True:
-        run = await runtime.runs.load(run_id)
-        if run is None:
-            raise StageFailedError(f"The state of run {run_id} has expired.")
+class RunEnd(NamedTuple):
+    """How a run ended."""
+
+    outcome: str
+    reasons: Sequence[str]
+    failed: int
+    """The number of users without a list."""
+
+
+async def _ended_run(runtime: Runtime, run_id: str, generation: str) -> RunEnd:
+    """Wait for the end of a run. Its state lives for an hour afterwards, the history for longer."""
+    while (run := await runtime.runs.load(run_id)) is not None:
         if run.state == "ended":
-            return run
+            manifest = run.manifest
+            return RunEnd(run.outcome, manifest.reasons if manifest else (), manifest.failed if manifest else 0)
         await asyncio.sleep(LOOK_S)
+    entry = await History(runtime.redis, runtime.keys).find(run_id)
+    if entry is not None:
+        return RunEnd(entry.outcome, entry.reasons, 0)
+    if await runtime.results.generations.current() == generation:
+        return RunEnd("passed", (), 0)
+    raise StageFailedError(f"The state of run {run_id} has expired.")
 
 
-async def _computed(work: Work) -> Run:
-    """Wait for the end of the stage's run. Its failed blocks are tried again a few times."""
+async def _computed(work: Work, record: Record) -> RunEnd:
+    """Wait for the end of the stage's run. Its failed blocks, else all, are computed again a few times."""
     for tries in range(MORE_TRIES + 1):
-        run = await _ended_run(work.runtime, work.stage.job)
-        if run.outcome != "refused" or run.manifest is None or not run.manifest.failed or tries == MORE_TRIES:
+        run = await _ended_run(work.runtime, work.stage.job, record.generation)
+        if run.outcome != "refused" or not run.failed or tries == MORE_TRIES:
             break
         await work.pause(tries)
-        if not await _retry_blocks(work.runtime, run):
-            break
+        if not await _retry_blocks(work.runtime, work.stage.job):
+            await work.note(job=await _start_run(work, record))
     return run
 
 
-async def _retry_blocks(runtime: Runtime, run: Run) -> int:
+async def _start_run(work: Work, record: Record) -> str:
+    settings, dry = work.runtime.settings, work.night.options.dry
+    return (await work.runtime.runs.start(record, settings.block_size or None, dry=dry))[0]
+
+
+async def _retry_blocks(runtime: Runtime, run_id: str) -> int:
     """Compute the failed blocks of an ended run again. Returns their number."""
     letters, retried = DeadLetters(runtime.redis, runtime.flows), 0
     async for page in letters.pages():
         for letter in page:
-            if isinstance(letter.spec, BlockSpec) and letter.spec.run == run.id:
+            if isinstance(letter.spec, BlockSpec) and letter.spec.run == run_id:
                 try:
                     await letters.retry(letter.id)
                 except RetryRefusedError as error:
-                    log.warning("block not computed again", run=run.id, block=letter.block, reason=str(error))
+                    log.warning("block not computed again", run=run_id, block=letter.block, reason=str(error))
                 else:
                     retried += 1
     if retried:
-        log.info("failed blocks are computed again", run=run.id, blocks=retried)
+        log.info("failed blocks are computed again", run=run_id, blocks=retried)
     return retried
 
 
 async def _renewed(runtime: Runtime, record: Record) -> bool:
     """Renew the lists of the live generation and of the previous one. False if the live one is not whole."""
+    holding = (await runtime.results.generations.holdings()).get(record.generation)
+    whole = holding is not None and await renew_lists(runtime, record, holding)
+    await _renew_previous(runtime)
+    return whole
+
+
+async def renew_current(runtime: Runtime) -> None:
+    """Renew the lists that readers have: a night that makes nothing live must not let them expire."""
     generations = runtime.results.generations
-    holdings = await generations.holdings()
-    live = holdings.get(record.generation)
-    if live is None or not await renew_lists(runtime, record, live):
-        return False
+    live = (await generations.follow(runtime.keys.current)).record
+    if live is not None:
+        await _renewed(runtime, live)
+
+
+async def _renew_previous(runtime: Runtime) -> None:
+    """Renew the lists of the previous generation, if they are whole and its users known."""
+    generations = runtime.results.generations
     previous = (await generations.follow(runtime.keys.previous)).record
-    if previous is not None and previous.generation in holdings:
-        await renew_lists(runtime, previous, holdings[previous.generation])
-    return True
+    holding = (await generations.holdings()).get(previous.generation) if previous else None
+    if previous is not None and holding is not None:
+        with suppress(ArtifactMissingError, ArtifactDamagedError):
+            await renew_lists(runtime, previous, holding)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import structlog
 from arq import ArqRedis
+from redis.exceptions import RedisError
 
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
@@ -207,10 +208,22 @@ class Runtime:
     async def remember(self, entry: Entry) -> None:
         """Add an entry to the history, in Redis and in the store. A failure is logged, and harmless."""
         try:
-            await History(self.redis, self.keys).remember(entry)
+            await self.history.remember(entry)
+        except RedisError as error:
+            log.warning("history not kept", kind=entry.kind, id=entry.id, reason=str(error))
+        await self.keep_history(entry)
+
+    async def keep_history(self, entry: Entry) -> None:
+        """Keep an entry of the history in the store. A failure is logged, and harmless."""
+        try:
             await self.in_store(lambda: self.store.keep_history(entry_file(entry), ENTRY.encode(entry)))
         except Exception as error:
-            log.warning("history not kept", kind=entry.kind, id=entry.id, reason=str(error))
+            log.warning("history not kept in the store", kind=entry.kind, id=entry.id, reason=str(error))
+
+    @property
+    def history(self) -> History:
+        """The history of nights, runs, fits and imports."""
+        return History(self.redis, self.keys)
 
     async def now_ms(self) -> int:
         """The server's clock, in milliseconds since the epoch."""

@@ -9,6 +9,8 @@ expect(barred, 'hash')
 expect(held, 'hash')
 expect(generations, 'hash')
 if (text_at(current) or '') ~= seen then return 'moved' end
+-- A rollback goes back to the previous generation only.
+if bar ~= '' and text_at(previous) ~= generation then return 'moved' end
 local live = generation_at(current, record_stem) or ''
 if live == generation then return 'done' end
 if not snapshot_of(record_stem .. generation) then return 'lost' end

@@ -3,7 +3,7 @@
 -- ARGV  seen: the current pointer's value; since: its generation ('' none); run_stem: the prefix of run keys; window:
 --       how many blocks may be in flight ('' as many as the live workers hold); dry: '1' if it makes nothing live; for
 --       each block: flow id, job id, job body
--- Answers the id of the run and 'started' or 'joined'; false when the pointer has moved since it was read.
+-- Answers the id of the run and 'started', 'joined', or 'other' if only one of the two is dry; false when the pointer has moved since it was read.
 local run_of, run, flight, live_stem, record_key, current, click, batch, generations, workers = unpack(KEYS, 1, 10)
 local count, keys_of = tail(KEYS, 10, 2)
 local id, generation, record, seen, spec, blocks, block_size, users, first_look, run_stem, since, snapshot, window, dry =
@@ -14,7 +14,8 @@ expect(generations, 'hash')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 local other = text_at(run_of)
 if other and under_way(state_at(run_stem .. other)) then
-  return { other, 'joined' }
+  local same = (redis.call('HGET', run_stem .. other, 'dry') or '') == dry
+  return { other, same and 'joined' or 'other' }
 end
 if (text_at(current) or '') ~= seen then return false end
 local now = now_ms()

@@ -25,15 +25,18 @@ def nights(redis: ArqRedis, prefix: str) -> Nights:
 
 
 async def test_a_night_begins_and_the_command_ends(commands: CommandLine, nights: Nights) -> None:
-    """With its options. A second command joins it, whatever its own date."""
+    """With its options. A second command with the same ones joins it, whatever its own date."""
     ended = commands.call("night", "--date", DATE, "--no-import", "--dry-run", "--json")
     [begun] = ended.objects
     assert (ended.code, begun) == (0, {"night": begun["night"], "date": DATE, "beginning": "started"})
     night = await nights.load(begun["night"])
     assert night is not None
     assert (night.starter, night.options) == ("command", NightOptions(imports=False, dry=True))
-    ended = commands.call("night", "--date", "2026-12-01")
+    ended = commands.call("night", "--date", "2026-12-01", "--no-import", "--dry-run")
     assert (ended.code, ended.out) == (0, f"Night {night.id} is in progress. Joined it.\n")
+    ended = commands.call("night", "--date", "2026-12-01")
+    assert ended.code == 1
+    assert ended.err.startswith(f"Night {night.id} is in progress, with other options.")
 
 
 async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights, redis: ArqRedis) -> None:

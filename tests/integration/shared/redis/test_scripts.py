@@ -207,7 +207,8 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     assert run is not None
     await runs.curtail(run)
     await hand.deliver_all()
-    await hand.runtime.results.generations.promote(first.id, bars=True)
+    generations = hand.runtime.results.generations
+    await generations.promote(first.id, await generations.follow(keys.current), bars=True)
     nights = Nights(hand.redis, keys)
     night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     await ask(hand.redis, "SET", keys.night_driver, "token")

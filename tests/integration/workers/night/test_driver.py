@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from reckoner.shared.errors import StoreError
+from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
@@ -84,7 +85,9 @@ async def test_a_night_without_news_renews_the_lists(night: Hand) -> None:
         assert min([await ask(night.redis, "TTL", name) for name in names]) > 60
     for generation in (first, second):
         assert all(await night.runtime.results.read(generation, USERS))
-    assert await night.runtime.results.generations.promote(first) == "done"
+    generations = night.runtime.results.generations
+    current = await generations.follow(night.runtime.keys.current)
+    assert await generations.promote(first, current) == "done"
 
 
 @pytest.mark.usefixtures("working")
@@ -106,7 +109,9 @@ async def test_a_dry_run_makes_nothing_live(night: Hand) -> None:
     made = ended.stages["everybody"].generation
     assert (ended.outcome, made != first) == ("held", True)
     assert await night.runtime.results.generations.current() == first
-    assert await night.runtime.results.generations.promote(made) == "done"
+    generations = night.runtime.results.generations
+    current = await generations.follow(night.runtime.keys.current)
+    assert await generations.promote(made, current) == "done"
 
 
 @pytest.mark.usefixtures("working")
@@ -141,7 +146,7 @@ async def test_a_night_that_another_worker_left_goes_on(night: Hand, monkeypatch
     night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
     computed = stages._computed
 
-    async def stop(_: object) -> None:
+    async def stop(_: object, __: object) -> None:
         raise asyncio.CancelledError
 
     monkeypatch.setattr(stages, "_computed", stop)
@@ -188,7 +193,8 @@ async def test_a_store_that_is_away_interrupts_a_night(
     monkeypatch.setattr(type(own_world.store), "current_snapshot", away)
     monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 10)
     ended = await through(night)
-    assert (ended.outcome, ended.failures) == ("live", 2)
+    assert (ended.outcome, failures) == ("live", 0)
+    assert ended.failures == 0, "a stage that ends sets them to 0"
     monkeypatch.setattr("reckoner.workers.night.driver.MOST_FAILURES", 1)
     failures = 10
     ended = await through(night, "2026-12-01")
@@ -201,7 +207,7 @@ async def test_failed_blocks_are_computed_again(night: Hand, monkeypatch: pytest
     failing = True
     made = stages._ended_run
 
-    async def fail_one(runtime: object, run_id: str) -> object:
+    async def fail_one(runtime: object, run_id: str, generation: str) -> object:
         nonlocal failing
         if failing:
             failing = False
@@ -209,7 +215,7 @@ async def test_failed_blocks_are_computed_again(night: Hand, monkeypatch: pytest
             flow = await night.runtime.flows.load(flights[0].decode())
             assert flow is not None
             assert await night.runtime.flows.fail(flow, "failed by the test", lease=None)
-        return await made(night.runtime, run_id)
+        return await made(night.runtime, run_id, generation)
 
     monkeypatch.setattr(stages, "_ended_run", fail_one)
     paused = asyncio.Event()
@@ -250,7 +256,8 @@ AWAY = Imported(75, {}, "The database cannot be opened.")
     ("ends", "outcome", "message"),
     [
         ([Imported(1, {}, "There is no file x.csv.")], "failed", "There is no file x.csv."),
-        ([Imported(-6, {}, "")], "failed", "The import was ended by signal 6."),
+        ([Imported(-6, {}, "")] * 4, "failed", "The import was ended by signal 6."),
+        ([Imported(-15, {}, ""), Imported(1, {}, "There is no file x.csv.")], "failed", "There is no file x.csv."),
         ([AWAY] * 4, "failed", "The database cannot be opened."),
         ([Imported(1, {"snapshot": "s", "refused": ["80% are bad"]}, "")], "refused", "80% are bad."),
     ],
@@ -304,9 +311,17 @@ async def test_a_file_that_has_not_changed_is_not_imported_again(
     assert ended.stages["import"].message == "The source has no new interactions."
 
 
-async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand) -> None:
-    """And fails."""
+async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And fails, though not before such a worker has had time to start."""
     change(night, source="x.csv")
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-11-29", "command", NightOptions())
+    await NightDriver(night.runtime, imports=False).drive()
+    begun = await nights.load(night_id)
+    assert begun is not None
+    assert begun.stages == {}
+    await ask(night.redis, "DEL", night.runtime.keys.night_now)
+    monkeypatch.setattr("reckoner.workers.night.driver.IMPORTER_GRACE_MS", -1)
     ended = await through(night, imports=False)
     assert (ended.outcome, ended.stages["import"].message) == (
         "failed",
@@ -346,3 +361,101 @@ async def test_the_life_of_a_list_is_renewed_whole_or_not(night: Hand) -> None:
     await ask(night.redis, "DEL", key)
     assert not await renew_lists(night.runtime, record, held)
     assert generation not in await generations.holdings()
+
+
+@pytest.mark.usefixtures("working")
+async def test_nights_that_make_nothing_live_let_no_list_expire(night: Hand) -> None:
+    """Readers keep what they have, however many nights are refused."""
+    live = (await through(night)).stages["everybody"].generation
+    names = [night.runtime.keys.result(live, user) for user in USERS]
+    await ask(night.redis, "HSET", night.runtime.keys.barred, live, 1)
+    change(night, fit="--neighbours 3", gate_churn=0.0)
+    for date in ("2026-12-01", "2026-12-02"):
+        for name in names:
+            assert await ask(night.redis, "EXPIRE", name, 60)
+        assert (await through(night, date)).outcome == "refused"
+        assert min([await ask(night.redis, "TTL", name) for name in names]) > 60
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_dry_night_does_not_join_a_run_that_goes_live(night: Hand, own_world: World) -> None:
+    """It says which one is in progress; and the other way round."""
+    generation = await night.adopt(own_world)
+    run_id, _ = await night.runtime.runs.start(generation.record, 2)
+    change(night, fit="--neighbours 4")
+    ended = await through(night, options=NightOptions(fits=False, dry=True))
+    if ended.outcome != "held":
+        assert f"Run {run_id} of this generation is in progress" in ended.stages["everybody"].message
+
+
+async def test_only_one_of_two_runs_of_a_generation_is_dry(night: Hand, own_world: World) -> None:
+    """The second one does not join, whichever it is."""
+    record = (await night.adopt(own_world)).record
+    for dry in (True, False):
+        run_id, _ = await night.runtime.runs.start(record, 2, dry=dry)
+        with pytest.raises(RunInProgressError, match=run_id):
+            await night.runtime.runs.start(record, 2, dry=not dry)
+        assert await night.runtime.runs.start(record, 2, dry=dry) == (run_id, False)
+        await night.deliver_all()
+
+
+@pytest.mark.usefixtures("working")
+async def test_what_is_planted_keeps_no_night_from_its_end(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's state of another type, and a history that cannot be written."""
+    remember = type(night.runtime.history).remember
+    keys = night.runtime.keys
+
+    async def plant(self: object, entry: Entry) -> None:
+        if entry.kind == "night":
+            raise ResponseError("WRONGTYPE")
+        await remember(night.runtime.history, entry)
+
+    monkeypatch.setattr(type(night.runtime.history), "remember", plant)
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 1)
+    monkeypatch.setattr("reckoner.workers.night.driver.MOST_FAILURES", 2)
+    ended = await through(night)
+    assert ended.outcome == "failed"
+    assert not await ask(night.redis, "EXISTS", keys.night_now)
+
+
+async def test_a_worker_that_does_not_see_the_store_drives_no_night(night: Hand) -> None:
+    """Another one may see it."""
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
+    night.runtime.store_watch.trouble = "its mount is missing"
+    await NightDriver(night.runtime).drive()
+    begun = await nights.load(night_id)
+    assert begun is not None
+    assert begun.stages == {}
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_run_whose_state_has_expired_is_known_by_the_history(
+    night: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All workers were down for more than an hour after it."""
+    ended_run = stages._ended_run
+
+    async def expired(runtime: object, run_id: str, generation: str) -> object:
+        await ended_run(night.runtime, run_id, generation)
+        await ask(night.redis, "DEL", night.runtime.keys.run(run_id))
+        return await ended_run(night.runtime, run_id, generation)
+
+    monkeypatch.setattr(stages, "_ended_run", expired)
+    assert (await through(night)).outcome == "live"
+
+
+async def test_going_back_is_from_the_generation_that_was_read(night: Hand, own_world: World) -> None:
+    """A run that goes live meanwhile is not barred in its place."""
+    for number in range(2):
+        await night.runtime.runs.start((await night.adopt(own_world, number)).record, 6)
+        await night.deliver_all()
+    generations, keys = night.runtime.results.generations, night.runtime.keys
+    current, previous = await generations.follow(keys.current), own_world.generations[0].id
+    change(night, gate_churn=1.0)
+    await night.runtime.runs.start((await night.adopt(own_world, 2)).record, 6)
+    await night.deliver_all()
+    assert await generations.promote(previous, current, bars=True) == "moved"
+    now = await generations.follow(keys.current)
+    assert await generations.promote(previous, now, bars=True) == "moved", "it is not the previous one any more"
+    assert await generations.barred() == []

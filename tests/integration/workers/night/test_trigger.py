@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import pytest
 from redis import exceptions
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.errors import NightInProgressError
 from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.redis.scripts import ask
@@ -85,7 +85,7 @@ async def test_a_night_that_a_command_began_in_vain_leaves_the_date_its_own(nigh
     found, date_ = nights_of(night), await due(night)
     await ask(night.redis, "SET", night.runtime.keys.night_driver, "token")
     ends = [(NightOptions(dry=True), "held"), (NightOptions(), "refused"), (NightOptions(), "unchanged")]
-    for number, (options, outcome) in enumerate(ends, 1):
+    for options, outcome in ends:
         night_id, beginning = await found.begin(date_, "command", options)
         assert beginning == "started"
         begun = await found.load(night_id)
@@ -99,7 +99,7 @@ async def test_a_night_that_a_command_began_in_vain_leaves_the_date_its_own(nigh
         assert begun.starter == "settings"
         assert await found.end(begun, "token", "failed")
         await ask(night.redis, "DEL", night.runtime.keys.night(date_))
-    assert (number, outcome) == (3, "unchanged")
+    assert outcome == "unchanged"
 
 
 async def test_the_next_date_has_a_night_of_its_own(night: Hand) -> None:
@@ -186,10 +186,13 @@ async def test_no_setting_no_night(hand: Hand, own_world: World) -> None:
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 async def test_a_night_by_hand_and_one_by_setting_are_of_the_same_date(night: Hand, redis_url: str, zone: str) -> None:
-    """Of that on the wall in the setting's zone, where it may be tomorrow or yesterday."""
-    now = datetime.fromtimestamp(await night.runtime.now_ms() / 1000, UTC)
-    wall = now.astimezone(ZoneInfo(zone))
+    """Of that which was due last in the setting's zone: after midnight a night is repaired, not the next one taken."""
+    nightly = parse_nightly(f"23:59 {zone}")
+    assert nightly is not None
+    last = last_due(datetime.fromtimestamp(await night.runtime.now_ms() / 1000, UTC), nightly).date.isoformat()
     async with OpenReckoner(redis_url, prefix=night.runtime.keys.prefix) as reckoner:
-        _, of_date, _ = await reckoner.operator.begin_night(None, NightOptions(), ZoneInfo(zone))
-    assert of_date == wall.date().isoformat()
+        _, of_date, _ = await reckoner.operator.begin_night(None, NightOptions(), nightly)
+        assert of_date == last
+        with pytest.raises(NightInProgressError, match="with other options"):
+            await reckoner.operator.begin_night(None, NightOptions(dry=True), nightly)
     assert await nights_of(night).of_date(of_date) is not None
