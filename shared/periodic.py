@@ -12,7 +12,7 @@ from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import is_environment_error
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.redis.refusals import is_wrong_type
-from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts import call
 
 log = structlog.get_logger()
 
@@ -44,13 +44,13 @@ async def run_periodically(
 
 
 @asynccontextmanager
-async def renewing(redis: Redis, claim: str, ttl_ms: int) -> AsyncIterator[None]:
-    """Renew a claim's key, whose time to live is `ttl_ms`, while the context is open."""
+async def renewing(redis: Redis, lock: str, token: str, ttl_ms: int) -> AsyncIterator[None]:
+    """Renew a lock, whose time to live is `ttl_ms`, while the context is open and the token holds it."""
 
     async def renew() -> None:
-        await ask(redis, "PEXPIRE", claim, ttl_ms)
+        await call(redis, "hold", [lock], [token, ttl_ms])
 
-    task = asyncio.create_task(run_periodically("claim renewal", ttl_ms / 10_000, renew))
+    task = asyncio.create_task(run_periodically("lock renewal", ttl_ms / 10_000, renew))
     try:
         yield
     finally:

@@ -34,12 +34,12 @@ group = typer.Typer(
 @group.callback()
 def runs(
     context: typer.Context,
-    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=400, help="How many to show.")] = 20,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=800, help="How many to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show how nights, runs, fits and imports ended, newest first.
 
-    The last 400 are kept.
+    The last 400 are kept, and the last 400 imports beside them.
 
     Example: reckoner runs -n 5
     """
@@ -109,16 +109,17 @@ def _as_object(entry: "Entry") -> dict[str, object]:
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
-    users = entry.figures.get("users")
-    churn = (entry.figures.get("figures") or {}).get("churn")
+    users, gate = entry.figures.get("users"), entry.figures.get("figures")
+    churn = gate.get("churn") if isinstance(gate, dict) else None
     return (
         entry.id,
         entry.kind,
         format_time(entry.started_ms),
         format_duration(entry.took_s * 1000),
         entry.outcome + (" (acknowledged)" if entry.acknowledged else ""),
-        "" if users is None else f"{users:,}",
-        "" if churn is None else f"{churn:.1%}",
+        # Another release may have kept others.
+        f"{users:,}" if isinstance(users, int) else "",
+        f"{churn:.1%}" if isinstance(churn, float) else "",
     )
 
 
@@ -131,12 +132,18 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
         if value := getattr(entry, name):
             yield name, value
     for stage in entry.stages:
-        yield str(stage["name"]), f"{stage['outcome']}: {stage['message']}" if stage["message"] else stage["outcome"]
+        yield stage["name"], stage_sentence(stage["outcome"], stage["started_ms"], stage["ended_ms"], stage["message"])
     if not entry.stages:
         yield from (("reason", reason) for reason in entry.reasons)
     yield from figure_facts(entry.figures)
     if entry.releases:
         yield "releases", ", ".join(name or "unknown" for name in entry.releases)
+
+
+def stage_sentence(outcome: str | None, started_ms: int, ended_ms: int | None, message: str) -> str:
+    """How a stage ended, in how many seconds."""
+    took = "" if ended_ms is None else f", {(ended_ms - started_ms) / 1000:.1f} s"
+    return f"{outcome or 'running'}{took}" + (f": {message}" if message else "")
 
 
 def figure_facts(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":

@@ -6,14 +6,14 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
-from reckoner.producer.cli.history import figure_facts
+from reckoner.producer.cli.history import figure_facts, stage_sentence
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 
 if TYPE_CHECKING:
     from reckoner.producer.cli.output import Bar
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.shared.flows.nights import Beginning, Night, Stage
+    from reckoner.shared.flows.nights import Beginning, Night
 
 VERDICTS = {
     "live": "Live: readers see the new lists.",
@@ -152,13 +152,10 @@ def as_object(night: "Night") -> dict[str, Any]:
 def as_facts(night: "Night") -> list[tuple[str, str]]:
     """The printed facts of a night."""
     facts = [("night", f"{night.id}, of {night.date}")]
-    facts += [(stage.name, stage_sentence(stage)) for stage in night.stages.values()]
+    facts += [
+        (stage.name, stage_sentence(stage.outcome, stage.started_ms, stage.ended_ms, stage.message))
+        for stage in night.stages.values()
+    ]
     if night.outcome:
         facts.append(("outcome", VERDICTS[night.outcome]))
     return facts
-
-
-def stage_sentence(stage: "Stage") -> str:
-    """How a stage ended, in how many seconds."""
-    took = "" if stage.ended_ms is None else f", {(stage.ended_ms - stage.started_ms) / 1000:.1f} s"
-    return f"{stage.outcome or 'running'}{took}: {stage.message}" if stage.message else (stage.outcome or "running")

@@ -36,8 +36,9 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:nights:now` | string, the night under way | begin_night; deleted by advance_night | eight days |
 | `p:nights:driver` | string, token of the worker that drives it | that worker | ten seconds |
 | `p:nights:state:ID` | hash, the night's state | begin_night, advance_night | eight days |
-| `p:history` | hash, id of a night, run, fit or import to JSON | remember | for ever, 400 entries |
-| `p:history:order` | sorted set, those ids by when they started | remember | for ever, 400 entries |
+| `p:history` | hash, id of a night, run, fit or import to JSON | remember | for ever, the entries of both orders |
+| `p:history:order` | sorted set, those ids but imports, by when they started | remember | for ever, the newest 400 |
+| `p:history:imports` | sorted set, the ids of imports by when they started | remember | for ever, the newest 400 |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; deleted by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
@@ -338,8 +339,18 @@ class Keys:
 
     @property
     def history_order(self) -> str:
-        """The order of the history's entries."""
+        """The order of the history's entries but imports."""
         return self._name("history", "order")
+
+    @property
+    def history_imports(self) -> str:
+        """The order of the history's imports, which may be so frequent that they would drop all others."""
+        return self._name("history", "imports")
+
+    @property
+    def history_orders(self) -> tuple[str, str]:
+        """Both orders of the history."""
+        return self.history_order, self.history_imports
 
     @property
     def rights(self) -> str:
@@ -351,7 +362,7 @@ class Keys:
     def types(self) -> dict[str, str]:
         """The types of the keys that flows and runs share."""
         zsets = dict.fromkeys(
-            (*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, self.history_order), "zset"
+            (*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, *self.history_orders), "zset"
         )
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)

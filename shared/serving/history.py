@@ -1,21 +1,38 @@
 """The history: the last nights, runs, fits, imports, promotions and rollbacks, in Redis and in the store."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from reckoner.shared.errors import WireError
-from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts import Value, ask, call
 from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.shapes import Count
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.keys import Keys
 
-MOST = 400
+# So many imports are kept, and so many others: frequent imports do not drop the last nights.
+MOST_OF_EACH = 400
+MOST = 2 * MOST_OF_EACH
 
 Kind = Literal["night", "run", "fit", "import", "promote", "rollback"]
+
+
+class EntryStage(TypedDict):
+    """A stage of a night that has ended; see `Stage`."""
+
+    name: str
+    started_ms: Count
+    ended_ms: Count | None
+    outcome: str | None
+    message: str
+    progress: NotRequired[Count]
+    job: NotRequired[str]
+    snapshot: NotRequired[str]
+    generation: NotRequired[str]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,8 +42,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     kind: Kind
     outcome: str
-    started_ms: int
-    ended_ms: int
+    started_ms: Count
+    ended_ms: Count
     starter: str = ""
     """What started it: `settings` or `command`; the id of a night."""
     date: str = ""
@@ -35,8 +52,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     generation: str = ""
     reasons: list[str] = []
-    stages: list[dict[str, Any]] = []
-    """The stages of a night, as in its state."""
+    stages: list[EntryStage] = []
+    """The stages of a night."""
     figures: dict[str, Any] = {}
     """The manifest of a run, or the report of an import."""
     releases: list[str] = []
@@ -66,12 +83,17 @@ class History:
 
     async def remember(self, entry: Entry) -> None:
         """Add an entry, or replace the one of the same id."""
-        names = [self.keys.history, self.keys.history_order]
-        await call(self._redis, "remember", names, [entry.id, entry.started_ms, ENTRY.encode(entry), MOST])
+        order = self.keys.history_imports if entry.kind == "import" else self.keys.history_order
+        arguments: list[Value] = [entry.id, entry.started_ms, ENTRY.encode(entry), MOST_OF_EACH]
+        await call(self._redis, "remember", [self.keys.history, order], arguments)
 
     async def newest(self, count: int = MOST) -> list[Entry]:
         """The newest entries, newest first; unreadable ones are left out."""
-        ids = await ask(self._redis, "ZREVRANGE", self.keys.history_order, 0, count - 1)
+        newest = list[tuple[float, bytes]]()
+        for order in self.keys.history_orders:
+            found = await ask(self._redis, "ZREVRANGE", order, 0, count - 1, "WITHSCORES")
+            newest += [(float(started), entry_id) for entry_id, started in zip(found[::2], found[1::2], strict=True)]
+        ids = [entry_id for _, entry_id in sorted(newest, reverse=True)[:count]]
         values = await ask(self._redis, "HMGET", self.keys.history, *ids) if ids else []
         return [entry for value in values if (entry := _decode(value)) is not None]
 

@@ -67,7 +67,7 @@ class GenerationCleanup:
         if not await call(redis, "lock", [lock], [token, PAUSE_MS]):
             return old
         try:
-            async with renewing(redis, lock, PAUSE_MS):
+            async with renewing(redis, lock, token, PAUSE_MS):
                 named, _ = await live_references(self._runtime)
         except WireError:
             # The sweeper will end the unreadable flow or run.

@@ -139,7 +139,7 @@ class Healing:
         redis, key, worker = self._runtime.redis, self._runtime.keys.scrub, self._runtime.worker_id
         if not await ask(redis, "SET", key, worker, "NX", "PX", SCRUB_LEASE_MS):
             return
-        async with renewing(redis, key, SCRUB_LEASE_MS):
+        async with renewing(redis, key, worker, SCRUB_LEASE_MS):
             referenced = await referenced_artifacts(self._runtime)
             entries = await self._runtime.in_store(
                 lambda: [(kind, entry.id) for kind in KINDS for entry in self._runtime.store.entries(kind)]

@@ -57,7 +57,7 @@ class NightDriver:
         if not await self._may_drive(night_id) or not await call(redis, "lock", [driver], [token, DRIVER_TTL_MS]):
             return
         try:
-            async with renewing(redis, driver, DRIVER_TTL_MS):
+            async with renewing(redis, driver, token, DRIVER_TTL_MS):
                 await self._drive(night_id, token)
         except NotDrivingError:
             log.warning("night left to another worker", night=night_id)

@@ -11,7 +11,6 @@ local state, round = unpack(redis.call('HMGET', run, 'state', 'round'))
 if state == 'ended' or redis.call('EXISTS', run) == 0 then return 0 end
 local damaged = from_state == ''
 if not damaged and (state ~= from_state or round ~= from_round) then return 0 end
-expect(held, 'hash')
 local owns, live = text_at(run_of) == id, live_of(live_stem)
 leave(live, 'run:' .. id) -- A removal comes first.
 redis.call('DEL', flight)
@@ -24,7 +23,9 @@ end
 if owns then
   redis.call('DEL', run_of)
 end
-if holding ~= '' then
+if holding ~= '' and type(redis.pcall('HSET', held, generation, holding)) ~= 'number' then
+  -- A key of another type was planted.
+  redis.call('DEL', held)
   redis.call('HSET', held, generation, holding)
 end
 redis.call('HSET', run, 'state', 'ended', 'outcome', outcome, 'manifest', manifest, 'ended', number(now_ms()))

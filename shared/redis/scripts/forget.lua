@@ -6,6 +6,7 @@ local generations, current, previous, newest, run_of, record, held = unpack(KEYS
 local lists = { unpack(KEYS, 8) }
 local generation, seen, left, run_stem = unpack(ARGV)
 
+expect(held, 'hash')
 if redis.call('HGET', generations, generation) ~= seen then return 0 end
 for _, pointer in ipairs({ current, previous, newest }) do
   if text_at(pointer) == generation then return 0 end

@@ -24,8 +24,20 @@ REFUSED = Entry(
     generation="g2",
     reasons=[REASON],
     stages=[
-        {"name": "import", "outcome": "skipped", "message": "Skipped by --no-import."},
-        {"name": "everybody", "outcome": "refused", "message": REASON.removeprefix("everybody: ")},
+        {
+            "name": "import",
+            "started_ms": 20_000 * DAY_MS,
+            "ended_ms": 20_000 * DAY_MS,
+            "outcome": "skipped",
+            "message": "Skipped by --no-import.",
+        },
+        {
+            "name": "everybody",
+            "started_ms": 20_000 * DAY_MS,
+            "ended_ms": 20_000 * DAY_MS + 2_100,
+            "outcome": "refused",
+            "message": REASON.removeprefix("everybody: "),
+        },
     ],
     figures={"users": 1_200, "figures": {"churn": 0.95}},
     releases=["", "0.1.0"],
@@ -86,8 +98,8 @@ def test_one_is_shown_whole(commands: CommandLine) -> None:
         "took 2.5 s",
         "date 2024-10-04",
         "snapshot s2",
-        "import skipped: Skipped by --no-import.",
-        f"everybody refused: {REASON.removeprefix('everybody: ')}",
+        "import skipped, 0.0 s: Skipped by --no-import.",
+        f"everybody refused, 2.1 s: {REASON.removeprefix('everybody: ')}",
         "releases unknown, 0.1.0",
     ):
         assert part in shown

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights, Stage
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.history import MOST, Entry, History
+from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.serving.history import MOST, MOST_OF_EACH, Entry, History
 from tests.world import Hand
 
 DATE = "2026-11-30"
@@ -115,11 +117,54 @@ async def test_planted_entries_are_left_out(hand: Hand, history: History) -> Non
 
 async def test_the_history_is_bounded(hand: Hand, history: History) -> None:
     """The oldest entries go, by their start; an entry that is there is replaced."""
-    for number in range(MOST, -1, -1):
+    for number in range(MOST_OF_EACH, -1, -1):
         await history.remember(entry(number))
-    await history.remember(entry(MOST, acknowledged=True))
+    await history.remember(entry(MOST_OF_EACH, acknowledged=True))
     kept = await history.newest()
-    assert (len(kept), kept[0].id, kept[0].acknowledged) == (MOST, f"e{MOST}", True)
+    assert (len(kept), kept[0].id, kept[0].acknowledged) == (MOST_OF_EACH, f"e{MOST_OF_EACH}", True)
     for key, count in ((history.keys.history, "HLEN"), (history.keys.history_order, "ZCARD")):
-        assert await ask(hand.redis, count, key) == MOST
+        assert await ask(hand.redis, count, key) == MOST_OF_EACH
     assert await history.find("e001") == entry(1)
+
+
+async def test_frequent_imports_drop_no_night(hand: Hand, history: History) -> None:
+    """Both have their own bound, and one order."""
+    night = msgspec.structs.replace(entry(0), kind="night", outcome="refused")
+    await history.remember(night)
+    for number in range(1, MOST_OF_EACH + 3):
+        await history.remember(msgspec.structs.replace(entry(number), kind="import"))
+    await history.remember(entry(MOST))
+    kept = [each.id for each in await history.newest()]
+    assert (kept[0], kept[1], kept[-1]) == (f"e{MOST}", f"e{MOST_OF_EACH + 2}", night.id)
+    assert [each.id for each in await history.newest(2)] == kept[:2]
+    assert MOST_OF_EACH + 2 <= len(kept) <= MOST_OF_EACH + 3
+
+
+async def test_many_planted_members_are_dropped_in_slices(hand: Hand, history: History) -> None:
+    """A script takes only so many arguments."""
+    for start in range(0, 20_000, 1_000):
+        members = [word for number in range(start, start + 1_000) for word in (number, f"planted {number}")]
+        await ask(hand.redis, "ZADD", history.keys.history_order, *members)
+    await history.remember(entry(30_000))
+    assert await ask(hand.redis, "ZCARD", history.keys.history_order) == 20_001 - SLICE
+    assert [each.id for each in await history.newest()] == ["e30000"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stages": [{}]},
+        {"stages": [1]},
+        {"stages": [{"name": "fit", "started_ms": "x", "ended_ms": 2, "outcome": "done", "message": ""}]},
+        {"figures": [1]},
+        {"started_ms": -1},
+        {"ended_ms": 1e300},
+    ],
+)
+async def test_an_entry_with_a_planted_field_is_left_out(hand: Hand, history: History, fields: dict[str, Any]) -> None:
+    """Readers need not look at its parts."""
+    await history.remember(entry(1))
+    planted = msgspec.json.encode(msgspec.to_builtins(entry(1)) | fields)
+    await ask(hand.redis, "HSET", history.keys.history, "e001", planted)
+    assert await history.find("e001") is None
+    assert await history.newest() == []

@@ -301,6 +301,20 @@ async def test_a_run_takes_the_place_of_a_pointer_that_names_nothing(hand: Hand,
     assert await hand.runtime.results.generations.pointer(keys.previous) is None
 
 
+@pytest.mark.parametrize("planted", [("SET", "planted"), ("ZADD", 1, "a"), ("RPUSH", "a")])
+async def test_a_run_ends_over_planted_holdings(hand: Hand, world: World, planted: tuple[str | int, ...]) -> None:
+    """A key of another type holds nothing."""
+    first = await hand.adopt(world)
+    command, *words = planted
+    await ask(hand.redis, command, hand.runtime.keys.held, *words)
+    run_id, _ = await hand.runtime.runs.start(first.record, 2)
+    await hand.deliver_all()
+    run = await hand.runtime.runs.load(run_id)
+    assert run is not None
+    assert (run.state, run.outcome) == ("ended", "passed")
+    assert await ask(hand.redis, "HKEYS", hand.runtime.keys.held) == [first.id.encode()]
+
+
 async def test_a_run_whose_own_record_is_lost_does_not_go_live(hand: Hand, world: World) -> None:
     """Readers would find no generation, where they have one now; the reason says what to do."""
     first, second = await hand.adopt(world), await hand.adopt(world, 1)

@@ -267,8 +267,12 @@ async def work(hand: Hand) -> None:
     await call(redis, "resume", [keys.click, paused_key(keys.click)])
     await call(redis, "tell", [keys.mail("w")], ["drain"])
     await ask(redis, "HSET", keys.generations, "old", "a snapshot")
-    names = [keys.generations, *keys.pointers, keys.run_of("old"), keys.record("old"), keys.result("old", "Ada")]
-    await call(redis, "forget", names, ["old", "a snapshot", "", keys.run("")])
+    await ask(redis, "MSET", keys.record("old"), "a record", keys.result("old", "Ada"), "a list")
+    await ask(redis, "HSET", keys.held, "old", "what it holds")
+    names = [keys.generations, *keys.pointers, keys.run_of("old"), keys.record("old"), keys.held]
+    await call(redis, "forget", [*names, keys.result("old", "Ada")], ["old", "a snapshot", "", keys.run("")])
+    await call(redis, "lock", [keys.cleanup], ["token", 5_000])
+    await call(redis, "hold", [keys.cleanup], ["token", 5_000])
 
 
 async def test_a_script_that_is_stopped_has_changed_nothing(

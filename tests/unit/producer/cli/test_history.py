@@ -1,8 +1,9 @@
 """An entry of the history is shown with its figures, and each reason once."""
 
 import msgspec
+import pytest
 
-from reckoner.producer.cli.history import _facts, figure_facts
+from reckoner.producer.cli.history import _facts, _row, figure_facts
 from reckoner.shared.flows.run_state import Figures
 from reckoner.shared.serving.history import Entry
 
@@ -28,9 +29,17 @@ def test_figures_of_another_release_are_left_out() -> None:
     assert list(figure_facts({"users": 3, "figures": {"novelty": 0.5}})) == [("users", "3")]
 
 
+@pytest.mark.parametrize("figures", [{"users": "x"}, {"users": None, "figures": [1]}, {"figures": {"churn": "much"}}])
+def test_planted_figures_are_not_printed(figures: dict[str, object]) -> None:
+    """The rest of the entry is."""
+    planted = entry(kind="run", figures=figures)
+    assert _row(planted)[4:] == ("refused", "", "")
+    assert ("took", "1.5 s") in list(_facts(planted))
+
+
 def test_the_stages_of_a_night_have_its_reasons() -> None:
     """They are not repeated."""
-    stage = {"name": "everybody", "outcome": "refused", "message": "too new."}
+    stage = {"name": "everybody", "started_ms": 0, "ended_ms": 1_500, "outcome": "refused", "message": "too new."}
     facts = list(_facts(entry(kind="night", stages=[stage], reasons=["everybody: too new."])))
-    assert ("everybody", "refused: too new.") in facts
+    assert ("everybody", "refused, 1.5 s: too new.") in facts
     assert "reason" not in dict(facts)
