@@ -69,4 +69,6 @@ def gate_facts(figures: "Figures") -> list[tuple[str, str]]:
         for name, share, what, before in shares
         if share is not None
     ]
-    return [*facts, ("different items", f"{figures.coverage:,} (live: {figures.coverage_before:,})")]
+    if figures.coverage is not None and figures.coverage_before is not None:
+        facts.append(("different items", f"{figures.coverage:,} (live: {figures.coverage_before:,})"))
+    return facts

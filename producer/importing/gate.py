@@ -43,7 +43,7 @@ def refusals(limits: ImportLimits, size: Size, before: Size | None, rows: int, b
     """Why a snapshot may not become the current one: a clause for each figure that is beyond its limit."""
     found = list[str]()
     if bad_rows > LISTED and bad_rows > limits.max_bad * rows:
-        found.append(f"{bad_rows / rows:.1%} of the rows are bad, at most {limits.max_bad:.1%} may be (--max-bad)")
+        found.append(f"{bad_rows / rows:.1%} of the rows are bad, the limit is {limits.max_bad:.1%} (--max-bad)")
     for name in Size.__struct_fields__ if before else ():
         now, past = getattr(size, name), getattr(before, name)
         if now < limits.min_share * past:

@@ -21,21 +21,21 @@ class Figures(msgspec.Struct, frozen=True):
     Shares are between 0 and 1.
     """
 
-    users_lost: float | None
+    users_lost: float | None = None
     """The share of the live generation's users that the new snapshot lacks."""
-    popular: float | None
+    popular: float | None = None
     """The share of users with a list who would get the popular list."""
-    churn: float | None
+    churn: float | None = None
     """The share of places with a new item, of users who had a list."""
-    empty: float | None
+    empty: float | None = None
     """The share of empty lists."""
-    empty_before: float | None
-    coverage: int
+    empty_before: float | None = None
+    coverage: int | None = None
     """The number of different items in the sampled lists."""
-    coverage_before: int
-    concentration: float | None
+    coverage_before: int | None = None
+    concentration: float | None = None
     """The share of places that have one of the ten most frequent items."""
-    concentration_before: float | None
+    concentration_before: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):

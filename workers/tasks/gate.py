@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
+from sys import intern
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.flows.run_state import Figures, Run
@@ -13,10 +15,10 @@ from reckoner.workers.runtime.runtime import Runtime
 
 # About so many users of the run, and of the live generation, are compared. A share is off by 1.5 % at most, mostly.
 SAMPLE = 1_000
-# The lists that are decoded in one step on the event loop, about a millisecond.
-DECODED_AT_ONCE = 100
+# The places that are decoded in one step on the event loop, about a millisecond.
+PLACES_AT_ONCE = 2_000
 MOST_FREQUENT = 10
-# With lists of a smaller share of its users, as after a first fit or when they have expired, nothing is compared.
+# With lists of a smaller share of its users, as after a first fit or when they have expired, no list is compared.
 LEAST_SHARE = 0.5
 
 # The items of one user's list, best first; None for a user without a cached list.
@@ -24,29 +26,46 @@ List = list[str] | None
 
 
 async def measure(runtime: Runtime, run: Run, record: Record) -> Figures | None:
-    """Compare a run's lists with those of the generation that was live when it began; None if it has only a few."""
+    """Compare a run's lists with those of the generation that was live when it began; None without another one.
+
+    If few of the live lists are cached, only the users are compared.
+    """
     live = await runtime.results.generations.record(run.since) if run.since not in ("", run.generation) else None
     if live is None:
         return None
     snapshot = await runtime.snapshot(record.snapshot)
-    users = sampled(snapshot.users, run.id)
-    now, before = await _lists(runtime, run.generation, users), await _lists(runtime, live.generation, users)
-    lost = stayed_after = stayed_before = None
     try:
         live_snapshot = await runtime.snapshot(live.snapshot)
     except (ArtifactMissingError, ArtifactDamagedError):
-        # The live users are unknown. The lists of those who stayed are still compared.
-        live_users = users
+        # The live users are unknown. At least so many are missing, and the lists of those who stayed are compared.
+        users = live_users = await runtime.in_store(partial(sampled, snapshot.users, run.id))
+        lost = _share(max(0, live.users - record.users), live.users)
     else:
-        live_users = sampled(live_snapshot.users, run.id)
-        lost = _share(sum(snapshot.users.find(user) is None for user in live_users), len(live_users))
-    if live_users == users:
-        stayed_after, stayed_before = now, before
-    else:
-        stayed_after = await _lists(runtime, run.generation, live_users)
-        stayed_before = await _lists(runtime, live.generation, live_users)
+        users, live_users, lost = await runtime.in_store(
+            partial(_compare_users, snapshot.users, live_snapshot.users, run.id)
+        )
+    stayed_before = await _lists(runtime, live, live_users)
     if sum(each is not None for each in stayed_before) < LEAST_SHARE * len(stayed_before):
-        return None
+        return Figures(users_lost=lost)
+    now, same = await _lists(runtime, record, users), live_users == users
+    before = stayed_before if same else await _lists(runtime, live, users)
+    stayed_after = now if same else await _lists(runtime, record, live_users)
+    return await runtime.in_thread(partial(_figures, lost, now, before, stayed_after, stayed_before))
+
+
+def _compare_users(users: TextTable, live: TextTable, run_id: str) -> tuple[list[str], list[str], float | None]:
+    """A sample of both, and the share of the live users who are missing."""
+    sample = sampled(live, run_id)
+    return sampled(users, run_id), sample, _share(sum(users.find(user) is None for user in sample), len(sample))
+
+
+def _figures(
+    lost: float | None,
+    now: Sequence[List],
+    before: Sequence[List],
+    stayed_after: Sequence[List],
+    stayed_before: Sequence[List],
+) -> Figures:
     return Figures(
         users_lost=lost,
         popular=_popular(stayed_after, stayed_before),
@@ -64,7 +83,7 @@ def refusals(figures: Figures, settings: Settings) -> list[str]:
     """What keeps a generation from going live: a clause for each figure that is beyond its limit."""
     before = figures.empty_before, figures.concentration_before, figures.coverage_before
     empty, concentration, coverage = (share or 0.0 for share in before)
-    # The figure, the most it may be, what it is the share of, and its setting.
+    # The figure, its limit, what it is the share of, and its setting.
     limited = (
         (figures.users_lost, settings.gate_users_lost, "of the live generation's users are missing", "users_lost"),
         (figures.popular, settings.gate_popular, "of the users with a list would get the popular list", "popular"),
@@ -78,7 +97,7 @@ def refusals(figures: Figures, settings: Settings) -> list[str]:
         ),
     )
     found = [
-        f"{share:.1%} {what}, at most {most:.1%} may (RECKONER_GATE_{name.upper()})"
+        f"{share:.1%} {what}, the limit is {most:.1%} (RECKONER_GATE_{name.upper()})"
         for share, most, what, name in limited
         if share is not None and share > most
     ]
@@ -96,12 +115,13 @@ def sampled(users: TextTable, run_id: str) -> list[str]:
     return [users[index] for index in range(sum(run_id.encode()) % step, len(users), step)]
 
 
-async def _lists(runtime: Runtime, generation: str, users: Sequence[str]) -> list[List]:
-    lists = list[List]()
-    for first in range(0, len(users), DECODED_AT_ONCE):
+async def _lists(runtime: Runtime, record: Record, users: Sequence[str]) -> list[List]:
+    lists, at_once = list[List](), max(1, PLACES_AT_ONCE // record.options.list_length)
+    for first in range(0, len(users), at_once):
         await runtime.scheduler.yield_to_clicks()
-        results = await runtime.results.read(generation, users[first : first + DECODED_AT_ONCE])
-        lists += [None if result is None else [place.item for place in result.items] for result in results]
+        results = await runtime.results.read(record.generation, users[first : first + at_once])
+        # Long lists of the same items would take hundreds of megabytes.
+        lists += [None if result is None else [intern(place.item) for place in result.items] for result in results]
     return lists
 
 

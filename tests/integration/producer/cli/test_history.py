@@ -11,7 +11,7 @@ from reckoner.shared.serving.history import Entry, History
 from tests.commands import CommandLine
 
 DAY_MS = 86_400_000
-REASON = "everybody: 95.0% of the places are new, at most 90.0% may (RECKONER_GATE_CHURN)."
+REASON = "everybody: 95.0% of the places are new, the limit is 90.0% (RECKONER_GATE_CHURN)."
 REFUSED = Entry(
     id="n2",
     kind="night",

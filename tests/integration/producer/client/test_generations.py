@@ -160,7 +160,7 @@ async def test_the_gate_refuses_and_promote_lets_through(
     assert run.manifest is not None
     assert run.outcome == "refused"
     churn, changed = run.manifest.reasons
-    assert churn.endswith("of the places are new, at most 0.0% may (RECKONER_GATE_CHURN)")
+    assert churn.endswith("of the places are new, the limit is 0.0% (RECKONER_GATE_CHURN)")
     assert changed.startswith("the model's configuration changed from similarity=")
     assert [line["log_level"] for line in lines if line["event"] == "run refused"] == ["warning"]
     assert (await reckoner.operator.status()).generation == live_one.id

@@ -121,7 +121,7 @@ async def test_what_the_gate_refuses_is_refused_with_its_figures(night: Hand) ->
     change(night, fit="--neighbours 3", gate_churn=0.0)
     ended = await through(night, "2026-12-01")
     assert (ended.outcome, outcomes(ended)["everybody"]) == ("refused", "refused")
-    assert "of the places are new, at most 0.0% may (RECKONER_GATE_CHURN)" in ended.stages["everybody"].message
+    assert "of the places are new, the limit is 0.0% (RECKONER_GATE_CHURN)" in ended.stages["everybody"].message
     assert await night.runtime.results.generations.current() == first
     [reason] = (await remembered(night, ended)).reasons
     assert reason.startswith("everybody: ")

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
-from reckoner.shared.flows.run_state import Run
+from reckoner.shared.flows.run_state import Figures, Run
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.codecs import Codec
@@ -72,6 +72,34 @@ async def test_users_who_left_keep_their_lists_in_the_previous_generation(
     assert (await ended(hand, run_id)).outcome == "passed"
     assert await hand.runtime.results.generations.pointer(hand.runtime.keys.previous) == first.id
     assert all(await hand.runtime.results.read(first.id, USERS))
+
+
+async def test_missing_users_are_judged_without_live_lists(hand: Hand, own_world: World, first: Generation) -> None:
+    """They may have expired. Nothing else is compared."""
+    run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
+    await ask(hand.redis, "DEL", *(hand.runtime.keys.result(first.id, user) for user in USERS))
+    await hand.deliver_all()
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert run.outcome == "refused"
+    assert run.manifest.figures == Figures(users_lost=0.5)
+    [reason] = run.manifest.reasons
+    assert reason.startswith("50.0% of the live generation's users are missing")
+
+
+async def test_missing_users_are_counted_without_the_live_snapshot(
+    hand: Hand, own_world: World, first: Generation
+) -> None:
+    """At least so many are missing."""
+    run_id = await run_to_finish(hand, await fit_without_some(hand, own_world))
+    own_world.store.delete("snapshots", first.record.snapshot)
+    hand.runtime._snapshots._kept.clear()
+    await hand.deliver_all()
+    run = await ended(hand, run_id)
+    assert run.manifest is not None
+    assert run.manifest.figures is not None
+    assert run.manifest.figures.users_lost == round(1 - (len(STAYED) + 1) / len(USERS), 6)
+    assert run.manifest.reasons[0].startswith("33.3% of the live generation's users are missing")
 
 
 async def test_how_a_run_ended_is_logged(hand: Hand, own_world: World, first: Generation) -> None:

@@ -34,7 +34,7 @@ def test_all_figures_are_named_at_once() -> None:
 
 def test_one_bad_row_too_many_is_named() -> None:
     """With its share."""
-    bad = "1.1% of the rows are bad, at most 1.0% may be (--max-bad)"
+    bad = "1.1% of the rows are bad, the limit is 1.0% (--max-bad)"
     assert refusals(LIMITS, HALF, None, 10_000, 110) == [bad]
     assert refusals(ImportLimits(max_bad=0.011), HALF, None, 10_000, 110) == []
 
