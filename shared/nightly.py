@@ -39,7 +39,7 @@ def require_date(text: str) -> str:
     """Return the date, as in `2026-11-30`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a date.
     """
     try:
         return date.fromisoformat(text).isoformat()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta
@@ -29,7 +30,9 @@ SERVICE_VARIABLE = re.compile(
     re.ASCII,
 )
 
-PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+# What an import takes for a password in a URL, and passwords whose signs are not escaped.
+PASSWORD = re.compile("://[^@/?#]*:[^@]+@")
+PASSWORD_OPTION = re.compile("://.*[?&][^=&]*(password|secret)[^=&]*=[^&]", re.IGNORECASE | re.DOTALL)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -306,7 +309,8 @@ def _check_night(settings: Settings, name_of: Callable[[str], str]) -> None:
             shlex.split(getattr(settings, field))
         except ValueError as error:
             raise SettingsError(f"{name_of(field)} is invalid: {str(error).lower()}.") from None
-    if PASSWORD_IN_URL.search(settings.source):
+    words = shlex.split(settings.source)
+    if any(PASSWORD.search(word) or PASSWORD_OPTION.search(unquote(word)) for word in words):
         raise SettingsError(
             f"{name_of('source')} is invalid: the URL contains a password, which the list of processes would show. Put "
             "the URL into a variable and give its name, as in env:DATABASE_URL."

@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     from reckoner.shared.settings import read_settings, variable_of
     from reckoner.shared.startup import EventSender
     from reckoner.shared.stopping import launcher_exit_timeout_s, worker_exit_timeout_s
+    from reckoner.shared.store.model_config import require_valid_fit
     from reckoner.workers.kernels.environment import prepare, require_packages
     from reckoner.workers.process.parent import stop_with_parent
 
@@ -79,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
         require_worker(settings)
         return 0
     require_packages()
+    require_valid_fit(settings.fit)
     prepare(os.environ, settings)
     if options.parent is not None:
         patience_s = worker_exit_timeout_s if options.child else launcher_exit_timeout_s

@@ -153,7 +153,7 @@ async def _remember(settings: "Settings", store: "Store", report: "ImportReport"
     import msgspec
     from redis.exceptions import RedisError
 
-    from reckoner.shared.errors import ReckonerError
+    from reckoner.shared.errors import ReckonerError, StoreError
     from reckoner.shared.flows.flows import fresh_id
     from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 
@@ -171,7 +171,10 @@ async def _remember(settings: "Settings", store: "Store", report: "ImportReport"
         reasons=figures.pop("refused"),
         figures=figures,
     )
-    store.keep_history(entry_file(entry), ENTRY.encode(entry))
+    try:
+        store.keep_history(entry_file(entry), ENTRY.encode(entry))
+    except StoreError as error:
+        say(f"The history in the store lacks this import. {error}")
     with suppress(ReckonerError, RedisError):
         async with connect(settings) as reckoner:
             await History(reckoner.redis, reckoner.keys).remember(entry)

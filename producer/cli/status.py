@@ -199,12 +199,20 @@ def _data(now: "Status", imported: str | None) -> Iterator[tuple[str, str]]:
 
 def _generation(now: "Status", name: str) -> str:
     record = now.records.get(name)
-    whole = now.holdings.get(name)
-    held = f"all {format_count(whole.lists, 'list')}" if whole else _about_lists(now, now.results.get(name, 0))
+    held = _held(now, name)
     barred = "; rolled back: only `reckoner promote` makes it live" if name in now.barred else ""
     if record is None:
         return f"{name} (its record is missing); {held}{barred}"
     return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}{barred}"
+
+
+def _held(now: "Status", name: str) -> str:
+    whole, found = now.holdings.get(name), now.results.get(name, 0)
+    if whole is None:
+        return _about_lists(now, found)
+    if whole.until_ms > now.now_ms:
+        return f"all {format_count(whole.lists, 'list')}"
+    return f"{_about(now, 'results')}{found:,} of {format_count(whole.lists, 'list')} (the others have expired)"
 
 
 def _about_lists(now: "Status", count: int) -> str:

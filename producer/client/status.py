@@ -95,6 +95,8 @@ class Status:
     """The generations that were rolled back: only `promote` makes them live."""
     estimated: list[str]
     """Which of `flows` and `results` are estimates."""
+    now_ms: int
+    """The server's clock."""
     dead: int
     refused: dict[str, int]
     """The number of refusals by kind."""
@@ -110,6 +112,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
     server, memory, workers = await server_info(redis), await _memory(redis), await Heartbeats(redis, keys).recent()
     flows, lists = await count_flows(redis, keys), await count_results(redis, keys)
     pointed = {key: await results.generations.follow(key) for key in keys.pointers}
+    seconds, _ = await ask(redis, "TIME")
     return Status(
         server=server.name or "redis",
         server_version=server.version or None,
@@ -130,6 +133,7 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         holdings=await results.generations.holdings(),
         barred=await results.generations.barred(),
         estimated=[name for name, found in (("flows", flows), ("results", lists)) if found.is_estimate],
+        now_ms=int(seconds) * 1000,
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),
     )

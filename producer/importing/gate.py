@@ -27,15 +27,23 @@ class Size(msgspec.Struct, frozen=True):
     interactions: int
 
 
-def current_size(store: Store) -> Size | None:
-    """The size of the current snapshot, None if there is none, or it cannot be read."""
+def judge(limits: ImportLimits, size: Size, store: Store, rows: int, bad_rows: int) -> list[str]:
+    """Compare a snapshot with the current one of `store`; see `refusals`."""
+    try:
+        before = _current_size(store)
+    except (ArtifactMissingError, ArtifactDamagedError):
+        found = refusals(limits, size, None, rows, bad_rows)
+        if limits.min_share > 0:
+            found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
+        return found
+    return refusals(limits, size, before, rows, bad_rows)
+
+
+def _current_size(store: Store) -> Size | None:
     current = store.current_snapshot()
     if current is None:
         return None
-    try:
-        snapshot = open_snapshot(store.fetch(KIND, current))
-    except (ArtifactMissingError, ArtifactDamagedError):
-        return None
+    snapshot = open_snapshot(store.fetch(KIND, current))
     return Size(snapshot.n_users, snapshot.n_items, int(snapshot.user_items.size))
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from reckoner.producer.importing.checking import BadRows, GoodRows, check_batch
 from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.databases import Query
-from reckoner.producer.importing.gate import ImportLimits, Size, current_size, refusals
+from reckoner.producer.importing.gate import ImportLimits, Size, judge
 from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.sources import Source, find_source
 from reckoner.producer.importing.tables import Table, unchanged
@@ -58,6 +59,8 @@ class CollectedRows:
     items: dict[str, int] = field(default_factory=dict)
     titles: dict[int, str] = field(default_factory=dict)
     bad: BadRows = field(default_factory=BadRows)
+    read: int = 0
+    """The number of rows read, bad ones included."""
     parts: list[Rows] = field(default_factory=list)
 
     def add(self, rows: GoodRows) -> None:
@@ -78,6 +81,10 @@ class CollectedRows:
         )
 
 
+def _show_nothing(_rows: int, _total: int | None) -> None:
+    return
+
+
 def import_interactions(
     source: Path | Query,
     store: Store,
@@ -85,7 +92,7 @@ def import_interactions(
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
     repeats: Repeats = "last",
     verified: VerificationCache | None = None,
-    progress: Progress | None = None,
+    progress: Progress = _show_nothing,
     limits: ImportLimits | None = None,
 ) -> ImportReport:
     """Import a file, directory, zip file or query as the current snapshot of `store`.
@@ -94,7 +101,8 @@ def import_interactions(
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
     time. Bad rows are counted and skipped. The snapshot is added to `verified`: its files have just been hashed, so
-    workers of this host need not do it again. `progress(rows, total)` is called after each batch; `total` may be None.
+    workers of this host need not do it again. `progress(rows, total)` is called after each batch, and as a sign of life
+    before each later step; `total` may be None.
 
     Raises:
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
@@ -115,9 +123,12 @@ def import_interactions(
             collected = _collect(table, chosen, progress)
     if not collected.users:
         raise SourceError(_no_good_row(table, collected.bad), examples=collected.bad.first())
+    alive = partial(progress, collected.read, table.n_rows)
     if found.titles is not None:
+        alive()
         _collect_titles(found.titles, columns, collected)
-    report = _publish(collected, table, repeats, store, not_times, limits)
+    report = _publish(collected, table, repeats, store, not_times, limits, alive)
+    alive()
     if verified is not None:
         verified.add(store.fingerprint(KIND, report.snapshot_id))
     return report
@@ -131,13 +142,12 @@ def _choose(found: Source, columns: Columns) -> ChosenColumns:
     return dataclasses.replace(chosen, title=None)
 
 
-def _collect(table: Table, chosen: ChosenColumns, progress: Progress | None) -> CollectedRows:
-    collected, done = CollectedRows(), 0
+def _collect(table: Table, chosen: ChosenColumns, progress: Progress) -> CollectedRows:
+    collected = CollectedRows()
     for batch in table.batches(chosen.names(), collected.bad.add):
         collected.add(check_batch(batch, chosen, collected.bad))
-        done += len(batch.lines)
-        if progress is not None:
-            progress(done, table.n_rows)
+        collected.read += len(batch.lines)
+        progress(collected.read, table.n_rows)
     return collected
 
 
@@ -157,13 +167,17 @@ def _publish(
     store: Store,
     not_times: str | None,
     limits: ImportLimits | None,
+    alive: Callable[[], None],
 ) -> ImportReport:
+    alive()
     rows = collected.rows()
+    alive()
     merged = merge_repeats(rows, repeats)
     user_ids, item_ids = sorted(collected.users), sorted(collected.items)
     if np.any(merged.weights > np.finfo(np.float32).max):
         raise SourceError(f"The summed weights of a user and an item in {table.name} exceed the maximum of float32.")
     titles = [collected.titles.get(collected.items[item], "") for item in item_ids]
+    alive()
     with store.scratch() as directory:
         snapshot_id = write_snapshot(
             directory,
@@ -175,9 +189,11 @@ def _publish(
             times=merged.times,
             titles=titles if any(titles) else None,
         )
+        alive()
         store.publish(KIND, snapshot_id, directory)
+    alive()
     size, n_rows = Size(len(user_ids), len(item_ids), len(merged)), len(rows) + collected.bad.count
-    refused = refusals(limits, size, current_size(store), n_rows, collected.bad.count) if limits else []
+    refused = judge(limits, size, store, n_rows, collected.bad.count) if limits else []
     if not refused:
         store.set_current_snapshot(snapshot_id)
     return ImportReport(

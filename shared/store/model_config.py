@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from reckoner.shared.defaults import MAX_NEIGHBOURS
-from reckoner.shared.errors import WireError
+from reckoner.shared.errors import SettingsError, WireError
 from reckoner.shared.store.manifests import short_hash
 from reckoner.shared.wire.shapes import FitSpec
 
@@ -104,6 +104,18 @@ def parse_config(options: str) -> ModelConfig:
         return msgspec.convert(given, ModelConfig, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(str(error).lower()) from error
+
+
+def require_valid_fit(options: str) -> None:
+    """Check RECKONER_FIT where a night would meet it only hours later.
+
+    Raises:
+        SettingsError: it is invalid.
+    """
+    try:
+        parse_config(options)
+    except ValueError as error:
+        raise SettingsError(f"RECKONER_FIT is invalid: {error}.") from error
 
 
 def config_of(spec: FitSpec) -> ModelConfig:

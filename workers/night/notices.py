@@ -1,7 +1,9 @@
 """Notices: the outcome of a night as JSON, to a command or an http(s) URL. A failure is logged, and harmless."""
 
 import asyncio
+import os
 import shlex
+import signal
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
@@ -52,12 +54,16 @@ async def _post(url: str, body: bytes, timeout_s: float) -> None:
 
 
 async def _run(command: str, body: bytes, _: float) -> None:
-    child = await asyncio.create_subprocess_exec(*shlex.split(command), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL)
+    # A shell's own children are in its group.
+    child = await asyncio.create_subprocess_exec(
+        *shlex.split(command), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+    )
     try:
         await child.communicate(body)
         if child.returncode:
             raise ChildProcessError(child.returncode)
     finally:
-        with suppress(ProcessLookupError):
-            child.kill()
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         await child.wait()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from arq import ArqRedis
 
+from reckoner.shared.errors import SettingsError
 from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.flows.run_state import Figures
 from reckoner.shared.redis.keys import Keys
@@ -37,6 +38,15 @@ async def test_a_night_begins_and_the_command_ends(commands: CommandLine, nights
     ended = commands.call("night", "--date", "2026-12-01")
     assert ended.code == 1
     assert ended.err.startswith(f"Night {night.id} is in progress, with other options.")
+
+
+async def test_a_night_does_not_begin_with_an_invalid_configuration(commands: CommandLine, nights: Nights) -> None:
+    """It would fail hours later."""
+    commands.environ["RECKONER_FIT"] = "--similarity bm26"
+    ended = commands.call("night", "--date", DATE)
+    assert (ended.code, ended.out) == (SettingsError().exit_code, "")
+    assert ended.err.startswith("RECKONER_FIT is invalid: ")
+    assert await nights.under_way() is None
 
 
 async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights, redis: ArqRedis) -> None:

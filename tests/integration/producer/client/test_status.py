@@ -15,7 +15,7 @@ from reckoner.shared.flows.nights import NightOptions
 from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.wire.shapes import Beat, Options, Record, Running
+from reckoner.shared.wire.shapes import HOLDING, Beat, Holding, Options, Record, Running
 from tests.commands import CommandLine
 from tests.conftest import StartServer
 from tests.servers import start_server
@@ -118,6 +118,24 @@ async def test_workers_queue_and_generations_are_reported(
     assert "   200 MiB   draining, 2 jobs left\n" in shown
     assert "trouble       shop-2-4712-b946: The store is away.\n" in shown
     assert " s, 1 more\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "held"),
+    [(60_000, "all 3 lists for 12,345 users"), (0, "2 of 3 lists (the others have expired) for 12,345 users")],
+)
+async def test_lists_that_have_expired_are_not_all_there(
+    commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis, later_ms: int, held: str
+) -> None:
+    """By the server's clock."""
+    keys = reckoner.keys
+    record = Record(2, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
+    await make_known(redis, keys, record, {})
+    await reckoner.results.write(record.generation, [(f"user:{n}", b"{}") for n in range(2)], 60)
+    seconds, _ = await ask(redis, "TIME")
+    holding = HOLDING.encode(Holding(3, 0, int(seconds) * 1000 + later_ms))
+    await ask(redis, "HSET", keys.held, record.generation, holding)
+    assert held in " ".join(commands.call("status").out.split())
 
 
 async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reckoner: OpenReckoner) -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reckoner.producer.importing import Columns, ImportReport, Repeats, import_interactions, tables
+from reckoner.producer.importing import Columns, ImportReport, Repeats, import_interactions, pipeline, tables
 from reckoner.shared.errors import SourceError, StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -429,6 +431,66 @@ def test_a_snapshot_that_cannot_be_published_does_not_become_current(
     with pytest.raises(StoreError):
         import_interactions(write(tmp_path, "user,item\n1,2\n"), store)
     assert store.current_snapshot() == before
+
+
+@pytest.mark.parametrize(("damage", "options"), [("gone", ["--force"]), ("damaged", ["--min-share", "0"])])
+def test_without_a_readable_current_snapshot_an_import_needs_force(
+    tmp_path: Path, damage: str, options: list[str]
+) -> None:
+    """There is nothing to compare with, so anything could become the current one."""
+    commands, store = CommandLine(home=tmp_path), open_store((tmp_path / "store").as_uri())
+    file = write(tmp_path, "user_id,item_id\n1,a\n2,a\n")
+    assert commands.call("import", str(file)).code == 0
+    before = str(store.current_snapshot())
+    if damage == "gone":
+        store.delete(KIND, before)
+    else:
+        (store.fetch(KIND, before) / "manifest.json").write_text("{}")
+    write(tmp_path, "user_id,item_id\n1,b\n2,b\n")
+    ended = commands.call("import", str(file))
+    assert ended.code == 1
+    assert "Refused: the current snapshot is damaged or gone, so nothing can be compared with it" in ended.err
+    assert store.current_snapshot() == before
+    assert commands.call("import", str(file), *options).code == 0
+    assert store.current_snapshot() != before
+
+
+def test_an_import_is_done_though_the_history_cannot_be_written(tmp_path: Path) -> None:
+    """It says so."""
+    commands, store = CommandLine(home=tmp_path), open_store((tmp_path / "store").as_uri())
+    file = write(tmp_path, "user_id,item_id\n1,a\n2,a\n")
+    assert commands.call("import", str(file)).code == 0
+    history = tmp_path / "store" / "history"
+    shutil.rmtree(history)
+    history.write_text("")
+    write(tmp_path, "user_id,item_id\n1,b\n2,b\n")
+    before, ended = store.current_snapshot(), commands.call("import", str(file), "--json")
+    assert (ended.code, store.current_snapshot()) == (0, ended.objects[0]["snapshot"])
+    assert store.current_snapshot() != before
+    assert "The history in the store lacks this import. The store" in ended.err
+
+
+def test_an_import_gives_a_sign_of_life_before_each_step(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the number of rows; each step may take minutes."""
+    steps = list[object]()
+
+    def noted(name: str, work: Any) -> Any:
+        def step(*arguments: Any, **named: Any) -> Any:
+            steps.append(name)
+            return work(*arguments, **named)
+
+        return step
+
+    for name in ("_collect_titles", "merge_repeats", "write_snapshot"):
+        monkeypatch.setattr(pipeline, name, noted(name, getattr(pipeline, name)))
+    monkeypatch.setattr(store, "publish", noted("publish", store.publish))
+    import_interactions(movielens(tmp_path, "zip"), store, progress=lambda rows, _: steps.append(rows))
+    wanted = ["_collect_titles", "merge_repeats", "write_snapshot", "publish"]
+    assert [step for step in steps if isinstance(step, str)] == wanted
+    assert all(steps[steps.index(step) - 1] == 3 for step in wanted)
+    assert steps[-1] == 3, "its files are hashed now"
 
 
 def test_a_refused_snapshot_is_kept_beside_the_current_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from reckoner.shared.serving.history import ENTRY, Entry
 from reckoner.workers.night.notices import notify
+from tests.system import eventually
 
 SECRET = "hunter2"
 NIGHT = Entry(id="a-night", kind="night", outcome="refused", date="2026-11-30", started_ms=1, ended_ms=2)
@@ -144,6 +145,22 @@ async def test_a_command_need_not_read(tmp_path: Path) -> None:
 async def test_a_command_that_fails_is_tried_three_times(failing: str) -> None:
     """And then given up."""
     assert await told(failing) == (False, ["notice failed"] * 3)
+
+
+async def test_what_a_hanging_command_began_is_ended_with_it(tmp_path: Path) -> None:
+    """As the children of a shell."""
+    file = tmp_path / "a pid"
+    begins = "import pathlib, subprocess, sys; sleeps = [sys.executable, '-c', 'import time; time.sleep(600)']"
+    begins += "; child = subprocess.Popen(sleeps); pathlib.Path(sys.argv[1]).write_text(str(child.pid)); child.wait()"
+    assert await told(command(begins, str(file), SECRET), timeout_s=1.0) == (False, ["notice failed"] * 3)
+
+    async def is_gone() -> bool:
+        try:
+            return bool(psutil.Process(int(file.read_text())).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    await eventually(is_gone)
 
 
 async def test_a_command_that_hangs_is_ended() -> None:

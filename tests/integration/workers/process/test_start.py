@@ -1,15 +1,36 @@
 """At its start a worker logs dangerous configuration."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from structlog.testing import capture_logs
 
+from reckoner.shared.errors import SettingsError
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings
 from reckoner.workers.process.wiring import connect_worker
+from tests.commands import CommandLine
 from tests.conftest import StartServer
+from tests.patience import PATIENCE_S
 from tests.world import Hand, World
+
+
+def test_a_worker_does_not_start_with_an_invalid_fit(tmp_path: Path) -> None:
+    """A night would fail hours later."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "reckoner.workers"],
+        env=CommandLine(home=tmp_path, fit="--similarity bm26").environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (SettingsError().exit_code, "")
+    assert ended.stderr.startswith("RECKONER_FIT is invalid: ")
 
 
 @pytest.mark.parametrize(
