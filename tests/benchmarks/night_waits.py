@@ -27,10 +27,10 @@ class Waits:
     async def __call__(self) -> Figures:
         """The share of the workers' time that went into waits, all blocks together.
 
-        It is 1 when each worker always has a kernel that waits. The first measurement is of one worker whose kernels do
-        not wait: it shows what a block costs.
+        It is 1 when each worker always has a kernel that waits. The kernels of a single worker do not wait: it shows
+        what a block costs.
         """
-        wait_ms = self.kept.get("wait ms", 0.0)
+        wait_ms = self.kept["wait ms"] if self.workers > 1 else 0.0
         async with Night(self.home / f"waits-{time.monotonic_ns()}", self.data) as night:
             await night.start(self.workers, (*PROGRAM, "--wait-ms", str(wait_ms)))
             generation = await night.fit()
