@@ -29,14 +29,17 @@ LOST = "Redis lost the job repeatedly"
 
 
 class Asking:
-    """Creates jobs through `flows`, waits for them by `waiting`, and reads their `results`.
+    """Creates jobs through `creating`, waits for them by `waiting`, and reads their `results` and `flows`.
 
     A lane with `most_queued` jobs refuses more with a QueueFullError. A job that Redis still knows is never created
     again, even if the connection was lost.
     """
 
-    def __init__(self, flows: Flows, results: Results, waiting: Waiting, most_queued: int | None) -> None:
+    def __init__(
+        self, flows: Flows, creating: Flows, results: Results, waiting: Waiting, most_queued: int | None
+    ) -> None:
         self._flows = flows
+        self._creating = creating
         self._most_queued = most_queued
         self._results = results
         self._waiting = waiting
@@ -45,14 +48,14 @@ class Asking:
         """Create or join a job for each user's list; returns the jobs' ids."""
         join = self._flows.keys.join_user
         specs = [UserSpec(user, generation) for user in users]
-        return await self._flows.create(specs, [join(generation, user) for user in users], lane, self._most_queued)
+        return await self._creating.create(specs, [join(generation, user) for user in users], lane, self._most_queued)
 
     async def create_fit(self, spec: FitSpec, generation: str) -> str:
         """Create or join the job that fits a model; returns its id."""
         return await self._create_one(spec, self._flows.keys.join_fit(generation), "batch")
 
     async def _create_one(self, spec: ClickSpec | FitSpec, join: str, lane: Lane) -> str:
-        return (await self._flows.create([spec], [join], lane, self._most_queued))[0]
+        return (await self._creating.create([spec], [join], lane, self._most_queued))[0]
 
     async def lists(
         self, users: Sequence[str], generation: str, *, fresh: bool

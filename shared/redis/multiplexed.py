@@ -89,6 +89,9 @@ class MultiplexedConnection:
                     raise
         raise AssertionError
 
+    # `ask` and `call` take a connection too. A script that is sent twice must be harmless.
+    execute_command = read
+
     async def _connected(self) -> "Link":
         """Connect, once for all callers that wait for it."""
         if self._connecting is None:

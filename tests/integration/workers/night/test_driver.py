@@ -344,7 +344,7 @@ async def test_the_outcome_goes_to_a_command(night: Hand, tmp_path: Path) -> Non
     """As JSON on its standard input."""
     program, out = tmp_path / "a program.py", tmp_path / "out.json"
     program.write_text(f"import sys; open({str(out)!r}, 'w').write(sys.stdin.read())")
-    change(night, on_night=f"{sys.executable} '{program}'")
+    change(night, on_night=f"'{sys.executable}' '{program}'")
     ended = await through(night)
     assert json.loads(out.read_text())["id"] == ended.id
 

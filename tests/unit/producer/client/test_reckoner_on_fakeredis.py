@@ -37,7 +37,7 @@ class Reading:
     """Reads from fakeredis, which has no sockets to share."""
 
     def __init__(self, redis: Redis) -> None:
-        self.read = partial(ask, redis)
+        self.read = self.execute_command = partial(ask, redis)
 
 
 @pytest.fixture
