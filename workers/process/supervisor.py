@@ -130,19 +130,20 @@ class Supervisor:
         for child in self._children:
             if child.process is None or child.process.poll() is None:
                 continue
-            self._events.send("ended", child.process.pid, child.process.returncode)
-            if child.process.returncode == DRAINED:
-                log.info("worker drained", pid=child.process.pid)
-                child.process, child.drained = None, True
-                continue
-            process = child.process
+            process, child.process = child.process, None
+            if process.returncode == DRAINED:
+                log.info("worker drained", pid=process.pid)
+                child.drained = True
+            else:
+                pause_s = child.backoff_after(process.returncode, now - child.started)
+                child.due = now + pause_s
+                log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=pause_s)
+            # After the log line, which the receiver quotes.
+            self._events.send("ended", process.pid, process.returncode)
             if process.returncode not in CRASHED:
                 self._verified.excuse_death(process.pid)
             if child.name and process.returncode < 0:
                 asyncio.run(self._give_back_jobs(child.name))
-            pause_s = child.backoff_after(process.returncode, now - child.started)
-            log.warning("worker ended", pid=process.pid, code=process.returncode, restart_in_s=pause_s)
-            child.process, child.due = None, now + pause_s
 
     def _restart_children(self) -> None:
         now = time.monotonic()
