@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from sys import intern
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.flows.run_state import Figures, Run
@@ -117,11 +116,16 @@ def sampled(users: TextTable, run_id: str) -> list[str]:
 
 async def _lists(runtime: Runtime, record: Record, users: Sequence[str]) -> list[List]:
     lists, at_once = list[List](), max(1, PLACES_AT_ONCE // record.options.list_length)
+    # Each item once: long lists of the same items would take hundreds of megabytes. Not interned, since some Pythons
+    # keep interned texts for ever.
+    known = dict[str, str]()
     for first in range(0, len(users), at_once):
         await runtime.scheduler.yield_to_clicks()
         results = await runtime.results.read(record.generation, users[first : first + at_once])
-        # Long lists of the same items would take hundreds of megabytes.
-        lists += [None if result is None else [intern(place.item) for place in result.items] for result in results]
+        lists += [
+            None if result is None else [known.setdefault(place.item, place.item) for place in result.items]
+            for result in results
+        ]
     return lists
 
 
