@@ -1,7 +1,7 @@
 """`reckoner runs`: the history of nights, runs, fits and imports."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,19 +35,23 @@ group = typer.Typer(
 def runs(
     context: typer.Context,
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=800, help="How many to show.")] = 20,
+    kind: Annotated[
+        Literal["night", "run", "fit", "import", "promote", "rollback"] | None,
+        typer.Option("--kind", help="Show one kind only."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how nights, runs, fits and imports ended, newest first.
 
     The last 400 are kept, and the last 400 imports beside them.
 
-    Example: reckoner runs -n 5
+    Example: reckoner runs -n 5 --kind night
     """
     if context.invoked_subcommand is not None:
         return
 
     async def look(reckoner: "OpenReckoner") -> None:
-        entries = await reckoner.operator.entries(n)
+        entries = await reckoner.operator.entries(n, kind)
         if as_json:
             for entry in entries:
                 print_json(_as_object(entry))
@@ -56,6 +60,8 @@ def runs(
             print_nonempty_columns(
                 columns, [_row(entry) for entry in entries], numbers=("took", "users", "churn"), whole=("id",)
             )
+        elif kind is not None:
+            say(f"No {kind} has ended yet. See everything with `reckoner runs`.")
         else:
             say("Nothing has ended yet: start with `reckoner import` and `reckoner night`.")
 

@@ -62,9 +62,7 @@ def import_(
     ] = 0.01,
     min_share: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", min=0, max=1, help="The least share of the current snapshot's users, items, interactions."
-        ),
+        typer.Option(metavar="SHARE", min=0, max=1, help="The least share of the users, items, interactions before."),
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Import whatever --max-bad and --min-share say.")] = False,
     supervised: Annotated[
@@ -102,7 +100,7 @@ def import_(
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
-    limits = None if force else ImportLimits(max_bad, min_share)
+    limits = None if force else ImportLimits(max_bad, min_share, run_async(_live_snapshot(settings)))
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
         progress = _supervised() if supervised else bar.update
         try:
@@ -146,6 +144,19 @@ def _supervised() -> "Callable[[int, int | None], None]":
 
     threading.Thread(target=wait, daemon=True).start()
     return report
+
+
+async def _live_snapshot(settings: "Settings") -> str | None:
+    """The snapshot of the live generation; None without one, and if Redis cannot be reached."""
+    from redis.exceptions import RedisError
+
+    from reckoner.shared.errors import ReckonerError
+
+    with suppress(ReckonerError, RedisError):
+        async with connect(settings) as reckoner:
+            live = await reckoner.results.generations.follow(reckoner.keys.current)
+            return live.record.snapshot if live.record else None
+    return None
 
 
 async def _remember(settings: "Settings", store: "Store", report: "ImportReport", took_s: float, starter: str) -> None:

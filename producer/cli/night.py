@@ -117,6 +117,10 @@ async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
             case "everybody" if running.job:
                 run = await reckoner.operator.run(running.job)
                 bar.show("Computing all lists", "users", run.users_done, run.run.users)
+            case "gate" | "flip":
+                bar.show("Comparing with the live lists", "", 0, None)
+            case "clean-up":
+                bar.show("Deleting old generations", "", 0, None)
     except (FlowUnknownError, RedisUnavailableError):
         # The next look shows what became of it.
         return

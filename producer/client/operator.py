@@ -36,7 +36,7 @@ from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
 from reckoner.shared.ids import require_id
 from reckoner.shared.nightly import Nightly, last_due, require_date
 from reckoner.shared.serving.generations import PointerTarget, generation_id
-from reckoner.shared.serving.history import MOST, Entry, History
+from reckoner.shared.serving.history import MOST, Entry, History, Kind
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.wire.shapes import Lane, Options, Record
 
@@ -223,14 +223,15 @@ class Operator:
                     return
 
     @translates_redis_errors
-    async def entries(self, n: int = 20, *, timeout: float | None = ASK_S) -> list[Entry]:
-        """The `n` newest entries of the history, newest first.
+    async def entries(self, n: int = 20, kind: Kind | None = None, *, timeout: float | None = ASK_S) -> list[Entry]:
+        """The `n` newest entries of the history, of one kind if it is given, newest first.
 
         Raises:
             UsageError: `n` is invalid.
         """
         require_number("The number of entries", n, MOST)
-        return await self._history.newest(n)
+        found = await self._history.newest(n if kind is None else MOST)
+        return [entry for entry in found if kind in (None, entry.kind)][:n]
 
     @translates_redis_errors
     async def entry(self, entry_id: str, *, timeout: float | None = ASK_S) -> Entry:

@@ -1,5 +1,6 @@
 """The checks of the artifact store; they never create a store."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -39,6 +40,13 @@ class Storage:
     """Whether a night is to bring new data every day."""
     night: datetime | None = None
     """When the last night was due that has passed, if known."""
+    compared: datetime | None = None
+    """When a night last compared the snapshot with its source, if known."""
+
+    @property
+    def compared_s(self) -> float:
+        """Seconds since a night last compared the snapshot with its source; infinite if unknown."""
+        return math.inf if self.compared is None else (datetime.now(UTC) - self.compared).total_seconds()
 
     def wanted(self) -> list[tuple[ArtifactKind, str]]:
         """The artifacts that must exist: the current snapshot and those that pointers name, each once."""
@@ -65,6 +73,7 @@ def open_storage(
     *,
     nightly: bool = False,
     night: datetime | None = None,
+    compared: datetime | None = None,
 ) -> Storage:
     """The store at `url`, after a test write and read.
 
@@ -79,7 +88,7 @@ def open_storage(
     part = store.put_part(os.urandom(32))
     store.get_part(part)
     store.delete("parts", part)
-    return Storage(store, directory, named, live, nightly, night)
+    return Storage(store, directory, named, live, nightly, night, compared)
 
 
 def space(storage: Storage) -> str:
@@ -99,7 +108,7 @@ def snapshot(storage: Storage) -> str:
         raise CheckError("Nothing was imported yet. Run `reckoner import PATH`.")
     age_s = next((entry.age_s for entry in storage.store.entries("snapshots") if entry.id == current), None)
     age = "" if age_s is None else f", {format_age(age_s * 1000)} old"
-    if storage.nightly and age_s is not None and age_s * 1000 > OLD_MS:
+    if storage.nightly and age_s is not None and min(age_s, storage.compared_s) * 1000 > OLD_MS:
         raise CheckError(f"{current} is current{age}. See how imports ended with `reckoner runs`.")
     if storage.live in (None, current):
         return f"{current} is current{age}."

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from reckoner.producer.client.status import now_ms, read_queues
 from reckoner.producer.doctor.findings import DAY_MS, OLD_MS, Check, CheckError, NotCheckedError, format_age
@@ -191,23 +192,30 @@ async def _fresh_ms(site: Site, record: Record) -> int:
 
 
 async def night(site: Site) -> str:
-    """The last night began, and the last one that ended did so well, or somebody knows that it did not."""
+    """The last night began, and no night since the last live one failed or was refused without anybody knowing."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
-    nightly, last = parse_nightly(site.settings.nightly), await _last_night(site)
+    nightly, ended = parse_nightly(site.settings.nightly), await _nights(site)
     if nightly is not None:
         due = last_due(now, nightly)
         date = due.date.isoformat()
         if await site.nights.of_date(date) is None and now - due.moment >= STARTS_WITHIN:
             raise CheckError(f"The night of {date} has not begun. Set RECKONER_NIGHTLY for the workers too.")
+    # A later night that had nothing to do, or was dry, has not shown that the trouble is over.
+    since = takewhile(lambda entry: entry.outcome != "live", ended)
+    if bad := next(
+        (entry for entry in since if entry.outcome in ("refused", "failed") and not entry.acknowledged), None
+    ):
+        raise CheckError(
+            f"The night of {bad.date} ended as {bad.outcome}. See `reckoner runs show {bad.id}`. When you know "
+            f"why: `reckoner runs acknowledge {bad.id}`."
+        )
     if (night_id := await site.nights.under_way()) and (under_way := await site.nights.load(night_id)):
         return f"The night of {under_way.date} is in progress."
-    if last is None:
+    if not ended:
         if begun := await site.nights.last():
             raise NotCheckedError(f"The night of {begun[0]} began; how it ended is unknown.")
         return "None has ended yet."
-    if last.outcome in ("refused", "failed") and not last.acknowledged:
-        raise CheckError(f"The night of {last.date} ended as {last.outcome}. See `reckoner runs show {last.id}`.")
-    return f"The night of {last.date} ended as {last.outcome}."
+    return f"The night of {ended[0].date} ended as {ended[0].outcome}."
 
 
 async def passed_night(site: Site) -> datetime | None:
@@ -218,9 +226,18 @@ async def passed_night(site: Site) -> datetime | None:
     return last_due(datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC), nightly).moment
 
 
-async def _last_night(site: Site) -> Entry | None:
-    """The night that ended last, None if there is none."""
-    return next((entry for entry in await site.history.newest() if entry.kind == "night"), None)
+async def compared(site: Site) -> datetime | None:
+    """When a night last imported its source, or saw that it has not changed; None if unknown."""
+    for entry in await _nights(site):
+        for stage in entry.stages:
+            if stage["name"] == "import" and stage["outcome"] in ("done", "unchanged"):
+                return datetime.fromtimestamp((stage["ended_ms"] or 0) / 1000, UTC)
+    return None
+
+
+async def _nights(site: Site) -> list[Entry]:
+    """The ended nights, newest first."""
+    return [entry for entry in await site.history.newest() if entry.kind == "night"]
 
 
 async def dead_letters(site: Site) -> str:

@@ -1,6 +1,7 @@
 """The gate of an import: what keeps a snapshot from becoming the current one."""
 
 import msgspec
+from msgspec.structs import astuple
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.store.protocol import Store
@@ -16,7 +17,9 @@ class ImportLimits(msgspec.Struct, frozen=True):
     max_bad: float = 0.01
     """The largest share of bad rows, if there are more than `LISTED`."""
     min_share: float = 0.5
-    """The least share of the current snapshot's users, items and interactions."""
+    """The least share of the users, items and interactions of the current snapshot, and of the live generation's."""
+    live: str | None = None
+    """The snapshot of the live generation, if known: several imports in a row shrink the current one in steps."""
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -28,22 +31,26 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def judge(limits: ImportLimits, size: Size, store: Store, rows: int, bad_rows: int) -> list[str]:
-    """Compare a snapshot with the current one of `store`; see `refusals`."""
-    try:
-        before = _current_size(store)
-    except (ArtifactMissingError, ArtifactDamagedError):
-        found = refusals(limits, size, None, rows, bad_rows)
-        if limits.min_share > 0:
-            found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
-        return found
-    return refusals(limits, size, before, rows, bad_rows)
-
-
-def _current_size(store: Store) -> Size | None:
+    """Compare a snapshot with the current one of `store` and with the live generation's; see `refusals`."""
     current = store.current_snapshot()
-    if current is None:
+    before = _size(store, current)
+    damaged = current is not None and before is None and limits.min_share > 0
+    if limits.live != current and (live := _size(store, limits.live)):
+        before = live if before is None else Size(*map(max, astuple(before), astuple(live)))
+    found = refusals(limits, size, before, rows, bad_rows)
+    if damaged:
+        found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
+    return found
+
+
+def _size(store: Store, snapshot_id: str | None) -> Size | None:
+    """The size of a snapshot, None if it is damaged or gone."""
+    if snapshot_id is None:
         return None
-    snapshot = open_snapshot(store.fetch(KIND, current))
+    try:
+        snapshot = open_snapshot(store.fetch(KIND, snapshot_id))
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return None
     return Size(snapshot.n_users, snapshot.n_items, int(snapshot.user_items.size))
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# In their order. The gate, the flip and the clean-up belong to the run over everybody.
-StageName = Literal["import", "fit", "everybody"]
-STAGES: tuple[StageName, ...] = ("import", "fit", "everybody")
+StageName = Literal["import", "fit", "everybody", "gate", "flip", "clean-up"]
+# In their order.
+STAGES: tuple[StageName, ...] = ("import", "fit", "everybody", "gate", "flip", "clean-up")
 StageOutcome = Literal["done", "unchanged", "skipped", "refused", "failed"]
 # `unchanged`: nothing to do. `held`: a dry run passed the gate.
 NightOutcome = Literal["live", "unchanged", "held", "refused", "failed"]

@@ -70,8 +70,8 @@ ENTRY: Codec[Entry] = Codec(Entry, "json")
 
 
 def entry_file(entry: Entry) -> str:
-    """The name of an entry's file in the store; names sort by when they started."""
-    return f"{entry.started_ms:015d}-{entry.id}"
+    """The name of an entry's file in the store; names sort by when they started, imports apart."""
+    return f"{'imports' if entry.kind == 'import' else 'nights'}/{entry.started_ms:015d}-{entry.id}"
 
 
 class History:

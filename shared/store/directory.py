@@ -251,10 +251,10 @@ class DirectoryStore:
     def keep_history(self, name: str, data: bytes) -> None:
         """See `Store.keep_history`."""
         with self._writing(), self._new_file(data) as file:
-            directory = self.root / HISTORY_NAME
-            directory.mkdir(exist_ok=True)
-            file.replace(directory / f"{name}.json")
-            for old in sorted(directory.iterdir())[:-MOST_HISTORY]:
+            target = self.root / HISTORY_NAME / f"{name}.json"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+            for old in sorted(target.parent.iterdir())[:-MOST_HISTORY]:
                 old.unlink(missing_ok=True)
 
     def entries(self, kind: EntryKind) -> Iterator[StoreEntry]:

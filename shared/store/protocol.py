@@ -137,7 +137,7 @@ class Store(Protocol):
         """
 
     def keep_history(self, name: str, data: bytes) -> None:
-        """Keep the JSON of a history entry; of more than `MOST_HISTORY` the first by name are dropped.
+        """Keep the JSON of a history entry, as in `imports/NAME`; of more than `MOST_HISTORY` the first are dropped.
 
         Raises:
             StoreError: the store is not writable.

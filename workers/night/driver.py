@@ -3,23 +3,25 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
 
 import msgspec
 import structlog
-from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import ReckonerError, WireError, is_environment_error
 from reckoner.shared.flows.heartbeats import Heartbeats
-from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, NightOutcome, Nights, Stage, StageName
+from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, Nights, Stage, StageName
 from reckoner.shared.periodic import renewing, run_periodically
 from reckoner.shared.redis.scripts import call
-from reckoner.shared.serving.history import Entry
+from reckoner.shared.serving.history import History
 from reckoner.shared.version import can_import
 from reckoner.workers.engine.outcomes import NotNowError
-from reckoner.workers.night import stages as night_stages
+from reckoner.workers.night.entry import entry_of, outcome_of
+from reckoner.workers.night.list_stages import clean_up_stage, everybody_stage, flip_stage, gate_stage
+from reckoner.workers.night.model_stages import fit_stage, import_stage
 from reckoner.workers.night.notices import notify
+from reckoner.workers.night.renewal import renew_current
+from reckoner.workers.night.work import FIRST_PAUSE_S, Work
+from reckoner.workers.runtime.history import keep
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
@@ -29,6 +31,16 @@ PERIOD_S = 1.0
 MOST_FAILURES = 10
 IMPORTER_GRACE_MS = 120_000
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 2_000, 60_000
+
+
+WORK: dict[StageName, Callable[[Work], Awaitable[None]]] = {
+    "import": import_stage,
+    "fit": fit_stage,
+    "everybody": everybody_stage,
+    "gate": gate_stage,
+    "flip": flip_stage,
+    "clean-up": clean_up_stage,
+}
 
 
 class NotDrivingError(Exception):
@@ -41,7 +53,7 @@ class NightDriver:
     def __init__(self, runtime: Runtime, *, imports: bool | None = None, first_pause_s: float | None = None) -> None:
         self._runtime = runtime
         self._imports = can_import(runtime.settings.source) if imports is None else imports
-        self._first_pause_s = night_stages.FIRST_PAUSE_S if first_pause_s is None else first_pause_s
+        self._first_pause_s = FIRST_PAUSE_S if first_pause_s is None else first_pause_s
         self._nights = Nights(runtime.redis, runtime.keys)
 
     async def run(self) -> None:
@@ -119,14 +131,14 @@ class NightDriver:
             night.stages[name] = stage
 
         begun = night.stages.get(name) or Stage(name, await self._runtime.now_ms())
-        work = night_stages.Work(self._runtime, night, begun, save, self._first_pause_s)
+        work = Work(self._runtime, night, begun, save, self._first_pause_s)
         await work.note()
         log.info("stage started", night=night.id, stage=name)
         try:
             if name == "import" and self._wants_import(night) and not self._imports:
                 await work.end("failed", "No worker can import: install the extra `data` for at least one.")
             else:
-                await _patiently(lambda: night_stages.STAGES[name](work))
+                await _patiently(lambda: WORK[name](work))
         except ReckonerError as error:
             if is_environment_error(error) or isinstance(error, WireError):
                 raise
@@ -162,48 +174,21 @@ class NightDriver:
         outcome = outcome_of(night)
         if outcome not in ("live", "unchanged"):
             try:
-                await _patiently(lambda: night_stages.renew_current(self._runtime))
+                await _patiently(lambda: renew_current(self._runtime))
             except Exception as error:
                 log.warning("lists not renewed", night=night.id, reason=_reason(error))
-        entry = await self._entry(night, outcome)
+        entry = await entry_of(self._runtime, night, outcome)
         # A driver that has lost its claim changes no entry.
         if not await self._nights.is_driven_by(token):
             raise NotDrivingError
-        await self._runtime.history.remember(entry)
-        await self._runtime.keep_history(entry)
+        await History(self._runtime.redis, self._runtime.keys).remember(entry)
+        await keep(self._runtime, entry)
         if not await self._nights.end(night, token, outcome):
             raise NotDrivingError
         write = log.info if outcome in ("live", "unchanged", "held") else log.warning
         write("night ended", night=night.id, date=night.date, outcome=outcome, reasons=entry.reasons)
         if self._runtime.settings.on_night:
             await notify(self._runtime.settings.on_night, entry)
-
-    async def _entry(self, night: Night, outcome: NightOutcome) -> Entry:
-        runtime, last = self._runtime, last_stage(night)
-        figures, releases = dict[str, Any](), set[str]()
-        # Their keys may hold anything, and the night ends without them too.
-        with suppress(WireError, ResponseError):
-            run = await runtime.runs.load(last.job) if last.name == "everybody" and last.job else None
-            figures = msgspec.to_builtins(run.manifest) if run and run.manifest else {}
-        with suppress(WireError, ResponseError):
-            alive = await Heartbeats(runtime.redis, runtime.keys).alive()
-            releases = {worker.beat.version for worker in alive if worker.beat}
-        bad = [stage for stage in night.stages.values() if stage.outcome in ("refused", "failed")]
-        return Entry(
-            id=night.id,
-            kind="night",
-            outcome=outcome,
-            started_ms=night.started_ms,
-            ended_ms=await runtime.now_ms(),
-            starter=night.starter,
-            date=night.date,
-            snapshot=last.snapshot,
-            generation=last.generation,
-            reasons=[f"{stage.name}: {stage.message}" for stage in bad],
-            stages=[msgspec.to_builtins(night.stages[name]) for name in STAGES if name in night.stages],
-            figures=figures,
-            releases=sorted(releases),
-        )
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
@@ -213,23 +198,6 @@ async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
             return await work()
         except NotNowError:
             await asyncio.sleep(PERIOD_S)
-
-
-def last_stage(night: Night) -> Stage:
-    """The stage that a night has reached."""
-    return night.stages[[name for name in STAGES if name in night.stages][-1]]
-
-
-def outcome_of(night: Night) -> NightOutcome:
-    """What the stages of an ended night say about it."""
-    outcomes = {stage.outcome for stage in night.stages.values()}
-    if "failed" in outcomes:
-        return "failed"
-    if "refused" in outcomes:
-        return "refused"
-    if night.stages["everybody"].outcome == "unchanged":
-        return "unchanged"
-    return "held" if night.options.dry else "live"
 
 
 def _seconds(stage: Stage) -> float:

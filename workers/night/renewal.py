@@ -2,12 +2,40 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.wire.shapes import HOLDING, Holding, Record
 from reckoner.workers.runtime.runtime import Runtime
+
+
+async def renew_live(runtime: Runtime, record: Record) -> bool:
+    """Renew the lists of the live generation and of the previous one. False if the live one is not whole."""
+    holding = (await runtime.results.generations.holdings()).get(record.generation)
+    whole = holding is not None and await renew_lists(runtime, record, holding)
+    await _renew_previous(runtime)
+    return whole
+
+
+async def renew_current(runtime: Runtime) -> None:
+    """Renew the lists that readers have: a night that makes nothing live must not let them expire."""
+    generations = runtime.results.generations
+    live = (await generations.follow(runtime.keys.current)).record
+    if live is not None:
+        await renew_live(runtime, live)
+
+
+async def _renew_previous(runtime: Runtime) -> None:
+    """Renew the lists of the previous generation, if they are whole and its users known."""
+    generations = runtime.results.generations
+    previous = (await generations.follow(runtime.keys.previous)).record
+    holding = (await generations.holdings()).get(previous.generation) if previous else None
+    if previous is not None and holding is not None:
+        with suppress(ArtifactMissingError, ArtifactDamagedError):
+            await renew_lists(runtime, previous, holding)
 
 
 async def renew_lists(runtime: Runtime, record: Record, holding: Holding) -> bool:

@@ -12,7 +12,7 @@ from reckoner.shared.redis.keys import job_key
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
-from reckoner.workers.runtime.fit_history import remember_fit
+from reckoner.workers.runtime.history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 
 Body = Callable[[Runtime, Flow, Any, Lease], Awaitable[None]]

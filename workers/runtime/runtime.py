@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 import structlog
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
@@ -19,7 +18,6 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.model_config import ModelConfig
@@ -204,26 +202,6 @@ class Runtime:
         if record is None:
             raise NothingFittedError(f"The record of generation {generation} is gone; fit a model again.")
         return self._records.put(generation, record)
-
-    async def remember(self, entry: Entry) -> None:
-        """Add an entry to the history, in Redis and in the store. A failure is logged, and harmless."""
-        try:
-            await self.history.remember(entry)
-        except RedisError as error:
-            log.warning("history not kept", kind=entry.kind, id=entry.id, reason=str(error))
-        await self.keep_history(entry)
-
-    async def keep_history(self, entry: Entry) -> None:
-        """Keep an entry of the history in the store. A failure is logged, and harmless."""
-        try:
-            await self.in_store(lambda: self.store.keep_history(entry_file(entry), ENTRY.encode(entry)))
-        except Exception as error:
-            log.warning("history not kept in the store", kind=entry.kind, id=entry.id, reason=str(error))
-
-    @property
-    def history(self) -> History:
-        """The history of nights, runs, fits and imports."""
-        return History(self.redis, self.keys)
 
     async def now_ms(self) -> int:
         """The server's clock, in milliseconds since the epoch."""

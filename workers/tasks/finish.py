@@ -15,6 +15,7 @@ from reckoner.shared.wire.jobs import Finish
 from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome, Record
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
+from reckoner.workers.runtime.history import remember
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.gate import measure, refusals
 
@@ -117,7 +118,8 @@ async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Mani
         figures = msgspec.to_builtins(manifest)
         del figures["tasks"]
         write(f"run {outcome}", run=run.id, generation=run.generation, **figures)
-        await runtime.remember(
+        await remember(
+            runtime,
             Entry(
                 id=run.id,
                 kind="run",
@@ -127,7 +129,7 @@ async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Mani
                 generation=run.generation,
                 reasons=manifest.reasons,
                 figures=figures,
-            )
+            ),
         )
 
 

@@ -27,7 +27,7 @@ from reckoner.shared.wire.shapes import (
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial, merge
-from reckoner.workers.runtime.fit_history import remember_fit
+from reckoner.workers.runtime.history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
 from reckoner.workers.tasks.fit import join_fit

@@ -83,6 +83,8 @@ def test_the_newest_come_first(commands: CommandLine) -> None:
     ]
     assert [each["id"] for each in commands.call("runs", "--json", "-n", "1").objects] == ["n2"]
     assert [each["took_s"] for each in commands.call("runs", "--json").objects] == [2.5, 1.0]
+    assert [each["id"] for each in commands.call("runs", "--json", "--kind", "import").objects] == ["i1"]
+    assert commands.call("runs", "--kind", "fit").err == "No fit has ended yet. See everything with `reckoner runs`.\n"
 
 
 @pytest.mark.usefixtures("remembered")

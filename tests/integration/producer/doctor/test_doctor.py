@@ -24,7 +24,7 @@ from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.serving.history import Entry, History
+from reckoner.shared.serving.history import Entry, EntryStage, History
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import LoadedSettings, Settings
 from reckoner.shared.store.directory import DirectoryStore
@@ -310,7 +310,13 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
         assert f"ended as refused. See `reckoner runs show {night_id}`." in wrong(await examined(each))["night"]
     await History(redis, keys).remember(msgspec.structs.replace(entry, acknowledged=True))
     assert (await examined(nightly))["night"].message == f"The night of {date} ended as refused."
-    later = Entry(id="later", kind="night", date=date, outcome="live", started_ms=2, ended_ms=3)
+    await History(redis, keys).remember(entry)
+    # What had nothing to do, or was dry, has not shown that it is over.
+    for number, outcome in enumerate(("unchanged", "held")):
+        quiet = Entry(id=outcome, kind="night", date=date, outcome=outcome, started_ms=2 + number, ended_ms=9)
+        await History(redis, keys).remember(quiet)
+        assert "ended as refused. See" in wrong(await examined(nightly))["night"]
+    later = Entry(id="later", kind="night", date=date, outcome="live", started_ms=8, ended_ms=9)
     await History(redis, keys).remember(later)
     assert (await examined(nightly))["night"].message == f"The night of {date} ended as live."
 
@@ -389,6 +395,22 @@ async def test_an_old_snapshot_is_reported(settings: Settings, nightly: Settings
     assert (await examined(settings))["snapshot"].message == f"{current} is current, 2.5 d old."
     found = wrong(await examined(replace_url(nightly, "redis://127.0.0.1:1")))["snapshot"]
     assert found == f"{current} is current, 2.5 d old. See how imports ended with `reckoner runs`."
+
+
+async def test_old_data_that_a_night_has_compared_with_their_source_are_not_reported(
+    nightly: Settings, redis: ArqRedis, fitted: World
+) -> None:
+    """A quiet weekend: the file has not changed. One that was compared two days ago may have changed since."""
+    age(nightly, str(fitted.store.current_snapshot()), 60.0)
+    seconds, _ = await ask(redis, "TIME")
+    for hours, state in ((40, "wrong"), (10, "ok")):
+        at = (int(seconds) - hours * 3600) * 1000
+        stage: EntryStage = {
+            "name": "import", "started_ms": at, "ended_ms": at, "outcome": "unchanged", "message": ""
+        }  # fmt: skip
+        entry = Entry(id=f"n{hours}", kind="night", outcome="unchanged", started_ms=at, ended_ms=at, stages=[stage])
+        await History(redis, Keys(nightly.prefix)).remember(entry)
+        assert (await examined(nightly))["snapshot"].state == state
 
 
 async def test_old_lists_are_reported(settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World) -> None:

@@ -11,6 +11,7 @@ from reckoner.shared.flows.nights import Night, NightOptions, Nights, Stage
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.history import MOST, MOST_OF_EACH, Entry, History
+from reckoner.workers.runtime.history import remember
 from tests.world import Hand
 
 DATE = "2026-11-30"
@@ -101,7 +102,7 @@ async def test_a_planted_history_stops_an_entry_before_its_first_write(
     before = await hand.dump()
     with pytest.raises(ResponseError):
         await history.remember(entry(2))
-    await hand.runtime.remember(entry(2))
+    await remember(hand.runtime, entry(2))
     assert await hand.dump() == before
 
 

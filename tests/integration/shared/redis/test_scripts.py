@@ -23,6 +23,7 @@ from reckoner.workers.engine.claims import Claims, Settled
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.process.wiring import connect_worker
+from reckoner.workers.runtime.history import remember
 from tests.conftest import StartServer
 from tests.world import Generation, Hand, World
 
@@ -215,7 +216,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     night = await nights.load(night_id)
     assert night is not None
     assert await nights.end(night, "token", "failed")
-    await hand.runtime.remember(Entry(id=night_id, kind="night", outcome="failed", started_ms=1, ended_ms=2))
+    await remember(hand.runtime, Entry(id=night_id, kind="night", outcome="failed", started_ms=1, ended_ms=2))
 
 
 async def _a_flow(hand: Hand, generation: Generation) -> None:

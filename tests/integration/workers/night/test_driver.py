@@ -15,7 +15,7 @@ from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
-from reckoner.workers.night import stages
+from reckoner.workers.night import list_stages, model_stages
 from reckoner.workers.night.driver import NightDriver
 from reckoner.workers.night.importing import Imported
 from reckoner.workers.night.renewal import renew_lists
@@ -56,17 +56,22 @@ async def test_a_night_fits_and_makes_all_lists_live(night: Hand, own_world: Wor
     """From the current snapshot; the outcome is in the history, in the store too, and in the log."""
     with capture_logs() as logs:
         ended = await through(night)
-    assert (ended.outcome, outcomes(ended)) == ("live", {"import": "skipped", "fit": "done", "everybody": "done"})
+    assert ended.outcome == "live"
+    later = {"everybody": "done", "gate": "done", "flip": "done", "clean-up": "unchanged"}
+    assert outcomes(ended) == {"import": "skipped", "fit": "done"} | later
     live = await night.runtime.results.generations.current()
     assert live == ended.stages["everybody"].generation
     assert all(await night.runtime.results.read(str(live), USERS))
     entry = await remembered(night, ended)
     assert (entry.kind, entry.outcome, entry.date, entry.generation) == ("night", "live", "2026-11-30", live)
     assert entry.figures["users"] == len(USERS)
-    kept = [json.loads(path.read_text()) for path in sorted((own_world.store.root / "history").iterdir())]
+    kept = [json.loads(path.read_text()) for path in sorted((own_world.store.root / "history" / "nights").iterdir())]
     assert {each["kind"] for each in kept} >= {"run", "night"}
     events = [log["event"] for log in logs if log.get("night") == ended.id]
-    assert events == ["stage started", "stage ended"] * 3 + ["night ended"]
+    assert events == ["stage started", "stage ended"] * 6 + ["night ended"]
+    run = await History(night.redis, night.runtime.keys).find(ended.stages["everybody"].job)
+    assert run is not None
+    assert run.starter == ended.id
 
 
 @pytest.mark.usefixtures("working")
@@ -96,7 +101,7 @@ async def test_lists_that_have_gone_are_computed_again(night: Hand) -> None:
     generation = (await through(night)).stages["everybody"].generation
     await ask(night.redis, "DEL", night.runtime.keys.result(generation, USERS[2]))
     ended = await through(night, "2026-12-01")
-    assert outcomes(ended) == {"import": "skipped", "fit": "unchanged", "everybody": "done"}
+    assert (outcomes(ended)["fit"], outcomes(ended)["everybody"]) == ("unchanged", "done")
     assert all(await night.runtime.results.read(generation, USERS))
 
 
@@ -120,11 +125,12 @@ async def test_what_the_gate_refuses_is_refused_with_its_figures(night: Hand) ->
     first = (await through(night)).stages["everybody"].generation
     change(night, fit="--neighbours 3", gate_churn=0.0)
     ended = await through(night, "2026-12-01")
-    assert (ended.outcome, outcomes(ended)["everybody"]) == ("refused", "refused")
-    assert "of the places are new, the limit is 0.0% (RECKONER_GATE_CHURN)" in ended.stages["everybody"].message
+    assert (ended.outcome, outcomes(ended)["everybody"], outcomes(ended)["gate"]) == ("refused", "done", "refused")
+    assert "of the places are new, the limit is 0.0% (RECKONER_GATE_CHURN)" in ended.stages["gate"].message
+    assert "flip" not in ended.stages
     assert await night.runtime.results.generations.current() == first
     [reason] = (await remembered(night, ended)).reasons
-    assert reason.startswith("everybody: ")
+    assert reason.startswith("gate: ")
     await ask(night.redis, "HSET", night.runtime.keys.barred, ended.stages["everybody"].generation, 1)
     ended = await through(night, "2026-12-02")
     assert (ended.outcome, ended.stages["everybody"].job) == ("refused", "")
@@ -144,18 +150,18 @@ async def test_a_night_that_another_worker_left_goes_on(night: Hand, monkeypatch
     """Stages that have ended are not done again, and the run under way is joined."""
     nights = Nights(night.redis, night.runtime.keys)
     night_id, _ = await nights.begin("2026-11-30", "command", NightOptions())
-    computed = stages._computed
+    computed = list_stages._computed
 
     async def stop(_: object, __: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(stages, "_computed", stop)
+    monkeypatch.setattr(list_stages, "_computed", stop)
     with pytest.raises(asyncio.CancelledError):
         await NightDriver(night.runtime).drive()
     left = await nights.load(night_id)
     assert left is not None
     assert outcomes(left) == {"import": "skipped", "fit": "done", "everybody": None}
-    monkeypatch.setattr(stages, "_computed", computed)
+    monkeypatch.setattr(list_stages, "_computed", computed)
     await NightDriver(night.runtime).drive()
     ended = await nights.load(night_id)
     assert ended is not None
@@ -205,7 +211,7 @@ async def test_a_store_that_is_away_interrupts_a_night(
 async def test_failed_blocks_are_computed_again(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A night is not refused for what a second try mends."""
     failing = True
-    made = stages._ended_run
+    made = list_stages._ended_run
 
     async def fail_one(runtime: object, run_id: str, generation: str) -> object:
         nonlocal failing
@@ -217,7 +223,7 @@ async def test_failed_blocks_are_computed_again(night: Hand, monkeypatch: pytest
             assert await night.runtime.flows.fail(flow, "failed by the test", lease=None)
         return await made(night.runtime, run_id, generation)
 
-    monkeypatch.setattr(stages, "_ended_run", fail_one)
+    monkeypatch.setattr(list_stages, "_ended_run", fail_one)
     paused = asyncio.Event()
     deliver_all = night.deliver_all
 
@@ -245,7 +251,7 @@ def importing(monkeypatch: pytest.MonkeyPatch, *ends: Imported) -> list[str]:
         given.append(arguments)
         return left.pop(0)
 
-    monkeypatch.setattr(stages, "import_source", run)
+    monkeypatch.setattr(model_stages, "import_source", run)
     return given
 
 
@@ -256,9 +262,9 @@ AWAY = Imported(75, {}, "The database cannot be opened.")
     ("ends", "outcome", "message"),
     [
         ([Imported(1, {}, "There is no file x.csv.")], "failed", "There is no file x.csv."),
-        ([Imported(-6, {}, "")] * 4, "failed", "The import was ended by signal 6."),
+        ([Imported(-6, {}, "")] * 5, "failed", "The import was ended by signal 6."),
         ([Imported(-15, {}, ""), Imported(1, {}, "There is no file x.csv.")], "failed", "There is no file x.csv."),
-        ([AWAY] * 4, "failed", "The database cannot be opened."),
+        ([AWAY] * 5, "failed", "The database cannot be opened."),
         ([Imported(1, {"snapshot": "s", "refused": ["80% are bad"]}, "")], "refused", "80% are bad."),
     ],
 )
@@ -402,15 +408,15 @@ async def test_only_one_of_two_runs_of_a_generation_is_dry(night: Hand, own_worl
 @pytest.mark.usefixtures("working")
 async def test_what_is_planted_keeps_no_night_from_its_end(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's state of another type, and a history that cannot be written."""
-    remember = type(night.runtime.history).remember
+    remember = History.remember
     keys = night.runtime.keys
 
     async def plant(self: object, entry: Entry) -> None:
         if entry.kind == "night":
             raise ResponseError("WRONGTYPE")
-        await remember(night.runtime.history, entry)
+        await remember(History(night.redis, keys), entry)
 
-    monkeypatch.setattr(type(night.runtime.history), "remember", plant)
+    monkeypatch.setattr(History, "remember", plant)
     monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 1)
     monkeypatch.setattr("reckoner.workers.night.driver.MOST_FAILURES", 2)
     ended = await through(night)
@@ -434,14 +440,14 @@ async def test_a_run_whose_state_has_expired_is_known_by_the_history(
     night: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All workers were down for more than an hour after it."""
-    ended_run = stages._ended_run
+    ended_run = list_stages._ended_run
 
     async def expired(runtime: object, run_id: str, generation: str) -> object:
         await ended_run(night.runtime, run_id, generation)
         await ask(night.redis, "DEL", night.runtime.keys.run(run_id))
         return await ended_run(night.runtime, run_id, generation)
 
-    monkeypatch.setattr(stages, "_ended_run", expired)
+    monkeypatch.setattr(list_stages, "_ended_run", expired)
     assert (await through(night)).outcome == "live"
 
 

@@ -1,8 +1,14 @@
 """The gate of an import: what is at a limit passes, what is beyond it is named with its figures."""
 
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from reckoner.producer.importing.gate import LISTED, ImportLimits, Size, refusals
+from reckoner.producer.importing.gate import LISTED, ImportLimits, Size, judge, refusals
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.snapshots import KIND, write_snapshot
 
 LIMITS = ImportLimits()
 BEFORE = Size(users=1_000, items=200, interactions=30_000)
@@ -55,3 +61,30 @@ def test_limits_at_their_ends_let_all_or_no_change_through() -> None:
     assert refusals(ImportLimits(max_bad=1.0, min_share=0.0), Size(1, 1, 1), BEFORE, 10_000, 9_999) == []
     assert refusals(ImportLimits(min_share=1.0), BEFORE, BEFORE, 10_000, 0) == []
     assert len(refusals(ImportLimits(min_share=1.0), HALF, BEFORE, 10_000, 0)) == 3
+
+
+def published(store: DirectoryStore, users: int) -> str:
+    """A snapshot with an item and an interaction for each user; returns its id."""
+    ids = [f"u{number:03}" for number in range(users)]
+    with store.scratch() as directory:
+        each = np.arange(users)
+        snapshot = write_snapshot(directory, user_ids=ids, item_ids=ids, users=each, items=each)
+        store.publish(KIND, snapshot, directory)
+    return snapshot
+
+
+def test_a_snapshot_is_compared_with_the_live_one_too(tmp_path: Path) -> None:
+    """Several imports of 60 % in a row, none of which went live, would shrink it without a word."""
+    store = DirectoryStore(tmp_path)
+    live, current = published(store, 100), published(store, 60)
+    store.set_current_snapshot(current)
+    size = Size(36, 36, 36)
+    assert judge(ImportLimits(), size, store, 36, 0) == []
+    found = judge(ImportLimits(live=live), size, store, 36, 0)
+    assert found[0] == "36 users are 36.0% of the 100 before, at least 50.0% are wanted (--min-share)"
+    assert judge(ImportLimits(live=current), size, store, 36, 0) == []
+    shutil.rmtree(store.root / "snapshots" / live)
+    assert judge(ImportLimits(live=live), size, store, 36, 0) == []
+    shutil.rmtree(store.root / "snapshots" / current)
+    [lost] = judge(ImportLimits(live=live), size, store, 36, 0)
+    assert lost == "the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)"

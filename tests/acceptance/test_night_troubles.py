@@ -1,0 +1,158 @@
+"""What happens at night, with real imports, workers and commands: each night goes live in the end."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.shared.redis.scripts import ask
+from reckoner.workers.night.work import MORE_TRIES
+from tests.patience import PATIENCE_S
+from tests.servers import free_port
+from tests.shop import Shop, message, shop_at
+from tests.system import System, Workers, eventually
+
+# Longer than the driver's claim.
+AWAY_S = 12.0
+
+
+@asynccontextmanager
+async def shop_with_two_workers(home: Path) -> AsyncIterator[tuple[Shop, System, list[Workers]]]:
+    """After a first night; each worker has a supervisor of its own."""
+    async with shop_at(home) as system:
+        shop = Shop(system)
+        workers = [system.start_workers(), system.start_workers()]
+        await system.ready(2)
+        shop.sells(0)
+        ended, night = await shop.night()
+        assert (ended.code, night["outcome"]) == (0, "live")
+        yield shop, system, workers
+
+
+async def at_stage(reckoner: OpenReckoner, *names: str) -> None:
+    """Wait until the night under way is at one of these stages."""
+
+    async def running() -> bool:
+        night = (await reckoner.operator.status()).night
+        return night is not None and any(name in names and it.outcome is None for name, it in night.stages.items())
+
+    await eventually(running)
+
+
+async def test_a_night_survives_its_starter_and_two_nights_are_one(tmp_path: Path) -> None:
+    """The second command joins the first one's night, whatever its date; a third one learns that it is done."""
+    async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
+        shop.sells(1)
+        starter = shop.commands.start("night", "--wait", "--date", "2026-12-01")
+
+        async def begun() -> bytes | None:
+            found: bytes | None = await ask(reckoner.redis, "GET", system.keys.night_now)
+            return found
+
+        first = (await eventually(begun)).decode()
+        starter.kill()
+        starter.communicate()
+        joined = await asyncio.to_thread(shop.commands.call, "night", "--wait", "--json", "--date", "2026-12-02")
+        assert joined.code == 0
+        assert json.loads(joined.out.splitlines()[-1])["night"] == first
+        assert f"Night {first} is in progress. Joined it." in joined.err
+        known = {"night": first, "date": "2026-12-01", "beginning": "known"}
+        assert await shop.call("night", "--date", "2026-12-01") == known
+        done = await asyncio.to_thread(shop.commands.call, "night", "--date", "2026-12-01")
+        assert done.out == f"The night of 2026-12-01 went live already. See `reckoner runs show {first}`.\n"
+        assert (await shop.call("runs", "show", first))["starter"] == "command"
+
+
+async def test_another_worker_goes_on_with_the_import_of_a_killed_one(tmp_path: Path) -> None:
+    """It is killed in the middle of the import; the import's process ends with it."""
+    async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
+        before = await shop.live()
+        shop.sells(1, users=40_000)
+        running = asyncio.create_task(shop.night())
+        await at_stage(reckoner, "import")
+
+        async def importing() -> psutil.Process | None:
+            children = [child for pid in system.worker_pids for child in psutil.Process(pid).children()]
+            return next((child for child in children if "import" in child.cmdline()), None)
+
+        child = await eventually(importing)
+        worker = child.parent()
+        assert worker is not None
+        worker.send_signal(signal.SIGKILL)
+        psutil.wait_procs([child], timeout=PATIENCE_S)
+        assert not child.is_running()
+        assert await shop.live() == before
+        ended, night = await running
+        assert (ended.code, night["outcome"]) == (0, "live")
+        assert await shop.live() == night["stages"][2]["generation"] != before
+        assert "ended as live." in await shop.doctor()
+
+
+async def test_a_night_goes_on_when_all_workers_were_killed(tmp_path: Path) -> None:
+    """Their supervisors start others."""
+    async with shop_with_two_workers(tmp_path) as (shop, system, workers), system.reckoner() as reckoner:
+        shop.sells(1)
+        running = asyncio.create_task(shop.night())
+        await at_stage(reckoner, "import", "fit", "everybody")
+        for some in workers:
+            some.send(signal.SIGKILL)
+        ended, night = await running
+        assert (ended.code, night["outcome"]) == (0, "live")
+
+
+@pytest.mark.parametrize("stage", ["import", "everybody"])
+async def test_a_night_waits_for_memory(tmp_path: Path, stage: str) -> None:
+    """Redis is full for longer than the driver's claim lives; readers have the live lists all the while."""
+    async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
+        before = await shop.live()
+        shop.sells(1, users=5_000)
+        running = asyncio.create_task(shop.night())
+        await at_stage(reckoner, stage)
+        await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 1)
+        try:
+            await asyncio.sleep(AWAY_S)
+            assert await shop.live() == before
+        finally:
+            await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 0)
+        ended, night = await running
+        assert (ended.code, night["outcome"]) == (0, "live")
+        assert await shop.live() == night["stages"][2]["generation"]
+
+
+async def test_a_night_waits_for_the_store(tmp_path: Path) -> None:
+    """It is away for a while: the night goes on when it is back, and nothing has failed."""
+    async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
+        before = await shop.live()
+        shop.sells(1, users=5_000)
+        running = asyncio.create_task(shop.night())
+        await at_stage(reckoner, "fit", "everybody")
+        store, away = system.home / "store", system.home / "away"
+        store.rename(away)
+        try:
+            await asyncio.sleep(AWAY_S)
+            assert await shop.live() == before
+        finally:
+            away.rename(store)
+        ended, night = await running
+        assert (ended.code, night["outcome"]) == (0, "live"), night
+        await system.nothing_failed()
+
+
+async def test_a_night_whose_database_is_away_fails_and_says_so(tmp_path: Path) -> None:
+    """After some tries; the next one finds it again. `make test-postgres` has one that comes back meanwhile."""
+    source = f"postgresql://nobody@127.0.0.1:{free_port()}/shop --query 'select 1'"
+    async with System(tmp_path, source=source, fit="--neighbours 30", first_look_s=0.5) as system:
+        shop = Shop(system)
+        system.start_workers()
+        await system.ready(1)
+        ended, night = await shop.night()
+        assert (ended.code, night["outcome"]) == (1, "failed")
+        assert message(night).startswith("The database cannot be opened: connection")
+        assert system.log.read_text().count("import interrupted") == MORE_TRIES
+        assert "ended as failed." in await shop.doctor()

@@ -1,0 +1,140 @@
+"""The stages that make a model: import, fit. Each goes on where a driver that died has left it."""
+
+import asyncio
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from reckoner.shared.errors import SOURCE_AWAY, StoreError
+from reckoner.shared.redis.connections import is_transient_redis_error
+from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id, parse_config
+from reckoner.shared.wire.shapes import Options
+from reckoner.workers.night.importing import Imported, fingerprint, import_source
+from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
+from reckoner.workers.runtime.runtime import Runtime
+
+log = structlog.get_logger()
+
+# The mark in the store of the file that a night imported last.
+SOURCE_MARK = "imported-source"
+
+
+async def import_stage(work: Work) -> None:
+    """Import the source of the settings as the current snapshot."""
+    source, store = work.runtime.settings.source, work.runtime.store
+    before: str | None = await work.runtime.in_store(lambda: store.current_snapshot())
+    if not work.night.options.imports or not source:
+        why = "No source is named in RECKONER_SOURCE." if not source else "Skipped by --no-import."
+        return await work.end("skipped", why, snapshot=before or "")
+    # Taken before the import: a file that changes meanwhile is imported again.
+    now = await work.runtime.in_thread(lambda: fingerprint(source))
+    if now and before and await _imported_last(work.runtime) == (now, before):
+        return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
+
+    found = await _imported(work, source)
+    if found.code == 0 and found.report:
+        snapshot = str(found.report["snapshot"])
+        mark = msgspec.json.encode([now, snapshot])
+        await work.runtime.in_store(lambda: store.set_mark(SOURCE_MARK, mark, replace=True))
+        if snapshot == before:
+            return await work.end("unchanged", "The source has no new interactions.", snapshot=snapshot)
+        held = f"{found.report['interactions']:,} interactions of {found.report['users']:,} users"
+        return await work.end("done", f"{held}.", snapshot=snapshot)
+    if refused := found.report.get("refused"):
+        return await work.end("refused", f"{'; '.join(refused)}.", snapshot=str(found.report.get("snapshot", "")))
+    ended = f"The import was ended by signal {-found.code}." if found.code < 0 else "The import failed."
+    return await work.end("failed", found.message or ended)
+
+
+async def _imported(work: Work, source: str) -> Imported:
+    """Import; again a few times while the source is away, or if a signal ended the import."""
+
+    async def on_rows(rows: int) -> None:
+        try:
+            await work.note(progress=rows)
+        except RedisError as error:
+            # An import goes on without its progress.
+            if not is_transient_redis_error(error):
+                raise
+
+    for tries in range(MORE_TRIES + 1):
+        found = await import_source(source, on_rows)
+        if 0 <= found.code != SOURCE_AWAY or tries == MORE_TRIES:
+            break
+        log.warning("import interrupted", night=work.night.id, code=found.code, reason=found.message)
+        await work.pause(tries)
+    return found
+
+
+async def _imported_last(runtime: Runtime) -> tuple[str, str] | None:
+    """The fingerprint of the file that a night imported last, and its snapshot; None if unknown."""
+    data = await runtime.in_store(lambda: runtime.store.mark(SOURCE_MARK))
+    try:
+        return msgspec.json.decode(data, type=tuple[str, str]) if data else None
+    except msgspec.MsgspecError:
+        return None
+
+
+async def fit_stage(work: Work) -> None:
+    """Build a model of the current snapshot, unless the newest model is that."""
+    runtime = work.runtime
+    newest = await runtime.results.generations.newest()
+    if not work.night.options.fits:
+        if newest is None:
+            raise StageFailedError("No model is fitted, and --no-fit forbids one.")
+        return await work.end("skipped", "Skipped by --no-fit.", generation=newest.generation)
+    snapshot = await runtime.in_store(runtime.store.current_snapshot)
+    if snapshot is None:
+        raise StageFailedError("No snapshot is imported: see RECKONER_SOURCE and `reckoner import`.")
+    config = await _configuration(runtime)
+    length = runtime.settings.list_length
+    generation = generation_id(model_id(snapshot, config), Options(length))
+    if newest is not None and newest.generation == generation and not work.stage.job:
+        return await work.end(
+            "unchanged", "The newest model is of this snapshot.", snapshot=snapshot, generation=generation
+        )
+    for tries in range(MORE_TRIES + 1):
+        if not work.stage.job:
+            join = runtime.keys.join_fit(generation)
+            [flow_id] = await runtime.flows.create([fit_spec(snapshot, config, length)], [join], "batch")
+            await work.note(job=flow_id)
+        flow = await _ended_flow(runtime, work.stage.job)
+        if flow == "done":
+            return await work.end(
+                "done", f"Model {model_id(snapshot, config)}.", snapshot=snapshot, generation=generation
+            )
+        if tries == MORE_TRIES:
+            break
+        log.warning("fit interrupted", night=work.night.id, flow=work.stage.job, reason=flow)
+        await work.pause(tries)
+        await work.note(job="")
+    return await work.end("failed", f"The fit failed: {flow}.", snapshot=snapshot)
+
+
+async def _configuration(runtime: Runtime) -> ModelConfig:
+    """The configuration of the settings, else of the live model, else the default."""
+    if runtime.settings.fit:
+        try:
+            return parse_config(runtime.settings.fit)
+        except ValueError as error:
+            raise StageFailedError(f"RECKONER_FIT is invalid: {error}.") from error
+    live = (await runtime.results.generations.follow(runtime.keys.current)).record
+    try:
+        return (await runtime.model(live.model)).config if live else ModelConfig()
+    except StoreError as error:
+        raise StageFailedError(
+            f"The configuration of the live model is unknown, and RECKONER_FIT is empty: {error}"
+        ) from error
+
+
+async def _ended_flow(runtime: Runtime, flow_id: str) -> str:
+    """Wait for the end of a flow. Returns `done`, or the reason for its failure."""
+    while True:
+        flow = await runtime.flows.load(flow_id)
+        if flow is None:
+            return "its state has expired"
+        if flow.state in ("done", "failed", "cancelled"):
+            return "done" if flow.state == "done" else flow.reason or flow.state
+        await asyncio.sleep(LOOK_S)
