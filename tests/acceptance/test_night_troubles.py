@@ -14,7 +14,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from reckoner.workers.night.work import MORE_TRIES
 from tests.patience import PATIENCE_S
-from tests.servers import free_port
+from tests.postgres import PASSWORD, started
 from tests.shop import Shop, message, shop_at
 from tests.system import System, Workers, eventually
 
@@ -144,15 +144,32 @@ async def test_a_night_waits_for_the_store(tmp_path: Path) -> None:
         await system.nothing_failed()
 
 
-async def test_a_night_whose_database_is_away_fails_and_says_so(tmp_path: Path) -> None:
-    """After some tries; the next one finds it again. `make test-postgres` has one that comes back meanwhile."""
-    source = f"postgresql://nobody@127.0.0.1:{free_port()}/shop --query 'select 1'"
-    async with System(tmp_path, source=source, fit="--neighbours 30", first_look_s=0.5) as system:
-        shop = Shop(system)
-        system.start_workers()
-        await system.ready(1)
-        ended, night = await shop.night()
-        assert (ended.code, night["outcome"]) == (1, "failed")
-        assert message(night).startswith("The database cannot be opened: connection")
-        assert system.log.read_text().count("import interrupted") == MORE_TRIES
-        assert "ended as failed." in await shop.doctor()
+@pytest.mark.postgres
+async def test_a_night_waits_for_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is away when the night begins, and comes back after three tries; then it is away for too long."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with started() as database:
+        database.run("create table bought as select i % 200 as who, i % 50 as what from generate_series(1, 5000) as i")
+        way, away = tmp_path / "way", tmp_path / "away"
+        url = database.url.replace(str(database.directory), str(way))
+        source = f"{url} --query 'select who as user_id, what as item_id from bought'"
+        async with System(tmp_path / "home", source=source, fit="--neighbours 30", first_look_s=0.5) as system:
+            shop = Shop(system)
+            system.start_workers()
+            await system.ready(1)
+            running = asyncio.create_task(shop.night())
+
+            async def tried_again() -> bool:
+                return system.log.read_text().count("import interrupted") == 3
+
+            await eventually(tried_again)
+            way.symlink_to(database.directory)
+            ended, night = await running
+            assert (ended.code, night["outcome"]) == (0, "live"), night
+            way.rename(away)
+            ended, night = await shop.night()
+            assert (ended.code, night["outcome"]) == (1, "failed")
+            assert message(night).startswith("The database cannot be opened: connection")
+            assert system.log.read_text().count("import interrupted") == 3 + MORE_TRIES
+            assert "ended as failed." in await shop.doctor()
+            assert await shop.call("get", "7")
