@@ -34,7 +34,8 @@ def run_to_exit_code(run: Callable[[], object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.TyperException as error:
-        say(error.format_message())
+        # Typer checks some options by pydantic.
+        say(error.format_message().replace("Value error, ", "", 1))
         return 2
     except (BrokenPipeError, SystemExit):
         # The reader closed the pipe, as `head` does. Within a command, typer raises SystemExit for that.

@@ -84,6 +84,8 @@ def test_the_newest_come_first(commands: CommandLine) -> None:
     assert [each["id"] for each in commands.call("runs", "--json", "-n", "1").objects] == ["n2"]
     assert [each["took_s"] for each in commands.call("runs", "--json").objects] == [2.5, 1.0]
     assert [each["id"] for each in commands.call("runs", "--json", "--kind", "import").objects] == ["i1"]
+    wrong = commands.call("runs", "--kind", "fits")
+    assert (wrong.code, wrong.err.partition(" of ")[0]) == (2, "Invalid value for '--kind': 'fits' is not one")
     assert commands.call("runs", "--kind", "fit").err == "No fit has ended yet. See everything with `reckoner runs`.\n"
 
 
