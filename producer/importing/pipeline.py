@@ -174,7 +174,7 @@ def _publish(
     alive()
     merged = merge_repeats(rows, repeats)
     user_ids, item_ids = sorted(collected.users), sorted(collected.items)
-    if np.any(merged.weights > np.finfo(np.float32).max):
+    if merged.weights is not None and np.any(merged.weights > np.finfo(np.float32).max):
         raise SourceError(f"The summed weights of a user and an item in {table.name} exceed the maximum of float32.")
     titles = [collected.titles.get(collected.items[item], "") for item in item_ids]
     alive()
@@ -218,21 +218,21 @@ def _no_good_row(table: Table, bad: BadRows) -> str:
     return f"{table.name} has no good row. The first bad one is {table.unit} {line}: {why}."
 
 
-def _numbered(ids: pa.Array, numbers: dict[str, int]) -> NDArray[np.int64]:
-    """The number of each id, int64[n]; a new id gets the next number."""
+def _numbered(ids: pa.Array, numbers: dict[str, int]) -> NDArray[np.uint32]:
+    """The number of each id, uint32[n]; a new id gets the next number."""
     distinct = ids.dictionary_encode()
     of_distinct = [numbers.setdefault(text, len(numbers)) for text in distinct.dictionary.to_pylist()]
-    return np.take(np.array(of_distinct, dtype=np.int64), np.asarray(distinct.indices.to_numpy()))
+    return np.take(np.array(of_distinct, dtype=np.uint32), np.asarray(distinct.indices.to_numpy()))
 
 
-def _ranks(numbers: dict[str, int]) -> NDArray[np.int64]:
-    """The index among the sorted ids, int64[ids], by the number of an id."""
-    ranks = np.empty(len(numbers), dtype=np.int64)
+def _ranks(numbers: dict[str, int]) -> NDArray[np.uint32]:
+    """The index among the sorted ids, uint32[ids], by the number of an id."""
+    ranks = np.empty(len(numbers), dtype=np.uint32)
     ranks[[numbers[text] for text in sorted(numbers)]] = np.arange(len(numbers))
     return ranks
 
 
-def _last_titles(items: NDArray[np.int64], titles: pa.Array) -> dict[int, str]:
+def _last_titles(items: NDArray[np.uint32], titles: pa.Array) -> dict[int, str]:
     """The last non-empty title of each item."""
     rows = np.flatnonzero(pc.fill_null(pc.greater(pc.binary_length(titles), 0), False).to_numpy(zero_copy_only=False))
     distinct, last = np.unique(items[rows][::-1], return_index=True)

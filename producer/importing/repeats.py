@@ -1,25 +1,35 @@
 """Merges repeated rows of a user and an item."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reckoner.shared.store.sorting import stable_order
 
 Repeats: TypeAlias = Literal["last", "sum", "max"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """n rows in the order of the file: `users` and `items` int64[n], `weights` float64[n], `times` int64[n] or None."""
+    """n rows in the order of the file.
 
-    users: NDArray[np.int64]
-    items: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    `users` and `items` are uint32[n]; `weights` float32[n] or float64[n], None if each is 1; `times` int64[n] or None.
+    """
+
+    users: NDArray[np.uint32]
+    items: NDArray[np.uint32]
+    weights: NDArray[np.floating[Any]] | None
     times: NDArray[np.int64] | None
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> "Rows":
+        """Some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.users[rows], self.items[rows], weights, None if self.times is None else self.times[rows])
 
 
 def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
@@ -30,17 +40,38 @@ def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
     """
     if len(rows) == 0:
         return rows
-    by_time = () if rows.times is None else (rows.times,)
-    # lexsort is stable: ties keep the order of the file.
-    order = np.lexsort((*by_time, rows.items, rows.users))
-    users, items, weights = rows.users[order], rows.items[order], rows.weights[order]
-    is_first = np.concatenate(([True], (np.diff(users) != 0) | (np.diff(items) != 0)))
+    first, width = rows.users.min(), int(rows.items.max()) + 1
+    pairs = (rows.users - first).astype(np.uint64)
+    pairs *= np.uint64(width)
+    pairs += rows.items
+    order = stable_order(pairs, (int(rows.users.max() - first) + 1) * width)
+    pairs = pairs[order]
+    is_first = np.concatenate(([True], pairs[1:] != pairs[:-1]))
     firsts = np.flatnonzero(is_first)
+    if len(firsts) == len(rows):
+        return rows.take(order)
+    if rows.times is not None:
+        _order_by_time(order, is_first, rows.times)
     lasts = np.append(firsts[1:], len(rows)) - 1
+    merged = rows.take(order[lasts])
     if rule == "last":
-        merged = weights[lasts]
-    elif rule == "sum":
-        merged = np.add.reduceat(weights, firsts)
+        return merged
+    if rows.weights is None:
+        weights = None if rule == "max" else (lasts - firsts + 1).astype(np.float64)
     else:
-        merged = np.maximum.reduceat(weights, firsts)
-    return Rows(users[lasts], items[lasts], merged, None if rows.times is None else rows.times[order][lasts])
+        joined = np.add if rule == "sum" else np.maximum
+        weights = joined.reduceat(rows.weights[order].astype(np.float64), firsts)
+    return Rows(merged.users, merged.items, weights, merged.times)
+
+
+def _order_by_time(order: NDArray[np.int64], is_first: NDArray[np.bool_], times: NDArray[np.int64]) -> None:
+    """Order the rows of each pair by time, where they are not; ties keep the order of the file."""
+    ordered = times[order]
+    late = np.flatnonzero(~is_first[1:] & (ordered[1:] < ordered[:-1])) + 1
+    if len(late) == 0:
+        return
+    pair_of = np.cumsum(is_first) - 1
+    mixed = np.zeros(pair_of[-1] + 1, dtype=np.bool_)
+    mixed[pair_of[late]] = True
+    rows = np.flatnonzero(mixed[pair_of])
+    order[rows] = order[rows[np.lexsort((ordered[rows], pair_of[rows]))]]

@@ -1,5 +1,7 @@
 """Artifacts: immutable directories of `.npy` arrays and a manifest, opened by memory maps."""
 
+import hashlib
+import io
 import mmap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -89,8 +91,27 @@ def write_artifact(
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
-    np.save(path, array, allow_pickle=False)
-    return ArrayFile(array.dtype.str, array.shape, path.stat().st_size, file_sha256(path))
+    with path.open("wb", buffering=0) as file:
+        hashed = _HashedFile(file)
+        np.lib.format.write_array(hashed, array, allow_pickle=False)
+    return ArrayFile(array.dtype.str, array.shape, hashed.size, hashed.sha256.hexdigest())
+
+
+class _HashedFile:
+    """Hashes what is written, so that no file is read again."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        self.sha256.update(data)
+        self.size += len(data)
+        rest = memoryview(data)
+        while len(rest) > 0:
+            rest = rest[self._file.write(rest) :]
 
 
 def open_artifact(directory: Path, kind: str, *, verify: bool = False) -> Artifact:

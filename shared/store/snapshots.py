@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from reckoner.shared.store.artifacts import Artifact, open_artifact, write_artifact
 from reckoner.shared.store.identifiers import TextTable, build
 from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_texts, check_values
+from reckoner.shared.store.sorting import stable_order
 
 KIND: Final = "snapshots"
+# The rows that are sorted at a time.
+AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,8 @@ class Snapshot:
 def write_snapshot(
     directory: Path,
     *,
-    user_ids: Sequence[str],
-    item_ids: Sequence[str],
+    user_ids: Sequence[str] | TextTable,
+    item_ids: Sequence[str] | TextTable,
     users: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
     weights: NDArray[np.floating[Any]] | None = None,
@@ -70,47 +73,86 @@ def write_snapshot(
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
 
-    `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8); `users`[n] and
-    `items`[n] are indices into them, each pair at most once, in any order; `weights`[n]; `times`[n] in milliseconds
-    since 1970; `titles` one an item, empty for an item without one.
+    `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8), which is not
+    checked for tables; `users`[n] and `items`[n] are indices into them, each pair at most once, in any order, and
+    fastest in that of the pairs; `weights`[n]; `times`[n] in milliseconds since 1970; `titles` one an item, empty for
+    an item without one.
 
     Raises:
         ValueError: ids are not distinct and sorted, or a pair is repeated.
         StoreError: the directory cannot be written, or the disk is full.
     """
     for ids in (user_ids, item_ids):
-        if any(first >= second for first, second in pairwise(ids)):
+        if not isinstance(ids, TextTable) and any(first >= second for first, second in pairwise(ids)):
             raise ValueError("ids must be distinct and sorted")
-    by_user = np.lexsort((items, users))
-    sorted_users, sorted_items = users[by_user].astype(np.uint32), items[by_user].astype(np.uint32)
-    if np.any((np.diff(sorted_users) == 0) & (np.diff(sorted_items) == 0)):
-        raise ValueError("each pair of user and item must be unique")
-    # A stable sort keeps the users of each item in order.
-    by_item = np.argsort(sorted_items, kind="stable")
+    if not _ascend(users, items):
+        by_user = np.lexsort((items, users))
+        users, items = users[by_user], items[by_user]
+        weights, times = None if weights is None else weights[by_user], None if times is None else times[by_user]
+        if not _ascend(users, items):
+            raise ValueError("each pair of user and item must be unique")
+    sorted_users, sorted_items = users.astype(np.uint32, copy=False), items.astype(np.uint32, copy=False)
+    rounded = None if weights is None else weights.astype(np.float32, copy=False)
+    if rounded is not None and np.all(rounded == 1):
+        rounded = None
+    item_ptr, item_users, item_weights = _by_item(len(item_ids), sorted_users, sorted_items, rounded)
     arrays: dict[str, NDArray[Any]] = {
-        "user_ptr": _pointers(sorted_users, len(user_ids)),
+        "user_ptr": _starts(sorted_users, len(user_ids)),
         "user_items": sorted_items,
-        "item_ptr": _pointers(sorted_items, len(item_ids)),
-        "item_users": sorted_users[by_item],
+        "item_ptr": item_ptr,
+        "item_users": item_users,
     }
-    rounded = None if weights is None else weights[by_user].astype(np.float32)
-    if rounded is not None and np.any(rounded != 1):
-        arrays |= {"user_weights": rounded, "item_weights": rounded[by_item]}
+    if rounded is not None and item_weights is not None:
+        arrays |= {"user_weights": rounded, "item_weights": item_weights}
     if times is not None:
-        arrays["user_times"] = times[by_user].astype(np.int64)
+        arrays["user_times"] = times.astype(np.int64, copy=False)
     tables = {"user_ids": user_ids, "item_ids": item_ids} | ({"titles": titles} if titles is not None else {})
     for name, texts in tables.items():
-        table = build(texts)
+        table = texts if isinstance(texts, TextTable) else build(texts)
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
-    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(sorted_users)}
+    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
     return write_artifact(directory, KIND, arrays, facts)
 
 
-def _pointers(codes: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
-    """The start of each of n codes when sorted, int64[n + 1]."""
-    pointers = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(np.bincount(codes, minlength=n), out=pointers[1:])
-    return pointers
+def _ascend(users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> bool:
+    """Whether each pair is greater than the one before."""
+    for start in range(0, len(users) - 1, AT_ONCE):
+        some, after = slice(start, min(start + AT_ONCE, len(users) - 1)), slice(start + 1, start + AT_ONCE + 1)
+        next_item = (users[some] == users[after]) & (items[some] < items[after])
+        if not np.all((users[some] < users[after]) | next_item):
+            return False
+    return True
+
+
+def _starts(users: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
+    """The start of each of n users, who are sorted, int64[n + 1]."""
+    return np.searchsorted(users, np.arange(n + 1, dtype=np.uint32))
+
+
+def _by_item(
+    n: int, users: NDArray[np.uint32], items: NDArray[np.uint32], weights: NDArray[np.float32] | None
+) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32] | None]:
+    """The start of each of n items, int64[n + 1], and its users and weights, which keep their order.
+
+    Rows go to their places a slice at a time, so that the order of all rows is never in memory.
+    """
+    at_once = max(AT_ONCE, n)
+    slices = [slice(start, start + at_once) for start in range(0, len(items), at_once)]
+    starts = np.zeros(n + 1, dtype=np.int64)
+    for some in slices:
+        starts[1:] += np.bincount(items[some], minlength=n)
+    np.cumsum(starts, out=starts)
+    item_users, item_weights = np.empty_like(users), None if weights is None else np.empty_like(weights)
+    filled = starts[:-1].copy()
+    for some in slices:
+        order, counts = stable_order(items[some], n), np.bincount(items[some], minlength=n)
+        places = np.repeat(filled - (np.cumsum(counts) - counts), counts)
+        places += np.arange(len(order))
+        item_users[places] = users[some][order]
+        if item_weights is not None and weights is not None:
+            item_weights[places] = weights[some][order]
+        filled += counts
+    return starts, item_users, item_weights
 
 
 def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reckoner.shared.ids import MAX_ID_BYTES
+from reckoner.shared.store import snapshots
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
 
 pairs = st.dictionaries(
@@ -79,6 +80,20 @@ def test_the_order_of_the_rows_does_not_matter(
     random.shuffle(shuffled)
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     assert write(first, entries) == write(second, dict(shuffled))
+
+
+@given(pairs, st.randoms(use_true_random=False))
+def test_rows_beyond_one_slice_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[tuple[int, int], tuple[float, int]], random: Random
+) -> None:
+    """Rows are sorted a slice at a time; the snapshot does not tell."""
+    whole, sliced = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("sliced")
+    shuffled = dict(sorted(entries.items(), key=lambda _: random.random()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapshots, "AT_ONCE", 1)
+        sliced_id = write(sliced, shuffled)
+    assert write(whole, entries) == sliced_id
+    assert by_item(open_snapshot(sliced, verify=True)) == {pair: weight for pair, (weight, _) in entries.items()}
 
 
 def test_weights_that_are_all_one_are_no_weights(tmp_path: Path) -> None:
