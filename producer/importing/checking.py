@@ -41,12 +41,13 @@ class BadRows:
 class GoodRows:
     """The n good rows of a batch.
 
-    `users`, `items` and `titles` are string[n], `weights` float64[n], `times` int64[n] in milliseconds.
+    `users`, `items` and `titles` are string[n], the ids perhaps in dictionaries; `weights` is float64[n], None if each
+    is 1; `times` int64[n] in milliseconds.
     """
 
     users: pa.Array
     items: pa.Array
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
     times: NDArray[np.int64] | None
     titles: pa.Array | None
 
@@ -64,7 +65,7 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
     for role, ids in (("user", users), ("item", items)):
         verdict.demand(~_is_empty(ids), f"the {role} {EMPTY}")
         verdict.demand(_booleans(pc.less_equal(pc.binary_length(ids), MAX_ID_BYTES)), f"the {role} {TOO_LONG}")
-    weights, times = np.ones(len(users)), None
+    weights, times = None, None
     if chosen.weight is not None:
         weights = as_numbers(batch.columns[chosen.weight])
         with np.errstate(over="ignore"):
@@ -83,7 +84,7 @@ def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
     return GoodRows(
         users.filter(keep),
         items.filter(keep),
-        weights[good],
+        None if weights is None else weights[good],
         None if times is None else times[good],
         None if chosen.title is None else as_texts(batch.columns[chosen.title]).filter(keep),
     )

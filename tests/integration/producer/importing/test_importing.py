@@ -13,7 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reckoner.producer.importing import Columns, ImportReport, Repeats, import_interactions, pipeline, tables
+from reckoner.producer.importing import (
+    Columns,
+    ImportReport,
+    Repeats,
+    collecting,
+    import_interactions,
+    pipeline,
+    tables,
+)
 from reckoner.shared.errors import SourceError, StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -483,8 +491,8 @@ def test_an_import_gives_a_sign_of_life_before_each_step(
 
         return step
 
-    for name in ("_collect_titles", "merge_repeats", "write_snapshot"):
-        monkeypatch.setattr(pipeline, name, noted(name, getattr(pipeline, name)))
+    for module, name in ((pipeline, "_collect_titles"), (collecting, "merge_repeats"), (pipeline, "write_snapshot")):
+        monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
     monkeypatch.setattr(store, "publish", noted("publish", store.publish))
     import_interactions(movielens(tmp_path, "zip"), store, progress=lambda rows, _: steps.append(rows))
     wanted = ["_collect_titles", "merge_repeats", "write_snapshot", "publish"]

@@ -1,0 +1,179 @@
+"""Collects the good rows of all batches, and merges repeats part by part."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from reckoner.producer.importing.checking import BadRows, GoodRows
+from reckoner.producer.importing.numbering import Numbering
+from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
+from reckoner.producer.importing.spool import Spool, joined
+from reckoner.shared.store.sorting import stable_order
+
+# The rows that are numbered together, and about as many as a part has that is merged at once.
+AT_ONCE = 1 << 21
+# More rows are kept on disk.
+IN_MEMORY = 1 << 25
+# Parts that are merged side by side.
+THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The interactions in the order of their pairs, and the sorted ids, large_string, which they are indices into."""
+
+    user_ids: pa.Array
+    item_ids: pa.Array
+    rows: Rows
+
+
+class CollectedRows:
+    """The good rows read so far, to be merged by `rule`.
+
+    Users and items are numbered in order of appearance. `make_room()` returns a directory for rows that are too many
+    for the memory.
+    """
+
+    def __init__(self, rule: Repeats, make_room: Callable[[], Path]) -> None:
+        self._users, self._items = Numbering(), Numbering()
+        self.titles: dict[str, str] = {}
+        """The last title of each item that has one."""
+        self.bad = BadRows()
+        self.read = 0
+        """The number of rows read, bad ones included."""
+        self.count = 0
+        """The number of good rows."""
+        self._rule: Repeats = rule
+        self._make_room = make_room
+        self._room: Path | None = None
+        self._pending: list[GoodRows] = []
+        self._pending_count = 0
+        self._chunks = Spool(None)
+        self._rows_of_users = np.empty(0, dtype=np.int64)
+
+    def add(self, rows: GoodRows) -> None:
+        """Add the good rows of the next batch.
+
+        Raises:
+            StoreError: rows cannot be written to disk.
+        """
+        users, items = rows.users.dictionary_encode(), rows.items.dictionary_encode()
+        if rows.titles is not None:
+            self.titles |= _last_titles(items, rows.titles)
+        self._pending.append(GoodRows(users, items, rows.weights, rows.times, None))
+        self.count += len(users)
+        self._pending_count += len(users)
+        if self._pending_count >= AT_ONCE:
+            self._number()
+
+    def item_ids(self) -> pa.Array:
+        """The distinct items, large_string."""
+        self._number()
+        return self._items.texts
+
+    def _number(self) -> None:
+        """Make a chunk of numbers of the rows added last."""
+        pending, self._pending, self._pending_count = self._pending, [], 0
+        if not pending:
+            return
+        users = self._users.number([rows.users for rows in pending])
+        items = self._items.number([rows.items for rows in pending])
+        weights = self._stored(joined([rows.weights for rows in pending]))
+        counts = np.bincount(users, minlength=len(self._users))
+        counts[: len(self._rows_of_users)] += self._rows_of_users
+        self._rows_of_users = counts
+        if self._room is None and self.count > IN_MEMORY:
+            self._move_to_disk()
+        self._chunks.append(Rows(users, items, weights, joined([rows.times for rows in pending])))
+
+    def _stored(self, weights: NDArray[Any] | None) -> NDArray[Any] | None:
+        """The weights in half the memory, if that changes none, or if none is added to another."""
+        if weights is None:
+            return None
+        rounded = weights.astype(np.float32)
+        return rounded if self._rule != "sum" or np.array_equal(rounded, weights) else weights
+
+    def _move_to_disk(self) -> None:
+        self._room = self._make_room()
+        in_memory, self._chunks = self._chunks, Spool(self._room / "rows")
+        for rows in in_memory.drain():
+            self._chunks.append(rows)
+
+    def merge(self, alive: Callable[[], None]) -> Merged:
+        """Merge repeats; the collected rows are forgotten. `alive()` is called now and then.
+
+        Raises:
+            StoreError: rows on disk cannot be written or read.
+        """
+        self._number()
+        user_ids, user_ranks = self._users.ranked()
+        item_ids, item_ranks = self._items.ranked()
+        parts = self._split(user_ranks, item_ranks, alive)
+        with ThreadPoolExecutor(THREADS) as threads:
+            merged = threads.map(lambda part: merge_repeats(part.drain_joined(), self._rule), parts)
+            return Merged(user_ids, item_ids, self._joined(merged, alive))
+
+    def _joined(self, parts: Iterable[Rows], alive: Callable[[], None]) -> Rows:
+        """All parts one after the other; only rows that are there take memory."""
+        users, items = (np.empty(self.count, dtype=np.uint32) for _ in range(2))
+        weights: NDArray[np.floating[Any]]
+        weights, times = np.empty(self.count, np.float64 if self._rule == "sum" else np.float32), None
+        is_weighted, filled = False, 0
+        for rows in parts:
+            alive()
+            place = slice(filled, filled + len(rows))
+            users[place], items[place] = rows.users, rows.items
+            if rows.weights is not None and not is_weighted:
+                is_weighted, weights[:filled] = True, 1
+            if is_weighted:
+                weights[place] = 1 if rows.weights is None else rows.weights
+            if rows.times is not None:
+                times = np.empty(self.count, dtype=np.int64) if times is None else times
+                times[place] = rows.times
+            filled = place.stop
+        return Rows(
+            users[:filled],
+            items[:filled],
+            weights[:filled] if is_weighted else None,
+            None if times is None else times[:filled],
+        )
+
+    def _split(
+        self, user_ranks: NDArray[np.uint32], item_ranks: NDArray[np.uint32], alive: Callable[[], None]
+    ) -> list[Spool]:
+        """The rows with the ranks of their ids, in parts of neighbouring users."""
+        ends = np.empty_like(self._rows_of_users)
+        ends[user_ranks] = self._rows_of_users
+        np.cumsum(ends, out=ends)
+        # A user's rows are in one part, so that of a user with very many leaves some numbers out.
+        part_of = np.cumsum(np.diff((ends - 1) // AT_ONCE, prepend=0) > 0).astype(np.uint16)
+        n_parts = int(part_of[-1]) + 1
+        parts = [Spool(None if self._room is None else self._room / f"part-{number}") for number in range(n_parts)]
+        for chunk in self._chunks.drain():
+            alive()
+            users = user_ranks[chunk.users]
+            ranked = Rows(users, item_ranks[chunk.items], chunk.weights, chunk.times)
+            part_of_row = part_of[users]
+            order = stable_order(part_of_row, n_parts)
+            bounds = np.searchsorted(part_of_row[order], np.arange(n_parts + 1, dtype=np.uint16)).tolist()
+            for part, start, end in zip(parts, bounds, bounds[1:], strict=False):
+                if start < end:
+                    part.append(ranked.take(order[start:end]))
+        return parts
+
+
+def _last_titles(items: pa.DictionaryArray, titles: pa.Array) -> dict[str, str]:
+    """The last non-empty title of each item."""
+    rows = np.flatnonzero(pc.fill_null(pc.greater(pc.binary_length(titles), 0), False).to_numpy(zero_copy_only=False))
+    last = np.full(len(items.dictionary), -1, dtype=np.int64)
+    last[np.asarray(items.indices.to_numpy())[rows]] = rows
+    titled = np.flatnonzero(last >= 0)
+    texts = (items.dictionary.take(pa.array(titled)), titles.take(pa.array(last[titled])))
+    return dict(zip(*(column.to_pylist() for column in texts), strict=True))
