@@ -30,7 +30,8 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A CSV or Parquet file, or a MovieLens directory or zip file. With --query: "
+            help="A text file of separated values (CSV and its kin, also compressed), a Parquet file, or a MovieLens "
+            "directory or zip file. With --query: "
             "postgresql://user@host/name, sqlite:///path, or env:NAME for a URL in the variable NAME.",
             show_default=False,
         ),
@@ -50,6 +51,28 @@ def import_(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with item titles.")] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGNS", help="What separates values, such as ';' or '::', or: comma, semicolon, tab, bar, blanks."
+        ),
+    ] = None,
+    quote: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="What quotes values: double, single, none, or a sign.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The encoding, such as utf-8, utf-16, latin-1, cp1251, gb18030.")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first line names the columns. If not, they have numbers: --user 1 --item 2 --no-header.",
+        ),
+    ] = None,
+    compression: Annotated[
+        Literal["none", "gzip", "bz2", "xz", "zstd", "zip"] | None, typer.Option(help="How the file is compressed.")
+    ] = None,
     repeats: Annotated[
         Literal["last", "sum", "max"],
         typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
@@ -76,6 +99,9 @@ def import_(
     Reads a file, or a database with --query. Put a database password into
     PGPASSWORD or PGPASSFILE, or the whole URL into a variable.
 
+    How a text file is written is found by looking, and printed. Options
+    override it: --separator, --quote, --encoding, --no-header, --compression.
+
     Bad rows are skipped and listed: rows with an id that is empty or longer
     than 1,024 bytes, a --weight that is not a number above zero, or a --time
     that is not a time. If no row is good, nothing changes. A snapshot with
@@ -90,13 +116,15 @@ def import_(
     from reckoner.shared.store.ownership import claim_store_or_prefix
     from reckoner.shared.store.verification import verification_cache
 
+    as_written = {"separator": separator, "quote": quote, "encoding": encoding}
+    written = {name: require_utf8(text) for name, text in as_written.items() if text is not None}
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
     store = open_store(settings.store_location)
     run_async(claim_store_or_prefix(settings, store))
     try:
-        from reckoner.producer.importing import Columns, ImportLimits, import_interactions
+        from reckoner.producer.importing import Columns, ImportLimits, Reading, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
@@ -108,6 +136,7 @@ def import_(
                 found,
                 store,
                 columns=Columns(**chosen),
+                reading=Reading(**written, header=header, compression=compression),
                 repeats=repeats,
                 verified=verification_cache(settings.home_path),
                 progress=progress,
@@ -234,6 +263,7 @@ def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
                 "holds",
                 f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}",
             ),
+            *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
             ("rows", rows),
             ("took", f"{took_s:.1f} s"),
         ]

@@ -2,6 +2,7 @@
 
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.dialect import Form, Reading
 from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.pipeline import ImportReport, import_interactions
 from reckoner.producer.importing.repeats import Repeats
@@ -9,9 +10,11 @@ from reckoner.producer.importing.urls import find_database, is_database
 
 __all__ = [
     "Columns",
+    "Form",
     "ImportLimits",
     "ImportReport",
     "Query",
+    "Reading",
     "Repeats",
     "find_database",
     "import_interactions",

@@ -8,7 +8,6 @@ from reckoner.shared.errors import SourceError
 
 SHOWN_CHARACTERS = 60
 SHOWN_NAMES = 50
-OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 # Compared without case; earlier names are preferred. Weights need --weight: a column such as `rating` or `quantity` may
 # mean the opposite of a preference.
@@ -30,6 +29,11 @@ class Columns:
     weight: str | None = None
     time: str | None = None
     title: str | None = None
+
+    def given(self) -> list[str]:
+        """The names that are given, without blanks around."""
+        names = (self.user, self.item, self.weight, self.time, self.title)
+        return [name.strip() for name in names if name is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,7 @@ def require_column(role: str, named: str | None, present: Sequence[str], source:
     name = find_column(role, named, present, source)
     if name is None:
         raise SourceError(
-            _other_separator(present, source)
-            or f"{source} has no {role} column ({', '.join(USUAL_NAMES[role])}). Its columns are: {_listed(present)}. "
+            f"{source} has no {role} column ({', '.join(USUAL_NAMES[role])}). Its columns are: {_listed(present)}. "
             f"Name the right one with --{role}."
         )
     return name
@@ -96,21 +99,12 @@ def find_column(role: str, named: str | None, present: Sequence[str], source: st
     """
     if named is None:
         return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
+    named = named if named in present else named.strip()
     if named not in present:
         raise SourceError(
-            _other_separator(present, source)
-            or f"{source} has no column {named} (--{role}). {_nearest(named, present)}"
-            f"Its columns are: {_listed(present)}."
+            f"{source} has no column {named} (--{role}). {_nearest(named, present)}Its columns are: {_listed(present)}."
         )
     return named
-
-
-def _other_separator(present: Sequence[str], source: str) -> str | None:
-    """The sentence for a file that seems to use another separator than commas."""
-    if len(present) != 1:
-        return None
-    found = next((words for sign, words in OTHER_SEPARATORS.items() if sign in present[0]), None)
-    return f"{source} seems to separate columns by {found}. Only commas are supported." if found else None
 
 
 def _nearest(named: str, present: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from reckoner.producer.importing.dialect import Form
 from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
 from reckoner.producer.importing.urls import Database
 from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError
@@ -65,6 +66,7 @@ class QueryTable:
     name = "The query"
     n_rows: int | None = None
     unit: Literal["line", "row"] = "row"
+    form: Form | None = None
 
     def __init__(self, query: Query) -> None:
         self._database = query.database

@@ -16,6 +16,7 @@ from reckoner.producer.importing.checking import BadRows, check_batch
 from reckoner.producer.importing.collecting import CollectedRows, Merged
 from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.dialect import Form, Reading
 from reckoner.producer.importing.gate import ImportLimits, Size, judge
 from reckoner.producer.importing.numbering import as_table
 from reckoner.producer.importing.repeats import Repeats
@@ -47,6 +48,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the numbers count."""
     not_times: str | None
     """A column with a usual name for times that was skipped, since not all its values are times."""
+    form: Form | None = None
+    """How a text file was written."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 
@@ -60,12 +63,15 @@ def import_interactions(
     store: Store,
     *,
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
+    reading: Reading = Reading(),  # noqa: B008 - it is frozen
     repeats: Repeats = "last",
     verified: VerificationCache | None = None,
     progress: Progress = _show_nothing,
     limits: ImportLimits | None = None,
 ) -> ImportReport:
     """Import a file, directory, zip file or query as the current snapshot of `store`.
+
+    A text file is read as `reading` says, and otherwise as its first lines look.
 
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 
@@ -78,7 +84,7 @@ def import_interactions(
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
         StoreError: the store cannot be written; the current snapshot stays.
     """
-    found = find_source(source)
+    found = find_source(source, reading, columns)
     table = found.interactions
     chosen = _choose(found, columns)
     not_times = None
@@ -178,6 +184,7 @@ def _publish(
         bad_examples=collected.bad.first(),
         bad_unit=table.unit,
         not_times=not_times,
+        form=table.form,
         refused=refused,
     )
 

@@ -43,10 +43,11 @@ def zipped(path: Path, start: bytes, filling: bytes, size: int = SIZE) -> Path:
     [
         (b"user", b"x,", "has over 1,048,576 bytes. The first line must name the columns."),
         (b"user", b",", "has over 1,048,576 bytes. The first line must name the columns."),
-        (b"user", b"x", "cannot be read: field larger than field limit (131072)."),
-        (b'"user', b"\n", "cannot be read: field larger than field limit (131072)."),
+        (b"user", b"x", "has over 1,048,576 bytes. The first line must name the columns."),
+        (b'"user', b"\n", "opens a quotation mark that is never closed. Use --quote none."),
+        (b"user,item\n", b"x", "cannot be read: one row has over 8,388,608 bytes."),
     ],
-    ids=["a header", "its columns", "a name", "a name in quotes"],
+    ids=["a header", "its columns", "a name", "a name in quotes", "a row"],
 )
 def test_what_has_no_end_is_refused_in_little_memory(tmp_path: Path, start: bytes, filling: bytes, said: str) -> None:
     """Half a gigabyte of it, in a zip of half a megabyte."""

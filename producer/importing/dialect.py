@@ -1,0 +1,245 @@
+"""Finds how a text file is written: its separator, its quote, and whether its first line names the columns."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from reckoner.producer.importing.columns import USUAL_NAMES, Columns
+from reckoner.producer.importing.compression import Compression
+from reckoner.producer.importing.records import Grammar, count_lines
+from reckoner.shared.errors import SourceError, UsageError
+
+BLANKS = " "
+# At a tie the earlier one is taken.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons", BLANKS: "blanks"}
+NAMED_SEPARATORS = {
+    "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "blank": BLANKS,
+    "blanks": BLANKS, "space": BLANKS,
+}  # fmt: skip
+QUOTES = {'"': '"', "'": "'", "double": '"', "single": "'", "none": ""}
+# So many records and bytes decide.
+SAMPLE_RECORDS, SAMPLE_BYTES = 200, 1 << 18
+# These stand for a separator that is no single byte; one that the block lacks is taken.
+STAND_INS = tuple(bytes([byte]) for byte in (*range(31, 13, -1), *range(1, 9)))
+NUMBER_OR_DATE = re.compile(r"[+-]?\.?\d[\d.,:/TtZzeE+ -]*")
+# Names of columns in RecBole's atomic files end with a type.
+ATOMIC = re.compile(r":(?:token|float)(?:_seq)?$")
+SHOWN_VALUES, SHOWN_CHARACTERS = 6, 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How the caller says that a file is written; None stands for what is found."""
+
+    separator: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    compression: Compression | None = None
+
+    def is_given(self) -> bool:
+        """Whether anything is given."""
+        return self != Reading()
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How a text file turned out to be written."""
+
+    compression: Compression
+    encoding: str
+    separator: str
+    quote: str
+    header: bool
+
+    def words(self) -> str:
+        """In words: `semicolons, latin-1, gzip`."""
+        separator = SEPARATORS.get(self.separator, f"separated by {self.separator}")
+        quote = {'"': "", "": "no quotes"}.get(self.quote, f"quotes {self.quote}")
+        parts = (separator, quote, "" if self.header else "no header", self.encoding, self.compression)
+        return ", ".join(part for part in parts if part not in ("", "none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The separator, the quote (empty: none), and the names of the columns, from a header or numbers."""
+
+    separator: str
+    quote: str
+    header_lines: int
+    """0 if there is no header."""
+    columns: tuple[str, ...]
+    starts_quoted: bool
+    """Whether the first two records begin with a quote."""
+
+    def prepared(self, block: bytes) -> tuple[bytes, Grammar]:
+        """The block with a separator of a single byte, and its grammar."""
+        return _prepared(block, self.separator, self.quote)
+
+
+def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, known: Sequence[str]) -> Dialect:
+    """The dialect of a file by its first lines, in UTF-8; `known` names the first columns if there is no header.
+
+    Raises:
+        UsageError: an option means nothing.
+        SourceError: the first line cannot name the columns, or seems not to.
+    """
+    separator, quote = _given_separator(reading.separator), _given_quote(reading.quote)
+    if separator is None:
+        separator = _found_separator(sample, quote, columns)
+    if quote is None:
+        quote = _found_quote(sample, separator)
+    data, grammar = _prepared(sample, separator, quote)
+    record = grammar.record(data)
+    if record.is_open:
+        raise SourceError(f"The first line of {name} opens a quotation mark that is never closed. Use --quote none.")
+    first, *others = _first_records(data, grammar)
+    header, names = _names(_texts(first, name), others, name, reading, columns, known)
+    starts_quoted = bool(quote) and all(data.startswith(grammar.quote, place) for place in (0, record.end))
+    return Dialect(separator, quote, count_lines(data[: record.end]) if header else 0, names, starts_quoted)
+
+
+def _given_separator(given: str | None) -> str | None:
+    separator = given if given is None else NAMED_SEPARATORS.get(given.casefold(), given)
+    if separator is not None and (not separator or re.search(r"(?a:\w)|[\r\n\"\0\ud800-\udfff]", separator)):
+        raise UsageError("--separator takes signs, such as ';' or '::', or one of comma, semicolon, tab, bar, blanks.")
+    return separator
+
+
+def _given_quote(given: str | None) -> str | None:
+    quote = given if given is None else QUOTES.get(given.casefold(), given)
+    if quote and re.fullmatch(r"[!-/:-@\[-`{-~]", quote) is None:
+        raise UsageError("--quote takes one sign, or one of double, single, none.")
+    return quote
+
+
+def _found_separator(sample: bytes, quote: str | None, columns: Columns) -> str:
+    """The separator by which most of the first records have as many values as the first.
+
+    Then the one that gives usual or wanted names counts, then the one that gives more values.
+    """
+    names = {name for usual in USUAL_NAMES.values() for name in usual} | {name.casefold() for name in columns.given()}
+    best, found = (False, 0.0, 0), ","
+    for separator in SEPARATORS:
+        data, grammar = _prepared(sample, separator, _usual_quote(separator) if quote is None else quote)
+        first, *others = _first_records(data, grammar)
+        share = round((1 + sum(len(other) == len(first) for other in others)) / (1 + len(others)), 1)
+        is_named = share >= 0.5 and any(
+            ATOMIC.sub("", value.decode(errors="replace").strip()).casefold() in names for value in first
+        )
+        if len(first) > 1 and (is_named, share, len(first)) > best:
+            best, found = (is_named, share, len(first)), separator
+    return found
+
+
+def _found_quote(sample: bytes, separator: str) -> str:
+    """The double quote, or the single one if at least half of the first records have values within it."""
+    usual = _usual_quote(separator)
+    if usual and b'"' not in sample:
+        records = _first_records(*_prepared(sample, separator, ""))
+        quoted = sum(any(len(value) > 1 and value[:1] == value[-1:] == b"'" for value in record) for record in records)
+        return "'" if 2 * quoted >= len(records) else usual
+    return usual
+
+
+def _usual_quote(separator: str) -> str:
+    """Files with double colons do not quote."""
+    return "" if separator == "::" else '"'
+
+
+def _first_records(data: bytes, grammar: Grammar) -> list[list[bytes]]:
+    """The values of the first records, at least one."""
+    records, at = list[list[bytes]](), 0
+    while not records or (at < len(data) and at < SAMPLE_BYTES and len(records) < SAMPLE_RECORDS):
+        record = grammar.record(data, at)
+        end = (data.find(b"\n", at) + 1 or len(data)) if record.is_open else record.end
+        records.append(grammar.values(data[at:end]))
+        at = end
+    return records
+
+
+def _texts(values: Sequence[bytes], name: str) -> list[str]:
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise SourceError(f"The first line of {name} has a byte that is not UTF-8. Use --encoding.") from error
+
+
+def _names(
+    first: Sequence[str],
+    others: Sequence[Sequence[bytes]],
+    name: str,
+    reading: Reading,
+    columns: Columns,
+    known: Sequence[str],
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether there is a header, and the names of the columns."""
+    numbers = tuple(str(number) for number in range(1, len(first) + 1))
+    stripped = tuple(value.strip() for value in first)
+    if all(ATOMIC.search(value) for value in stripped):
+        stripped = tuple(ATOMIC.sub("", value) for value in stripped)
+    header = reading.header
+    if header is None and stripped == ("",):
+        raise SourceError(f"The first line of {name} is empty. It must name the columns.")
+    if header is None:
+        header = _is_header(stripped, others, columns)
+        by_number = {columns.user, columns.item} <= {*numbers}
+        if not header and not by_number:
+            if known and len(first) >= len(known):
+                return False, (*known, *numbers[len(known) :])
+            shown = ", ".join(value[:SHOWN_CHARACTERS] for value in stripped[:SHOWN_VALUES])
+            raise SourceError(
+                f"{name} seems to have no header: its first line is {shown}. Give the columns by number, such as "
+                "--user 1 --item 2 --no-header, or use --header if these are their names."
+            )
+    return header, stripped if header else numbers
+
+
+def _is_header(first: Sequence[str], others: Sequence[Sequence[bytes]], columns: Columns) -> bool:
+    """Whether the first line has names and no values.
+
+    A wanted name is no header if it is among the values of its own column, and neither if it is a number.
+    """
+    usual = {name for names in USUAL_NAMES.values() for name in names}
+    if any(value.casefold() in usual for value in first):
+        return True
+    wanted = [place for place, value in enumerate(first) if value in columns.given()]
+    for place in wanted:
+        header = [value.encode() for value in first]
+        if any(other[place].strip() == header[place] for other in others if place < len(other) and other != header):
+            return False
+    names = [first[place] for place in wanted] or first
+    return not any(NUMBER_OR_DATE.fullmatch(value) for value in names)
+
+
+def _prepared(block: bytes, separator: str, quote: str) -> tuple[bytes, Grammar]:
+    sign, mark = separator.encode(), quote.encode()
+    if len(sign) == 1 and separator != BLANKS:
+        return block, Grammar(sign, mark)
+    stand_in = next((byte for byte in STAND_INS if byte not in block), None)
+    if stand_in is None:
+        raise SourceError("The file has all control characters, so it is no text.")
+    if separator == BLANKS:
+        return _without_blanks(block, stand_in, mark), Grammar(stand_in, mark)
+    return block.replace(sign, stand_in), Grammar(stand_in, mark)
+
+
+def _without_blanks(block: bytes, stand_in: bytes, quote: bytes) -> bytes:
+    """The block with a sign for each run of blanks between values, and none at the ends of lines."""
+    signs = np.frombuffer(block, np.uint8).copy()
+    is_blank = (signs == ord(" ")) | (signs == ord("\t"))
+    if quote and quote in block:
+        quotes = np.cumsum(signs == quote[0])
+        # Quotes count from the start of their line.
+        ends = np.flatnonzero(signs == ord("\n")) + 1
+        before = np.concatenate(([0], quotes[ends - 1]))
+        lengths = np.diff(np.concatenate(([0], ends, [len(block)])))
+        is_blank &= (quotes - np.repeat(before, lengths)) % 2 == 0
+    signs[is_blank] = stand_in[0]
+    # Of a run the last blank stays, unless the run ends the line; then those that begin a line go.
+    is_edge = is_blank | (signs == ord("\n")) | (signs == ord("\r"))
+    signs = signs[~is_blank | ~np.append(is_edge[1:], True)]
+    begins = np.concatenate(([True], (signs[:-1] == ord("\n")) | (signs[:-1] == ord("\r"))))
+    return bytes(signs[~(begins & (signs == stand_in[0]))])

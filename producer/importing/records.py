@@ -1,0 +1,232 @@
+"""Finds the records of a text: lines, but for values of several lines, and quotation marks without their partner.
+
+Quotes count as in pyarrow's parser: only at the start of a value; two within a quoted value stand for one; after the
+closing one the rest of the value is taken as it is.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+# A value of several lines has at most so many bytes; after them its quotation mark counts as one without its partner.
+MAX_VALUE_BYTES = 1 << 20
+# So many of the lines within a value are looked at.
+MAX_LINES = 100
+NO_PARTNER = "it has a quotation mark without its partner"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of a block: where it ends, and its number of values.
+
+    It `is_open` if a quoted value does not end, and `is_proper` if each value of several lines ends with its quote.
+    """
+
+    end: int
+    n_values: int
+    is_open: bool
+    is_proper: bool
+
+
+class Grammar:
+    """How records are separated and quoted: by single bytes; `quote` may be empty."""
+
+    def __init__(self, separator: bytes, quote: bytes) -> None:
+        self.separator, self.quote = separator, quote
+        s, q = re.escape(separator), re.escape(quote)
+        quoted = rb"(?:(%b(?>[^%b]*+(?:%b%b[^%b]*+)*+)%b))?" % (q, q, q, q, q, q) if quote else rb"(?:([^\x00-\xff]))?"
+        self._value = re.compile(quoted + rb"([^%b\r\n]*)(%b|\r\n|\n|\r|\Z)" % (s, s))
+
+    def record(self, data: bytes, at: int = 0, limit: int | None = None) -> Record:
+        """The record at a place; `limit` is where the data end."""
+        limit = len(data) if limit is None else limit
+        n_values, is_proper = 0, True
+        while True:
+            found = self._value.match(data, at, limit)
+            assert found is not None
+            n_values += 1
+            quoted, rest, sign = found.groups()
+            if self.quote and quoted is None and data.startswith(self.quote, at, limit):
+                return Record(limit, n_values, is_open=True, is_proper=False)
+            if quoted and rest and (b"\n" in quoted or b"\r" in quoted):
+                is_proper = False
+            at = found.end()
+            if sign != self.separator:
+                return Record(at, n_values, is_open=False, is_proper=is_proper)
+
+    def values(self, data: bytes) -> list[bytes]:
+        """The values of the first record."""
+        values, at = list[bytes](), 0
+        while True:
+            found = self._value.match(data, at)
+            assert found is not None
+            quoted, rest, sign = found.groups()
+            values.append((quoted[1:-1].replace(self.quote * 2, self.quote) if quoted else b"") + rest)
+            at = found.end()
+            if sign != self.separator:
+                return values
+
+    def ends_open(self, data: bytes) -> bool:
+        """Whether the last line of a block, by itself, ends within a quoted value."""
+        if not self.quote:
+            return False
+        start = max(data.rfind(b"\n", 0, -1), data.rfind(b"\r", 0, -2)) + 1
+        if self.quote not in data[start:]:
+            return False
+        while start < len(data):
+            record = self.record(data, start)
+            if record.is_open:
+                return True
+            start = record.end
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The records of the first `n_lines` of a block: their bytes, the line of each from 0, and bad lines with reasons.
+
+    The line after them begins a record that needs more of the file.
+    """
+
+    data: bytes
+    lines: NDArray[np.int64]
+    bad: list[tuple[int, str]]
+    n_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFinder:
+    """Finds the records of n values each.
+
+    With `starts_quoted` each begins with a quote. `encoding` names what invalid bytes should have been.
+    """
+
+    grammar: Grammar
+    n_values: int
+    starts_quoted: bool
+    encoding: str
+
+    def mend(self, data: bytes, *, is_last: bool, thorough: bool) -> Mended:
+        """Find the records of a block that holds more than a record a line.
+
+        An odd number of quotes opens a value of several lines; `thorough` looks at lines with an even number too. The
+        lines become one record if it has the right number of values and its lines are no rows by themselves. Otherwise
+        the first line alone is bad.
+        """
+        ends = line_ends(data)
+        starts = np.concatenate(([0], ends[:-1])).astype(np.int64)
+        reason = f"it has a byte that is not {self.encoding}"
+        invalid = dict.fromkeys(_invalid_lines(data, starts, ends), reason)
+        bad, dropped, within = list[tuple[int, str]](), np.zeros(len(ends), np.bool_), np.zeros(len(ends), np.bool_)
+        n_lines, resume = len(ends), 0
+        for line in self._suspects(data, ends, thorough):
+            if line < resume:
+                continue
+            limit = min(len(data), max(int(ends[line]), int(starts[line]) + MAX_VALUE_BYTES))
+            record = self.grammar.record(data, int(starts[line]), limit)
+            if record.is_open and limit == len(data) and not is_last:
+                n_lines = line
+                break
+            last = int(np.searchsorted(ends, record.end))
+            if last == line and not record.is_open:
+                continue
+            if record.is_open or not self._is_one(record, data, starts[line + 1 : last + 1], ends[line + 1 : last + 1]):
+                bad.append((line, NO_PARTNER))
+                dropped[line] = True
+                invalid.pop(line, None)
+                resume = line + 1
+                continue
+            within[line + 1 : last + 1] = True
+            resume = last + 1
+            if [number for number in range(line, last + 1) if invalid.pop(number, None)]:
+                bad.append((line, reason))
+                dropped[line : last + 1] = True
+        cut = int(starts[n_lines]) if n_lines < len(ends) else len(data)
+        for line in invalid:
+            if line < n_lines:
+                bad.append((line, reason))
+                dropped[line] = True
+        kept = np.flatnonzero(~(dropped | within)[:n_lines])
+        return Mended(_without(data[:cut], dropped[:n_lines], starts, ends), kept, bad, n_lines)
+
+    def _suspects(self, data: bytes, ends: NDArray[np.int64], thorough: bool) -> list[int]:
+        """The lines that may open a value of several lines."""
+        if not self.grammar.quote:
+            return []
+        quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == self.grammar.quote[0])
+        counts = np.bincount(np.searchsorted(ends, quotes, side="right"))
+        return np.flatnonzero(counts if thorough else counts & 1).tolist()
+
+    def _is_one(self, record: Record, data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+        """Whether the lines of `record` after its first, from `starts` to `ends`, belong to it.
+
+        They do not if they look like rows: the last one, and at least half of those before it. A single one belongs to
+        the record unless it opens another value.
+        """
+        if record.n_values != self.n_values or not record.is_proper:
+            return False
+        last = self._row(data, int(starts[-1]), int(ends[-1]))
+        if last is None or len(starts) == 1:
+            return last is None or not last.is_open
+        between = list(zip(starts[:-1][:MAX_LINES].tolist(), ends[:-1][:MAX_LINES].tolist(), strict=True))
+        return 2 * sum(self._row(data, start, end) is not None for start, end in between) < len(between)
+
+    def _row(self, data: bytes, start: int, end: int) -> Record | None:
+        """The record of a line by itself if it looks like a row."""
+        if self.starts_quoted and not data.startswith(self.grammar.quote, start):
+            return None
+        record = self.grammar.record(data, start, end)
+        return record if record.n_values == self.n_values else None
+
+
+def line_ends(data: bytes) -> NDArray[np.int64]:
+    """The place after each line, int64[lines]; the last needs no line end."""
+    signs = np.frombuffer(data, np.uint8)
+    is_end = signs == ord("\n")
+    if b"\r" in data:
+        is_return = signs == ord("\r")
+        is_return[:-1] &= ~is_end[1:]
+        is_end |= is_return
+    ends = np.flatnonzero(is_end) + 1
+    return ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data))
+
+
+def count_lines(data: bytes) -> int:
+    """The number of lines of a block that is not empty."""
+    if b"\r" in data:
+        return len(line_ends(data))
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))) + (not data.endswith(b"\n"))
+
+
+def _invalid_lines(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[int]:
+    """The lines that are not UTF-8."""
+    if data.isascii():
+        return []
+    beyond = np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80)
+    lines = np.unique(np.searchsorted(ends, beyond, side="right")).tolist()
+    return [line for line in lines if not is_utf8(data[starts[line] : ends[line]])]
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    if data.isascii():
+        return True
+    text = pa.Array.from_buffers(
+        pa.large_string(), 1, [None, pa.py_buffer(np.array([0, len(data)])), pa.py_buffer(data)]
+    )
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _without(data: bytes, dropped: NDArray[np.bool_], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bytes:
+    """The data without the dropped lines."""
+    if not dropped.any():
+        return data
+    keep = np.repeat(~dropped, (ends - starts)[: len(dropped)])
+    return np.frombuffer(data, np.uint8)[keep].tobytes()
