@@ -60,6 +60,10 @@ class NotTimesError(SourceError):
     """A column has invalid times."""
 
 
+class ReadAgainError(ReckonerError):
+    """A later value changes how a column is read, so the source is read again."""
+
+
 class OutputError(ReckonerError):
     """A file cannot be written."""
 

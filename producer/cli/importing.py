@@ -15,14 +15,17 @@ from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_
 from reckoner.producer.cli.output import format_count, print_facts, print_json, progress_bar, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from reckoner.producer.importing import ImportReport, Query
+    from reckoner.producer.importing.rejected import Rejected
     from reckoner.shared.settings import Settings
     from reckoner.shared.store.protocol import Store
 
 # Between two reports of a supervised import.
 REPORT_EVERY_S = 0.5
+# Reasons printed for bad rows, and for rows left out.
+REASONS = 5
 
 
 def import_(
@@ -47,8 +50,12 @@ def import_(
     time_: Annotated[
         str | None,
         typer.Option(
-            "--time", metavar="COLUMN", help="The column with times: epoch seconds or milliseconds, or ISO 8601."
+            "--time", metavar="COLUMN", help="The column with times: dates in the usual forms, or numbers since 1970."
         ),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="The format of the times, such as '%d.%m.%Y', if it is not found."),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with item titles.")] = None,
     separator: Annotated[
@@ -77,17 +84,38 @@ def import_(
         Literal["last", "sum", "max"],
         typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
     ] = "last",
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Words for missing values that are ids here, such as NULL,None."),
+    ] = None,
+    nonpositive: Annotated[
+        Literal["drop", "subtract", "bad"],
+        typer.Option(
+            help="What to do with weights of zero or below: leave the rows out, subtract them from the sum of the user "
+            "and the item (with --repeats sum), or count them as bad."
+        ),
+    ] = "drop",
+    rejects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all rows that are bad or left out to this CSV file, with reasons."),
+    ] = None,
     max_bad: Annotated[
         float,
         typer.Option(
             metavar="SHARE", min=0, max=1, help="The largest share of bad rows, if there are more than twenty."
         ),
     ] = 0.01,
+    max_left_out: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="The largest share of rows left out, if there are more than twenty."
+        ),
+    ] = 0.5,
     min_share: Annotated[
         float,
         typer.Option(metavar="SHARE", min=0, max=1, help="The least share of the users, items, interactions before."),
     ] = 0.5,
-    force: Annotated[bool, typer.Option("--force", help="Import whatever --max-bad and --min-share say.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Import whatever these limits say.")] = False,
     supervised: Annotated[
         bool,
         typer.Option("--supervised", hidden=True, help="Report rows as lines, and end when standard input closes."),
@@ -102,11 +130,19 @@ def import_(
     How a text file is written is found by looking, and printed. Options
     override it: --separator, --quote, --encoding, --no-header, --compression.
 
-    Bad rows are skipped and listed: rows with an id that is empty or longer
-    than 1,024 bytes, a --weight that is not a number above zero, or a --time
-    that is not a time. If no row is good, nothing changes. A snapshot with
-    too many bad rows, or much smaller than the current one, is kept but does
-    not become the current one, and the exit code is 1.
+    Rows are bad if they cannot be read: an id over 1,024 bytes, a --weight
+    that is not a number, a --time that is not a time. Rows are left out if a
+    rule says so: a missing user or item, and by default a missing --weight
+    or one of zero or below. Both are counted by reason.
+
+    Ids are missing if they are empty, blank, or what other programs write
+    for a missing value, spelled exactly so: NULL, null, (null), <null>,
+    [NULL], \\N, None, undefined, (not set), NaN, nan, NaT, NA, <NA>, N/A,
+    n/a, #N/A. With --keep NULL,None these two are ids.
+
+    If no row is good, nothing changes. A snapshot with too many bad rows or
+    rows left out, or much smaller than the current one, is kept but does not
+    become the current one, and the exit code is 1.
 
     Example: reckoner import purchases.csv --user customer --item product
     """
@@ -124,11 +160,14 @@ def import_(
     store = open_store(settings.store_location)
     run_async(claim_store_or_prefix(settings, store))
     try:
-        from reckoner.producer.importing import Columns, ImportLimits, Reading, import_interactions
+        from reckoner.producer.importing import Columns, ImportLimits, Reading, Rules, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     found = _find(source, query)
-    limits = None if force else ImportLimits(max_bad, min_share, run_async(_live_snapshot(settings)))
+    kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
+    rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)
+    live = None if force else run_async(_live_snapshot(settings))
+    limits = None if force else ImportLimits(max_bad, min_share, live, max_left_out)
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
         progress = _supervised() if supervised else bar.update
         try:
@@ -141,6 +180,8 @@ def import_(
                 verified=verification_cache(settings.home_path),
                 progress=progress,
                 limits=limits,
+                rules=rules,
+                rejects=rejects,
             )
         except SourceAwayError as error:
             if not supervised:
@@ -199,7 +240,8 @@ async def _remember(settings: "Settings", store: "Store", report: "ImportReport"
 
     ended_ms = time.time_ns() // 1_000_000
     figures = msgspec.to_builtins(report)
-    del figures["bad_examples"]
+    for name in ("rejected", "suspects"):
+        del figures[name]
     entry = Entry(
         id=fresh_id(),
         kind="import",
@@ -242,16 +284,13 @@ def _find(source: str, query: str | None) -> "Path | Query":
 
 
 def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
-    bad = [{report.bad_unit: number, "reason": reason} for number, reason in report.bad_examples]
-    _say_skipped(report)
+    for sentence in _remarks(report):
+        say(sentence)
     if as_json:
-        print_json(_as_object(report) | {"bad_examples": bad})
+        print_json(_as_object(report))
         return
-    rows = f"{report.rows:,}"
-    if report.repeated:
-        rows += f", {report.repeated:,} of them repeated"
-    if report.bad_rows:
-        rows += f", {report.bad_rows:,} bad"
+    parts = [("repeated", report.repeated), ("left out", report.left_out), ("bad", report.bad_rows)]
+    rows = [f"{report.rows:,}", *(f"{count:,} {what}" for what, count in parts if count)]
     interactions = format_count(report.interactions, "interaction")
     print_facts(
         [
@@ -264,7 +303,7 @@ def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
                 f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}",
             ),
             *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
-            ("rows", rows),
+            ("rows", ", ".join(rows)),
             ("took", f"{took_s:.1f} s"),
         ]
     )
@@ -277,11 +316,30 @@ def _as_object(report: "ImportReport") -> dict[str, Any]:
     return {"snapshot": fields.pop("snapshot_id"), **fields}
 
 
-def _say_skipped(report: "ImportReport") -> None:
+def _remarks(report: "ImportReport") -> "Iterator[str]":
+    """What happened to columns and rows, a sentence or a reason a line."""
     if report.not_times is not None:
-        say(f"Skipped column {report.not_times}: not all its values are times. Use --time to import it anyway.")
-    for number, reason in report.bad_examples:
-        say(f"{report.bad_unit} {number}: {reason}")
-    more = report.bad_rows - len(report.bad_examples)
-    if more:
-        say(f"and {format_count(more, 'more bad row')}")
+        why = report.why_not_times or "Not all its values are times"
+        yield f"Skipped column {report.not_times}: {why.rstrip('.')}. Use --time to import it anyway."
+    for role, example in report.without_zeros.items():
+        shortened = example.partition(".")[0]
+        yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
+    for suspect in report.suspects:
+        yield (
+            f"The {suspect.kind} {suspect.id!r} has {suspect.share:.1%} of the interactions. If it stands for many, "
+            "leave its rows out."
+        )
+    for kind, words in (("bad", "bad"), ("left_out", "left out")):
+        found = [reason for reason in report.rejected if reason.kind == kind]
+        for reason in found[:REASONS]:
+            yield f"{format_count(reason.rows, 'row')} {words}: {_reason(reason, report.unit)}"
+        more = sum(reason.rows for reason in found[REASONS:])
+        if more:
+            yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
+
+
+def _reason(found: "Rejected", unit: str) -> str:
+    """A reason with an example and the first places."""
+    example = "" if found.value is None else f", such as {found.value}" if found.rows > 1 else f": {found.value}"
+    places = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
+    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {places})"

@@ -6,9 +6,11 @@ from reckoner.producer.importing.dialect import Form, Reading
 from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.pipeline import ImportReport, import_interactions
 from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.rules import MISSING, Rules
 from reckoner.producer.importing.urls import find_database, is_database
 
 __all__ = [
+    "MISSING",
     "Columns",
     "Form",
     "ImportLimits",
@@ -16,6 +18,7 @@ __all__ = [
     "Query",
     "Reading",
     "Repeats",
+    "Rules",
     "find_database",
     "import_interactions",
     "is_database",

@@ -1,6 +1,7 @@
-"""Splits the rows of a batch into good ones and bad ones with reasons."""
+"""Splits the rows of a batch into good ones, bad ones and ones that are left out, with reasons."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -8,124 +9,184 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reckoner.producer.importing.columns import ChosenColumns
+from reckoner.producer.importing.ids import BLANKS, IdReader, Ids
+from reckoner.producer.importing.rejected import Kind, RejectedRows
+from reckoner.producer.importing.rules import MISSING, Rules
 from reckoner.producer.importing.tables import Batch
-from reckoner.producer.importing.values import as_milliseconds, as_numbers, as_texts
-from reckoner.shared.errors import NotTimesError
-from reckoner.shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
-
-MAX_EXAMPLES = 20
-SHOWN_CHARACTERS = 40
-
-
-@dataclass(slots=True)
-class BadRows:
-    """The number of bad rows, and the first of them as (line, reason)."""
-
-    count: int = 0
-    examples: list[tuple[int, str]] = field(default_factory=list)
-
-    def add(self, line: int, reason: str) -> None:
-        """Count a bad row."""
-        self.count += 1
-        # Malformed lines come before the rows of their block, so more are kept and sorted later.
-        self.examples.append((line, reason))
-        if len(self.examples) >= 4 * MAX_EXAMPLES:
-            self.examples = self.first()
-
-    def first(self) -> list[tuple[int, str]]:
-        """The first bad rows of the file."""
-        return sorted(self.examples)[:MAX_EXAMPLES]
+from reckoner.producer.importing.times import TimeReader
+from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, is_number
+from reckoner.shared.errors import NotTimesError, ReadAgainError
 
 
 @dataclass(frozen=True, slots=True)
 class GoodRows:
     """The n good rows of a batch.
 
-    `users`, `items` and `titles` are string[n], the ids perhaps in dictionaries; `weights` is float64[n], None if each
-    is 1; `times` int64[n] in milliseconds.
+    `users` and `items` are dictionary[n]; `weights` float64[n], None if each is 1; `times` int64[n] in milliseconds;
+    `titles` string[n]; and `places` int64[n] those in the batch.
     """
 
-    users: pa.Array
-    items: pa.Array
+    users: pa.DictionaryArray
+    items: pa.DictionaryArray
     weights: NDArray[np.float64] | None
     times: NDArray[np.int64] | None
-    titles: pa.Array | None
+    titles: pa.Array | None = None
+    places: NDArray[np.int64] | None = None
 
 
-def check_batch(batch: Batch, chosen: ChosenColumns, bad: BadRows) -> GoodRows:
-    """The good rows of `batch`; bad rows are added to `bad` with their first reason.
+class Checker:
+    """Reads and judges the rows of a table, batch by batch.
 
-    Raises:
-        SourceError: a column has an unsupported type.
-        NotTimesError: the time column has an unsupported type, or was guessed and has a value that is not a time.
+    How a column is read may depend on all its values. If a later batch changes that, ReadAgainError is raised, and the
+    checker knows better from then on.
     """
-    verdict = _Verdict(batch.lines)
-    users, items = as_texts(batch.columns[chosen.user]), as_texts(batch.columns[chosen.item])
-    verdict.demand(~(_is_empty(users) & _is_empty(items)), "user and item are missing")
-    for role, ids in (("user", users), ("item", items)):
-        verdict.demand(~_is_empty(ids), f"the {role} {EMPTY}")
-        verdict.demand(_booleans(pc.less_equal(pc.binary_length(ids), MAX_ID_BYTES)), f"the {role} {TOO_LONG}")
-    weights, times = None, None
-    if chosen.weight is not None:
-        weights = as_numbers(batch.columns[chosen.weight])
-        with np.errstate(over="ignore"):
-            stored = weights.astype(np.float32)
-        verdict.demand(
-            np.isfinite(stored) & (stored > 0), "the weight {} is not a finite number above zero", chosen.weight
+
+    def __init__(self, chosen: ChosenColumns, rules: Rules) -> None:
+        self.chosen = chosen
+        self.not_times: str | None = None
+        """A guessed time column that is skipped, since not all its values are times."""
+        self.why_not_times: str | None = None
+        self.largest_weight = 0.0
+        """Regardless of the sign."""
+        self.users, self.items = IdReader("user", rules), IdReader("item", rules)
+        self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
+        self._nonpositive = rules.nonpositive
+
+    def check(self, batch: Batch, rejected: RejectedRows) -> GoodRows:
+        """The good rows of `batch`; the others are added to `rejected` with their first reason.
+
+        Raises:
+            SourceError: a column has an unsupported type, or values that cannot be told apart.
+            ReadAgainError: the table is to be read again.
+        """
+        verdict = _Verdict(len(batch.lines))
+        users, items = (
+            reader.read(batch.columns[name])
+            for reader, name in ((self.users, self.chosen.user), (self.items, self.chosen.item))
         )
-    if chosen.time is not None:
-        times, is_time = as_milliseconds(batch.columns[chosen.time])
-        if chosen.time_is_guessed and not is_time[verdict.good].all():
-            raise NotTimesError
-        verdict.demand(is_time, "the time {} is invalid", chosen.time)
-    verdict.report(batch, bad)
-    good = verdict.good
-    keep = pa.array(good)
-    return GoodRows(
-        users.filter(keep),
-        items.filter(keep),
-        None if weights is None else weights[good],
-        None if times is None else times[good],
-        None if chosen.title is None else as_texts(batch.columns[chosen.title]).filter(keep),
-    )
+        verdict.reject((users.codes == 0) & (items.codes == 0), "left_out", "user and item are missing")
+        for ids in (users, items):
+            _judge_ids(ids, verdict)
+        weights = None if self.chosen.weight is None else self._weights(batch, self.chosen.weight, verdict)
+        times = self._read_times(batch, verdict)
+        verdict.report(batch, rejected)
+        places = np.flatnonzero(verdict.good)
+        if weights is not None:
+            weights = weights[places]
+            self.largest_weight = max(self.largest_weight, np.abs(weights).max(initial=0))
+        title = self.chosen.title
+        return GoodRows(
+            _taken(users.texts, places),
+            _taken(items.texts, places),
+            weights,
+            None if times is None else times[places],
+            None if title is None else as_texts(batch.columns[title]).take(pa.array(places)),
+            places,
+        )
+
+    def finish(self) -> None:
+        """Check the decisions at the end of the table.
+
+        Raises:
+            NotTimesError: the times of the named column are ambiguous.
+            ReadAgainError: those of the guessed one are, so it is skipped.
+        """
+        if self._times is not None:
+            try:
+                self._times.finish()
+            except NotTimesError as error:
+                self._skip_times(error)
+
+    def _weights(self, batch: Batch, name: str, verdict: "_Verdict") -> NDArray[np.float64]:
+        column = batch.columns[name]
+        weights = as_numbers(column)
+        with np.errstate(over="ignore", under="ignore"):
+            stored = weights.astype(np.float32)
+        if np.isfinite(stored).all() and (stored > 0).all():
+            return weights
+        kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
+        texts = None if is_number(as_plain(column).type) else pc.utf8_trim(as_texts(column), BLANKS)
+        is_missing = _is_missing(column if texts is None else texts)
+        verdict.reject(is_missing | (np.isnan(weights) & (texts is None)), kind, "the weight is missing")
+        if texts is not None:
+            has_comma = as_booleans(pc.match_substring_regex(texts, r"^[+-]?[0-9][0-9.,' ]*,[0-9.,' ]*$"))
+            verdict.reject(has_comma, "bad", "the weight has a comma; write 1234.5 for 1,234.5 or 1.234,5", name)
+        verdict.reject(np.isnan(weights), "bad", "the weight is not a number", name)
+        verdict.reject(~np.isfinite(stored), "bad", "the weight is too large", name)
+        if self._nonpositive != "subtract":
+            verdict.reject(weights == 0, kind, "the weight is zero")
+            verdict.reject(weights < 0, kind, "the weight is below zero", name)
+        verdict.reject((stored == 0) & (weights != 0), "bad", "the weight is too small", name)
+        return weights
+
+    def _read_times(self, batch: Batch, verdict: "_Verdict") -> NDArray[np.int64] | None:
+        if self._times is None:
+            return None
+        try:
+            times, is_time = self._times.read(batch.columns[self._times.name])
+            if self.chosen.time_is_guessed and not is_time[verdict.good].all():
+                raise NotTimesError
+        except NotTimesError as error:
+            self._skip_times(error)
+        verdict.reject(~is_time, "bad", "the time is invalid", self._times.name)
+        return times
+
+    def _skip_times(self, error: NotTimesError) -> None:
+        """Read the table again without its times.
+
+        Raises:
+            NotTimesError: the column was named.
+            ReadAgainError: it was guessed, so its values make no row bad.
+        """
+        if not self.chosen.time_is_guessed:
+            raise error
+        self.not_times, self.why_not_times = self.chosen.time, str(error)
+        self.chosen, self._times = dataclasses.replace(self.chosen, time=None), None
+        raise ReadAgainError from error
+
+
+def _judge_ids(ids: Ids, verdict: "_Verdict") -> None:
+    if len(ids.faults) > 1 or (ids.codes == 0).any():
+        for code, fault in enumerate(ids.faults):
+            verdict.reject(ids.codes == code, "left_out" if fault.is_missing else "bad", fault.reason)
+
+
+def _taken(ids: pa.DictionaryArray, rows: NDArray[np.int64]) -> pa.DictionaryArray:
+    """The ids of some rows, without those of other rows in the dictionary."""
+    if len(rows) == len(ids):
+        return ids
+    return ids.take(pa.array(rows)).dictionary_decode().dictionary_encode()
+
+
+def _is_missing(column: pa.Array) -> NDArray[np.bool_]:
+    is_null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+    if not pa.types.is_string(column.type):
+        return is_null
+    return is_null | as_booleans(pc.is_in(column, pa.array(["", *MISSING])))
 
 
 class _Verdict:
-    """The first unmet demand of each row of a batch."""
+    """The first reason for which each row of a batch does not count."""
 
-    def __init__(self, lines: NDArray[np.int64]) -> None:
-        self._unmet = np.full(len(lines), -1, dtype=np.int64)
-        self._demands: list[tuple[str, str | None]] = []
+    def __init__(self, n: int) -> None:
+        self._reasons = np.full(n, -1, dtype=np.int64)
+        self._named: list[tuple[Kind, str, str | None]] = []
 
     @property
     def good(self) -> NDArray[np.bool_]:
-        """bool[n]: which rows meet all demands."""
-        return self._unmet < 0
+        """bool[n]: which rows are good."""
+        return self._reasons < 0
 
-    def demand(self, met: NDArray[np.bool_], reason: str, column: str | None = None) -> None:
-        """Mark rows where `met` is false as bad; {} in `reason` stands for the row's value in `column`."""
-        self._unmet[self.good & ~met] = len(self._demands)
-        self._demands.append((reason, column))
+    def reject(self, mask: NDArray[np.bool_], kind: Kind, reason: str, column: str | None = None) -> None:
+        """Reject the rows of `mask` that are good so far; the value in `column` explains the reason."""
+        self._reasons[self.good & mask] = len(self._named)
+        self._named.append((kind, reason, column))
 
-    def report(self, batch: Batch, bad: BadRows) -> None:
-        """Add the bad rows to `bad`."""
-        rows = np.flatnonzero(~self.good)
-        for row in rows[:MAX_EXAMPLES]:
-            reason, column = self._demands[self._unmet[row]]
-            value = None if column is None else _shown(batch.columns[column][int(row)])
-            bad.add(int(batch.lines[row]), reason.format(value))
-        # The other rows of this batch cannot be among the first of the file.
-        bad.count += max(0, len(rows) - MAX_EXAMPLES)
-
-
-def _shown(value: pa.Scalar) -> str:
-    text = str(value.as_py()) if value.is_valid else ""
-    return "(missing)" if text == "" else repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
-
-
-def _is_empty(texts: pa.Array) -> NDArray[np.bool_]:
-    return _booleans(pc.fill_null(pc.equal(pc.binary_length(texts), 0), True))
-
-
-def _booleans(array: pa.Array) -> NDArray[np.bool_]:
-    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))
+    def report(self, batch: Batch, rejected: RejectedRows) -> None:
+        """Add the rows that are not good to `rejected`."""
+        if self.good.all():
+            return
+        for code, (kind, reason, column) in enumerate(self._named):
+            rows = np.flatnonzero(self._reasons == code)
+            if len(rows):
+                rejected.add_rows(kind, reason, batch, rows, column)

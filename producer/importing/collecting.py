@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.checking import BadRows, GoodRows
+from reckoner.producer.importing.checking import GoodRows
 from reckoner.producer.importing.numbering import Numbering
 from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.spool import Spool, joined
@@ -45,9 +45,8 @@ class CollectedRows:
         self._users, self._items = Numbering(), Numbering()
         self.titles: dict[str, str] = {}
         """The last title of each item that has one."""
-        self.bad = BadRows()
         self.read = 0
-        """The number of rows read, bad ones included."""
+        """The number of rows read, without malformed lines."""
         self.count = 0
         """The number of good rows."""
         self._rule: Repeats = rule
@@ -64,12 +63,11 @@ class CollectedRows:
         Raises:
             StoreError: rows cannot be written to disk.
         """
-        users, items = rows.users.dictionary_encode(), rows.items.dictionary_encode()
         if rows.titles is not None:
-            self.titles |= _last_titles(items, rows.titles)
-        self._pending.append(GoodRows(users, items, rows.weights, rows.times, None))
-        self.count += len(users)
-        self._pending_count += len(users)
+            self.titles |= _last_titles(rows.items, rows.titles)
+        self._pending.append(GoodRows(rows.users, rows.items, rows.weights, rows.times))
+        self.count += len(rows.users)
+        self._pending_count += len(rows.users)
         if self._pending_count >= AT_ONCE:
             self._number()
 

@@ -94,12 +94,8 @@ class QueryTable:
         column = '"' + name.replace('"', '""') + '"'
         if self._is_postgres:
             return f"CAST({column} AS text)"
-        # Whole numbers stored as floats keep their integer text. The coalesce keeps the driver from inferring integers
-        # for a batch without values.
-        return (
-            f"coalesce(CASE WHEN typeof({column}) = 'real' AND {column} = CAST({column} AS INTEGER) "
-            f"THEN CAST(CAST({column} AS INTEGER) AS TEXT) ELSE CAST({column} AS TEXT) END, '')"
-        )
+        # The coalesce keeps the driver from inferring integers for a batch without values.
+        return f"coalesce(CAST({column} AS TEXT), '')"
 
     @contextmanager
     def _answer(self, what: str, end: str = "") -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:

@@ -7,19 +7,29 @@ from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, open_snapshot
 
-# So many bad rows are listed, so fewer are no reason to refuse.
-LISTED = 20
+# So few rows are no reason to refuse.
+FEW = 20
 
 
 class ImportLimits(msgspec.Struct, frozen=True):
     """The limits of an import; shares are between 0 and 1."""
 
     max_bad: float = 0.01
-    """The largest share of bad rows, if there are more than `LISTED`."""
+    """The largest share of bad rows, if there are more than `FEW`."""
     min_share: float = 0.5
     """The least share of the users, items and interactions of the current snapshot, and of the live generation's."""
     live: str | None = None
     """The snapshot of the live generation, if known: several imports in a row shrink the current one in steps."""
+    max_left_out: float = 0.5
+    """The largest share of rows that a rule left out, if there are more than `FEW`."""
+
+
+class RowCounts(msgspec.Struct, frozen=True):
+    """The rows of a source, and how many of them are bad and left out."""
+
+    rows: int
+    bad: int = 0
+    left_out: int = 0
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -30,14 +40,14 @@ class Size(msgspec.Struct, frozen=True):
     interactions: int
 
 
-def judge(limits: ImportLimits, size: Size, store: Store, rows: int, bad_rows: int) -> list[str]:
+def judge(limits: ImportLimits, size: Size, store: Store, counts: RowCounts) -> list[str]:
     """Compare a snapshot with the current one of `store` and with the live generation's; see `refusals`."""
     current = store.current_snapshot()
     before = _size(store, current)
     damaged = current is not None and before is None and limits.min_share > 0
     if limits.live != current and (live := _size(store, limits.live)):
         before = live if before is None else Size(*map(max, astuple(before), astuple(live)))
-    found = refusals(limits, size, before, rows, bad_rows)
+    found = refusals(limits, size, before, counts)
     if damaged:
         found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
     return found
@@ -54,11 +64,15 @@ def _size(store: Store, snapshot_id: str | None) -> Size | None:
     return Size(snapshot.n_users, snapshot.n_items, int(snapshot.user_items.size))
 
 
-def refusals(limits: ImportLimits, size: Size, before: Size | None, rows: int, bad_rows: int) -> list[str]:
+def refusals(limits: ImportLimits, size: Size, before: Size | None, counts: RowCounts) -> list[str]:
     """Why a snapshot may not become the current one: a clause for each figure that is beyond its limit."""
     found = list[str]()
-    if bad_rows > LISTED and bad_rows > limits.max_bad * rows:
-        found.append(f"{bad_rows / rows:.1%} of the rows are bad, the limit is {limits.max_bad:.1%} (--max-bad)")
+    for rows, limit, what, option in (
+        (counts.bad, limits.max_bad, "bad", "--max-bad"),
+        (counts.left_out, limits.max_left_out, "left out", "--max-left-out"),
+    ):
+        if rows > FEW and rows > limit * counts.rows:
+            found.append(f"{rows / counts.rows:.1%} of the rows are {what}, the limit is {limit:.1%} ({option})")
     for name in Size.__struct_fields__ if before else ():
         now, past = getattr(size, name), getattr(before, name)
         if now < limits.min_share * past:

@@ -12,18 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reckoner.producer.importing.checking import BadRows, check_batch
+from reckoner.producer.importing.checking import Checker
 from reckoner.producer.importing.collecting import CollectedRows, Merged
 from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.dialect import Form, Reading
-from reckoner.producer.importing.gate import ImportLimits, Size, judge
+from reckoner.producer.importing.gate import ImportLimits, RowCounts, Size, judge
 from reckoner.producer.importing.numbering import as_table
+from reckoner.producer.importing.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.rules import Rules
 from reckoner.producer.importing.sources import Source, find_source
+from reckoner.producer.importing.subtracting import leave_out_cancelled
+from reckoner.producer.importing.suspects import Suspect, find_suspects
 from reckoner.producer.importing.tables import Table, unchanged
 from reckoner.producer.importing.values import as_texts
-from reckoner.shared.errors import NotTimesError, SourceError
+from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
 from reckoner.shared.store.verification import VerificationCache
@@ -32,7 +36,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an import."""
+    """The result of an import: `rows` = `interactions` + `repeated` + `bad_rows` + `left_out`."""
 
     snapshot_id: str
     rows: int
@@ -42,14 +46,22 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     """The number of good rows merged into another row."""
     bad_rows: int
-    bad_examples: list[tuple[int, str]]
-    """The first twenty bad rows as (number, reason)."""
-    bad_unit: Literal["line", "row"]
-    """What the numbers count."""
+    """The number of rows that cannot be read."""
+    left_out: int
+    """The number of rows that a rule leaves out."""
+    rejected: list[Rejected]
+    """Bad rows and rows that are left out, by reason."""
+    unit: Literal["line", "row"]
+    """What the numbers of rows count."""
     not_times: str | None
     """A column with a usual name for times that was skipped, since not all its values are times."""
     form: Form | None = None
     """How a text file was written."""
+    why_not_times: str | None = None
+    without_zeros: dict[str, str] = {}
+    """By `user` and `item`: the first id that lost its zeros after the point, since each id is a whole number."""
+    suspects: list[Suspect] = []
+    """Ids with a very large share of the interactions."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 
@@ -68,6 +80,8 @@ def import_interactions(
     verified: VerificationCache | None = None,
     progress: Progress = _show_nothing,
     limits: ImportLimits | None = None,
+    rules: Rules = Rules(),  # noqa: B008 - it is frozen
+    rejects: Path | None = None,
 ) -> ImportReport:
     """Import a file, directory, zip file or query as the current snapshot of `store`.
 
@@ -76,37 +90,41 @@ def import_interactions(
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
-    time. Bad rows are counted and skipped. The snapshot is added to `verified`: its files have just been hashed, so
-    workers of this host need not do it again. `progress(rows, total)` is called after each batch, and as a sign of life
-    before each later step; `total` may be None.
+    time. Bad rows, and rows that `rules` leave out, are counted and skipped, and written to the CSV file `rejects`. The
+    snapshot is added to `verified`: its files have just been hashed, so workers of this host need not do it again.
+    `progress(rows, total)` is called after each batch, and as a sign of life before each later step; `total` may be
+    None.
 
     Raises:
+        UsageError: the rules are invalid, or `rejects` is the source.
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
+        OutputError: `rejects` cannot be written.
         StoreError: the store cannot be written; the current snapshot stays.
     """
+    rules.check(repeats)
     found = find_source(source, reading, columns)
     table = found.interactions
-    chosen = _choose(found, columns)
-    not_times = None
+    checker = Checker(_choose(found, columns), rules)
+    file = (
+        None
+        if rejects is None
+        else RejectsFile(rejects, source.database.path if isinstance(source, Query) else found.file)
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(unchanged(found.file) if found.file else contextlib.nullcontext())
+        stack.enter_context(file or contextlib.nullcontext())
         new_rows = partial(CollectedRows, repeats, lambda: stack.enter_context(store.scratch()))
-        try:
-            collected = _collect(table, chosen, progress, new_rows())
-        except NotTimesError:
-            if not chosen.time_is_guessed:
-                raise
-            # The column was guessed, so its values make no row bad.
-            not_times, chosen = chosen.time, dataclasses.replace(chosen, time=None)
-            collected = _collect(table, chosen, progress, new_rows())
-        if collected.count == 0:
-            raise SourceError(_no_good_row(table, collected.bad), examples=collected.bad.first())
+        collected, rejected = _collect(table, checker, progress, new_rows, file)
         alive = partial(progress, collected.read, table.n_rows)
         if found.titles is not None:
             alive()
             _collect_titles(found.titles, columns, collected)
-        merged = collected.merge(alive)
-    report = _publish(collected, merged, table, store, not_times, limits, alive)
+        merged = collected.merge(alive) if collected.count else None
+        if merged and rules.nonpositive == "subtract":
+            merged = leave_out_cancelled(merged, table, checker, rejected)
+    if merged is None or len(merged.rows) == 0:
+        raise SourceError(_no_good_row(table, rejected.listed()))
+    report = _publish(collected, merged, rejected, table, checker, store, limits, alive)
     alive()
     if verified is not None:
         verified.add(store.fingerprint(KIND, report.snapshot_id))
@@ -121,19 +139,33 @@ def _choose(found: Source, columns: Columns) -> ChosenColumns:
     return dataclasses.replace(chosen, title=None)
 
 
-def _collect(table: Table, chosen: ChosenColumns, progress: Progress, collected: CollectedRows) -> CollectedRows:
-    for batch in table.batches(chosen.names(), collected.bad.add):
-        collected.add(check_batch(batch, chosen, collected.bad))
-        collected.read += len(batch.lines)
-        progress(collected.read, table.n_rows)
-    return collected
+def _collect(
+    table: Table,
+    checker: Checker,
+    progress: Progress,
+    new_rows: Callable[[], CollectedRows],
+    file: RejectsFile | None,
+) -> tuple[CollectedRows, RejectedRows]:
+    while True:
+        names = checker.chosen.names()
+        if file is not None:
+            file.start(table.unit, names)
+        collected, rejected = new_rows(), RejectedRows(file)
+        # Each repetition settles how a column is read, so there are few.
+        with contextlib.suppress(ReadAgainError):
+            for batch in table.batches(names, rejected.add):
+                collected.add(checker.check(batch, rejected))
+                collected.read += len(batch.lines)
+                progress(collected.read, table.n_rows)
+            checker.finish()
+            return collected, rejected
 
 
 def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) -> None:
     """Read the titles of known items from the table of MovieLens, skipping malformed lines."""
     item = require_column("item", columns.item, table.columns, table.name)
     title = require_column("title", columns.title, table.columns, table.name)
-    for batch in table.batches([item, title], lambda _line, _reason: None):
+    for batch in table.batches([item, title], lambda *_: None):
         items = as_texts(batch.columns[item])
         known = pc.is_in(items.cast(pa.large_string()), collected.item_ids())
         texts = (column.filter(known).to_pylist() for column in (items, as_texts(batch.columns[title])))
@@ -143,9 +175,10 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
 def _publish(
     collected: CollectedRows,
     merged: Merged,
+    rejected: RejectedRows,
     table: Table,
+    checker: Checker,
     store: Store,
-    not_times: str | None,
     limits: ImportLimits | None,
     alive: Callable[[], None],
 ) -> ImportReport:
@@ -163,34 +196,40 @@ def _publish(
             items=rows.items,
             weights=rows.weights,
             times=rows.times,
-            titles=titles,
+            titles=titles if titles and any(titles) else None,
         )
         alive()
         store.publish(KIND, snapshot_id, directory)
     alive()
     size = Size(len(merged.user_ids), len(merged.item_ids), len(rows))
-    n_rows = collected.count + collected.bad.count
-    refused = judge(limits, size, store, n_rows, collected.bad.count) if limits else []
+    counts = RowCounts(collected.read + rejected.malformed, rejected.count("bad"), rejected.count("left_out"))
+    refused = judge(limits, size, store, counts) if limits else []
     if not refused:
         store.set_current_snapshot(snapshot_id)
     return ImportReport(
         snapshot_id=snapshot_id,
-        rows=n_rows,
+        rows=counts.rows,
         interactions=size.interactions,
         users=size.users,
         items=size.items,
-        repeated=collected.count - len(rows),
-        bad_rows=collected.bad.count,
-        bad_examples=collected.bad.first(),
-        bad_unit=table.unit,
-        not_times=not_times,
+        repeated=counts.rows - counts.bad - counts.left_out - size.interactions,
+        bad_rows=counts.bad,
+        left_out=counts.left_out,
+        rejected=rejected.listed(),
+        unit=table.unit,
+        not_times=checker.not_times,
+        why_not_times=checker.why_not_times,
+        without_zeros={ids.role: ids.dropped for ids in (checker.users, checker.items) if ids.dropped is not None},
+        suspects=find_suspects("user", merged.user_ids, rows.users)
+        + find_suspects("item", merged.item_ids, rows.items),
         form=table.form,
         refused=refused,
     )
 
 
-def _no_good_row(table: Table, bad: BadRows) -> str:
-    if bad.count == 0:
+def _no_good_row(table: Table, rejected: list[Rejected]) -> str:
+    if not rejected:
         return f"{table.name} has no rows."
-    line, why = bad.first()[0]
-    return f"{table.name} has no good row. The first bad one is {table.unit} {line}: {why}."
+    first = min(rejected, key=lambda found: found.first)
+    value = "" if first.value is None else f" ({first.value})"
+    return f"{table.name} has no good row. The first one is {table.unit} {first.first[0]}: {first.reason}{value}."

@@ -1,32 +1,36 @@
-"""Converts columns to ids, weights and times, and marks invalid values."""
+"""Converts columns of any type to texts and numbers."""
+
+import binascii
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.shared.errors import NotTimesError, SourceError
+from reckoner.shared.errors import SourceError
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-ISO_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)"
+UUID_BYTES = 16
 
-# Smaller numbers are seconds, others milliseconds: 1e11 is the year 5138 or March 1973.
-MILLISECONDS_FROM = 1e11
-# The end of the year 9999, so that microseconds are not taken for milliseconds.
-MILLISECONDS_BELOW = 253_402_300_800_000
+
+def as_plain(array: pa.Array) -> pa.Array:
+    """The values without a dictionary or an extension type."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def as_texts(array: pa.Array) -> pa.Array:
-    """The values as string[n], null if missing; 7 and 7.0 become the text 7.
+    """The values as string[n], null if missing; 7 and 7.0 become the text 7, and 16 bytes a UUID.
 
     Raises:
         SourceError: the column has a type without a text form, such as lists.
     """
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = as_plain(array)
     if pa.types.is_floating(array.type):
         return _float_texts(array.cast(pa.float64()))
+    if pa.types.is_fixed_size_binary(array.type) and array.type.byte_width == UUID_BYTES:
+        return _uuid_texts(array)
     try:
         return array.cast(pa.string())
     except pa.ArrowNotImplementedError as error:
@@ -44,63 +48,49 @@ def _float_texts(array: pa.Array) -> pa.Array:
     return pc.if_else(pa.array(np.isfinite(values)), texts, pa.scalar(None, pa.string()))
 
 
+def _uuid_texts(array: pa.Array) -> pa.Array:
+    filled = pc.fill_null(array, bytes(UUID_BYTES)).cast(pa.binary())
+    digits = np.frombuffer(binascii.hexlify(b"".join(filled.to_pylist())), dtype="S1").reshape(-1, 2 * UUID_BYTES)
+    dashed = np.insert(digits, (8, 12, 16, 20), b"-", axis=1)
+    texts = pa.array(np.ascontiguousarray(dashed).view(f"S{dashed.shape[1]}").ravel().astype(str), pa.string())
+    return pc.if_else(array.is_valid(), texts, pa.scalar(None, pa.string()))
+
+
 def as_numbers(array: pa.Array) -> NDArray[np.float64]:
     """The values as float64[n], NaN if not a decimal number.
 
     Raises:
         SourceError: the column has an unsupported type.
     """
-    if _is_number(array.type):
-        return np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    texts = pc.utf8_trim_whitespace(as_texts(array))
-    digits = pc.if_else(pc.match_substring_regex(texts, NUMBER_PATTERN), pc.utf8_ltrim(texts, "+"), None)
-    return np.asarray(digits.cast(pa.float64()).to_numpy(zero_copy_only=False))
-
-
-def as_milliseconds(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The values as milliseconds since 1970, int64[n], and bool[n]: which are valid times.
-
-    Each number is seconds below 1e11, else milliseconds. Texts are numbers or ISO 8601 dates, with or without a time of
-    day; the default offset is UTC.
-
-    Raises:
-        NotTimesError: the column has an unsupported type.
-    """
-    if pa.types.is_temporal(array.type):
-        return _temporal_milliseconds(array)
+    array = as_plain(array)
+    if is_number(array.type):
+        return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    texts = as_texts(array)
     try:
-        numbers = as_numbers(array)
-    except SourceError as error:
-        raise NotTimesError(str(error)) from error
-    milliseconds = np.rint(np.where(np.abs(numbers) < MILLISECONDS_FROM, numbers * 1000, numbers))
-    is_time = np.abs(milliseconds) < MILLISECONDS_BELOW
-    times = np.where(is_time, milliseconds, 0).astype(np.int64)
-    if not _is_number(array.type):
-        _read_iso(pc.utf8_trim_whitespace(as_texts(array)), times, is_time)
-    return times, is_time
+        # Much faster than the pattern; a column with another value, even an empty one, takes the slow path.
+        return _without_infinities(np.asarray(texts.cast(pa.float64()).to_numpy(zero_copy_only=False)), texts)
+    except pa.ArrowInvalid:
+        texts = pc.utf8_trim_whitespace(texts)
+        digits = pc.if_else(pc.match_substring_regex(texts, NUMBER_PATTERN), pc.utf8_ltrim(texts, "+"), None)
+        return np.asarray(digits.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
-def _read_iso(texts: pa.Array, times: NDArray[np.int64], is_time: NDArray[np.bool_]) -> None:
-    """Fill in the times written as ISO dates."""
-    written = np.flatnonzero(pc.fill_null(pc.match_substring_regex(texts, ISO_PATTERN), False).to_numpy(False))
-    if len(written) == 0:
-        return
-    dates = pd.to_datetime(texts.take(pa.array(written)).to_numpy(False), format="ISO8601", utc=True, errors="coerce")
-    found = np.asarray(~dates.isna())
-    written = written[found]
-    times[written] = dates[found].tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-    is_time[written] = True
+def _without_infinities(numbers: NDArray[np.float64], texts: pa.Array) -> NDArray[np.float64]:
+    """Make the word for an infinity NaN; too large a number stays infinite."""
+    rows = np.flatnonzero(np.isinf(numbers))
+    if len(rows):
+        is_word = pc.match_substring_regex(texts.take(pa.array(rows)), r"^[+-]?[iI]")
+        numbers = numbers.copy()
+        numbers[rows[is_word.to_numpy(zero_copy_only=False)]] = np.nan
+    return numbers
 
 
-def _temporal_milliseconds(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    try:
-        milliseconds = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
-    except pa.ArrowNotImplementedError as error:
-        raise NotTimesError(f"A column of type {array.type} is not a time.") from error
-    is_time = np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
-    return np.asarray(pc.fill_null(milliseconds, 0).to_numpy()), is_time
-
-
-def _is_number(data_type: pa.DataType) -> bool:
+def is_number(data_type: pa.DataType) -> bool:
+    """Whether a type's values are numbers."""
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     return any(is_kind(data_type) for is_kind in kinds)
+
+
+def as_booleans(array: pa.Array) -> NDArray[np.bool_]:
+    """bool[n]; null is False."""
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))

@@ -76,20 +76,25 @@ def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def test_import_reports_good_and_bad_rows(shop: Shop) -> None:
-    """Counts on standard output, bad rows with their lines on standard error, and exit 0."""
+    """Counts on standard output, reasons with their lines on standard error, and exit 0."""
     arguments = ("import", str(shop.source), "--user", "customer", "--item", "product", "--title", "name")
     ended = shop.commands.run(*arguments, "--json")
     (shown,) = ended.objects
     last = len(shop.source.read_text().splitlines())
     assert ended.code == 0
-    assert ended.err == f"line {last - 1}: the user is empty\nline {last}: the item is empty\n"
+    assert ended.err.splitlines() == [
+        f"1 row left out: the user is empty (line {last - 1})",
+        f"1 row left out: the item is empty (line {last})",
+    ]
     assert shown["snapshot"] == shop.snapshot
-    assert (shown["users"], shown["rows"], shown["bad_rows"]) == (60, last - 1, 2)
-    assert shown["interactions"] + shown["repeated"] + shown["bad_rows"] == shown["rows"]
-    assert shown["bad_examples"][0] == {"line": last - 1, "reason": "the user is empty"}
+    assert (shown["users"], shown["rows"], shown["left_out"]) == (60, last - 1, 2)
+    assert shown["interactions"] + shown["repeated"] + shown["bad_rows"] + shown["left_out"] == shown["rows"]
+    assert shown["rejected"][0] == {
+        "kind": "left_out", "reason": "the user is empty", "rows": 1, "first": [last - 1], "value": None
+    }  # fmt: skip
     people = shop.commands.run(*arguments).out
     assert people.startswith(f"snapshot  {shown['snapshot']}, now the current one\n")
-    assert "2 bad" in people
+    assert "2 left out" in people
 
 
 def test_a_file_without_a_good_row_changes_nothing(shop: Shop, tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_a_file_without_a_good_row_changes_nothing(shop: Shop, tmp_path: Path) -
     (tmp_path / "bad.csv").write_text("user,item\n,1\n")
     ended = shop.commands.run("import", str(tmp_path / "bad.csv"))
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "bad.csv has no good row. The first bad one is line 2: the user is empty.\n"
+    assert ended.err == "bad.csv has no good row. The first one is line 2: the user is empty.\n"
     assert shop.snapshot == before
 
 

@@ -12,7 +12,7 @@ from tests.system import System
 
 IDS = [
     "a b",
-    " ",
+    " a ",
     "a:b:c",
     "line\nline\r\n",
     "tab\tand \x1b[2J",

@@ -19,6 +19,7 @@ from reckoner.shared.errors import SourceError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
 from tests.commands import CommandLine
+from tests.imports import reasons
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, USER, PostgresServer, started
 from tests.processes import wait_until
@@ -73,7 +74,7 @@ def test_a_query_in_sqlite_is_imported(shop: Path, store: Store) -> None:
     text = "select customer as user_id, product as item_id from bought union all select null, 'z'; "
     report = import_interactions(sqlite(shop, text), store, progress=lambda rows, total: found.append((rows, total)))
     assert interactions(current(store)).keys() == {("a", "x"), ("b", "x"), ("b", "y")}
-    assert (report.rows, report.bad_unit, report.bad_examples) == (4, "row", [(4, "the user is empty")])
+    assert (report.rows, report.unit, reasons(report)) == (4, "row", [("left_out", "the user is empty", 1, [4])])
     assert set(found) == {(4, None)}
 
 
@@ -96,13 +97,13 @@ def test_all_values_of_sqlite_become_texts(shop: Path, store: Store, monkeypatch
     report = import_interactions(sqlite(shop, "select * from mixed"), store, columns=columns)
     assert interactions(current(store)) == {
         ("1", "1"): (2.0, 1790208000000),
-        ("7", "007"): (0.5, 1790294400000),
+        ("7.0", "007"): (0.5, 1790294400000),
         ("2.5", "café"): (1000.0, 1790208000500),
         ("1", str(2**60)): (1.0, 1790208000000),
         ("z\0z", "\u2603"): (1.0, 1790294400000),
     }
     assert titles(current(store))["\u2603"] == "Snow"
-    assert report.bad_examples == [(6, "the weight 'many' is not a finite number above zero")]
+    assert reasons(report) == [("bad", "the weight is not a number", 1, [6])]
 
 
 @pytest.mark.parametrize("text", [*NOT_ONE_SELECT, "vacuum into 'copy.db'", "attach 'other.db' as other"])
@@ -287,11 +288,10 @@ def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, stor
     report = import_interactions(query(postgres, text), store, columns=Columns(weight="w", time="t"))
     assert interactions(current(store)) == {("a", "x"): (1.5, 1790294400000), ("f", "x"): (4.0, 1790294400250)}
     assert titles(current(store)) == {"x": "X"}
-    assert report.bad_examples == [
-        (2, "the weight 'NaN' is not a finite number above zero"),
-        (3, "the weight 'Infinity' is not a finite number above zero"),
-        (4, "the time 'infinity' is invalid"),
-        (5, "the time (missing) is invalid"),
+    assert reasons(report) == [
+        ("bad", "the time is invalid", 2, [4, 5]),
+        ("bad", "the weight is not a number", 1, [3]),
+        ("left_out", "the weight is missing", 1, [2]),
     ]
 
 
@@ -307,7 +307,8 @@ def test_rows_stream_in_and_keep_their_numbers(
         "from generate_series(1, 5000) as g order by g desc"
     )
     report = import_interactions(query(postgres, text), store, progress=lambda rows, total: found.append((rows, total)))
-    assert (report.rows, report.users, report.bad_examples) == (5000, 4999, [(1001, "the user is empty")])
+    assert (report.rows, report.users) == (5000, 4999)
+    assert reasons(report) == [("left_out", "the user is empty", 1, [1001])]
     assert report.not_times == "time"
     assert len(found) > 100
     assert found[-1] == (5000, None)
@@ -471,7 +472,7 @@ def test_ctrl_c_is_not_lost_between_asking_and_waiting(
 
     monkeypatch.setattr(futures.ThreadPoolExecutor, "submit", submit)
     with pytest.raises(KeyboardInterrupt):
-        list(table.batches(["user_id"], lambda _line, _reason: None))
+        list(table.batches(["user_id"], lambda *_: None))
     assert postgres.run(
         "select count(*) from pg_stat_activity where query like 'COPY%sleep%' and state = 'active'"
         " and pid <> pg_backend_pid()"

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import shutil
 import tarfile
 import zipfile
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reckoner.producer.importing import (
+    MISSING,
     Columns,
     Form,
     ImportReport,
@@ -25,12 +27,14 @@ from reckoner.producer.importing import (
     import_interactions,
     pipeline,
 )
+from reckoner.producer.importing.ids import BLANKS
 from reckoner.shared.errors import SourceError, StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND
 from reckoner.shared.store.verification import verification_cache
 from tests.commands import CommandLine
+from tests.imports import reasons
 from tests.snapshots import current, interactions, titles
 from tests.tampering import flip
 
@@ -85,8 +89,9 @@ def test_movielens_is_imported_in_every_form(tmp_path: Path, store: Store, form:
         items=2,
         repeated=0,
         bad_rows=0,
-        bad_examples=[],
-        bad_unit="line",
+        left_out=0,
+        rejected=[],
+        unit="line",
         not_times=None,
         form=Form(compression="none", encoding="utf-8", separator=",", quote='"', header=True),
     )
@@ -133,18 +138,25 @@ def test_usual_names_are_found(tmp_path: Path, store: Store, header: str) -> Non
 
 
 def test_ids_of_a_csv_file_stay_texts(tmp_path: Path, store: Store) -> None:
-    """Leading zeros, decimal points and words that mean "missing" elsewhere stay what they are."""
-    import_interactions(write(tmp_path, "user,item\n007,1.0\n7,NA\nnull, x \n"), store)
-    assert interactions(current(store)).keys() == {("007", "1.0"), ("7", "NA"), ("null", " x ")}
+    """Leading zeros, decimal points among other texts, blanks and words like those for missing values stay."""
+    import_interactions(write(tmp_path, "user,item\n007,1.0\n7,Na\nnone, x \n"), store)
+    assert interactions(current(store)).keys() == {("007", "1.0"), ("7", "Na"), ("none", " x ")}
 
 
-ids = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\",'\t é😀")), min_size=1, max_size=8)
+def is_unchanged(text: str) -> bool:
+    number = re.fullmatch(r"-?[0-9]+\.0*|-?[0-9](\.[0-9]+[eE]\+?|[eE]\+)[0-9]+", text)
+    return text.strip(BLANKS) not in {"", *MISSING} and not number
+
+
+ids = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\r\0\",'\t é😀")), min_size=1, max_size=8
+).filter(is_unchanged)
 
 
 @given(st.sets(st.tuples(ids, ids), min_size=1), st.sampled_from(["csv", "parquet"]))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_is_kept_unchanged(tmp_path: Path, store: Store, pairs: set[tuple[str, str]], form: str) -> None:
-    """Any text is a valid id and stays unchanged."""
+    """Any text is a valid id and stays unchanged, unless it is missing or a number with a point."""
     path = tmp_path / f"pairs.{form}"
     if form == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -170,7 +182,11 @@ def test_parquet_is_imported(tmp_path: Path, store: Store) -> None:
     report = import_interactions(tmp_path / "rows.parquet", store)
     assert interactions(current(store)) == {("1", "7"): (1.0, 1260759144000)}
     assert titles(current(store)) == {"7": "Seven"}
-    assert (report.bad_unit, report.bad_examples) == ("row", [(2, "the item is empty"), (3, "the user is empty")])
+    assert (report.unit, report.without_zeros) == ("row", {"item": "7.0"})
+    assert reasons(report) == [
+        ("left_out", "the item is empty", 1, [2]),
+        ("left_out", "the user is empty", 1, [3]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -225,27 +241,26 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, store: Store) -> None:
     ]
     report = import_interactions(write(tmp_path, "\r\n".join(lines)), store, columns=Columns(weight="w", time="time"))
     assert interactions(current(store)).keys() == {("a", longest), ("b", "y")}
-    assert report.bad_examples == [
-        (3, "the user is empty"),
-        (4, "the item is empty"),
-        (5, "the item is over 1,024 bytes"),
-        (6, "the weight '0' is not a finite number above zero"),
-        (7, "the weight '-1' is not a finite number above zero"),
-        (8, "the weight 'nan' is not a finite number above zero"),
-        (9, "the weight '1e39' is not a finite number above zero"),
-        (10, "the weight '1e-60' is not a finite number above zero"),
-        (11, "the weight (missing) is not a finite number above zero"),
-        (12, "the time 'yesterday' is invalid"),
-        (13, "the time (missing) is invalid"),
-        (14, "it has 3 values instead of 4"),
-        (15, "user and item are missing"),
-        (16, "it has 5 values instead of 4"),
+    assert reasons(report) == [
+        ("bad", "the time is invalid", 2, [12, 13]),
+        ("bad", "the item is over 1,024 bytes", 1, [5]),
+        ("bad", "the weight is too large", 1, [9]),
+        ("bad", "the weight is too small", 1, [10]),
+        ("bad", "it has 3 values instead of 4", 1, [14]),
+        ("bad", "it has 5 values instead of 4", 1, [16]),
+        ("left_out", "the weight is missing", 2, [8, 11]),
+        ("left_out", "the user is empty", 1, [3]),
+        ("left_out", "the item is empty", 1, [4]),
+        ("left_out", "the weight is zero", 1, [6]),
+        ("left_out", "the weight is below zero", 1, [7]),
+        ("left_out", "user and item are missing", 1, [15]),
     ]
-    assert (report.rows, report.bad_rows, report.interactions) == (16, 14, 2)
+    assert [found.value for found in report.rejected][:3] == ["'yesterday'", None, "'1e39'"]
+    assert (report.rows, report.bad_rows, report.left_out, report.interactions) == (16, 7, 7, 2)
 
 
 def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Malformed lines before, in and after a block do not shift line numbers, and the first twenty are shown."""
+    """Malformed lines before, in and after a block do not shift line numbers, and the first are listed."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
     bad = {line: ("x" if line % 7 else ",y") for line in range(5, 400) if line % 5 == 0 or line % 7 == 0}
     lines = ["user,item", *(bad.get(line, f"u{line},i") for line in range(2, 400))]
@@ -253,8 +268,13 @@ def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkey
     report = import_interactions(
         write(tmp_path, "\n".join(lines)), store, progress=lambda rows, total: seen.append((rows, total))
     )
-    assert [line for line, _ in report.bad_examples] == sorted(bad)[:20]
-    assert (report.bad_rows, report.rows) == (len(bad), 398)
+    short = [line for line in sorted(bad) if line % 7]
+    empty = [line for line in sorted(bad) if line % 7 == 0]
+    assert reasons(report) == [
+        ("bad", "it has 1 values instead of 2", len(short), short[:5]),
+        ("left_out", "the user is empty", len(empty), empty[:5]),
+    ]
+    assert report.rows == 398
     assert {current(store).users.find(f"u{line}") for line in bad} == {None}
     assert len(seen) > 5
     assert seen == sorted(seen)
@@ -275,7 +295,7 @@ def test_a_guessed_time_column_makes_no_row_bad(tmp_path: Path, store: Store, ti
 def test_a_row_that_is_bad_anyway_says_nothing_about_times(tmp_path: Path, store: Store) -> None:
     """Other values of a bad row do not count, so the time column stays valid."""
     report = import_interactions(write(tmp_path, "user,item,time\na,x,1\n,,\n"), store)
-    assert (report.bad_rows, report.not_times) == (1, None)
+    assert (report.left_out, report.not_times) == (1, None)
     assert current(store).user_times is not None
 
 

@@ -62,7 +62,7 @@ async def test_a_file_becomes_the_current_snapshot(home: Path, tmp_path: Path, r
     file = tmp_path / "pürchases of today.csv"
     file.write_text("who,what\nann,tea\nbob,tea\n,tea\n", encoding="utf-8")
     ended, reported = await imported(f"'{file}' --user who --item what")
-    assert (ended.code, ended.report["rows"], ended.report["bad_rows"], reported[-1:]) == (0, 3, 1, [3])
+    assert (ended.code, ended.report["rows"], ended.report["left_out"], reported[-1:]) == (0, 3, 1, [3])
     assert DirectoryStore(home / "store").current_snapshot() == ended.report["snapshot"]
     [entry] = await History(redis, Keys(prefix)).newest()
     assert (entry.kind, entry.outcome, entry.snapshot) == ("import", "done", ended.report["snapshot"])

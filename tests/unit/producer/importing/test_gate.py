@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reckoner.producer.importing.gate import LISTED, ImportLimits, Size, judge, refusals
+from reckoner.producer.importing.gate import FEW, ImportLimits, RowCounts, Size, judge, refusals
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.snapshots import KIND, write_snapshot
 
@@ -17,7 +17,7 @@ HALF = Size(users=500, items=100, interactions=15_000)
 
 def test_a_snapshot_at_every_limit_passes() -> None:
     """Half of what there was, and one bad row in a hundred."""
-    assert refusals(LIMITS, HALF, BEFORE, rows=10_000, bad_rows=100) == []
+    assert refusals(LIMITS, HALF, BEFORE, RowCounts(10_000, 100)) == []
 
 
 @pytest.mark.parametrize("name", Size.__struct_fields__)
@@ -25,14 +25,14 @@ def test_each_figure_below_its_limit_is_named(name: str) -> None:
     """By one."""
     sizes = {field: getattr(HALF, field) for field in Size.__struct_fields__}
     now, past = sizes[name] - 1, getattr(BEFORE, name)
-    assert refusals(LIMITS, Size(**sizes | {name: now}), BEFORE, 10_000, 0) == [
+    assert refusals(LIMITS, Size(**sizes | {name: now}), BEFORE, RowCounts(10_000)) == [
         f"{now:,} {name} are {now / past:.1%} of the {past:,} before, at least 50.0% are wanted (--min-share)"
     ]
 
 
 def test_all_figures_are_named_at_once() -> None:
     """In their order, bad rows first."""
-    found = refusals(LIMITS, Size(1, 1, 1), BEFORE, 10_000, 101)
+    found = refusals(LIMITS, Size(1, 1, 1), BEFORE, RowCounts(10_000, 101))
     assert [clause.partition(" are ")[0] for clause in found] == [
         "1.0% of the rows", "1 users", "1 items", "1 interactions"
     ]  # fmt: skip
@@ -41,26 +41,35 @@ def test_all_figures_are_named_at_once() -> None:
 def test_one_bad_row_too_many_is_named() -> None:
     """With its share."""
     bad = "1.1% of the rows are bad, the limit is 1.0% (--max-bad)"
-    assert refusals(LIMITS, HALF, None, 10_000, 110) == [bad]
-    assert refusals(ImportLimits(max_bad=0.011), HALF, None, 10_000, 110) == []
+    assert refusals(LIMITS, HALF, None, RowCounts(10_000, 110)) == [bad]
+    assert refusals(ImportLimits(max_bad=0.011), HALF, None, RowCounts(10_000, 110)) == []
+
+
+def test_too_many_rows_left_out_are_named() -> None:
+    """More than half, beside bad rows."""
+    found = refusals(LIMITS, HALF, None, RowCounts(10_000, 101, 5_001))
+    assert found[1] == "50.0% of the rows are left out, the limit is 50.0% (--max-left-out)"
+    assert refusals(LIMITS, HALF, None, RowCounts(10_000, 0, 5_000)) == []
+    assert refusals(ImportLimits(max_left_out=0.6), HALF, None, RowCounts(10_000, 0, 6_000)) == []
+    assert refusals(LIMITS, HALF, None, RowCounts(FEW, 0, FEW)) == []
 
 
 def test_few_bad_rows_pass_whatever_their_share() -> None:
     """All of them are listed, so nothing is hidden."""
-    assert refusals(LIMITS, Size(1, 1, 1), None, LISTED + 1, LISTED) == []
-    assert len(refusals(LIMITS, Size(1, 1, 1), None, LISTED + 2, LISTED + 1)) == 1
+    assert refusals(LIMITS, Size(1, 1, 1), None, RowCounts(FEW + 1, FEW)) == []
+    assert len(refusals(LIMITS, Size(1, 1, 1), None, RowCounts(FEW + 2, FEW + 1))) == 1
 
 
 def test_without_a_snapshot_before_no_size_is_too_small() -> None:
     """The first import."""
-    assert refusals(LIMITS, Size(1, 1, 1), None, 1, 0) == []
+    assert refusals(LIMITS, Size(1, 1, 1), None, RowCounts(1)) == []
 
 
 def test_limits_at_their_ends_let_all_or_no_change_through() -> None:
     """A share of 0 asks for nothing, and one of 1 for as much as before."""
-    assert refusals(ImportLimits(max_bad=1.0, min_share=0.0), Size(1, 1, 1), BEFORE, 10_000, 9_999) == []
-    assert refusals(ImportLimits(min_share=1.0), BEFORE, BEFORE, 10_000, 0) == []
-    assert len(refusals(ImportLimits(min_share=1.0), HALF, BEFORE, 10_000, 0)) == 3
+    assert refusals(ImportLimits(max_bad=1.0, min_share=0.0), Size(1, 1, 1), BEFORE, RowCounts(10_000, 9_999)) == []
+    assert refusals(ImportLimits(min_share=1.0), BEFORE, BEFORE, RowCounts(10_000)) == []
+    assert len(refusals(ImportLimits(min_share=1.0), HALF, BEFORE, RowCounts(10_000))) == 3
 
 
 def published(store: DirectoryStore, users: int) -> str:
@@ -79,12 +88,12 @@ def test_a_snapshot_is_compared_with_the_live_one_too(tmp_path: Path) -> None:
     live, current = published(store, 100), published(store, 60)
     store.set_current_snapshot(current)
     size = Size(36, 36, 36)
-    assert judge(ImportLimits(), size, store, 36, 0) == []
-    found = judge(ImportLimits(live=live), size, store, 36, 0)
+    assert judge(ImportLimits(), size, store, RowCounts(36)) == []
+    found = judge(ImportLimits(live=live), size, store, RowCounts(36))
     assert found[0] == "36 users are 36.0% of the 100 before, at least 50.0% are wanted (--min-share)"
-    assert judge(ImportLimits(live=current), size, store, 36, 0) == []
+    assert judge(ImportLimits(live=current), size, store, RowCounts(36)) == []
     shutil.rmtree(store.root / "snapshots" / live)
-    assert judge(ImportLimits(live=live), size, store, 36, 0) == []
+    assert judge(ImportLimits(live=live), size, store, RowCounts(36)) == []
     shutil.rmtree(store.root / "snapshots" / current)
-    [lost] = judge(ImportLimits(live=live), size, store, 36, 0)
+    [lost] = judge(ImportLimits(live=live), size, store, RowCounts(36))
     assert lost == "the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)"

@@ -1,0 +1,32 @@
+"""Finds ids that hold so many interactions that they may stand for "unknown", a guest or a test."""
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+# An id is named above this share of all interactions, if it has so many and so many times the mean.
+SHARE, MANY, TIMES_MEAN = 0.05, 100, 20
+LISTED = 5
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """An id with a very large share of the interactions."""
+
+    kind: Literal["user", "item"]
+    id: str
+    interactions: int
+    share: float
+
+
+def find_suspects(kind: Literal["user", "item"], ids: pa.Array, places: NDArray[np.integer[Any]]) -> list[Suspect]:
+    """The ids with the most interactions, if those are suspiciously many; `places` are indices into `ids`."""
+    counts = np.bincount(places, minlength=len(ids))
+    limit = max(SHARE * len(places), TIMES_MEAN * len(places) / max(1, len(ids)), MANY)
+    found = np.flatnonzero(counts > limit)
+    most = found[np.argsort(-counts[found], kind="stable")[:LISTED]]
+    return [
+        Suspect(kind, ids[int(place)].as_py(), int(counts[place]), float(counts[place] / len(places))) for place in most
+    ]
