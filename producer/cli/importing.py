@@ -147,6 +147,7 @@ def import_(
     Example: reckoner import purchases.csv --user customer --item product
     """
     from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError
+    from reckoner.shared.memory import return_freed_memory
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
     from reckoner.shared.store.ownership import claim_store_or_prefix
@@ -163,6 +164,7 @@ def import_(
         from reckoner.producer.importing import Columns, ImportLimits, Reading, Rules, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
+    return_freed_memory()
     found = _find(source, query)
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)

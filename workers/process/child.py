@@ -1,16 +1,15 @@
 """One worker process, from its start to its end."""
 
 import asyncio
-import ctypes
 import gc
 import signal
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
 
+from reckoner.shared.memory import return_freed_memory
 from reckoner.shared.redis.address import read_address
 from reckoner.shared.redis.connections import check, is_transient_redis_error, unavailable
 from reckoner.shared.redis.embedded import find_redis
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 FOLLOW_S = 0.5
 # The event loop waits at most this long for a thread that runs Python. CPython's default is 5 ms.
 SWITCH_S = 0.001
-# M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in bytes, and M_ARENA_MAX: see mallopt(3). A threshold that is set stays fixed.
-MALLOC_OPTIONS = ((-3, 1 << 18), (-1, 1 << 20), (-8, 2))
 
 log = structlog.get_logger()
 
@@ -104,17 +101,6 @@ def _keep_loop_responsive() -> None:
     # A full collection over all imported modules took 75 ms every few minutes.
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
-
-
-def return_freed_memory() -> None:
-    """Let malloc give freed arrays back to the system, where it is glibc's.
-
-    By default it raises its thresholds after the first large array and keeps tens of megabytes for each thread.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in MALLOC_OPTIONS:
-            mallopt(option, value)
 
 
 async def _wait_for_either(running: "asyncio.Task[None]", event: asyncio.Event) -> None:

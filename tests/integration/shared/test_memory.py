@@ -1,4 +1,4 @@
-"""A worker process gives freed memory back to the system."""
+"""A process gives freed memory back to the system."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 KEEPS = """
 import numpy as np
 from pathlib import Path
-from reckoner.workers.process.child import return_freed_memory
+from reckoner.shared.memory import return_freed_memory
 
 def pages():
     return int(Path("/proc/self/statm").read_text().split()[1])
@@ -25,6 +25,6 @@ def pages_kept(call: str) -> int:
     return int(subprocess.run([sys.executable, "-c", KEEPS.format(call=call)], check=True, capture_output=True).stdout)
 
 
-def test_a_worker_gives_the_memory_of_large_arrays_back() -> None:
+def test_a_process_gives_the_memory_of_large_arrays_back() -> None:
     """glibc's malloc keeps one of them otherwise."""
     assert pages_kept("return_freed_memory()") * 4 < pages_kept("")
