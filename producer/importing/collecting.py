@@ -1,7 +1,8 @@
 """Collects the good rows of all batches, and merges repeats part by part."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,17 @@ class CollectedRows:
         item_ids, item_ranks = self._items.ranked()
         parts = self._split(user_ranks, item_ranks, alive)
         with ThreadPoolExecutor(THREADS) as threads:
-            merged = threads.map(lambda part: merge_repeats(part.drain_joined(), self._rule), parts)
-            return Merged(user_ids, item_ids, self._joined(merged, alive))
+            return Merged(user_ids, item_ids, self._joined(self._merged(parts, threads), alive))
+
+    def _merged(self, parts: list[Spool], threads: ThreadPoolExecutor) -> Iterator[Rows]:
+        """Each part without repeats; few are in memory at a time."""
+        merging = deque[Future[Rows]]()
+        for part in parts:
+            merging.append(threads.submit(lambda part: merge_repeats(part.drain_joined(), self._rule), part))
+            if len(merging) > THREADS:
+                yield merging.popleft().result()
+        while merging:
+            yield merging.popleft().result()
 
     def _joined(self, parts: Iterable[Rows], alive: Callable[[], None]) -> Rows:
         """All parts one after the other; only rows that are there take memory."""
