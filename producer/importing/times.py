@@ -174,6 +174,8 @@ def _iso_fast(texts: pa.Array) -> Times | None:
     """The times of a column without gaps in ISO 8601, all with an offset or all without; else None."""
     for zone in (None, "UTC"):
         try:
+            # A cast that fails is slow, for it fails anew at each value.
+            texts[:1].cast(pa.timestamp("us", zone))
             return _temporal(texts.cast(pa.timestamp("us", zone))) if texts.null_count == 0 else None
         except pa.ArrowInvalid:
             continue
