@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, sentences
+from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, Refuse, sentences
 from reckoner.producer.importing.urls import Database
 from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError
 
@@ -75,7 +75,7 @@ class QueryTable:
             names = schema.names
         self.columns: Sequence[str] = names if self._is_postgres else _without_numbers(names)
 
-    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
         done = 0
         with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database stopped"):

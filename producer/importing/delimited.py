@@ -20,7 +20,7 @@ from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.compression import Compression, Input, opened
 from reckoner.producer.importing.dialect import Form, Reading, find_dialect
 from reckoner.producer.importing.records import Grammar, RecordFinder, count_lines, is_utf8, line_ends
-from reckoner.producer.importing.tables import Batch, require_columns, sentences
+from reckoner.producer.importing.tables import Batch, Refuse, require_columns, sentences
 from reckoner.producer.importing.text import UTF_8, Text, find_encoding
 from reckoner.shared.errors import SourceError
 
@@ -36,11 +36,11 @@ MARK = "\ufeff".encode()
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The columns of the good records of a block, and the refused ones as (number from 0, reason)."""
+    """The columns of the good records of a block, and the refused ones as (number from 0, reason, text)."""
 
     columns: dict[str, pa.Array]
     n_rows: int
-    refused: list[tuple[int, str]]
+    refused: list[tuple[int, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class DelimitedTable:
             header=self._dialect.header_lines > 0,
         )
 
-    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
         line, done, rest = self._dialect.header_lines + 1, 0, b""
         with sentences(self.name):
@@ -138,7 +138,7 @@ class DelimitedTable:
         return parsed if parsed.n_rows + len(parsed.refused) == count_lines(data) else None
 
     def _mended(
-        self, block: bytes, names: Sequence[str], line: int, refuse: Callable[[int, str], None], *, is_last: bool
+        self, block: bytes, names: Sequence[str], line: int, refuse: Refuse, *, is_last: bool
     ) -> tuple[Parsed, NDArray[np.int64], int, bytes]:
         """The records of a block that begins at `line`, their lines, how many lines they take, and what is left."""
         data, grammar = self._dialect.prepared(block)
@@ -150,17 +150,20 @@ class DelimitedTable:
                 break
         else:
             raise SourceError(f"{self.name} cannot be read: its quotation marks do not match. Use --quote none.")
+        ends = line_ends(data) if mended.bad else np.empty(0, np.int64)
         for number, reason in mended.bad:
-            refuse(line + number, reason)
+            text = data[ends[number - 1] if number else 0 : ends[number]].decode(errors="replace")
+            refuse(line + number, reason, text.rstrip("\r\n"))
         return parsed, line + mended.lines, mended.n_lines, _after(block, mended.n_lines)
 
     def _parsed(self, data: bytes, grammar: Grammar, names: Sequence[str]) -> Parsed:
         if not data:
             return Parsed({name: pa.array([], pa.string()) for name in names}, 0, [])
-        refused = list[tuple[int, str]]()
+        refused = list[tuple[int, str, str]]()
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
-            refused.append((row.number - 1, f"it has {row.actual_columns} values instead of {row.expected_columns}"))
+            reason = f"it has {row.actual_columns} values instead of {row.expected_columns}"
+            refused.append((row.number - 1, reason, row.text))
             return "skip"
 
         # pyarrow takes a byte order mark from each block.
@@ -193,11 +196,11 @@ class DelimitedTable:
         return Parsed(columns, table.num_rows, refused)
 
 
-def _batch(parsed: Parsed, lines: NDArray[np.int64], refuse: Callable[[int, str], None]) -> Batch:
+def _batch(parsed: Parsed, lines: NDArray[np.int64], refuse: Refuse) -> Batch:
     """The rows of a block whose records, refused ones included, begin at `lines`."""
-    for number, reason in parsed.refused:
-        refuse(int(lines[number]), reason)
-    return Batch(np.delete(lines, [number for number, _ in parsed.refused]), parsed.columns)
+    for number, reason, text in parsed.refused:
+        refuse(int(lines[number]), reason, text)
+    return Batch(np.delete(lines, [number for number, _, _ in parsed.refused]), parsed.columns)
 
 
 def _after(data: bytes, n_lines: int) -> bytes:

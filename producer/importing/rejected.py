@@ -54,7 +54,7 @@ class RejectedRows:
         """The reasons, bad rows first, the most frequent first."""
         return sorted(self._found.values(), key=lambda found: (found.kind, -found.rows, found.first))
 
-    def add(self, line: int, reason: str, text: str | None = None) -> None:
+    def add(self, line: int, reason: str, text: str) -> None:
         """Count a malformed line."""
         self.malformed += 1
         self._count("bad", reason, [line], 1, None)
@@ -93,7 +93,7 @@ class RejectsFile:
             if source is not None and path.samefile(source):
                 raise UsageError(f"The rejected rows cannot be written to {path}: it is the source.")
         self._names: list[str] = []
-        self._lines: list[tuple[int, str, str | None]] = []
+        self._lines: list[tuple[int, str, str]] = []
         self._schema = pa.schema([])
         self._writer: pyarrow.csv.CSVWriter | None = None
 
@@ -120,7 +120,7 @@ class RejectsFile:
                 self._writer.close()
             self._writer = None
 
-    def add_line(self, line: int, reason: str, text: str | None) -> None:
+    def add_line(self, line: int, reason: str, text: str) -> None:
         """Write a malformed line."""
         self._lines.append((line, reason, text))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,8 @@ BLOCK_BYTES = 8 << 20
 # Limits, since a footer is read whole.
 MAX_FOOTER_BYTES = 64 << 20
 MAX_COLUMNS = 10_000
+
+Refuse: TypeAlias = Callable[[int, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Table(Protocol):
     def form(self) -> Form | None:
         """How a text file is written; all of it is known after the last batch."""
 
-    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
-        """The rows in order; `refuse(line, reason)` is called for a malformed line.
+    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+        """The rows in order; `refuse(line, reason, text)` is called for a malformed line.
 
         Raises:
             SourceError: the source cannot be read.
@@ -83,7 +85,7 @@ class ParquetTable:
         if size > MAX_FOOTER_BYTES:
             raise SourceError(f"The Parquet footer of {self.name} has over {MAX_FOOTER_BYTES:,} bytes.")
 
-    def batches(self, names: Sequence[str], refuse: Callable[[int, str], None]) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
         done = 0
         with sentences(self.name), pyarrow.parquet.ParquetFile(self._path) as file:

@@ -249,6 +249,7 @@ def test_rejected_rows_are_written_with_their_values(tmp_path: Path, store: Stor
         "2.0,y,-1,",
         "2.0,y,1,",
         "b,y,no,",
+        'c,"torn,1,',
     ]
     report = import_interactions(
         write(tmp_path, *lines),
@@ -261,11 +262,12 @@ def test_rejected_rows_are_written_with_their_values(tmp_path: Path, store: Stor
     with path.open(encoding="utf-8", newline="") as file:
         found = sorted(csv.reader(file))
     assert found == [
-        ["3", "bad", "it has 2 values instead of 4", "", "", "", ""],
+        ["3", "bad", "it has 2 values instead of 4", "", "", "", "2.0,x"],
         ["4", "left_out", "the user is missing: NULL", "NULL", 'a, "b"\nc', "1", ""],
         ["6", "left_out", "the weights of the user and the item sum to zero or below", "2.0", "y", "-1", ""],
         ["7", "left_out", "the weights of the user and the item sum to zero or below", "2.0", "y", "1", ""],
         ["8", "bad", "the weight is not a number", "b", "y", "no", ""],
+        ["9", "bad", "it has a quotation mark without its partner", "", "", "", 'c,"torn,1,'],
         ["line", "kind", "reason", "user", "item", "w", "text"],
     ]
     assert report.bad_rows + report.left_out == len(found) - 1

@@ -23,7 +23,7 @@ def table(data: bytes, reading: Reading = Reading(), columns: Columns = Columns(
 def read(data: bytes, reading: Reading = Reading()) -> tuple[Rows, list[tuple[int, str]]]:  # noqa: B008
     """The rows with their lines, and the bad lines with reasons."""
     rows, bad, found = Rows(), list[tuple[int, str]](), table(data, reading)
-    for batch in found.batches(found.columns, lambda line, reason: bad.append((line, reason))):
+    for batch in found.batches(found.columns, lambda line, reason, _: bad.append((line, reason))):
         columns = [batch.columns[name].to_pylist() for name in found.columns]
         rows += zip(batch.lines.tolist(), zip(*columns, strict=True), strict=True)
     return rows, sorted(bad)
