@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandas.tseries.api import guess_datetime_format
 
-from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, is_number
+from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, cast_all, is_number
 from reckoner.shared.errors import NotTimesError, ReadAgainError, SourceError
 
 # The year first; a time of day may follow. The third form is 20100101T082600.
@@ -137,10 +137,13 @@ class TimeReader:
 
     def _by_pair(self, texts: pa.Array, month_format: str, day_format: str) -> Times:
         """Read by the format with the month first or the day first."""
-        by_month = _by_format(texts, month_format)
         if month_format == day_format:
-            return by_month
-        by_day = _by_format(texts, day_format)
+            return _by_format(texts, day_format)
+        if self._day_first is not None:
+            return self._by_decided(
+                texts, *((day_format, month_format) if self._day_first else (month_format, day_format))
+            )
+        by_month, by_day = _by_format(texts, month_format), _by_format(texts, day_format)
         only_month, only_day = by_month.is_time & ~by_day.is_time, by_day.is_time & ~by_month.is_time
         for told, day_first in ((only_month.any(), False), (only_day.any(), True)):
             if told:
@@ -151,6 +154,12 @@ class TimeReader:
         if self._day_first is None and len(unclear):
             self._unclear = self._unclear or (texts[int(unclear[0])].as_py(), has_dots)
         return by_day if self._day_first or (self._day_first is None and has_dots) else by_month
+
+    def _by_decided(self, texts: pa.Array, time_format: str, other_format: str) -> Times:
+        times = _by_format(texts, time_format)
+        if _by_format(texts.filter(pa.array(~times.is_time)), other_format).is_time.any():
+            self._decide(not self._day_first)
+        return times
 
     def _decide(self, day_first: bool) -> None:
         if self._day_first is (not day_first):
@@ -172,13 +181,13 @@ def _temporal(array: pa.Array) -> Times:
 
 def _iso_fast(texts: pa.Array) -> Times | None:
     """The times of a column without gaps in ISO 8601, all with an offset or all without; else None."""
+    if len(texts) == 0 or texts.null_count:
+        return None
+    if texts[0].as_py().endswith(" UTC"):
+        texts = pc.replace_substring(texts, " UTC", "Z")
     for zone in (None, "UTC"):
-        try:
-            # A cast that fails is slow, for it fails anew at each value.
-            texts[:1].cast(pa.timestamp("us", zone))
-            return _temporal(texts.cast(pa.timestamp("us", zone))) if texts.null_count == 0 else None
-        except pa.ArrowInvalid:
-            continue
+        if (found := cast_all(texts, pa.timestamp("us", zone))) is not None:
+            return _temporal(found)
     return None
 
 

@@ -66,13 +66,23 @@ def as_numbers(array: pa.Array) -> NDArray[np.float64]:
     if is_number(array.type):
         return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     texts = as_texts(array)
+    # Much faster than the pattern; a column with another value, even an empty one, takes the slow path.
+    found = cast_all(texts, pa.float64())
+    if found is not None:
+        return _without_infinities(np.asarray(found.to_numpy(zero_copy_only=False)), texts)
+    texts = pc.utf8_trim_whitespace(texts)
+    digits = pc.if_else(pc.match_substring_regex(texts, NUMBER_PATTERN), pc.utf8_ltrim(texts, "+"), None)
+    return np.asarray(digits.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def cast_all(texts: pa.Array, data_type: pa.DataType) -> pa.Array | None:
+    """The texts as another type, None if one cannot be cast."""
     try:
-        # Much faster than the pattern; a column with another value, even an empty one, takes the slow path.
-        return _without_infinities(np.asarray(texts.cast(pa.float64()).to_numpy(zero_copy_only=False)), texts)
+        # A cast that fails takes long, so the first value is tried alone.
+        texts.slice(0, 1).cast(data_type)
+        return texts.cast(data_type)
     except pa.ArrowInvalid:
-        texts = pc.utf8_trim_whitespace(texts)
-        digits = pc.if_else(pc.match_substring_regex(texts, NUMBER_PATTERN), pc.utf8_ltrim(texts, "+"), None)
-        return np.asarray(digits.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        return None
 
 
 def _without_infinities(numbers: NDArray[np.float64], texts: pa.Array) -> NDArray[np.float64]:
