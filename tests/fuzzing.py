@@ -1,6 +1,9 @@
 """Inputs for fuzzing: mutated valid bytes, and made-up texts and files."""
 
+import bz2
+import gzip
 import io
+import lzma
 import zipfile
 from collections.abc import Sequence
 from functools import reduce
@@ -57,16 +60,38 @@ def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
 
 
 def right_files() -> list[bytes]:
-    """A valid CSV file, Parquet file and zip file."""
+    """A valid Parquet file and zip file, and text files in the forms that people have."""
     rows = [(f"user {n % 7}", f"item {n % 5:02}", n % 3 + 1, 1_700_000_000 + n, f"Title {n}") for n in range(40)]
-    csv = "userId,movieId,rating,timestamp,title\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
-    columns = dict(zip(("userId", "movieId", "rating", "timestamp", "title"), zip(*rows, strict=True), strict=True))
-    parquet, archive = io.BytesIO(), io.BytesIO()
+    header = ("userId", "movieId", "rating", "timestamp", "title")
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    parquet, archive, single = io.BytesIO(), io.BytesIO(), io.BytesIO()
     pa.parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), parquet)
+    csv = text_of([header, *rows], ",")
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("ml/ratings.csv", csv)
         members.writestr("ml/movies.csv", "movieId,title\nitem 01,A title\n")
-    return [csv.encode(), parquet.getvalue(), archive.getvalue()]
+    with zipfile.ZipFile(single, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("one.tsv", text_of([header, *rows], "\t"))
+    titled = [(*row[:4], f'{row[4]}, "the\nséquel"\r\nof {row[0]}') for row in rows]
+    texts = [
+        csv.encode(),
+        text_of([header, *titled], ";", quote=True).encode("latin-1"),
+        text_of([header, *titled], ",", quote=True).encode(),
+        text_of([header, *rows], "|").encode("utf-16"),
+        text_of(rows, "::").encode(),
+        text_of([("user_id:token", "item_id:token", "rating:float"), *(row[:3] for row in rows)], "\t").encode(),
+    ]
+    packed = [gzip.compress(texts[1]), bz2.compress(texts[0]), lzma.compress(texts[2])]
+    packed.append(bytes(pa.compress(texts[0], codec="zstd", asbytes=True)))
+    return [*texts, *packed, parquet.getvalue(), archive.getvalue(), single.getvalue()]
+
+
+def text_of(rows: Sequence[Sequence[object]], separator: str, *, quote: bool = False) -> str:
+    """Rows as text, with all values in double quotes or none."""
+    values = ([str(value) for value in row] for row in rows)
+    if quote:
+        values = (['"' + value.replace('"', '""') + '"' for value in row] for row in values)
+    return "".join(separator.join(row) + "\n" for row in values)
 
 
 def made_csv(header: Sequence[str], rows: Sequence[Sequence[str]], separator: str, end: str, encoding: str) -> bytes:
@@ -80,13 +105,21 @@ made_files: SearchStrategy[bytes] = st.builds(
     made_csv,
     st.lists(columns | texts, max_size=5),
     st.lists(st.lists(texts | numbers, max_size=5), max_size=12),
-    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from([",", ";", "\t", "|", "::", " "]),
     st.sampled_from(["\n", "\r\n", "\r", ""]),
-    st.sampled_from(["utf-8", "utf-16", "latin-1"]),
+    st.sampled_from(["utf-8", "utf-16", "utf-16-be", "latin-1"]),
+)
+written: SearchStrategy[list[str]] = st.one_of(
+    st.sampled_from([["--no-header", "--user", "1", "--item", "2"], ["--header"], ["--no-header"]]),
+    st.tuples(st.just("--separator"), texts | st.sampled_from([";", "::", "tab", "blanks"])).map(list),
+    st.tuples(st.just("--quote"), texts | st.sampled_from(["none", "single"])).map(list),
+    st.tuples(st.just("--encoding"), texts | st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-7"])).map(list),
+    st.tuples(st.just("--compression"), st.sampled_from(["none", "gzip", "bz2", "xz", "zstd", "zip"])).map(list),
 )
 import_options = st.lists(
-    st.tuples(st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts).map(
-        list
-    ),
+    written
+    | st.tuples(
+        st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts
+    ).map(list),
     max_size=3,
 ).map(lambda pairs: [part for pair in pairs for part in pair])

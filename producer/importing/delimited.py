@@ -122,7 +122,9 @@ class DelimitedTable:
         with self._opened() as (text, share), ThreadPoolExecutor(THREADS) as pool:
             for data in text.blocks(BLOCK_BYTES, MAX_ROW_BYTES, too_long):
                 self._encoding = text.encoding
-                data, header_lines = _after(data, header_lines), 0
+                if header_lines:
+                    skipped = min(header_lines, count_lines(data))
+                    data, header_lines = _after(data, skipped), header_lines - skipped
                 if data:
                     waiting.append(Block(data, share(), pool.submit(self._attempt, data, names)))
                 if len(waiting) > AHEAD:

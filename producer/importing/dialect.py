@@ -189,7 +189,7 @@ def _names(
         if not header and not by_number:
             if known and len(first) >= len(known):
                 return False, (*known, *numbers[len(known) :])
-            shown = ", ".join(value[:SHOWN_CHARACTERS] for value in stripped[:SHOWN_VALUES])
+            shown = ", ".join(" ".join(value[:SHOWN_CHARACTERS].split()) for value in stripped[:SHOWN_VALUES])
             raise SourceError(
                 f"{name} seems to have no header: its first line is {shown}. Give the columns by number, such as "
                 "--user 1 --item 2 --no-header, or use --header if these are their names."

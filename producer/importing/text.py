@@ -42,7 +42,7 @@ def find_encoding(named: str) -> str:
         if PROBE.encode(codec).decode(codec) != PROBE:
             raise LookupError
     except (LookupError, UnicodeError, ValueError) as error:
-        raise UsageError(f"There is no encoding {named}. Try utf-8, utf-16, latin-1 or cp1251.") from error
+        raise UsageError(f"There is no encoding {named!r}. Try utf-8, utf-16, latin-1 or cp1251.") from error
     return LATIN_1 if codec in ("iso8859-1", "cp1252") else codec
 
 
@@ -80,7 +80,11 @@ class Text:
         """Chunks of bytes in an encoding that has ASCII's line ends."""
         chunk = self._read(size)
         mark = next((mark for mark in MARKS if chunk.startswith(mark)), b"")
-        self.encoding = self.encoding or MARKS.get(mark) or _wide_encoding(chunk)
+        found = MARKS.get(mark) or _wide_encoding(chunk)
+        if self.encoding in (None, "utf-16", "utf-32"):
+            # Without a mark their bytes are in either order.
+            usual = f"{self.encoding}-le" if self.encoding else None
+            self.encoding = found if found and found.startswith(self.encoding or "") else usual
         if self.encoding == UTF_8:
             chunk = chunk.removeprefix(codecs.BOM_UTF8)
         if self.encoding in (None, UTF_8, LATIN_1):
@@ -91,7 +95,10 @@ class Text:
         decoder = codecs.getincrementaldecoder(self.encoding)(INVALID)
         is_first = True
         while True:
-            text = decoder.decode(chunk, final=not chunk)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeError as error:
+                raise SourceError(f"The file cannot be read as {self.encoding}. Try another --encoding.") from error
             yield (text.removeprefix("\ufeff") if is_first else text).encode(UTF_8, "surrogatepass")
             if not chunk:
                 return

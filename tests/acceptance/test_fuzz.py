@@ -23,7 +23,7 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings, load_settings, variable_of
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.jobs import Chunk, Finish, Reduce, Split, encode_job
-from tests.commands import call_here
+from tests.commands import Ended, call_here
 from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
@@ -71,25 +71,27 @@ class Scene:
             assert flow is not None
             assert flow.state in ("done", "failed")
 
-    def call(self, *arguments: str, given: bytes = b"") -> int:
-        """Call the command line and check its output; returns the exit code."""
+    def call(self, *arguments: str, given: bytes = b"") -> Ended:
+        """Call the command line and check its output."""
         ended = call_here(*arguments, given=given)
         assert ended.is_defined, (arguments, ended)
-        return ended.code
+        return ended
 
 
 def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """A file is imported, or refused with a reason and an unchanged snapshot."""
+    """A file is imported, and each row accounted for, or refused with a reason and an unchanged snapshot."""
 
     def attempt(value: tuple[bytes, list[str]]) -> None:
         data, options = value
         path = scene.root / "a file.csv"
         path.write_bytes(data)
         before = scene.system.store.current_snapshot()
-        code = scene.call("import", *options, "--", str(path))
+        ended = scene.call("import", "--json", *options, "--", str(path))
         after = scene.system.store.current_snapshot()
         assert after is not None
-        if code:
+        for record in ended.objects if ended.out else []:
+            assert record["rows"] == record["interactions"] + record["repeated"] + record["bad_rows"]
+        if ended.code:
             assert after == before
         elif after != before:
             open_snapshot(scene.system.store.fetch("snapshots", after), verify=True)

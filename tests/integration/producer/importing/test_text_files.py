@@ -169,7 +169,7 @@ def test_a_few_invalid_bytes_among_many_characters_make_their_lines_bad(tmp_path
 
 
 def zstd(data: bytes) -> bytes:
-    return pa.compress(data, codec="zstd", asbytes=True)
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def zipped(data: bytes, name: str = "tables/one.txt") -> bytes:
