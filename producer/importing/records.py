@@ -150,7 +150,7 @@ class RecordFinder:
                 bad.append((line, reason))
                 dropped[line] = True
         kept = np.flatnonzero(~(dropped | within)[:n_lines])
-        return Mended(_without(data[:cut], dropped[:n_lines], starts, ends), kept, bad, n_lines)
+        return Mended(_without(data[:cut], dropped[:n_lines], within[:n_lines], ends[:n_lines]), kept, bad, n_lines)
 
     def _suspects(self, data: bytes, ends: NDArray[np.int64], thorough: bool) -> list[int]:
         """The lines that may open a value of several lines."""
@@ -224,9 +224,14 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def _without(data: bytes, dropped: NDArray[np.bool_], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bytes:
-    """The data without the dropped lines."""
+def _without(data: bytes, dropped: NDArray[np.bool_], within: NDArray[np.bool_], ends: NDArray[np.int64]) -> bytes:
+    """The data without the dropped lines; lines `within` continue a value."""
     if not dropped.any():
         return data
-    keep = np.repeat(~dropped, (ends - starts)[: len(dropped)])
-    return np.frombuffer(data, np.uint8)[keep].tobytes()
+    signs = np.frombuffer(data, np.uint8).copy()
+    if b"\r" in data:
+        # A carriage return and a line feed after a dropped line would become one line end.
+        last = (ends - 1)[~np.append(within[1:], False)]
+        signs[last[signs[last] == ord("\r")]] = ord("\n")
+    keep = np.repeat(~dropped, np.diff(ends, prepend=0))
+    return bytes(signs[keep])

@@ -90,7 +90,8 @@ def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
         after = scene.system.store.current_snapshot()
         assert after is not None
         for record in ended.objects if ended.out else []:
-            assert record["rows"] == record["interactions"] + record["repeated"] + record["bad_rows"]
+            parts = (record[name] for name in ("interactions", "repeated", "bad_rows", "left_out"))
+            assert record["rows"] == sum(parts)
         if ended.code:
             assert after == before
         elif after != before:

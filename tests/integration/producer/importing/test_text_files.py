@@ -16,6 +16,7 @@ from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
 from tests.commands import CommandLine
+from tests.imports import reasons
 from tests.snapshots import current, interactions, titles
 
 HEADER = ("user_id", "item_id", "timestamp", "title")
@@ -112,7 +113,9 @@ def test_quotes_give_the_same_snapshot(
 def test_without_quotes_marks_are_signs_like_others(tmp_path: Path, store: Store) -> None:
     """As in tables of databases that never quote."""
     data = b'user\titem\na\t"7 inch single\nb\t"x"\n'
-    assert imported(store, tmp_path / "a", data).bad_examples == [(2, "it has a quotation mark without its partner")]
+    assert reasons(imported(store, tmp_path / "a", data)) == [
+        ("bad", "it has a quotation mark without its partner", 1, [2])
+    ]
     assert imported(store, tmp_path / "a", data, Reading(quote="none")).bad_rows == 0
     assert interactions(current(store)).keys() == {("a", '"7 inch single'), ("b", '"x"')}
 
@@ -154,7 +157,7 @@ def test_the_first_line_beyond_ascii_decides_wherever_it_is(tmp_path: Path, stor
         assert (report.bad_rows, report.form and report.form.encoding) == (0, "latin-1")
     assert titles(current(store))["y"] == "“café”"
     report = imported(store, path, b"\n".join(lines), Reading(encoding="utf-8"))
-    assert report.bad_examples == [(place, "it has a byte that is not utf-8")]
+    assert reasons(report) == [("bad", "it has a byte that is not utf-8", 1, [place])]
     assert report.rows == place
 
 
@@ -162,10 +165,10 @@ def test_a_few_invalid_bytes_among_many_characters_make_their_lines_bad(tmp_path
     """In UTF-8 and UTF-16."""
     data = text().encode() + b"u,x,1,\xff\n" + b"u,i01,1,t\n"
     report = imported(store, tmp_path / "a.csv", data)
-    assert report.bad_examples == [(62, "it has a byte that is not utf-8")]
+    assert reasons(report) == [("bad", "it has a byte that is not utf-8", 1, [62])]
     wide = text().encode("utf-16-le") + "u,x,1,".encode("utf-16-le") + b"\x00\xd8" + "\nu,i01,1,t\n".encode("utf-16-le")
     report = imported(store, tmp_path / "a.csv", wide)
-    assert report.bad_examples == [(62, "it has a byte that is not utf-16-le")]
+    assert reasons(report) == [("bad", "it has a byte that is not utf-16-le", 1, [62])]
 
 
 def zstd(data: bytes) -> bytes:
