@@ -23,7 +23,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -114,6 +114,9 @@ bench-queue: .venv/dev.installed ## the engine next to stock arq and ArdiQ, in a
 
 bench-kernels: .venv/dev.installed ## the kernels next to implicit, similaripy and sparse_dot_topn, in half an hour (ROUNDS=5 ONLY=build LIKE=ml-1m)
 	@.venv/bin/python tests/benchmarks bench_kernels $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
+
+bench-import: .venv/dev.installed ## the import of 20 million rows next to DuckDB, in some five minutes (ROUNDS=3 ONLY=hundred)
+	@.venv/bin/python tests/benchmarks bench_import $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
 
 docs: .venv/dev.installed ## regenerate the tables of commands, settings and the night in the pages
 	@PYTHONPATH=. .venv/bin/python tests/pages.py

@@ -78,6 +78,15 @@ def test_a_part_of_the_nights_benchmark_is_measured_and_not_kept() -> None:
     assert kept() == before
 
 
+def test_a_part_of_the_imports_benchmark_is_measured_and_not_kept() -> None:
+    """On small data; DuckDB may be missing."""
+    before = kept()
+    told = measured("bench_import", "--like", "ml-1m", "--only", "csv,hundred")
+    assert all(f"import of {rows} rows of" in told for rows in ("1,000,209", "5,001,045"))
+    assert told.count("import, round 1: s ") == 2
+    assert kept() == before
+
+
 def test_a_measurement_of_the_night_that_fails_says_why_and_the_next_one_begins() -> None:
     """No measurement ends within so short a time."""
     told = measured("bench_night", "--like", "ml-1m", "--only", "kills,memory", "--limit-s", "0.01")
