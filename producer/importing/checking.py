@@ -52,6 +52,8 @@ class Checker:
         self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
         self._nonpositive = rules.nonpositive
 
+    # Any bits may be in a column: odd NaNs and numbers out of range are judged, not warned of.
+    @np.errstate(all="ignore")
     def check(self, batch: Batch, rejected: RejectedRows) -> GoodRows:
         """The good rows of `batch`; the others are added to `rejected` with their first reason.
 
@@ -100,8 +102,7 @@ class Checker:
     def _weights(self, batch: Batch, name: str, verdict: "_Verdict") -> NDArray[np.float64]:
         column = batch.columns[name]
         weights = as_numbers(column)
-        with np.errstate(over="ignore", under="ignore"):
-            stored = weights.astype(np.float32)
+        stored = weights.astype(np.float32)
         if np.isfinite(stored).all() and (stored > 0).all():
             return weights
         kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
