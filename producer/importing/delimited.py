@@ -148,7 +148,7 @@ class DelimitedTable:
         for thorough in (False, True):
             mended = finder.mend(data, is_last=is_last, thorough=thorough)
             parsed = self._parsed(mended.data, grammar, names)
-            if parsed.n_rows + len(parsed.refused) == len(mended.lines):
+            if parsed.n_rows + len(parsed.refused) == len(mended.lines) and not mended.ends_open:
                 break
         else:
             raise SourceError(f"{self.name} cannot be read: its quotation marks do not match. Use --quote none.")

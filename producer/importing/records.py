@@ -95,6 +95,8 @@ class Mended:
     lines: NDArray[np.int64]
     bad: list[tuple[int, str]]
     n_lines: int
+    ends_open: bool
+    """Whether the last record ends within a quoted value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,11 @@ class RecordFinder:
                 bad.append((line, reason))
                 dropped[line] = True
         kept = np.flatnonzero(~(dropped | within)[:n_lines])
-        return Mended(_without(data[:cut], dropped[:n_lines], within[:n_lines], ends[:n_lines]), kept, bad, n_lines)
+        taken = np.flatnonzero(~dropped[:n_lines])
+        ends_open = bool(len(kept)) and self.grammar.record(data, int(starts[kept[-1]]), int(ends[taken[-1]])).is_open
+        return Mended(
+            _without(data[:cut], dropped[:n_lines], within[:n_lines], ends[:n_lines]), kept, bad, n_lines, ends_open
+        )
 
     def _suspects(self, data: bytes, ends: NDArray[np.int64], thorough: bool) -> list[int]:
         """The lines that may open a value of several lines."""

@@ -121,9 +121,12 @@ def test_all_that_is_quoted_is_read_as_it_was(
 
 
 @given(
-    st.lists(st.sampled_from([b"a", b",", b'"', b'""', b"\n", b"\r\n", b"\r", b"b,c\n", b'"d",e\n']), max_size=40),
+    st.lists(
+        st.sampled_from([b"a", b",", b'"', b'""', b"\n", b"\r\n", b"\r", b"b,c\n", b'"d",e\n', b'5" x']), max_size=40
+    ),
     st.integers(10, 90),
 )
+@example([b'5" x', b",", b'"', b"\r", b"a"], 10)
 @example([b"\r", b'"', b"\n", b"\n", b'"d",e\n'], 10)
 @example([b'"d",e\n', b'"', b"\n", b",", b'"', b"\r"], 45)
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
