@@ -116,8 +116,17 @@ written: SearchStrategy[list[str]] = st.one_of(
     st.tuples(st.just("--encoding"), texts | st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-7"])).map(list),
     st.tuples(st.just("--compression"), st.sampled_from(["none", "gzip", "bz2", "xz", "zstd", "zip"])).map(list),
 )
+ruled: SearchStrategy[list[str]] = st.one_of(
+    st.tuples(st.just("--keep"), texts | st.sampled_from(["NULL", "NaN,None"])).map(list),
+    st.sampled_from(
+        [["--nonpositive", "bad"], ["--nonpositive", "subtract", "--repeats", "sum", "--weight", "rating"]]
+    ),
+    st.tuples(st.just("--time-format"), texts | st.sampled_from(["%d.%m.%Y", "%Y", "%s"])).map(list),
+    st.sampled_from([["--max-left-out", "1"], ["--max-bad", "1"], ["--rejects", "rejects.csv"]]),
+)
 import_options = st.lists(
     written
+    | ruled
     | st.tuples(
         st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts
     ).map(list),

@@ -120,11 +120,13 @@ def import_interactions(
             alive()
             _collect_titles(found.titles, columns, collected)
         merged = collected.merge(alive) if collected.count else None
+        others = rejected.count("left_out")
         if merged and rules.nonpositive == "subtract":
             merged = leave_out_cancelled(merged, table, checker, rejected)
+        n_good = collected.count - rejected.count("left_out") + others
     if merged is None or len(merged.rows) == 0:
         raise SourceError(_no_good_row(table, rejected.listed()))
-    report = _publish(collected, merged, rejected, table, checker, store, limits, alive)
+    report = _publish(collected, merged, n_good, rejected, table, checker, store, limits, alive)
     alive()
     if verified is not None:
         verified.add(store.fingerprint(KIND, report.snapshot_id))
@@ -175,6 +177,7 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
 def _publish(
     collected: CollectedRows,
     merged: Merged,
+    n_good: int,
     rejected: RejectedRows,
     table: Table,
     checker: Checker,
@@ -212,7 +215,7 @@ def _publish(
         interactions=size.interactions,
         users=size.users,
         items=size.items,
-        repeated=counts.rows - counts.bad - counts.left_out - size.interactions,
+        repeated=n_good - size.interactions,
         bad_rows=counts.bad,
         left_out=counts.left_out,
         rejected=rejected.listed(),
