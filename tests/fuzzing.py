@@ -23,7 +23,10 @@ texts: SearchStrategy[str] = st.one_of(
     st.sampled_from(NASTY), st.text(max_size=20), st.text(st.characters(categories=["Cs", "Cc", "L"]), max_size=8)
 )
 numbers: SearchStrategy[str] = st.one_of(
-    st.integers(-5, 2000).map(str), st.floats().map(str), st.sampled_from(["", "1_000", "0x10", "1e400", "-0", "١"])
+    st.integers(-5, 2000).map(str),
+    st.floats().map(str),
+    st.sampled_from(["", "1_000", "0x10", "1e400", "-0", "١", "17.0", "1,5", "7.65612E+16", "NULL", "20100101"]),
+    st.sampled_from(["2010-01-01 00:00:00 UTC", "1/2/2010", "13/2/2010", "2/13/10 8:26 PM", "1.2.2010", "0000-00-00"]),
 )
 
 
