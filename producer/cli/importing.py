@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from reckoner.shared.settings import Settings
     from reckoner.shared.store.protocol import Store
 
+# Memory of smaller arrays than these is reused, up to so much: that of batches, not of all rows.
+KEPT_BYTES = 4 << 20, 64 << 20
 # Between two reports of a supervised import.
 REPORT_EVERY_S = 0.5
 # Reasons printed for bad rows, and for rows left out.
@@ -164,7 +166,7 @@ def import_(
         from reckoner.producer.importing import Columns, ImportLimits, Reading, Rules, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
-    return_freed_memory()
+    return_freed_memory(*KEPT_BYTES)
     found = _find(source, query)
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)

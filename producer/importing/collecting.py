@@ -1,7 +1,7 @@
 """Collects the good rows of all batches, and merges repeats part by part."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,8 @@ class CollectedRows:
         self._pending_count = 0
         self._chunks = Spool(None)
         self._rows_of_users = np.empty(0, dtype=np.int64)
+        self._thread = ThreadPoolExecutor(1)
+        self._numbering = self._thread.submit(self._number, [])
 
     def add(self, rows: GoodRows) -> None:
         """Add the good rows of the next batch.
@@ -70,16 +72,26 @@ class CollectedRows:
         self.count += len(rows.users)
         self._pending_count += len(rows.users)
         if self._pending_count >= AT_ONCE:
-            self._number()
+            self._number_pending()
 
     def item_ids(self) -> pa.Array:
         """The distinct items, large_string."""
-        self._number()
+        self._finish()
         return self._items.texts
 
-    def _number(self) -> None:
-        """Make a chunk of numbers of the rows added last."""
+    def _number_pending(self) -> None:
+        """Number the rows added last, while the next ones are read."""
         pending, self._pending, self._pending_count = self._pending, [], 0
+        self._numbering.result()
+        self._numbering = self._thread.submit(self._number, pending)
+
+    def _finish(self) -> None:
+        """Number all rows."""
+        self._number_pending()
+        self._numbering.result()
+
+    def _number(self, pending: Sequence[GoodRows]) -> None:
+        """Make a chunk of numbers of some rows."""
         if not pending:
             return
         users = self._users.number([rows.users for rows in pending])
@@ -88,7 +100,7 @@ class CollectedRows:
         counts = np.bincount(users, minlength=len(self._users))
         counts[: len(self._rows_of_users)] += self._rows_of_users
         self._rows_of_users = counts
-        if self._room is None and self.count > IN_MEMORY:
+        if self._room is None and counts.sum() > IN_MEMORY:
             self._move_to_disk()
         self._chunks.append(Rows(users, items, weights, joined([rows.times for rows in pending])))
 
@@ -111,7 +123,7 @@ class CollectedRows:
         Raises:
             StoreError: rows on disk cannot be written or read.
         """
-        self._number()
+        self._finish()
         user_ids, user_ranks = self._users.ranked()
         item_ids, item_ranks = self._items.ranked()
         parts = self._split(user_ranks, item_ranks, alive)

@@ -58,7 +58,7 @@ class IdReader:
             ReadAgainError: an id is no whole number, so earlier ones should have kept their zeros.
         """
         plain = as_plain(column)
-        encoded = self._texts(plain).dictionary_encode()
+        encoded = self._encoded(plain)
         distinct = encoded.dictionary
         codes = np.full(len(distinct) + 1, -1, dtype=np.int64)
         # The last code is of null.
@@ -72,6 +72,13 @@ class IdReader:
             again = distinct.dictionary_encode()
             encoded = pa.DictionaryArray.from_arrays(again.indices.take(encoded.indices), again.dictionary)
         return Ids(encoded, codes[indices], faults)
+
+    def _encoded(self, plain: pa.Array) -> pa.DictionaryArray:
+        if not pa.types.is_integer(plain.type):
+            return self._texts(plain).dictionary_encode()
+        # Numbers are compared sooner than texts.
+        numbers = plain.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(numbers.indices, as_texts(numbers.dictionary), safe=False)
 
     def _texts(self, plain: pa.Array) -> pa.Array:
         texts = as_texts(plain)

@@ -38,7 +38,8 @@ class Numbering:
 
 def _as_large(column: pa.DictionaryArray) -> pa.DictionaryArray:
     # The texts of many columns together may have more bytes than a string array holds.
-    return pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), column.dictionary.cast(pa.large_string()))
+    indices, texts = column.indices.cast(pa.int32()), column.dictionary.cast(pa.large_string())
+    return pa.DictionaryArray.from_arrays(indices, texts, safe=False)
 
 
 def as_table(texts: pa.Array) -> TextTable:

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reckoner.shared.store.sorting import count_each
+
 # An id is named above this share of all interactions, if it has so many and so many times the mean.
 SHARE, MANY, TIMES_MEAN = 0.05, 100, 20
 LISTED = 5
@@ -23,7 +25,7 @@ class Suspect(msgspec.Struct, frozen=True):
 
 def find_suspects(kind: Literal["user", "item"], ids: pa.Array, places: NDArray[np.integer[Any]]) -> list[Suspect]:
     """The ids with the most interactions, if those are suspiciously many; `places` are indices into `ids`."""
-    counts = np.bincount(places, minlength=len(ids))
+    counts = count_each(places, len(ids))
     limit = max(SHARE * len(places), TIMES_MEAN * len(places) / max(1, len(ids)), MANY)
     found = np.flatnonzero(counts > limit)
     most = found[np.argsort(-counts[found], kind="stable")[:LISTED]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reckoner.shared.store.artifacts import Artifact, open_artifact, write_artifact
 from reckoner.shared.store.identifiers import TextTable, build
 from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_texts, check_values
-from reckoner.shared.store.sorting import stable_order
+from reckoner.shared.store.sorting import count_each, stable_order
 
 KIND: Final = "snapshots"
 # The rows that are sorted at a time.
@@ -138,10 +138,7 @@ def _by_item(
     """
     at_once = max(AT_ONCE, n)
     slices = [slice(start, start + at_once) for start in range(0, len(items), at_once)]
-    starts = np.zeros(n + 1, dtype=np.int64)
-    for some in slices:
-        starts[1:] += np.bincount(items[some], minlength=n)
-    np.cumsum(starts, out=starts)
+    starts = np.concatenate(([0], np.cumsum(count_each(items, n))))
     item_users, item_weights = np.empty_like(users), None if weights is None else np.empty_like(weights)
     filled = starts[:-1].copy()
     for some in slices:

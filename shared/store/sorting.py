@@ -6,6 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 HALF = 32
+# The numbers that are counted at a time.
+AT_ONCE = 1 << 20
+
+
+def count_each(numbers: NDArray[np.integer[Any]], below: int) -> NDArray[np.int64]:
+    """How often each number from 0 to `below` - 1 is there, int64[below]."""
+    counts, at_once = np.zeros(below, dtype=np.int64), max(AT_ONCE, below)
+    # Of other integers than int64, numpy counts a copy.
+    for start in range(0, len(numbers), at_once):
+        counts += np.bincount(numbers[start : start + at_once], minlength=below)
+    return counts
 
 
 def stable_order(numbers: NDArray[np.unsignedinteger[Any]], below: int) -> NDArray[np.int64]:
