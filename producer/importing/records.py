@@ -5,6 +5,7 @@ closing one the rest of the value is taken as it is.
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,15 @@ class Grammar:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lines:
+    """A block and where its lines start and end; lists, since one is read at a time."""
+
+    data: bytes
+    starts: list[int]
+    ends: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Mended:
     """The records of the first `n_lines` of a block: their bytes, the line of each from 0, and bad lines with reasons.
 
@@ -119,44 +129,66 @@ class RecordFinder:
         the first line alone is bad.
         """
         ends = line_ends(data)
-        starts = np.concatenate(([0], ends[:-1])).astype(np.int64)
-        reason = f"it has a byte that is not {self.encoding}"
-        invalid = dict.fromkeys(_invalid_lines(data, starts, ends), reason)
-        bad, dropped, within = list[tuple[int, str]](), np.zeros(len(ends), np.bool_), np.zeros(len(ends), np.bool_)
-        n_lines, resume = len(ends), 0
-        for line in self._suspects(data, ends, thorough):
+        lines = _Lines(data, [0, *ends[:-1].tolist()], ends.tolist())
+        joined, alone, n_lines = self._joined(lines, self._suspects(data, ends, thorough), is_last=is_last)
+        dropped, within = np.zeros(len(ends), np.bool_), np.zeros(len(ends), np.bool_)
+        dropped[alone] = True
+        bad = [(line, NO_PARTNER) for line in alone]
+        invalid = set(_invalid_lines(lines, ends)).difference(alone)
+        for first, last in joined:
+            within[first + 1 : last + 1] = True
+            if invalid and not invalid.isdisjoint(range(first, last + 1)):
+                invalid.difference_update(range(first, last + 1))
+                bad.append((first, self._invalid))
+                dropped[first : last + 1] = True
+        invalid = {line for line in invalid if line < n_lines}
+        dropped[list(invalid)] = True
+        bad += [(line, self._invalid) for line in invalid]
+        dropped, within, ends = dropped[:n_lines], within[:n_lines], ends[:n_lines]
+        kept = np.flatnonzero(~(dropped | within))
+        return Mended(
+            _without(data[: lines.starts[n_lines]] if n_lines < len(lines.starts) else data, dropped, within, ends),
+            kept,
+            bad,
+            n_lines,
+            self._ends_open(lines, kept, dropped),
+        )
+
+    def _joined(
+        self, lines: _Lines, suspects: list[int], *, is_last: bool
+    ) -> tuple[list[tuple[int, int]], list[int], int]:
+        """The (first, last) lines of records of several lines, lines whose quote lacks its partner, and how many lines.
+
+        Fewer lines than there are if the record of the next one needs more of the file.
+        """
+        joined, alone, resume, size = list[tuple[int, int]](), list[int](), 0, len(lines.data)
+        for line in suspects:
             if line < resume:
                 continue
-            limit = min(len(data), max(int(ends[line]), int(starts[line]) + MAX_VALUE_BYTES))
-            record = self.grammar.record(data, int(starts[line]), limit)
-            if record.is_open and limit == len(data) and not is_last:
-                n_lines = line
-                break
-            last = int(np.searchsorted(ends, record.end))
-            if last == line and not record.is_open:
+            start, end = lines.starts[line], lines.ends[line]
+            limit = min(size, max(end, start + MAX_VALUE_BYTES))
+            record = self.grammar.record(lines.data, start, limit)
+            if record.is_open and limit == size and not is_last:
+                return joined, alone, line
+            if record.end == end and not record.is_open:
                 continue
-            if record.is_open or not self._is_one(record, data, starts[line + 1 : last + 1], ends[line + 1 : last + 1]):
-                bad.append((line, NO_PARTNER))
-                dropped[line] = True
-                invalid.pop(line, None)
-                resume = line + 1
-                continue
-            within[line + 1 : last + 1] = True
-            resume = last + 1
-            if [number for number in range(line, last + 1) if invalid.pop(number, None)]:
-                bad.append((line, reason))
-                dropped[line : last + 1] = True
-        cut = int(starts[n_lines]) if n_lines < len(ends) else len(data)
-        for line in invalid:
-            if line < n_lines:
-                bad.append((line, reason))
-                dropped[line] = True
-        kept = np.flatnonzero(~(dropped | within)[:n_lines])
-        taken = np.flatnonzero(~dropped[:n_lines])
-        ends_open = bool(len(kept)) and self.grammar.record(data, int(starts[kept[-1]]), int(ends[taken[-1]])).is_open
-        return Mended(
-            _without(data[:cut], dropped[:n_lines], within[:n_lines], ends[:n_lines]), kept, bad, n_lines, ends_open
-        )
+            last = bisect_left(lines.ends, record.end, line)
+            if not record.is_open and self._is_one(record, lines, line, last):
+                joined.append((line, last))
+                resume = last + 1
+            else:
+                alone.append(line)
+        return joined, alone, len(lines.ends)
+
+    @property
+    def _invalid(self) -> str:
+        return f"it has a byte that is not {self.encoding}"
+
+    def _ends_open(self, lines: _Lines, kept: NDArray[np.int64], dropped: NDArray[np.bool_]) -> bool:
+        if len(kept) == 0:
+            return False
+        end = lines.ends[int(np.flatnonzero(~dropped)[-1])]
+        return self.grammar.record(lines.data, lines.starts[int(kept[-1])], end).is_open
 
     def _suspects(self, data: bytes, ends: NDArray[np.int64], thorough: bool) -> list[int]:
         """The lines that may open a value of several lines."""
@@ -166,25 +198,26 @@ class RecordFinder:
         counts = np.bincount(np.searchsorted(ends, quotes, side="right"))
         return np.flatnonzero(counts if thorough else counts & 1).tolist()
 
-    def _is_one(self, record: Record, data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-        """Whether the lines of `record` after its first, from `starts` to `ends`, belong to it.
+    def _is_one(self, record: Record, lines: _Lines, first: int, last: int) -> bool:
+        """Whether the lines after the first belong to its record.
 
         They do not if they look like rows: the last one, and at least half of those before it. A single one belongs to
         the record unless it opens another value.
         """
         if record.n_values != self.n_values or not record.is_proper:
             return False
-        last = self._row(data, int(starts[-1]), int(ends[-1]))
-        if last is None or len(starts) == 1:
-            return last is None or not last.is_open
-        between = list(zip(starts[:-1][:MAX_LINES].tolist(), ends[:-1][:MAX_LINES].tolist(), strict=True))
-        return 2 * sum(self._row(data, start, end) is not None for start, end in between) < len(between)
+        row = self._row(lines, last)
+        if row is None or last == first + 1:
+            return row is None or not row.is_open
+        between = range(first + 1, min(last, first + 1 + MAX_LINES))
+        return 2 * sum(self._row(lines, line) is not None for line in between) < len(between)
 
-    def _row(self, data: bytes, start: int, end: int) -> Record | None:
+    def _row(self, lines: _Lines, line: int) -> Record | None:
         """The record of a line by itself if it looks like a row."""
-        if self.starts_quoted and not data.startswith(self.grammar.quote, start):
+        start = lines.starts[line]
+        if self.starts_quoted and not lines.data.startswith(self.grammar.quote, start):
             return None
-        record = self.grammar.record(data, start, end)
+        record = self.grammar.record(lines.data, start, lines.ends[line])
         return record if record.n_values == self.n_values else None
 
 
@@ -207,13 +240,13 @@ def count_lines(data: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))) + (not data.endswith(b"\n"))
 
 
-def _invalid_lines(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[int]:
+def _invalid_lines(lines: _Lines, ends: NDArray[np.int64]) -> list[int]:
     """The lines that are not UTF-8."""
-    if data.isascii():
+    if lines.data.isascii():
         return []
-    beyond = np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80)
-    lines = np.unique(np.searchsorted(ends, beyond, side="right")).tolist()
-    return [line for line in lines if not is_utf8(data[starts[line] : ends[line]])]
+    beyond = np.flatnonzero(np.frombuffer(lines.data, np.uint8) >= 0x80)
+    found = np.unique(np.searchsorted(ends, beyond, side="right")).tolist()
+    return [line for line in found if not is_utf8(lines.data[lines.starts[line] : lines.ends[line]])]
 
 
 def is_utf8(data: bytes) -> bool:
