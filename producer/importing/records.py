@@ -23,13 +23,12 @@ NO_PARTNER = "it has a quotation mark without its partner"
 class Record:
     """A record of a block: where it ends, and its number of values.
 
-    It `is_open` if a quoted value does not end, and `is_proper` if each value of several lines ends with its quote.
+    It `is_open` if a quoted value does not end.
     """
 
     end: int
     n_values: int
     is_open: bool
-    is_proper: bool
 
 
 class Grammar:
@@ -39,24 +38,29 @@ class Grammar:
         self.separator, self.quote = separator, quote
         s, q = re.escape(separator), re.escape(quote)
         quoted = rb"(?:(%b(?>[^%b]*+(?:%b%b[^%b]*+)*+)%b))?" % (q, q, q, q, q, q) if quote else rb"(?:([^\x00-\xff]))?"
+        self._signs = s, q
         self._value = re.compile(quoted + rb"([^%b\r\n]*)(%b|\r\n|\n|\r|\Z)" % (s, s))
 
     def record(self, data: bytes, at: int = 0, limit: int | None = None) -> Record:
         """The record at a place; `limit` is where the data end."""
         limit = len(data) if limit is None else limit
-        n_values, is_proper = 0, True
+        n_values = 0
         while True:
             found = self._value.match(data, at, limit)
             assert found is not None
             n_values += 1
-            quoted, rest, sign = found.groups()
+            quoted, _, sign = found.groups()
             if self.quote and quoted is None and data.startswith(self.quote, at, limit):
-                return Record(limit, n_values, is_open=True, is_proper=False)
-            if quoted and rest and (b"\n" in quoted or b"\r" in quoted):
-                is_proper = False
+                return Record(limit, n_values, is_open=True)
             at = found.end()
             if sign != self.separator:
-                return Record(at, n_values, is_open=False, is_proper=is_proper)
+                return Record(at, n_values, is_open=False)
+
+    def whole(self, n_values: int) -> "re.Pattern[bytes]":
+        """Matches a record of n values that end as they should; `record` takes some three times as long."""
+        s, q = self._signs
+        value = rb"(?:%b(?>[^%b]*+(?:%b%b[^%b]*+)*+)%b|(?!%b)[^%b\r\n]*+)" % (q, q, q, q, q, q, q, s)
+        return re.compile(rb"(?:%b%b){%d}%b(?:\r\n|\n|\r|\Z)" % (value, s, n_values - 1, value))
 
     def values(self, data: bytes) -> list[bytes]:
         """The values of the first record."""
@@ -162,22 +166,26 @@ class RecordFinder:
         Fewer lines than there are if the record of the next one needs more of the file.
         """
         joined, alone, resume, size = list[tuple[int, int]](), list[int](), 0, len(lines.data)
+        whole = self.grammar.whole(self.n_values) if suspects else None
         for line in suspects:
             if line < resume:
                 continue
             start, end = lines.starts[line], lines.ends[line]
             limit = min(size, max(end, start + MAX_VALUE_BYTES))
-            record = self.grammar.record(lines.data, start, limit)
-            if record.is_open and limit == size and not is_last:
-                return joined, alone, line
-            if record.end == end and not record.is_open:
-                continue
-            last = bisect_left(lines.ends, record.end, line)
-            if not record.is_open and self._is_one(record, lines, line, last):
-                joined.append((line, last))
-                resume = last + 1
-            else:
-                alone.append(line)
+            found = whole.match(lines.data, start, limit) if whole else None
+            if found is None:
+                record = self.grammar.record(lines.data, start, limit)
+                if record.is_open and limit == size and not is_last:
+                    return joined, alone, line
+                if record.is_open or record.end > end:
+                    alone.append(line)
+            elif found.end() > end:
+                last = bisect_left(lines.ends, found.end(), line)
+                if self._is_one(lines, line, last):
+                    joined.append((line, last))
+                    resume = last + 1
+                else:
+                    alone.append(line)
         return joined, alone, len(lines.ends)
 
     @property
@@ -198,14 +206,12 @@ class RecordFinder:
         counts = np.bincount(np.searchsorted(ends, quotes, side="right"))
         return np.flatnonzero(counts if thorough else counts & 1).tolist()
 
-    def _is_one(self, record: Record, lines: _Lines, first: int, last: int) -> bool:
-        """Whether the lines after the first belong to its record.
+    def _is_one(self, lines: _Lines, first: int, last: int) -> bool:
+        """Whether the lines after the first belong to its record, whose number of values is right.
 
         They do not if they look like rows: the last one, and at least half of those before it. A single one belongs to
         the record unless it opens another value.
         """
-        if record.n_values != self.n_values or not record.is_proper:
-            return False
         row = self._row(lines, last)
         if row is None or last == first + 1:
             return row is None or not row.is_open
@@ -214,10 +220,12 @@ class RecordFinder:
 
     def _row(self, lines: _Lines, line: int) -> Record | None:
         """The record of a line by itself if it looks like a row."""
-        start = lines.starts[line]
+        start, end = lines.starts[line], lines.ends[line]
+        if lines.data.count(self.grammar.separator, start, end) < self.n_values - 1:
+            return None
         if self.starts_quoted and not lines.data.startswith(self.grammar.quote, start):
             return None
-        record = self.grammar.record(lines.data, start, lines.ends[line])
+        record = self.grammar.record(lines.data, start, end)
         return record if record.n_values == self.n_values else None
 
 
