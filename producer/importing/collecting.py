@@ -18,8 +18,10 @@ from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.spool import Spool, joined
 from reckoner.shared.store.sorting import stable_order
 
-# The rows that are numbered together, and about as many as a part has that is merged at once.
+# The rows that are numbered together.
 AT_ONCE = 1 << 21
+# About as many rows are in a part that is merged at once.
+PART_ROWS = 1 << 20
 # More rows are kept on disk.
 IN_MEMORY = 1 << 25
 # Parts that are merged side by side.
@@ -173,7 +175,7 @@ class CollectedRows:
         ends[user_ranks] = self._rows_of_users
         np.cumsum(ends, out=ends)
         # A user's rows are in one part, so that of a user with very many leaves some numbers out.
-        part_of = np.cumsum(np.diff((ends - 1) // AT_ONCE, prepend=0) > 0).astype(np.uint16)
+        part_of = np.cumsum(np.diff((ends - 1) // PART_ROWS, prepend=0) > 0).astype(np.uint16)
         n_parts = int(part_of[-1]) + 1
         parts = [Spool(None if self._room is None else self._room / f"part-{number}") for number in range(n_parts)]
         for chunk in self._chunks.drain():

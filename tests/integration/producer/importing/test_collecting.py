@@ -35,7 +35,8 @@ def written(tmp_path: Path, header: str) -> Path:
 def imported(path: Path, store: Store, rule: Repeats, *, in_memory: int) -> ImportReport:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(collecting, "IN_MEMORY", in_memory)
-        patched.setattr(collecting, "AT_ONCE", in_memory if in_memory < 1_000 else 1 << 21)
+        for name in ("AT_ONCE", "PART_ROWS"):
+            patched.setattr(collecting, name, in_memory if in_memory < 1_000 else 1 << 21)
         patched.setattr("reckoner.producer.importing.tables.BLOCK_BYTES", 4_000)
         columns = Columns(weight="rating" if "rating" in path.read_text() else None)
         return import_interactions(path, store, columns=columns, repeats=rule)
