@@ -163,10 +163,14 @@ def import_(
     store = open_store(settings.store_location)
     run_async(claim_store_or_prefix(settings, store))
     try:
+        import pyarrow
+
         from reckoner.producer.importing import Columns, ImportLimits, Reading, Rules, import_interactions
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     return_freed_memory(*KEPT_BYTES)
+    # Arrow's own pool keeps up to a gigabyte of what one thread allocates and another frees.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     found = _find(source, query)
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)
