@@ -333,7 +333,14 @@ def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:
     values = _parse(path, data)
     if unknown := sorted(values.keys() - set(Settings.__struct_fields__)):
         raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting. The nearest one is {_nearest(unknown[0])}.")
+    if isinstance(values.get("fit"), dict):
+        values["fit"] = _as_options(values["fit"])
     return path, {field: value for field, value in values.items() if value != ""}
+
+
+def _as_options(table: Mapping[str, Any]) -> str:
+    """A table as the options of a command: `[fit]` with `neighbours = 50` is `--neighbours 50`."""
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in table.items())
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:

@@ -211,6 +211,13 @@ def test_a_wrong_value_in_the_file_is_named_and_not_shown(write: Write, line: st
         assert refusal(environ | covered).startswith(f"{key} in {environ[FILE_VARIABLE]} is invalid: ")
 
 
+def test_a_table_of_the_fit_is_its_options(write: Write) -> None:
+    """As somebody would write it in a file; the variable has the same as a line."""
+    environ = write('nightly = "03:00"\n\n[fit]\nsimilarity = "bm25"\nneighbours = 50\nshrink = 0.5\n')
+    assert load_settings(environ).fit == "--similarity bm25 --neighbours 50 --shrink 0.5"
+    assert load_settings(environ | {"RECKONER_FIT": "--neighbours 9"}).fit == "--neighbours 9"
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [
