@@ -62,6 +62,14 @@ class Shop:
         """The generation that readers get."""
         return str((await self.call("get", "user 007"))["generation"])
 
+    async def went_live(self, ended: Ended, night: dict[str, Any]) -> None:
+        """Check that a night went live: for its starter, for readers, in the history, and for the doctor."""
+        assert (ended.code, night["outcome"]) == (0, "live"), night
+        assert await self.live() == night["generation"]
+        shown = await self.call("runs", "show", night["night"])
+        assert (shown["outcome"], shown["stages"]) == ("live", night["stages"])
+        assert "ended as live." in await self.doctor()
+
     async def doctor(self) -> str:
         """What the doctor says of the last night."""
         ended = await asyncio.to_thread(self.commands.call, "doctor", "--json")

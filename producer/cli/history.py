@@ -54,7 +54,7 @@ def runs(
         entries = await reckoner.operator.entries(n, kind)
         if as_json:
             for entry in entries:
-                print_json(_as_object(entry))
+                print_json(as_object(entry))
         elif entries:
             columns = ("id", "kind", "started", "took", "outcome", "users", "churn")
             print_nonempty_columns(
@@ -82,7 +82,7 @@ def show(
     async def look(reckoner: "OpenReckoner") -> None:
         found = await reckoner.operator.entry(wanted)
         if as_json:
-            print_json(_as_object(found))
+            print_json(as_object(found))
         else:
             print_facts(_facts(found))
 
@@ -107,7 +107,8 @@ def acknowledge(
     run_connected(look)
 
 
-def _as_object(entry: "Entry") -> dict[str, object]:
+def as_object(entry: "Entry") -> dict[str, object]:
+    """The JSON object for an entry."""
     import msgspec
 
     fields: dict[str, object] = msgspec.structs.asdict(entry)

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_interrupted, without_extra
+from reckoner.producer.cli.import_history import ImportHistory
 from reckoner.producer.cli.output import format_count, print_facts, print_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from reckoner.producer.importing import ImportReport, Query
     from reckoner.producer.importing.rejected import Rejected
     from reckoner.shared.settings import Settings
-    from reckoner.shared.store.protocol import Store
 
 # Memory of smaller arrays than these is reused, up to so much: that of batches, not of all rows.
 KEPT_BYTES = 4 << 20, 64 << 20
@@ -118,10 +118,10 @@ def import_(
         typer.Option(metavar="SHARE", min=0, max=1, help="The least share of the users, items, interactions before."),
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Import whatever these limits say.")] = False,
-    supervised: Annotated[
-        bool,
-        typer.Option("--supervised", hidden=True, help="Report rows as lines, and end when standard input closes."),
-    ] = False,
+    night: Annotated[
+        str | None,
+        typer.Option(hidden=True, help="Report rows as lines to this night, and end when standard input closes."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import interactions as the current snapshot.
@@ -148,7 +148,6 @@ def import_(
 
     Example: reckoner import purchases.csv --user customer --item product
     """
-    from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError
     from reckoner.shared.memory import return_freed_memory
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store
@@ -160,8 +159,9 @@ def import_(
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
-    store = open_store(settings.store_location)
-    run_async(claim_store_or_prefix(settings, store))
+    with _away_for(night):
+        store = open_store(settings.store_location)
+        run_async(claim_store_or_prefix(settings, store))
     try:
         import pyarrow
 
@@ -176,28 +176,27 @@ def import_(
     rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)
     live = None if force else run_async(_live_snapshot(settings))
     limits = None if force else ImportLimits(max_bad, min_share, live, max_left_out)
-    with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
-        progress = _supervised() if supervised else bar.update
-        try:
-            report = import_interactions(
-                found,
-                store,
-                columns=Columns(**chosen),
-                reading=Reading(**written, header=header, compression=compression),
-                repeats=repeats,
-                verified=verification_cache(settings.home_path),
-                progress=progress,
-                limits=limits,
-                rules=rules,
-                rejects=rejects,
-            )
-        except SourceAwayError as error:
-            if not supervised:
-                raise
-            say(str(error))
-            raise typer.Exit(SOURCE_AWAY) from error
+    past = ImportHistory(settings, store, began, night or "command")
+    with (
+        say_if_interrupted("Stopped. Nothing was imported."),
+        _away_for(night),
+        past.failures(),
+        progress_bar("Reading", "rows") as bar,
+    ):
+        report = import_interactions(
+            found,
+            store,
+            columns=Columns(**chosen),
+            reading=Reading(**written, header=header, compression=compression),
+            repeats=repeats,
+            verified=verification_cache(settings.home_path),
+            progress=_supervised() if night else bar.update,
+            limits=limits,
+            rules=rules,
+            rejects=rejects,
+        )
     took_s = time.monotonic() - began
-    run_async(_remember(settings, store, report, took_s, "night" if supervised else "command"))
+    past.remember(report)
     _print_report(report, took_s, as_json)
     if report.refused:
         say(f"Refused: {'; '.join(report.refused)}. The current snapshot stays. Use --force to import it anyway.")
@@ -237,37 +236,18 @@ async def _live_snapshot(settings: "Settings") -> str | None:
     return None
 
 
-async def _remember(settings: "Settings", store: "Store", report: "ImportReport", took_s: float, starter: str) -> None:
-    """Add the import to the history in the store, and in Redis if it can be reached."""
-    import msgspec
-    from redis.exceptions import RedisError
+@contextmanager
+def _away_for(night: str | None) -> "Iterator[None]":
+    """Tell a night by the exit code that another try may succeed: the source, the store or the memory failed."""
+    from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError, is_environment_error
 
-    from reckoner.shared.errors import ReckonerError, StoreError
-    from reckoner.shared.flows.flows import fresh_id
-    from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
-
-    ended_ms = time.time_ns() // 1_000_000
-    figures = msgspec.to_builtins(report)
-    for name in ("rejected", "suspects"):
-        del figures[name]
-    entry = Entry(
-        id=fresh_id(),
-        kind="import",
-        outcome="refused" if report.refused else "done",
-        started_ms=ended_ms - int(took_s * 1000),
-        ended_ms=ended_ms,
-        starter=starter,
-        snapshot=figures.pop("snapshot_id"),
-        reasons=figures.pop("refused"),
-        figures=figures,
-    )
     try:
-        store.keep_history(entry_file(entry), ENTRY.encode(entry))
-    except StoreError as error:
-        say(f"The history in the store lacks this import. {error}")
-    with suppress(ReckonerError, RedisError):
-        async with connect(settings) as reckoner:
-            await History(reckoner.redis, reckoner.keys).remember(entry)
+        yield
+    except Exception as error:
+        if night is None or not (isinstance(error, SourceAwayError) or is_environment_error(error)):
+            raise
+        say(str(error) or type(error).__name__)
+        raise typer.Exit(SOURCE_AWAY) from error
 
 
 def _find(source: str, query: str | None) -> "Path | Query":

@@ -6,6 +6,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.history import as_object as entry_as_object
 from reckoner.producer.cli.history import figure_facts, stage_sentence
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from reckoner.producer.cli.output import Bar
     from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.nights import Beginning, Night
+    from reckoner.shared.serving.history import Entry
 
 VERDICTS = {
     "live": "Live: readers see the new lists.",
@@ -75,7 +77,7 @@ def night(
             if beginning != "started":
                 say(sentence)
             ended = await _wait(reckoner, night_id)
-            return _print_end(ended, await _figures(reckoner, night_id), skip_code, as_json)
+            return _print_end(ended, await _entry(reckoner, night_id), skip_code, as_json)
 
     if code := run_async(begin()):
         raise typer.Exit(code)
@@ -90,14 +92,14 @@ async def _wait(reckoner: "OpenReckoner", night_id: str) -> "Night":
     return night
 
 
-async def _figures(reckoner: "OpenReckoner", night_id: str) -> dict[str, Any]:
-    """The figures of a night's run and of its gate; empty without a run, or if they were not kept."""
+async def _entry(reckoner: "OpenReckoner", night_id: str) -> "Entry | None":
+    """The night's entry in the history, with the figures of its run; None if it was not kept."""
     from reckoner.shared.errors import EntryUnknownError, RedisUnavailableError
 
     try:
-        return (await reckoner.operator.entry(night_id)).figures
+        return await reckoner.operator.entry(night_id)
     except (EntryUnknownError, RedisUnavailableError):
-        return {}
+        return None
 
 
 async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
@@ -126,12 +128,12 @@ async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
         return
 
 
-def _print_end(night: "Night", figures: dict[str, Any], skip_code: int, as_json: bool) -> int:
+def _print_end(night: "Night", entry: "Entry | None", skip_code: int, as_json: bool) -> int:
     """Print how a night ended, with its figures, and return the exit code."""
     if as_json:
-        print_json(as_object(night) | {"figures": figures})
+        print_json(as_object(night) | (entry_as_object(entry) if entry else {}))
     else:
-        print_facts([*as_facts(night), *figure_facts(figures)])
+        print_facts([*as_facts(night), *figure_facts(entry.figures if entry else {})])
     if night.outcome in ("refused", "failed"):
         if as_json:
             say(VERDICTS[night.outcome])

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from reckoner.producer.doctor.findings import Finding, NotCheckedError, finding, findings, from_error
 from reckoner.producer.doctor.server import SERVER_CHECKS, Site
 from reckoner.producer.doctor.storage import STORE_CHECKS, Progress, Storage, artifacts, open_storage
-from reckoner.producer.doctor.system import SYSTEM_CHECKS, compared, passed_night
+from reckoner.producer.doctor.system import SYSTEM_CHECKS, passed_night, source_checked
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.redis.connections import check, connect, describe
 from reckoner.shared.redis.embedded import find_redis
@@ -31,7 +31,7 @@ class Examination:
         self._settings = reading.settings
         self._live: str | None = None
         self._night: datetime | None = None
-        self._compared: datetime | None = None
+        self._source_checked: datetime | None = None
         self._named: list[tuple[ArtifactKind, str]] | None = None
         self._token: bytes | None = None
 
@@ -63,7 +63,7 @@ class Examination:
             self._named = await _named(site)
             current = await site.results.generations.follow(site.keys.current)
             self._live = current.record.snapshot if current.record else None
-            self._night, self._compared = await passed_night(site), await compared(site)
+            self._night, self._source_checked = await passed_night(site), await source_checked(site)
         except RedisError:
             # The findings above have reported this already.
             pass
@@ -79,7 +79,7 @@ class Examination:
                 self._live,
                 nightly=bool(self._settings.nightly),
                 night=self._night,
-                compared=self._compared,
+                source_checked=self._source_checked,
             )
         except Exception as error:
             yield from_error("store", error)

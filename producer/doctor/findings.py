@@ -32,6 +32,8 @@ class NotCheckedError(Exception):
 DAY_MS = 86_400_000
 # Older data and lists have missed a night.
 OLD_MS = 1.5 * DAY_MS
+# A source that has not changed for so long is not being written any more.
+QUIET_MS = 7 * DAY_MS
 
 # A check returns the message for `ok`.
 Check = Callable[[T], Awaitable[str]]

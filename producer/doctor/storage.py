@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reckoner.producer.client.answers import describe_outdated_model
-from reckoner.producer.doctor.findings import OLD_MS, CheckError, format_age
+from reckoner.producer.doctor.findings import OLD_MS, QUIET_MS, CheckError, format_age
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.store.location import open_store, store_directory
 from reckoner.shared.store.manifests import read_manifest
@@ -39,14 +39,15 @@ class Storage:
     nightly: bool = False
     """Whether a night is to bring new data every day."""
     night: datetime | None = None
-    """When the last night was due that has passed, if known."""
-    compared: datetime | None = None
-    """When a night last compared the snapshot with its source, if known."""
+    """When the last finished night was due, if known."""
+    source_checked: datetime | None = None
+    """When a night last found that the source has not changed, or imported it; None if unknown."""
 
     @property
-    def compared_s(self) -> float:
-        """Seconds since a night last compared the snapshot with its source; infinite if unknown."""
-        return math.inf if self.compared is None else (datetime.now(UTC) - self.compared).total_seconds()
+    def source_checked_ms(self) -> float:
+        """Milliseconds since a night last looked at the source; infinite if unknown."""
+        checked = self.source_checked
+        return math.inf if checked is None else (datetime.now(UTC) - checked).total_seconds() * 1000
 
     def wanted(self) -> list[tuple[ArtifactKind, str]]:
         """The artifacts that must exist: the current snapshot and those that pointers name, each once."""
@@ -73,7 +74,7 @@ def open_storage(
     *,
     nightly: bool = False,
     night: datetime | None = None,
-    compared: datetime | None = None,
+    source_checked: datetime | None = None,
 ) -> Storage:
     """The store at `url`, after a test write and read.
 
@@ -88,7 +89,7 @@ def open_storage(
     part = store.put_part(os.urandom(32))
     store.get_part(part)
     store.delete("parts", part)
-    return Storage(store, directory, named, live, nightly, night, compared)
+    return Storage(store, directory, named, live, nightly, night, source_checked)
 
 
 def space(storage: Storage) -> str:
@@ -108,7 +109,10 @@ def snapshot(storage: Storage) -> str:
         raise CheckError("Nothing was imported yet. Run `reckoner import PATH`.")
     age_s = next((entry.age_s for entry in storage.store.entries("snapshots") if entry.id == current), None)
     age = "" if age_s is None else f", {format_age(age_s * 1000)} old"
-    if storage.nightly and age_s is not None and min(age_s, storage.compared_s) * 1000 > OLD_MS:
+    age_ms = 0 if age_s is None else age_s * 1000
+    if storage.nightly and age_ms > QUIET_MS and storage.source_checked_ms <= OLD_MS:
+        raise CheckError(f"{current} is current{age}: the source has not changed since. Check what writes it.")
+    if storage.nightly and min(age_ms, storage.source_checked_ms) > OLD_MS:
         raise CheckError(f"{current} is current{age}. See how imports ended with `reckoner runs`.")
     if storage.live in (None, current):
         return f"{current} is current{age}."

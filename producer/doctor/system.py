@@ -192,30 +192,28 @@ async def _fresh_ms(site: Site, record: Record) -> int:
 
 
 async def night(site: Site) -> str:
-    """The last night began, and no night since the last live one failed or was refused without anybody knowing."""
+    """The last night began, and no unacknowledged one has failed or been refused since the last live one."""
     now = datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC)
     nightly, ended = parse_nightly(site.settings.nightly), await _nights(site)
+    under_way = await site.nights.under_way()
     if nightly is not None:
         due = last_due(now, nightly)
         date = due.date.isoformat()
         if await site.nights.of_date(date) is None and now - due.moment >= STARTS_WITHIN:
             raise CheckError(f"The night of {date} has not begun. Set RECKONER_NIGHTLY for the workers too.")
     # A later night that had nothing to do, or was dry, has not shown that the trouble is over.
-    since = takewhile(lambda entry: entry.outcome != "live", ended)
-    if bad := next(
-        (entry for entry in since if entry.outcome in ("refused", "failed") and not entry.acknowledged), None
-    ):
+    unknown = (each for each in takewhile(lambda each: each.outcome != "live", ended) if not each.acknowledged)
+    if bad := next((each for each in unknown if each.outcome in ("refused", "failed")), None):
+        of_date = f" of {bad.date}" if bad.date else ""
         raise CheckError(
-            f"The night of {bad.date} ended as {bad.outcome}. See `reckoner runs show {bad.id}`. When you know "
-            f"why: `reckoner runs acknowledge {bad.id}`."
+            f"The night{of_date} ended as {bad.outcome}. See `reckoner runs show {bad.id}`. Then acknowledge it with "
+            f"`reckoner runs acknowledge {bad.id}`."
         )
-    if (night_id := await site.nights.under_way()) and (under_way := await site.nights.load(night_id)):
-        return f"The night of {under_way.date} is in progress."
-    if not ended:
-        if begun := await site.nights.last():
-            raise NotCheckedError(f"The night of {begun[0]} began; how it ended is unknown.")
-        return "None has ended yet."
-    return f"The night of {ended[0].date} ended as {ended[0].outcome}."
+    if under_way and (running := await site.nights.load(under_way)):
+        return f"The night of {running.date} is in progress."
+    if (begun := await site.nights.last()) and begun[1] != under_way and all(each.id != begun[1] for each in ended):
+        raise NotCheckedError(f"The night of {begun[0]} began; how it ended is unknown.")
+    return f"The night of {ended[0].date} ended as {ended[0].outcome}." if ended else "None has ended yet."
 
 
 async def passed_night(site: Site) -> datetime | None:
@@ -226,7 +224,7 @@ async def passed_night(site: Site) -> datetime | None:
     return last_due(datetime.fromtimestamp(await now_ms(site.redis) / 1000, UTC), nightly).moment
 
 
-async def compared(site: Site) -> datetime | None:
+async def source_checked(site: Site) -> datetime | None:
     """When a night last imported its source, or saw that it has not changed; None if unknown."""
     for entry in await _nights(site):
         for stage in entry.stages:

@@ -45,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_ms: Count
     ended_ms: Count
     starter: str = ""
-    """What started it: `settings` or `command`; the id of a night."""
+    """What started it: `settings`, `command`, or the id of a night."""
     date: str = ""
     """The date of a night."""
     snapshot: str = ""

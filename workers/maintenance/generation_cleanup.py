@@ -31,6 +31,8 @@ class GenerationCleanup:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._live: bytes | None = None
+        """The live generation at the last look."""
 
     async def run(self) -> None:
         """Delete old generations, for ever."""
@@ -48,6 +50,10 @@ class GenerationCleanup:
         if pointers[0] is None:
             # The current pointer was lost and may be restored.
             return
+        if self._live not in (None, pointers[0]):
+            # By a run, a promotion or a rollback: each worker's log says which lists readers had when.
+            log.info("live generation changed", now=_name(pointers[0]), before=_name(self._live))
+        self._live = pointers[0]
         old = {generation: decode_generation_lists(held[generation]) for generation in sorted(held.keys() - named)}
         whole = {generation for generation, holding in old.items() if holding.gone is None}
         kept = await self._in_use(whole) if whole else whole
@@ -103,3 +109,7 @@ class GenerationCleanup:
                 await asyncio.sleep(time.monotonic() - began)
         if await runtime.results.generations.forget(generation, seen):
             log.info("old generation deleted", generation=name, users=gone)
+
+
+def _name(generation: bytes) -> str:
+    return generation.decode(errors="replace")

@@ -2,17 +2,18 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from reckoner.shared.errors import ReckonerError, WireError, is_environment_error
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, Nights, Stage, StageName
 from reckoner.shared.periodic import renewing, run_periodically
-from reckoner.shared.redis.scripts import call
-from reckoner.shared.serving.history import History
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.serving.history import Entry, History
 from reckoner.shared.version import can_import
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.night.entry import entry_of, outcome_of
@@ -21,15 +22,16 @@ from reckoner.workers.night.model_stages import fit_stage, import_stage
 from reckoner.workers.night.notices import notify
 from reckoner.workers.night.renewal import renew_current
 from reckoner.workers.night.work import FIRST_PAUSE_S, Work
-from reckoner.workers.runtime.history import keep
+from reckoner.workers.runtime.history import keep, remember
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
-# A night that is interrupted goes on after a pause that doubles, up to so often.
-MOST_FAILURES = 10
-IMPORTER_GRACE_MS = 120_000
+# A night goes on after so many interruptions in a row, each followed by a pause that doubles. One that comes after a
+# calm time is the first one again.
+MOST_FAILURES, CALM_S = 10, 60.0
+IMPORTER_GRACE_S = 120.0
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 2_000, 60_000
 
 
@@ -55,6 +57,9 @@ class NightDriver:
         self._imports = can_import(runtime.settings.source) if imports is None else imports
         self._first_pause_s = FIRST_PAUSE_S if first_pause_s is None else first_pause_s
         self._nights = Nights(runtime.redis, runtime.keys)
+        self._importer_seen_s = time.monotonic()
+        self._notified = ""
+        """The night of the last notice."""
 
     async def run(self) -> None:
         """Drive nights, for ever."""
@@ -83,17 +88,37 @@ class NightDriver:
         except WireError:
             night = None
         if night is None:
-            # Nothing goes on from here. A night of this date may begin again.
-            await call(self._runtime.redis, "unlock", [self._runtime.keys.night_now], [night_id])
-            log.error("night ended", night=night_id, outcome="failed", reason="its state is missing or invalid")
+            await self._end_lost(night_id)
             return False
         now_ms = await self._runtime.now_ms()
         if night.due_ms > now_ms or self._runtime.store_watch.trouble:
             return False
         if self._imports or not self._wants_import(night):
             return True
+        if await self._another_imports():
+            self._importer_seen_s = time.monotonic()
+            return False
         # The worker that imports may just be starting anew.
-        return now_ms - night.started_ms > IMPORTER_GRACE_MS and not await self._another_imports()
+        return time.monotonic() - self._importer_seen_s > IMPORTER_GRACE_S
+
+    async def _end_lost(self, night_id: str) -> None:
+        """End a night whose state is missing or invalid. One of its date may begin again."""
+        keys, reason = self._runtime.keys, "its state was missing or invalid"
+        if await call(self._runtime.redis, "unlock", [keys.night_now], [night_id]):
+            await ask(self._runtime.redis, "DEL", keys.night_state(night_id))
+            now_ms = await self._runtime.now_ms()
+            await remember(
+                self._runtime,
+                Entry(
+                    id=night_id,
+                    kind="night",
+                    outcome="failed",
+                    started_ms=now_ms,
+                    ended_ms=now_ms,
+                    reasons=[reason],
+                ),
+            )
+            log.error("night ended", night=night_id, outcome="failed", reason=reason)
 
     def _wants_import(self, night: Night) -> bool:
         stage = night.stages.get("import")
@@ -107,6 +132,7 @@ class NightDriver:
         night = await self._nights.load(night_id)
         if night is None or night.outcome is not None:
             return
+        began_s = time.monotonic()
         try:
             for name in STAGES:
                 stage = night.stages.get(name)
@@ -118,6 +144,8 @@ class NightDriver:
         except NotDrivingError:
             raise
         except Exception as error:
+            if time.monotonic() - began_s > CALM_S:
+                night.failures = 0
             if night.failures >= MOST_FAILURES:
                 return await self._fail(night, token, error)
             pause_ms = min(FIRST_PAUSE_MS * 2**night.failures, LONGEST_PAUSE_MS)
@@ -155,20 +183,29 @@ class NightDriver:
         return ended
 
     async def _fail(self, night: Night, token: str, error: Exception) -> None:
-        """End a night that was interrupted too often: the stage that runs, or else the last one, failed."""
-        ended = [stage.outcome is not None for name in STAGES if (stage := night.stages.get(name))]
-        name = STAGES[min(sum(ended), len(STAGES) - 1)]
-        now_ms = await self._runtime.now_ms()
-        stage = night.stages.get(name) or Stage(name, now_ms)
-        night.stages[name] = msgspec.structs.replace(stage, outcome="failed", ended_ms=now_ms, message=_reason(error))
-        await self._nights.note(night, token, night.stages[name])
+        """End a night that was interrupted too often. The stage that ran or would come next failed, if one was left."""
+        left = [name for name in STAGES if name not in night.stages or night.stages[name].outcome is None]
+        if left and not any(stage.outcome in ("refused", "failed") for stage in night.stages.values()):
+            now_ms = await self._runtime.now_ms()
+            stage = night.stages.get(left[0]) or Stage(left[0], now_ms)
+            night.stages[left[0]] = replace(stage, outcome="failed", ended_ms=now_ms, message=_reason(error))
+            await self._nights.note(night, token, night.stages[left[0]])
+            await self._stop_run(night)
         try:
             await self._end(night, token)
         except NotDrivingError:
             raise
         except Exception as again:
             log.error("night ended without its entry in the history", night=night.id, reason=_reason(again))
-            await self._nights.end(night, token, "failed")
+            await self._nights.end(night, token, outcome_of(night))
+
+    async def _stop_run(self, night: Night) -> None:
+        """Start no more blocks of a failed night's run, which would go live after it."""
+        everybody = night.stages.get("everybody")
+        if everybody is not None and everybody.job and everybody.outcome == "failed":
+            run = await self._runtime.runs.load(everybody.job)
+            if run is not None and run.state == "run":
+                await self._runtime.runs.curtail(run)
 
     async def _end(self, night: Night, token: str) -> None:
         outcome = outcome_of(night)
@@ -183,12 +220,14 @@ class NightDriver:
             raise NotDrivingError
         await History(self._runtime.redis, self._runtime.keys).remember(entry)
         await keep(self._runtime, entry)
+        # Before the end: if this worker dies here, the next driver sends it again.
+        if self._runtime.settings.on_night and self._notified != night.id:
+            await notify(self._runtime.settings.on_night, entry)
+            self._notified = night.id
         if not await self._nights.end(night, token, outcome):
             raise NotDrivingError
         write = log.info if outcome in ("live", "unchanged", "held") else log.warning
         write("night ended", night=night.id, date=night.date, outcome=outcome, reasons=entry.reasons)
-        if self._runtime.settings.on_night:
-            await notify(self._runtime.settings.on_night, entry)
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:

@@ -9,19 +9,15 @@ from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.nights import STAGES, Night, NightOutcome, Stage
-from reckoner.shared.serving.history import Entry
+from reckoner.shared.flows.run_state import Manifest
+from reckoner.shared.serving.history import Entry, History
 from reckoner.workers.runtime.history import releases
 from reckoner.workers.runtime.runtime import Runtime
 
 
 async def entry_of(runtime: Runtime, night: Night, outcome: NightOutcome) -> Entry:
     """The entry of a night, with the figures of its run."""
-    stages, figures = list(_stages(night)), dict[str, Any]()
-    # Its keys may hold anything, and the night ends without them too.
-    with suppress(WireError, ResponseError):
-        everybody = night.stages.get("everybody")
-        run = await runtime.runs.load(everybody.job) if everybody and everybody.job else None
-        figures = msgspec.to_builtins(run.manifest) if run and run.manifest else {}
+    stages = list(_stages(night))
     return Entry(
         id=night.id,
         kind="night",
@@ -35,21 +31,41 @@ async def entry_of(runtime: Runtime, night: Night, outcome: NightOutcome) -> Ent
         generation=next((stage.generation for stage in reversed(stages) if stage.generation), ""),
         reasons=[f"{stage.name}: {stage.message}" for stage in stages if stage.outcome in ("refused", "failed")],
         stages=[msgspec.to_builtins(stage) for stage in stages],
-        figures=figures,
+        figures=await _figures(runtime, night),
         releases=await releases(runtime),
     )
 
 
 def outcome_of(night: Night) -> NightOutcome:
     """What the stages of an ended night say about it."""
-    outcomes = {stage.outcome for stage in night.stages.values()}
-    if "failed" in outcomes:
+    outcomes = {name: stage.outcome for name, stage in night.stages.items()}
+    if outcomes.get("flip") == "done":
+        return "live"
+    if "failed" in outcomes.values():
         return "failed"
-    if "refused" in outcomes:
+    if "refused" in outcomes.values():
         return "refused"
-    if night.stages["everybody"].outcome == "unchanged":
-        return "unchanged"
-    return "held" if night.options.dry else "live"
+    return "held" if night.options.dry and outcomes["everybody"] != "unchanged" else "unchanged"
+
+
+def manifest_of(entry: Entry) -> Manifest | None:
+    """The manifest of a run's entry; None if another release kept other figures."""
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(entry.figures, Manifest)
+    return None
+
+
+async def _figures(runtime: Runtime, night: Night) -> dict[str, Any]:
+    """The manifest of a night's run; empty without one."""
+    job = night.stages["everybody"].job if "everybody" in night.stages else ""
+    # Its keys may hold anything, and the night ends without them too.
+    with suppress(WireError, ResponseError):
+        if job and (run := await runtime.runs.load(job)) and run.manifest:
+            figures: dict[str, Any] = msgspec.to_builtins(run.manifest)
+            return figures
+        if job and (entry := await History(runtime.redis, runtime.keys).find(job)):
+            return entry.figures
+    return {}
 
 
 def _stages(night: Night) -> Iterator[Stage]:

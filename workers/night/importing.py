@@ -38,12 +38,15 @@ def fingerprint(arguments: str) -> str:
     return json.dumps([words, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns])
 
 
-async def import_source(arguments: str, on_rows: Callable[[int], Awaitable[None]], idle_s: float = IDLE_S) -> Imported:
-    """Run `reckoner import` with these arguments, split as by a shell. `on_rows` gets the number of rows read.
+async def import_source(
+    night: str, arguments: str, on_rows: Callable[[int], Awaitable[None]], idle_s: float = IDLE_S
+) -> Imported:
+    """Run `reckoner import` for a night with these arguments, split as by a shell. `on_rows` gets the number of rows.
 
     The child ends with this process, and is killed if it stands still for `idle_s`.
     """
-    command = [sys.executable, "-m", "reckoner.producer", "import", *shlex.split(arguments), "--json", "--supervised"]
+    words = shlex.split(arguments)
+    command = [sys.executable, "-m", "reckoner.producer", "import", *words, "--json", "--night", night]
     child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     try:
         return await _watch(child, on_rows, idle_s)

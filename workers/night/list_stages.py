@@ -14,18 +14,19 @@ from msgspec.structs import replace
 from reckoner.shared.errors import BarredError, RetryRefusedError
 from reckoner.shared.flows.dead_letters import DeadLetter, DeadLetters
 from reckoner.shared.flows.flows import CANCELLED
+from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import History
 from reckoner.shared.wire.shapes import BlockSpec, Record
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
+from reckoner.workers.night.entry import manifest_of
 from reckoner.workers.night.renewal import renew_live
 from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-# What cannot be deleted by then, as while a late click uses it, is left to the clean-up that always goes on.
-CLEAN_UP_S = 30.0
+NOTHING_NEW, GONE = "No list is new.", "The run's figures have expired."
 
 
 class RunEnd(NamedTuple):
@@ -33,14 +34,15 @@ class RunEnd(NamedTuple):
 
     outcome: str
     reasons: Sequence[str]
-    users: int
-    failed: int
-    """The number of users without a list."""
-    empty: int
-    compared: bool
-    """Whether there were live lists to compare with."""
-    computed_ms: int | None
-    """When its last block had ended, if it was seen."""
+    manifest: Manifest | None
+    """None if it has expired, and the history lacks it too."""
+    computed_ms: int | None = None
+    """When the driver saw that all blocks had ended; None if it did not."""
+
+    @property
+    def failed(self) -> int:
+        """The number of users without a list."""
+        return self.manifest.failed if self.manifest else 0
 
 
 async def everybody_stage(work: Work) -> None:
@@ -52,19 +54,22 @@ async def everybody_stage(work: Work) -> None:
         raise StageFailedError("The record of the night's model is gone. Fit it again.")
     ids = {"snapshot": record.snapshot, "generation": record.generation}
     if not work.stage.job:
-        if await runtime.results.generations.current() == record.generation and await renew_live(runtime, record):
+        is_live = await runtime.results.generations.current() == record.generation
+        # A driver that noted the generation may have started a run, which has gone live meanwhile.
+        if is_live and not work.stage.generation and await renew_live(runtime, record):
             return await work.end("unchanged", "All lists are live already. Their life was renewed.", **ids)
+        await work.note(**ids)
         try:
-            await work.note(job=await _start_run(work, record), **ids)
+            await work.note(job=await _start_run(work, record))
         except BarredError as error:
-            return await work.end("refused", str(error), **ids)
+            return await work.end("refused", str(error))
     run = await _computed(work, record)
     if run.failed or run.outcome == "failed":
         without = f"{run.failed:,} users have no list" if run.failed else "The run failed"
         reasons = "; ".join(run.reasons) or "unknown"
         return await work.end("failed", f"{without}: {reasons.rstrip('.')}.")
-    ended_ms = run.computed_ms or await runtime.now_ms()
-    await work.end("done", f"{run.users:,} lists, {run.empty:,} of them empty.", ended_ms=ended_ms)
+    lists = f"{run.manifest.users:,} lists, {run.manifest.empty:,} of them empty." if run.manifest else GONE
+    await work.end("done", lists, ended_ms=run.computed_ms or await runtime.now_ms())
 
 
 async def gate_stage(work: Work) -> None:
@@ -77,7 +82,7 @@ async def gate_stage(work: Work) -> None:
     elif run.outcome == "refused":
         await work.end("refused", f"{'; '.join(run.reasons).rstrip('.')}.")
     else:
-        await work.end("done", "All figures are within their limits." if run.compared else "Nothing to compare with.")
+        await work.end("done", _compared(run))
 
 
 async def flip_stage(work: Work) -> None:
@@ -94,23 +99,31 @@ async def flip_stage(work: Work) -> None:
 
 
 async def clean_up_stage(work: Work) -> None:
-    """Delete the lists that are neither live, nor the previous ones, nor the newest ones."""
-    cleanup, runtime = GenerationCleanup(work.runtime), work.runtime
-    before, late_ms = await _old(runtime), await runtime.now_ms() + CLEAN_UP_S * 1000
-    left = before
-    while left and await runtime.now_ms() < late_ms:
-        await cleanup.delete_old()
-        if left := await _old(runtime):
-            await asyncio.sleep(LOOK_S)
+    """Delete the lists that are neither live, nor the previous ones, nor the newest ones. It fails no night."""
+    runtime = work.runtime
+    before = await _old(runtime)
+    try:
+        await GenerationCleanup(runtime).delete_old()
+    except Exception as error:
+        log.warning("clean-up left to the background", night=work.night.id, reason=str(error))
+    left = await _old(runtime)
     if left:
-        await work.end("done", f"The clean-up of {len(left):,} generations goes on: they are in use.")
+        await work.end("done", f"{len(left):,} old generations are deleted in the background.")
     elif before:
         await work.end("done", f"Deleted the lists of {len(before):,} old generations.")
     else:
         await work.end("unchanged", "There is no old generation.")
 
 
-NOTHING_NEW = "No list is new."
+def _compared(run: RunEnd) -> str:
+    """What the gate that let a run pass has compared."""
+    if run.manifest is None:
+        return GONE
+    if run.manifest.figures is None:
+        return "Nothing to compare with."
+    if run.manifest.figures.churn is None:
+        return "Only the users were compared: few live lists are cached."
+    return "All figures are within their limits."
 
 
 async def _old(runtime: Runtime) -> set[bytes]:
@@ -132,20 +145,13 @@ async def _ended_run(runtime: Runtime, run_id: str, generation: str) -> RunEnd:
         if run.state == "finish" and computed_ms is None:
             computed_ms = await runtime.now_ms()
         if run.state == "ended":
-            if (found := run.manifest) is None:
-                return RunEnd(run.outcome, (), run.users, 0, 0, False, computed_ms)
-            compared = found.figures is not None
-            return RunEnd(run.outcome, found.reasons, found.users, found.failed, found.empty, compared, computed_ms)
+            return RunEnd(run.outcome, run.manifest.reasons if run.manifest else (), run.manifest, computed_ms)
         await asyncio.sleep(LOOK_S)
     entry = await History(runtime.redis, runtime.keys).find(run_id)
     if entry is not None:
-        users, failed, empty = (
-            int(count) if isinstance(count := entry.figures.get(name), int) else 0
-            for name in ("users", "failed", "empty")
-        )
-        return RunEnd(entry.outcome, entry.reasons, users, failed, empty, bool(entry.figures.get("figures")), None)
+        return RunEnd(entry.outcome, entry.reasons, manifest_of(entry))
     if await runtime.results.generations.current() == generation:
-        return RunEnd("passed", (), 0, 0, 0, False, None)
+        return RunEnd("passed", (), None)
     raise StageFailedError(f"The state of run {run_id} has expired.")
 
 
@@ -153,7 +159,8 @@ async def _computed(work: Work, record: Record) -> RunEnd:
     """Wait for the end of the stage's run. Its failed blocks, else all, are computed again a few times."""
     for tries in range(MORE_TRIES + 1):
         run = await _ended_run(work.runtime, work.stage.job, record.generation)
-        if not run.failed or CANCELLED in run.reasons or tries == MORE_TRIES:
+        bad = run.failed or run.outcome == "failed"
+        if not bad or CANCELLED in run.reasons or tries == MORE_TRIES:
             break
         await work.pause(tries)
         if not await _retry_blocks(work.runtime, work.stage.job, run):
@@ -176,11 +183,11 @@ async def _retry_blocks(runtime: Runtime, run_id: str, run: RunEnd) -> bool:
             if isinstance(letter.spec, BlockSpec) and letter.spec.run == run_id and letter.block is not None
         }
     users = sum(
-        min(letter.spec.block_size, run.users - block * letter.spec.block_size)
+        min(letter.spec.block_size, run.manifest.users - block * letter.spec.block_size)
         for block, letter in found.items()
-        if isinstance(letter.spec, BlockSpec)
+        if isinstance(letter.spec, BlockSpec) and run.manifest
     )
-    if users < run.failed:
+    if users < run.failed or not found:
         return False
     for block, letter in found.items():
         try:

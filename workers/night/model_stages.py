@@ -60,7 +60,7 @@ async def _imported(work: Work, source: str) -> Imported:
                 raise
 
     for tries in range(MORE_TRIES + 1):
-        found = await import_source(source, on_rows)
+        found = await import_source(work.night.id, source, on_rows)
         if 0 <= found.code != SOURCE_AWAY or tries == MORE_TRIES:
             break
         log.warning("import interrupted", night=work.night.id, code=found.code, reason=found.message)

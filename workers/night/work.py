@@ -12,8 +12,7 @@ from reckoner.shared.flows.nights import Night, Stage, StageOutcome
 from reckoner.workers.runtime.runtime import Runtime
 
 LOOK_S = 0.2
-# A stage that fails for the environment's reasons is tried again so often, after a pause that doubles: what is away for
-# a minute fails no night.
+# Tries after the first. The pause doubles, so an outage of a minute fails no night.
 MORE_TRIES = 4
 FIRST_PAUSE_S = 5.0
 

@@ -20,9 +20,9 @@ log = structlog.get_logger()
 
 
 async def remember(runtime: Runtime, entry: Entry) -> None:
-    """Add an ended run or fit, with what started it and the workers' releases. A failure is logged, and harmless."""
+    """Add what has ended, with what started it and the workers' releases. A failure is logged, and harmless."""
     try:
-        starter = await _starter(runtime, entry.id)
+        starter = entry.starter or await _starter(runtime, entry.id)
         entry = msgspec.structs.replace(entry, starter=starter, releases=await releases(runtime))
         await History(runtime.redis, runtime.keys).remember(entry)
     except RedisError as error:

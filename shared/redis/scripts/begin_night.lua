@@ -15,7 +15,8 @@ if known and dry ~= '1' then
   local found = redis.pcall('HMGET', state_stem .. known, 'outcome', 'starter')
   local outcome, began = found[1], found[2]
   local good = outcome == 'live' or outcome == 'unchanged' and starter ~= 'command'
-  if good or starter ~= 'command' and began ~= 'command' then return { known, 'known' } end
+  -- Without a starter its state is lost.
+  if good or starter ~= 'command' and began and began ~= 'command' then return { known, 'known' } end
 end
 -- A full server refuses the first write, and so all.
 redis.call('SET', now, id, 'PX', NIGHT_TTL_MS)

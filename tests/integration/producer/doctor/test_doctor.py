@@ -411,6 +411,8 @@ async def test_old_data_that_a_night_has_compared_with_their_source_are_not_repo
         entry = Entry(id=f"n{hours}", kind="night", outcome="unchanged", started_ms=at, ended_ms=at, stages=[stage])
         await History(redis, Keys(nightly.prefix)).remember(entry)
         assert (await examined(nightly))["snapshot"].state == state
+    age(nightly, str(fitted.store.current_snapshot()), 8 * 24.0)
+    assert "8.0 d old: the source has not changed since." in wrong(await examined(nightly))["snapshot"]
 
 
 async def test_old_lists_are_reported(settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World) -> None:

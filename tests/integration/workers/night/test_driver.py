@@ -8,15 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
+from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
 from reckoner.workers.night import list_stages, model_stages
-from reckoner.workers.night.driver import NightDriver
+from reckoner.workers.night.driver import MOST_FAILURES, WORK, NightDriver
 from reckoner.workers.night.importing import Imported
 from reckoner.workers.night.renewal import renew_lists
 from tests.world import USERS, Hand, World
@@ -247,7 +249,7 @@ def importing(monkeypatch: pytest.MonkeyPatch, *ends: Imported) -> list[str]:
     """Imports end like this, one after the other. Returns their arguments."""
     given, left = list[str](), list(ends)
 
-    async def run(arguments: str, on_rows: object) -> Imported:
+    async def run(night: str, arguments: str, on_rows: object) -> Imported:
         given.append(arguments)
         return left.pop(0)
 
@@ -327,7 +329,7 @@ async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand, m
     assert begun is not None
     assert begun.stages == {}
     await ask(night.redis, "DEL", night.runtime.keys.night_now)
-    monkeypatch.setattr("reckoner.workers.night.driver.IMPORTER_GRACE_MS", -1)
+    monkeypatch.setattr("reckoner.workers.night.driver.IMPORTER_GRACE_S", -1)
     ended = await through(night, imports=False)
     assert (ended.outcome, ended.stages["import"].message) == (
         "failed",
@@ -420,7 +422,7 @@ async def test_what_is_planted_keeps_no_night_from_its_end(night: Hand, monkeypa
     monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 1)
     monkeypatch.setattr("reckoner.workers.night.driver.MOST_FAILURES", 2)
     ended = await through(night)
-    assert ended.outcome == "failed"
+    assert ended.outcome == "live"
     assert not await ask(night.redis, "EXISTS", keys.night_now)
 
 
@@ -465,3 +467,155 @@ async def test_going_back_is_from_the_generation_that_was_read(night: Hand, own_
     now = await generations.follow(keys.current)
     assert await generations.promote(previous, now, bars=True) == "moved", "it is not the previous one any more"
     assert await generations.barred() == []
+
+
+async def thrice(night: Hand) -> None:
+    """Two live nights, and a configuration for a third one."""
+    change(night, fit="--neighbours 4", gate_churn=1.0)
+    await through(night)
+    change(night, fit="--neighbours 5")
+    await through(night, "2026-12-01")
+    change(night, fit="--neighbours 9")
+
+
+@pytest.mark.usefixtures("working")
+async def test_what_is_live_stays_live_whatever_the_clean_up_meets(
+    night: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away by then; or the end itself is interrupted too often."""
+    await thrice(night)
+
+    async def broken(self: object) -> None:
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr("reckoner.workers.night.list_stages.GenerationCleanup.delete_old", broken)
+    ended = await through(night, "2026-12-02")
+    assert (ended.outcome, ended.stages["clean-up"].message) == (
+        "live",
+        "1 old generations are deleted in the background.",
+    )
+    assert (await remembered(night, ended)).reasons == []
+
+    async def away(*_: object) -> None:
+        raise RedisConnectionError
+
+    monkeypatch.setattr("reckoner.workers.night.driver.entry_of", away)
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 1)
+    change(night, fit="--neighbours 8")
+    ended = await through(night, "2026-12-03")
+    assert (ended.outcome, set(outcomes(ended).values())) == ("live", {"skipped", "done"})
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_run_that_has_gone_live_before_it_was_noted_is_no_night_without_news(
+    night: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of its start was lost, and it ended during the pause."""
+    await thrice(night)
+    real, failed = Runs.start, False
+
+    async def start(self: Runs, *arguments: object, **options: object) -> tuple[str, bool]:
+        nonlocal failed
+        answer = await real(self, *arguments, **options)  # type: ignore[arg-type]
+        if not failed:
+            failed = True
+            await list_stages._ended_run(night.runtime, answer[0], "")
+            raise RedisConnectionError
+        return answer
+
+    monkeypatch.setattr(Runs, "start", start)
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 1)
+    ended = await through(night, "2026-12-02")
+    assert ended.outcome == "live"
+    assert (await remembered(night, ended)).figures["users"] == len(USERS)
+
+
+async def test_interruptions_far_apart_do_not_add_up(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven lost connections in one long stage: each comes after a calm time."""
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 0)
+    monkeypatch.setattr("reckoner.workers.night.driver.CALM_S", -1.0)
+
+    async def away(*_: object) -> None:
+        raise RedisConnectionError
+
+    monkeypatch.setitem(WORK, "import", away)
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-12-01", "command", NightOptions())
+    for _ in range(MOST_FAILURES + 1):
+        await NightDriver(night.runtime).drive()
+    left = await nights.load(night_id)
+    assert left is not None
+    assert (left.outcome, left.failures) == (None, 1)
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_that_fails_while_it_computes_goes_live_no_more(
+    night: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run starts no more blocks, and is refused at the gate."""
+    await thrice(night)
+    monkeypatch.setattr("reckoner.workers.night.driver.FIRST_PAUSE_MS", 0)
+    before = await night.runtime.results.generations.current()
+
+    async def away(*_: object) -> None:
+        raise RedisConnectionError
+
+    monkeypatch.setattr(list_stages, "_computed", away)
+    change(night, block_size=1)
+    ended = await through(night, "2026-12-02")
+    assert (ended.outcome, outcomes(ended)["everybody"]) == ("failed", "failed")
+    run = await night.runtime.runs.load(ended.stages["everybody"].job)
+    async with asyncio.timeout(10):
+        while run is not None and run.state != "ended":
+            await asyncio.sleep(0.02)
+            run = await night.runtime.runs.load(run.id)
+    if run is not None and run.outcome == "refused":
+        assert await night.runtime.results.generations.current() == before
+
+
+async def test_a_worker_that_imports_may_restart_late_in_a_night(night: Hand) -> None:
+    """The grace counts from when it was seen last, not from the night's start."""
+    change(night, source="/data/x.csv")
+    nights = Nights(night.redis, night.runtime.keys)
+    night_id, _ = await nights.begin("2026-12-01", "settings", NightOptions())
+    state = night.runtime.keys.night_state(night_id)
+    await ask(night.redis, "HSET", state, "started", await night.runtime.now_ms() - 600_000)
+    await NightDriver(night.runtime, imports=False).drive()
+    left = await nights.load(night_id)
+    assert left is not None
+    assert (left.outcome, left.stages) == (None, {})
+
+
+async def test_a_night_whose_state_is_lost_is_remembered_and_may_begin_again(night: Hand) -> None:
+    """By the settings too."""
+    nights, keys = Nights(night.redis, night.runtime.keys), night.runtime.keys
+    night_id, _ = await nights.begin("2026-12-01", "settings", NightOptions())
+    await ask(night.redis, "HSET", keys.night_state(night_id), "due", "x")
+    await NightDriver(night.runtime).drive()
+    assert await nights.under_way() is None
+    entry = await History(night.redis, keys).find(night_id)
+    assert entry is not None
+    assert (entry.outcome, entry.reasons) == ("failed", ["its state was missing or invalid"])
+    again, beginning = await nights.begin("2026-12-01", "settings", NightOptions())
+    assert (again != night_id, beginning) == (True, "started")
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_notice_is_sent_again_if_the_driver_died(night: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once at least."""
+    sent = list[str]()
+
+    async def died(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async def tell(_: str, entry: Entry) -> None:
+        sent.append(entry.outcome)
+
+    change(night, on_night="/bin/true")
+    monkeypatch.setattr("reckoner.workers.night.driver.notify", died)
+    with pytest.raises(asyncio.CancelledError):
+        await through(night)
+    monkeypatch.setattr("reckoner.workers.night.driver.notify", tell)
+    await NightDriver(night.runtime).drive()
+    assert sent == ["live"]
+    assert await Nights(night.redis, night.runtime.keys).under_way() is None

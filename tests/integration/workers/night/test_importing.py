@@ -52,7 +52,7 @@ async def imported(arguments: str, **options: Any) -> tuple[Imported, list[int]]
     async def on_rows(rows: int) -> None:
         reported.append(rows)
 
-    ended = await import_source(arguments, on_rows, **options)
+    ended = await import_source("n1", arguments, on_rows, **options)
     assert psutil.Process().children() == before
     return ended, reported
 
@@ -125,7 +125,7 @@ def test_a_supervised_import_ends_when_its_standard_input_closes(mute: socket.so
     """As it does when the worker is killed; it has not finished by itself before."""
     command = [sys.executable, "-m", "reckoner.producer", "import", *shlex.split(at(mute.getsockname()[1]))]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, "--json", "--supervised"], **pipes) as child:
+    with subprocess.Popen([*command, "--json", "--night", "n1"], **pipes) as child:
         connection, _ = mute.accept()
         assert child.poll() is None
         out, err = child.communicate(timeout=PATIENCE_S)

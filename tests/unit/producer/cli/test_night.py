@@ -10,6 +10,7 @@ import pytest
 from reckoner.producer.cli.night import BEGINNINGS, VERDICTS, _print_end
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, NightOutcome, Stage
 from reckoner.shared.flows.run_state import Figures
+from reckoner.shared.serving.history import Entry
 
 FIGURES = msgspec.to_builtins(Figures(0.05, None, 0.5, 0.02, 0.01, 900, 1_000, 0.1, 0.08))
 
@@ -23,14 +24,17 @@ def ended(outcome: NightOutcome) -> Night:
 @pytest.mark.parametrize("outcome", get_args(NightOutcome))
 def test_an_outcome_is_said_once(outcome: NightOutcome, as_json: bool, capfd: pytest.CaptureFixture[str]) -> None:
     """With --json on standard error, for people, if it is bad."""
-    code = _print_end(ended(outcome), {"users": 3, "figures": FIGURES}, 99, as_json)
+    figures = {"users": 3, "figures": FIGURES}
+    entry = Entry(id="n", kind="night", outcome=outcome, started_ms=0, ended_ms=2_000, reasons=["why"], figures=figures)
+    code = _print_end(ended(outcome), entry, 99, as_json)
     bad = outcome in ("refused", "failed")
     assert code == (1 if bad else 99 if outcome == "unchanged" else 0)
     shown = capfd.readouterr()
     assert (shown.err == f"{VERDICTS[outcome]}\n") == (bad and as_json)
     assert (VERDICTS[outcome] in shown.out) is not as_json
     if as_json:
-        assert json.loads(shown.out)["figures"]["figures"] == FIGURES
+        printed = json.loads(shown.out)
+        assert (printed["night"], printed["reasons"], printed["figures"]["figures"]) == ("n", ["why"], FIGURES)
     else:
         assert re.search(r"^import +done, 1.5 s: 3 interactions of 2 users.$", shown.out, re.MULTILINE)
         assert re.search(r"^churn +50.0% of the places are new$", shown.out, re.MULTILINE)
