@@ -332,3 +332,15 @@ async def test_a_long_search_for_references_runs_alone(
     monkeypatch.setattr(reckoner.workers.maintenance.generation_cleanup, "live_references", look)
     await cleanup.delete_old()
     assert lives_ms
+
+
+async def test_each_worker_logs_which_lists_are_live(hand: Hand, own_world: World, cleanup: GenerationCleanup) -> None:
+    """Whatever changed the pointer: a run, a promotion, a rollback; each change once."""
+    first, second = (generation.id for generation in own_world.generations[:2])
+    changes = list[tuple[str, str]]()
+    for live in (first, second, second, first):
+        await ask(hand.redis, "SET", hand.runtime.keys.current, live)
+        with capture_logs() as logs:
+            await cleanup.delete_old()
+        changes += [(log["before"], log["now"]) for log in logs if log["event"] == "live generation changed"]
+    assert changes == [(first, second), (second, first)]
