@@ -42,6 +42,7 @@ class GenerationCleanup:
         """Delete the lists of all old generations that no unfinished flow or run uses."""
         redis, keys, results = self._runtime.redis, self._runtime.keys, self._runtime.results
         held, pointers = await asyncio.gather(results.generations.lists(), ask(redis, "MGET", *keys.pointers))
+        self._note_live(pointers[0])
         named = {pointer for pointer in pointers if pointer}
         if unknown := named - held.keys():
             for generation in unknown:
@@ -50,15 +51,17 @@ class GenerationCleanup:
         if pointers[0] is None:
             # The current pointer was lost and may be restored.
             return
-        if self._live not in (None, pointers[0]):
-            # By a run, a promotion or a rollback: each worker's log says which lists readers had when.
-            log.info("live generation changed", now=_name(pointers[0]), before=_name(self._live))
-        self._live = pointers[0]
         old = {generation: decode_generation_lists(held[generation]) for generation in sorted(held.keys() - named)}
         whole = {generation for generation, holding in old.items() if holding.gone is None}
         kept = await self._in_use(whole) if whole else whole
         for generation in sorted(old.keys() - kept):
             await self._delete(generation, held[generation], old[generation])
+
+    def _note_live(self, current: bytes | None) -> None:
+        """Log which lists readers have from now on, by a run, a promotion or a rollback."""
+        if current is not None and self._live not in (None, current):
+            log.info("live generation changed", now=_name(current), before=_name(self._live))
+        self._live = current or self._live
 
     async def _note(self, generation: bytes) -> None:
         """Add a lost entry of a generation that a pointer names. Nothing is deleted until all of these have entries."""
@@ -111,5 +114,5 @@ class GenerationCleanup:
             log.info("old generation deleted", generation=name, users=gone)
 
 
-def _name(generation: bytes) -> str:
-    return generation.decode(errors="replace")
+def _name(generation: bytes | None) -> str:
+    return (generation or b"").decode(errors="replace")
