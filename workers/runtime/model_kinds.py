@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LaidOut = TypeVar("LaidOut")
 
-# About half a second of work, far within a task's deadline even on a busy host. More tasks would cost more in total.
-WORK_PER_TASK = 520_000_000
+# About a tenth of a second of work, so that workers finish together. More tasks would cost more in total.
+WORK_PER_TASK = 260_000_000
 
 
 class ModelKind(Protocol[LaidOut]):
