@@ -42,7 +42,8 @@ class Checker:
     """
 
     def __init__(self, chosen: ChosenColumns, rules: Rules) -> None:
-        self.chosen = chosen
+        # Who gives a format wants the times.
+        self.chosen = dataclasses.replace(chosen, time_is_guessed=chosen.time_is_guessed and not rules.time_format)
         self.not_times: str | None = None
         """A guessed time column that is skipped, since not all its values are times."""
         self.why_not_times: str | None = None

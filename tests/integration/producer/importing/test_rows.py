@@ -224,6 +224,8 @@ def test_day_and_month_are_told_apart_by_the_column_or_asked_for(tmp_path: Path,
         import_interactions(file, store, columns=Columns(time="time"))
     import_interactions(file, store, rules=Rules(time_format="%d/%m/%Y"))
     assert interactions(current(store))["a", "x"] == (1.0, 1264982400000)
+    with pytest.raises(SourceError, match="The first one is"):
+        import_interactions(file, store, rules=Rules(time_format="%d.%m.%Y"))
     more = write(tmp_path, "user,item,time", "a,x,1/2/2010", "b,x,13/2/2010")
     import_interactions(more, store)
     assert interactions(current(store))["a", "x"] == (1.0, 1264982400000)
