@@ -1,9 +1,11 @@
 """The night begins once for its date, however often it is begun; a missed one is made up for."""
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from redis import exceptions
 from structlog.testing import capture_logs
@@ -114,6 +116,35 @@ async def test_the_next_date_has_a_night_of_its_own(night: Hand) -> None:
     night_id, beginning = await nights_of(night).begin(tomorrow, "command", NightOptions())
     assert beginning == "started"
     assert await nights_of(night).last() == (tomorrow, night_id)
+
+
+@pytest.mark.parametrize("changes", [date(2026, 3, 29), date(2026, 10, 25)], ids=["missing hour", "hour twice"])
+async def test_each_date_around_a_change_of_clocks_has_one_night(
+    night: Hand, monkeypatch: pytest.MonkeyPatch, changes: date
+) -> None:
+    """Ten minutes after ten minutes for three days: 02:30 does not exist in spring, and comes twice in autumn."""
+    settings = msgspec.structs.replace(night.runtime.settings, nightly="02:30 Europe/Berlin")
+    object.__setattr__(night.runtime, "settings", settings)
+    keys, begun = night.runtime.keys, list[tuple[str, datetime]]()
+    await ask(night.redis, "SET", keys.night_driver, "token")
+    now = datetime.combine(changes - timedelta(days=1), time(0), UTC)
+
+    async def now_ms(_: object) -> int:
+        return int(now.timestamp() * 1000)
+
+    monkeypatch.setattr(type(night.runtime), "now_ms", now_ms)
+    for _ in range(3 * 24 * 6):
+        now += timedelta(minutes=10)
+        await tick(night)
+        if (night_id := await nights_of(night).under_way()) and (found := await nights_of(night).load(night_id)):
+            begun.append((found.date, now))
+            assert await nights_of(night).end(found, "token", "live")
+    dates = [(changes + timedelta(days=day)).isoformat() for day in (-2, -1, 0, 1)]
+    # The first one is of the day before, which was missed.
+    assert [of_date for of_date, _ in begun] == dates
+    on_the_wall = [moment.astimezone(ZoneInfo("Europe/Berlin")).strftime("%H:%M") for _, moment in begun[1:]]
+    assert on_the_wall[0] == on_the_wall[2] == "02:30"
+    assert on_the_wall[1] in ("02:30", "03:30")
 
 
 async def test_without_data_nothing_is_written(night: Hand, own_world: World) -> None:
