@@ -6,28 +6,28 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_interrupted, without_extra
 from reckoner.producer.cli.import_history import ImportHistory
-from reckoner.producer.cli.output import format_count, print_facts, print_json, progress_bar, say
+from reckoner.producer.cli.import_output import print_preview, print_report
+from reckoner.producer.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from reckoner.producer.importing import ImportReport, Query
-    from reckoner.producer.importing.rejected import Rejected
+    from reckoner.producer.importing import ImportLimits, ImportReport, Options, Query
     from reckoner.shared.settings import Settings
+    from reckoner.shared.store.protocol import Store
+    from reckoner.shared.store.verification import VerificationCache
 
 # Memory of smaller arrays than these is reused, up to so much: that of batches, not of all rows.
 KEPT_BYTES = 4 << 20, 64 << 20
 # Between two reports of a supervised import.
 REPORT_EVERY_S = 0.5
-# Reasons printed for bad rows, and for rows left out.
-REASONS = 5
 
 
 def import_(
@@ -118,6 +118,9 @@ def import_(
         typer.Option(metavar="SHARE", min=0, max=1, help="The least share of the users, items, interactions before."),
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Import whatever these limits say.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, say what an import would do, and write nothing.")
+    ] = False,
     night: Annotated[
         str | None,
         typer.Option(hidden=True, help="Report rows as lines to this night, and end when standard input closes."),
@@ -146,11 +149,16 @@ def import_(
     rows left out, or much smaller than the current one, is kept but does not
     become the current one, and the exit code is 1.
 
+    Look first: reckoner import purchases.csv --user customer --dry-run reads
+    all rows and says what an import would do. The store, the history and
+    Redis stay as they are. The exit code is 1 if the limits would refuse it.
+
     Example: reckoner import purchases.csv --user customer --item product
     """
+    from reckoner.shared.errors import UsageError
     from reckoner.shared.memory import return_freed_memory
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import open_store, store_directory
     from reckoner.shared.store.ownership import claim_store_or_prefix
     from reckoner.shared.store.verification import verification_cache
 
@@ -159,13 +167,19 @@ def import_(
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
+    if dry_run and night:
+        raise UsageError("A night cannot be a dry run. Remove --dry-run from the source.")
+    store = None
     with _away_for(night):
-        store = open_store(settings.store_location)
-        run_async(claim_store_or_prefix(settings, store))
+        # A dry run creates no store.
+        if not dry_run or store_directory(settings.store_location).is_dir():
+            store = open_store(settings.store_location)
+        if store is not None and not dry_run:
+            run_async(claim_store_or_prefix(settings, store))
     try:
         import pyarrow
 
-        from reckoner.producer.importing import Columns, ImportLimits, Reading, Rules, import_interactions
+        from reckoner.producer.importing import Columns, ImportLimits, Options, Reading, Rules
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     return_freed_memory(*KEPT_BYTES)
@@ -173,34 +187,70 @@ def import_(
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     found = _find(source, query)
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
-    rules = Rules(keep=kept, nonpositive=nonpositive, time_format=time_format)
-    live = None if force else run_async(_live_snapshot(settings))
-    limits = None if force else ImportLimits(max_bad, min_share, live, max_left_out)
+    options = Options(
+        columns=Columns(**chosen),
+        reading=Reading(**written, header=header, compression=compression),
+        repeats=repeats,
+        rules=Rules(keep=kept, nonpositive=nonpositive, time_format=time_format),
+        rejects=rejects,
+    )
+    live = None if force and not dry_run else run_async(_live_snapshot(settings))
+    limits = ImportLimits(max_bad, min_share, live, max_left_out)
+    if dry_run or store is None:
+        refused = _preview(found, store, options, limits, as_json)
+        if refused and not force:
+            raise typer.Exit(1)
+        return
     past = ImportHistory(settings, store, began, night or "command")
-    with (
-        say_if_interrupted("Stopped. Nothing was imported."),
-        _away_for(night),
-        past.failures(),
-        progress_bar("Reading", "rows") as bar,
-    ):
-        report = import_interactions(
-            found,
-            store,
-            columns=Columns(**chosen),
-            reading=Reading(**written, header=header, compression=compression),
-            repeats=repeats,
-            verified=verification_cache(settings.home_path),
-            progress=_supervised() if night else bar.update,
-            limits=limits,
-            rules=rules,
-            rejects=rejects,
-        )
-    took_s = time.monotonic() - began
+    with _away_for(night), past.failures():
+        verified = verification_cache(settings.home_path)
+        report = _import(found, store, options, None if force else limits, verified, supervised=bool(night))
     past.remember(report)
-    _print_report(report, took_s, as_json)
+    print_report(report, time.monotonic() - began, as_json)
     if report.refused:
         say(f"Refused: {'; '.join(report.refused)}. The current snapshot stays. Use --force to import it anyway.")
         raise typer.Exit(1)
+
+
+def _import(
+    found: "Path | Query",
+    store: "Store",
+    options: "Options",
+    limits: "ImportLimits | None",
+    verified: "VerificationCache",
+    *,
+    supervised: bool,
+) -> "ImportReport":
+    from reckoner.producer.importing import import_interactions
+
+    with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
+        return import_interactions(
+            found,
+            store,
+            columns=options.columns,
+            reading=options.reading,
+            repeats=options.repeats,
+            verified=verified,
+            progress=_supervised() if supervised else bar.update,
+            limits=limits,
+            rules=options.rules,
+            rejects=options.rejects,
+        )
+
+
+def _preview(
+    found: "Path | Query", store: "Store | None", options: "Options", limits: "ImportLimits", as_json: bool
+) -> bool:
+    """Print what an import would do; returns whether it would be refused."""
+    from reckoner.producer.importing import preview_interactions
+
+    began = time.monotonic()
+    with say_if_interrupted("Stopped."), progress_bar("Reading", "rows") as bar:
+        preview = preview_interactions(found, store, options, limits, bar.update)
+    print_preview(preview, time.monotonic() - began, as_json)
+    if preview.refused:
+        say(f"An import would be refused: {'; '.join(preview.refused)}. Use --force to import it anyway.")
+    return bool(preview.refused)
 
 
 def _supervised() -> "Callable[[int, int | None], None]":
@@ -269,65 +319,3 @@ def _find(source: str, query: str | None) -> "Path | Query":
             'A database needs a query, such as --query "select customer as user_id, product as item_id from ...".'
         )
     return Query(database, require_utf8(query))
-
-
-def _print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
-    for sentence in _remarks(report):
-        say(sentence)
-    if as_json:
-        print_json(_as_object(report))
-        return
-    parts = [("repeated", report.repeated), ("left out", report.left_out), ("bad", report.bad_rows)]
-    rows = [f"{report.rows:,}", *(f"{count:,} {what}" for what, count in parts if count)]
-    interactions = format_count(report.interactions, "interaction")
-    print_facts(
-        [
-            (
-                "snapshot",
-                f"{report.snapshot_id}, " + ("not the current one" if report.refused else "now the current one"),
-            ),
-            (
-                "holds",
-                f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}",
-            ),
-            *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
-            ("rows", ", ".join(rows)),
-            ("took", f"{took_s:.1f} s"),
-        ]
-    )
-
-
-def _as_object(report: "ImportReport") -> dict[str, Any]:
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(report)
-    return {"snapshot": fields.pop("snapshot_id"), **fields}
-
-
-def _remarks(report: "ImportReport") -> "Iterator[str]":
-    """What happened to columns and rows, a sentence or a reason a line."""
-    if report.not_times is not None:
-        why = report.why_not_times or "Not all its values are times"
-        yield f"Skipped column {report.not_times}: {why.rstrip('.')}. Use --time to import it anyway."
-    for role, example in report.without_zeros.items():
-        shortened = example.partition(".")[0]
-        yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
-    for suspect in report.suspects:
-        yield (
-            f"The {suspect.kind} {suspect.id!r} has {suspect.share:.1%} of the interactions. If it stands for many, "
-            "leave its rows out."
-        )
-    for kind, words in (("bad", "bad"), ("left_out", "left out")):
-        found = [reason for reason in report.rejected if reason.kind == kind]
-        for reason in found[:REASONS]:
-            yield f"{format_count(reason.rows, 'row')} {words}: {_reason(reason, report.unit)}"
-        more = sum(reason.rows for reason in found[REASONS:])
-        if more:
-            yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
-
-
-def _reason(found: "Rejected", unit: str) -> str:
-    """A reason with an example and the first places."""
-    example = "" if found.value is None else f", such as {found.value}" if found.rows > 1 else f": {found.value}"
-    places = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
-    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {places})"

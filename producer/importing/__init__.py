@@ -4,8 +4,11 @@ from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.dialect import Form, Reading
 from reckoner.producer.importing.gate import ImportLimits
-from reckoner.producer.importing.pipeline import ImportReport, import_interactions
+from reckoner.producer.importing.gathering import Options
+from reckoner.producer.importing.pipeline import import_interactions
+from reckoner.producer.importing.preview import Preview, preview_interactions
 from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.reports import ImportReport, ReadReport
 from reckoner.producer.importing.rules import MISSING, Rules
 from reckoner.producer.importing.urls import find_database, is_database
 
@@ -15,11 +18,15 @@ __all__ = [
     "Form",
     "ImportLimits",
     "ImportReport",
+    "Options",
+    "Preview",
     "Query",
+    "ReadReport",
     "Reading",
     "Repeats",
     "Rules",
     "find_database",
     "import_interactions",
     "is_database",
+    "preview_interactions",
 ]

@@ -1,5 +1,7 @@
 """The gate of an import: what keeps a snapshot from becoming the current one."""
 
+from typing import NamedTuple
+
 import msgspec
 from msgspec.structs import astuple
 
@@ -40,8 +42,17 @@ class Size(msgspec.Struct, frozen=True):
     interactions: int
 
 
-def judge(limits: ImportLimits, size: Size, store: Store, counts: RowCounts) -> list[str]:
+class Judgement(NamedTuple):
+    """Why a snapshot may not become the current one, and the size it was compared with."""
+
+    refused: list[str]
+    before: Size | None
+
+
+def judge(limits: ImportLimits, size: Size, store: Store | None, counts: RowCounts) -> Judgement:
     """Compare a snapshot with the current one of `store` and with the live generation's; see `refusals`."""
+    if store is None:
+        return Judgement(refusals(limits, size, None, counts), None)
     current = store.current_snapshot()
     before = _size(store, current)
     damaged = current is not None and before is None and limits.min_share > 0
@@ -50,7 +61,7 @@ def judge(limits: ImportLimits, size: Size, store: Store, counts: RowCounts) -> 
     found = refusals(limits, size, before, counts)
     if damaged:
         found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
-    return found
+    return Judgement(found, before)
 
 
 def _size(store: Store, snapshot_id: str | None) -> Size | None:

@@ -24,6 +24,7 @@ from reckoner.producer.importing import (
     Repeats,
     collecting,
     delimited,
+    gathering,
     import_interactions,
     pipeline,
 )
@@ -524,7 +525,7 @@ def test_an_import_gives_a_sign_of_life_before_each_step(
 
         return step
 
-    for module, name in ((pipeline, "_collect_titles"), (collecting, "merge_repeats"), (pipeline, "write_snapshot")):
+    for module, name in ((gathering, "_collect_titles"), (collecting, "merge_repeats"), (pipeline, "write_snapshot")):
         monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
     monkeypatch.setattr(store, "publish", noted("publish", store.publish))
     import_interactions(movielens(tmp_path, "zip"), store, progress=lambda rows, _: steps.append(rows))

@@ -88,12 +88,12 @@ def test_a_snapshot_is_compared_with_the_live_one_too(tmp_path: Path) -> None:
     live, current = published(store, 100), published(store, 60)
     store.set_current_snapshot(current)
     size = Size(36, 36, 36)
-    assert judge(ImportLimits(), size, store, RowCounts(36)) == []
-    found = judge(ImportLimits(live=live), size, store, RowCounts(36))
+    assert judge(ImportLimits(), size, store, RowCounts(36)).refused == []
+    found = judge(ImportLimits(live=live), size, store, RowCounts(36)).refused
     assert found[0] == "36 users are 36.0% of the 100 before, at least 50.0% are wanted (--min-share)"
-    assert judge(ImportLimits(live=current), size, store, RowCounts(36)) == []
+    assert judge(ImportLimits(live=current), size, store, RowCounts(36)).refused == []
     shutil.rmtree(store.root / "snapshots" / live)
-    assert judge(ImportLimits(live=live), size, store, RowCounts(36)) == []
+    assert judge(ImportLimits(live=live), size, store, RowCounts(36)).refused == []
     shutil.rmtree(store.root / "snapshots" / current)
-    [lost] = judge(ImportLimits(live=live), size, store, RowCounts(36))
+    [lost] = judge(ImportLimits(live=live), size, store, RowCounts(36)).refused
     assert lost == "the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)"

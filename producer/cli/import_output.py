@@ -1,0 +1,155 @@
+"""Prints what an import did, or would do."""
+
+from typing import TYPE_CHECKING, Any
+
+from reckoner.producer.cli.output import (
+    format_count,
+    print_facts,
+    print_json,
+    print_line,
+    print_nonempty_columns,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reckoner.producer.importing import ImportReport, Preview, ReadReport
+    from reckoner.producer.importing.gathering import FirstRow
+    from reckoner.producer.importing.preview import Spread, Times
+    from reckoner.producer.importing.rejected import Rejected
+
+# Reasons printed for bad rows, and for rows left out; and columns that are not used.
+REASONS, COLUMNS = 5, 20
+
+
+def print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
+    """Print what an import did."""
+    for sentence in _remarks(report):
+        say(sentence)
+    if as_json:
+        print_json(_as_object(report))
+        return
+    print_facts(
+        [
+            (
+                "snapshot",
+                f"{report.snapshot_id}, " + ("not the current one" if report.refused else "now the current one"),
+            ),
+            *_counts(report),
+            ("took", f"{took_s:.1f} s"),
+        ]
+    )
+
+
+def print_preview(preview: "Preview", took_s: float, as_json: bool) -> None:
+    """Print what an import would do."""
+    import msgspec
+
+    for sentence in _remarks(preview):
+        say(sentence)
+    if as_json:
+        print_json(msgspec.to_builtins(preview))
+        return
+    columns = ", ".join(f"{role}: {name}" for role, name in preview.columns.items())
+    others = preview.other_columns
+    print_facts(
+        [
+            ("columns", columns),
+            *([("others", ", ".join(others[:COLUMNS]) + (", ..." if len(others) > COLUMNS else ""))] if others else []),
+        ]
+    )
+    print_line("")
+    rows = [_cells(row) for row in preview.first_rows]
+    print_nonempty_columns(["user", "item", "weight", "time", "title"], rows, numbers=["weight"])
+    print_line("")
+    print_facts(
+        [
+            *_counts(preview),
+            ("by user", _spread(preview.by_user)),
+            ("by item", _spread(preview.by_item)),
+            *(_times(preview.times) if preview.times else []),
+            ("a fit", f"counts {format_count(preview.pairs, 'pair')}: each two items of each user"),
+            ("import", _verdict(preview)),
+            ("took", f"{took_s:.1f} s; nothing was written"),
+        ]
+    )
+
+
+def _counts(report: "ReadReport") -> list[tuple[str, str]]:
+    parts = [("repeated", report.repeated), ("left out", report.left_out), ("bad", report.bad_rows)]
+    rows = [f"{report.rows:,}", *(f"{count:,} {what}" for what, count in parts if count)]
+    interactions = format_count(report.interactions, "interaction")
+    return [
+        ("holds", f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}"),
+        *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
+        ("rows", ", ".join(rows)),
+    ]
+
+
+def _cells(row: "FirstRow") -> list[str]:
+    time = "" if row.time is None else _date(row.time)
+    return [row.user, row.item, f"{row.weight:g}", time, row.title or ""]
+
+
+def _date(ms: int) -> str:
+    """A time in UTC, to the second."""
+    import numpy as np
+
+    return str(np.datetime64(ms, "ms").astype("datetime64[s]")).replace("T", " ")
+
+
+def _spread(spread: "Spread") -> str:
+    return f"median {spread.median:,}, nine of ten at most {spread.ninety:,}, largest {spread.largest:,}"
+
+
+def _times(times: "Times") -> list[tuple[str, str]]:
+    counts = ", ".join(f"{name}: {count:,}" for name, count in times.counts.items())
+    return [("times", f"{_date(times.first)} to {_date(times.last)} (UTC)"), (f"by {times.unit}", counts)]
+
+
+def _verdict(preview: "Preview") -> str:
+    before = preview.compared_with
+    compared = (
+        f", compared with {before.interactions:,} interactions of {format_count(before.users, 'user')} with "
+        f"{format_count(before.items, 'item')} before"
+        if before
+        else ", with nothing before to compare with"
+    )
+    return ("would be refused" if preview.refused else "would pass") + compared
+
+
+def _as_object(report: "ImportReport") -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    return {"snapshot": fields.pop("snapshot_id"), **fields}
+
+
+def _remarks(report: "ReadReport") -> "Iterator[str]":
+    """What happened to columns and rows, a sentence or a reason a line."""
+    if report.not_times is not None:
+        why = report.why_not_times or "Not all its values are times"
+        yield f"Skipped column {report.not_times}: {why.rstrip('.')}. Use --time to import it anyway."
+    for role, example in report.without_zeros.items():
+        shortened = example.partition(".")[0]
+        yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
+    for suspect in report.suspects:
+        yield (
+            f"The {suspect.kind} {suspect.id!r} has {suspect.share:.1%} of the interactions. If it stands for many, "
+            "leave its rows out."
+        )
+    for kind, words in (("bad", "bad"), ("left_out", "left out")):
+        found = [reason for reason in report.rejected if reason.kind == kind]
+        for reason in found[:REASONS]:
+            yield f"{format_count(reason.rows, 'row')} {words}: {_reason(reason, report.unit)}"
+        more = sum(reason.rows for reason in found[REASONS:])
+        if more:
+            yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
+
+
+def _reason(found: "Rejected", unit: str) -> str:
+    """A reason with an example and the first places."""
+    example = "" if found.value is None else f", such as {found.value}" if found.rows > 1 else f": {found.value}"
+    places = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
+    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {places})"

@@ -1,0 +1,214 @@
+"""Reads all rows of a source and merges repeats: everything of an import before it is published."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reckoner.producer.importing.checking import Checker, GoodRows
+from reckoner.producer.importing.collecting import CollectedRows, Merged
+from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
+from reckoner.producer.importing.databases import Query
+from reckoner.producer.importing.dialect import Reading
+from reckoner.producer.importing.gate import RowCounts, Size
+from reckoner.producer.importing.rejected import Rejected, RejectedRows, RejectsFile
+from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.rules import Rules
+from reckoner.producer.importing.sources import Source, find_source
+from reckoner.producer.importing.subtracting import leave_out_cancelled
+from reckoner.producer.importing.suspects import find_suspects
+from reckoner.producer.importing.tables import Table, unchanged
+from reckoner.producer.importing.values import as_texts
+from reckoner.shared.errors import ReadAgainError, SourceError
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+
+# Rows that are kept as they were read.
+FIRST_ROWS = 5
+
+
+def show_nothing(_rows: int, _total: int | None) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a source becomes interactions; see `import_interactions`."""
+
+    columns: Columns = Columns()  # noqa: RUF009 - it is frozen
+    reading: Reading = Reading()  # noqa: RUF009 - it is frozen
+    repeats: Repeats = "last"
+    rules: Rules = Rules()  # noqa: RUF009 - it is frozen
+    rejects: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRow:
+    """A good row as it was read: the time in milliseconds since 1970."""
+
+    user: str
+    item: str
+    weight: float
+    time: int | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The interactions of a source, and how they came about."""
+
+    table: Table
+    checker: Checker
+    collected: CollectedRows
+    rejected: RejectedRows
+    first: list[FirstRow]
+    merged: Merged
+    n_good: int
+
+    @property
+    def size(self) -> Size:
+        """The size of the snapshot."""
+        return Size(len(self.merged.user_ids), len(self.merged.item_ids), len(self.merged.rows))
+
+    @property
+    def counts(self) -> RowCounts:
+        """The rows of the source."""
+        rows = self.collected.read + self.rejected.malformed
+        return RowCounts(rows, self.rejected.count("bad"), self.rejected.count("left_out"))
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of `ReadReport` but `refused`."""
+        size, counts, rows, checker = self.size, self.counts, self.merged.rows, self.checker
+        return {
+            "rows": counts.rows,
+            "interactions": size.interactions,
+            "users": size.users,
+            "items": size.items,
+            "repeated": self.n_good - size.interactions,
+            "bad_rows": counts.bad,
+            "left_out": counts.left_out,
+            "rejected": self.rejected.listed(),
+            "unit": self.table.unit,
+            "not_times": checker.not_times,
+            "why_not_times": checker.why_not_times,
+            "without_zeros": {
+                ids.role: ids.dropped for ids in (checker.users, checker.items) if ids.dropped is not None
+            },
+            "suspects": find_suspects("user", self.merged.user_ids, rows.users)
+            + find_suspects("item", self.merged.item_ids, rows.items),
+            "form": self.table.form,
+        }
+
+
+def gather(
+    source: Path | Query, options: Options, progress: Progress, make_room: Callable[[], AbstractContextManager[Path]]
+) -> Gathered:
+    """Read, check and merge all rows; `make_room()` gives a directory for rows that are too many for the memory.
+
+    Raises:
+        UsageError: the rules are invalid, or `rejects` is the source.
+        SourceError: the source is unreadable, lacks a column, or has no good row.
+        OutputError: `rejects` cannot be written.
+        StoreError: rows cannot be written to disk.
+    """
+    rules = options.rules
+    rules.check(options.repeats)
+    found = find_source(source, options.reading, options.columns)
+    table = found.interactions
+    checker = Checker(_choose(found, options.columns), rules)
+    file = _rejects_file(options.rejects, source, found)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(unchanged(found.file) if found.file else contextlib.nullcontext())
+        stack.enter_context(file or contextlib.nullcontext())
+        new_rows = partial(CollectedRows, options.repeats, lambda: stack.enter_context(make_room()))
+        collected, rejected, first = _collect(table, checker, progress, new_rows, file)
+        alive = partial(progress, collected.read, table.n_rows)
+        if found.titles is not None:
+            alive()
+            _collect_titles(found.titles, options.columns, collected)
+        merged = collected.merge(alive) if collected.count else None
+        others = rejected.count("left_out")
+        if merged and rules.nonpositive == "subtract":
+            merged = leave_out_cancelled(merged, table, checker, rejected)
+        n_good = collected.count - rejected.count("left_out") + others
+    if merged is None or len(merged.rows) == 0:
+        raise SourceError(_no_good_row(table, rejected.listed()))
+    return Gathered(table, checker, collected, rejected, first, merged, n_good)
+
+
+def _rejects_file(rejects: Path | None, source: Path | Query, found: Source) -> RejectsFile | None:
+    if rejects is None:
+        return None
+    return RejectsFile(rejects, source.database.path if isinstance(source, Query) else found.file)
+
+
+def _choose(found: Source, columns: Columns) -> ChosenColumns:
+    table = found.interactions
+    if found.titles is None:
+        return choose_columns(columns, table.columns, table.name)
+    chosen = choose_columns(dataclasses.replace(columns, title=None), table.columns, table.name)
+    return dataclasses.replace(chosen, title=None)
+
+
+def _collect(
+    table: Table,
+    checker: Checker,
+    progress: Progress,
+    new_rows: Callable[[], CollectedRows],
+    file: RejectsFile | None,
+) -> tuple[CollectedRows, RejectedRows, list[FirstRow]]:
+    while True:
+        names = checker.chosen.names()
+        if file is not None:
+            file.start(table.unit, names)
+        collected, rejected, first = new_rows(), RejectedRows(file), list[FirstRow]()
+        # Each repetition settles how a column is read, so there are few.
+        with contextlib.suppress(ReadAgainError):
+            for batch in table.batches(names, rejected.add):
+                good = checker.check(batch, rejected)
+                first += _first_rows(good, FIRST_ROWS - len(first))
+                collected.add(good)
+                collected.read += len(batch.lines)
+                progress(collected.read, table.n_rows)
+            checker.finish()
+            return collected, rejected, first
+
+
+def _first_rows(good: GoodRows, n: int) -> list[FirstRow]:
+    titles = good.titles
+    return [
+        FirstRow(
+            good.users[row].as_py(),
+            good.items[row].as_py(),
+            1.0 if good.weights is None else float(good.weights[row]),
+            None if good.times is None else int(good.times[row]),
+            None if titles is None else titles[row].as_py() or None,
+        )
+        for row in range(min(n, len(good.users)))
+    ]
+
+
+def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) -> None:
+    """Read the titles of known items from the table of MovieLens, skipping malformed lines."""
+    item = require_column("item", columns.item, table.columns, table.name)
+    title = require_column("title", columns.title, table.columns, table.name)
+    for batch in table.batches([item, title], lambda *_: None):
+        items = as_texts(batch.columns[item])
+        known = pc.is_in(items.cast(pa.large_string()), collected.item_ids())
+        texts = (column.filter(known).to_pylist() for column in (items, as_texts(batch.columns[title])))
+        collected.titles |= zip(*texts, strict=True)
+
+
+def _no_good_row(table: Table, rejected: list[Rejected]) -> str:
+    if not rejected:
+        return f"{table.name} has no rows."
+    first = min(rejected, key=lambda found: found.first)
+    value = "" if first.value is None else f" ({first.value})"
+    return f"{table.name} has no good row. The first one is {table.unit} {first.first[0]}: {first.reason}{value}."

@@ -1,0 +1,45 @@
+"""What an import found: the counts that an import and a preview share."""
+
+from typing import Literal
+
+import msgspec
+
+from reckoner.producer.importing.dialect import Form
+from reckoner.producer.importing.rejected import Rejected
+from reckoner.producer.importing.suspects import Suspect
+
+
+class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read: `rows` = `interactions` + `repeated` + `bad_rows` + `left_out`."""
+
+    rows: int
+    interactions: int
+    users: int
+    items: int
+    repeated: int
+    """The number of good rows merged into another row."""
+    bad_rows: int
+    """The number of rows that cannot be read."""
+    left_out: int
+    """The number of rows that a rule leaves out."""
+    rejected: list[Rejected]
+    """Bad rows and rows that are left out, by reason."""
+    unit: Literal["line", "row"]
+    """What the numbers of rows count."""
+    not_times: str | None
+    """A column with a usual name for times that was skipped, since not all its values are times."""
+    form: Form | None = None
+    """How a text file was written."""
+    why_not_times: str | None = None
+    without_zeros: dict[str, str] = {}
+    """By `user` and `item`: the first id that lost its zeros after the point, since each id is a whole number."""
+    suspects: list[Suspect] = []
+    """Ids with a very large share of the interactions."""
+    refused: list[str] = []
+    """Why the snapshot did not become the current one; it is kept beside it."""
+
+
+class ImportReport(ReadReport, frozen=True, kw_only=True):
+    """The result of an import."""
+
+    snapshot_id: str
