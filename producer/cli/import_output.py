@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Reasons printed for bad rows, and for rows left out; and columns that are not used.
 REASONS, COLUMNS = 5, 20
+# Reasons for which rows without a rating are left out.
+UNRATED = ("the weight is zero", "the weight is below zero", "the weight is missing")
 
 
 def print_report(report: "ImportReport", took_s: float, as_json: bool) -> None:
@@ -130,10 +132,15 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
     """What happened to columns and rows, a sentence or a reason a line."""
     if report.not_times is not None:
         why = report.why_not_times or "Not all its values are times"
-        yield f"Skipped column {report.not_times}: {why.rstrip('.')}. Use --time to import it anyway."
+        yield f"Skipped column {report.not_times}: {why.rstrip('.')}."
     for role, example in report.without_zeros.items():
         shortened = example.partition(".")[0]
         yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
+    if report.item_list is not None:
+        yield (
+            f"Most items look like lists, such as {report.item_list!r}, and a list is one item here. Write a row for "
+            "each item of a list."
+        )
     for suspect in report.suspects:
         yield (
             f"The {suspect.kind} {suspect.id!r} has {suspect.share:.1%} of the interactions. If it stands for many, "
@@ -146,6 +153,12 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
         more = sum(reason.rows for reason in found[REASONS:])
         if more:
             yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
+    unrated = sum(found.rows for found in report.rejected if found.reason in UNRATED and found.kind == "left_out")
+    if 2 * unrated > report.left_out and any("--max-left-out" in reason for reason in report.refused):
+        yield (
+            f"{unrated:,} rows have no weight above zero. To have them too, import without --weight: each row then "
+            f"weighs 1. To leave them out, add --max-left-out {min(1, report.left_out / report.rows + 0.01):.2f}."
+        )
 
 
 def _reason(found: "Rejected", unit: str) -> str:

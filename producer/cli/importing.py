@@ -72,6 +72,10 @@ def import_(
     encoding: Annotated[
         str | None, typer.Option(metavar="NAME", help="The encoding, such as utf-8, utf-16, latin-1, cp1251, gb18030.")
     ] = None,
+    escape: Annotated[
+        Literal["none", "backslash"] | None,
+        typer.Option(help="What stands before a quote within a quoted value, if it is not a second quote."),
+    ] = None,
     header: Annotated[
         bool | None,
         typer.Option(
@@ -133,7 +137,8 @@ def import_(
     PGPASSWORD or PGPASSFILE, or the whole URL into a variable.
 
     How a text file is written is found by looking, and printed. Options
-    override it: --separator, --quote, --encoding, --no-header, --compression.
+    override it: --separator, --quote, --escape, --encoding, --no-header,
+    --compression.
 
     Rows are bad if they cannot be read: an id over 1,024 bytes, a --weight
     that is not a number, a --time that is not a time. Rows are left out if a
@@ -189,7 +194,7 @@ def import_(
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     options = Options(
         columns=Columns(**chosen),
-        reading=Reading(**written, header=header, compression=compression),
+        reading=Reading(**written, header=header, compression=compression, escape=escape),
         repeats=repeats,
         rules=Rules(keep=kept, nonpositive=nonpositive, time_format=time_format),
         rejects=rejects,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reckoner.producer.importing.columns import ChosenColumns
 from reckoner.producer.importing.ids import BLANKS, IdReader, Ids
-from reckoner.producer.importing.rejected import Kind, RejectedRows
+from reckoner.producer.importing.rejected import Kind, RejectedRows, shown
 from reckoner.producer.importing.rules import MISSING, Rules
 from reckoner.producer.importing.tables import Batch
 from reckoner.producer.importing.times import TimeReader
@@ -126,8 +126,12 @@ class Checker:
             return None
         try:
             times, is_time = self._times.read(batch.columns[self._times.name])
-            if self.chosen.time_is_guessed and not is_time[verdict.good].all():
-                raise NotTimesError
+            no_times = np.flatnonzero(~is_time & verdict.good)
+            if self.chosen.time_is_guessed and len(no_times):
+                value = shown(batch.columns[self._times.name].slice(int(no_times[0]), 1))
+                raise NotTimesError(
+                    f"Not all its values are times, such as {value}. With --time {self._times.name} such rows are bad"
+                )
         except NotTimesError as error:
             self._skip_times(error)
         verdict.reject(~is_time, "bad", "the time is invalid", self._times.name)

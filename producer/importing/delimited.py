@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from reckoner.producer.importing.dialect import Form, Reading, find_dialect
 from reckoner.producer.importing.records import Grammar, RecordFinder, count_lines, is_utf8, line_ends
 from reckoner.producer.importing.tables import Batch, Refuse, require_columns, sentences
 from reckoner.producer.importing.text import UTF_8, Text, find_encoding
-from reckoner.shared.errors import SourceError
+from reckoner.shared.errors import ReadAgainError, SourceError
 
 # A limit, since the header is read whole; in a compressed file it may be a thousand times larger than the file.
 MAX_HEADER_BYTES = 1 << 20
@@ -87,12 +88,13 @@ class DelimitedTable:
             encoding=self._encoding or UTF_8,
             separator=self._dialect.separator,
             quote=self._dialect.quote,
-            header=self._dialect.header_lines > 0,
+            header=self._dialect.header,
+            escape=self._dialect.escape or "none",
         )
 
     def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
-        line, done, rest = self._dialect.header_lines + 1, 0, b""
+        line, done, rest = self._dialect.skipped_lines + 1, 0, b""
         with sentences(self.name):
             for block in self._blocks(names):
                 parsed = block.parsed.result()
@@ -118,13 +120,16 @@ class DelimitedTable:
     def _blocks(self, names: Sequence[str]) -> Iterator[Block]:
         """The blocks after the header, some of them being parsed."""
         too_long = f"{self.name} cannot be read: one row has over {MAX_ROW_BYTES:,} bytes."
-        header_lines, waiting = self._dialect.header_lines, deque[Block]()
+        skipped_lines, waiting = self._dialect.skipped_lines, deque[Block]()
         with self._opened() as (text, share), ThreadPoolExecutor(THREADS) as pool:
             for data in text.blocks(BLOCK_BYTES, MAX_ROW_BYTES, too_long):
                 self._encoding = text.encoding
-                if header_lines:
-                    skipped = min(header_lines, count_lines(data))
-                    data, header_lines = _after(data, skipped), header_lines - skipped
+                if skipped_lines:
+                    skipped = min(skipped_lines, count_lines(data))
+                    data, skipped_lines = _after(data, skipped), skipped_lines - skipped
+                if self._dialect.tells_escape(data):
+                    self._dialect = replace(self._dialect, escape="backslash")
+                    raise ReadAgainError
                 if data:
                     waiting.append(Block(data, share(), pool.submit(self._attempt, data, names)))
                 if len(waiting) > AHEAD:
@@ -195,6 +200,9 @@ class DelimitedTable:
         )
         # The block is one chunk, which combine_chunks would copy.
         columns = {name: table.column(place).chunk(0) for name, place in places.items()}
+        if len(self._dialect.separator) > 1 and grammar.quote:
+            back = {"pattern": grammar.separator.decode(), "replacement": self._dialect.separator}
+            columns = {name: pc.replace_substring(column, **back) for name, column in columns.items()}
         return Parsed(columns, table.num_rows, refused)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,10 +25,17 @@ QUOTES = {'"': '"', "'": "'", "double": '"', "single": "'", "none": ""}
 SAMPLE_RECORDS, SAMPLE_BYTES = 200, 1 << 18
 # These stand for a separator that is no single byte; one that the block lacks is taken.
 STAND_INS = tuple(bytes([byte]) for byte in (*range(31, 13, -1), *range(1, 9)))
-NUMBER_OR_DATE = re.compile(r"[+-]?\.?\d[\d.,:/TtZzeE+ -]*")
+NUMBER_OR_DATE = re.compile(r"[+-]?\.?\d[\d.,:/TtZzeE+ -]*(?:UTC|GMT)?")
 # Names of columns in RecBole's atomic files end with a type.
 ATOMIC = re.compile(r":(?:token|float)(?:_seq)?$")
 SHOWN_VALUES, SHOWN_CHARACTERS = 6, 40
+# So many columns of numbers without a header may be a matrix.
+MATRIX_COLUMNS = 30
+# A spreadsheet's first line, which names the separator.
+SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])(?:\r\n|\n|\r)", re.IGNORECASE)
+COMMENT_LINES = re.compile(rb"(?:#[^\r\n]*+(?:\r\n|\n|\r))+")
+
+Escape: TypeAlias = Literal["none", "backslash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,7 @@ class Reading:
     encoding: str | None = None
     header: bool | None = None
     compression: Compression | None = None
+    escape: Escape | None = None
 
     def is_given(self) -> bool:
         """Whether anything is given."""
@@ -53,12 +62,14 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     separator: str
     quote: str
     header: bool
+    escape: Escape = "none"
 
     def words(self) -> str:
         """In words: `semicolons, latin-1, gzip`."""
         separator = SEPARATORS.get(self.separator, f"separated by {self.separator}")
         quote = {'"': "", "": "no quotes"}.get(self.quote, f"quotes {self.quote}")
-        parts = (separator, quote, "" if self.header else "no header", self.encoding, self.compression)
+        escape = "" if self.escape == "none" else "escaped by backslashes"
+        parts = (separator, quote, escape, "" if self.header else "no header", self.encoding, self.compression)
         return ", ".join(part for part in parts if part not in ("", "none"))
 
 
@@ -68,15 +79,22 @@ class Dialect:
 
     separator: str
     quote: str
-    header_lines: int
-    """0 if there is no header."""
+    header: bool
+    skipped_lines: int
+    """Lines before the first row: comments and the header."""
     columns: tuple[str, ...]
     starts_quoted: bool
     """Whether the first two records begin with a quote."""
+    escape: Escape | None
+    """Whether a backslash within quotes stands before a quote; None if no value tells so far."""
 
     def prepared(self, block: bytes) -> tuple[bytes, Grammar]:
-        """The block with a separator of a single byte, and its grammar."""
-        return _prepared(block, self.separator, self.quote)
+        """The block with a separator of a single byte and quotes that are doubled, and its grammar."""
+        return _prepared(block, self.separator, self.quote, self.escape)
+
+    def tells_escape(self, block: bytes) -> bool:
+        """Whether backslashes turn out to be escapes in this block."""
+        return self.escape is None and _has_escapes(block, self.separator, self.quote)
 
 
 def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, known: Sequence[str]) -> Dialect:
@@ -87,18 +105,59 @@ def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, k
         SourceError: the first line cannot name the columns, or seems not to.
     """
     separator, quote = _given_separator(reading.separator), _given_quote(reading.quote)
+    sample, n_comments, named = _without_comments(sample, reading, columns)
     if separator is None:
-        separator = _found_separator(sample, quote, columns)
+        separator = named or _found_separator(sample, quote, columns)
     if quote is None:
         quote = _found_quote(sample, separator)
-    data, grammar = _prepared(sample, separator, quote)
+    escape = reading.escape or ("backslash" if _has_escapes(sample, separator, quote) else None)
+    data, grammar = _prepared(sample, separator, quote, escape)
     record = grammar.record(data)
     if record.is_open:
         raise SourceError(f"The first line of {name} opens a quotation mark that is never closed. Use --quote none.")
     first, *others = _first_records(data, grammar)
     header, names = _names(_texts(first, name), others, name, reading, columns, known)
     starts_quoted = bool(quote) and all(data.startswith(grammar.quote, place) for place in (0, record.end))
-    return Dialect(separator, quote, count_lines(data[: record.end]) if header else 0, names, starts_quoted)
+    skipped = n_comments + (count_lines(data[: record.end]) if header else 0)
+    return Dialect(separator, quote, header, skipped, names, starts_quoted, escape)
+
+
+def _without_comments(sample: bytes, reading: Reading, columns: Columns) -> tuple[bytes, int, str | None]:
+    """The sample without the lines before the table, their number, and the separator if one of them names it.
+
+    The last comment stays, without its sign, if it names a column.
+    """
+    if found := SEPARATOR_LINE.match(sample):
+        return sample[found.end() :], 1, found[1].decode(errors="replace")
+    found = COMMENT_LINES.match(sample)
+    if (
+        not found
+        or reading.header
+        or found.end() == len(sample)
+        or any(name.startswith("#") for name in columns.given())
+    ):
+        return sample, 0, None
+    lines = found[0].splitlines(keepends=True)
+    last = lines[-1].lstrip(b"# \t")
+    words = re.split(r"[,;|\s]+", last.decode(errors="replace"))
+    is_header = reading.header is None and (_has_usual_name(words) or not {*columns.given()}.isdisjoint(words))
+    rest = sample[found.end() :]
+    return (last + rest, len(lines) - 1, None) if is_header else (rest, len(lines), None)
+
+
+def _has_usual_name(values: Sequence[str]) -> bool:
+    usual = {name for names in USUAL_NAMES.values() for name in names}
+    return any(value.casefold() in usual for value in values)
+
+
+def _has_escapes(block: bytes, separator: str, quote: str) -> bool:
+    """Whether a quoted value has a quote after a backslash that cannot be the value's end."""
+    mark = quote.encode()
+    if not mark or b"\\" + mark not in block:
+        return False
+    q, s = re.escape(mark), re.escape(separator.encode())
+    pattern = rb"(?:^|%b)%b(?:[^%b\\\r\n]|\\[^%b\r\n])*+\\%b(?!%b| *(?:%b|[\r\n]|\Z))" % (s, q, q, q, q, q, s)
+    return re.search(pattern, block, re.MULTILINE) is not None
 
 
 def _given_separator(given: str | None) -> str | None:
@@ -118,10 +177,10 @@ def _given_quote(given: str | None) -> str | None:
 def _found_separator(sample: bytes, quote: str | None, columns: Columns) -> str:
     """The separator by which most of the first records have as many values as the first.
 
-    Then the one that gives usual or wanted names counts, then the one that gives more values.
+    Then the one that gives usual or wanted names counts, then any but blanks, then the one that gives more values.
     """
     names = {name for usual in USUAL_NAMES.values() for name in usual} | {name.casefold() for name in columns.given()}
-    best, found = (False, 0.0, 0), ","
+    best, found = (False, 0.0, False, 0), ","
     for separator in SEPARATORS:
         data, grammar = _prepared(sample, separator, _usual_quote(separator) if quote is None else quote)
         first, *others = _first_records(data, grammar)
@@ -129,8 +188,9 @@ def _found_separator(sample: bytes, quote: str | None, columns: Columns) -> str:
         is_named = share >= 0.5 and any(
             ATOMIC.sub("", value.decode(errors="replace").strip()).casefold() in names for value in first
         )
-        if len(first) > 1 and (is_named, share, len(first)) > best:
-            best, found = (is_named, share, len(first)), separator
+        rank = (is_named, share, separator != BLANKS, len(first))
+        if len(first) > 1 and rank > best:
+            best, found = rank, separator
     return found
 
 
@@ -183,6 +243,11 @@ def _names(
     header = reading.header
     if header is None and stripped == ("",):
         raise SourceError(f"The first line of {name} is empty. It must name the columns.")
+    if len(stripped) == 1 and re.fullmatch(r"[0-9]+:", stripped[0]):
+        raise SourceError(
+            f"The first line of {name} is {stripped[0]} and stands for the rows below it. Each row must have its user "
+            "and its item."
+        )
     if header is None:
         header = _is_header(stripped, others, columns)
         by_number = {columns.user, columns.item} <= {*numbers}
@@ -190,6 +255,11 @@ def _names(
             if known and len(first) >= len(known):
                 return False, (*known, *numbers[len(known) :])
             shown = ", ".join(" ".join(value[:SHOWN_CHARACTERS].split()) for value in stripped[:SHOWN_VALUES])
+            if len(stripped) >= MATRIX_COLUMNS and all(NUMBER_OR_DATE.fullmatch(value) for value in stripped if value):
+                raise SourceError(
+                    f"{name} seems to be a matrix: its first line has {len(stripped):,} numbers, {shown}, ... A row "
+                    "must have one user and one item."
+                )
             raise SourceError(
                 f"{name} seems to have no header: its first line is {shown}. Give the columns by number, such as "
                 "--user 1 --item 2 --no-header, or use --header if these are their names."
@@ -202,8 +272,7 @@ def _is_header(first: Sequence[str], others: Sequence[Sequence[bytes]], columns:
 
     A wanted name is no header if it is among the values of its own column, and neither if it is a number.
     """
-    usual = {name for names in USUAL_NAMES.values() for name in names}
-    if any(value.casefold() in usual for value in first):
+    if _has_usual_name(first):
         return True
     wanted = [place for place, value in enumerate(first) if value in columns.given()]
     for place in wanted:
@@ -214,8 +283,10 @@ def _is_header(first: Sequence[str], others: Sequence[Sequence[bytes]], columns:
     return not any(NUMBER_OR_DATE.fullmatch(value) for value in names)
 
 
-def _prepared(block: bytes, separator: str, quote: str) -> tuple[bytes, Grammar]:
+def _prepared(block: bytes, separator: str, quote: str, escape: Escape | None = None) -> tuple[bytes, Grammar]:
     sign, mark = separator.encode(), quote.encode()
+    if escape == "backslash" and mark and b"\\" in block:
+        block = re.sub(rb"\\(\\|%b)" % re.escape(mark), lambda found: found[1] * (1 + (found[1] == mark)), block)
     if len(sign) == 1 and separator != BLANKS:
         return block, Grammar(sign, mark)
     stand_in = next((byte for byte in STAND_INS if byte not in block), None)

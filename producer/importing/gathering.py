@@ -23,8 +23,9 @@ from reckoner.producer.importing.repeats import Repeats
 from reckoner.producer.importing.rules import Rules
 from reckoner.producer.importing.sources import Source, find_source
 from reckoner.producer.importing.subtracting import leave_out_cancelled
-from reckoner.producer.importing.suspects import find_suspects
+from reckoner.producer.importing.suspects import find_list, find_suspects
 from reckoner.producer.importing.tables import Table, unchanged
+from reckoner.producer.importing.text import LATIN_1
 from reckoner.producer.importing.values import as_texts
 from reckoner.shared.errors import ReadAgainError, SourceError
 
@@ -32,6 +33,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 # Rows that are kept as they were read.
 FIRST_ROWS = 5
+OTHER_ENCODINGS = "Use --encoding if they should look different, such as --encoding cp1251 or gb18030."
 
 
 def show_nothing(_rows: int, _total: int | None) -> None:
@@ -103,6 +105,7 @@ class Gathered:
             },
             "suspects": find_suspects("user", self.merged.user_ids, rows.users)
             + find_suspects("item", self.merged.item_ids, rows.items),
+            "item_list": find_list(self.merged.item_ids),
             "form": self.table.form,
         }
 
@@ -151,9 +154,14 @@ def _rejects_file(rejects: Path | None, source: Path | Query, found: Source) -> 
 
 def _choose(found: Source, columns: Columns) -> ChosenColumns:
     table = found.interactions
-    if found.titles is None:
-        return choose_columns(columns, table.columns, table.name)
-    chosen = choose_columns(dataclasses.replace(columns, title=None), table.columns, table.name)
+    try:
+        if found.titles is None:
+            return choose_columns(columns, table.columns, table.name)
+        chosen = choose_columns(dataclasses.replace(columns, title=None), table.columns, table.name)
+    except SourceError as error:
+        if table.form is None or table.form.encoding != LATIN_1 or all(name.isascii() for name in table.columns):
+            raise
+        raise SourceError(f"{error} They were read as latin-1. {OTHER_ENCODINGS}") from error
     return dataclasses.replace(chosen, title=None)
 
 
@@ -199,11 +207,15 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
     """Read the titles of known items from the table of MovieLens, skipping malformed lines."""
     item = require_column("item", columns.item, table.columns, table.name)
     title = require_column("title", columns.title, table.columns, table.name)
-    for batch in table.batches([item, title], lambda *_: None):
-        items = as_texts(batch.columns[item])
-        known = pc.is_in(items.cast(pa.large_string()), collected.item_ids())
-        texts = (column.filter(known).to_pylist() for column in (items, as_texts(batch.columns[title])))
-        collected.titles |= zip(*texts, strict=True)
+    is_read = False
+    while not is_read:
+        with contextlib.suppress(ReadAgainError):
+            for batch in table.batches([item, title], lambda *_: None):
+                items = as_texts(batch.columns[item])
+                known = pc.is_in(items.cast(pa.large_string()), collected.item_ids())
+                texts = (column.filter(known).to_pylist() for column in (items, as_texts(batch.columns[title])))
+                collected.titles |= zip(*texts, strict=True)
+            is_read = True
 
 
 def _no_good_row(table: Table, rejected: list[Rejected]) -> str:

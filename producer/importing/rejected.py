@@ -65,7 +65,7 @@ class RejectedRows:
         self, kind: Kind, reason: str, batch: Batch, rows: NDArray[np.integer[Any]], column: str | None = None
     ) -> None:
         """Count rows of a batch; `column` has the value that explains the reason."""
-        value = None if column is None else _shown(batch.columns[column].slice(int(rows[0]), 1))
+        value = None if column is None else shown(batch.columns[column].slice(int(rows[0]), 1))
         self._count(kind, reason, batch.lines[rows[:LISTED]].tolist(), len(rows), value)
         if self._file is not None:
             self._file.add_rows(kind, reason, batch, rows)
@@ -79,7 +79,8 @@ class RejectedRows:
         found.first = sorted(found.first + lines)[:LISTED]
 
 
-def _shown(value: pa.Array) -> str:
+def shown(value: pa.Array) -> str:
+    """A value in a sentence."""
     text = as_texts(value)[0].as_py()
     return "(missing)" if not text else repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
 

@@ -35,6 +35,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """By `user` and `item`: the first id that lost its zeros after the point, since each id is a whole number."""
     suspects: list[Suspect] = []
     """Ids with a very large share of the interactions."""
+    item_list: str | None = None
+    """An item that looks like a list of items, if most do."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 

@@ -121,7 +121,7 @@ def _delimited(source: Input, reading: Reading, compression: Compression | None,
 
 def _require_nothing(reading: Reading, what: str) -> None:
     if reading != Reading():
-        raise UsageError(f"--separator, --quote, --encoding, --header and --compression are not for {what}.")
+        raise UsageError(f"--separator, --quote, --escape, --encoding, --header and --compression are not for {what}.")
 
 
 def _is_table(name: str) -> bool:

@@ -20,6 +20,7 @@ from tests.imports import reasons
 from tests.snapshots import current, interactions, titles
 
 HEADER = ("user_id", "item_id", "timestamp", "title")
+NAMES = ("user", "item", "title")
 ROWS = [(f"ü{n % 7}", f"i{n % 5:02}", str(1_700_000_000 + n), f"Caf\xe9 {n % 5}") for n in range(60)]
 
 
@@ -331,6 +332,85 @@ def test_options_that_mean_nothing_are_refused(tmp_path: Path, store: Store, rea
         imported(store, tmp_path / "a.csv", b"user,item\na,x\n", reading)
 
 
+@pytest.mark.parametrize("place", [0, 8_000])
+@pytest.mark.parametrize("separator", [",", "\t", "::"])
+def test_backslashes_escape_if_a_value_says_so_wherever_it_is(
+    tmp_path: Path, store: Store, place: int, separator: str
+) -> None:
+    """As in files of MySQL and PHP; the earlier rows are read in the same way."""
+    rows = [(f"u{n % 7}", f"i{n % 5}\\{n % 3} and so on", f"{separator} of {n % 5}" + 300 * "-") for n in range(9_000)]
+    rows[place] = ("u1", '7" single', "Title")
+    plain = "".join(",".join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in [NAMES, *rows])
+    expected = imported(store, tmp_path / "plain.csv", plain.encode(), Reading(escape="none"))
+    assert (expected.bad_rows, expected.form and expected.form.escape) == (0, "none")
+    escaped = "".join(
+        separator.join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in row) + "\n"
+        for row in [NAMES, *rows]
+    )
+    quote = '"' if separator == "::" else None
+    for escape in (None, "backslash"):
+        reading = Reading(quote=quote, escape=escape)
+        report = imported(store, tmp_path / "escaped.csv", escaped.encode(), reading)
+        assert report.snapshot_id == expected.snapshot_id
+        assert report.form is not None
+        assert report.form.escape == "backslash"
+
+
+def test_a_backslash_at_the_end_of_a_value_is_no_escape(tmp_path: Path, store: Store) -> None:
+    """Directories of Windows end with one; a doubled quote may follow one."""
+    data = b'user,item,title\n"a","C:\\x\\","x"\n"b","C:\\","y"\n"c","7\\"" single","z"\n"d",12\\" single,w\n'
+    report = imported(store, tmp_path / "a.csv", data)
+    assert (report.bad_rows, report.form and report.form.escape) == (0, "none")
+    items = {item for _, item in interactions(current(store))}
+    assert items == {"C:\\x\\", "C:\\", '7\\" single', '12\\" single'}
+    report = imported(store, tmp_path / "a.csv", data, Reading(escape="backslash"))
+    assert report.bad_rows > 0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_comments_before_the_table_are_skipped_and_the_lines_after_them_keep_their_numbers(
+    tmp_path: Path, store: Store, plain: str, end: str
+) -> None:
+    """The last one may name the columns."""
+    header, rows = text("\t", end=end).split(end, 1)
+    comments = f"# A table{end}#{end}"
+    for start in (
+        f"{comments}# {header}{end}",
+        f"#{header}{end}",
+        f"{comments}{header}{end}",
+        f"# A, b{end}{header}{end}",
+    ):
+        data = start + rows + "bad" + end
+        report = imported(store, tmp_path / "a.txt", data.encode())
+        n_lines = data.count(end)
+        assert reasons(report) == [("bad", "it has 1 values instead of 4", 1, [n_lines])]
+        assert report.snapshot_id == plain
+    columns = Columns(user="1", item="2", time="3", title="4")
+    report = imported(store, tmp_path / "a.txt", (comments + rows).encode(), Reading(header=False), columns)
+    assert report.snapshot_id == plain
+
+
+def test_a_column_may_be_named_with_its_sign_of_a_comment(tmp_path: Path, store: Store) -> None:
+    """As it is in the file."""
+    report = imported(store, tmp_path / "a.csv", b"#who,what\na,x\n", columns=Columns(user="#who", item="what"))
+    assert report.interactions == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_first_line_of_a_spreadsheet_names_the_separator(
+    tmp_path: Path, store: Store, plain: str, end: str
+) -> None:
+    """With and without a header; --separator counts more."""
+    data = f"sep=;{end}{text(';', end=end)}bad{end}"
+    for reading in (Reading(), Reading(separator=";")):
+        report = imported(store, tmp_path / "a.csv", data.encode("utf-8-sig"), reading)
+        assert reasons(report) == [("bad", "it has 1 values instead of 4", 1, [63])]
+        assert report.snapshot_id == plain
+    columns = Columns(user="1", item="2")
+    report = imported(store, tmp_path / "a.csv", b"sep=;\na;x,1\nb;x,2\n", Reading(header=False), columns)
+    assert interactions(current(store)) == {("a", "x,1"): (1.0, None), ("b", "x,2"): (1.0, None)}
+
+
 def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     """In a line, and as JSON; the options override it."""
     commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.txt.gz"
@@ -346,6 +426,7 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
             "separator": ";",
             "quote": "" if more else '"',
             "header": True,
+            "escape": "none",
         }
     path.write_text("7;8\n9;8\n")
     arguments = ["--user", "1", "--item", "2", "--no-header", "--force"]
