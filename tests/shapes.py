@@ -262,7 +262,21 @@ DOUBAN = _lines("用户,电影,评分", *(f"豆瓣{n % 4},电影{n % 5},{n % 5 +
 RUSSIAN = _lines("пользователь;товар", *(f"Иван{n % 4};Чай {n % 5}" for n in range(20)), encoding="cp1251")
 EXCEL_CSV = _lines("sep=;", "Kunde;Artikel;Menge", *(f"K{n % 4};A{n % 5};{n + 1}" for n in range(20)), end="\r\n")
 
+RATINGS = _lines("user,item,stars,time,title", *(
+    f"{n % 4 + 15},{n % 5 + 260},{n % 5 + 1},{1700000000 + n},Title {n % 5}" for n in range(20)
+))  # fmt: skip
+
 SHAPES = [
+    Shape(
+        name="a table with a header",
+        files={"ratings.csv": RATINGS},
+        command="reckoner import ratings.csv --user user --item item --weight stars --time time --title title",
+        holds="20 interactions of 4 users with 5 items",
+        rows="20",
+        read="commas, utf-8, 20 rows",
+        some={("15", "260"): (1.0, 1700000000000)},
+        titles={"260": "Title 0"},
+    ),
     Shape(
         name="Book-Crossing, ratings",
         files={"BX-Book-Ratings.csv": BOOK_RATINGS},

@@ -1,6 +1,7 @@
 """The shapes of public data sets are imported by one command each, as docs/importing.md says."""
 
 import contextlib
+import re
 import shlex
 from pathlib import Path
 
@@ -9,9 +10,18 @@ import pytest
 from reckoner.shared.store.location import open_store
 from tests import shapes
 from tests.commands import CommandLine, Ended
+from tests.pages import shown_commands
+from tests.root import ROOT
 from tests.shapes import SHAPES, Shape
 from tests.snapshots import current, interactions, titles
 
+# The commands of the page, and below some of them lines of what is printed.
+SHOWN = re.compile(r"^(```sh\n.*?^```)$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+EXAMPLES = [
+    (command, printed.splitlines())
+    for shell, printed in SHOWN.findall((ROOT / "docs" / "importing.md").read_text(encoding="utf-8"))
+    for command in shown_commands(shell)
+]
 # A command that fails, or refuses, and what it says must be done.
 REFUSED = [
     ("combined_data_1.txt", shapes.NETFLIX, "", "1: and stands for the rows below it. Each row must have its user"),
@@ -55,6 +65,16 @@ def test_a_shape_is_imported_by_one_command(tmp_path: Path, shape: Shape) -> Non
         assert found[pair][1] == time
     found_titles = titles(snapshot) if shape.titles else {}
     assert {item: found_titles.get(item) for item in shape.titles} == shape.titles
+
+
+@pytest.mark.parametrize(("command", "printed"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
+def test_an_example_of_the_page_works_as_described(tmp_path: Path, command: str, printed: list[str]) -> None:
+    """On the file of the shape that has its name."""
+    place = shlex.split(command)[2].removeprefix("sqlite:///")
+    files = next(shape.files for shape in SHAPES if any(place in name for name in shape.files))
+    ended = run(tmp_path, dict(files), command)
+    assert ended.code == 0, ended.err
+    assert set(printed) <= {*ended.out.splitlines(), *ended.err.splitlines()}
 
 
 @pytest.mark.parametrize(("name", "data", "options", "said"), REFUSED, ids=[name for name, *_ in REFUSED])
