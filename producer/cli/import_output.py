@@ -164,5 +164,7 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
 def _reason(found: "Rejected", unit: str) -> str:
     """A reason with an example and the first places."""
     example = "" if found.value is None else f", such as {found.value}" if found.rows > 1 else f": {found.value}"
-    places = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
-    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {places})"
+    rows = list(map(str, found.first))
+    places = [f"{row} of {file}" for row, file in zip(rows, found.files, strict=True)] if found.files else rows
+    more = ", ..." if found.rows > len(found.first) else ""
+    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {', '.join(places)}{more})"

@@ -31,12 +31,13 @@ REPORT_EVERY_S = 0.5
 
 
 def import_(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="SOURCE",
-            help="A text file of separated values (CSV and its kin, also compressed), a Parquet file, or a MovieLens "
-            "directory or zip file. With --query: "
+            metavar="SOURCE...",
+            help="Files of one kind: separated values (CSV and its kin) or JSON lines, also compressed; Parquet; "
+            "Feather; Excel or OpenDocument. Or a folder of them, a pattern in quotes, - for standard input, "
+            "s3://bucket/key, or a MovieLens directory or zip file. With --query: "
             "postgresql://user@host/name, sqlite:///path, or env:NAME for a URL in the variable NAME.",
             show_default=False,
         ),
@@ -86,6 +87,9 @@ def import_(
     compression: Annotated[
         Literal["none", "gzip", "bz2", "xz", "zstd", "zip"] | None, typer.Option(help="How the file is compressed.")
     ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The sheet of a workbook; by default the first one.")
+    ] = None,
     repeats: Annotated[
         Literal["last", "sum", "max"],
         typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
@@ -133,8 +137,12 @@ def import_(
 ) -> None:
     """Import interactions as the current snapshot.
 
-    Reads a file, or a database with --query. Put a database password into
+    Reads files, or a database with --query. Put a database password into
     PGPASSWORD or PGPASSFILE, or the whole URL into a variable.
+
+    Several files, and the files of a folder or a pattern, are one table: each
+    has a header, or none. Hidden files and those that begin with _ are left
+    out.
 
     How a text file is written is found by looking, and printed. Options
     override it: --separator, --quote, --escape, --encoding, --no-header,
@@ -167,7 +175,7 @@ def import_(
     from reckoner.shared.store.ownership import claim_store_or_prefix
     from reckoner.shared.store.verification import verification_cache
 
-    as_written = {"separator": separator, "quote": quote, "encoding": encoding}
+    as_written = {"separator": separator, "quote": quote, "encoding": encoding, "sheet": sheet}
     written = {name: require_utf8(text) for name, text in as_written.items() if text is not None}
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
@@ -190,7 +198,7 @@ def import_(
     return_freed_memory(*KEPT_BYTES)
     # Arrow's own pool keeps up to a gigabyte of what one thread allocates and another frees.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    found = _find(source, query)
+    found = _find(sources, query, supervised=night is not None)
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     options = Options(
         columns=Columns(**chosen),
@@ -218,7 +226,7 @@ def import_(
 
 
 def _import(
-    found: "Path | Query",
+    found: "list[Path | str] | Query",
     store: "Store",
     options: "Options",
     limits: "ImportLimits | None",
@@ -244,7 +252,7 @@ def _import(
 
 
 def _preview(
-    found: "Path | Query", store: "Store | None", options: "Options", limits: "ImportLimits", as_json: bool
+    found: "list[Path | str] | Query", store: "Store | None", options: "Options", limits: "ImportLimits", as_json: bool
 ) -> bool:
     """Print what an import would do; returns whether it would be refused."""
     from reckoner.producer.importing import preview_interactions
@@ -305,22 +313,32 @@ def _away_for(night: str | None) -> "Iterator[None]":
         raise typer.Exit(SOURCE_AWAY) from error
 
 
-def _find(source: str, query: str | None) -> "Path | Query":
-    """The file or query to import.
+def _find(sources: list[str], query: str | None, *, supervised: bool) -> "list[Path | str] | Query":
+    """The files or the query to import.
 
     Raises:
-        UsageError: a database without a query, or a file with one.
+        UsageError: a database without a query, files with one, or the standard input that a supervisor needs.
     """
     from reckoner.producer.importing import Query, find_database, is_database
     from reckoner.shared.errors import UsageError
 
-    if not is_database(source):
+    if not any(map(is_database, sources)):
         if query is not None:
-            raise UsageError(f"--query is for databases, but {source} is a file. Remove --query.")
-        return Path(source)
-    database = find_database(source, os.environ)
+            raise UsageError(f"--query is for databases, but {sources[0]} is a file. Remove --query.")
+        if supervised and any(map(_is_standard_input, sources)):
+            raise UsageError("A night cannot import standard input. Name a file.")
+        return [*sources]
+    if len(sources) > 1:
+        raise UsageError("A database is imported by itself. Name one source.")
+    database = find_database(sources[0], os.environ)
     if query is None:
         raise UsageError(
             'A database needs a query, such as --query "select customer as user_id, product as item_id from ...".'
         )
     return Query(database, require_utf8(query))
+
+
+def _is_standard_input(source: str) -> bool:
+    with suppress(OSError, ValueError):
+        return source == "-" or os.path.samestat(os.stat(source), os.fstat(0))
+    return False

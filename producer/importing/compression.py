@@ -22,7 +22,7 @@ MAGICS: dict[bytes, Compression] = {
     b"PK\x05\x06": "zip",
 }
 # The file formats whose first bytes say that they are no text.
-OTHERS = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"SQLite format 3\x00": "SQLite"}
+OTHERS = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"SQLite format 3\x00": "SQLite"}
 TAR_MAGIC, TAR_AT = b"ustar", 257
 
 

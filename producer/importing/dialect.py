@@ -48,6 +48,7 @@ class Reading:
     header: bool | None = None
     compression: Compression | None = None
     escape: Escape | None = None
+    sheet: str | None = None
 
     def is_given(self) -> bool:
         """Whether anything is given."""
@@ -55,21 +56,25 @@ class Reading:
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """How a text file turned out to be written."""
+    """How a table turned out to be written; `format` is empty for separated values."""
 
-    compression: Compression
-    encoding: str
-    separator: str
-    quote: str
-    header: bool
+    format: str = ""
+    compression: Compression = "none"
+    encoding: str = ""
+    separator: str = ""
+    quote: str = '"'
+    header: bool = True
     escape: Escape = "none"
+    files: int = 1
 
     def words(self) -> str:
         """In words: `semicolons, latin-1, gzip`."""
-        separator = SEPARATORS.get(self.separator, f"separated by {self.separator}")
+        separator = self.format or SEPARATORS.get(self.separator, f"separated by {self.separator}")
         quote = {'"': "", "": "no quotes"}.get(self.quote, f"quotes {self.quote}")
         escape = "" if self.escape == "none" else "escaped by backslashes"
-        parts = (separator, quote, escape, "" if self.header else "no header", self.encoding, self.compression)
+        files = f"{self.files:,} files" if self.files > 1 else ""
+        header = "" if self.header else "no header"
+        parts = (files, separator, quote, escape, header, self.encoding, self.compression)
         return ", ".join(part for part in parts if part not in ("", "none"))
 
 

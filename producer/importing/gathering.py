@@ -21,7 +21,7 @@ from reckoner.producer.importing.gate import RowCounts, Size
 from reckoner.producer.importing.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.repeats import Repeats
 from reckoner.producer.importing.rules import Rules
-from reckoner.producer.importing.sources import Source, find_source
+from reckoner.producer.importing.sources import Origin, Source, find_source
 from reckoner.producer.importing.subtracting import leave_out_cancelled
 from reckoner.producer.importing.suspects import find_list, find_suspects
 from reckoner.producer.importing.tables import Table, unchanged
@@ -111,7 +111,7 @@ class Gathered:
 
 
 def gather(
-    source: Path | Query, options: Options, progress: Progress, make_room: Callable[[], AbstractContextManager[Path]]
+    source: Origin, options: Options, progress: Progress, make_room: Callable[[], AbstractContextManager[Path]]
 ) -> Gathered:
     """Read, check and merge all rows; `make_room()` gives a directory for rows that are too many for the memory.
 
@@ -123,15 +123,20 @@ def gather(
     """
     rules = options.rules
     rules.check(options.repeats)
-    found = find_source(source, options.reading, options.columns)
-    table = found.interactions
-    checker = Checker(_choose(found, options.columns), rules)
-    file = _rejects_file(options.rejects, source, found)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(unchanged(found.file) if found.file else contextlib.nullcontext())
+
+        def room() -> Path:
+            return stack.enter_context(make_room())
+
+        found = find_source(source, room, options.reading, options.columns, partial(progress, 0, None))
+        table = found.interactions
+        checker = Checker(_choose(found, options.columns), rules)
+        for path in found.files:
+            stack.enter_context(unchanged(path))
+        file = _rejects_file(options.rejects, source, found)
         stack.enter_context(file or contextlib.nullcontext())
-        new_rows = partial(CollectedRows, options.repeats, lambda: stack.enter_context(make_room()))
-        collected, rejected, first = _collect(table, checker, progress, new_rows, file)
+        new_rows = partial(CollectedRows, options.repeats, room)
+        collected, rejected, first = _collect(found, checker, progress, new_rows, file)
         alive = partial(progress, collected.read, table.n_rows)
         if found.titles is not None:
             alive()
@@ -142,14 +147,15 @@ def gather(
             merged = leave_out_cancelled(merged, table, checker, rejected)
         n_good = collected.count - rejected.count("left_out") + others
     if merged is None or len(merged.rows) == 0:
-        raise SourceError(_no_good_row(table, rejected.listed()))
+        raise SourceError(_no_good_row(table, rejected.earliest()))
     return Gathered(table, checker, collected, rejected, first, merged, n_good)
 
 
-def _rejects_file(rejects: Path | None, source: Path | Query, found: Source) -> RejectsFile | None:
+def _rejects_file(rejects: Path | None, source: Origin, found: Source) -> RejectsFile | None:
     if rejects is None:
         return None
-    return RejectsFile(rejects, source.database.path if isinstance(source, Query) else found.file)
+    files = [source.database.path] if isinstance(source, Query) else found.files
+    return RejectsFile(rejects, files, found.parts)
 
 
 def _choose(found: Source, columns: Columns) -> ChosenColumns:
@@ -166,17 +172,18 @@ def _choose(found: Source, columns: Columns) -> ChosenColumns:
 
 
 def _collect(
-    table: Table,
+    source: Source,
     checker: Checker,
     progress: Progress,
     new_rows: Callable[[], CollectedRows],
     file: RejectsFile | None,
 ) -> tuple[CollectedRows, RejectedRows, list[FirstRow]]:
+    table = source.interactions
     while True:
         names = checker.chosen.names()
         if file is not None:
             file.start(table.unit, names)
-        collected, rejected, first = new_rows(), RejectedRows(file), list[FirstRow]()
+        collected, rejected, first = new_rows(), RejectedRows(file, source.parts), list[FirstRow]()
         # Each repetition settles how a column is read, so there are few.
         with contextlib.suppress(ReadAgainError):
             for batch in table.batches(names, rejected.add):
@@ -218,9 +225,9 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
             is_read = True
 
 
-def _no_good_row(table: Table, rejected: list[Rejected]) -> str:
-    if not rejected:
+def _no_good_row(table: Table, first: Rejected | None) -> str:
+    if first is None:
         return f"{table.name} has no rows."
-    first = min(rejected, key=lambda found: found.first)
     value = "" if first.value is None else f" ({first.value})"
-    return f"{table.name} has no good row. The first one is {table.unit} {first.first[0]}: {first.reason}{value}."
+    place = f"{table.unit} {first.first[0]}" + (f" of {first.files[0]}" if first.files else "")
+    return f"{table.name} has no good row. The first one is {place}: {first.reason}{value}."

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.dialect import Reading
 from reckoner.producer.importing.gate import ImportLimits, judge
 from reckoner.producer.importing.gathering import Gathered, Options, Progress, gather, show_nothing
@@ -15,6 +14,7 @@ from reckoner.producer.importing.numbering import as_table
 from reckoner.producer.importing.repeats import Repeats
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.producer.importing.rules import Rules
+from reckoner.producer.importing.sources import Origin
 from reckoner.shared.errors import SourceError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
@@ -22,7 +22,7 @@ from reckoner.shared.store.verification import VerificationCache
 
 
 def import_interactions(
-    source: Path | Query,
+    source: Origin,
     store: Store,
     *,
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
@@ -34,9 +34,11 @@ def import_interactions(
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     rejects: Path | None = None,
 ) -> ImportReport:
-    """Import a file, directory, zip file or query as the current snapshot of `store`.
+    """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
-    A text file is read as `reading` says, and otherwise as its first lines look.
+    A string may be a pattern such as `parts/*.csv`, or `-` for standard input; of a directory all files are taken.
+    Several files are one table, in the order of their names. The index of a frame of pandas is no column. A text file
+    is read as `reading` says, and otherwise as its first lines look.
 
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 

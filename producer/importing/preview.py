@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.gate import ImportLimits, Size, judge
 from reckoner.producer.importing.gathering import FirstRow, Gathered, Options, Progress, gather, show_nothing
 from reckoner.producer.importing.reports import ReadReport
+from reckoner.producer.importing.sources import Origin
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.sorting import count_each
 
@@ -57,7 +57,7 @@ class Preview(ReadReport, frozen=True, kw_only=True):
 
 
 def preview_interactions(
-    source: Path | Query,
+    source: Origin,
     store: Store | None,
     options: Options,
     limits: ImportLimits | None = None,

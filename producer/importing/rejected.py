@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.tables import Batch
+from reckoner.producer.importing.tables import PART_ROWS, Batch
 from reckoner.producer.importing.values import as_texts
 from reckoner.shared.errors import OutputError, UsageError
 
@@ -35,13 +35,18 @@ class Rejected(msgspec.Struct, kw_only=True):
     """The lowest row numbers."""
     value: str | None = None
     """The value of one of them, if it says more than the reason."""
+    files: list[str] = []
+    """The files of the first rows, if there are several files."""
 
 
 class RejectedRows:
-    """Counts rejected rows by reason; writes each to `file` if there is one."""
+    """Counts rejected rows by reason; writes each to `file` if there is one.
 
-    def __init__(self, file: "RejectsFile | None" = None) -> None:
-        self._file = file
+    `parts` names the files of the table if it has several.
+    """
+
+    def __init__(self, file: "RejectsFile | None" = None, parts: Sequence[str] = ()) -> None:
+        self._file, self._parts = file, parts
         self._found: dict[tuple[Kind, str], Rejected] = {}
         self.malformed = 0
         """The number of lines that are no rows."""
@@ -52,7 +57,22 @@ class RejectedRows:
 
     def listed(self) -> list[Rejected]:
         """The reasons, bad rows first, the most frequent first."""
-        return sorted(self._found.values(), key=lambda found: (found.kind, -found.rows, found.first))
+        found = sorted(self._found.values(), key=lambda found: (found.kind, -found.rows, found.first))
+        return [self._placed(each) for each in found]
+
+    def earliest(self) -> Rejected | None:
+        """The reason of the first row."""
+        found = min(self._found.values(), key=lambda found: found.first, default=None)
+        return found and self._placed(found)
+
+    def _placed(self, found: Rejected) -> Rejected:
+        """With row numbers in their files."""
+        if not self._parts:
+            return found
+        places = [divmod(row, PART_ROWS) for row in found.first]
+        return msgspec.structs.replace(
+            found, first=[row for _, row in places], files=[self._parts[part] for part, _ in places]
+        )
 
     def add(self, line: int, reason: str, text: str) -> None:
         """Count a malformed line."""
@@ -86,13 +106,17 @@ def shown(value: pa.Array) -> str:
 
 
 class RejectsFile:
-    """A CSV file of the rejected rows: their numbers, what and why, their values, and the text of malformed lines."""
+    """A CSV file of the rejected rows: their numbers, what and why, their values, and the text of malformed lines.
 
-    def __init__(self, path: Path, source: Path | None = None) -> None:
-        self._path = path
-        with suppress(OSError):
-            if source is not None and path.samefile(source):
-                raise UsageError(f"The rejected rows cannot be written to {path}: it is the source.")
+    If the table has several files, `parts`, they are named too.
+    """
+
+    def __init__(self, path: Path, sources: Sequence[Path] = (), parts: Sequence[str] = ()) -> None:
+        self._path, self._parts = path, parts
+        for source in sources:
+            with suppress(OSError):
+                if path.samefile(source):
+                    raise UsageError(f"The rejected rows cannot be written to {path}: it is the source.")
         self._names: list[str] = []
         self._lines: list[tuple[int, str, str]] = []
         self._schema = pa.schema([])
@@ -108,7 +132,7 @@ class RejectsFile:
         """Begin the file, again if the source is read again; `names` are the columns of values."""
         self.close()
         self._names = list(names)
-        fields = [unit, "kind", "reason", *self._names, "text"]
+        fields = [*(["file"] if self._parts else []), unit, "kind", "reason", *self._names, "text"]
         self._schema = pa.schema([(name, pa.string()) for name in fields])
         with self._sentences():
             self._writer = pyarrow.csv.CSVWriter(self._path, self._schema)
@@ -145,7 +169,11 @@ class RejectsFile:
     ) -> None:
         n = len(lines)
         text = pa.nulls(n, pa.string()) if texts is None else texts.cast(pa.string())
-        columns = [lines.cast(pa.string()), pa.array([kind] * n), reasons, *values, text]
+        places = [lines.cast(pa.string())]
+        if self._parts:
+            parts, rows = np.divmod(np.asarray(lines), PART_ROWS)
+            places = [pa.array([self._parts[part] for part in parts.tolist()]), pa.array(rows).cast(pa.string())]
+        columns = [*places, pa.array([kind] * n), reasons, *values, text]
         if self._writer is not None:
             self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
 

@@ -1,17 +1,34 @@
-"""Finds the tables to import: in a directory or zip file, a text file, a Parquet file, or a query."""
+"""Finds the tables to import: in files, a directory or zip file of MovieLens, a workbook, a query, or a frame."""
 
+import dataclasses
+import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
+from reckoner.producer.importing.arrow_tables import (
+    FEATHER_MAGIC,
+    OLD_FEATHER_MAGIC,
+    PARQUET_MAGIC,
+    STREAM_MAGIC,
+    Frame,
+    feather_table,
+    frame_table,
+    parquet_table,
+)
 from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.compression import Compression, Input, find_compression
+from reckoner.producer.importing.compression import Compression, Input, find_compression, opened
 from reckoner.producer.importing.databases import Query, QueryTable
 from reckoner.producer.importing.delimited import DelimitedTable
 from reckoner.producer.importing.dialect import Reading
-from reckoner.producer.importing.tables import ParquetTable, Table, sentences
+from reckoner.producer.importing.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
+from reckoner.producer.importing.json_lines import SUFFIXES, JsonTable, looks_like_json
+from reckoner.producer.importing.parts import PartsTable, is_part
+from reckoner.producer.importing.places import Places
+from reckoner.producer.importing.tables import Table, sentences
+from reckoner.producer.importing.text import Text, find_encoding
 from reckoner.shared.errors import SourceError, UsageError
 
 # The files of MovieLens: ratings, and titles beside them.
@@ -24,39 +41,69 @@ KNOWN_COLUMNS = {
     "movies.dat": ("movieId", "title"),
     "u.item": ("movieId", "title"),
 }
-PARQUET_MAGIC = b"PAR1"
-# Parts of archives that are no tables.
-NO_TABLES = ("readme", "license", "licence", "copying", "changelog")
+START_BYTES = 4096
+
+# What is imported: files, of which strings may be patterns or URLs; a query; or a frame.
+Origin: TypeAlias = Path | str | Sequence[Path | str] | Query | Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The table of interactions, its file if any, and a separate table of titles if any."""
+    """The table of interactions, its files if any, and a separate table of titles if any.
+
+    `parts` names the files if there are several.
+    """
 
     interactions: Table
-    file: Path | None
+    files: Sequence[Path] = ()
     titles: Table | None = None
+    parts: Sequence[str] = ()
 
 
-def find_source(source: Path | Query, reading: Reading = Reading(), columns: Columns = Columns()) -> Source:  # noqa: B008
-    """The tables of a query or a path; a file's first bytes count before its name.
+def find_source(
+    origin: Origin,
+    make_room: Callable[[], Path],
+    reading: Reading = Reading(),  # noqa: B008
+    columns: Columns = Columns(),  # noqa: B008
+    alive: Callable[[], None] = lambda: None,
+) -> Source:
+    """The tables of a query, a frame or files; a file's first bytes count before its name.
+
+    What can be read only once is kept in a file in `make_room()`; `alive()` is called meanwhile.
 
     Raises:
         UsageError: `reading` is not for this kind of source.
-        SourceError: the path does not exist, or cannot be imported.
+        SourceError: a path does not exist, or cannot be imported.
+        StoreError: what is read once cannot be kept.
     """
-    if isinstance(source, Query):
+    if isinstance(origin, Query):
         _require_nothing(reading, "a query")
-        return Source(QueryTable(source), None)
-    return _Finder(reading, columns).source(source)
+        return Source(QueryTable(origin))
+    if isinstance(origin, Frame):
+        _require_nothing(reading, "a frame")
+        return Source(frame_table(origin))
+    if not isinstance(origin, Path | str | Sequence):
+        raise UsageError(
+            f"A {type(origin).__name__} is no source. Give files, a query, or a frame with Arrow's stream."
+        )
+    paths = Places(make_room, _is_movielens, alive).files([origin] if isinstance(origin, Path | str) else origin)
+    finder = _Finder(reading, columns)
+    if len(paths) == 1:
+        return finder.source(paths[0])
+    absolute = [path.absolute() for path in paths]
+    above = os.path.commonpath([path.parent for path in absolute])
+    return Source(
+        PartsTable(paths, finder.part), paths, parts=[path.relative_to(above).as_posix() for path in absolute]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Finder:
-    """Finds the tables of a path."""
+    """Finds the tables of a path; text is separated as in the table `first`."""
 
     reading: Reading
     columns: Columns
+    first: Table | None = None
 
     def source(self, path: Path) -> Source:
         with sentences(str(path)):
@@ -64,29 +111,46 @@ class _Finder:
         if is_directory:
             return self._directory(path)
         with sentences(str(path)), path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(len(OLD_EXCEL_MAGIC))
         if start.startswith(PARQUET_MAGIC) or path.suffix in (".parquet", ".pq"):
             _require_nothing(self.reading, "a Parquet file")
-            return Source(ParquetTable(path), path)
+            return Source(parquet_table(path), [path])
+        if start.startswith((FEATHER_MAGIC, OLD_FEATHER_MAGIC, STREAM_MAGIC)):
+            _require_nothing(self.reading, "an Arrow file")
+            return Source(feather_table(path, start), [path])
+        if start == OLD_EXCEL_MAGIC:
+            return self._workbook(path)
         found = self.reading.compression or ("zip" if path.suffix == ".zip" else find_compression(start))
         if found == "zip":
             return self._zip(path)
-        return Source(self._table(_file(path)), path)
+        return Source(self._table(_file(path)), [path])
+
+    def part(self, path: Path, first: Table | None) -> Table:
+        """The table of one of several files; all are written as the first one."""
+        found = dataclasses.replace(self, first=first).source(path)
+        if found.titles is not None:
+            raise SourceError(f"{path.name} has a table of titles. Import it by itself.")
+        return found.interactions
 
     def _directory(self, path: Path) -> Source:
         with sentences(str(path)):
-            found = next((name for name in MOVIELENS if (path / name).is_file()), None)
-            if found is None:
-                raise SourceError(f"The directory {path} has no {_or(MOVIELENS)}.")
+            found = next(name for name in MOVIELENS if (path / name).is_file())
             movies = path / MOVIELENS[found]
             has_titles = movies.is_file()
         return Source(
-            self._table(_file(path / found)), path / found, self._titles(_file(movies)) if has_titles else None
+            self._table(_file(path / found)), [path / found], self._titles(_file(movies)) if has_titles else None
         )
+
+    def _workbook(self, path: Path) -> Source:
+        _require_nothing(self.reading, "a workbook", "sheet", "header")
+        return Source(ExcelTable(path, self.reading.sheet, header=self.reading.header is not False), [path])
 
     def _zip(self, path: Path) -> Source:
         with sentences(path.name), zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
             members = {PurePosixPath(info.filename): info for info in archive.infolist() if _is_table(info.filename)}
+        if any(name in names for name in WORKBOOKS):
+            return self._workbook(path)
         ratings = [place for place in members if place.name in MOVIELENS]
         if not ratings and len(members) != 1:
             shown = f": {', '.join(str(place) for place in list(members)[:10])}" if members else ""
@@ -97,38 +161,74 @@ class _Finder:
         titles = place.with_name(MOVIELENS[place.name]) if ratings else None
         return Source(
             self._table(_member(path, place, members[place])),
-            path,
+            [path],
             self._titles(_member(path, titles, members[titles])) if titles in members else None,
         )
 
-    def _table(self, source: Input) -> DelimitedTable:
-        compression = None if self.reading.compression == "zip" else self.reading.compression
-        return _delimited(source, self.reading, compression, self.columns)
+    def _table(self, source: Input) -> Table:
+        reading = self.reading
+        compression = _compression(source, None if reading.compression == "zip" else reading.compression)
+        if reading.separator is None and _is_json(source, compression, reading.encoding):
+            _require_nothing(reading, "JSON", "encoding", "compression")
+            return JsonTable(source, compression, reading.encoding)
+        if isinstance(self.first, DelimitedTable):
+            form = self.first.form
+            header = True if form.header else reading.header
+            escape = reading.escape if form.escape == "none" else form.escape
+            reading = dataclasses.replace(
+                reading, separator=form.separator, quote=form.quote or "none", escape=escape, header=header
+            )
+        return _delimited(source, compression, reading, self.columns)
 
     def _titles(self, source: Input) -> DelimitedTable:
-        return _delimited(source, Reading(encoding=self.reading.encoding), None, Columns(item=self.columns.item))
+        reading = Reading(encoding=self.reading.encoding)
+        return _delimited(source, _compression(source, None), reading, Columns(item=self.columns.item))
 
 
-def _delimited(source: Input, reading: Reading, compression: Compression | None, columns: Columns) -> DelimitedTable:
-    if compression is None:
-        with sentences(source.name), source.open() as file:
-            compression = find_compression(file.read(8))
-        if compression == "zip":
-            raise SourceError(f"{source.name} is a zip file. Unpack it, and import the table in it.")
+def _is_movielens(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MOVIELENS)
+
+
+def _compression(source: Input, given: Compression | None) -> Compression:
+    """The compression of a file, or of a member of a zip file."""
+    if given is not None:
+        return given
+    with sentences(source.name), source.open() as file:
+        found = find_compression(file.read(8))
+    if found == "zip":
+        raise SourceError(f"{source.name} is a zip file. Unpack it, and import the table in it.")
+    return found
+
+
+def _is_json(source: Input, compression: Compression, encoding: str | None) -> bool:
+    if any(suffix in SUFFIXES for suffix in PurePosixPath(source.file_name).suffixes[-2:]):
+        return True
+    with sentences(source.name), opened(source, compression) as stream:
+        return looks_like_json(Text(stream.read, find_encoding(encoding) if encoding else None).start(START_BYTES))
+
+
+def _delimited(source: Input, compression: Compression, reading: Reading, columns: Columns) -> DelimitedTable:
+    if reading.sheet is not None:
+        raise UsageError(f"--sheet is for workbooks, and {source.name} is none.")
     known = (names for file, names in KNOWN_COLUMNS.items() if f"{source.file_name}.".startswith(f"{file}."))
     return DelimitedTable(source, compression, reading, columns, next(known, ()))
 
 
-def _require_nothing(reading: Reading, what: str) -> None:
-    if reading != Reading():
-        raise UsageError(f"--separator, --quote, --escape, --encoding, --header and --compression are not for {what}.")
+def _require_nothing(reading: Reading, what: str, *but: str) -> None:
+    """Check that no option but these is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    given = [field.name for field in dataclasses.fields(reading) if getattr(reading, field.name) is not None]
+    wrong = [f"--{name}" for name in given if name not in but]
+    if wrong:
+        raise UsageError(f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not for {what}.")
 
 
 def _is_table(name: str) -> bool:
     """Whether a member of a zip file may be a table."""
-    place = PurePosixPath(name)
-    is_hidden = any(part.startswith((".", "__MACOSX")) for part in place.parts)
-    return not (name.endswith("/") or is_hidden or place.name.casefold().startswith(NO_TABLES))
+    return not name.endswith("/") and all(map(is_part, PurePosixPath(name).parts))
 
 
 def _file(path: Path) -> Input:

@@ -1,7 +1,6 @@
-"""A table: batches of columns with the number of each row; Parquet files; and the readers' errors as sentences."""
+"""A table: batches of columns with the number of each row; and the readers' errors as sentences."""
 
 import gzip
-import io
 import lzma
 import zipfile
 import zlib
@@ -13,17 +12,16 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from reckoner.producer.importing.dialect import Form
 from reckoner.shared.errors import SourceError
 
 BATCH_ROWS = 131_072
+# Of several files, the rows of the n-th one, from 0, are numbered from n times so much on.
+PART_ROWS = 1 << 40
 BLOCK_BYTES = 8 << 20
-# Limits, since a footer is read whole.
-MAX_FOOTER_BYTES = 64 << 20
+# A limit, since names are read whole.
 MAX_COLUMNS = 10_000
 
 Refuse: TypeAlias = Callable[[int, str, str], None]
@@ -55,45 +53,6 @@ class Table(Protocol):
         Raises:
             SourceError: the source cannot be read.
         """
-
-
-class ParquetTable:
-    """A Parquet file; rows are numbered from 1."""
-
-    unit: Literal["line", "row"] = "row"
-    form: Form | None = None
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self._path = path
-        self._require_footer()
-        with sentences(self.name), pyarrow.parquet.ParquetFile(path) as file:
-            require_columns(self.name, file.metadata.num_columns)
-            self.columns: Sequence[str] = file.schema_arrow.names
-            self.n_rows: int | None = file.metadata.num_rows
-
-    def _require_footer(self) -> None:
-        """Check the length of the Parquet footer, which is in the last eight bytes of the file.
-
-        Raises:
-            SourceError: the footer is too long.
-        """
-        with sentences(self.name), self._path.open("rb") as file:
-            file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
-            size = int.from_bytes(file.read(4), "little")
-            size = min(size, file.seek(0, io.SEEK_END))
-        if size > MAX_FOOTER_BYTES:
-            raise SourceError(f"The Parquet footer of {self.name} has over {MAX_FOOTER_BYTES:,} bytes.")
-
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
-        """See `Table.batches`."""
-        done = 0
-        with sentences(self.name), pyarrow.parquet.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
-                batch.validate(full=True)
-                lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
-                done += batch.num_rows
-                yield Batch(lines, dict(zip(batch.schema.names, batch.columns, strict=True)))
 
 
 def require_columns(name: str, count: int) -> None:

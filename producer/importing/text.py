@@ -57,6 +57,10 @@ class Text:
         self.encoding = encoding
         self._read = read
 
+    def start(self, size: int) -> bytes:
+        """About the first `size` bytes, in UTF-8; the text cannot be read afterwards."""
+        return next(self._chunks(size), b"")
+
     def blocks(self, size: int, limit: int, too_long: str) -> Iterator[bytes]:
         """Blocks of about `size` bytes, UTF-8 but for invalid bytes; each ends with a line.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from reckoner.producer.importing.s3 import is_object
 from reckoner.shared.errors import SourceError, UsageError
 
 VARIABLE_MARK = "env:"
@@ -43,7 +44,7 @@ class Database:
 
 def is_database(source: str) -> bool:
     """Whether a source is a URL or the name of a variable with one; otherwise it is a path."""
-    return source.startswith(VARIABLE_MARK) or SCHEME.match(source) is not None
+    return source.startswith(VARIABLE_MARK) or (SCHEME.match(source) is not None and not is_object(source))
 
 
 def find_database(source: str, environ: Mapping[str, str]) -> Database:

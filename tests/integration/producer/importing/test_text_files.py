@@ -421,6 +421,8 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     for more in ([], options):
         [record] = commands.call("import", str(path), "--json", *more).objects
         assert record["form"] == {
+            "format": "",
+            "files": 1,
             "compression": "gzip",
             "encoding": "latin-1",
             "separator": ";",
@@ -438,6 +440,6 @@ def test_options_of_text_are_not_for_other_sources(tmp_path: Path) -> None:
     commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.parquet"
     path.write_bytes(b"PAR1")
     ended = commands.call("import", str(path), "--separator", ";")
-    assert (ended.code, "are not for a Parquet file" in ended.err) == (2, True)
+    assert (ended.code, "--separator is not for a Parquet file" in ended.err) == (2, True)
     ended = commands.call("import", "sqlite:///a.db", "--query", "select 1", "--no-header")
-    assert (ended.code, "are not for a query" in ended.err) == (2, True)
+    assert (ended.code, "is not for a query" in ended.err) == (2, True)

@@ -1,0 +1,165 @@
+"""Tables whose columns have types: Parquet, Feather, Arrow's streams, and frames of pandas, Polars and Arrow."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+
+from reckoner.producer.importing.dialect import Form
+from reckoner.producer.importing.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
+from reckoner.shared.errors import SourceError
+
+# Footers are read whole.
+MAX_FOOTER_BYTES = 64 << 20
+PARQUET_MAGIC, FEATHER_MAGIC, OLD_FEATHER_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"FEA1", b"\xff" * 4
+
+# Opens the batches of some columns.
+Reader: TypeAlias = Callable[[Sequence[str]], AbstractContextManager[Iterator[pa.RecordBatch]]]
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A frame of pandas, Polars or Arrow: anything with Arrow's stream of record batches."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The stream, as a capsule."""
+
+
+class ArrowTable:
+    """The rows of record batches, numbered from 1; see `Table`."""
+
+    unit: Literal["line", "row"] = "row"
+
+    def __init__(
+        self, name: str, columns: Sequence[str], n_rows: int | None, read: Reader, format_name: str = ""
+    ) -> None:
+        require_columns(name, len(columns))
+        self.name = name
+        self.columns = columns
+        self.n_rows = n_rows
+        self.form = Form(format=format_name) if format_name else None
+        self._read = read
+
+    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+        """See `Table.batches`."""
+        done = 0
+        with sentences(self.name), self._read(names) as found:
+            for whole in found:
+                whole.validate(full=True)
+                # A frame may be one batch.
+                for start in range(0, whole.num_rows, BATCH_ROWS):
+                    batch = whole.slice(start, BATCH_ROWS)
+                    lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
+                    done += batch.num_rows
+                    yield Batch(lines, {name: _plain(batch.column(name)) for name in names})
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column, with Arrow's usual texts instead of views."""
+    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
+
+
+def parquet_table(path: Path) -> ArrowTable:
+    """The table of a Parquet file.
+
+    Raises:
+        SourceError: it is no Parquet file, or its footer is too long.
+    """
+    _require_footer(path)
+    with sentences(path.name), pyarrow.parquet.ParquetFile(path) as file:
+        require_columns(path.name, file.metadata.num_columns)
+        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
+
+    @contextmanager
+    def read(names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file.iter_batches(BATCH_ROWS, columns=list(names))
+
+    return ArrowTable(path.name, columns, n_rows, read, "Parquet")
+
+
+def _require_footer(path: Path) -> None:
+    """Check the length of the Parquet footer, which is in the last eight bytes of the file.
+
+    Raises:
+        SourceError: the footer is too long.
+    """
+    with sentences(path.name), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
+        size = int.from_bytes(file.read(4), "little")
+        size = min(size, file.seek(0, io.SEEK_END))
+    if size > MAX_FOOTER_BYTES:
+        raise SourceError(f"The Parquet footer of {path.name} has over {MAX_FOOTER_BYTES:,} bytes.")
+
+
+def feather_table(path: Path, start: bytes) -> ArrowTable:
+    """The table of a Feather file, which is an Arrow file, or of Arrow's stream; `start` are its first bytes.
+
+    Raises:
+        SourceError: it is damaged, or of Feather's first version.
+    """
+    if start.startswith(OLD_FEATHER_MAGIC):
+        raise SourceError(f"{path.name} is a Feather file of version 1. Write it as version 2, or as Parquet.")
+    is_stream = start.startswith(STREAM_MAGIC)
+
+    @contextmanager
+    def read(names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
+        fields = [schema.get_field_index(name) for name in names]
+        with _opened(path, is_stream, pyarrow.ipc.IpcReadOptions(included_fields=fields)) as file:
+            yield iter(file) if is_stream else (file.get_batch(index) for index in range(file.num_record_batches))
+
+    with sentences(path.name), _opened(path, is_stream, pyarrow.ipc.IpcReadOptions()) as file:
+        schema = file.schema
+    return ArrowTable(path.name, schema.names, None, read, "Arrow")
+
+
+@contextmanager
+def _opened(path: Path, is_stream: bool, options: pyarrow.ipc.IpcReadOptions) -> Iterator[Any]:
+    open_file = pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file
+    with pa.OSFile(str(path)) as file, open_file(file, options=options) as reader:
+        yield reader
+
+
+def frame_table(frame: Frame) -> ArrowTable:
+    """The table of a frame; the index of pandas is no column.
+
+    Raises:
+        SourceError: a column has a type without a text form, or the frame has no columns.
+    """
+    name = "The frame"
+    with sentences(name):
+        if isinstance(frame, pd.DataFrame):
+            frame = _from_pandas(frame)
+        elif isinstance(frame, pa.RecordBatchReader):
+            # It can be read once, and rows may be read twice.
+            frame = frame.read_all()
+        with pa.RecordBatchReader.from_stream(frame) as reader:
+            schema = reader.schema
+
+    @contextmanager
+    def read(_names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
+        with pa.RecordBatchReader.from_stream(frame) as reader:
+            yield iter(reader)
+
+    return ArrowTable(name, schema.names, len(frame) if isinstance(frame, Sized) else None, read)
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    """The frame's columns; one with values of several types has their texts, as in a CSV file."""
+    arrays = list[pa.Array]()
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        try:
+            arrays.append(pa.array(column, from_pandas=True))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            arrays.append(pa.array(column.map(str, na_action="ignore"), pa.string(), from_pandas=True))
+    return pa.table(arrays, names=[str(name) for name in frame.columns])

@@ -1,0 +1,123 @@
+"""Finds the files of a source: paths, patterns, folders of parts, standard input, pipes, and objects in S3."""
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from reckoner.producer.importing import s3
+from reckoner.producer.importing.parts import is_part
+from reckoner.producer.importing.tables import sentences
+from reckoner.shared.errors import SourceError, StoreError, UsageError
+from reckoner.shared.store.manifests import reason
+
+STANDARD_INPUT = "-"
+CHUNK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Finds files; what can be read only once is kept in a file in `make_room()`.
+
+    `is_whole` tells a folder that is a table by itself from one of parts. `alive()` is called now and then.
+    """
+
+    make_room: Callable[[], Path]
+    is_whole: Callable[[Path], bool]
+    alive: Callable[[], None]
+
+    def files(self, sources: Sequence[Path | str]) -> list[Path]:
+        """The files and whole folders of the sources, in the order of these, and of the names in each.
+
+        Raises:
+            UsageError: a source is no path, or is named twice.
+            SourceError: there is none, or a folder or an object cannot be read.
+            StoreError: what is read once cannot be kept.
+        """
+        named = [os.fspath(source) for source in sources]
+        if not named:
+            raise UsageError("There is no source to import.")
+        if any("\0" in name for name in named):
+            raise UsageError("A path cannot have the character NUL.")
+        found = [path for name in named for path in self._expanded(name)]
+        twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
+        if twice is not None:
+            raise UsageError(f"{twice} is to be imported twice.")
+        return found
+
+    def _expanded(self, name: str) -> Iterator[Path]:
+        if s3.is_object(name):
+            yield from s3.download(name, self.make_room(), self.alive)
+            return
+        if name == STANDARD_INPUT:
+            yield self._kept("standard input", sys.stdin.buffer)
+            return
+        path = Path(name)
+        with sentences(name):
+            # A missing file is told by the reader.
+            mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            yield from self._of_folder(path)
+        elif not stat.S_ISREG(mode):
+            with sentences(name), path.open("rb") as pipe:
+                yield self._kept(f"pipe {path.name}", pipe)
+        elif glob.has_magic(name) and not path.exists():
+            yield from self._matches(name)
+        else:
+            yield path
+
+    def _kept(self, name: str, pipe: BinaryIO) -> Path:
+        """A file with all that comes through a pipe."""
+        path = self.make_room() / name
+        with sentences(name):
+            chunk = pipe.read(CHUNK_BYTES)
+        try:
+            with path.open("xb") as file:
+                while chunk:
+                    file.write(chunk)
+                    self.alive()
+                    chunk = pipe.read(CHUNK_BYTES)
+        except OSError as error:
+            raise StoreError(f"{name} cannot be kept in {path.parent}: {reason(error)}.") from error
+        return path
+
+    def _of_folder(self, folder: Path) -> list[Path]:
+        """The folder if it is a table, else the files in it and in the folders below."""
+        with sentences(str(folder)):
+            if self.is_whole(folder):
+                return [folder]
+        found = list[Path]()
+        for directory, folders, files in os.walk(folder, onerror=_refuse):
+            folders[:] = filter(is_part, folders)
+            found += (Path(directory, name) for name in files if is_part(name))
+        if not found:
+            raise SourceError(f"The directory {folder} has no tables.")
+        return _with_rows(sorted(found))
+
+    def _matches(self, pattern: str) -> list[Path]:
+        found = [path for path in sorted(map(Path, glob.glob(pattern, recursive=True))) if is_part(path.name)]
+        files = [each for path in found for each in (self._of_folder(path) if path.is_dir() else [path])]
+        if not files:
+            raise SourceError(f"No file has a name like {pattern}.")
+        # With ** a folder and what is in it match.
+        return _with_rows(sorted(set(files)))
+
+
+def _with_rows(files: list[Path]) -> list[Path]:
+    """The files that are not empty, if there are any: Spark writes empty parts."""
+    return [path for path in files if _size(path)] or files
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 1
+
+
+def _refuse(error: OSError) -> None:
+    raise error
