@@ -8,7 +8,7 @@ import msgspec
 
 from reckoner.producer.importing.dialect import Form
 from reckoner.producer.importing.tables import PART_ROWS, Batch, Refuse, Table, sentences
-from reckoner.shared.errors import SourceError
+from reckoner.shared.errors import ReadAgainError, SourceError
 
 # Files beside parts that are no tables; names in lower case.
 NO_TABLES = ("readme", "license", "licence", "copying", "changelog")
@@ -22,7 +22,7 @@ def is_part(name: str) -> bool:
 class PartsTable:
     """The rows of files one after the other; the number of a row tells its file too: see `PART_ROWS`.
 
-    `open_part(path, first)` opens a file; `first` is the table of the first one, None for that one itself.
+    `open_part(path, like)` opens a file that is written like another one, if that is given.
     """
 
     def __init__(self, paths: Sequence[Path], open_part: Callable[[Path, Table | None], Table]) -> None:
@@ -33,6 +33,7 @@ class PartsTable:
             with sentences(path.name):
                 self._sizes.append(path.stat().st_size)
         self._first = open_part(paths[0], None)
+        self._opened = {0: self._first}
         self.columns: Sequence[str] = self._first.columns
         self.unit: Literal["line", "row"] = self._first.unit
         self.n_rows: int | None = None
@@ -47,14 +48,20 @@ class PartsTable:
         """See `Table.batches`."""
         done, done_bytes = 0, 0
         for number, path in enumerate(self._paths):
-            table = self._open(path, self._first) if number else self._first
+            # What a file tells while it is read holds for the others.
+            like = list(self._opened.values())[-1]
+            table = self._opened.get(number) or self._open(path, like)
             self._require(table, names)
             before, done_bytes = done, done_bytes + self._sizes[number]
-            for batch in table.batches(names, _shifted(refuse, number * PART_ROWS)):
-                done += len(batch.lines)
-                if table.n_rows is not None and done_bytes:
-                    self.n_rows = round((before + table.n_rows) * sum(self._sizes) / done_bytes)
-                yield Batch(batch.lines + number * PART_ROWS, batch.columns)
+            try:
+                for batch in table.batches(names, _shifted(refuse, number * PART_ROWS)):
+                    done += len(batch.lines)
+                    if table.n_rows is not None and done_bytes:
+                        self.n_rows = round((before + table.n_rows) * sum(self._sizes) / done_bytes)
+                    yield Batch(batch.lines + number * PART_ROWS, batch.columns)
+            except ReadAgainError:
+                self._opened[number] = table
+                raise
         self.n_rows = done
 
     def _require(self, table: Table, names: Sequence[str]) -> None:

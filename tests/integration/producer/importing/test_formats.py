@@ -314,6 +314,15 @@ def test_parts_may_have_no_header(tmp_path: Path, store: Store, plain: str) -> N
         assert report.snapshot_id == plain
 
 
+def test_what_a_later_file_tells_holds_for_all(tmp_path: Path, store: Store) -> None:
+    """Only the second and the last have backslashes before quotation marks."""
+    for name, item in (("a", "x"), ("b", '7\\" single'), ("c", "x"), ("d", '12\\" single')):
+        (tmp_path / f"{name}.csv").write_text(f'"user","item"\n"{name}","{item}"\n')
+    report = import_interactions(f"{tmp_path}/*.csv", store)
+    assert report.bad_rows == 0
+    assert set(interactions(current(store))) == {("a", "x"), ("b", '7" single'), ("c", "x"), ("d", '12" single')}
+
+
 def test_the_last_file_wins(tmp_path: Path, store: Store) -> None:
     """Rows are in the order of the arguments."""
     for name, weight in (("a", 1), ("b", 2)):
