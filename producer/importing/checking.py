@@ -1,7 +1,10 @@
 """Splits the rows of a batch into good ones, bad ones and ones that are left out, with reasons."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +19,8 @@ from reckoner.producer.importing.tables import Batch
 from reckoner.producer.importing.times import TimeReader
 from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, is_number
 from reckoner.shared.errors import NotTimesError, ReadAgainError
+
+NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,19 @@ class GoodRows:
     titles: pa.Array | None = None
     places: NDArray[np.int64] | None = None
 
+    def weighted(self) -> "GoodRows":
+        """The same rows, each with its weight."""
+        return self if self.weights is not None else dataclasses.replace(self, weights=np.ones(len(self.users)))
+
 
 class Checker:
     """Reads and judges the rows of a table, batch by batch.
 
     How a column is read may depend on all its values. If a later batch changes that, ReadAgainError is raised, and the
-    checker knows better from then on.
+    checker knows better from then on. `are_whole` says of earlier users and items whether all are whole numbers.
     """
 
-    def __init__(self, chosen: ChosenColumns, rules: Rules) -> None:
+    def __init__(self, chosen: ChosenColumns, rules: Rules, are_whole: Mapping[str, bool] = NOTHING) -> None:
         # Who gives a format wants the times.
         self.chosen = dataclasses.replace(chosen, time_is_guessed=chosen.time_is_guessed and not rules.time_format)
         self.not_times: str | None = None
@@ -49,7 +58,7 @@ class Checker:
         self.why_not_times: str | None = None
         self.largest_weight = 0.0
         """Regardless of the sign."""
-        self.users, self.items = IdReader("user", rules), IdReader("item", rules)
+        self.users, self.items = (IdReader(role, rules, are_whole.get(role)) for role in ("user", "item"))
         self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
         self._nonpositive = rules.nonpositive
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from reckoner.producer.importing.dialect import Form
 from reckoner.producer.importing.tables import BATCH_ROWS, BLOCK_BYTES, Batch, Refuse, sentences
 from reckoner.producer.importing.urls import Database
-from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError
+from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
@@ -46,6 +46,10 @@ PREFIXES = re.compile(
 # By default libpq waits for minutes for a server that does not answer.
 TIMEOUT_VARIABLE, TIMEOUT_OPTION, TIMEOUT_S = "PGCONNECT_TIMEOUT", "connect_timeout", 10
 CANCEL_S = 0.1
+# Texts, quoted names and comments are found too, since nothing in them is a parameter; `::` is a cast.
+PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::|:since(?:_ms)?\b""", re.DOTALL)
+# The year 1, which both databases know.
+EARLIEST_MS = -62_135_596_800_000
 SEVERITY = re.compile(r"\b(?:ERROR|FATAL):\s+")
 
 
@@ -55,6 +59,32 @@ class Query:
 
     database: Database
     text: str
+
+    def since(self, newest_ms: int | None) -> "Query":
+        """The query with a time in place of `:since` and `:since_ms`; without one, a time before all others.
+
+        `:since` is a text such as 2026-11-30 14:05:06.789, in UTC; `:since_ms` are milliseconds since 1970. They are
+        written into the query, since PostgreSQL has no parameters for COPY.
+
+        Raises:
+            UsageError: the query has neither.
+        """
+        ms = EARLIEST_MS if newest_ms is None else newest_ms
+        at = str(np.datetime64(ms, "ms")).replace("T", " ").removesuffix(".000")
+        values = {":since": f"'{at}'", ":since_ms": str(ms)}
+        bound = PARAMETER.sub(lambda found: values.get(found[0], found[0]), self.text)
+        if bound == self.text:
+            raise UsageError("With --since, the query needs :since or :since_ms, as in: where at > :since")
+        return Query(self.database, bound)
+
+    def require_no_parameter(self) -> None:
+        """Check that no parameter is unbound: SQLite would take it for null.
+
+        Raises:
+            UsageError: one is.
+        """
+        if any(found[0].startswith(":since") for found in PARAMETER.finditer(self.text)):
+            raise UsageError("The query has :since. Bind it with --append --since.")
 
 
 class QueryTable:

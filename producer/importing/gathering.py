@@ -17,6 +17,7 @@ from reckoner.producer.importing.collecting import CollectedRows, Merged
 from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.dialect import Reading
+from reckoner.producer.importing.earlier import Earlier
 from reckoner.producer.importing.gate import RowCounts, Size
 from reckoner.producer.importing.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.repeats import Repeats
@@ -49,6 +50,8 @@ class Options:
     repeats: Repeats = "last"
     rules: Rules = Rules()  # noqa: RUF009 - it is frozen
     rejects: Path | None = None
+    append: bool = False
+    since: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Gathered:
     first: list[FirstRow]
     merged: Merged
     n_good: int
+    earlier: Earlier | None = None
+    cancelled: int = 0
 
     @property
     def size(self) -> Size:
@@ -93,6 +98,8 @@ class Gathered:
             "interactions": size.interactions,
             "users": size.users,
             "items": size.items,
+            "earlier": len(self.earlier) if self.earlier else 0,
+            "cancelled": self.cancelled,
             "repeated": self.n_good - size.interactions,
             "bad_rows": counts.bad,
             "left_out": counts.left_out,
@@ -111,9 +118,15 @@ class Gathered:
 
 
 def gather(
-    source: Origin, options: Options, progress: Progress, make_room: Callable[[], AbstractContextManager[Path]]
+    source: Origin,
+    options: Options,
+    progress: Progress,
+    make_room: Callable[[], AbstractContextManager[Path]],
+    earlier: Earlier | None = None,
 ) -> Gathered:
-    """Read, check and merge all rows; `make_room()` gives a directory for rows that are too many for the memory.
+    """Read, check and merge all rows, after those of `earlier`.
+
+    `make_room()` gives a directory for rows that are too many for the memory.
 
     Raises:
         UsageError: the rules are invalid, or `rejects` is the source.
@@ -130,25 +143,38 @@ def gather(
 
         found = find_source(source, room, options.reading, options.columns, partial(progress, 0, None))
         table = found.interactions
-        checker = Checker(_choose(found, options.columns), rules)
+        checker = _checker(found, options, earlier)
         for path in found.files:
             stack.enter_context(unchanged(path))
         file = _rejects_file(options.rejects, source, found)
         stack.enter_context(file or contextlib.nullcontext())
         new_rows = partial(CollectedRows, options.repeats, room)
-        collected, rejected, first = _collect(found, checker, progress, new_rows, file)
+        collected, rejected, first = _collect(found, checker, progress, new_rows, file, earlier)
         alive = partial(progress, collected.read, table.n_rows)
         if found.titles is not None:
             alive()
             _collect_titles(found.titles, options.columns, collected)
         merged = collected.merge(alive) if collected.count else None
-        others = rejected.count("left_out")
+        others, cancelled = rejected.count("left_out"), 0
         if merged and rules.nonpositive == "subtract":
-            merged = leave_out_cancelled(merged, table, checker, rejected)
-        n_good = collected.count - rejected.count("left_out") + others
+            rows = earlier.rows(weighted=False) if earlier else ()
+            merged, cancelled = leave_out_cancelled(merged, table, checker, rejected, rows)
+        n_good = collected.count - cancelled - rejected.count("left_out") + others
     if merged is None or len(merged.rows) == 0:
         raise SourceError(_no_good_row(table, rejected.earliest()))
-    return Gathered(table, checker, collected, rejected, first, merged, n_good)
+    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier, cancelled)
+
+
+def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checker:
+    chosen = _choose(found, options.columns)
+    if earlier is None:
+        return Checker(chosen, options.rules)
+    kept = earlier.choose(chosen, options.repeats, found.interactions.name)
+    checker = Checker(kept, options.rules, {"user": earlier.are_whole("user"), "item": earlier.are_whole("item")})
+    checker.largest_weight = earlier.largest_weight
+    if kept.time != chosen.time:
+        checker.not_times, checker.why_not_times = chosen.time, "The current snapshot has no times"
+    return checker
 
 
 def _rejects_file(rejects: Path | None, source: Origin, found: Source) -> RejectsFile | None:
@@ -177,6 +203,7 @@ def _collect(
     progress: Progress,
     new_rows: Callable[[], CollectedRows],
     file: RejectsFile | None,
+    earlier: Earlier | None,
 ) -> tuple[CollectedRows, RejectedRows, list[FirstRow]]:
     table = source.interactions
     while True:
@@ -184,12 +211,17 @@ def _collect(
         if file is not None:
             file.start(table.unit, names)
         collected, rejected, first = new_rows(), RejectedRows(file, source.parts), list[FirstRow]()
+        is_weighted = checker.chosen.weight is not None or (earlier is not None and earlier.is_weighted)
+        if earlier is not None:
+            collected.titles |= earlier.titles()
+            for rows in earlier.rows(weighted=is_weighted):
+                collected.add(rows)
         # Each repetition settles how a column is read, so there are few.
         with contextlib.suppress(ReadAgainError):
             for batch in table.batches(names, rejected.add):
                 good = checker.check(batch, rejected)
                 first += _first_rows(good, FIRST_ROWS - len(first))
-                collected.add(good)
+                collected.add(good.weighted() if is_weighted else good)
                 collected.read += len(batch.lines)
                 progress(collected.read, table.n_rows)
             checker.finish()

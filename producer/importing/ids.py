@@ -40,12 +40,14 @@ class IdReader:
     """Reads the ids of one column, batch by batch.
 
     Numbers lose the zeros after the point if every id of the column is a whole number, so that 17850.0 and 17850 are
-    one id, whatever file they are in. Otherwise, each text stays as it is.
+    one id, whatever file they are in. Otherwise, each text stays as it is. `earlier_are_whole` says whether all ids of
+    earlier rows are whole numbers; None if there are none.
     """
 
-    def __init__(self, role: str, rules: Rules) -> None:
+    def __init__(self, role: str, rules: Rules, earlier_are_whole: bool | None = None) -> None:
         self.role = role
-        self.drops_zeros = True
+        self.drops_zeros = earlier_are_whole is not False
+        self._earlier_are_whole = earlier_are_whole
         self.dropped: str | None = None
         """The first id that lost its zeros, as it was."""
         self._words = pa.array(sorted(MISSING - rules.keep), pa.string())
@@ -54,7 +56,8 @@ class IdReader:
         """The ids of the next batch.
 
         Raises:
-            SourceError: the column has an unsupported type, or floats that are not exact.
+            SourceError: the column has an unsupported type, floats that are not exact, or numbers that may be earlier
+                ids or not.
             ReadAgainError: an id is no whole number, so earlier ones should have kept their zeros.
         """
         plain = as_plain(column)
@@ -123,10 +126,12 @@ class IdReader:
             faults.append(Fault(f"the {self.role} {what}", is_missing))
 
     def _without_zeros(self, distinct: pa.Array, is_good: NDArray[np.bool_]) -> pa.Array:
-        if not self.drops_zeros:
-            return distinct
-        if not as_booleans(pc.match_substring_regex(distinct, WHOLE_PATTERN))[is_good].all():
+        is_whole = as_booleans(pc.match_substring_regex(distinct, WHOLE_PATTERN)) & is_good
+        if self.drops_zeros and not is_whole[is_good].all():
             self._keep_zeros()
+        if not self.drops_zeros:
+            if self._earlier_are_whole:
+                self._require_no_zeros(distinct, is_whole)
             return distinct
         has_zeros = as_booleans(pc.match_substring(distinct, ".")) & is_good
         if not has_zeros.any():
@@ -134,6 +139,16 @@ class IdReader:
         self.dropped = self.dropped or distinct[int(np.flatnonzero(has_zeros)[0])].as_py()
         shortened = pc.replace_substring_regex(distinct, r"\.0*$", "")
         return pc.if_else(pa.array(has_zeros), shortened, distinct)
+
+    def _require_no_zeros(self, distinct: pa.Array, is_whole: NDArray[np.bool_]) -> None:
+        found = np.flatnonzero(as_booleans(pc.match_substring(distinct, ".")) & is_whole)
+        if len(found):
+            text = distinct[int(found[0])].as_py()
+            raise SourceError(
+                f"The {self.role} {text} may be the {self.role} {text.partition('.')[0]} of the current snapshot, "
+                f"where each {self.role} is a whole number, but not each new one is. Write ids as in the snapshot, or "
+                "import all rows at once."
+            )
 
     def _keep_zeros(self) -> None:
         self.drops_zeros = False

@@ -8,6 +8,7 @@ import numpy as np
 
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.dialect import Reading
+from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, judge
 from reckoner.producer.importing.gathering import Gathered, Options, Progress, gather, show_nothing
 from reckoner.producer.importing.numbering import as_table
@@ -15,7 +16,7 @@ from reckoner.producer.importing.repeats import Repeats
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.producer.importing.rules import Rules
 from reckoner.producer.importing.sources import Origin
-from reckoner.shared.errors import SourceError
+from reckoner.shared.errors import SourceAwayError, SourceError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
 from reckoner.shared.store.verification import VerificationCache
@@ -33,12 +34,17 @@ def import_interactions(
     limits: ImportLimits | None = None,
     rules: Rules = Rules(),  # noqa: B008 - it is frozen
     rejects: Path | None = None,
+    append: bool = False,
+    since: bool = False,
 ) -> ImportReport:
     """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
     A string may be a pattern such as `parts/*.csv`, or `-` for standard input; of a directory all files are taken.
     Several files are one table, in the order of their names. The index of a frame of pandas is no column. A text file
     is read as `reading` says, and otherwise as its first lines look.
+
+    With `append`, the rows of the current snapshot come before those of the source, which need its columns. With
+    `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`.
 
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 
@@ -49,16 +55,19 @@ def import_interactions(
     None.
 
     Raises:
-        UsageError: the rules are invalid, or `rejects` is the source.
+        UsageError: the options are invalid, or `rejects` is the source.
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
         OutputError: `rejects` cannot be written.
         StoreError: the store cannot be written; the current snapshot stays.
     """
     options = Options(columns=columns, reading=reading, repeats=repeats, rules=rules, rejects=rejects)
-    gathered = gather(source, options, progress, store.scratch)
+    source, earlier = find_earlier(source, store, append=append, since=since)
+    gathered = gather(source, options, progress, store.scratch, earlier)
     alive = partial(progress, gathered.collected.read, gathered.table.n_rows)
     snapshot_id = _publish(gathered, store, alive)
     refused = judge(limits, gathered.size, store, gathered.counts).refused if limits else []
+    if append and store.current_snapshot() != (earlier and earlier.id):
+        raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
         store.set_current_snapshot(snapshot_id)
     report = ImportReport(snapshot_id=snapshot_id, refused=refused, **gathered.figures())

@@ -10,8 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, Size, judge
-from reckoner.producer.importing.gathering import FirstRow, Gathered, Options, Progress, gather, show_nothing
+from reckoner.producer.importing.gathering import (
+    FirstRow,
+    Gathered,
+    Options,
+    Progress,
+    gather,
+    show_nothing,
+)
 from reckoner.producer.importing.reports import ReadReport
 from reckoner.producer.importing.sources import Origin
 from reckoner.shared.store.protocol import Store
@@ -68,7 +76,8 @@ def preview_interactions(
     Raises:
         UsageError, SourceError, OutputError, StoreError: as of `import_interactions`.
     """
-    gathered = gather(source, options, progress, _scratch)
+    source, earlier = find_earlier(source, store, append=options.append, since=options.since)
+    gathered = gather(source, options, progress, _scratch, earlier)
     rows, size = gathered.merged.rows, gathered.size
     judged = judge(limits, size, store, gathered.counts) if limits else None
     columns, others = _columns(gathered)

@@ -274,6 +274,33 @@ def test_every_type_of_postgresql_has_its_text(
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("value", "condition"),
+    [
+        ("timestamptz '2020-01-01 01:00:00+01' + {} * interval '1 millisecond'", "t > :since"),
+        ("timestamp '2020-01-01 00:00:00' + {} * interval '1 hour'", "t > :since"),
+        ("date '2020-01-01' + {}", "t > :since"),
+        ("1577836800000 + {}", "t > :since_ms"),
+        ("1577836800 + {}", "t > :since_ms / 1000"),
+    ],
+)
+def test_since_is_a_time_of_postgresql(
+    postgres: PostgresServer, store: Store, monkeypatch: pytest.MonkeyPatch, value: str, condition: str
+) -> None:
+    """All rows, then none, then the new one, whatever the type of the column and the zone of the server."""
+    monkeypatch.setenv("PGOPTIONS", "-c timezone=Asia/Tokyo")
+
+    def append(users: int) -> int:
+        rows = f"(select n as user_id, 'x' as item_id, {value.format('n')} as t from generate_series(1, {users}) as n)"
+        text = f"select user_id, item_id, t from {rows} as bought where {condition}"
+        columns = Columns(time="t")
+        return import_interactions(query(postgres, text), store, columns=columns, append=True, since=True).rows
+
+    assert [append(users) for users in (3, 3, 4)] == [3, 0, 1]
+    assert current(store).n_users == 4
+
+
+@pytest.mark.postgres
 def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, store: Store) -> None:
     """Numbers of all kinds, dates and timestamps; an invalid value makes the row bad."""
     values = [

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +77,23 @@ async def test_a_snapshot_that_the_gate_refuses_is_reported(tmp_path: Path) -> N
         ended, _ = await imported(shlex.quote(str(file)))
         assert ended.code == code
     assert ended.report["refused"][0] == "1 users are 20.0% of the 5 before, at least 50.0% are wanted (--min-share)"
+
+
+async def test_new_rows_of_a_query_are_appended(home: Path, tmp_path: Path) -> None:
+    """All at first, then none, so that the snapshot stays, then those that are newer than it."""
+    path, store = tmp_path / "shop.db", DirectoryStore(home / "store")
+    query = "select who as user_id, 'tea' as item_id, at as time from purchases where at > :since"
+    with sqlite3.connect(path) as shop:
+        shop.execute("create table purchases (who, at)")
+    found = []
+    for bought in (["2020-01-01", "2020-01-02"], [], ["2020-01-03"]):
+        with sqlite3.connect(path) as shop:
+            shop.executemany("insert into purchases values (?, ?)", [(f"u{at}", at) for at in bought])
+        ended, _ = await imported(f'sqlite:///{path} --append --since --query "{query}"')
+        assert (ended.code, ended.report["snapshot"]) == (0, store.current_snapshot())
+        found.append((ended.report["snapshot"], ended.report["rows"], ended.report["interactions"]))
+    assert [figures[1:] for figures in found] == [(2, 2), (0, 2), (1, 3)]
+    assert found[0][0] == found[1][0] != found[2][0]
 
 
 @pytest.mark.parametrize(
