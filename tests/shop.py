@@ -22,10 +22,10 @@ def rows(day: int, users: int = USERS, one_in: int = 1) -> Iterator[tuple[str, s
                 yield f"user {user:03}", f"item {item:02}", 1
 
 
-def shop_at(home: Path) -> System:
+def shop_at(home: Path, **settings: object) -> System:
     """A system whose nights import a file in its home."""
     source = f"'{home / 'purchases.csv'}' --user who --item what --weight much"
-    return System(home, source=source, fit="--neighbours 30", first_look_s=0.5)
+    return System(home, source=source, fit="--neighbours 30", first_look_s=0.5, **settings)
 
 
 class Shop:

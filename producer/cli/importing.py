@@ -207,7 +207,7 @@ def import_(
     with _away_for(night):
         # A dry run creates no store.
         if not dry_run or store_directory(settings.store_location).is_dir():
-            store = open_store(settings.store_location)
+            store = open_store(settings.store_location, create=night is None)
         if store is not None and not dry_run:
             run_async(claim_store_or_prefix(settings, store))
     try:

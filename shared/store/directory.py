@@ -38,10 +38,10 @@ class DirectoryStore:
     fails if the name exists.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
         try:
-            for name in PLACES:
+            for name in PLACES if create else ():
                 (root / name).mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)

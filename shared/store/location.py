@@ -14,13 +14,13 @@ from reckoner.shared.store.protocol import Store
 IMPORTED_WITHIN_S = 2.0
 
 
-def open_store(url: str) -> Store:
-    """Open the store at `url`, and create it if it does not exist.
+def open_store(url: str, *, create: bool = True) -> Store:
+    """Open the store at `url`, and create it if it does not exist and `create`: a mount may be missing.
 
     Raises:
-        StoreError: the URL is invalid, or the directory is not writable.
+        StoreError: the URL is invalid, or the directory is not writable, or not there.
     """
-    return DirectoryStore(store_directory(url))
+    return DirectoryStore(store_directory(url), create=create)
 
 
 def imported_last(url: str) -> str | None:

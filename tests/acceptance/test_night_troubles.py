@@ -25,7 +25,8 @@ AWAY_S = 12.0
 @asynccontextmanager
 async def shop_with_two_workers(home: Path) -> AsyncIterator[tuple[Shop, System, list[Workers]]]:
     """After a first night; each worker has a supervisor of its own."""
-    async with shop_at(home) as system:
+    # Small blocks, so that a run of many users takes seconds.
+    async with shop_at(home, block_size=20) as system:
         shop = Shop(system)
         workers = [system.start_workers(), system.start_workers()]
         await system.ready(2)
@@ -108,7 +109,7 @@ async def test_a_night_waits_for_memory(tmp_path: Path, stage: str) -> None:
     """Redis is full for longer than the driver's claim lives; readers have the live lists all the while."""
     async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
         before = await shop.live()
-        shop.sells(1, users=5_000)
+        shop.sells(1, users=40_000)
         running = asyncio.create_task(shop.night())
         await at_stage(reckoner, stage)
         await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 1)

@@ -35,7 +35,7 @@ async def test_a_week_of_nights(tmp_path: Path) -> None:
             # Only today's rows.
             "12 users are 5.0% of the 240 before, at least 50.0% are wanted": {"users": 12},
             # Views weigh nothing.
-            "80.0% of the rows are bad, the limit is 1.0%": {"weight": 0},
+            "80.0% of the rows are left out, the limit is 50.0%": {"weight": 0},
             # A tenth of the interactions.
             "interactions are": {"one_in": 10},
         }

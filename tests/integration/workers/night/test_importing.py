@@ -15,7 +15,6 @@ import pytest
 from arq import ArqRedis
 
 from reckoner.shared.errors import SOURCE_AWAY
-from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.history import History
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.workers.night.importing import Imported, import_source
@@ -30,6 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, prefix
     made = tmp_path / "a höme"
     for name, value in (("HOME", str(made)), ("REDIS_URL", redis_url), ("PREFIX", prefix)):
         monkeypatch.setenv(f"RECKONER_{name}", value)
+    # A night creates none.
+    DirectoryStore(made / "store")
     return made
 
 
@@ -67,6 +68,16 @@ async def test_a_file_becomes_the_current_snapshot(home: Path, tmp_path: Path, r
     assert DirectoryStore(home / "store").current_snapshot() == ended.report["snapshot"]
     [entry] = await History(redis, Keys(prefix)).newest()
     assert (entry.kind, entry.outcome, entry.snapshot) == ("import", "done", ended.report["snapshot"])
+
+
+async def test_a_store_that_is_away_is_worth_another_try_and_is_not_made_anew(home: Path, tmp_path: Path) -> None:
+    """Its mount may be missing: an import into the empty directory would be lost."""
+    file = tmp_path / "purchases.csv"
+    file.write_text("user_id,item_id\nann,tea\n")
+    (home / "store").rename(home / "away")
+    ended, _ = await imported(f"'{file}'")
+    assert (ended.code, ended.message.partition(" is unavailable: ")[0]) == (SOURCE_AWAY, f"The store {home / 'store'}")
+    assert not (home / "store").exists()
 
 
 async def test_a_snapshot_that_the_gate_refuses_is_reported(tmp_path: Path) -> None:
