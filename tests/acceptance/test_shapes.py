@@ -3,6 +3,8 @@
 import contextlib
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from reckoner.shared.store.location import open_store
 from tests import shapes
 from tests.commands import CommandLine, Ended
+from tests.other_shapes import OTHER_SHAPES
 from tests.pages import shown_commands
 from tests.root import ROOT
 from tests.shapes import SHAPES, Shape
@@ -41,17 +44,21 @@ REFUSED = [
 
 
 def run(place: Path, files: dict[str, bytes], command: str) -> Ended:
-    """Write the files and run the command beside them."""
+    """Write the files and run the command beside them, with the output of what is before a bar."""
     for name, data in files.items():
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(data)
-    program, *arguments = shlex.split(command)
+    filtered, _, ours = command.rpartition(" | ")
+    if filtered and shutil.which(filtered.partition(" ")[0]) is None:
+        pytest.skip(f"needs {filtered.partition(' ')[0]}")
+    given = subprocess.run(["bash", "-c", filtered], cwd=place, capture_output=True, check=True).stdout
+    program, *arguments = shlex.split(ours)
     assert program == "reckoner"
     with contextlib.chdir(place):
-        return CommandLine(home=place / "home").call(*arguments)
+        return CommandLine(home=place / "home").call(*arguments, given=given)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", SHAPES + OTHER_SHAPES, ids=lambda shape: shape.name)
 def test_a_shape_is_imported_by_one_command(tmp_path: Path, shape: Shape) -> None:
     """What is printed, and what is in the snapshot."""
     ended = run(tmp_path, dict(shape.files), shape.command)
@@ -67,12 +74,17 @@ def test_a_shape_is_imported_by_one_command(tmp_path: Path, shape: Shape) -> Non
     assert {item: found_titles.get(item) for item in shape.titles} == shape.titles
 
 
+def parts(name: str) -> tuple[str, str]:
+    """A file, and its directory."""
+    return name, name.partition("/")[0]
+
+
 @pytest.mark.parametrize(("command", "printed"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_an_example_of_the_page_works_as_described(tmp_path: Path, command: str, printed: list[str]) -> None:
     """On the file of the shape that has its name."""
-    place = shlex.split(command)[2].removeprefix("sqlite:///")
-    files = next(shape.files for shape in SHAPES if any(place in name for name in shape.files))
-    ended = run(tmp_path, dict(files), command)
+    words = {word.strip("/").removeprefix("sqlite:///") for word in shlex.split(command)}
+    found = [shape for shape in SHAPES + OTHER_SHAPES if words & {part for name in shape.files for part in parts(name)}]
+    ended = run(tmp_path, dict(found[0].files), command)
     assert ended.code == 0, ended.err
     assert set(printed) <= {*ended.out.splitlines(), *ended.err.splitlines()}
 
