@@ -216,4 +216,14 @@ OTHER_SHAPES = [
         read="JSON lines, utf-8, 24 rows",
         some={("1026454.4271534680", "GGOEGDHC074"): (1.0, 1605400000123)},
     ),
+    Shape(
+        name="Jester",
+        files={"jester.csv": shapes.JESTER},
+        command="""awk -F, '{for (i = 2; i <= NF; i++) if ($i != 99) print NR "," i - 1 "," $i + 10}' jester.csv """
+        "| reckoner import - --user 1 --item 2 --weight 3 --no-header",
+        holds="400 interactions of 12 users with 100 items",
+        rows="400",
+        read="commas, no header, utf-8, 400 rows",
+        some={("1", "1"): (1.0, None), ("2", "3"): (2.9, None)},
+    ),
 ]

@@ -54,7 +54,9 @@ PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 JOB = re.compile(r"\b(?=[0-9a-f]*[a-f])[0-9a-f]{16}\b")
 
 
-WITH_PYTHON = [page.relative_to(ROOT).as_posix() for page in PAGES if PYTHON.search(page.read_text(encoding="utf-8"))]
+# tests/acceptance/test_shapes.py runs docs/importing.md, each command in a home of its own.
+HERE = [page for page in PAGES if page.name != "importing.md"]
+WITH_PYTHON = [page.relative_to(ROOT).as_posix() for page in HERE if PYTHON.search(page.read_text(encoding="utf-8"))]
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         up.wait(PATIENCE_S)
 
 
-# tests/acceptance/test_shapes.py runs those of docs/importing.md, each in a home of its own.
-@pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES if page.name != "importing.md"])
+@pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in HERE])
 def test_the_commands_of_a_page_work_as_described(reader: Reader, page: str) -> None:
     """In order, as a reader would copy them."""
     for line in shown_commands((ROOT / page).read_text(encoding="utf-8")):

@@ -5,7 +5,9 @@ import re
 import shlex
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,11 @@ from tests.shapes import SHAPES, Shape
 from tests.snapshots import current, interactions, titles
 
 # The commands of the page, and below some of them lines of what is printed.
+PAGE = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = re.compile(r"^(```sh\n.*?^```)$(?:\n\n^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 EXAMPLES = [
-    (command, printed.splitlines())
-    for shell, printed in SHOWN.findall((ROOT / "docs" / "importing.md").read_text(encoding="utf-8"))
-    for command in shown_commands(shell)
+    (command, printed.splitlines()) for shell, printed in SHOWN.findall(PAGE) for command in shown_commands(shell)
 ]
 # A command that fails, or refuses, and what it says must be done.
 REFUSED = [
@@ -74,19 +76,30 @@ def test_a_shape_is_imported_by_one_command(tmp_path: Path, shape: Shape) -> Non
     assert {item: found_titles.get(item) for item in shape.titles} == shape.titles
 
 
-def parts(name: str) -> tuple[str, str]:
-    """A file, and its directory."""
-    return name, name.partition("/")[0]
+def fits(name: str, words: set[str]) -> bool:
+    """Whether one of the words of a command names the file, its directory, or a pattern of it."""
+    return any(fnmatch(name, word) or name.partition("/")[0] == word for word in words)
 
 
 @pytest.mark.parametrize(("command", "printed"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_an_example_of_the_page_works_as_described(tmp_path: Path, command: str, printed: list[str]) -> None:
     """On the file of the shape that has its name."""
     words = {word.strip("/").removeprefix("sqlite:///") for word in shlex.split(command)}
-    found = [shape for shape in SHAPES + OTHER_SHAPES if words & {part for name in shape.files for part in parts(name)}]
-    ended = run(tmp_path, dict(found[0].files), command)
+    files = {name: data for shape in SHAPES + OTHER_SHAPES for name, data in shape.files.items() if fits(name, words)}
+    ended = run(tmp_path, files, command)
     assert ended.code == 0, ended.err
     assert set(printed) <= {*ended.out.splitlines(), *ended.err.splitlines()}
+
+
+def test_the_python_of_the_page_works_as_described(tmp_path: Path) -> None:
+    """On the first file of the page."""
+    (tmp_path / "ratings.csv").write_bytes(shapes.RATINGS)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        for program in PYTHON.findall(PAGE):
+            exec(program.replace("file:///srv", tmp_path.as_uri()), names)
+    assert names["report"].interactions == 20
+    assert interactions(current(names["store"]))["15", "264"] == (5.0, 1700000004000)
 
 
 @pytest.mark.parametrize(("name", "data", "options", "said"), REFUSED, ids=[name for name, *_ in REFUSED])
