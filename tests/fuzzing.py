@@ -3,12 +3,14 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zipfile
 from collections.abc import Sequence
 from functools import reduce
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -63,12 +65,14 @@ def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
 
 
 def right_files() -> list[bytes]:
-    """A valid Parquet file and zip file, and text files in the forms that people have."""
+    """Valid Parquet, Feather and zip files, JSON, and text files in the forms that people have."""
     rows = [(f"user {n % 7}", f"item {n % 5:02}", n % 3 + 1, 1_700_000_000 + n, f"Title {n}") for n in range(40)]
     header = ("userId", "movieId", "rating", "timestamp", "title")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     parquet, archive, single = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    pa.parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), parquet)
+    table, feather = pa.table({name: pa.array(values) for name, values in columns.items()}), io.BytesIO()
+    pa.parquet.write_table(table, parquet)
+    pa.feather.write_feather(table, feather)
     csv = text_of([header, *rows], ",")
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("ml/ratings.csv", csv)
@@ -84,9 +88,11 @@ def right_files() -> list[bytes]:
         text_of(rows, "::").encode(),
         text_of([("user_id:token", "item_id:token", "rating:float"), *(row[:3] for row in rows)], "\t").encode(),
     ]
+    objects = [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in titled]
+    texts += ["\n".join(objects).encode(), f"[{', '.join(objects)}]".encode("utf-16")]
     packed = [gzip.compress(texts[1]), bz2.compress(texts[0]), lzma.compress(texts[2])]
     packed.append(bytes(pa.compress(texts[0], codec="zstd", asbytes=True)))
-    return [*texts, *packed, parquet.getvalue(), archive.getvalue(), single.getvalue()]
+    return [*texts, *packed, parquet.getvalue(), feather.getvalue(), archive.getvalue(), single.getvalue()]
 
 
 def text_of(rows: Sequence[Sequence[object]], separator: str, *, quote: bool = False) -> str:
@@ -103,8 +109,26 @@ def made_csv(header: Sequence[str], rows: Sequence[Sequence[str]], separator: st
     return end.join(lines).encode(encoding, errors="surrogatepass" if encoding == "utf-8" else "replace")
 
 
+def made_json(rows: Sequence[dict[str, object]], encoding: str, *, is_array: bool) -> bytes:
+    """Objects as JSON lines, or as an array."""
+    objects = [json.dumps(row, ensure_ascii=False) for row in rows]
+    text = f"[{', '.join(objects)}]" if is_array else "\n".join(objects)
+    return text.encode(encoding, errors="surrogatepass" if encoding == "utf-8" else "replace")
+
+
 columns = st.sampled_from(["user", "item", "userId", "movieId", "rating", "timestamp", "title", "weight"])
-made_files: SearchStrategy[bytes] = st.builds(
+values: SearchStrategy[object] = st.recursive(
+    texts | numbers | st.none() | st.booleans() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=3,
+)
+made_objects: SearchStrategy[bytes] = st.builds(
+    made_json,
+    st.lists(st.dictionaries(columns | texts, values, max_size=5), max_size=12),
+    st.sampled_from(["utf-8", "utf-16", "latin-1"]),
+    is_array=st.booleans(),
+)
+made_files: SearchStrategy[bytes] = made_objects | st.builds(
     made_csv,
     st.lists(columns | texts, max_size=5),
     st.lists(st.lists(texts | numbers, max_size=5), max_size=12),
@@ -117,6 +141,7 @@ written: SearchStrategy[list[str]] = st.one_of(
     st.tuples(st.just("--separator"), texts | st.sampled_from([";", "::", "tab", "blanks"])).map(list),
     st.tuples(st.just("--quote"), texts | st.sampled_from(["none", "single"])).map(list),
     st.tuples(st.just("--encoding"), texts | st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-7"])).map(list),
+    st.tuples(st.just("--sheet"), texts).map(list),
     st.tuples(st.just("--compression"), st.sampled_from(["none", "gzip", "bz2", "xz", "zstd", "zip"])).map(list),
 )
 ruled: SearchStrategy[list[str]] = st.one_of(

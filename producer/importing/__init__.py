@@ -1,5 +1,6 @@
 """How do tables become a snapshot? Files and databases are imported as the current one."""
 
+from reckoner.producer.importing.arrow_tables import Frame
 from reckoner.producer.importing.columns import Columns
 from reckoner.producer.importing.databases import Query
 from reckoner.producer.importing.dialect import Form, Reading
@@ -16,6 +17,7 @@ __all__ = [
     "MISSING",
     "Columns",
     "Form",
+    "Frame",
     "ImportLimits",
     "ImportReport",
     "Options",

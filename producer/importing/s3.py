@@ -1,5 +1,6 @@
 """Downloads objects from S3; credentials and region come from the environment, as AWS's own tools name them."""
 
+import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from obstore import GetResult, ObjectMeta
-    from obstore.store import ObjectStore
+    from obstore.store import S3Store
 
 SCHEME = "s3://"
 CHUNK_BYTES = 8 << 20
@@ -43,27 +44,34 @@ def download(url: str, room: Path, alive: Callable[[], None]) -> list[Path]:
         raise MissingExtraError(
             f"Importing from S3 needs {error.name}, which is not installed: pip install 'ready-reckoner[s3]'."
         ) from error
-    return download_from(S3Store(bucket), key, url, room, alive)
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-
-def download_from(store: "ObjectStore", key: str, url: str, room: Path, alive: Callable[[], None]) -> list[Path]:
-    """The objects of a store whose keys match; see `download`."""
-    import obstore
-    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-
+    # Named endpoints may be servers of one's own, without TLS.
+    allow_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     try:
-        keys = _matching(obstore.list(store, prefix=_fixed(key) or None), key) if _is_several(key) else [key]
-        if not keys:
-            raise SourceError(f"There is no object {url}.")
-        start = len(_fixed(key)) if _is_several(key) else key.rfind("/") + 1
-        return [_download(obstore.get(store, each), each[start:], room, alive) for each in keys]
-    except (NotFoundError, FileNotFoundError) as error:
+        store = S3Store(bucket, client_options={"allow_http": allow_http})
+        return _download_all(store, key, room, alive)
+    except FileNotFoundError as error:
         raise SourceError(f"There is no object {url}.") from error
     except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
         raise SourceError(f"S3 denies the access to {url}. Credentials come from the environment.") from error
+    except ValueError as error:
+        raise UsageError(f"{url} cannot be the name of an object.") from error
     except BaseError as error:
         # Its words may have parts of a signed request.
-        raise SourceAwayError(f"S3 does not answer for {url} ({type(error).__name__}).") from error
+        raise SourceAwayError(f"S3 does not answer for {url}.") from error
+
+
+def _download_all(store: "S3Store", key: str, room: Path, alive: Callable[[], None]) -> list[Path]:
+    import obstore
+
+    if not _is_several(key):
+        return [_download(obstore.get(store, key), PurePosixPath(key).name, room, alive)]
+    folder = _fixed(key)
+    keys = _matching(obstore.list(store, prefix=folder or None), key, folder)
+    if not keys:
+        raise FileNotFoundError
+    return [_download(obstore.get(store, each), each[len(folder) :], room, alive) for each in keys]
 
 
 def _is_several(key: str) -> bool:
@@ -76,11 +84,10 @@ def _fixed(key: str) -> str:
     return key[: key.rfind("/", 0, end) + 1]
 
 
-def _matching(batches: "Iterable[Sequence[ObjectMeta]]", key: str) -> list[str]:
+def _matching(batches: "Iterable[Sequence[ObjectMeta]]", key: str, folder: str) -> list[str]:
     pattern = key + "*" if key.endswith("/") else key
     found = [each["path"] for batch in batches for each in batch if each["size"] and fnmatchcase(each["path"], pattern)]
-    start = len(_fixed(key))
-    return sorted(path for path in found if all(map(is_part, PurePosixPath(path[start:]).parts)))
+    return sorted(path for path in found if all(map(is_part, PurePosixPath(path[len(folder) :]).parts)))
 
 
 def _download(found: "GetResult", name: str, room: Path, alive: Callable[[], None]) -> Path:

@@ -1,6 +1,7 @@
 """Imports in a child process: an abort there is a failed import, and the worker lives on."""
 
 import asyncio
+import glob
 import json
 import os
 import shlex
@@ -27,15 +28,42 @@ class Imported(NamedTuple):
 
 
 def fingerprint(arguments: str) -> str:
-    """What changes when the source does: the arguments, and the file's identity; empty unless it is a file."""
-    words = shlex.split(arguments)
+    """What changes when the source does: the arguments, and all files that they name, in order.
+
+    Empty unless the source is of files only.
+    """
     try:
-        found = os.stat(words[0])
-    except (OSError, ValueError, IndexError):
+        words = shlex.split(arguments)
+        found = [_states(word) for word in words]
+    except (OSError, ValueError):
         return ""
-    if not stat.S_ISREG(found.st_mode):
+    # A word that names no file is an option or its value, but for the first one.
+    if not found or not found[0]:
         return ""
-    return json.dumps([words, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns])
+    return json.dumps([words, [state for states in found for state in states]])
+
+
+def _states(word: str) -> list[tuple[str, int, int, int, int]]:
+    """The identities of the files that a word names by itself, as a folder, or as a pattern.
+
+    Raises:
+        ValueError: it names what has no lasting identity: a pipe, or an object in S3.
+    """
+    if word.startswith("s3://"):
+        raise ValueError
+    names = [word] if os.path.exists(word) else sorted(glob.glob(word, recursive=True))
+    files = [file for name in names for file in _files(name)]
+    states = [(file, os.stat(file)) for file in files]
+    if not all(stat.S_ISREG(state.st_mode) for _, state in states):
+        raise ValueError
+    return [(file, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for file, state in states]
+
+
+def _files(name: str) -> list[str]:
+    """A file by itself, or all files below a folder."""
+    if not os.path.isdir(name):
+        return [name]
+    return sorted(os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files)
 
 
 async def import_source(

@@ -176,6 +176,18 @@ def test_frames_give_the_same_snapshot(store: Store, plain: str, kind: str) -> N
     assert import_interactions(FRAMES[kind], store, columns=COLUMNS).snapshot_id == plain
 
 
+def test_an_application_imports_into_the_store_of_the_commands(
+    tmp_path: Path, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is opened without a URL."""
+    from reckoner import importing
+
+    monkeypatch.setenv("RECKONER_HOME", str(tmp_path / "home"))
+    columns = importing.Columns(weight="stars")
+    assert importing.import_interactions(FRAME, importing.open_store(), columns=columns).snapshot_id == plain
+    assert open_store((tmp_path / "home" / "store").as_uri()).current_snapshot() == plain
+
+
 def test_a_reader_of_arrow_is_read_twice_if_need_be(store: Store) -> None:
     """A date among the times is found in the second row only, and the column was guessed."""
     table = pa.table({"user": ["a", "b"], "item": ["x", "y"], "time": ["1700000000", "no time"]})

@@ -1,0 +1,36 @@
+"""Imports from Python: `from reckoner.importing import import_interactions, open_store`. It needs the extra `data`."""
+
+from reckoner.producer.importing import (
+    Columns,
+    Frame,
+    ImportLimits,
+    ImportReport,
+    Reading,
+    Rules,
+    import_interactions,
+)
+from reckoner.shared.settings import load_settings
+from reckoner.shared.store import location
+from reckoner.shared.store.protocol import Store
+
+__all__ = [
+    "Columns",
+    "Frame",
+    "ImportLimits",
+    "ImportReport",
+    "Reading",
+    "Rules",
+    "Store",
+    "import_interactions",
+    "open_store",
+]
+
+
+def open_store(url: str | None = None) -> Store:
+    """Open the store at a URL such as `file:///srv/store`, by default the store of the commands on this host.
+
+    Raises:
+        SettingsError: the settings are invalid.
+        StoreError: the URL is invalid, or the directory is not writable.
+    """
+    return location.open_store(load_settings().store_location if url is None else url)

@@ -1,0 +1,64 @@
+"""The fingerprint of a night's source changes with any of its files."""
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from reckoner.workers.night.importing import fingerprint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of parts in folders."""
+    for number in (1, 2):
+        part = tmp_path / "all parts" / f"date={number}" / "part.csv"
+        part.parent.mkdir(parents=True)
+        part.write_text("user,item\n")
+    return tmp_path / "all parts"
+
+
+@pytest.mark.parametrize("form", ["folder", "pattern", "files", "files after an option", "another file first"])
+def test_any_file_counts(tmp_path: Path, folder: Path, form: str) -> None:
+    """Wherever it is named."""
+    (tmp_path / "a.csv").write_text("user,item\n")
+    first, last = (str(folder / f"date={number}" / "part.csv") for number in (1, 2))
+    words = {
+        "folder": [str(folder), "--user", "who"],
+        "pattern": [f"{folder}/*/*.csv"],
+        "files": [first, last],
+        "files after an option": [first, "--user", "who", last],
+        "another file first": [str(tmp_path / "a.csv"), str(folder)],
+    }[form]
+    before = fingerprint(shlex.join(words))
+    assert before
+    assert before == fingerprint(shlex.join(words))
+    assert before != fingerprint(shlex.join([*words, "--force"]))
+    os.utime(last, ns=(1, 1))
+    after = fingerprint(shlex.join(words))
+    assert after not in ("", before)
+    if form in ("folder", "pattern"):
+        (folder / "date=2" / "part-2.csv").write_text("user,item\n")
+        assert fingerprint(shlex.join(words)) not in ("", before, after)
+
+
+def test_what_has_no_lasting_identity_has_none(tmp_path: Path, folder: Path) -> None:
+    """Objects in S3, pipes, databases, what is not there, and what is no command line."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "none").mkdir()
+    file = shlex.quote(f"{folder}/date=1/part.csv")
+    for arguments in (
+        "s3://shop/a.csv",
+        f"{file} s3://shop/a.csv",
+        str(tmp_path / "pipe"),
+        f"{file} {tmp_path / 'pipe'}",
+        "postgresql://shop --query 'select 1'",
+        "nowhere.csv",
+        str(tmp_path / "none"),
+        "'",
+        "",
+        "a\0b",
+    ):
+        assert fingerprint(arguments) == "", arguments
+    assert fingerprint(file)
