@@ -15,6 +15,7 @@ import pytest
 from arq import ArqRedis
 
 from reckoner.shared.errors import SOURCE_AWAY
+from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.history import History
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.workers.night.importing import Imported, import_source
