@@ -399,7 +399,7 @@ SHAPES = [
         read="tabs, no header, utf-8, 15 rows",
         says=(
             "Most items look like lists, such as 'N100-1 N10-0', and a list is one item here. "
-            "Write a row for each item of a list.",
+            "Write a row for each item of a list: docs/importing.md shows how a filter does.",
         ),
         some={("U73700", "N50014-0 N23877-1"): (1.0, 1573714908000)},
     ),

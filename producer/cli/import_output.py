@@ -143,7 +143,7 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
     if report.item_list is not None:
         yield (
             f"Most items look like lists, such as {report.item_list!r}, and a list is one item here. Write a row for "
-            "each item of a list."
+            "each item of a list: docs/importing.md shows how a filter does."
         )
     for suspect in report.suspects:
         yield (

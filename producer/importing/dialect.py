@@ -31,6 +31,7 @@ ATOMIC = re.compile(r":(?:token|float)(?:_seq)?$")
 SHOWN_VALUES, SHOWN_CHARACTERS = 6, 40
 # So many columns of numbers without a header may be a matrix.
 MATRIX_COLUMNS = 30
+FILTERS = "docs/importing.md shows how a filter writes such rows"
 # A spreadsheet's first line, which names the separator.
 SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])(?:\r\n|\n|\r)", re.IGNORECASE)
 COMMENT_LINES = re.compile(rb"(?:#[^\r\n]*+(?:\r\n|\n|\r))+")
@@ -251,7 +252,7 @@ def _names(
     if len(stripped) == 1 and re.fullmatch(r"[0-9]+:", stripped[0]):
         raise SourceError(
             f"The first line of {name} is {stripped[0]} and stands for the rows below it. Each row must have its user "
-            "and its item."
+            f"and its item: {FILTERS}."
         )
     if header is None:
         header = _is_header(stripped, others, columns)
@@ -263,7 +264,7 @@ def _names(
             if len(stripped) >= MATRIX_COLUMNS and all(NUMBER_OR_DATE.fullmatch(value) for value in stripped if value):
                 raise SourceError(
                     f"{name} seems to be a matrix: its first line has {len(stripped):,} numbers, {shown}, ... A row "
-                    "must have one user and one item."
+                    f"must have one user and one item: {FILTERS}."
                 )
             raise SourceError(
                 f"{name} seems to have no header: its first line is {shown}. Give the columns by number, such as "
