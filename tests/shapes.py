@@ -73,6 +73,9 @@ LASTFM_360K = _lines(
     # Some artists have no id; some names have a quotation mark.
     '00001411dc427966b17297bf4d69e7e193135d89\t\t"weird al" yankovic\t12',
     '00001411dc427966b17297bf4d69e7e193135d89\tbbd2ffd7-17f4-4506-8572-c1ea58c3f9a8\t12" mix\t31',
+    # Nothing is quoted.
+    '00001411dc427966b17297bf4d69e7e193135d89\tc0d2e2e4-0000-4a6c-a7b4-1f4e0e6c0b11\t"heroes\t5',
+    '00001411dc427966b17297bf4d69e7e193135d89\t7746d775-9550-4360-b8d5-c37bd448ce01\t"weird al" yankovic\t7',
     *(f"0000{n % 4}4d2bb\ta3cb23fc-acd3-4ce0-8f36-1e5aa6a1843{n % 5}\tband {n % 5}\t{n + 1}" for n in range(14)),
 )
 LASTFM_1K = _lines(
@@ -307,13 +310,19 @@ SHAPES = [
     Shape(
         name="Last.fm 360K",
         files={"usersha1-artmbid-artname-plays.tsv": LASTFM_360K},
-        command="reckoner import usersha1-artmbid-artname-plays.tsv --user 1 --item 2 --title 3 --weight 4 --no-header",
-        holds="19 interactions of 6 users with 10 items",
-        rows="20, 1 left out",
-        read="tabs, no header, utf-8, 20 rows",
+        command="reckoner import usersha1-artmbid-artname-plays.tsv --user 1 --item 2 --title 3 --weight 4 --no-header "
+        "--quote none",
+        holds="21 interactions of 6 users with 12 items",
+        rows="22, 1 left out",
+        read="tabs, no quotes, no header, utf-8, 22 rows",
         says=("1 row left out: the item is empty (line 5)",),
         some={("00000c289a1829a808ac09c00daf10bc3c4e223b", "f2fb0ff0-5679-42ec-a55c-15109ce6e320"): (1099.0, None)},
-        titles={"f2fb0ff0-5679-42ec-a55c-15109ce6e320": "die Ärzte", "bbd2ffd7-17f4-4506-8572-c1ea58c3f9a8": '12" mix'},
+        titles={
+            "f2fb0ff0-5679-42ec-a55c-15109ce6e320": "die Ärzte",
+            "bbd2ffd7-17f4-4506-8572-c1ea58c3f9a8": '12" mix',
+            "7746d775-9550-4360-b8d5-c37bd448ce01": '"weird al" yankovic',
+            "c0d2e2e4-0000-4a6c-a7b4-1f4e0e6c0b11": '"heroes',
+        },
     ),
     Shape(
         name="Last.fm 1K",

@@ -134,6 +134,8 @@ def _as_object(report: "ImportReport") -> dict[str, Any]:
 
 def _remarks(report: "ReadReport") -> "Iterator[str]":
     """What happened to columns and rows, a sentence or a reason a line."""
+    from reckoner.producer.importing.records import NO_PARTNER
+
     if report.not_times is not None:
         why = report.why_not_times or "Not all its values are times"
         yield f"Skipped column {report.not_times}: {why.rstrip('.')}."
@@ -157,6 +159,8 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
         more = sum(reason.rows for reason in found[REASONS:])
         if more:
             yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
+    if any(reason.reason == NO_PARTNER for reason in report.rejected):
+        yield "If this file quotes nothing, and quotation marks are signs like others, use --quote none."
     unrated = sum(found.rows for found in report.rejected if found.reason in UNRATED and found.kind == "left_out")
     if 2 * unrated > report.left_out and any("--max-left-out" in reason for reason in report.refused):
         yield (

@@ -435,6 +435,18 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert "read      semicolons, no header, utf-8, 2 rows" in commands.call("import", str(path), *arguments).out
 
 
+def test_the_command_names_the_option_for_files_that_quote_nothing(tmp_path: Path) -> None:
+    """With it each row is read."""
+    commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.tsv"
+    path.write_text('user\titem\na\t"heroes\nb\tx\n')
+    advice = "If this file quotes nothing, and quotation marks are signs like others, use --quote none.\n"
+    ended = commands.call("import", str(path))
+    assert ended.err == f"1 row bad: it has a quotation mark without its partner (line 2)\n{advice}"
+    ended = commands.call("import", str(path), "--quote", "none")
+    assert (ended.code, ended.err) == (0, "")
+    assert "holds     2 interactions" in ended.out
+
+
 def test_options_of_text_are_not_for_other_sources(tmp_path: Path) -> None:
     """Parquet and databases say so."""
     commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.parquet"
