@@ -179,13 +179,16 @@ def import_(
 
     Append new rows: reckoner import sqlite:///shop.db --append --since
     --query "select user, item, time from bought where time > :since"
-    adds what is newer than the current snapshot, which gets the id that an
-    import of all rows would have; sums of fractions may differ in the last
-    digit. New rows need the columns of the current snapshot: a --weight if
-    it has weights, a --time if it has times. Ids are read as it has them.
-    Without a current snapshot this imports all rows, and :since is the year
-    1. Rows that were imported before count again with --repeats sum. SQLite
-    compares texts: write datetime(time) > :since for 2026-11-30T14:05:06Z.
+    reads what is newer than the current snapshot. The snapshot is that of an
+    import of all rows; only sums of fractions may differ in the last digit.
+
+    With --append, new rows need a --weight if the current snapshot has
+    weights, and a --time if it has times; ids are read as it has them. With
+    --repeats sum, rows that were imported before are added again.
+
+    Without a current snapshot, --append imports all rows, and :since is in
+    the year 1. SQLite compares times as texts: for 2026-11-30T14:05:06Z
+    write datetime(time) > :since.
 
     Example: reckoner import purchases.csv --user customer --item product
     """
