@@ -5,9 +5,12 @@ from reckoner.producer.importing import (
     Frame,
     ImportLimits,
     ImportReport,
+    Options,
+    Preview,
     Reading,
     Rules,
     import_interactions,
+    preview_interactions,
 )
 from reckoner.shared.settings import load_settings
 from reckoner.shared.store import location
@@ -18,11 +21,14 @@ __all__ = [
     "Frame",
     "ImportLimits",
     "ImportReport",
+    "Options",
+    "Preview",
     "Reading",
     "Rules",
     "Store",
     "import_interactions",
     "open_store",
+    "preview_interactions",
 ]
 
 
