@@ -119,7 +119,8 @@ def feather_table(path: Path, start: bytes) -> ArrowTable:
 
     with sentences(path.name), _opened(path, is_stream, pyarrow.ipc.IpcReadOptions()) as file:
         schema = file.schema
-    return ArrowTable(path.name, schema.names, None, read, "Arrow")
+        names = schema.names
+    return ArrowTable(path.name, names, None, read, "Arrow")
 
 
 @contextmanager
@@ -143,14 +144,14 @@ def frame_table(frame: Frame) -> ArrowTable:
             # It can be read once, and rows may be read twice.
             frame = frame.read_all()
         with pa.RecordBatchReader.from_stream(frame) as reader:
-            schema = reader.schema
+            names = reader.schema.names
 
     @contextmanager
     def read(_names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
         with pa.RecordBatchReader.from_stream(frame) as reader:
             yield iter(reader)
 
-    return ArrowTable(name, schema.names, len(frame) if isinstance(frame, Sized) else None, read)
+    return ArrowTable(name, names, len(frame) if isinstance(frame, Sized) else None, read)
 
 
 def _from_pandas(frame: pd.DataFrame) -> pa.Table:

@@ -93,6 +93,9 @@ def sentences(name: str) -> Iterator[None]:
         if "invalid utf8" in str(error).casefold():
             raise SourceError(f"{name} is not UTF-8 text.") from error
         raise SourceError(f"{name} cannot be read: {_first_line(error)}.") from error
+    except UnicodeDecodeError as error:
+        # The names of an Arrow file's columns.
+        raise SourceError(f"{name} is not UTF-8 text.") from error
     except zipfile.BadZipFile as error:
         raise SourceError(f"{name} cannot be read: the zip file is damaged.") from error
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:

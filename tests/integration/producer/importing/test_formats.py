@@ -236,6 +236,7 @@ def test_bad_lines_of_json_are_counted(tmp_path: Path, store: Store) -> None:
         ("a.jsonl", b"", "a.jsonl is empty."),
         ("a.feather", b"FEA1....", "a.feather is a Feather file of version 1. Write it as version 2, or as Parquet."),
         ("a.xls", bytes.fromhex("d0cf11e0a1b11ae1") * 99, "a.xls cannot be read as a workbook: "),
+        ("a.feather", FILES["a.feather"][0].replace(b"user_id", b"user_\xff\xff"), "a.feather is not UTF-8 text."),
         ("a.feather.gz", gzip.compress(b"ARROW1...."), "a.feather.gz is a compressed Arrow file. Decompress it first."),
     ],
 )
