@@ -42,8 +42,8 @@ class Places:
         named = [os.fspath(source) for source in sources]
         if not named:
             raise UsageError("There is no source to import.")
-        if any("\0" in name for name in named):
-            raise UsageError("A path cannot have the character NUL.")
+        if any(not name or "\0" in name for name in named):
+            raise UsageError("A path cannot be empty, and cannot have the character NUL.")
         found = [path for name in named for path in self._expanded(name)]
         twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
         if twice is not None:

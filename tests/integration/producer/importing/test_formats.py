@@ -382,8 +382,9 @@ def test_a_bad_row_names_its_file(tmp_path: Path) -> None:
         (["empty"], "The directory empty has no tables.", 1),
         (["a.csv", "movielens"], "movielens has a table of titles. Import it by itself.", 1),
         (["a.csv", "sqlite:///a.db"], "A database is imported by itself. Name one source.", 2),
-        (["a.csv\0"], "A path cannot have the character NUL.", 2),
-        (["\0"], "A path cannot have the character NUL.", 2),
+        (["a.csv\0"], "A path cannot be empty, and cannot have the character NUL.", 2),
+        ([""], "A path cannot be empty, and cannot have the character NUL.", 2),
+        (["\0"], "A path cannot be empty, and cannot have the character NUL.", 2),
     ],
 )
 def test_sources_that_do_not_go_together(
@@ -423,6 +424,7 @@ def test_standard_input_and_pipes_are_files(tmp_path: Path, store: Store, plain:
 
 def test_a_night_keeps_its_standard_input(tmp_path: Path) -> None:
     """By any name."""
+    open_store((tmp_path / "home" / "store").as_uri())
     commands = CommandLine(home=tmp_path / "home")
     for name in ("-", "/dev/stdin"):
         ended = commands.run("import", name, "--night", "n-1", given=b"user,item\na,x\n")
