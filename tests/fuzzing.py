@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from functools import reduce
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
@@ -65,7 +66,7 @@ def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
 
 
 def right_files() -> list[bytes]:
-    """Valid Parquet, Feather and zip files, JSON, and text files in the forms that people have."""
+    """Valid Parquet, Feather and zip files, a workbook, JSON, and text files in the forms that people have."""
     rows = [(f"user {n % 7}", f"item {n % 5:02}", n % 3 + 1, 1_700_000_000 + n, f"Title {n}") for n in range(40)]
     header = ("userId", "movieId", "rating", "timestamp", "title")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
@@ -73,6 +74,10 @@ def right_files() -> list[bytes]:
     table, feather = pa.table({name: pa.array(values) for name, values in columns.items()}), io.BytesIO()
     pa.parquet.write_table(table, parquet)
     pa.feather.write_feather(table, feather)
+    book, workbook = openpyxl.Workbook(), io.BytesIO()
+    for row in (header, *rows[:5]):
+        book.worksheets[0].append(row)
+    book.save(workbook)
     csv = text_of([header, *rows], ",")
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("ml/ratings.csv", csv)
@@ -95,7 +100,15 @@ def right_files() -> list[bytes]:
     texts += ["\n".join(objects).encode(), f"[{', '.join(objects)}]".encode("utf-16")]
     packed = [gzip.compress(texts[1]), bz2.compress(texts[0]), lzma.compress(texts[2])]
     packed.append(bytes(pa.compress(texts[0], codec="zstd", asbytes=True)))
-    return [*texts, *packed, parquet.getvalue(), feather.getvalue(), archive.getvalue(), single.getvalue()]
+    return [
+        *texts,
+        *packed,
+        parquet.getvalue(),
+        feather.getvalue(),
+        workbook.getvalue(),
+        archive.getvalue(),
+        single.getvalue(),
+    ]
 
 
 def text_of(rows: Sequence[Sequence[object]], separator: str, *, quote: bool = False) -> str:

@@ -5,7 +5,6 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,7 +54,11 @@ class Places:
             yield from s3.download(name, self.make_room(), self.alive)
             return
         if name == STANDARD_INPUT:
-            yield self._kept("standard input", sys.stdin.buffer)
+            # A program may be started without one.
+            pipe = getattr(sys.stdin, "buffer", None)
+            if pipe is None:
+                raise SourceError("The standard input is closed.")
+            yield self._kept("standard input", pipe)
             return
         path = Path(name)
         with sentences(name):
@@ -91,10 +94,10 @@ class Places:
         with sentences(str(folder)):
             if self.is_whole(folder):
                 return [folder]
-        found = list[Path]()
-        for directory, folders, files in os.walk(folder, onerror=_refuse):
-            folders[:] = filter(is_part, folders)
-            found += (Path(directory, name) for name in files if is_part(name))
+            found = list[Path]()
+            for directory, folders, files in os.walk(folder, onerror=_refuse):
+                folders[:] = filter(is_part, folders)
+                found += (Path(directory, name) for name in files if is_part(name))
         if not found:
             raise SourceError(f"The directory {folder} has no tables.")
         return _with_rows(sorted(found))
@@ -109,14 +112,11 @@ class Places:
 
 
 def _with_rows(files: list[Path]) -> list[Path]:
-    """The files that are not empty, if there are any: Spark writes empty parts."""
-    return [path for path in files if _size(path)] or files
+    """The files that are not empty, if there are any: Spark writes empty parts. Pipes would be waited for.
 
-
-def _size(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_size
-    return 1
+    A link to nowhere stays, so that its reader says so.
+    """
+    return [path for path in files if not path.exists() or (path.is_file() and path.stat().st_size)] or files
 
 
 def _refuse(error: OSError) -> None:

@@ -422,6 +422,25 @@ def test_standard_input_and_pipes_are_files(tmp_path: Path, store: Store, plain:
     assert (ended.code, ended.err) == (1, "standard input is empty.\n")
 
 
+def test_a_pipe_among_parts_is_not_waited_for(tmp_path: Path, store: Store) -> None:
+    """And a link to nowhere is no part that is silently left out."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_text("user,item\na,x\n")
+    os.mkfifo(tmp_path / "parts" / "b.csv")
+    for source in (tmp_path / "parts", f"{tmp_path}/parts/*"):
+        assert import_interactions(source, store).rows == 1
+    (tmp_path / "parts" / "c.csv").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"^c\.csv does not exist\.$"):
+        import_interactions(tmp_path / "parts", store)
+
+
+def test_a_closed_standard_input_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """Not as a trace."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SourceError, match=r"^The standard input is closed\.$"):
+        import_interactions("-", store)
+
+
 def test_a_night_keeps_its_standard_input(tmp_path: Path) -> None:
     """By any name."""
     open_store((tmp_path / "home" / "store").as_uri())
