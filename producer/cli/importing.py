@@ -34,7 +34,7 @@ def import_(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Files of one kind: separated values (CSV and its kin) or JSON lines, also compressed; Parquet; "
             "Feather; Excel or OpenDocument. Or a folder of them, a pattern in quotes, - for standard input, "
             "s3://bucket/key, or a MovieLens directory or zip file. With --query: "
