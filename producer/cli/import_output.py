@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from reckoner.producer.importing import ImportReport, Preview, ReadReport
     from reckoner.producer.importing.gathering import FirstRow
+    from reckoner.producer.importing.judging.rejected import Rejected
     from reckoner.producer.importing.preview import Spread, Times
-    from reckoner.producer.importing.rejected import Rejected
 
 # Reasons printed for bad rows, and for rows left out; and columns that are not used.
 REASONS, COLUMNS = 5, 20
@@ -134,7 +134,7 @@ def _as_object(report: "ImportReport") -> dict[str, Any]:
 
 def _remarks(report: "ReadReport") -> "Iterator[str]":
     """What happened to columns and rows, a sentence or a reason a line."""
-    from reckoner.producer.importing.records import NO_PARTNER
+    from reckoner.producer.importing.reading.records import NO_PARTNER
 
     if report.not_times is not None:
         why = report.why_not_times or "Not all its values are times"

@@ -1,17 +1,17 @@
-"""How do tables become a snapshot? Files and databases are imported as the current one."""
+"""How do tables become a snapshot? By `reading`, `judging` and `merging` rows; `pipeline` publishes them."""
 
-from reckoner.producer.importing.arrow_tables import Frame
-from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.databases import Query
-from reckoner.producer.importing.dialect import Form, Reading
 from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.gathering import Options
+from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.pipeline import import_interactions
 from reckoner.producer.importing.preview import Preview, preview_interactions
-from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.reading.arrow_tables import Frame
+from reckoner.producer.importing.reading.columns import Columns
+from reckoner.producer.importing.reading.databases import Query
+from reckoner.producer.importing.reading.dialect import Form, Reading
+from reckoner.producer.importing.reading.urls import find_database, is_database
 from reckoner.producer.importing.reports import ImportReport, ReadReport
-from reckoner.producer.importing.rules import MISSING, Rules
-from reckoner.producer.importing.urls import find_database, is_database
 
 __all__ = [
     "MISSING",

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.checking import GoodRows
-from reckoner.producer.importing.columns import USUAL_NAMES, ChosenColumns
-from reckoner.producer.importing.databases import Query
-from reckoner.producer.importing.repeats import Repeats
-from reckoner.producer.importing.sources import Origin
+from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.merging.repeats import Repeats
+from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColumns
+from reckoner.producer.importing.reading.databases import Query
+from reckoner.producer.importing.reading.sources import Origin
 from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.protocol import Store

@@ -12,22 +12,22 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reckoner.producer.importing.checking import Checker, GoodRows
-from reckoner.producer.importing.collecting import CollectedRows, Merged
-from reckoner.producer.importing.columns import ChosenColumns, Columns, choose_columns, require_column
-from reckoner.producer.importing.databases import Query
-from reckoner.producer.importing.dialect import Reading
 from reckoner.producer.importing.earlier import Earlier
 from reckoner.producer.importing.gate import RowCounts, Size
-from reckoner.producer.importing.rejected import Rejected, RejectedRows, RejectsFile
-from reckoner.producer.importing.repeats import Repeats
-from reckoner.producer.importing.rules import Rules
-from reckoner.producer.importing.sources import Origin, Source, find_source
-from reckoner.producer.importing.subtracting import leave_out_cancelled
-from reckoner.producer.importing.suspects import find_list, find_suspects
-from reckoner.producer.importing.tables import Table, unchanged
-from reckoner.producer.importing.text import LATIN_1
-from reckoner.producer.importing.values import as_texts
+from reckoner.producer.importing.judging.checking import Checker, GoodRows
+from reckoner.producer.importing.judging.rejected import Rejected, RejectedRows, RejectsFile
+from reckoner.producer.importing.judging.rules import Rules
+from reckoner.producer.importing.judging.suspects import find_list, find_suspects
+from reckoner.producer.importing.judging.values import as_texts
+from reckoner.producer.importing.merging.collecting import CollectedRows, Merged
+from reckoner.producer.importing.merging.repeats import Repeats
+from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
+from reckoner.producer.importing.reading.columns import ChosenColumns, Columns, choose_columns, require_column
+from reckoner.producer.importing.reading.databases import Query
+from reckoner.producer.importing.reading.dialect import Reading
+from reckoner.producer.importing.reading.sources import Origin, Source, find_source
+from reckoner.producer.importing.reading.tables import Table, unchanged
+from reckoner.producer.importing.reading.text import LATIN_1
 from reckoner.shared.errors import ReadAgainError, SourceError
 
 Progress: TypeAlias = Callable[[int, int | None], None]

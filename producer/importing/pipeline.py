@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.dialect import Reading
 from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, judge
 from reckoner.producer.importing.gathering import Gathered, Options, Progress, gather, show_nothing
-from reckoner.producer.importing.numbering import as_table
-from reckoner.producer.importing.repeats import Repeats
+from reckoner.producer.importing.judging.rules import Rules
+from reckoner.producer.importing.merging.numbering import as_table
+from reckoner.producer.importing.merging.repeats import Repeats
+from reckoner.producer.importing.reading.columns import Columns
+from reckoner.producer.importing.reading.dialect import Reading
+from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ImportReport
-from reckoner.producer.importing.rules import Rules
-from reckoner.producer.importing.sources import Origin
 from reckoner.shared.errors import SourceAwayError, SourceError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, write_snapshot

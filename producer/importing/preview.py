@@ -20,8 +20,8 @@ from reckoner.producer.importing.gathering import (
     gather,
     show_nothing,
 )
+from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ReadReport
-from reckoner.producer.importing.sources import Origin
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.sorting import count_each
 

@@ -4,9 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.rejected import Rejected
-from reckoner.producer.importing.suspects import Suspect
+from reckoner.producer.importing.judging.rejected import Rejected
+from reckoner.producer.importing.judging.suspects import Suspect
+from reckoner.producer.importing.reading.dialect import Form
 
 
 class ReadReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from reckoner.producer.importing import Columns, ImportReport, Repeats, collecting, import_interactions
-from reckoner.producer.importing.spool import Spool
+from reckoner.producer.importing import Columns, ImportReport, Repeats, import_interactions
+from reckoner.producer.importing.merging import collecting
+from reckoner.producer.importing.merging.spool import Spool
 from reckoner.shared.errors import StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -37,7 +38,7 @@ def imported(path: Path, store: Store, rule: Repeats, *, in_memory: int) -> Impo
         patched.setattr(collecting, "IN_MEMORY", in_memory)
         for name in ("AT_ONCE", "PART_ROWS"):
             patched.setattr(collecting, name, in_memory if in_memory < 1_000 else 1 << 21)
-        patched.setattr("reckoner.producer.importing.tables.BLOCK_BYTES", 4_000)
+        patched.setattr("reckoner.producer.importing.reading.tables.BLOCK_BYTES", 4_000)
         columns = Columns(weight="rating" if "rating" in path.read_text() else None)
         return import_interactions(path, store, columns=columns, repeats=rule)
 

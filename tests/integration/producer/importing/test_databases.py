@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reckoner.producer.importing import Columns, Query, databases, find_database, import_interactions
-from reckoner.producer.importing.databases import QueryTable
+from reckoner.producer.importing import Columns, Query, find_database, import_interactions
+from reckoner.producer.importing.reading import databases
+from reckoner.producer.importing.reading.databases import QueryTable
 from reckoner.shared.errors import SourceError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store

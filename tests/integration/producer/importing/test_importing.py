@@ -22,13 +22,13 @@ from reckoner.producer.importing import (
     Form,
     ImportReport,
     Repeats,
-    collecting,
-    delimited,
     gathering,
     import_interactions,
     pipeline,
 )
-from reckoner.producer.importing.ids import BLANKS
+from reckoner.producer.importing.judging.ids import BLANKS
+from reckoner.producer.importing.merging import collecting
+from reckoner.producer.importing.reading import delimited
 from reckoner.shared.errors import SourceError, StoreError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store

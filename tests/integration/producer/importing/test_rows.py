@@ -23,7 +23,7 @@ from reckoner.producer.importing import (
     find_database,
     import_interactions,
 )
-from reckoner.producer.importing.rules import Nonpositive
+from reckoner.producer.importing.judging.rules import Nonpositive
 from reckoner.shared.errors import OutputError, SourceError, UsageError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store

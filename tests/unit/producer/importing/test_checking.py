@@ -7,11 +7,11 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reckoner.producer.importing.checking import Checker
-from reckoner.producer.importing.columns import ChosenColumns
-from reckoner.producer.importing.rejected import RejectedRows
-from reckoner.producer.importing.rules import MISSING, Rules
-from reckoner.producer.importing.tables import Batch
+from reckoner.producer.importing.judging.checking import Checker
+from reckoner.producer.importing.judging.rejected import RejectedRows
+from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.reading.columns import ChosenColumns
+from reckoner.producer.importing.reading.tables import Batch
 from reckoner.shared.errors import ReadAgainError, SourceError
 
 TEXTS = [

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reckoner.producer.importing import Columns, Reading, delimited
-from reckoner.producer.importing.compression import Input
-from reckoner.producer.importing.delimited import DelimitedTable
-from reckoner.producer.importing.records import NO_PARTNER
+from reckoner.producer.importing import Columns, Reading
+from reckoner.producer.importing.reading import delimited
+from reckoner.producer.importing.reading.compression import Input
+from reckoner.producer.importing.reading.delimited import DelimitedTable
+from reckoner.producer.importing.reading.records import NO_PARTNER
 
 Rows = list[tuple[int, tuple[str, ...]]]
 

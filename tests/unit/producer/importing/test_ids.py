@@ -6,8 +6,8 @@ from itertools import chain
 import pyarrow as pa
 import pytest
 
-from reckoner.producer.importing.ids import EXACT_BELOW, IdReader
-from reckoner.producer.importing.rules import MISSING, Rules
+from reckoner.producer.importing.judging.ids import EXACT_BELOW, IdReader
+from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.shared.errors import ReadAgainError, SourceError, UsageError
 
 

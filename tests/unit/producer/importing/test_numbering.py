@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckoner.producer.importing.numbering import Numbering, as_table
+from reckoner.producer.importing.merging.numbering import Numbering, as_table
 
 batches = st.lists(st.lists(st.text(max_size=2), min_size=1, max_size=10), max_size=4)
 

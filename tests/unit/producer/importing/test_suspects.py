@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from reckoner.producer.importing.suspects import find_list
+from reckoner.producer.importing.judging.suspects import find_list
 
 
 @pytest.mark.parametrize(

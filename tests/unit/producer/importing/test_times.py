@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reckoner.producer.importing.times import TimeReader, Times
+from reckoner.producer.importing.judging.times import TimeReader, Times
 from reckoner.shared.errors import NotTimesError, ReadAgainError, SourceError
 
 NOON = 1_790_251_200_000  # 2026-09-24T12:00:00Z

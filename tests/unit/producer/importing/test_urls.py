@@ -2,7 +2,7 @@
 
 import pytest
 
-from reckoner.producer.importing.urls import find_database, is_database
+from reckoner.producer.importing.reading.urls import find_database, is_database
 from reckoner.shared.errors import SourceError, UsageError
 
 SECRET = "hunter2"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckoner.producer.importing.values import as_numbers, as_texts
+from reckoner.producer.importing.judging.values import as_numbers, as_texts
 from reckoner.shared.errors import SourceError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.repeats import Rows
+from reckoner.producer.importing.merging.repeats import Rows
 from reckoner.shared.errors import StoreError
 from reckoner.shared.store.manifests import reason
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias, cast
 
-from reckoner.producer.importing.arrow_tables import (
+from reckoner.producer.importing.reading.arrow_tables import (
     FEATHER_MAGIC,
     OLD_FEATHER_MAGIC,
     PARQUET_MAGIC,
@@ -18,17 +18,17 @@ from reckoner.producer.importing.arrow_tables import (
     frame_table,
     parquet_table,
 )
-from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.compression import Compression, Input, find_compression, opened
-from reckoner.producer.importing.databases import Query, QueryTable
-from reckoner.producer.importing.delimited import DelimitedTable
-from reckoner.producer.importing.dialect import Reading
-from reckoner.producer.importing.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
-from reckoner.producer.importing.json_lines import SUFFIXES, JsonTable, looks_like_json
-from reckoner.producer.importing.parts import PartsTable, is_part
-from reckoner.producer.importing.places import Places
-from reckoner.producer.importing.tables import Table, sentences
-from reckoner.producer.importing.text import Text, find_encoding
+from reckoner.producer.importing.reading.columns import Columns
+from reckoner.producer.importing.reading.compression import Compression, Input, find_compression, opened
+from reckoner.producer.importing.reading.databases import Query, QueryTable
+from reckoner.producer.importing.reading.delimited import DelimitedTable
+from reckoner.producer.importing.reading.dialect import Reading
+from reckoner.producer.importing.reading.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
+from reckoner.producer.importing.reading.json_lines import SUFFIXES, JsonTable, looks_like_json
+from reckoner.producer.importing.reading.parts import PartsTable, is_part
+from reckoner.producer.importing.reading.places import Places
+from reckoner.producer.importing.reading.tables import Table, sentences
+from reckoner.producer.importing.reading.text import Text, find_encoding
 from reckoner.shared.errors import SourceError, UsageError
 
 # The files of MovieLens: ratings, and titles beside them.

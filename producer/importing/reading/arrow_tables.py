@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
+from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
 from reckoner.shared.errors import SourceError
 
 # Footers are read whole.

@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.columns import Columns
-from reckoner.producer.importing.compression import Compression, Input, opened
-from reckoner.producer.importing.dialect import Form, Reading, find_dialect
-from reckoner.producer.importing.records import Grammar, RecordFinder, count_lines, is_utf8, line_ends
-from reckoner.producer.importing.tables import Batch, Refuse, require_columns, sentences
-from reckoner.producer.importing.text import UTF_8, Text, find_encoding
+from reckoner.producer.importing.reading.columns import Columns
+from reckoner.producer.importing.reading.compression import Compression, Input, opened
+from reckoner.producer.importing.reading.dialect import Form, Reading, find_dialect
+from reckoner.producer.importing.reading.records import Grammar, RecordFinder, count_lines, is_utf8, line_ends
+from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences
+from reckoner.producer.importing.reading.text import UTF_8, Text, find_encoding
 from reckoner.shared.errors import ReadAgainError, SourceError
 
 # A limit, since the header is read whole; in a compressed file it may be a thousand times larger than the file.

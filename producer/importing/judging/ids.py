@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.rules import MISSING, Rules
-from reckoner.producer.importing.values import as_booleans, as_plain, as_texts
+from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.judging.values import as_booleans, as_plain, as_texts
 from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
 

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from reckoner.producer.importing.compression import Compression, Input, opened
-from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.records import count_lines, is_utf8, line_ends
-from reckoner.producer.importing.tables import Batch, Refuse, require_columns, sentences
-from reckoner.producer.importing.text import UTF_8, Text, find_encoding
+from reckoner.producer.importing.reading.compression import Compression, Input, opened
+from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.records import count_lines, is_utf8, line_ends
+from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences
+from reckoner.producer.importing.reading.text import UTF_8, Text, find_encoding
 from reckoner.shared.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from reckoner.producer.importing import s3
-from reckoner.producer.importing.parts import is_part
-from reckoner.producer.importing.tables import sentences
+from reckoner.producer.importing.reading import s3
+from reckoner.producer.importing.reading.parts import is_part
+from reckoner.producer.importing.reading.tables import sentences
 from reckoner.shared.errors import SourceError, StoreError, UsageError
 from reckoner.shared.store.manifests import reason
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.tables import Batch, Refuse, require_columns
+from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns
 from reckoner.shared.errors import MissingExtraError, SourceError
 
 OLD_EXCEL_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandas.tseries.api import guess_datetime_format
 
-from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, cast_all, is_number
+from reckoner.producer.importing.judging.values import as_booleans, as_numbers, as_plain, as_texts, cast_all, is_number
 from reckoner.shared.errors import NotTimesError, ReadAgainError, SourceError
 
 # The year first; a time of day may follow. The third form is 20100101T082600.

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.checking import Checker, GoodRows
-from reckoner.producer.importing.collecting import Merged
-from reckoner.producer.importing.rejected import RejectedRows
-from reckoner.producer.importing.repeats import Rows
-from reckoner.producer.importing.tables import Table
+from reckoner.producer.importing.judging.checking import Checker, GoodRows
+from reckoner.producer.importing.judging.rejected import RejectedRows
+from reckoner.producer.importing.merging.collecting import Merged
+from reckoner.producer.importing.merging.repeats import Rows
+from reckoner.producer.importing.reading.tables import Table
 
 REASON = "the weights of the user and the item sum to zero or below"
 # Of the largest weight: 0.1 + 0.2 - 0.3 is not above zero.

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.tables import PART_ROWS, Batch
-from reckoner.producer.importing.values import as_texts
+from reckoner.producer.importing.judging.values import as_texts
+from reckoner.producer.importing.reading.tables import PART_ROWS, Batch
 from reckoner.shared.errors import OutputError, UsageError
 
 Kind: TypeAlias = Literal["bad", "left_out"]

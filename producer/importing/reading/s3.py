@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from reckoner.producer.importing.parts import is_part
+from reckoner.producer.importing.reading.parts import is_part
 from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError, StoreError, UsageError
 from reckoner.shared.store.manifests import reason
 

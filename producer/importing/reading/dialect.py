@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from reckoner.producer.importing.columns import USUAL_NAMES, Columns
-from reckoner.producer.importing.compression import Compression
-from reckoner.producer.importing.records import Grammar, count_lines
+from reckoner.producer.importing.reading.columns import USUAL_NAMES, Columns
+from reckoner.producer.importing.reading.compression import Compression
+from reckoner.producer.importing.reading.records import Grammar, count_lines
 from reckoner.shared.errors import SourceError, UsageError
 
 BLANKS = " "

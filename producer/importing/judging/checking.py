@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.columns import ChosenColumns
-from reckoner.producer.importing.ids import BLANKS, IdReader, Ids
-from reckoner.producer.importing.rejected import Kind, RejectedRows, shown
-from reckoner.producer.importing.rules import MISSING, Rules
-from reckoner.producer.importing.tables import Batch
-from reckoner.producer.importing.times import TimeReader
-from reckoner.producer.importing.values import as_booleans, as_numbers, as_plain, as_texts, is_number
+from reckoner.producer.importing.judging.ids import BLANKS, IdReader, Ids
+from reckoner.producer.importing.judging.rejected import Kind, RejectedRows, shown
+from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.judging.times import TimeReader
+from reckoner.producer.importing.judging.values import as_booleans, as_numbers, as_plain, as_texts, is_number
+from reckoner.producer.importing.reading.columns import ChosenColumns
+from reckoner.producer.importing.reading.tables import Batch
 from reckoner.shared.errors import NotTimesError, ReadAgainError
 
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from reckoner.producer.importing.dialect import Form
-from reckoner.producer.importing.tables import PART_ROWS, Batch, Refuse, Table, sentences
+from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.tables import PART_ROWS, Batch, Refuse, Table, sentences
 from reckoner.shared.errors import ReadAgainError, SourceError
 
 # Files beside parts that are no tables; names in lower case.

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.checking import GoodRows
-from reckoner.producer.importing.numbering import Numbering
-from reckoner.producer.importing.repeats import Repeats, Rows, merge_repeats
-from reckoner.producer.importing.spool import Spool, joined
+from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.merging.numbering import Numbering
+from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
+from reckoner.producer.importing.merging.spool import Spool, joined
 from reckoner.shared.store.sorting import stable_order
 
 # The rows that are numbered together.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from reckoner.producer.importing.s3 import is_object
+from reckoner.producer.importing.reading.s3 import is_object
 from reckoner.shared.errors import SourceError, UsageError
 
 VARIABLE_MARK = "env:"

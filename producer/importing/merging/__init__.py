@@ -1,0 +1,1 @@
+"""How do good rows become one interaction for each user and item?"""

@@ -1,0 +1,1 @@
+"""How does a source become batches of rows with their numbers?"""
