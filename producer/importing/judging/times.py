@@ -1,6 +1,7 @@
 """Reads times: dates as people and programs write them, and numbers since 1970."""
 
 import warnings
+from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ OTHER_FORMATS = [("%a %b %d %H:%M:%S %z %Y",) * 2] + [
     for sign, year, clock in product("/-.", ("%y", "%Y"), CLOCKS)
 ]
 MAX_FORMATS, MAX_GUESSES = 8, 20
+# So many texts of a shape are tried: some may be no times, such as 00/00/2010.
+MAX_TEXTS = 20
 ASK = "Use --time-format, such as --time-format '%d/%m/%Y %H:%M'"
 
 
@@ -55,6 +58,7 @@ class TimeReader:
         self._formats: list[tuple[str, str]] = []
         self._day_first: bool | None = None
         self._guesses = 0
+        self._tried = set[str]()
         self._unclear: tuple[str, bool] | None = None
         """The first time that could be either, and whether it was read with the day first."""
 
@@ -125,15 +129,20 @@ class TimeReader:
 
     def _guess(self, texts: pa.Array) -> None:
         """Add the format of the most frequent shape that is a date."""
-        shapes = pc.replace_substring_regex(texts, "[0-9]+", "0").value_counts()
-        for shape in sorted(shapes.to_pylist(), key=lambda shape: -shape["counts"]):
+        all_shapes = pc.replace_substring_regex(texts, "[0-9]+", "0")
+        for shape in sorted(all_shapes.value_counts().to_pylist(), key=lambda shape: -shape["counts"]):
+            distinct = texts.filter(pc.equal(all_shapes, shape["values"])).unique()
+            places = np.unique(np.linspace(0, len(distinct) - 1, MAX_TEXTS).astype(np.int64))
+            some = [text for text in distinct.take(pa.array(places)).to_pylist() if text not in self._tried]
+            if not some:
+                continue
             self._guesses += 1
             if self._guesses > MAX_GUESSES:
                 return
-            is_shape = pc.equal(pc.replace_substring_regex(texts, "[0-9]+", "0"), shape["values"])
-            if (found := _guessed(texts.filter(is_shape)[0].as_py())) is not None and found not in self._formats:
+            if (found := next((pair for pair in _guessed(some) if pair not in self._formats), None)) is not None:
                 self._formats.append(found)
                 return
+            self._tried.update(some)
 
     def _by_pair(self, texts: pa.Array, month_format: str, day_format: str) -> Times:
         """Read by the format with the month first or the day first."""
@@ -241,14 +250,15 @@ def _is_compact(numbers: NDArray[np.float64], compact: str) -> NDArray[np.bool_]
     return np.asarray(is_date & (numbers == np.floor(numbers)))
 
 
-def _guessed(text: str) -> tuple[str, str] | None:
-    """The formats with the month first and with the day first that may read a text."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        guess = guess_datetime_format(text)
-    if guess is not None and "%Y" in guess and "%d" in guess:
-        swapped = guess.translate(str.maketrans("dm", "md")) if "%m" in guess else guess
-        return (guess, swapped) if guess.find("%m") < guess.find("%d") else (swapped, guess)
-    return next(
-        (pair for pair in OTHER_FORMATS if any(_by_format(pa.array([text]), one).is_time[0] for one in pair)), None
-    )
+def _guessed(texts: list[str]) -> Iterator[tuple[str, str]]:
+    """The formats with the month first and with the day first that may read some of these texts."""
+    for text in texts:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            guess = guess_datetime_format(text)
+        if guess is not None and "%Y" in guess and "%d" in guess:
+            swapped = guess.translate(str.maketrans("dm", "md")) if "%m" in guess else guess
+            yield (guess, swapped) if guess.find("%m") < guess.find("%d") else (swapped, guess)
+    for pair in OTHER_FORMATS:
+        if any(_by_format(pa.array(texts), one).is_time.any() for one in pair):
+            yield pair

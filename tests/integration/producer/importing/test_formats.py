@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pandas as pd
 import polars as pl
@@ -301,6 +302,19 @@ def parts(folder: Path, form: str) -> list[Path]:
         (path.parent / f"part-0001{number}{form}").write_bytes(b"")
     (folder / "README.md").write_text("# Parts")
     return paths
+
+
+def test_a_bad_date_in_front_is_one_bad_row_in_each_format(tmp_path: Path, store: Store) -> None:
+    """However long the batches are: each format has others."""
+    times = ["00/00/2010 0:00", *(f"{1 + n % 12}/{1 + n % 28}/2010 8:26" for n in range(149_999))]
+    frame = pd.DataFrame({"user": np.arange(150_000) % 5_000, "item": np.arange(150_000) % 7, "at": times})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    reports = [
+        import_interactions(tmp_path / name, store, columns=Columns(time="at")) for name in ("a.csv", "a.parquet")
+    ]
+    assert [report.bad_rows for report in reports] == [1, 1]
+    assert reports[0].snapshot_id == reports[1].snapshot_id
 
 
 @pytest.mark.parametrize("form", [".csv", ".snappy.parquet", ".json.gz"])

@@ -133,6 +133,17 @@ def test_dates_are_read_as_they_are_written(text: str, expected: str) -> None:
     assert texts("x", text, "", "at 7 or 8", "y") == [None, expected, None, None, None]
 
 
+@pytest.mark.parametrize("bad", ["00/00/2010 0:00", "12/40/2010 8:00", "99/99/99 9:99"])
+@pytest.mark.parametrize("good", ["2/13/2010 8:26", "2/13/10 8:26"])
+def test_a_bad_date_in_front_hides_no_other(bad: str, good: str) -> None:
+    """Of the same shape, in the first place and in every batch, also when it has been a batch by itself."""
+    times = read_batches([pa.array([bad]) for _ in range(30)] + [pa.array([bad, good, bad, good])])
+    assert [found.is_time.tolist() for found in times] == [[False]] * 30 + [[False, True, False, True]]
+    assert read(pa.array([*(f"{day}/{day}/2010" for day in range(40, 49)), good])).is_time.tolist() == [False] * 9 + [
+        True
+    ]
+
+
 @pytest.mark.parametrize("text", ["12/1/2010 8:26", "12-01-2010", "1/2/10", "03 04, 2014"])
 def test_day_and_month_that_cannot_be_told_apart_are_asked_for(text: str) -> None:
     """By a sentence that names the option."""
