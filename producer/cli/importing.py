@@ -134,7 +134,7 @@ def import_(
         typer.Option(
             "--since",
             help="With --append and --query: put the newest time of the current snapshot in place of :since, as "
-            "'2026-11-30 14:05:06' in UTC, and of :since_ms, in milliseconds since 1970.",
+            "'2026-11-30 14:05:06.789999' in UTC, and of :since_ms, in milliseconds since 1970.",
         ),
     ] = False,
     dry_run: Annotated[

@@ -63,14 +63,17 @@ class Query:
     def since(self, newest_ms: int | None) -> "Query":
         """The query with a time in place of `:since` and `:since_ms`; without one, a time before all others.
 
-        `:since` is a text such as 2026-11-30 14:05:06.789, in UTC; `:since_ms` are milliseconds since 1970. They are
+        `:since` is a text such as 2026-11-30 14:05:06.789999, in UTC; `:since_ms` are milliseconds since 1970. They are
         written into the query, since PostgreSQL has no parameters for COPY.
+
+        A snapshot's times are cut to milliseconds, so the text is the end of one: else rows within it would come again.
+        As a text, too, it is greater than 14:05:06.789, 14:05:06.789123 and, if the millisecond is 0, 14:05:06.
 
         Raises:
             UsageError: the query has neither.
         """
         ms = EARLIEST_MS if newest_ms is None else newest_ms
-        at = str(np.datetime64(ms, "ms")).replace("T", " ").removesuffix(".000")
+        at = str(np.datetime64(ms, "ms")).replace("T", " ") + "999"
         values = {":since": f"'{at}'", ":since_ms": str(ms)}
         bound = PARAMETER.sub(lambda found: values.get(found[0], found[0]), self.text)
         if bound == self.text:

@@ -243,6 +243,11 @@ class Shop:
     ("condition", "times"),
     [
         ("time > :since", ["2020-01-01 10:00:00", "2020-01-02 10:00:00.250", "2020-01-02 10:00:00.251"]),
+        ("time > :since", ["2020-01-01 10:00:00", "2020-01-02 10:00:00.250123", "2020-01-02 10:00:00.251"]),
+        ("time > :since", ["2020-01-01 10:00:00", "2020-01-02 10:00:00.000", "2020-01-02 10:00:00.001"]),
+        ("time > :since", ["2020-01-01 10:00:00", "2020-01-02 10:00:00.000000", "2020-01-02 10:00:01"]),
+        ("time > :since", ["2020-01-01 10:00:00", "2020-01-02 10:00:00+00:00", "2020-01-02 10:00:01+00:00"]),
+        ("time >= (:since_ms + 1) * 1000", [1_577_872_800_000_000, 1_577_872_801_001_999, 1_577_872_801_002_000]),
         ("datetime(time) > :since", ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00Z", "2020-01-02T10:00:01Z"]),
         ("time > :since_ms", [1_577_872_800_000, 1_577_872_801_001, 1_577_872_801_002]),
         ("time > :since_ms / 1000", [1_577_872_800, 1_577_872_801, 1_577_872_802]),
@@ -265,9 +270,9 @@ def test_only_parameters_are_bound() -> None:
     """Not what is in texts, quoted names, comments and casts."""
     same = "select ':since', \":since\", 'it''s :since', x::since -- :since\n/* :since */, :since_x"
     query = Query(find_database("sqlite:///x.db", {}), same + ", :since, :since_ms")
-    assert query.since(1_000).text == same + ", '1970-01-01 00:00:01', 1000"
-    assert query.since(1_001).text == same + ", '1970-01-01 00:00:01.001', 1001"
-    assert query.since(None).text == same + ", '0001-01-01 00:00:00', -62135596800000"
+    assert query.since(1_000).text == same + ", '1970-01-01 00:00:01.000999', 1000"
+    assert query.since(1_001).text == same + ", '1970-01-01 00:00:01.001999', 1001"
+    assert query.since(None).text == same + ", '0001-01-01 00:00:00.000999', -62135596800000"
     assert np.datetime64("0001-01-01", "ms").astype(int) == -62135596800000
     Query(query.database, same).require_no_parameter()
     with pytest.raises(UsageError, match="needs :since or :since_ms"):

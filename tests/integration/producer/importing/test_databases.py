@@ -280,6 +280,7 @@ def test_every_type_of_postgresql_has_its_text(
     [
         ("timestamptz '2020-01-01 01:00:00+01' + {} * interval '1 millisecond'", "t > :since"),
         ("timestamp '2020-01-01 00:00:00' + {} * interval '1 hour'", "t > :since"),
+        ("timestamptz '2020-01-01 00:00:00.000123Z' + {} * interval '1 millisecond'", "t > :since"),
         ("date '2020-01-01' + {}", "t > :since"),
         ("1577836800000 + {}", "t > :since_ms"),
         ("1577836800 + {}", "t > :since_ms / 1000"),
