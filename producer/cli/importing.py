@@ -35,7 +35,7 @@ def import_(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files of one kind: separated values (CSV and its kin) or JSON lines, also compressed; Parquet; "
+            help="Files of one kind: separated values (CSV and the like) or JSON lines, also compressed; Parquet; "
             "Feather; Excel or OpenDocument. Or a folder of them, a pattern in quotes, - for standard input, "
             "s3://bucket/key, or a MovieLens directory or zip file. With --query: "
             "postgresql://user@host/name, sqlite:///path, or env:NAME for a URL in the variable NAME.",
@@ -75,7 +75,7 @@ def import_(
     ] = None,
     escape: Annotated[
         Literal["none", "backslash"] | None,
-        typer.Option(help="What stands before a quote within a quoted value, if it is not a second quote."),
+        typer.Option(help="How a quote within a quoted value is written: after a backslash, or doubled (none)."),
     ] = None,
     header: Annotated[
         bool | None,
@@ -123,7 +123,12 @@ def import_(
     ] = 0.5,
     min_share: Annotated[
         float,
-        typer.Option(metavar="SHARE", min=0, max=1, help="The least share of the users, items, interactions before."),
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="The least share of the current snapshot's users, items and interactions.",
+        ),
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Import whatever these limits say.")] = False,
     append: Annotated[
@@ -155,8 +160,8 @@ def import_(
     has a header, or none. Hidden files and those that begin with _ are left
     out.
 
-    How a text file is written is found by looking, and printed. Options
-    override it: --separator, --quote, --escape, --encoding, --no-header,
+    The format of a text file is detected and printed. Options override it:
+    --separator, --quote, --escape, --encoding, --no-header,
     --compression.
 
     Rows are bad if they cannot be read: an id over 1,024 bytes, a --weight

@@ -12,10 +12,9 @@ import pytest
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
-from reckoner.workers.night.work import MORE_TRIES
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, started
-from tests.shop import Shop, message, shop_at
+from tests.shop import Shop, shop_at
 from tests.system import System, Workers, eventually
 
 # Longer than the driver's claim.
@@ -104,14 +103,13 @@ async def test_a_night_goes_on_when_all_workers_were_killed(tmp_path: Path) -> N
         await shop.went_live(*await running)
 
 
-@pytest.mark.parametrize("stage", ["import", "everybody"])
-async def test_a_night_waits_for_memory(tmp_path: Path, stage: str) -> None:
+async def test_a_night_waits_for_memory(tmp_path: Path) -> None:
     """Redis is full for longer than the driver's claim lives; readers have the live lists all the while."""
     async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
         before = await shop.live()
         shop.sells(1, users=40_000)
         running = asyncio.create_task(shop.night())
-        await at_stage(reckoner, stage)
+        await at_stage(reckoner, "everybody")
         await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 1)
         try:
             await asyncio.sleep(AWAY_S)
@@ -121,14 +119,13 @@ async def test_a_night_waits_for_memory(tmp_path: Path, stage: str) -> None:
         await shop.went_live(*await running)
 
 
-@pytest.mark.parametrize("stage", ["import", "everybody"])
-async def test_a_night_waits_for_the_store(tmp_path: Path, stage: str) -> None:
+async def test_a_night_waits_for_the_store(tmp_path: Path) -> None:
     """It is away for a while: the night goes on when it is back, and nothing has failed."""
     async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
         before = await shop.live()
         shop.sells(1, users=40_000)
         running = asyncio.create_task(shop.night())
-        await at_stage(reckoner, stage)
+        await at_stage(reckoner, "import")
         store, away = system.home / "store", system.home / "away"
         store.rename(away)
         try:
@@ -142,11 +139,11 @@ async def test_a_night_waits_for_the_store(tmp_path: Path, stage: str) -> None:
 
 @pytest.mark.postgres
 async def test_a_night_waits_for_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is away when the night begins, and comes back after three tries; then it is away for too long."""
+    """It is away when the night begins, and comes back after two tries. An integration test has all tries in vain."""
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     with started() as database:
         database.run("create table bought as select i % 200 as who, i % 50 as what from generate_series(1, 5000) as i")
-        way, away = tmp_path / "way", tmp_path / "away"
+        way = tmp_path / "way"
         url = database.url.replace(str(database.directory), str(way))
         source = f"{url} --query 'select who as user_id, what as item_id from bought'"
         async with System(tmp_path / "home", source=source, fit="--neighbours 30", first_look_s=0.5) as system:
@@ -156,15 +153,9 @@ async def test_a_night_waits_for_its_database(tmp_path: Path, monkeypatch: pytes
             running = asyncio.create_task(shop.night())
 
             async def tried_again() -> bool:
-                return system.log.read_text().count("import interrupted") == 3
+                return system.log.read_text().count("import interrupted") == 2
 
             await eventually(tried_again)
             way.symlink_to(database.directory)
             await shop.went_live(*await running)
-            way.rename(away)
-            ended, night = await shop.night()
-            assert (ended.code, night["outcome"]) == (1, "failed")
-            assert message(night).startswith("The database cannot be opened: connection")
-            assert system.log.read_text().count("import interrupted") == 3 + MORE_TRIES
-            assert "ended as failed." in await shop.doctor()
             assert await shop.call("get", "7")

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 # A child that reports nothing for so long is ended. A query may take long before its first row.
 IDLE_S = 900.0
+# The options of `reckoner import` without a value.
+FLAGS = ("--append", "--since", "--force", "--header", "--no-header", "--dry-run", "--json")
 
 
 class Imported(NamedTuple):
@@ -34,13 +36,21 @@ def fingerprint(arguments: str) -> str:
     """
     try:
         words = shlex.split(arguments)
-        found = [_states(word) for word in words]
+        found = [_states(word) for word in _sources(words)]
     except (OSError, ValueError):
         return ""
-    # A word that names no file is an option or its value, but for the first one.
-    if not found or not found[0]:
-        return ""
-    return json.dumps([words, [state for states in found for state in states]])
+    return json.dumps([words, found]) if found and all(found) else ""
+
+
+def _sources(words: list[str]) -> list[str]:
+    """The words that are neither options nor their values."""
+    found, rest = list[str](), iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            found.append(word)
+        elif "=" not in word and word not in FLAGS:
+            next(rest, None)
+    return found
 
 
 def _states(word: str) -> list[tuple[str, int, int, int, int]]:

@@ -44,9 +44,12 @@ class Places:
         if any(not name or "\0" in name for name in named):
             raise UsageError("A path cannot be empty, and cannot have the character NUL.")
         found = [path for name in named for path in self._expanded(name)]
-        twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
-        if twice is not None:
-            raise UsageError(f"{twice} is to be imported twice.")
+        known = set[str]()
+        for path in found:
+            real = os.path.realpath(path)
+            if real in known:
+                raise UsageError(f"{path} is named twice. Name it once.")
+            known.add(real)
         return found
 
     def _expanded(self, name: str) -> Iterator[Path]:

@@ -37,7 +37,7 @@ def download(url: str, room: Path, alive: Callable[[], None]) -> list[Path]:
     """
     bucket, _, key = url.removeprefix(SCHEME).partition("/")
     if not bucket or not key or "@" in bucket:
-        raise UsageError("An object is named so: s3://bucket/key. Credentials come from the environment.")
+        raise UsageError("Write an object as s3://bucket/key. Credentials come from the environment.")
     try:
         from obstore.store import S3Store
     except ModuleNotFoundError as error:
@@ -85,9 +85,16 @@ def _fixed(key: str) -> str:
 
 
 def _matching(batches: "Iterable[Sequence[ObjectMeta]]", key: str, folder: str) -> list[str]:
-    pattern = key + "*" if key.endswith("/") else key
-    found = [each["path"] for batch in batches for each in batch if each["size"] and fnmatchcase(each["path"], pattern)]
+    found = [each["path"] for batch in batches for each in batch if each["size"] and _is_match(each["path"], key)]
     return sorted(path for path in found if all(map(is_part, PurePosixPath(path[len(folder) :]).parts)))
+
+
+def _is_match(path: str, key: str) -> bool:
+    """Whether an object is below a folder, or its names match a pattern's, folder by folder as in a file system."""
+    if key.endswith("/"):
+        return path.startswith(key) or fnmatchcase(path, key + "*")
+    names, patterns = path.split("/"), key.split("/")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
 def _download(found: "GetResult", name: str, room: Path, alive: Callable[[], None]) -> Path:

@@ -84,7 +84,7 @@ def find_source(
         return Source(frame_table(origin))
     if not isinstance(origin, Path | str | Sequence):
         raise UsageError(
-            f"A {type(origin).__name__} is no source. Give files, a query, or a frame with Arrow's stream."
+            f"A {type(origin).__name__} cannot be imported. Give files, a query, or a frame with Arrow's stream."
         )
     paths = Places(make_room, _is_movielens, alive).files([origin] if isinstance(origin, Path | str) else origin)
     finder = _Finder(reading, columns)

@@ -199,7 +199,7 @@ def test_a_reader_of_arrow_is_read_twice_if_need_be(store: Store) -> None:
 @pytest.mark.parametrize("source", [pl.LazyFrame({"user": ["a"]}), 7, None])
 def test_what_is_no_source_is_refused(store: Store, source: Any) -> None:
     """By its type."""
-    with pytest.raises(UsageError, match=f"^A {type(source).__name__} is no source"):
+    with pytest.raises(UsageError, match=f"^A {type(source).__name__} cannot be imported"):
         import_interactions(source, store)
 
 
@@ -389,7 +389,7 @@ def test_a_bad_row_names_its_file(tmp_path: Path) -> None:
     ("sources", "said", "code"),
     [
         (["a.csv", "b.parquet"], "a.csv and b.parquet are of different kinds. Import one kind at a time.", 1),
-        (["a.csv", "a.csv"], "a.csv is to be imported twice.", 2),
+        (["a.csv", "a.csv"], "a.csv is named twice. Name it once.", 2),
         (["a.csv", "c.csv"], "c.csv does not have one column user, as a.csv has. Each file needs a header, or none", 1),
         (["a.csv", "d.csv"], "d.csv does not exist.", 1),
         (["*.tsv"], "No file has a name like *.tsv.", 1),

@@ -39,7 +39,7 @@ def test_objects_are_files(commands: CommandLine, tmp_path: Path) -> None:
     """One by its key, or several below a folder or by a pattern."""
     (tmp_path / "all.csv").write_bytes(OBJECTS["all.csv"])
     [expected] = commands.run("import", str(tmp_path / "all.csv"), "--json").objects
-    for source in ("all.csv", "parts/", "parts/*.gz", "parts/date=?/part-[01]*"):
+    for source in ("all.csv", "parts/", "parts/*/*.gz", "parts/date=?/part-[01]*"):
         [record] = commands.run("import", f"s3://shop/{source}", "--json").objects
         assert (record["snapshot"], record["rows"]) == (expected["snapshot"], 2), source
 
@@ -55,8 +55,8 @@ def test_a_bad_row_names_its_object(commands: CommandLine) -> None:
     [
         ("s3://shop/nothing.csv", "There is no object s3://shop/nothing.csv.", 1),
         ("s3://shop/nothing/", "There is no object s3://shop/nothing/.", 1),
-        ("s3://shop", "An object is named so: s3://bucket/key. Credentials come from the environment.", 2),
-        (f"s3://{SECRET}@shop/a", "An object is named so: s3://bucket/key. Credentials come from the environment.", 2),
+        ("s3://shop", "Write an object as s3://bucket/key. Credentials come from the environment.", 2),
+        (f"s3://{SECRET}@shop/a", "Write an object as s3://bucket/key. Credentials come from the environment.", 2),
         ("s3://shop/../a.csv", "s3://shop/../a.csv cannot be the name of an object.", 2),
     ],
 )

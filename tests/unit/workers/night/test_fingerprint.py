@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from reckoner.workers.night.importing import fingerprint
+from reckoner.producer.cli.application import app
+from reckoner.workers.night.importing import FLAGS, fingerprint
 
 
 @pytest.fixture
@@ -62,3 +64,25 @@ def test_what_has_no_lasting_identity_has_none(tmp_path: Path, folder: Path) -> 
     ):
         assert fingerprint(arguments) == "", arguments
     assert fingerprint(file)
+
+
+def test_options_and_their_values_are_no_sources(tmp_path: Path) -> None:
+    """A file of rejects is written anew each night, and a separator may be a folder's name."""
+    source, rejects = tmp_path / "a.csv", tmp_path / "r.csv"
+    source.write_text("user,item\na,b\n")
+    rejects.write_text("1")
+    arguments = f"{source} --append --rejects {rejects} --separator / --quote=none"
+    before = fingerprint(arguments)
+    assert before
+    rejects.write_text("another")
+    assert fingerprint(arguments) == before
+    source.write_text("user,item\na,b\nc,d\n")
+    assert fingerprint(arguments) != before
+
+
+def test_each_option_without_a_value_is_known() -> None:
+    """The value of any other one is skipped."""
+    options = get_command(app).commands["import"].params  # type: ignore[attr-defined]
+    flags = [option for option in options if getattr(option, "is_flag", False)]
+    names = {name for option in flags for name in (*option.opts, *option.secondary_opts)}
+    assert names - {"--help"} == set(FLAGS)
