@@ -167,7 +167,15 @@ ruled: SearchStrategy[list[str]] = st.one_of(
         [["--nonpositive", "bad"], ["--nonpositive", "subtract", "--repeats", "sum", "--weight", "rating"]]
     ),
     st.tuples(st.just("--time-format"), texts | st.sampled_from(["%d.%m.%Y", "%Y", "%s"])).map(list),
-    st.sampled_from([["--append"], ["--append", "--repeats", "sum"], ["--since"], ["--dry-run"]]),
+    st.sampled_from(
+        [
+            ["--append"],
+            ["--append", "--repeats", "sum"],
+            ["--append", "--nonpositive", "subtract", "--repeats", "sum"],
+            ["--since"],
+            ["--dry-run"],
+        ]
+    ),
     st.sampled_from([["--max-left-out", "1"], ["--max-bad", "1"], ["--rejects", "rejects.csv"]]),
 )
 import_options = st.lists(

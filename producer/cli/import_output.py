@@ -81,14 +81,11 @@ def print_preview(preview: "Preview", took_s: float, as_json: bool) -> None:
 def _counts(report: "ReadReport") -> list[tuple[str, str]]:
     parts = [("repeated", report.repeated), ("left out", report.left_out), ("bad", report.bad_rows)]
     rows = [f"{report.rows:,}", *(f"{count:,} {what}" for what, count in parts if count)]
-    earlier = format_count(report.earlier, "interaction")
-    if report.cancelled:
-        earlier += f", {report.cancelled:,} cancelled"
     interactions = format_count(report.interactions, "interaction")
     return [
         ("holds", f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}"),
         *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
-        *([("before", earlier)] if report.earlier else []),
+        *([("before", format_count(report.earlier, "interaction"))] if report.earlier else []),
         ("rows", ", ".join(rows)),
     ]
 

@@ -102,7 +102,7 @@ def import_(
         Literal["drop", "subtract", "bad"],
         typer.Option(
             help="What to do with weights of zero or below: leave the rows out, subtract them from the sum of the user "
-            "and the item (with --repeats sum), or count them as bad."
+            "and the item (with --repeats sum, not with --append), or count them as bad."
         ),
     ] = "drop",
     rejects: Annotated[

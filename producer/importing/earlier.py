@@ -45,12 +45,6 @@ class Earlier:
         return None if times is None or len(times) == 0 else int(times.max())
 
     @property
-    def largest_weight(self) -> float:
-        """The largest weight."""
-        weights = self._snapshot.user_weights
-        return 1.0 if weights is None or len(weights) == 0 else float(weights.max())
-
-    @property
     def is_weighted(self) -> bool:
         """Whether an interaction has another weight than 1."""
         return self._snapshot.user_weights is not None

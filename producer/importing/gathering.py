@@ -77,7 +77,6 @@ class Gathered:
     merged: Merged
     n_good: int
     earlier: Earlier | None = None
-    cancelled: int = 0
 
     @property
     def size(self) -> Size:
@@ -99,7 +98,6 @@ class Gathered:
             "users": size.users,
             "items": size.items,
             "earlier": len(self.earlier) if self.earlier else 0,
-            "cancelled": self.cancelled,
             "repeated": self.n_good - size.interactions,
             "bad_rows": counts.bad,
             "left_out": counts.left_out,
@@ -135,7 +133,7 @@ def gather(
         StoreError: rows cannot be written to disk.
     """
     rules = options.rules
-    rules.check(options.repeats)
+    rules.check(options.repeats, append=options.append)
     with contextlib.ExitStack() as stack:
 
         def room() -> Path:
@@ -155,14 +153,13 @@ def gather(
             alive()
             _collect_titles(found.titles, options.columns, collected)
         merged = collected.merge(alive) if collected.count else None
-        others, cancelled = rejected.count("left_out"), 0
+        others = rejected.count("left_out")
         if merged and rules.nonpositive == "subtract":
-            rows = earlier.rows(weighted=False) if earlier else ()
-            merged, cancelled = leave_out_cancelled(merged, table, checker, rejected, rows)
-        n_good = collected.count - cancelled - rejected.count("left_out") + others
+            merged = leave_out_cancelled(merged, table, checker, rejected)
+        n_good = collected.count - rejected.count("left_out") + others
     if merged is None or len(merged.rows) == 0:
         raise SourceError(_no_good_row(table, rejected.earliest()))
-    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier, cancelled)
+    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier)
 
 
 def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checker:
@@ -171,7 +168,6 @@ def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checke
         return Checker(chosen, options.rules)
     kept = earlier.choose(chosen, options.repeats, found.interactions.name)
     checker = Checker(kept, options.rules, {"user": earlier.are_whole("user"), "item": earlier.are_whole("item")})
-    checker.largest_weight = earlier.largest_weight
     if kept.time != chosen.time:
         checker.not_times, checker.why_not_times = chosen.time, "The current snapshot has no times"
     return checker

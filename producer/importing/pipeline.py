@@ -60,7 +60,7 @@ def import_interactions(
         OutputError: `rejects` cannot be written.
         StoreError: the store cannot be written; the current snapshot stays.
     """
-    options = Options(columns=columns, reading=reading, repeats=repeats, rules=rules, rejects=rejects)
+    options = Options(columns=columns, reading=reading, repeats=repeats, rules=rules, rejects=rejects, append=append)
     source, earlier = find_earlier(source, store, append=append, since=since)
     gathered = gather(source, options, progress, store.scratch, earlier)
     alive = partial(progress, gathered.collected.read, gathered.table.n_rows)

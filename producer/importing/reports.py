@@ -10,7 +10,7 @@ from reckoner.producer.importing.reading.dialect import Form
 
 
 class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read: `earlier` + `rows` = `interactions` + `repeated` + `bad_rows` + `left_out` + `cancelled`."""
+    """What was read: `earlier` + `rows` = `interactions` + `repeated` + `bad_rows` + `left_out`."""
 
     rows: int
     interactions: int
@@ -24,8 +24,6 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """The number of rows that a rule leaves out."""
     earlier: int = 0
     """The interactions of the snapshot to which rows are appended."""
-    cancelled: int = 0
-    """Those of them whose weight new rows have subtracted."""
     rejected: list[Rejected]
     """Bad rows and rows that are left out, by reason."""
     unit: Literal["line", "row"]

@@ -29,11 +29,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     time_format: str | None = None
     """The format of times, as in `strptime`; None recognizes the usual ones."""
 
-    def check(self, repeats: str) -> None:
+    def check(self, repeats: str, *, append: bool = False) -> None:
         """Check the rules.
 
         Raises:
-            UsageError: a word is never missing, the format is invalid, or weights are subtracted but not summed.
+            UsageError: a word is never missing, the format is invalid, or weights are subtracted but not summed, or
+                from those of a snapshot.
         """
         unknown = self.keep - MISSING
         if unknown:
@@ -42,6 +43,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.nonpositive == "subtract" and repeats != "sum":
             raise UsageError("--nonpositive subtract needs --repeats sum.")
+        if self.nonpositive == "subtract" and append:
+            raise UsageError(
+                "--nonpositive subtract cannot be used with --append, since a snapshot does not hold sums below zero. "
+                "Import all rows at once."
+            )
         if self.time_format is not None:
             _check_format(self.time_format)
 

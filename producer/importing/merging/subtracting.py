@@ -1,14 +1,11 @@
 """Leaves out the pairs whose weights sum to zero or below, such as a purchase and its cancellation."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.judging.checking import Checker, GoodRows
+from reckoner.producer.importing.judging.checking import Checker
 from reckoner.producer.importing.judging.rejected import RejectedRows
 from reckoner.producer.importing.merging.collecting import Merged
 from reckoner.producer.importing.merging.repeats import Rows
@@ -19,41 +16,28 @@ REASON = "the weights of the user and the item sum to zero or below"
 ROUNDING = 1e-12
 
 
-class Kept(NamedTuple):
-    """The pairs with a sum above zero, and the number of earlier rows of the others."""
-
-    merged: Merged
-    earlier_rows: int
-
-
-def leave_out_cancelled(
-    merged: Merged, table: Table, checker: Checker, rejected: RejectedRows, earlier: Iterable[GoodRows] = ()
-) -> Kept:
+def leave_out_cancelled(merged: Merged, table: Table, checker: Checker, rejected: RejectedRows) -> Merged:
     """Keep the pairs with a sum above zero, and their ids; the rows of the others are added to `rejected`.
 
-    The table and the `earlier` rows are read again, since the places of rows are not kept.
+    The table is read again, since the places of rows are not kept.
     """
     rows = merged.rows
     if rows.weights is None:
-        return Kept(merged, 0)
+        return merged
     is_kept = rows.weights.astype(np.float32) > ROUNDING * checker.largest_weight
     if is_kept.all():
-        return Kept(merged, 0)
+        return merged
     cancelled = _only_used(merged, ~is_kept)
     pairs = _pairs(cancelled.rows.users, cancelled.rows.items, cancelled)
-
-    def find(good: GoodRows) -> NDArray[np.bool_]:
-        users, items = _indices(good.users, cancelled.user_ids), _indices(good.items, cancelled.item_ids)
-        return (users >= 0) & (items >= 0) & np.isin(_pairs(users, items, cancelled), pairs)
-
     for batch in table.batches(checker.chosen.names(), lambda *_: None):
         good = checker.check(batch, RejectedRows())
         assert good.places is not None
-        is_cancelled = find(good)
+        users, items = _indices(good.users, cancelled.user_ids), _indices(good.items, cancelled.item_ids)
+        is_cancelled = (users >= 0) & (items >= 0) & np.isin(_pairs(users, items, cancelled), pairs)
         if is_cancelled.any():
             places = good.places[is_cancelled]
             rejected.add_rows("left_out", REASON, batch, places, checker.chosen.weight)
-    return Kept(_only_used(merged, is_kept), sum(int(np.count_nonzero(find(good))) for good in earlier))
+    return _only_used(merged, is_kept)
 
 
 def _only_used(merged: Merged, kept: NDArray[np.bool_]) -> Merged:

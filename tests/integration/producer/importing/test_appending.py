@@ -162,16 +162,16 @@ def test_ids_of_the_snapshot_are_no_missing_values(tmp_path: Path, store: Store)
     assert {user for user, _ in interactions(current(store))} == {"NULL", "a", "b"}
 
 
-def test_a_cancellation_takes_an_earlier_purchase_away(tmp_path: Path, store: Store) -> None:
-    """With its user, if nothing else is left; all rows are accounted for."""
-    rules = {"columns": Columns(weight="n"), "repeats": "sum", "rules": Rules(nonpositive="subtract")}
-    put(tmp_path, store, "user,item,n\na,x,12\nb,x,3\nb,y,1\n", **rules)
-    report = put(tmp_path, store, "user,item,n\na,x,-12\nb,x,-1\nc,y,1\n", append=True, **rules)
-    assert (report.earlier, report.cancelled, report.left_out) == (3, 1, 1)
-    reasons(report)
-    assert {pair: weight for pair, (weight, _) in interactions(current(store)).items()} == {
-        ("b", "x"): 2, ("b", "y"): 1, ("c", "y"): 1
-    }  # fmt: skip
+def test_nothing_is_subtracted_from_a_snapshot(tmp_path: Path, store: Store) -> None:
+    """Of -12 and +12 in two files, 12 would be left: also the first file is refused, and the preview."""
+    rules, columns = Rules(nonpositive="subtract"), Columns(weight="n")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="--nonpositive subtract cannot be used with --append"):
+            put(tmp_path, store, "user,item,n\na,x,12\n", columns=columns, repeats="sum", rules=rules, append=True)
+        put(tmp_path, store, "user,item,n\na,x,3\n", columns=columns)
+    options = Options(columns=columns, repeats="sum", rules=rules, append=True)
+    with pytest.raises(UsageError, match="Import all rows at once"):
+        preview_interactions(tmp_path / "rows.csv", store, options)
 
 
 def test_nothing_new_gives_the_same_snapshot(tmp_path: Path, store: Store) -> None:
