@@ -185,7 +185,9 @@ def import_(
     Append new rows: reckoner import sqlite:///shop.db --append --since
     --query "select user, item, time from bought where time > :since"
     reads what is newer than the current snapshot. The snapshot is that of an
-    import of all rows; only sums of fractions may differ in the last digit.
+    import of all rows, with two exceptions: sums of fractions may differ in
+    the last digit, and where all ids were numbers such as 17850.0, they stay
+    17850 when abc is appended.
 
     With --append, new rows need a --weight if the current snapshot has
     weights, and a --time if it has times; ids are read as it has them. With

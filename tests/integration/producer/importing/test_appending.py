@@ -148,6 +148,9 @@ def test_ids_are_read_as_the_snapshot_has_them(tmp_path: Path, store: Store) -> 
     put(tmp_path, store, "user,item\n17850.0,y\n", append=True)
     put(tmp_path, store, "user,item\nabc,y\n", append=True)
     assert {user for user, _ in interactions(current(store))} == {"17850", "9", "abc"}
+    # The exception that the help names: at once, abc would keep the zeros of the others.
+    put(tmp_path, store, "user,item\n17850.0,x\n9.0,x\n17850.0,y\nabc,y\n")
+    assert {user for user, _ in interactions(current(store))} == {"17850.0", "9.0", "abc"}
     put(tmp_path, store, "user,item\n17850,x\n")
     for text in ("17850.0,y\nabc,y\n", "abc,y\n17850.0,y\n"):
         with pytest.raises(SourceError, match=r"17850.0 may be the user 17850 of the current snapshot"):
