@@ -21,8 +21,22 @@ MAGICS: dict[bytes, Compression] = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
 }
-# The file formats whose first bytes say that they are no text.
-OTHERS = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"SQLite format 3\x00": "SQLite"}
+# What first bytes say that a file is no text: what it is, and what to do with it as it lies there.
+QUERY = "Import it as sqlite:///PATH with --query"
+UNPACK, CONVERT = "Unpack it, and import the table in it", "Write its table as CSV or Parquet"
+OTHERS = {
+    b"PAR1": ("a", "Parquet file", "Unpack it first"),
+    b"ARROW1": ("an", "Arrow file", "Unpack it first"),
+    b"FEA1": ("a", "Feather file", "Unpack it first"),
+    b"SQLite format 3\x00": ("a", "SQLite database", QUERY),
+    b"%PDF-": ("a", "PDF file", CONVERT),
+    b"ORC": ("an", "ORC file", CONVERT),
+    b"Obj\x01": ("an", "Avro file", CONVERT),
+    b"\x89HDF\r\n\x1a\n": ("an", "HDF5 file", CONVERT),
+    b"7z\xbc\xaf\x27\x1c": ("a", "7z archive", UNPACK),
+    b"Rar!\x1a\x07": ("a", "RAR archive", UNPACK),
+    b"\x04\x22\x4d\x18": ("an", "lz4 file", UNPACK),
+}
 TAR_MAGIC, TAR_AT = b"ustar", 257
 
 
@@ -61,12 +75,12 @@ def opened(source: Input, compression: Compression) -> Iterator[Stream]:
     """The bytes of `source` without their compression.
 
     Raises:
-        SourceError: what was compressed is an archive or a file of another format.
+        SourceError: they are an archive or a file of another format.
     """
     with source.open() as file:
         unpacked = _unpacked(file, compression)
-        start = _read_all(unpacked, TAR_AT + len(TAR_MAGIC)) if compression != "none" else b""
-        _require_text(source.name, start)
+        start = _read_all(unpacked, TAR_AT + len(TAR_MAGIC))
+        _require_text(source.name, start, is_compressed=compression != "none")
         pending = [start]
 
         def read(size: int) -> bytes:
@@ -97,9 +111,14 @@ def _read_all(file: Readable, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _require_text(name: str, start: bytes) -> None:
-    found = next((words for magic, words in OTHERS.items() if start.startswith(magic)), None)
+def _require_text(name: str, start: bytes, *, is_compressed: bool) -> None:
     if start[TAR_AT:] == TAR_MAGIC:
-        raise SourceError(f"{name} is a tar archive. Unpack it, and import the table in it.")
-    if found:
-        raise SourceError(f"{name} is a compressed {found} file. Decompress it first.")
+        raise SourceError(f"{name} is a tar archive. {UNPACK}.")
+    found = next((words for magic, words in OTHERS.items() if start.startswith(magic)), None)
+    # A column's name may begin with these letters.
+    if found is None or (start.startswith(b"ORC") and b"\0" not in start):
+        return
+    article, what, advice = found
+    if is_compressed:
+        raise SourceError(f"{name} is a compressed {what}. Decompress it first.")
+    raise SourceError(f"{name} is {article} {what}. {advice}.")

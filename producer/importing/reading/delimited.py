@@ -76,6 +76,8 @@ class DelimitedTable:
             self._encoding = text.encoding
         if not sample:
             raise SourceError(f"{self.name} is empty.")
+        if b"\0" in sample[: line_ends(sample)[0]]:
+            raise SourceError(f"{self.name} is not a text file.")
         self._dialect = find_dialect(sample, self.name, reading, columns, known)
         self.columns: Sequence[str] = self._dialect.columns
         require_columns(self.name, len(self.columns))

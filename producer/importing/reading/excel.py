@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.extents import require_small_sheets
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns
 from reckoner.shared.errors import MissingExtraError, SourceError
 
@@ -57,6 +58,7 @@ def _read(path: Path, sheet: str | None) -> tuple[str, list[list[Any]], int]:
         raise MissingExtraError(
             f"Importing a workbook needs {error.name}, which is not installed: pip install 'ready-reckoner[data]'."
         ) from error
+    require_small_sheets(path)
     try:
         with python_calamine.CalamineWorkbook.from_path(path) as book:
             if not book.sheet_names or (sheet is not None and sheet not in book.sheet_names):

@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -104,3 +105,35 @@ def test_a_header_of_a_megabyte_is_read(tmp_path: Path) -> None:
         header = f"user,item,{'x' * (100_000 + before)}," + ",".join("é" * 50_000 for _ in range(9))
         path.write_text(f"{header}\n" + ",".join(["1"] * 12) + "\n", encoding="utf-8-sig")
         assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
+
+
+FAR = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+# A dimension that tells too little, other quotation marks, cells without places, and prefixes.
+SHEETS = {
+    "usual": f'<dimension ref="A1"/><sheetData><row r="1"><c r="A1"><v>1</v></c></row>{FAR}</sheetData>',
+    "quotes": f"<sheetData><row><c><v>1</v></c></row>{FAR}</sheetData>".replace('"', "'"),
+    "places": '<sheetData><row><c><v>1</v></c></row><row r="1048576"><c r="XFC1"/><c><v>1</v></c></row>'
+    '<row r="1048576"><c><v>1</v></c></row></sheetData>',
+    "prefix": f'<sheetData><c r="A1"><v>1</v></c>{FAR}</sheetData>'.replace("<c", "<x:c"),
+}
+
+
+@pytest.mark.parametrize("kind", SHEETS)
+def test_a_sheet_with_a_far_cell_is_not_opened(tmp_path: Path, kind: str) -> None:
+    """Its reader would make room for 17 billion cells, and end the process; a far cell with a colour only is none."""
+    path, book = tmp_path / "far.xlsx", openpyxl.Workbook()
+    for row in (["user", "item"], ["a", "x"]):
+        book.active.append(row)
+    book.active["XFD1048576"].fill = openpyxl.styles.PatternFill("solid", "FF0000")
+    book.save(path)
+    assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["xl/worksheets/sheet1.xml"] = f"<worksheet>{' ' * (1 << 20)}{SHEETS[kind]}</worksheet>".encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert refusal(path, tmp_path) == (
+        "A sheet of far.xlsx reaches over 1,048,576 rows and 16,384 columns. Delete the cells far from the table, or "
+        "write it as CSV."
+    )

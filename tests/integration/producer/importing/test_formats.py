@@ -73,6 +73,14 @@ def written(write: Callable[[Any], object]) -> bytes:
     return buffer.getvalue()
 
 
+def zipped(name: str, data: bytes) -> bytes:
+    """A zip file with one member."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, data)
+    return buffer.getvalue()
+
+
 def workbook() -> bytes:
     """The table on the second sheet, below an empty row."""
     book = openpyxl.Workbook()
@@ -238,6 +246,15 @@ def test_bad_lines_of_json_are_counted(tmp_path: Path, store: Store) -> None:
         ("a.feather", b"FEA1....", "a.feather is a Feather file of version 1. Write it as version 2, or as Parquet."),
         ("a.xls", bytes.fromhex("d0cf11e0a1b11ae1") * 99, "a.xls cannot be read as a workbook: "),
         ("a.feather", FILES["a.feather"][0].replace(b"user_id", b"user_\xff\xff"), "a.feather is not UTF-8 text."),
+        ("a.csv", b"SQLite format 3\0" * 9, "a.csv is a SQLite database. Import it as sqlite:///PATH with --query."),
+        ("a.csv", bytes(257) + b"ustar", "a.csv is a tar archive. Unpack it, and import the table in it."),
+        ("a", b"%PDF-1.7\n%\xff", "a is a PDF file. Write its table as CSV or Parquet."),
+        ("a", written(lambda file: FRAME.to_orc(file)), "a is an ORC file. Write its table as CSV or Parquet."),
+        ("a.csv", b"7z\xbc\xaf\x27\x1c\0\4", "a.csv is a 7z archive. Unpack it, and import the table in it."),
+        ("a.csv.lz4", b"\x04\x22\x4d\x18", "a.csv.lz4 is an lz4 file. Unpack it, and import the table in it."),
+        ("a.zip", zipped("a.parquet", FRAME.to_parquet()), "a.parquet in a.zip is a Parquet file. Unpack it first."),
+        ("a.csv", b"user,item\0,\x01\x02\na,x\n", "a.csv is not a text file."),
+        ("a.csv", b"ORC\n1\n", "a.csv has no user column"),
         ("a.feather.gz", gzip.compress(b"ARROW1...."), "a.feather.gz is a compressed Arrow file. Decompress it first."),
     ],
 )
