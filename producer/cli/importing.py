@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -250,7 +251,7 @@ def import_(
     past = ImportHistory(settings, store, began, night or "command")
     with _away_for(night), past.failures():
         verified = verification_cache(settings.home_path)
-        report = _import(found, store, options, None if force else limits, verified, supervised=bool(night))
+        report = _import(found, store, options, None if force else limits, verified, night)
     past.remember(report)
     print_report(report, time.monotonic() - began, as_json)
     if report.refused:
@@ -264,10 +265,10 @@ def _import(
     options: "Options",
     limits: "ImportLimits | None",
     verified: "VerificationCache",
-    *,
-    supervised: bool,
+    night: str | None,
 ) -> "ImportReport":
     from reckoner.producer.importing import import_interactions
+    from reckoner.shared.store.night_import import note_night_import
 
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
         return import_interactions(
@@ -277,12 +278,13 @@ def _import(
             reading=options.reading,
             repeats=options.repeats,
             verified=verified,
-            progress=_supervised() if supervised else bar.update,
+            progress=_supervised() if night else bar.update,
             limits=limits,
             rules=options.rules,
             rejects=options.rejects,
             append=options.append,
             since=options.since,
+            on_current=partial(note_night_import, store, night) if night else None,
         )
 
 

@@ -36,6 +36,7 @@ def import_interactions(
     rejects: Path | None = None,
     append: bool = False,
     since: bool = False,
+    on_current: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
@@ -46,7 +47,8 @@ def import_interactions(
     With `append`, the rows of the current snapshot come before those of the source, which need its columns. With
     `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`.
 
-    With `limits`, a snapshot beyond them is stored but does not become the current one.
+    With `limits`, a snapshot beyond them is stored but does not become the current one. `on_current` is called with
+    the snapshot just before it becomes the current one.
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
     time. Bad rows, and rows that `rules` leave out, are counted and skipped, and written to the CSV file `rejects`. The
@@ -69,6 +71,8 @@ def import_interactions(
     if append and store.current_snapshot() != (earlier and earlier.id):
         raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
+        if on_current is not None:
+            on_current(snapshot_id)
         store.set_current_snapshot(snapshot_id)
     report = ImportReport(snapshot_id=snapshot_id, refused=refused, **gathered.figures())
     alive()

@@ -10,6 +10,7 @@ from reckoner.shared.errors import SOURCE_AWAY, StoreError
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id, parse_config
+from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
 from reckoner.shared.wire.shapes import Options
 from reckoner.workers.night.importing import Imported, fingerprint, import_source
 from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
@@ -33,11 +34,17 @@ async def import_stage(work: Work) -> None:
     if now and before and await _imported_last(work.runtime) == (now, before):
         return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
 
+    begun = await work.runtime.in_store(lambda: begin_night_import(store, work.night.id, now, before or ""))
     found = await _imported(work, source)
+    if found is None:
+        noted = await work.runtime.in_store(lambda: find_night_import(store, work.night.id)) or begun
+        await _mark_source(work, noted.fingerprint, noted.made)
+        if noted.made == noted.before:
+            return await work.end("unchanged", "The source has no new interactions.", snapshot=noted.made)
+        return await work.end("done", "It was imported before the night was interrupted.", snapshot=noted.made)
     if found.code == 0 and found.report:
         snapshot = str(found.report["snapshot"])
-        mark = msgspec.json.encode([now, snapshot])
-        await work.runtime.in_store(lambda: store.set_mark(SOURCE_MARK, mark, replace=True))
+        await _mark_source(work, now, snapshot)
         if snapshot == before:
             return await work.end("unchanged", "The source has no new interactions.", snapshot=snapshot)
         held = f"{found.report['interactions']:,} interactions of {found.report['users']:,} users"
@@ -48,8 +55,27 @@ async def import_stage(work: Work) -> None:
     return await work.end("failed", found.message or ended)
 
 
-async def _imported(work: Work, source: str) -> Imported:
-    """Import; again a few times while the source is away, or if a signal ended the import."""
+async def _mark_source(work: Work, fingerprint: str, snapshot: str) -> None:
+    mark, store = msgspec.json.encode([fingerprint, snapshot]), work.runtime.store
+    await work.runtime.in_store(lambda: store.set_mark(SOURCE_MARK, mark, replace=True))
+
+
+async def _is_imported(work: Work) -> bool:
+    """Whether a try of this night, perhaps of another driver, has made the current snapshot."""
+    store = work.runtime.store
+
+    def look() -> bool:
+        begun = find_night_import(store, work.night.id)
+        return begun is not None and is_imported(store, begun)
+
+    return await work.runtime.in_store(look)
+
+
+async def _imported(work: Work, source: str) -> Imported | None:
+    """Import; again a few times while the source is away, or if a signal ended the import.
+
+    None if an earlier try made the current snapshot and could not report it: rows are appended once.
+    """
 
     async def on_rows(rows: int) -> None:
         try:
@@ -60,6 +86,8 @@ async def _imported(work: Work, source: str) -> Imported:
                 raise
 
     for tries in range(MORE_TRIES + 1):
+        if await _is_imported(work):
+            return None
         found = await import_source(work.night.id, source, on_rows)
         if 0 <= found.code != SOURCE_AWAY or tries == MORE_TRIES:
             break

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,15 +13,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
+from reckoner.producer.importing import import_interactions
 from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
+from reckoner.shared.store.night_import import note_night_import
 from reckoner.workers.night import list_stages, model_stages
 from reckoner.workers.night.driver import MOST_FAILURES, WORK, NightDriver
 from reckoner.workers.night.importing import Imported
 from reckoner.workers.night.renewal import renew_lists
+from tests import snapshots
 from tests.world import USERS, Hand, World
 
 
@@ -294,6 +298,40 @@ async def test_an_import_without_news_is_no_reason_to_fit(
     assert (ended.outcome, outcomes(ended)["import"]) == ("live", "unchanged")
     ended = await through(night, "2026-12-01", imports=True)
     assert (ended.outcome, set(outcomes(ended).values())) == ("unchanged", {"unchanged"})
+
+
+@pytest.mark.usefixtures("working")
+@pytest.mark.parametrize("kill", ["the child", "the driver"])
+async def test_rows_that_a_killed_import_has_appended_are_not_appended_again(
+    night: Hand, own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: str
+) -> None:
+    """By this driver or the next: the snapshot became the current one, and nobody was told."""
+    store, (file, new) = own_world.store, (tmp_path / name for name in ("x.csv", "y.csv"))
+    file.write_text("user,item\na,x\nb,y\n")
+    first = import_interactions(file, store).snapshot_id
+    new.write_text("user,item\na,x\n")
+    change(night, source=f"'{new}' --append --repeats sum")
+    tries = list[str]()
+
+    async def run(night_id: str, arguments: str, on_rows: object) -> Imported:
+        tries.append(night_id)
+        on_current = partial(note_night_import, store, night_id)
+        import_interactions(new, store, append=True, repeats="sum", on_current=on_current)
+        if kill == "the driver":
+            raise RedisConnectionError("gone")
+        return Imported(-9, {}, "")
+
+    monkeypatch.setattr(model_stages, "import_source", run)
+    ended = await through(night, imports=True)
+    assert (len(tries), outcomes(ended)["import"]) == (1, "done")
+    assert {pair: weight for pair, (weight, _) in snapshots.interactions(snapshots.current(store)).items()} == {
+        ("a", "x"): 2,
+        ("b", "y"): 1,
+    }
+    assert ended.stages["import"].snapshot == store.current_snapshot() != first
+    # The file has not changed, so the next night does not append it either.
+    ended = await through(night, "2026-12-01", imports=True)
+    assert (len(tries), outcomes(ended)["import"]) == (1, "unchanged")
 
 
 @pytest.mark.usefixtures("working")

@@ -18,6 +18,7 @@ from reckoner.shared.errors import SOURCE_AWAY
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.history import History
 from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.night_import import NightImport, begin_night_import, find_night_import
 from reckoner.workers.night.importing import Imported, import_source
 from tests.patience import PATIENCE_S
 
@@ -106,6 +107,23 @@ async def test_new_rows_of_a_query_are_appended(home: Path, tmp_path: Path) -> N
         found.append((ended.report["snapshot"], ended.report["rows"], ended.report["interactions"]))
     assert [figures[1:] for figures in found] == [(2, 2), (0, 2), (1, 3)]
     assert found[0][0] == found[1][0] != found[2][0]
+
+
+async def test_a_night_appends_its_rows_once(home: Path, tmp_path: Path) -> None:
+    """A second child of it, which the driver starts if the first was killed too late, changes nothing."""
+    file, store = tmp_path / "purchases.csv", DirectoryStore(home / "store")
+    file.write_text("user_id,item_id\nann,tea\n")
+    begin_night_import(store, "n1", "", "")
+    codes, made = list[int](), list[str]()
+    for _ in range(2):
+        ended, _ = await imported(f"'{file}' --append --repeats sum")
+        codes.append(ended.code)
+        made.append(store.current_snapshot() or "")
+    assert made[0] == made[1]
+    assert (codes, ended.message) == ([0, SOURCE_AWAY], "Another try of this night has imported the rows.")
+    assert find_night_import(store, "n1") == NightImport("n1", "", "", made[0])
+    begin_night_import(store, "n2", "", made[0])
+    assert find_night_import(store, "n1") is None
 
 
 @pytest.mark.parametrize(
