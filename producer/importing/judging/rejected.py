@@ -23,6 +23,8 @@ LISTED = 5
 MAX_REASONS = 100
 OTHER_REASONS = "other reasons"
 SHOWN_CHARACTERS = 40
+# Malformed lines wait for so many, or for so many characters, before they are written.
+WAITING_LINES, WAITING_CHARACTERS = 10_000, 8 << 20
 
 
 class Rejected(msgspec.Struct, kw_only=True):
@@ -119,6 +121,7 @@ class RejectsFile:
                     raise UsageError(f"The rejected rows cannot be written to {path}: it is the source.")
         self._names: list[str] = []
         self._lines: list[tuple[int, str, str]] = []
+        self._characters = 0
         self._schema = pa.schema([])
         self._writer: pyarrow.csv.CSVWriter | None = None
 
@@ -148,6 +151,10 @@ class RejectsFile:
     def add_line(self, line: int, reason: str, text: str) -> None:
         """Write a malformed line."""
         self._lines.append((line, reason, text))
+        self._characters += len(text)
+        if len(self._lines) >= WAITING_LINES or self._characters >= WAITING_CHARACTERS:
+            with self._sentences():
+                self._write_lines()
 
     def add_rows(self, kind: Kind, reason: str, batch: Batch, rows: NDArray[np.integer[Any]]) -> None:
         """Write rows of a batch."""
@@ -163,6 +170,7 @@ class RejectsFile:
             nothing = [pa.nulls(len(lines), pa.string())] * len(self._names)
             self._write(lines, "bad", reasons, nothing, texts)
             self._lines.clear()
+            self._characters = 0
 
     def _write(
         self, lines: pa.Array, kind: Kind, reasons: pa.Array, values: list[pa.Array], texts: pa.Array | None

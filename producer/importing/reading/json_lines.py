@@ -19,10 +19,10 @@ from reckoner.shared.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 ARRAY, OBJECT = re.compile(rb"\s*\[\s*(?:[\]{]|\Z)"), re.compile(rb"\s*\{\s*[\"}]")
-# The objects of the first block of so many bytes name the columns.
+# The objects of the first block of so many bytes name the columns; wanted ones are looked for in the others too.
 BLOCK_BYTES, MAX_ROW_BYTES = 2 << 20, 8 << 20
-# An array is read whole.
-MAX_ARRAY_BYTES, ARRAY_CHUNK_BYTES, ARRAY_ROWS = 1 << 30, 64 << 20, 16_384
+# An array is read whole, and takes five times its bytes.
+MAX_ARRAY_BYTES, ARRAY_CHUNK_BYTES, ARRAY_ROWS = 128 << 20, 16 << 20, 16_384
 NO_OBJECT = "it is no JSON object"
 # Python writes these, although they are no JSON.
 CONSTANTS = (b"NaN", b"Infinity")
@@ -33,13 +33,20 @@ def looks_like_json(start: bytes) -> bool:
     return bool(OBJECT.match(start) or ARRAY.match(start))
 
 
+def may_be_json(start: bytes) -> bool:
+    """Whether a text that is called JSON begins like it, or has an object in one of its first lines."""
+    return start.lstrip()[:1] in (b"", b"{", b"[") or any(map(OBJECT.match, start.splitlines()))
+
+
 class JsonTable:
     """Objects as rows. A wanted value that is itself an object or an array makes its row bad.
 
-    `n_rows` is an estimate until the end.
+    The first objects may lack columns that are `wanted`. `n_rows` is an estimate until the end.
     """
 
-    def __init__(self, source: Input, compression: Compression, encoding: str | None) -> None:
+    def __init__(
+        self, source: Input, compression: Compression, encoding: str | None, wanted: Sequence[str] = ()
+    ) -> None:
         self.name = source.name
         self.n_rows: int | None = None
         self._source, self._compression = source, compression
@@ -48,8 +55,9 @@ class JsonTable:
             self._is_array = ARRAY.match(text.start(BLOCK_BYTES)) is not None
         self.unit: Literal["line", "row"] = "row" if self._is_array else "line"
         with sentences(self.name), self._opened() as (text, _):
-            block = next(self._blocks(text), b"")
-        self.columns: Sequence[str] = self._columns(block)
+            blocks = self._blocks(text)
+            columns = self._columns(next(blocks, b""))
+            self.columns: Sequence[str] = [*columns, *_found_later(blocks, set(wanted).difference(columns))]
         require_columns(self.name, len(self.columns))
 
     @property
@@ -104,13 +112,30 @@ class JsonTable:
         """The names in the objects of the first block."""
         if not block.strip():
             raise SourceError(f"{self.name} has no rows." if self._is_array else f"{self.name} is empty.")
-        found, decoder = dict[str, None](), msgspec.json.Decoder(dict[str, msgspec.Raw])
-        for line in _lines(block):
-            decoded = _decoded(line, decoder)
-            found |= dict.fromkeys(decoded if isinstance(decoded, dict) else ())
+        found = _names(block)
         if not found:
             raise SourceError(f"{self.name} is not JSON lines: no line is an object with names.")
         return list(found)
+
+
+def _names(block: bytes) -> dict[str, None]:
+    """The names in the objects of a block, in order."""
+    found, decoder = dict[str, None](), msgspec.json.Decoder(dict[str, msgspec.Raw])
+    for line in _lines(block):
+        decoded = _decoded(line, decoder)
+        found |= dict.fromkeys(decoded if isinstance(decoded, dict) else ())
+    return found
+
+
+def _found_later(blocks: Iterator[bytes], wanted: set[str]) -> Iterator[str]:
+    """Those of the wanted names that the blocks have; they are read only as far as one is missing."""
+    missing = set(wanted)
+    while missing and (block := next(blocks, b"")):
+        # Names may be written with escapes; most blocks have none of them.
+        if b"\\u" in block or any(json.dumps(name, ensure_ascii=False).encode() in block for name in missing):
+            found = missing.intersection(_names(block))
+            missing -= found
+            yield from sorted(found)
 
 
 class _Rows:

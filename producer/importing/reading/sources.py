@@ -24,7 +24,7 @@ from reckoner.producer.importing.reading.databases import Query, QueryTable
 from reckoner.producer.importing.reading.delimited import DelimitedTable
 from reckoner.producer.importing.reading.dialect import Reading
 from reckoner.producer.importing.reading.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
-from reckoner.producer.importing.reading.json_lines import SUFFIXES, JsonTable, looks_like_json
+from reckoner.producer.importing.reading.json_lines import SUFFIXES, JsonTable, looks_like_json, may_be_json
 from reckoner.producer.importing.reading.parts import PartsTable, is_part
 from reckoner.producer.importing.reading.places import Places
 from reckoner.producer.importing.reading.tables import Table, sentences
@@ -112,7 +112,7 @@ class _Finder:
             return self._directory(path)
         with sentences(str(path)), path.open("rb") as file:
             start = file.read(len(OLD_EXCEL_MAGIC))
-        if start.startswith(PARQUET_MAGIC) or path.suffix in (".parquet", ".pq"):
+        if start.startswith(PARQUET_MAGIC):
             _require_nothing(self.reading, "a Parquet file")
             return Source(parquet_table(path), [path])
         if start.startswith((FEATHER_MAGIC, OLD_FEATHER_MAGIC, STREAM_MAGIC)):
@@ -120,8 +120,8 @@ class _Finder:
             return Source(feather_table(path, start), [path])
         if start == OLD_EXCEL_MAGIC:
             return self._workbook(path)
-        found = self.reading.compression or ("zip" if path.suffix == ".zip" else find_compression(start))
-        if found == "zip":
+        found = self.reading.compression or find_compression(start)
+        if found == "zip" or (found == "none" and path.suffix == ".zip"):
             return self._zip(path)
         return Source(self._table(_file(path)), [path])
 
@@ -170,7 +170,7 @@ class _Finder:
         compression = _compression(source, None if reading.compression == "zip" else reading.compression)
         if reading.separator is None and _is_json(source, compression, reading.encoding):
             _require_nothing(reading, "JSON", "encoding", "compression")
-            return JsonTable(source, compression, reading.encoding)
+            return JsonTable(source, compression, reading.encoding, self.columns.given())
         if isinstance(self.first, DelimitedTable):
             form = self.first.form
             header = True if form.header else reading.header
@@ -201,10 +201,12 @@ def _compression(source: Input, given: Compression | None) -> Compression:
 
 
 def _is_json(source: Input, compression: Compression, encoding: str | None) -> bool:
-    if any(suffix in SUFFIXES for suffix in PurePosixPath(source.file_name).suffixes[-2:]):
-        return True
     with sentences(source.name), opened(source, compression) as stream:
-        return looks_like_json(Text(stream.read, find_encoding(encoding) if encoding else None).start(START_BYTES))
+        start = Text(stream.read, find_encoding(encoding) if encoding else None).start(START_BYTES)
+    if looks_like_json(start):
+        return True
+    is_named = any(suffix in SUFFIXES for suffix in PurePosixPath(source.file_name).suffixes[-2:])
+    return is_named and may_be_json(start)
 
 
 def _delimited(source: Input, compression: Compression, reading: Reading, columns: Columns) -> DelimitedTable:

@@ -98,6 +98,17 @@ def test_a_parquet_file_with_a_long_footer_is_not_opened(tmp_path: Path) -> None
     assert refusal(path, tmp_path) == "The Parquet footer of long.parquet has over 67,108,864 bytes."
 
 
+def test_a_long_array_is_not_read(tmp_path: Path) -> None:
+    """It would take several times its bytes."""
+    path = tmp_path / "long.json"
+    with path.open("wb") as file:
+        file.write(b'[{"user": 1, "item": 2}')
+        for _ in range(129):
+            file.write((b" " * 1023 + b"\n") * 1024)
+        file.write(b"]")
+    assert refusal(path, tmp_path) == "long.json is an array of over 134,217,728 bytes. Write it as JSON lines."
+
+
 def test_a_header_of_a_megabyte_is_read(tmp_path: Path) -> None:
     """With a character of several bytes where the first megabyte ends."""
     path = tmp_path / "header.csv"

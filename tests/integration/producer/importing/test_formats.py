@@ -117,6 +117,7 @@ def open_document() -> bytes:
 
 
 FILES: dict[str, tuple[bytes, Reading, str]] = {
+    "a.csv": (csv_of(ROWS).encode(), Reading(), "commas, utf-8"),
     "a.csv.gz": (gzip.compress(csv_of(ROWS).encode()), Reading(), "commas, utf-8, gzip"),
     "a.parquet": (written(FRAME.to_parquet), Reading(), "Parquet"),
     "a.jsonl": (json_lines().encode(), Reading(), "JSON lines, utf-8"),
@@ -151,6 +152,37 @@ def test_every_format_gives_the_same_snapshot(tmp_path: Path, store: Store, plai
         assert report.rows == 60
         assert report.form is not None
         assert report.form.words() == words
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.csv.gz", "a.jsonl", "a.parquet"])
+def test_what_is_in_a_file_counts_before_its_name(tmp_path: Path, store: Store, plain: str, form: str) -> None:
+    """Whatever suffix it has; text by the name of a zip file may be a damaged one."""
+    names = ["a.json", "events.json.csv", "a.parquet", "a.pq", "a.xlsx", "a.csv"]
+    for name in [*names, *(["a.zip"] if form in ("a.csv.gz", "a.parquet") else [])]:
+        (tmp_path / name).write_bytes(FILES[form][0])
+        assert import_interactions(tmp_path / name, store, columns=COLUMNS).snapshot_id == plain
+
+
+def test_a_torn_first_line_makes_json_no_csv(tmp_path: Path, store: Store) -> None:
+    """By its name and the lines that follow."""
+    (tmp_path / "a.jsonl").write_text('"a", "item": "x"}\n{"user": "b", "item": "x"}\n')
+    assert reasons(import_interactions(tmp_path / "a.jsonl", store)) == [("bad", "it is no JSON object", 1, [1])]
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+@pytest.mark.parametrize("written", ["größe", "gr\\u00f6\\u00dfe"])
+def test_a_column_of_json_may_begin_late(tmp_path: Path, store: Store, written: str, is_array: bool) -> None:
+    """After the rows whose names are all looked at; a name that no row has is none still."""
+    objects = [f'{{"user": {user}, "item": "x", "{"y" * 100}": 1}}' for user in range(33_000)]
+    assert sum(map(len, objects)) > 4 << 20
+    objects.append(f'{{"user": "last", "item": "x", "{written}": 2.5}}')
+    path = tmp_path / "a.json"
+    path.write_text(f"[{', '.join(objects)}]" if is_array else "\n".join(objects), encoding="utf-8")
+    report = import_interactions(path, store, columns=Columns(weight="größe"))
+    assert [(found.reason, found.rows) for found in report.rejected] == [("the weight is missing", 33_000)]
+    assert interactions(current(store)) == {("last", "x"): (2.5, None)}
+    with pytest.raises(SourceError, match=r"^a\.json has no column size \(--weight\)\."):
+        import_interactions(path, store, columns=Columns(weight="size"))
 
 
 def test_a_database_gives_the_same_snapshot(tmp_path: Path, store: Store, plain: str) -> None:
@@ -239,7 +271,7 @@ def test_bad_lines_of_json_are_counted(tmp_path: Path, store: Store) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("a.json", b"user,item\n", "a.json is not JSON lines: no line is an object with names."),
+        ("a.json", b"[1]\n", "a.json is not JSON lines: no line is an object with names."),
         ("a.json", b'[{"user": 1}, {"us', "a.json is not a JSON array: Input data was truncated."),
         ("a.json", b"[]", "a.json has no rows."),
         ("a.jsonl", b"", "a.jsonl is empty."),

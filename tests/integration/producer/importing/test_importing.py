@@ -408,7 +408,7 @@ def damaged_zip() -> bytes:
         ),
         ("long.csv", b"user,item\n1," + b"2" * 20_000_000, r"^long\.csv cannot be read: one row has over .* bytes\.$"),
         ("hurt.zip", damaged_zip(), r"^ratings\.csv in hurt\.zip cannot be read: its compressed data "),
-        ("no.parquet", b"hello", r"^no\.parquet cannot be read: .*\.$"),
+        ("no.parquet", b"PAR1hello", r"^no\.parquet cannot be read: .*\.$"),
         ("cut.parquet", b"PAR1" + bytes(100), r"^cut\.parquet cannot be read: .*\.$"),
     ],
     # Archives hold the time, and what is collected twice has to be the same.

@@ -23,6 +23,7 @@ from reckoner.producer.importing import (
     find_database,
     import_interactions,
 )
+from reckoner.producer.importing.judging.rejected import RejectsFile
 from reckoner.producer.importing.judging.rules import Nonpositive
 from reckoner.shared.errors import OutputError, SourceError, UsageError
 from reckoner.shared.store.location import open_store
@@ -273,6 +274,19 @@ def test_rejected_rows_are_written_with_their_values(tmp_path: Path, store: Stor
         ["line", "kind", "reason", "user", "item", "w", "text"],
     ]
     assert report.bad_rows + report.left_out == len(found) - 1
+
+
+def test_malformed_lines_are_written_before_the_end(tmp_path: Path) -> None:
+    """Ten thousand at a time, or fewer if they are long, so that they do not fill the memory."""
+    path = tmp_path / "rejects.csv"
+    for n, text in ((10_000, "x"), (9, "x" * (1 << 20))):
+        with RejectsFile(path) as rejects:
+            rejects.start("line", ["user", "item"])
+            for line in range(n):
+                rejects.add_line(line, "it is no row", text)
+            assert path.stat().st_size > 100_000
+        with path.open(newline="") as file:
+            assert sum(1 for _ in file) == n + 1
 
 
 def test_rejects_are_written_nowhere_else(tmp_path: Path, store: Store) -> None:
