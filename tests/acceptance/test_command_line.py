@@ -90,7 +90,7 @@ def test_import_reports_good_and_bad_rows(shop: Shop) -> None:
     assert (shown["users"], shown["rows"], shown["left_out"]) == (60, last - 1, 2)
     assert shown["interactions"] + shown["repeated"] + shown["bad_rows"] + shown["left_out"] == shown["rows"]
     assert shown["rejected"][0] == {
-        "kind": "left_out", "reason": "the user is empty", "rows": 1, "first": [last - 1], "value": None
+        "kind": "left_out", "reason": "the user is empty", "rows": 1, "first": [last - 1], "value": None, "files": []
     }  # fmt: skip
     people = shop.commands.run(*arguments).out
     assert people.startswith(f"snapshot  {shown['snapshot']}, now the current one\n")

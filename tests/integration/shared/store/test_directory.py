@@ -287,7 +287,7 @@ def test_a_full_disk_is_one_sentence(store: DirectoryStore) -> None:
     )
     sentences = child.stdout.splitlines()
     assert len(sentences) == 2
-    assert sentences[0] == "The files of snapshots cannot be written: the write was incomplete, the disk may be full."
+    assert sentences[0] == "The files of snapshots cannot be written: File too large."
     assert "cannot be written: File too large" in sentences[1]
     assert open_store(store.root.as_uri()).current_snapshot() == current
     assert [entry.id for entry in store.entries("snapshots")] == [current]
