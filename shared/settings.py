@@ -15,13 +15,12 @@ from msgspec import Meta
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_QUEUED, MAX_THREADS
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.nightly import parse_nightly
+from reckoner.shared.settings_file import absolute_path, read_file
 
 VARIABLE_PREFIX = "RECKONER_"
 # The file of settings, in the working directory unless this variable names another.
-FILE_NAME = "reckoner.toml"
 FILE_VARIABLE = "RECKONER_CONFIG"
 DEFAULT = "default"
-MAX_FILE_BYTES = 1 << 20
 
 # Variables that Kubernetes sets for services named `reckoner` or `reckoner-...`. RECKONER_PORT=80 is none of them.
 SERVICE_VARIABLE = re.compile(
@@ -201,7 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def home_path(self) -> Path:
         """The home as an absolute path."""
-        return _absolute(self.home)
+        return absolute_path(self.home)
 
     @property
     def store_location(self) -> str:
@@ -211,7 +210,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def password_path(self) -> Path | None:
         """The password's file as an absolute path, None when there is none."""
-        return _absolute(self.redis_password_file) if self.redis_password_file else None
+        return absolute_path(self.redis_password_file) if self.redis_password_file else None
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> LoadedSettings:
     if unknown := [name for name in others if name not in ignored]:
         known = ", ".join(sorted([*fields, FILE_VARIABLE]))
         raise SettingsError(f"{unknown[0]} is not a setting. The settings are: {known}.")
-    file, in_file = _read_file(named)
+    file, in_file = read_file(named, Settings.__struct_fields__)
     # The whole file is validated, even keys that a variable overrides.
     _convert(in_file, lambda field: f"{field} in {file}", strict=True)
     in_variables = {fields[name]: value for name, value in variables.items() if name in fields}
@@ -263,11 +262,6 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> LoadedSettings:
     settings = _convert(in_file | changed, lambda field: field, strict=True)
     origins = dict.fromkeys(Settings.__struct_fields__, DEFAULT) | dict.fromkeys(in_file, str(file))
     return LoadedSettings(settings, file, origins | {field: variable_of(field) for field in in_variables}, ignored)
-
-
-def _absolute(path: str) -> Path:
-    # Path.expanduser raises for an unknown user.
-    return Path(os.path.expanduser(path)).absolute()
 
 
 def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: bool) -> Settings:
@@ -315,54 +309,3 @@ def _check_night(settings: Settings, name_of: Callable[[str], str]) -> None:
             f"{name_of('source')} is invalid: the URL contains a password, which the list of processes would show. Put "
             "the URL into a variable and give its name, as in env:DATABASE_URL."
         )
-
-
-def _read_file(named: str) -> tuple[Path | None, dict[str, Any]]:
-    """The path and the values of the settings file; (None, {}) without a file."""
-    try:
-        path = _absolute(named or FILE_NAME)
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and not named:
-            return None, {}
-        why = (error.strerror if isinstance(error, OSError) else None) or "invalid path"
-        raise SettingsError(f"The settings file {named or FILE_NAME} cannot be read: {why}.") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise SettingsError(f"The settings file {path} is too large: it has over {MAX_FILE_BYTES:,} bytes.")
-    values = _parse(path, data)
-    if unknown := sorted(values.keys() - set(Settings.__struct_fields__)):
-        raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting. The nearest one is {_nearest(unknown[0])}.")
-    if isinstance(values.get("fit"), dict):
-        values["fit"] = _as_options(values["fit"])
-    return path, {field: value for field, value in values.items() if value != ""}
-
-
-def _as_options(table: Mapping[str, Any]) -> str:
-    """A table as the options of a command: `[fit]` with `neighbours = 50` is `--neighbours 50`."""
-    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in table.items())
-
-
-def _parse(path: Path, data: bytes) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(data.decode())
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"Line {line} of the settings file {path} is not UTF-8 text.") from None
-    except (ValueError, RecursionError) as error:
-        # tomllib's message may quote a secret.
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else max(1, len(data.splitlines()))
-        where = f"line {line}" if found or "end of document" in str(error) else "a value"
-        raise SettingsError(
-            f'The settings file {path} is not valid TOML at {where}. Examples: prefix = "reckoner", list_length = 20.'
-        ) from None
-
-
-def _nearest(key: str) -> str:
-    from difflib import get_close_matches
-
-    wanted = key[:64].lower().removeprefix(VARIABLE_PREFIX.lower())
-    return get_close_matches(wanted, Settings.__struct_fields__, n=1, cutoff=0.0)[0]

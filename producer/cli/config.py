@@ -18,7 +18,8 @@ def config(as_json: AsJson = False) -> None:
 
     Example: reckoner config
     """
-    from reckoner.shared.settings import FILE_NAME, read_settings
+    from reckoner.shared.settings import read_settings
+    from reckoner.shared.settings_file import FILE_NAME
 
     reading = read_settings()
     shown = {field: _shown(reading, field) for field in reading.origins}
