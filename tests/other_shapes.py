@@ -90,7 +90,7 @@ GA4 = _json_lines(
     {
         "event_date": "20201115", "event_timestamp": str(1605400000123456 + n), "event_name": "purchase",
         "user_pseudo_id": f"1026454.427153468{n % 4}",
-        "items": [{"item_id": f"GGOEGXXX080{n % 5}", "item_name": "Bag"}, {"item_id": "GGOEGDHC074"}],
+        "items": [{"item_id": f"GGOEGALB080{n % 5}", "item_name": "Bag"}, {"item_id": "GGOEGDHC074"}],
     }
     for n in range(12)
 )  # fmt: skip

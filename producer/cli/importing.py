@@ -1,10 +1,8 @@
 """`reckoner import`: imports interactions from a file or a database as the current snapshot."""
 
 import os
-import sys
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,10 +14,9 @@ from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_
 from reckoner.producer.cli.import_history import ImportHistory
 from reckoner.producer.cli.import_output import print_preview, print_report
 from reckoner.producer.cli.output import progress_bar, say
+from reckoner.producer.cli.supervised import exits_if_away, report_to_supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from reckoner.producer.importing import ImportLimits, ImportReport, Options, Query
     from reckoner.shared.settings import Settings
     from reckoner.shared.store.protocol import Store
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 
 # Memory of smaller arrays than these is reused, up to so much: that of batches, not of all rows.
 KEPT_BYTES = 4 << 20, 64 << 20
-# Between two reports of a supervised import.
-REPORT_EVERY_S = 0.5
 
 
 def import_(
@@ -215,7 +210,7 @@ def import_(
     if dry_run and night:
         raise UsageError("A night cannot be a dry run. Remove --dry-run from the source.")
     store = None
-    with _away_for(night):
+    with exits_if_away(night):
         # A dry run creates no store.
         if not dry_run or store_directory(settings.store_location).is_dir():
             store = open_store(settings.store_location, create=night is None)
@@ -249,7 +244,7 @@ def import_(
             raise typer.Exit(1)
         return
     past = ImportHistory(settings, store, began, night or "command")
-    with _away_for(night), past.failures():
+    with exits_if_away(night), past.failures():
         verified = verification_cache(settings.home_path)
         report = _import(found, store, options, None if force else limits, verified, night)
     past.remember(report)
@@ -267,25 +262,13 @@ def _import(
     verified: "VerificationCache",
     night: str | None,
 ) -> "ImportReport":
-    from reckoner.producer.importing import import_interactions
+    from reckoner.producer.importing import run_import
     from reckoner.shared.store.night_import import note_night_import
 
     with say_if_interrupted("Stopped. Nothing was imported."), progress_bar("Reading", "rows") as bar:
-        return import_interactions(
-            found,
-            store,
-            columns=options.columns,
-            reading=options.reading,
-            repeats=options.repeats,
-            verified=verified,
-            progress=_supervised() if night else bar.update,
-            limits=limits,
-            rules=options.rules,
-            rejects=options.rejects,
-            append=options.append,
-            since=options.since,
-            on_current=partial(note_night_import, store, night) if night else None,
-        )
+        progress = report_to_supervisor() if night else bar.update
+        on_current = partial(note_night_import, store, night) if night else None
+        return run_import(found, store, options, limits, progress, verified=verified, on_current=on_current)
 
 
 def _preview(
@@ -303,26 +286,6 @@ def _preview(
     return bool(preview.refused)
 
 
-def _supervised() -> "Callable[[int, int | None], None]":
-    """End when standard input closes, as it does when the supervisor dies; returns the progress to report rows."""
-    last = 0.0
-
-    def wait() -> None:
-        # Not through sys.stdin, whose lock the end of the process would wait for.
-        while os.read(0, 1):
-            pass
-        os._exit(1)
-
-    def report(rows: int, _: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_EVERY_S:
-            last = time.monotonic()
-            print(f"rows {rows}", file=sys.stderr, flush=True)
-
-    threading.Thread(target=wait, daemon=True).start()
-    return report
-
-
 async def _live_snapshot(settings: "Settings") -> str | None:
     """The snapshot of the live generation; None without one, and if Redis cannot be reached."""
     from redis.exceptions import RedisError
@@ -334,20 +297,6 @@ async def _live_snapshot(settings: "Settings") -> str | None:
             live = await reckoner.results.generations.follow(reckoner.keys.current)
             return live.record.snapshot if live.record else None
     return None
-
-
-@contextmanager
-def _away_for(night: str | None) -> "Iterator[None]":
-    """Tell a night by the exit code that another try may succeed: the source, the store or the memory failed."""
-    from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError, is_environment_error
-
-    try:
-        yield
-    except Exception as error:
-        if night is None or not (isinstance(error, SourceAwayError) or is_environment_error(error)):
-            raise
-        say(str(error) or type(error).__name__)
-        raise typer.Exit(SOURCE_AWAY) from error
 
 
 def _find(sources: list[str], query: str | None, *, supervised: bool) -> "list[Path | str] | Query":

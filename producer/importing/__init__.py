@@ -4,7 +4,7 @@ from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.gathering import Options
 from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.producer.importing.merging.repeats import Repeats
-from reckoner.producer.importing.pipeline import import_interactions
+from reckoner.producer.importing.pipeline import import_interactions, run_import
 from reckoner.producer.importing.preview import Preview, preview_interactions
 from reckoner.producer.importing.reading.arrow_tables import Frame
 from reckoner.producer.importing.reading.columns import Columns
@@ -31,4 +31,5 @@ __all__ = [
     "import_interactions",
     "is_database",
     "preview_interactions",
+    "run_import",
 ]

@@ -36,7 +36,6 @@ def import_interactions(
     rejects: Path | None = None,
     append: bool = False,
     since: bool = False,
-    on_current: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
@@ -47,8 +46,7 @@ def import_interactions(
     With `append`, the rows of the current snapshot come before those of the source, which need its columns. With
     `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`.
 
-    With `limits`, a snapshot beyond them is stored but does not become the current one. `on_current` is called with
-    the snapshot just before it becomes the current one.
+    With `limits`, a snapshot beyond them is stored but does not become the current one.
 
     Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
     time. Bad rows, and rows that `rules` leave out, are counted and skipped, and written to the CSV file `rejects`. The
@@ -62,13 +60,35 @@ def import_interactions(
         OutputError: `rejects` cannot be written.
         StoreError: the store cannot be written; the current snapshot stays.
     """
-    options = Options(columns=columns, reading=reading, repeats=repeats, rules=rules, rejects=rejects, append=append)
-    source, earlier = find_earlier(source, store, append=append, since=since)
+    options = Options(
+        columns=columns,
+        reading=reading,
+        repeats=repeats,
+        rules=rules,
+        rejects=rejects,
+        append=append,
+        since=since,
+    )
+    return run_import(source, store, options, limits, progress, verified=verified)
+
+
+def run_import(
+    source: Origin,
+    store: Store,
+    options: Options,
+    limits: ImportLimits | None = None,
+    progress: Progress = show_nothing,
+    *,
+    verified: VerificationCache | None = None,
+    on_current: Callable[[str], None] | None = None,
+) -> ImportReport:
+    """Import as `import_interactions` does. `on_current` gets the snapshot just before it becomes the current one."""
+    source, earlier = find_earlier(source, store, append=options.append, since=options.since)
     gathered = gather(source, options, progress, store.scratch, earlier)
     alive = partial(progress, gathered.collected.read, gathered.table.n_rows)
     snapshot_id = _publish(gathered, store, alive)
     refused = judge(limits, gathered.size, store, gathered.counts).refused if limits else []
-    if append and store.current_snapshot() != (earlier and earlier.id):
+    if options.append and store.current_snapshot() != (earlier and earlier.id):
         raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
         if on_current is not None:

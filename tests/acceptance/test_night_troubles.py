@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -103,37 +103,39 @@ async def test_a_night_goes_on_when_all_workers_were_killed(tmp_path: Path) -> N
         await shop.went_live(*await running)
 
 
+async def waits(shop: Shop, reckoner: OpenReckoner, stage: str, change: Callable[[bool], Awaitable[object]]) -> None:
+    """What `change(True)` takes away at a stage is missing for a while: readers keep their lists, the night goes on."""
+    before = await shop.live()
+    shop.sells(1, users=40_000)
+    running = asyncio.create_task(shop.night())
+    await at_stage(reckoner, stage)
+    await change(True)
+    try:
+        await asyncio.sleep(AWAY_S)
+        assert await shop.live() == before
+    finally:
+        await change(False)
+    await shop.went_live(*await running)
+
+
 async def test_a_night_waits_for_memory(tmp_path: Path) -> None:
-    """Redis is full for longer than the driver's claim lives; readers have the live lists all the while."""
+    """Redis is full for longer than the driver's claim lives."""
     async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
-        before = await shop.live()
-        shop.sells(1, users=40_000)
-        running = asyncio.create_task(shop.night())
-        await at_stage(reckoner, "everybody")
-        await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 1)
-        try:
-            await asyncio.sleep(AWAY_S)
-            assert await shop.live() == before
-        finally:
-            await ask(reckoner.redis, "CONFIG", "SET", "maxmemory", 0)
-        await shop.went_live(*await running)
+        await waits(
+            shop, reckoner, "everybody", lambda full: ask(reckoner.redis, "CONFIG", "SET", "maxmemory", int(full))
+        )
 
 
 async def test_a_night_waits_for_the_store(tmp_path: Path) -> None:
-    """It is away for a while: the night goes on when it is back, and nothing has failed."""
+    """It is away for a while, and nothing has failed."""
     async with shop_with_two_workers(tmp_path) as (shop, system, _), system.reckoner() as reckoner:
-        before = await shop.live()
-        shop.sells(1, users=40_000)
-        running = asyncio.create_task(shop.night())
-        await at_stage(reckoner, "import")
-        store, away = system.home / "store", system.home / "away"
-        store.rename(away)
-        try:
-            await asyncio.sleep(AWAY_S)
-            assert await shop.live() == before
-        finally:
-            away.rename(store)
-        await shop.went_live(*await running)
+        places = system.home / "store", system.home / "away"
+
+        async def move(away: bool) -> None:
+            there, here = places if away else reversed(places)
+            there.rename(here)
+
+        await waits(shop, reckoner, "import", move)
         await system.nothing_failed()
 
 

@@ -108,9 +108,9 @@ async def clean_up_stage(work: Work) -> None:
         log.warning("clean-up left to the background", night=work.night.id, reason=str(error))
     left = await _old(runtime)
     if left:
-        await work.end("done", f"{len(left):,} old generations are deleted in the background.")
+        await work.end("done", f"Old generations left to the background: {len(left):,}.")
     elif before:
-        await work.end("done", f"Deleted the lists of {len(before):,} old generations.")
+        await work.end("done", f"Old generations deleted: {len(before):,}.")
     else:
         await work.end("unchanged", "There is no old generation.")
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.producer.importing.judging.values import as_booleans, as_plain, as_texts
+from reckoner.producer.importing.reading.tables import EXACT_BELOW
 from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.ids import EMPTY, MAX_ID_BYTES, TOO_LONG
 
@@ -18,7 +19,7 @@ WHOLE_PATTERN = r"^-?[0-9]+(\.0*)?$"
 # A large number as a spreadsheet or pandas writes it: its last digits are lost.
 ROUNDED_PATTERN = r"^-?[0-9](\.[0-9]+[eE]\+?|[eE]\+)[0-9]+$"
 # From here on, neighbouring whole numbers are the same float.
-EXACT_BELOW = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
+LIMITS = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): EXACT_BELOW}
 
 
 class Fault(NamedTuple):
@@ -88,7 +89,7 @@ class IdReader:
         if not pa.types.is_floating(plain.type):
             return texts
         values = plain.to_numpy(zero_copy_only=False)
-        is_finite, limit = np.isfinite(values), EXACT_BELOW[plain.type]
+        is_finite, limit = np.isfinite(values), LIMITS[plain.type]
         inexact = np.flatnonzero(is_finite & (np.abs(values) >= limit))
         if len(inexact):
             raise SourceError(

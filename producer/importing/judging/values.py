@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reckoner.producer.importing.reading.tables import EXACT_BELOW
 from reckoner.shared.errors import SourceError
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -42,7 +43,7 @@ def as_texts(array: pa.Array) -> pa.Array:
 def _float_texts(array: pa.Array) -> pa.Array:
     """Texts of floats; whole numbers lose the decimal point, since gaps turn integers into floats."""
     values = array.to_numpy(zero_copy_only=False)
-    whole = np.isfinite(values) & (np.rint(values) == values) & (np.abs(values) < 2.0**53)
+    whole = np.isfinite(values) & (np.rint(values) == values) & (np.abs(values) < EXACT_BELOW)
     whole_texts = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
     texts = pc.if_else(pa.array(whole), whole_texts, array.cast(pa.string()))
     return pc.if_else(pa.array(np.isfinite(values)), texts, pa.scalar(None, pa.string()))

@@ -10,14 +10,13 @@ import pyarrow as pa
 
 from reckoner.producer.importing.reading.dialect import Form
 from reckoner.producer.importing.reading.extents import require_small_sheets
-from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns
+from reckoner.producer.importing.reading.tables import EXACT_BELOW, Batch, Refuse, require_columns
 from reckoner.shared.errors import MissingExtraError, SourceError
 
 OLD_EXCEL_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
 # The member of a zip file that makes it a workbook.
 WORKBOOKS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 # From here on, neighbouring whole numbers are the same float.
-EXACT_BELOW = 2**53
 
 
 class ExcelTable:

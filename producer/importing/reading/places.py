@@ -6,17 +6,17 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from reckoner.producer.importing.reading import s3
+from reckoner.producer.importing.reading.keeping import CHUNK_BYTES, keep
 from reckoner.producer.importing.reading.parts import is_part
 from reckoner.producer.importing.reading.tables import sentences
-from reckoner.shared.errors import SourceError, StoreError, UsageError
-from reckoner.shared.store.manifests import reason
+from reckoner.shared.errors import SourceError, UsageError
 
 STANDARD_INPUT = "-"
-CHUNK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,10 @@ class Places:
 
     def _kept(self, name: str, pipe: BinaryIO) -> Path:
         """A file with all that comes through a pipe."""
-        path = self.make_room() / name
         with sentences(name):
-            chunk = pipe.read(CHUNK_BYTES)
-        try:
-            with path.open("xb") as file:
-                while chunk:
-                    file.write(chunk)
-                    self.alive()
-                    chunk = pipe.read(CHUNK_BYTES)
-        except OSError as error:
-            raise StoreError(f"{name} cannot be kept in {path.parent}: {reason(error)}.") from error
-        return path
+            first = pipe.read(CHUNK_BYTES)
+        rest = iter(lambda: pipe.read(CHUNK_BYTES), b"")
+        return keep(self.make_room() / name, chain([first], rest), self.alive)
 
     def _of_folder(self, folder: Path) -> list[Path]:
         """The folder if it is a table, else the files in it and in the folders below."""

@@ -6,18 +6,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from reckoner.producer.importing.reading.keeping import CHUNK_BYTES, keep
 from reckoner.producer.importing.reading.parts import is_part
-from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError, StoreError, UsageError
-from reckoner.shared.store.manifests import reason
+from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from obstore import GetResult, ObjectMeta
+    from obstore import ObjectMeta
     from obstore.store import S3Store
 
 SCHEME = "s3://"
-CHUNK_BYTES = 8 << 20
 SIGNS = "*?["
 
 
@@ -65,13 +64,16 @@ def download(url: str, room: Path, alive: Callable[[], None]) -> list[Path]:
 def _download_all(store: "S3Store", key: str, room: Path, alive: Callable[[], None]) -> list[Path]:
     import obstore
 
+    def kept(each: str, name: str) -> Path:
+        return keep(room / name, obstore.get(store, each).stream(min_chunk_size=CHUNK_BYTES), alive)
+
     if not _is_several(key):
-        return [_download(obstore.get(store, key), PurePosixPath(key).name, room, alive)]
+        return [kept(key, PurePosixPath(key).name)]
     folder = _fixed(key)
     keys = _matching(obstore.list(store, prefix=folder or None), key, folder)
     if not keys:
         raise FileNotFoundError
-    return [_download(obstore.get(store, each), each[len(folder) :], room, alive) for each in keys]
+    return [kept(each, each[len(folder) :]) for each in keys]
 
 
 def _is_several(key: str) -> bool:
@@ -95,16 +97,3 @@ def _is_match(path: str, key: str) -> bool:
         return path.startswith(key) or fnmatchcase(path, key + "*")
     names, patterns = path.split("/"), key.split("/")
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
-
-
-def _download(found: "GetResult", name: str, room: Path, alive: Callable[[], None]) -> Path:
-    path = room / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-                file.write(chunk)
-                alive()
-    except OSError as error:
-        raise StoreError(f"{path.name} cannot be kept in {room}: {reason(error)}.") from error
-    return path

@@ -18,6 +18,8 @@ from reckoner.producer.importing.reading.dialect import Form
 from reckoner.shared.errors import SourceError
 
 BATCH_ROWS = 131_072
+# Whole numbers below it are exact as floats.
+EXACT_BELOW = 2**53
 # Of several files, the rows of the n-th one, from 0, are numbered from n times so much on.
 PART_ROWS = 1 << 40
 BLOCK_BYTES = 8 << 20

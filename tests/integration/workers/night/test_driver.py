@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from reckoner.producer.importing import import_interactions
+from reckoner.producer.importing import Options, import_interactions, run_import
 from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
 from reckoner.shared.flows.runs import Runs
@@ -316,7 +316,7 @@ async def test_rows_that_a_killed_import_has_appended_are_not_appended_again(
     async def run(night_id: str, arguments: str, on_rows: object) -> Imported:
         tries.append(night_id)
         on_current = partial(note_night_import, store, night_id)
-        import_interactions(new, store, append=True, repeats="sum", on_current=on_current)
+        run_import(new, store, Options(append=True, repeats="sum"), on_current=on_current)
         if kill == "the driver":
             raise RedisConnectionError("gone")
         return Imported(-9, {}, "")
@@ -530,7 +530,7 @@ async def test_what_is_live_stays_live_whatever_the_clean_up_meets(
     ended = await through(night, "2026-12-02")
     assert (ended.outcome, ended.stages["clean-up"].message) == (
         "live",
-        "1 old generations are deleted in the background.",
+        "Old generations left to the background: 1.",
     )
     assert (await remembered(night, ended)).reasons == []
 

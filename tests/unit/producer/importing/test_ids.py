@@ -6,7 +6,7 @@ from itertools import chain
 import pyarrow as pa
 import pytest
 
-from reckoner.producer.importing.judging.ids import EXACT_BELOW, IdReader
+from reckoner.producer.importing.judging.ids import LIMITS, IdReader
 from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.shared.errors import ReadAgainError, SourceError, UsageError
 
@@ -87,7 +87,7 @@ def test_every_type_of_column_gives_the_ids_of_its_texts(array: pa.Array, as_csv
     assert read([array]) == read([pa.array(as_csv)])
 
 
-@pytest.mark.parametrize(("data_type", "limit"), list(EXACT_BELOW.items()))
+@pytest.mark.parametrize(("data_type", "limit"), list(LIMITS.items()))
 def test_floats_that_are_not_exact_are_refused(data_type: pa.DataType, limit: int) -> None:
     """From where two neighbouring ids are one float; the sentence says what to do."""
     below = pa.array([float(limit - 1), None]).cast(data_type)
