@@ -1,7 +1,7 @@
 """Ready Reckoner keeps every user's next N recommendations ready in Redis: `from reckoner import Reckoner`.
 
-This and `reckoner.importing` are the public API. `reckoner.producer`, `reckoner.workers` and `reckoner.shared` are
-internal and may change.
+This, `reckoner.importing` and `reckoner.exporting` are the public API. `reckoner.producer`, `reckoner.workers` and
+`reckoner.shared` are internal and may change.
 """
 
 from importlib import import_module

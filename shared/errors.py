@@ -144,6 +144,10 @@ class PromotionError(ReckonerError):
     """This generation cannot go live."""
 
 
+class ListsMissingError(ReckonerError):
+    """The generation does not hold every user's list: compute them with `reckoner batch`."""
+
+
 class WireError(ReckonerError):
     """Bytes from Redis are invalid."""
 
