@@ -1,5 +1,6 @@
 """A file with an endless header, row or footer is refused before it takes memory, even inside a zip."""
 
+import io
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,9 @@ import pytest
 from reckoner.producer.importing import import_interactions
 from reckoner.shared.errors import SourceError
 from reckoner.shared.store.location import open_store
+from tests import workbooks
 from tests.commands import CommandLine
+from tests.imports import reasons
 from tests.root import ROOT
 
 SIZE = 512 << 20
@@ -118,33 +121,57 @@ def test_a_header_of_a_megabyte_is_read(tmp_path: Path) -> None:
         assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
 
 
-FAR = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
-# A dimension that tells too little, other quotation marks, cells without places, and prefixes.
-SHEETS = {
-    "usual": f'<dimension ref="A1"/><sheetData><row r="1"><c r="A1"><v>1</v></c></row>{FAR}</sheetData>',
-    "quotes": f"<sheetData><row><c><v>1</v></c></row>{FAR}</sheetData>".replace('"', "'"),
-    "places": '<sheetData><row><c><v>1</v></c></row><row r="1048576"><c r="XFC1"/><c><v>1</v></c></row>'
-    '<row r="1048576"><c><v>1</v></c></row></sheetData>',
-    "prefix": f'<sheetData><c r="A1"><v>1</v></c>{FAR}</sheetData>'.replace("<c", "<x:c"),
+FAR = (1_048_575, 16_383)
+TABLE = workbooks.cells([["user", "item"], ["a", "x"]])
+
+
+def xlsx(sheets: dict[str, workbooks.Cells]) -> bytes:
+    book, buffer = openpyxl.Workbook(), io.BytesIO()
+    book.remove(book.active)
+    for name, cells in sheets.items():
+        sheet = book.create_sheet(name)
+        for (row, column), value in cells.items():
+            sheet.cell(row + 1, column + 1, value)
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+# A cell in the last row and the last column that a file can name. Of .xls, more than Excel writes.
+KINDS = {
+    "xlsx": (xlsx, FAR),
+    "xlsb": (workbooks.xlsb, FAR),
+    "ods": (workbooks.ods, FAR),
+    "xls": (workbooks.xls, (65_535, 65_535)),
 }
 
 
-@pytest.mark.parametrize("kind", SHEETS)
-def test_a_sheet_with_a_far_cell_is_not_opened(tmp_path: Path, kind: str) -> None:
-    """Its reader would make room for 17 billion cells, and end the process; a far cell with a colour only is none."""
-    path, book = tmp_path / "far.xlsx", openpyxl.Workbook()
-    for row in (["user", "item"], ["a", "x"]):
-        book.active.append(row)
-    book.active["XFD1048576"].fill = openpyxl.styles.PatternFill("solid", "FF0000")
-    book.save(path)
-    assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["xl/worksheets/sheet1.xml"] = f"<worksheet>{' ' * (1 << 20)}{SHEETS[kind]}</worksheet>".encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sheet_with_a_far_cell_is_not_read(tmp_path: Path, kind: str) -> None:
+    """Its reader would make room for billions of cells, and end the process."""
+    write, far = KINDS[kind]
+    path = tmp_path / f"far.{kind}"
+    path.write_bytes(write({"Sales": {**TABLE, far: 1}}))
     assert refusal(path, tmp_path) == (
-        "A sheet of far.xlsx reaches over 1,048,576 rows and 16,384 columns. Delete the cells far from the table, or "
-        "write it as CSV."
+        f"far.{kind} reaches over too many rows and columns. Delete the cells far from the table, or write it as CSV."
     )
+
+
+@pytest.mark.parametrize(("kind", "far"), [("xlsx", FAR), ("xlsb", FAR), ("xls", (65_535, 255))])
+def test_another_sheet_may_have_a_far_cell(tmp_path: Path, kind: str, far: tuple[int, int]) -> None:
+    """Of .xls all sheets are read, but Excel writes at most 65,536 rows and 256 columns."""
+    path = tmp_path / f"other.{kind}"
+    path.write_bytes(KINDS[kind][0]({"Sales": TABLE, "Others": {**TABLE, far: 1}}))
+    assert import_interactions(path, open_store((tmp_path / "store").as_uri())).interactions == 1
+
+
+def test_a_sheet_may_begin_anywhere_and_have_colours_far_away(tmp_path: Path) -> None:
+    """A cell with a colour only is none, and rows keep their numbers."""
+    path, book = tmp_path / "far.xlsx", openpyxl.Workbook()
+    for row, values in enumerate([["user", "item"], ["a", "x"], ["", "y"]], 1_000_000):
+        for column, value in enumerate(values, 1_000):
+            book.active.cell(row, column, value)
+    book.active["A1"].fill = book.active["XFD1048576"].fill = openpyxl.styles.PatternFill("solid", "FF0000")
+    book.save(path)
+    report = import_interactions(path, open_store((tmp_path / "store").as_uri()))
+    assert reasons(report) == [("left_out", "the user is empty", 1, [1_000_002])]
+    assert report.interactions == 1

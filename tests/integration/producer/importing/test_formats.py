@@ -26,6 +26,7 @@ from reckoner.producer.importing import Columns, Query, Reading, find_database, 
 from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
+from tests import workbooks
 from tests.commands import CommandLine
 from tests.imports import reasons
 from tests.snapshots import current, interactions
@@ -93,29 +94,7 @@ def workbook() -> bytes:
     return written(book.save)
 
 
-def open_document() -> bytes:
-    """The table as a small OpenDocument spreadsheet."""
-
-    def cell(value: object) -> str:
-        kind = f'"float" office:value="{value}"' if isinstance(value, int | float) else '"string"'
-        return f"<table:table-cell office:value-type={kind}><text:p>{value}</text:p></table:table-cell>"
-
-    rows = "".join(f"<table:table-row>{''.join(map(cell, row))}</table:table-row>" for row in [NAMES, *ROWS])
-    spaces = " ".join(
-        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
-    )
-    content = (
-        f'<office:document-content {spaces}><office:body><office:spreadsheet><table:table table:name="Sales">{rows}'
-        "</table:table></office:spreadsheet></office:body></office:document-content>"
-    )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("META-INF/manifest.xml", "<manifest/>")
-        archive.writestr("content.xml", content)
-    return buffer.getvalue()
-
-
+SHEETS = {"Sales": workbooks.cells([NAMES, *ROWS]), "Others": workbooks.cells([["notes"]])}
 FILES: dict[str, tuple[bytes, Reading, str]] = {
     "a.csv": (csv_of(ROWS).encode(), Reading(), "commas, utf-8"),
     "a.csv.gz": (gzip.compress(csv_of(ROWS).encode()), Reading(), "commas, utf-8, gzip"),
@@ -137,7 +116,9 @@ FILES: dict[str, tuple[bytes, Reading, str]] = {
     "a.feather": (written(lambda file: pyarrow.feather.write_feather(FRAME, file)), Reading(), "Arrow"),
     "a.arrows": (stream(FRAME), Reading(), "Arrow"),
     "a.xlsx": (workbook(), Reading(sheet="Sales 2026"), "sheet Sales 2026"),
-    "a.ods": (open_document(), Reading(), "sheet Sales"),
+    "a.xls": (workbooks.xls(SHEETS), Reading(), "sheet Sales"),
+    "a.xlsb": (workbooks.xlsb(SHEETS), Reading(), "sheet Sales"),
+    "a.ods": (workbooks.ods(SHEETS), Reading(), "sheet Sales"),
 }
 
 
