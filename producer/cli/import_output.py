@@ -131,11 +131,19 @@ def _as_object(report: "ImportReport") -> dict[str, Any]:
 
 def _remarks(report: "ReadReport") -> "Iterator[str]":
     """What happened to columns and rows, a sentence or a reason a line."""
-    from reckoner.producer.importing.reading.records import NO_PARTNER
+    yield from _about_columns(report)
+    yield from _about_rows(report)
 
+
+def _about_columns(report: "ReadReport") -> "Iterator[str]":
     if report.not_times is not None:
         why = report.why_not_times or "Not all its values are times"
         yield f"Skipped column {report.not_times}: {why.rstrip('.')}."
+    if report.row_in_header is not None:
+        yield (
+            f"The first line was read as a header, but {report.row_in_header} looks like a value. If this line is a "
+            "row, use --no-header. If the header comes again below, remove it there."
+        )
     for role, example in report.without_zeros.items():
         shortened = example.partition(".")[0]
         yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
@@ -149,6 +157,11 @@ def _remarks(report: "ReadReport") -> "Iterator[str]":
             f"The {suspect.kind} {suspect.id!r} has {suspect.share:.1%} of the interactions. If it stands for many, "
             "leave its rows out."
         )
+
+
+def _about_rows(report: "ReadReport") -> "Iterator[str]":
+    from reckoner.producer.importing.reading.records import NO_PARTNER
+
     for kind, words in (("bad", "bad"), ("left_out", "left out")):
         found = [reason for reason in report.rejected if reason.kind == kind]
         for reason in found[:REASONS]:

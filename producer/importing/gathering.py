@@ -24,7 +24,7 @@ from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
 from reckoner.producer.importing.reading.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.reading.databases import Query
-from reckoner.producer.importing.reading.dialect import Reading
+from reckoner.producer.importing.reading.dialect import BY_NUMBER, NUMBER_OR_DATE, Reading, has_usual_name
 from reckoner.producer.importing.reading.sources import Origin, Source, find_source
 from reckoner.producer.importing.reading.tables import Table, unchanged
 from reckoner.producer.importing.reading.text import LATIN_1
@@ -77,6 +77,7 @@ class Gathered:
     merged: Merged
     n_good: int
     earlier: Earlier | None = None
+    row_in_header: str | None = None
 
     @property
     def size(self) -> Size:
@@ -111,6 +112,7 @@ class Gathered:
             "suspects": find_suspects("user", self.merged.user_ids, rows.users)
             + find_suspects("item", self.merged.item_ids, rows.items),
             "item_list": find_list(self.merged.item_ids),
+            "row_in_header": self.row_in_header,
             "form": self.table.form,
         }
 
@@ -159,11 +161,12 @@ def gather(
         n_good = collected.count - rejected.count("left_out") + others
     if merged is None or len(merged.rows) == 0:
         raise SourceError(_no_good_row(table, rejected.earliest()))
-    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier)
+    row_in_header = _row_in_header(table, checker.chosen, merged, options.reading)
+    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier, row_in_header)
 
 
 def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checker:
-    chosen = _choose(found, options.columns)
+    chosen = _choose(found, options)
     if earlier is None:
         return Checker(chosen, options.rules)
     kept = earlier.choose(chosen, options.repeats, found.interactions.name)
@@ -180,17 +183,33 @@ def _rejects_file(rejects: Path | None, source: Origin, found: Source) -> Reject
     return RejectsFile(rejects, files, found.parts)
 
 
-def _choose(found: Source, columns: Columns) -> ChosenColumns:
-    table = found.interactions
+def _choose(found: Source, options: Options) -> ChosenColumns:
+    table, columns = found.interactions, options.columns
     try:
         if found.titles is None:
             return choose_columns(columns, table.columns, table.name)
         chosen = choose_columns(dataclasses.replace(columns, title=None), table.columns, table.name)
     except SourceError as error:
-        if table.form is None or table.form.encoding != LATIN_1 or all(name.isascii() for name in table.columns):
-            raise
-        raise SourceError(f"{error} They were read as latin-1. {OTHER_ENCODINGS}") from error
+        advice, form = "", table.form
+        if form and form.encoding == LATIN_1 and not all(name.isascii() for name in table.columns):
+            advice += f" They were read as latin-1. {OTHER_ENCODINGS}"
+        is_header = options.reading.header or has_usual_name(table.columns) or error.evidence.get("near")
+        if form and form.header and not is_header:
+            advice += f" If these are values of the first row, {BY_NUMBER}"
+        raise SourceError(f"{error}{advice}") from error
     return dataclasses.replace(chosen, title=None)
+
+
+def _row_in_header(table: Table, chosen: ChosenColumns, merged: Merged, reading: Reading) -> str | None:
+    """A name of a column that is an id below too, or a number, so that the header may be a row."""
+    if table.form is None or not table.form.header:
+        return None
+    for name, ids in ((chosen.user, merged.user_ids), (chosen.item, merged.item_ids)):
+        if pc.index(ids, pa.scalar(name, ids.type)).as_py() >= 0:
+            return name
+    if reading.header or has_usual_name(table.columns):
+        return None
+    return next((name for name in table.columns if NUMBER_OR_DATE.fullmatch(name)), None)
 
 
 def _collect(

@@ -39,6 +39,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """Ids with a very large share of the interactions."""
     item_list: str | None = None
     """An item that looks like a list of items, if most do."""
+    row_in_header: str | None = None
+    """A name of a column that is also an id in it, or a number: the header may be a row."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 

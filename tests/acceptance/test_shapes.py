@@ -31,7 +31,7 @@ EXAMPLES = [
 REFUSED = [
     ("combined_data_1.txt", shapes.NETFLIX, "", "1: and stands for the rows below it. Each row must have its user"),
     ("jester.csv", shapes.JESTER, "", "jester.csv seems to be a matrix: its first line has 101 numbers"),
-    ("ratings.txt", shapes.SPARK, "", "Give the columns by number, such as --user 1 --item 2 --no-header"),
+    ("ratings.txt", shapes.SPARK, "", "give the columns by number, such as --user 1 --item 2 --no-header"),
     ("review.tsv", shapes.GOOGLE, "--item gmap_id", "the user is a rounded number; write all its digits"),
     ("douban.csv", shapes.DOUBAN, "--user 用户 --item 电影", "read as latin-1. Use --encoding"),
     ("sales.csv", shapes.RUSSIAN, "--user пользователь --item товар", "such as --encoding cp1251 or gb18030"),

@@ -95,14 +95,15 @@ def find_column(role: str, named: str | None, present: Sequence[str], source: st
     """The column for `role`: the given name, else the first usual name, else None.
 
     Raises:
-        SourceError: the given column is missing.
+        SourceError: the given column is missing; the evidence `near` is not empty if one has a similar name.
     """
     if named is None:
         return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
     named = named if named in present else named.strip()
     if named not in present:
+        near = _nearest(named, present)
         raise SourceError(
-            f"{source} has no column {named} (--{role}). {_nearest(named, present)}Its columns are: {_listed(present)}."
+            f"{source} has no column {named} (--{role}). {near}Its columns are: {_listed(present)}.", near=near
         )
     return named
 

@@ -31,6 +31,7 @@ ATOMIC = re.compile(r":(?:token|float)(?:_seq)?$")
 SHOWN_VALUES, SHOWN_CHARACTERS = 6, 40
 # So many columns of numbers without a header may be a matrix.
 MATRIX_COLUMNS = 30
+BY_NUMBER = "give the columns by number, such as --user 1 --item 2 --no-header."
 FILTERS = "docs/importing.md shows how a filter writes such rows"
 # A spreadsheet's first line, which names the separator.
 SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])(?:\r\n|\n|\r)", re.IGNORECASE)
@@ -64,7 +65,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     encoding: str = ""
     separator: str = ""
     quote: str = '"'
-    header: bool = True
+    header: bool | None = None
+    """Whether the first line names the columns; None where a format has no such line."""
     escape: Escape = "none"
     files: int = 1
 
@@ -74,7 +76,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         quote = {'"': "", "": "no quotes"}.get(self.quote, f"quotes {self.quote}")
         escape = "" if self.escape == "none" else "escaped by backslashes"
         files = f"{self.files:,} files" if self.files > 1 else ""
-        header = "" if self.header else "no header"
+        header = "no header" if self.header is False else ""
         parts = (files, separator, quote, escape, header, self.encoding, self.compression)
         return ", ".join(part for part in parts if part not in ("", "none"))
 
@@ -122,7 +124,7 @@ def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, k
     if record.is_open:
         raise SourceError(f"The first line of {name} opens a quotation mark that is never closed. Use --quote none.")
     first, *others = _first_records(data, grammar)
-    header, names = _names(_texts(first, name), others, name, reading, columns, known)
+    header, names = find_names(_texts(first, name), others, name, reading, columns, known)
     starts_quoted = bool(quote) and all(data.startswith(grammar.quote, place) for place in (0, record.end))
     skipped = n_comments + (count_lines(data[: record.end]) if header else 0)
     return Dialect(separator, quote, header, skipped, names, starts_quoted, escape)
@@ -146,12 +148,13 @@ def _without_comments(sample: bytes, reading: Reading, columns: Columns) -> tupl
     lines = found[0].splitlines(keepends=True)
     last = lines[-1].lstrip(b"# \t")
     words = re.split(r"[,;|\s]+", last.decode(errors="replace"))
-    is_header = reading.header is None and (_has_usual_name(words) or not {*columns.given()}.isdisjoint(words))
+    is_header = reading.header is None and (has_usual_name(words) or not {*columns.given()}.isdisjoint(words))
     rest = sample[found.end() :]
     return (last + rest, len(lines) - 1, None) if is_header else (rest, len(lines), None)
 
 
-def _has_usual_name(values: Sequence[str]) -> bool:
+def has_usual_name(values: Sequence[str]) -> bool:
+    """Whether one of the values is a usual name of a column."""
     usual = {name for names in USUAL_NAMES.values() for name in names}
     return any(value.casefold() in usual for value in values)
 
@@ -233,15 +236,21 @@ def _texts(values: Sequence[bytes], name: str) -> list[str]:
         raise SourceError(f"The first line of {name} has a byte that is not UTF-8. Use --encoding.") from error
 
 
-def _names(
+def find_names(
     first: Sequence[str],
     others: Sequence[Sequence[bytes]],
     name: str,
     reading: Reading,
     columns: Columns,
-    known: Sequence[str],
+    known: Sequence[str] = (),
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether there is a header, and the names of the columns."""
+    """Whether the first line of the table `name` is a header, and the names of the columns; `others` are more rows.
+
+    `known` names the first columns if there is no header.
+
+    Raises:
+        SourceError: the first line cannot name the columns, or seems not to.
+    """
     numbers = tuple(str(number) for number in range(1, len(first) + 1))
     stripped = tuple(value.strip() for value in first)
     if all(ATOMIC.search(value) for value in stripped):
@@ -267,8 +276,8 @@ def _names(
                     f"must have one user and one item: {FILTERS}."
                 )
             raise SourceError(
-                f"{name} seems to have no header: its first line is {shown}. Give the columns by number, such as "
-                "--user 1 --item 2 --no-header, or use --header if these are their names."
+                f"{name} seems to have no header: its first line is {shown}. If it is a row, {BY_NUMBER} If these are "
+                "the names of the columns, use --header."
             )
     return header, stripped if header else numbers
 
@@ -276,17 +285,17 @@ def _names(
 def _is_header(first: Sequence[str], others: Sequence[Sequence[bytes]], columns: Columns) -> bool:
     """Whether the first line has names and no values.
 
-    A wanted name is no header if it is among the values of its own column, and neither if it is a number.
+    Of the wanted names, or of all if none is there, none may be among the values of its own column, and none a number.
     """
-    if _has_usual_name(first):
+    if has_usual_name(first):
         return True
-    wanted = [place for place, value in enumerate(first) if value in columns.given()]
+    wanted = [place for place, value in enumerate(first) if value in columns.given()] or range(len(first))
+    header = [value.encode() for value in first]
+    rows = [other for other in others if other != header]
     for place in wanted:
-        header = [value.encode() for value in first]
-        if any(other[place].strip() == header[place] for other in others if place < len(other) and other != header):
+        if header[place] and any(other[place].strip() == header[place] for other in rows if place < len(other)):
             return False
-    names = [first[place] for place in wanted] or first
-    return not any(NUMBER_OR_DATE.fullmatch(value) for value in names)
+    return not any(NUMBER_OR_DATE.fullmatch(first[place]) for place in wanted)
 
 
 def _prepared(block: bytes, separator: str, quote: str, escape: Escape | None = None) -> tuple[bytes, Grammar]:

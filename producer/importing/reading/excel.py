@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from reckoner.producer.importing.reading import sheet_process
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.columns import Columns
+from reckoner.producer.importing.reading.dialect import SAMPLE_RECORDS, Form, Reading, find_names
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns
 from reckoner.shared.errors import MissingExtraError, SourceError
 
@@ -30,18 +31,19 @@ class ExcelTable:
     """
 
     unit: Literal["line", "row"] = "row"
+    columns: Sequence[str]
 
-    def __init__(self, path: Path, sheet: str | None, *, header: bool) -> None:
-        rows = _read(path, sheet)
+    def __init__(self, path: Path, reading: Reading, columns: Columns) -> None:
+        rows = _read(path, reading.sheet)
         found, self._first = rows.schema.metadata[b"sheet"].decode(), int(rows.schema.metadata[b"first"])
         self.name = f"Sheet {found} of {path.name}"
         if rows.num_rows == 0:
             raise SourceError(f"{self.name} is empty.")
         require_columns(self.name, rows.num_columns)
+        first, *others = zip(*(column[:SAMPLE_RECORDS].to_pylist() for column in rows.columns), strict=True)
+        sample = [[value.encode() for value in row] for row in others]
+        header, self.columns = find_names(first, sample, self.name, reading, columns)
         self.form = Form(format=f"sheet {found}", header=header)
-        self.columns: Sequence[str] = [
-            column[0].as_py().strip() if header else str(number) for number, column in enumerate(rows.columns, 1)
-        ]
         self._rows = rows.slice(1) if header else rows
         self._first += header
         self.n_rows: int | None = self._rows.num_rows

@@ -143,7 +143,7 @@ class _Finder:
 
     def _workbook(self, path: Path) -> Source:
         _require_nothing(self.reading, "a workbook", "sheet", "header")
-        return Source(ExcelTable(path, self.reading.sheet, header=self.reading.header is not False), [path])
+        return Source(ExcelTable(path, self.reading, self.columns), [path])
 
     def _zip(self, path: Path) -> Source:
         with sentences(path.name), zipfile.ZipFile(path) as archive:

@@ -371,7 +371,7 @@ def damaged_zip() -> bytes:
         (
             "names.csv",
             b"a,b\n1,2\n",
-            r"^names\.csv has no user column .* columns are: a, b\. .* --user\.$",
+            r"^names\.csv has no user column .* columns are: a, b\. .* --user\. If these are values of the",
         ),
         ("twice.csv", b"user,item,user\n1,2,3\n", r"^twice\.csv has more than one column user\.$"),
         ("latin.parquet", latin_parquet(), r"^latin\.parquet is not UTF-8 text\.$"),

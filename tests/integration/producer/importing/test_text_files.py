@@ -5,13 +5,15 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pytest
 
 from reckoner.producer.importing import Columns, ImportReport, Reading, import_interactions
+from reckoner.producer.importing.reading import dialect, excel
 from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -237,6 +239,8 @@ def test_without_a_header_columns_have_numbers(tmp_path: Path, store: Store, pla
         (b"196\t242\t3\n186\t302\t3\n", Columns()),
         (b"196\t242\t3\n186\t302\t3\n", Columns(user="196", item="242")),
         (b"alice,teapot\nbob,kettle\nalice,kettle\n", Columns(user="alice", item="teapot")),
+        (b"alice,teapot\nbob,kettle\nalice,kettle\n", Columns()),
+        (b"alice,teapot\nbob,kettle\ncarol,teapot\n", Columns(item="product")),
         (b"2019-11-01 00:00:00 UTC;a\n2019-11-02 00:00:00 UTC;b\n", Columns()),
     ],
 )
@@ -247,6 +251,69 @@ def test_a_first_line_that_is_no_header_is_said(tmp_path: Path, store: Store, da
     if columns.user:
         rows = data.count(b"\n") - 1
         assert imported(store, tmp_path / "a.csv", data, Reading(header=True), columns).rows == rows
+
+
+HEADERLESS = [("alice", "teapot", "5"), ("bob", "kettle", "4"), ("carol", "cup", "3")]
+
+
+def headerless(path: Path, form: str, rows: Sequence[tuple[str, ...]]) -> None:
+    """A table without a header, as a CSV file or a workbook."""
+    if form == "csv":
+        path.write_text("".join(",".join(row) + "\n" for row in rows))
+        return
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.worksheets[0].append(row)
+    book.save(path)
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("given", [{}, {"user": "alice"}, {"item": "teapot"}, {"user": "customer", "item": "product"}])
+def test_where_columns_are_missing_no_header_is_advised(
+    tmp_path: Path, store: Store, form: str, given: dict[str, str]
+) -> None:
+    """If the names may be values of the first row; not below a header, and not if the caller says that it is one."""
+    advice = r"If these are values of the first row, give the columns by number, such as --user 1 --item 2 --no-header"
+    path, columns = tmp_path / f"a.{form}", Columns(**given)
+    headerless(path, form, [row[:2] for row in HEADERLESS])
+    with pytest.raises(SourceError, match=advice):
+        import_interactions(path, store, columns=columns)
+    with pytest.raises(SourceError) as caught:
+        import_interactions(path, store, columns=columns, reading=Reading(header=True))
+    assert "--no-header" not in str(caught.value)
+    headerless(path, form, [("user", "product"), *(row[:2] for row in HEADERLESS)])
+    with pytest.raises(SourceError) as caught:
+        import_interactions(path, store, columns=Columns(weight="price"))
+    assert "--no-header" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_row_that_was_read_as_a_header_is_said(
+    tmp_path: Path, store: Store, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If its names are ids below, or one is a number; near the start it is refused."""
+    path, columns = tmp_path / f"a.{form}", Columns(user="alice", item="teapot")
+    rows = [row[:2] for row in HEADERLESS]
+    for more, found in (([], None), ([("alice", "cup")], "alice"), ([("dora", "teapot")], "teapot")):
+        headerless(path, form, rows + more)
+        with monkeypatch.context() as patch:
+            # As if the id came after the first records.
+            patch.setattr(dialect, "SAMPLE_RECORDS", 2)
+            patch.setattr(excel, "SAMPLE_RECORDS", 2)
+            assert import_interactions(path, store, columns=columns).row_in_header == found
+        if found:
+            with pytest.raises(SourceError, match=r"seems to have no header: its first line is alice, teapot\."):
+                import_interactions(path, store, columns=columns)
+    headerless(path, form, HEADERLESS)
+    assert import_interactions(path, store, columns=columns).row_in_header == "5"
+    assert import_interactions(path, store, columns=columns, reading=Reading(header=True)).row_in_header is None
+    by_number = import_interactions(path, store, columns=Columns(user="1", item="2"))
+    assert (by_number.rows, by_number.row_in_header) == (3, None)
+    headerless(path, form, [("user", "item", "2019"), *HEADERLESS, ("user", "item", "2019")])
+    assert import_interactions(path, store).row_in_header == "user", "the header comes twice"
+    commands = CommandLine(home=tmp_path / "home")
+    said = "The first line was read as a header, but user looks like a value. If this line is a row, use --no-header."
+    assert said in commands.call("import", str(path)).err
 
 
 def test_names_of_columns_are_found_without_their_blanks(tmp_path: Path, store: Store) -> None:
