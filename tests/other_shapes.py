@@ -209,8 +209,8 @@ OTHER_SHAPES = [
     Shape(
         name="GA4 export",
         files={"ga4.json": GA4},
-        command="jq -c '{user: .user_pseudo_id, time: .event_timestamp, item: .items[].item_id}' ga4.json"
-        " | reckoner import -",
+        command="reckoner import ga4.json --user user_pseudo_id --item items.item_id --title items.item_name "
+        "--time event_timestamp",
         holds="16 interactions of 4 users with 6 items",
         rows="24, 8 repeated",
         read="JSON lines, utf-8, 24 rows",

@@ -160,6 +160,9 @@ def import_(
     --separator, --quote, --escape, --encoding, --no-header,
     --compression.
 
+    In JSON, Parquet and Arrow, user.id is the id within user, and a list is
+    a row for each of its values.
+
     Rows are bad if they cannot be read: an id over 1,024 bytes, a --weight
     that is not a number, a --time that is not a time. Rows are left out if a
     rule says so: a missing user or item, and by default a missing --weight

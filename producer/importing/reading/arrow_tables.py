@@ -13,12 +13,16 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.nesting import column_within, find_within, lists_as_rows, without_views
 from reckoner.producer.importing.reading.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
 from reckoner.shared.errors import SourceError
 
 # Footers are read whole.
 MAX_FOOTER_BYTES = 64 << 20
 PARQUET_MAGIC, FEATHER_MAGIC, OLD_FEATHER_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"FEA1", b"\xff" * 4
+
+# So many rows that may have lists are read at once.
+NESTED_ROWS = 4096
 
 # Opens the batches of some columns.
 Reader: TypeAlias = Callable[[Sequence[str]], AbstractContextManager[Iterator[pa.RecordBatch]]]
@@ -33,42 +37,49 @@ class Frame(Protocol):
 
 
 class ArrowTable:
-    """The rows of record batches, numbered from 1; see `Table`."""
+    """The rows of record batches, numbered from 1, with one for each value of a list; see `Table`.
+
+    `wanted` columns may be values within objects, such as `user.id`.
+    """
 
     unit: Literal["line", "row"] = "row"
 
     def __init__(
-        self, name: str, columns: Sequence[str], n_rows: int | None, read: Reader, format_name: str = ""
+        self,
+        name: str,
+        schema: pa.Schema,
+        n_rows: int | None,
+        read: Reader,
+        format_name: str = "",
+        wanted: Sequence[str] = (),
     ) -> None:
-        require_columns(name, len(columns))
+        require_columns(name, len(schema))
         self.name = name
-        self.columns = columns
+        self._within = find_within(schema, wanted)
+        self.columns: Sequence[str] = [*schema.names, *self._within]
         self.n_rows = n_rows
         self.form = Form(format=format_name) if format_name else None
         self._read = read
 
     def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
-        done = 0
-        with sentences(self.name), self._read(names) as found:
+        done, paths = 0, {name: self._within.get(name, (name,)) for name in names}
+        with sentences(self.name), self._read(list(dict.fromkeys(path[0] for path in paths.values()))) as found:
             for whole in found:
                 whole.validate(full=True)
-                # A frame may be one batch.
-                for start in range(0, whole.num_rows, BATCH_ROWS):
-                    batch = whole.slice(start, BATCH_ROWS)
+                is_nested = any(pa.types.is_nested(whole.column(path[0]).type) for path in paths.values())
+                # A frame may be one batch, and a list many rows.
+                size = NESTED_ROWS if is_nested else BATCH_ROWS
+                for start in range(0, whole.num_rows, size):
+                    batch = whole.slice(start, size)
                     lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                     done += batch.num_rows
-                    yield Batch(lines, {name: _plain(batch.column(name)) for name in names})
+                    columns = {name: column_within(batch.column(top), within) for name, (top, *within) in paths.items()}
+                    plain = Batch(lines, {name: without_views(column) for name, column in columns.items()})
+                    yield lists_as_rows(plain, self.name, refuse) if is_nested else plain
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """The column, with Arrow's usual texts instead of views."""
-    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
-        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
-    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
-
-
-def parquet_table(path: Path) -> ArrowTable:
+def parquet_table(path: Path, wanted: Sequence[str] = ()) -> ArrowTable:
     """The table of a Parquet file.
 
     Raises:
@@ -77,14 +88,14 @@ def parquet_table(path: Path) -> ArrowTable:
     _require_footer(path)
     with sentences(path.name), pyarrow.parquet.ParquetFile(path) as file:
         require_columns(path.name, file.metadata.num_columns)
-        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
+        schema, n_rows = file.schema_arrow, file.metadata.num_rows
 
     @contextmanager
     def read(names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file.iter_batches(BATCH_ROWS, columns=list(names))
 
-    return ArrowTable(path.name, columns, n_rows, read, "Parquet")
+    return ArrowTable(path.name, schema, n_rows, read, "Parquet", wanted)
 
 
 def _require_footer(path: Path) -> None:
@@ -101,7 +112,7 @@ def _require_footer(path: Path) -> None:
         raise SourceError(f"The Parquet footer of {path.name} has over {MAX_FOOTER_BYTES:,} bytes.")
 
 
-def feather_table(path: Path, start: bytes) -> ArrowTable:
+def feather_table(path: Path, start: bytes, wanted: Sequence[str] = ()) -> ArrowTable:
     """The table of a Feather file, which is an Arrow file, or of Arrow's stream; `start` are its first bytes.
 
     Raises:
@@ -119,8 +130,7 @@ def feather_table(path: Path, start: bytes) -> ArrowTable:
 
     with sentences(path.name), _opened(path, is_stream, pyarrow.ipc.IpcReadOptions()) as file:
         schema = file.schema
-        names = schema.names
-    return ArrowTable(path.name, names, None, read, "Arrow")
+        return ArrowTable(path.name, schema, None, read, "Arrow", wanted)
 
 
 @contextmanager
@@ -130,7 +140,7 @@ def _opened(path: Path, is_stream: bool, options: pyarrow.ipc.IpcReadOptions) ->
         yield reader
 
 
-def frame_table(frame: Frame) -> ArrowTable:
+def frame_table(frame: Frame, wanted: Sequence[str] = ()) -> ArrowTable:
     """The table of a frame; the index of pandas is no column.
 
     Raises:
@@ -144,14 +154,15 @@ def frame_table(frame: Frame) -> ArrowTable:
             # It can be read once, and rows may be read twice.
             frame = frame.read_all()
         with pa.RecordBatchReader.from_stream(frame) as reader:
-            names = reader.schema.names
+            schema = reader.schema
 
     @contextmanager
     def read(_names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
         with pa.RecordBatchReader.from_stream(frame) as reader:
             yield iter(reader)
 
-    return ArrowTable(name, names, len(frame) if isinstance(frame, Sized) else None, read)
+    n_rows = len(frame) if isinstance(frame, Sized) else None
+    return ArrowTable(name, schema, n_rows, read, wanted=wanted)
 
 
 def _from_pandas(frame: pd.DataFrame) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from reckoner.producer.importing.reading.compression import Compression, Input, opened
 from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.nesting import TOO_LONG_LISTS, Path, has_within, value_within, values_as_rows
 from reckoner.producer.importing.reading.records import count_lines, is_utf8, line_ends
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences
 from reckoner.producer.importing.reading.text import UTF_8, Text, find_encoding
@@ -23,6 +24,8 @@ ARRAY, OBJECT = re.compile(rb"\s*\[\s*(?:[\]{]|\Z)"), re.compile(rb"\s*\{\s*[\"}
 BLOCK_BYTES, MAX_ROW_BYTES = 2 << 20, 8 << 20
 # An array is read whole, and takes five times its bytes.
 MAX_ARRAY_BYTES, ARRAY_CHUNK_BYTES, ARRAY_ROWS = 128 << 20, 16 << 20, 16_384
+# The other values of an object are repeated for each value of its lists: so many characters at once.
+MAX_REPEATED = 64 << 20
 NO_OBJECT = "it is no JSON object"
 # Python writes these, although they are no JSON.
 CONSTANTS = (b"NaN", b"Infinity")
@@ -39,7 +42,7 @@ def may_be_json(start: bytes) -> bool:
 
 
 class JsonTable:
-    """Objects as rows. A wanted value that is itself an object or an array makes its row bad.
+    """Objects as rows, with one for each value of an array. A wanted value that is an object makes its row bad.
 
     The first objects may lack columns that are `wanted`. `n_rows` is an estimate until the end.
     """
@@ -56,8 +59,9 @@ class JsonTable:
         self.unit: Literal["line", "row"] = "row" if self._is_array else "line"
         with sentences(self.name), self._opened() as (text, _):
             blocks = self._blocks(text)
-            columns = self._columns(next(blocks, b""))
-            self.columns: Sequence[str] = [*columns, *_found_later(blocks, set(wanted).difference(columns))]
+            self._paths = self._columns(next(blocks, b""), wanted)
+            self._paths |= _found_later(blocks, set(wanted).difference(self._paths))
+            self.columns: Sequence[str] = list(self._paths)
         require_columns(self.name, len(self.columns))
 
     @property
@@ -71,15 +75,15 @@ class JsonTable:
 
     def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
-        line, done, rows = 1, 0, _Rows(names)
+        line, done, rows = 1, 0, _Rows({name: self._paths[name] for name in names})
         with sentences(self.name), self._opened() as (text, share):
             for block in self._blocks(text):
                 self._encoding = text.encoding
-                batch = rows.batch(block, line, refuse)
+                for batch in rows.batches(block, line, refuse):
+                    done += len(batch.lines)
+                    self.n_rows = None if self._is_array or not share() else round(done / share())
+                    yield batch
                 line += count_lines(block)
-                done += len(batch.lines)
-                self.n_rows = None if self._is_array or not share() else round(done / share())
-                yield batch
         self.n_rows = done
 
     @contextmanager
@@ -108,74 +112,98 @@ class JsonTable:
             lines = (bytes(each).replace(b"\n", b" ").replace(b"\r", b" ") for each in objects[start:][:ARRAY_ROWS])
             yield b"\n".join(lines) + b"\n"
 
-    def _columns(self, block: bytes) -> list[str]:
-        """The names in the objects of the first block."""
+    def _columns(self, block: bytes, wanted: Sequence[str]) -> dict[str, Path]:
+        """The names in the objects of the first block, and wanted ones within them."""
         if not block.strip():
             raise SourceError(f"{self.name} has no rows." if self._is_array else f"{self.name} is empty.")
-        found = _names(block)
+        found = _names(block, wanted)
         if not found:
             raise SourceError(f"{self.name} is not JSON lines: no line is an object with names.")
-        return list(found)
+        return found
 
 
-def _names(block: bytes) -> dict[str, None]:
-    """The names in the objects of a block, in order."""
-    found, decoder = dict[str, None](), msgspec.json.Decoder(dict[str, msgspec.Raw])
+def _names(block: bytes, wanted: Iterable[str]) -> dict[str, Path]:
+    """The names in the objects of a block, in order, and wanted ones within their values."""
+    found, decoder = dict[str, Path](), msgspec.json.Decoder(dict[str, msgspec.Raw])
+    within, paths = [tuple(name.split(".")) for name in wanted if "." in name], dict[str, Path]()
     for line in _lines(block):
         decoded = _decoded(line, decoder)
-        found |= dict.fromkeys(decoded if isinstance(decoded, dict) else ())
-    return found
+        if isinstance(decoded, dict):
+            found |= {name: (name,) for name in decoded}
+            paths |= {".".join(path): path for path in within if path[0] in decoded and _has(line, path)}
+            within = [path for path in within if ".".join(path) not in paths]
+    return paths | found
 
 
-def _found_later(blocks: Iterator[bytes], wanted: set[str]) -> Iterator[str]:
+def _has(line: bytes, path: Path) -> bool:
+    return has_within(_decoded(line, msgspec.json.Decoder()), path)
+
+
+def _found_later(blocks: Iterator[bytes], wanted: set[str]) -> dict[str, Path]:
     """Those of the wanted names that the blocks have; they are read only as far as one is missing."""
-    missing = set(wanted)
-    while missing and (block := next(blocks, b"")):
+    found = dict[str, Path]()
+    while (missing := wanted.difference(found)) and (block := next(blocks, b"")):
         # Names may be written with escapes; most blocks have none of them.
-        if b"\\u" in block or any(json.dumps(name, ensure_ascii=False).encode() in block for name in missing):
-            found = missing.intersection(_names(block))
-            missing -= found
-            yield from sorted(found)
+        words = {word for name in missing for word in (name, name.rpartition(".")[2])}
+        if b"\\u" in block or any(json.dumps(word, ensure_ascii=False).encode() in block for word in words):
+            found |= {name: path for name, path in _names(block, missing).items() if name in missing}
+    return dict(sorted(found.items()))
 
 
 class _Rows:
-    """Decodes some values of objects, and skips the others."""
+    """Decodes some values of objects, by their paths, and skips the others."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._names = list(paths)
+        self._tops = list(dict.fromkeys(path[0] for path in paths.values()))
+        self._places = [(self._tops.index(path[0]), path[1:]) for path in paths.values()]
+        self._is_flat = all(len(path) == 1 for path in paths.values())
         # A name of a column may be no identifier.
-        fields = {f"column_{place}": name for place, name in enumerate(names)}
+        fields = {f"column_{place}": name for place, name in enumerate(self._tops)}
         row_type = msgspec.defstruct("Row", [(field, Any, None) for field in fields], rename=fields, gc=False)
         self._decoder = msgspec.json.Decoder(row_type, float_hook=str)
 
-    def batch(self, block: bytes, line: int, refuse: Refuse) -> Batch:
+    def batches(self, block: bytes, line: int, refuse: Refuse) -> Iterator[Batch]:
         """The rows of a block that begins at `line`."""
         n_lines = count_lines(block)
         try:
-            rows = [msgspec.structs.astuple(row) for row in self._decoder.decode_lines(block)]
+            rows = [self._wanted(msgspec.structs.astuple(row)) for row in self._decoder.decode_lines(block)]
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             rows = []
         columns = _columns_of(rows, self._names) if len(rows) == n_lines and is_utf8(block) else None
         if columns is not None:
-            return Batch(np.arange(line, line + n_lines), columns)
-        return self._one_by_one(block, line, refuse)
+            yield Batch(np.arange(line, line + n_lines), columns)
+        else:
+            yield from self._one_by_one(block, line, refuse)
 
-    def _one_by_one(self, block: bytes, line: int, refuse: Refuse) -> Batch:
-        rows, lines = list[tuple[str | None, ...]](), list[int]()
+    def _one_by_one(self, block: bytes, line: int, refuse: Refuse) -> Iterator[Batch]:
+        rows, lines, size = list[tuple[str | None, ...]](), list[int](), 0
         for number, data in enumerate(_lines(block), line):
             if data.isspace():
                 continue
             try:
-                rows.append(self._row(data))
-                lines.append(number)
+                found = self._rows(data)
             except ValueError as error:
                 refuse(number, str(error), data.decode(errors="replace").rstrip("\r\n"))
+                continue
+            rows += found
+            lines += [number] * len(found)
+            size += _size(found)
+            if size > MAX_REPEATED:
+                yield self._batch(rows, lines)
+                rows, lines, size = [], [], 0
+        yield self._batch(rows, lines)
+
+    def _batch(self, rows: Sequence[tuple[str | None, ...]], lines: Sequence[int]) -> Batch:
         columns = _columns_of(rows, self._names)
         assert columns is not None
         return Batch(np.array(lines, np.int64), columns)
 
-    def _row(self, data: bytes) -> tuple[str | None, ...]:
-        """The values of an object as texts.
+    def _wanted(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return values if self._is_flat else tuple(value_within(values[top], names) for top, names in self._places)
+
+    def _rows(self, data: bytes) -> list[tuple[str | None, ...]]:
+        """The values of an object as texts, a row for each value of its lists.
 
         Raises:
             ValueError: with the reason why it is no row.
@@ -185,11 +213,15 @@ class _Rows:
         row = _decoded(data, self._decoder)
         if row is None:
             raise ValueError(NO_OBJECT)
-        values = [row.get(name) for name in self._names] if isinstance(row, dict) else msgspec.structs.astuple(row)
-        for name, value in zip(self._names, values, strict=True):
-            if isinstance(value, dict | list):
-                raise ValueError(f"its {name} is an object or an array")
-        return tuple(map(_text, values))
+        values = tuple(map(row.get, self._tops)) if isinstance(row, dict) else msgspec.structs.astuple(row)
+        rows = values_as_rows(self._wanted(values))
+        for name, column in zip(self._names, zip(*rows, strict=True), strict=True):
+            if any(isinstance(value, dict) for value in column):
+                raise ValueError(f"its {name} is an object; name one of its values, such as {name}.id")
+        found = [tuple(map(_text, row)) for row in rows]
+        if len(found) > 1 and _size(found) > MAX_REPEATED:
+            raise ValueError(TOO_LONG_LISTS)
+        return found
 
 
 def _decoded(line: bytes, decoder: "msgspec.json.Decoder[Any]") -> Any:
@@ -229,6 +261,11 @@ def _text(value: Any) -> str | None:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     text.encode()
     return text
+
+
+def _size(rows: Sequence[tuple[str | None, ...]]) -> int:
+    """About how many characters the rows of one object have."""
+    return len(rows) * sum(len(value or "") for value in rows[0])
 
 
 def _lines(block: bytes) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ def find_source(
         return Source(QueryTable(origin))
     if isinstance(origin, Frame):
         _require_nothing(reading, "a frame")
-        return Source(frame_table(origin))
+        return Source(frame_table(origin, columns.given()))
     if not isinstance(origin, Path | str | Sequence):
         raise UsageError(
             f"A {type(origin).__name__} cannot be imported. Give files, a query, or a frame with Arrow's stream."
@@ -114,10 +114,10 @@ class _Finder:
             start = file.read(len(OLD_EXCEL_MAGIC))
         if start.startswith(PARQUET_MAGIC):
             _require_nothing(self.reading, "a Parquet file")
-            return Source(parquet_table(path), [path])
+            return Source(parquet_table(path, self.columns.given()), [path])
         if start.startswith((FEATHER_MAGIC, OLD_FEATHER_MAGIC, STREAM_MAGIC)):
             _require_nothing(self.reading, "an Arrow file")
-            return Source(feather_table(path, start), [path])
+            return Source(feather_table(path, start, self.columns.given()), [path])
         if start == OLD_EXCEL_MAGIC:
             return self._workbook(path)
         found = self.reading.compression or find_compression(start)

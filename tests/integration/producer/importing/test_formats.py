@@ -244,7 +244,7 @@ def test_bad_lines_of_json_are_counted(tmp_path: Path, store: Store) -> None:
     )
     assert reasons(import_interactions(path, store)) == [
         ("bad", "it is no JSON object", 3, [3, 4, 7]),
-        ("bad", "its user is an object or an array", 1, [5]),
+        ("bad", "its user is an object; name one of its values, such as user.id", 1, [5]),
         ("bad", "it has a byte that is not utf-8", 1, [6]),
     ]
 
