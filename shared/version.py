@@ -15,6 +15,10 @@ def installed_version() -> str:
 
 
 def can_import(source: str) -> bool:
-    """Whether what an import of this source needs is installed: the extra `data`, for a database also `sql`."""
-    needs_database = source.lstrip("'\"").startswith("env:") or "://" in source
-    return find_spec("pyarrow") is not None and (not needs_database or find_spec("adbc_driver_manager") is not None)
+    """Whether what an import of this source needs is installed: the extra `data`, or `sql` or `s3`."""
+    needed = ["pyarrow"]
+    if "s3://" in source:
+        needed.append("obstore")
+    elif "://" in source or source.lstrip("'\"").startswith("env:"):
+        needed.append("adbc_driver_manager")
+    return all(map(find_spec, needed))

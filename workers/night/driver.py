@@ -164,7 +164,10 @@ class NightDriver:
         log.info("stage started", night=night.id, stage=name)
         try:
             if name == "import" and self._wants_import(night) and not self._imports:
-                await work.end("failed", "No worker can import: install the extra `data` for at least one.")
+                await work.end(
+                    "failed",
+                    "No worker can import this source: install the extra `data`, `sql` or `s3` for at least one.",
+                )
             else:
                 await _patiently(lambda: WORK[name](work))
         except ReckonerError as error:

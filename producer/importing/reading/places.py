@@ -89,13 +89,10 @@ class Places:
         with sentences(str(folder)):
             if self.is_whole(folder):
                 return [folder]
-            found = list[Path]()
-            for directory, folders, files in os.walk(folder, onerror=_refuse):
-                folders[:] = filter(is_part, folders)
-                found += (Path(directory, name) for name in files if is_part(name))
+            found = _files_below(folder)
         if not found:
             raise SourceError(f"The directory {folder} has no tables.")
-        return _with_rows(sorted(found))
+        return _with_rows(found)
 
     def _matches(self, pattern: str) -> list[Path]:
         found = [path for path in sorted(map(Path, glob.glob(pattern, recursive=True))) if is_part(path.name)]
@@ -104,6 +101,37 @@ class Places:
             raise SourceError(f"No file has a name like {pattern}.")
         # With ** a folder and what is in it match.
         return _with_rows(sorted(set(files)))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """The files in a folder and in those below, each once.
+
+    Links to folders are followed, unless these are above the link or were visited; real folders and files come first.
+    """
+    visited, files, ahead = set[str](), dict[str, Path](), [folder]
+    linked = list[Path]()
+    while ahead:
+        links = list[Path]()
+        for directory, folders, names in chain.from_iterable(os.walk(start, onerror=_refuse) for start in ahead):
+            real = os.path.realpath(directory)
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            folders[:] = filter(is_part, folders)
+            paths = [Path(directory, name) for name in names if is_part(name)]
+            linked += filter(Path.is_symlink, paths)
+            files |= {os.path.join(real, path.name): path for path in paths if not path.is_symlink()}
+            links += (link for name in folders if (link := Path(directory, name)).is_symlink())
+        ahead = sorted(link for link in links if not _is_above(link))
+    for path in sorted(linked):
+        files.setdefault(os.path.realpath(path), path)
+    return sorted(files.values())
+
+
+def _is_above(link: Path) -> bool:
+    """Whether a link names a folder that it is in."""
+    return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
 
 
 def _with_rows(files: list[Path]) -> list[Path]:

@@ -360,6 +360,25 @@ def test_several_files_are_one_table(tmp_path: Path, store: Store, plain: str, f
         assert report.form.words().startswith("3 files, ")
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path, store: Store) -> None:
+    """Not to a folder above, nor to one that is visited itself; and no file is read twice."""
+    folder, outside = tmp_path / "events", tmp_path / "outside"
+    for place in (folder / "day=2", outside / "deep", tmp_path / ".hidden"):
+        place.mkdir(parents=True)
+        (place / "part.csv").write_text(f"user,item\n{place.name},x\n")
+    links = {
+        "a-latest": folder / "day=2", "again": outside, "b-again": outside, "deeper": outside / "deep",
+        "self": folder, "up": tmp_path, "day=2/up": folder, "hidden": tmp_path / ".hidden",
+        "a-part.csv": folder / "day=2" / "part.csv",
+    }  # fmt: skip
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (outside / "back").symlink_to(folder)
+    report = import_interactions(folder, store, repeats="sum")
+    assert (report.rows, report.form and report.form.files) == (3, 3)
+    assert interactions(current(store)).keys() == {("day=2", "x"), ("deep", "x"), (".hidden", "x")}
+
+
 def test_parts_may_have_no_header(tmp_path: Path, store: Store, plain: str) -> None:
     """Then none has; a part of one row is separated as the first."""
     bounds = [0, 30, 31, 60]

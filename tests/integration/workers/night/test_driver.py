@@ -371,7 +371,7 @@ async def test_without_a_worker_that_can_import_the_night_says_so(night: Hand, m
     ended = await through(night, imports=False)
     assert (ended.outcome, ended.stages["import"].message) == (
         "failed",
-        "No worker can import: install the extra `data` for at least one.",
+        "No worker can import this source: install the extra `data`, `sql` or `s3` for at least one.",
     )
 
 
