@@ -147,6 +147,8 @@ def _about_columns(report: "ReadReport") -> "Iterator[str]":
     for role, example in report.without_zeros.items():
         shortened = example.partition(".")[0]
         yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
+    if report.decimal_comma is not None:
+        yield f"The weights have decimal commas, such as {report.decimal_comma}."
     if report.item_list is not None:
         yield (
             f"Most items look like lists, such as {report.item_list!r}, and a list is one item here. Write a row for "

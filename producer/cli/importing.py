@@ -101,6 +101,10 @@ def import_(
             "and the item (with --repeats sum, not with --append), or count them as bad."
         ),
     ] = "drop",
+    decimal: Annotated[
+        Literal[",", "."] | None,
+        typer.Option(help="The decimal sign of weights, if it is not found; thousands must not be separated."),
+    ] = None,
     rejects: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write all rows that are bad or left out to this CSV file, with reasons."),
@@ -234,7 +238,7 @@ def import_(
         columns=Columns(**chosen),
         reading=Reading(**written, header=header, compression=compression, escape=escape),
         repeats=repeats,
-        rules=Rules(keep=kept, nonpositive=nonpositive, time_format=time_format),
+        rules=Rules(keep=kept, nonpositive=nonpositive, time_format=time_format, decimal=decimal),
         rejects=rejects,
         append=append,
         since=since,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reckoner.producer.importing.judging.decimals import DecimalReader
 from reckoner.producer.importing.judging.ids import BLANKS, IdReader, Ids
 from reckoner.producer.importing.judging.rejected import Kind, RejectedRows, shown
 from reckoner.producer.importing.judging.rules import MISSING, Rules
@@ -20,6 +21,9 @@ from reckoner.producer.importing.reading.columns import ChosenColumns
 from reckoner.producer.importing.reading.tables import Batch
 from reckoner.shared.errors import NotTimesError, ReadAgainError
 
+# Digits with a comma somewhere among them.
+COMMAS = r"^\s*[+-]?[0-9][0-9.,' ]*,[0-9.,' ]*\s*$"
+ADVICE = "write 1234.5 for 1,234.5 or 1.234,5, or use --decimal ',' if it is a decimal comma"
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
@@ -60,6 +64,7 @@ class Checker:
         """Regardless of the sign."""
         self.users, self.items = (IdReader(role, rules, are_whole.get(role)) for role in ("user", "item"))
         self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
+        self.decimals = DecimalReader(rules.decimal)
         self._nonpositive = rules.nonpositive
 
     # Any bits may be in a column: odd NaNs and numbers out of range are judged, not warned of.
@@ -110,18 +115,18 @@ class Checker:
                 self._skip_times(error)
 
     def _weights(self, batch: Batch, name: str, verdict: "_Verdict") -> NDArray[np.float64]:
-        column = batch.columns[name]
-        weights = as_numbers(column)
+        column = as_plain(batch.columns[name])
+        texts = None if is_number(column.type) else as_texts(column)
+        weights = as_numbers(column if texts is None else self.decimals.read(texts))
         stored = weights.astype(np.float32)
         if np.isfinite(stored).all() and (stored > 0).all():
             return weights
         kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
-        texts = None if is_number(as_plain(column).type) else pc.utf8_trim(as_texts(column), BLANKS)
-        is_missing = _is_missing(column if texts is None else texts)
+        is_missing = _is_missing(column if texts is None else pc.utf8_trim(texts, BLANKS))
         verdict.reject(is_missing | (np.isnan(weights) & (texts is None)), kind, "the weight is missing")
-        if texts is not None:
-            has_comma = as_booleans(pc.match_substring_regex(texts, r"^[+-]?[0-9][0-9.,' ]*,[0-9.,' ]*$"))
-            verdict.reject(has_comma, "bad", "the weight has a comma; write 1234.5 for 1,234.5 or 1.234,5", name)
+        if texts is not None and not self.decimals.is_comma:
+            has_comma = as_booleans(pc.match_substring_regex(texts, COMMAS))
+            verdict.reject(has_comma, "bad", f"the weight has a comma; {ADVICE}", name)
         verdict.reject(np.isnan(weights), "bad", "the weight is not a number", name)
         verdict.reject(~np.isfinite(stored), "bad", "the weight is too large", name)
         if self._nonpositive != "subtract":

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 import pandas as pd
 
+from reckoner.producer.importing.judging.decimals import Decimal
 from reckoner.shared.errors import UsageError
 
 Nonpositive: TypeAlias = Literal["drop", "subtract", "bad"]
@@ -26,6 +27,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Words of `MISSING` that are ids."""
     nonpositive: Nonpositive = "drop"
     """What becomes of rows with a weight of zero or below: left out, summed, or bad."""
+    decimal: Decimal | None = None
+    """The decimal sign of weights; None finds it."""
     time_format: str | None = None
     """The format of times, as in `strptime`; None recognizes the usual ones."""
 

@@ -23,6 +23,8 @@ from reckoner.producer.importing import (
     find_database,
     import_interactions,
 )
+from reckoner.producer.importing.judging.checking import ADVICE
+from reckoner.producer.importing.judging.decimals import Decimal
 from reckoner.producer.importing.judging.rejected import RejectsFile
 from reckoner.producer.importing.judging.rules import Nonpositive
 from reckoner.shared.errors import OutputError, SourceError, UsageError
@@ -204,15 +206,58 @@ def test_rows_that_all_cancel_are_no_import(tmp_path: Path, store: Store) -> Non
 
 
 def test_other_numbers_are_bad_and_say_why(tmp_path: Path, store: Store) -> None:
-    """A comma may stand for a decimal point or for thousands, so it is not guessed."""
+    """A comma may stand for thousands too, so it is not guessed where points are."""
     lines = ["user,item,w", 'a,x,"3,5"', 'a,x,"1,234.50"', 'a,x,"1.234,50"', "a,x,many", "a,x,1e39", "a,y,1"]
     report = import_interactions(write(tmp_path, *lines), store, columns=WEIGHTED)
     assert reasons(report) == [
-        ("bad", "the weight has a comma; write 1234.5 for 1,234.5 or 1.234,5", 3, [2, 3, 4]),
+        ("bad", f"the weight has a comma; {ADVICE}", 3, [2, 3, 4]),
         ("bad", "the weight is not a number", 1, [5]),
         ("bad", "the weight is too large", 1, [6]),
     ]
     assert [found.value for found in report.rejected] == ["'3,5'", "'many'", "'1e39'"]
+
+
+COMMAS = ["user;item;w", "a;x;4,5", "a;y;3", "b;x; 0,25", "b;y;1,125", "c;x;-2,5", "c;y;", "d;x;1,5e1"]
+
+
+def test_decimal_commas_are_found_and_said(tmp_path: Path, store: Store) -> None:
+    """They give the snapshot that points give, and the reasons of it."""
+    points = import_interactions(write(tmp_path, *(line.replace(",", ".") for line in COMMAS)), store, columns=WEIGHTED)
+    report = import_interactions(write(tmp_path, *COMMAS), store, columns=WEIGHTED)
+    assert report.snapshot_id == points.snapshot_id
+    assert reasons(report) == reasons(points)
+    assert (report.decimal_comma, points.decimal_comma) == ("4,5", None)
+    ended = CommandLine(home=tmp_path / "home").call("import", str(tmp_path / "rows.csv"), "--weight", "w")
+    assert "The weights have decimal commas, such as 4,5.\n" in ended.err
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+@pytest.mark.parametrize(
+    ("weights", "sign", "read"),
+    [
+        (["1,234", "2", "2,5"], None, [1.234, 2, 2.5]),
+        (["2,5", "2", "1.234"], None, [None, 2, 1.234]),
+        (["2,5", "2", "1,234,567"], None, [None, 2, None]),
+        (["1,234", "2", "3,125"], None, [None, 2, None]),
+        (["1,234", "2", "3,125"], ",", [1.234, 2, 3.125]),
+        (["2,5", "2", "3,5"], ".", [None, 2, None]),
+        (["2,5", "2", "1.5"], ",", [2.5, 2, None]),
+        (["2,5", "2", "1.234,5"], ",", [2.5, 2, None]),
+        (["2,5", "2", "many"], None, [2.5, 2, None]),
+    ],
+)
+def test_decimal_commas_are_found_by_the_whole_column(
+    store: Store, weights: list[str], sign: Decimal | None, read: list[float | None], batch_rows: int
+) -> None:
+    """A comma before three digits may separate thousands: the other values tell, or the option does."""
+    table = pa.table({"user": ["a"] * 3, "item": ["0", "1", "2"], "w": weights})
+    frame = pa.Table.from_batches(table.to_batches(batch_rows))
+    report = import_interactions(frame, store, columns=WEIGHTED, rules=Rules(decimal=sign))
+    found = {item: weight for (_, item), (weight, _) in interactions(current(store)).items()}
+    assert [found.get(str(place)) for place in range(3)] == [
+        weight if weight is None else pytest.approx(weight) for weight in read
+    ]
+    assert report.bad_rows == read.count(None)
 
 
 def test_day_and_month_are_told_apart_by_the_column_or_asked_for(tmp_path: Path, store: Store) -> None:
