@@ -147,6 +147,8 @@ def _about_columns(report: "ReadReport") -> "Iterator[str]":
     for role, example in report.without_zeros.items():
         shortened = example.partition(".")[0]
         yield f"Each {role} is a whole number, so {example} is the {role} {shortened}."
+    if report.no_titles is not None:
+        yield f"No item has a title: column {report.no_titles} has only missing values."
     if report.decimal_comma is not None:
         yield f"The weights have decimal commas, such as {report.decimal_comma}."
     if report.item_list is not None:

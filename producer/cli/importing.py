@@ -169,10 +169,10 @@ def import_(
 
     Rows are bad if they cannot be read: an id over 1,024 bytes, a --weight
     that is not a number, a --time that is not a time. Rows are left out if a
-    rule says so: a missing user or item, and by default a missing --weight
-    or one of zero or below. Both are counted by reason.
+    rule says so: a missing user, item or --time, and by default a missing
+    --weight or one of zero or below. Both are counted by reason.
 
-    Ids are missing if they are empty, blank, or what other programs write
+    Values are missing if they are empty, blank, or what other programs write
     for a missing value, spelled exactly so: NULL, null, (null), <null>,
     [NULL], \\N, None, undefined, (not set), NaN, nan, NaT, NA, <NA>, N/A,
     n/a, #N/A. With --keep NULL,None these two are ids.

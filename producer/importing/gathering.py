@@ -109,6 +109,7 @@ class Gathered:
             "without_zeros": {
                 ids.role: ids.dropped for ids in (checker.users, checker.items) if ids.dropped is not None
             },
+            "no_titles": None if self.collected.titles else checker.chosen.title,
             "decimal_comma": checker.decimals.example if checker.decimals.is_comma else None,
             "suspects": find_suspects("user", self.merged.user_ids, rows.users)
             + find_suspects("item", self.merged.item_ids, rows.items),

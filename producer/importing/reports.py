@@ -35,6 +35,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     why_not_times: str | None = None
     without_zeros: dict[str, str] = {}
     """By `user` and `item`: the first id that lost its zeros after the point, since each id is a whole number."""
+    no_titles: str | None = None
+    """The column of titles, if it has none."""
     decimal_comma: str | None = None
     """A weight such as 4,5, if the weights turned out to have decimal commas."""
     suspects: list[Suspect] = []

@@ -24,6 +24,7 @@ from reckoner.shared.errors import NotTimesError, ReadAgainError
 # Digits with a comma somewhere among them.
 COMMAS = r"^\s*[+-]?[0-9][0-9.,' ]*,[0-9.,' ]*\s*$"
 ADVICE = "write 1234.5 for 1,234.5 or 1.234,5, or use --decimal ',' if it is a decimal comma"
+WORDS = pa.array(["", *sorted(MISSING)])
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
@@ -97,7 +98,7 @@ class Checker:
             _taken(items.texts, places),
             weights,
             None if times is None else times[places],
-            None if title is None else as_texts(batch.columns[title]).take(pa.array(places)),
+            None if title is None else _titles(batch.columns[title]).take(pa.array(places)),
             places,
         )
 
@@ -122,8 +123,7 @@ class Checker:
         if np.isfinite(stored).all() and (stored > 0).all():
             return weights
         kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
-        is_missing = _is_missing(column if texts is None else pc.utf8_trim(texts, BLANKS))
-        verdict.reject(is_missing | (np.isnan(weights) & (texts is None)), kind, "the weight is missing")
+        verdict.reject(_is_missing(column), kind, "the weight is missing")
         if texts is not None and not self.decimals.is_comma:
             has_comma = as_booleans(pc.match_substring_regex(texts, COMMAS))
             verdict.reject(has_comma, "bad", f"the weight has a comma; {ADVICE}", name)
@@ -142,13 +142,17 @@ class Checker:
             times, is_time = self._times.read(batch.columns[self._times.name])
             no_times = np.flatnonzero(~is_time & verdict.good)
             if self.chosen.time_is_guessed and len(no_times):
-                value = shown(batch.columns[self._times.name].slice(int(no_times[0]), 1))
+                one = batch.columns[self._times.name].slice(int(no_times[0]), 1)
+                what = "left out" if _is_missing(one)[0] else "bad"
                 raise NotTimesError(
-                    f"Not all its values are times, such as {value}. With --time {self._times.name} such rows are bad"
+                    f"Not all its values are times, such as {shown(one)}. With --time {self._times.name} such rows are "
+                    f"{what}"
                 )
         except NotTimesError as error:
             self._skip_times(error)
-        verdict.reject(~is_time, "bad", "the time is invalid", self._times.name)
+        if not is_time.all():
+            verdict.reject(_is_missing(batch.columns[self._times.name]), "left_out", "the time is missing")
+            verdict.reject(~is_time, "bad", "the time is invalid", self._times.name)
         return times
 
     def _skip_times(self, error: NotTimesError) -> None:
@@ -178,11 +182,20 @@ def _taken(ids: pa.DictionaryArray, rows: NDArray[np.int64]) -> pa.DictionaryArr
     return ids.take(pa.array(rows)).dictionary_decode().dictionary_encode()
 
 
+def _titles(column: pa.Array) -> pa.Array:
+    """The titles, null for words that stand for missing values."""
+    texts = as_texts(column)
+    is_word = pc.is_in(texts, WORDS)
+    return pc.if_else(is_word, pa.scalar(None, texts.type), texts) if pc.any(is_word).as_py() else texts
+
+
 def _is_missing(column: pa.Array) -> NDArray[np.bool_]:
-    is_null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
-    if not pa.types.is_string(column.type):
+    """Which values are null, NaN, empty, blank, or words for missing values."""
+    column = as_plain(column)
+    is_null = as_booleans(column.is_null(nan_is_null=True))
+    if is_number(column.type) or pa.types.is_temporal(column.type):
         return is_null
-    return is_null | as_booleans(pc.is_in(column, pa.array(["", *MISSING])))
+    return is_null | as_booleans(pc.is_in(pc.utf8_trim(as_texts(column), BLANKS), WORDS))
 
 
 class _Verdict:

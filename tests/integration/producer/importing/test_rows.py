@@ -32,7 +32,7 @@ from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
 from tests.commands import CommandLine
 from tests.imports import reasons
-from tests.snapshots import current, interactions
+from tests.snapshots import current, interactions, titles
 
 WEIGHTED = Columns(weight="w")
 
@@ -215,6 +215,39 @@ def test_other_numbers_are_bad_and_say_why(tmp_path: Path, store: Store) -> None
         ("bad", "the weight is too large", 1, [6]),
     ]
     assert [found.value for found in report.rejected] == ["'3,5'", "'many'", "'1e39'"]
+
+
+TIMES = ["2026-01-01", "", " ", "NULL", "\\N", "soon"]
+NUMBERS = [1_700_000_000, None, None, None, None, 1e30]
+
+
+@pytest.mark.parametrize("write_times", [as_csv, as_parquet, as_sqlite])
+@pytest.mark.parametrize("times", [TIMES, NUMBERS], ids=["texts", "numbers"])
+def test_rows_without_a_time_are_left_out_if_times_are_wanted(
+    tmp_path: Path, store: Store, times: list[Any], write_times: Any
+) -> None:
+    """And bad if it cannot be read; a column that was only guessed is ignored."""
+    frame = pd.DataFrame({"user": list("abcdef"), "item": "x", "time": times})
+    source, first = write_times(frame, tmp_path), 2 if write_times is as_csv else 1
+    report = import_interactions(source, store, columns=Columns(time="time"))
+    assert reasons(report) == [
+        ("bad", "the time is invalid", 1, [first + 5]),
+        ("left_out", "the time is missing", 4, [first + number for number in range(1, 5)]),
+    ]
+    report = import_interactions(source, store)
+    assert (report.interactions, report.not_times) == (6, "time")
+    assert str(report.why_not_times).endswith("With --time time such rows are left out")
+
+
+def test_titles_that_are_missing_are_none_and_a_column_of_them_is_said(tmp_path: Path, store: Store) -> None:
+    """By the same words as ids; the last title that is none of them counts."""
+    rows = ["a,x,Tea", "b,x,NULL", "c,x,", "d,y,NaN"]
+    report = import_interactions(write(tmp_path, "user,item,title", *rows), store)
+    assert (titles(current(store)), report.no_titles) == ({"x": "Tea", "y": None}, None)
+    report = import_interactions(write(tmp_path, "user,item,title", *rows[1:]), store)
+    assert (current(store).titles, report.no_titles) == (None, "title")
+    ended = CommandLine(home=tmp_path / "home").call("import", str(tmp_path / "rows.csv"))
+    assert "No item has a title: column title has only missing values.\n" in ended.err
 
 
 COMMAS = ["user;item;w", "a;x;4,5", "a;y;3", "b;x; 0,25", "b;y;1,125", "c;x;-2,5", "c;y;", "d;x;1,5e1"]
