@@ -421,7 +421,7 @@ SHAPES = [
         read="commas, utf-8, 20 rows",
         says=(
             "Skipped column timestamp: Not all its values are times, such as (missing). "
-            "With --time timestamp such rows are bad.",
+            "With --time timestamp such rows are left out.",
         ),
         some={("14", "148"): (0.722100019454956, None), ("14", "3649"): (2.0632998943328857, None)},
     ),
