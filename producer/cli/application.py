@@ -14,6 +14,7 @@ from reckoner.producer.cli.doctor import doctor
 from reckoner.producer.cli.drain import drain
 from reckoner.producer.cli.edge import run_to_exit_code
 from reckoner.producer.cli.enqueue import enqueue
+from reckoner.producer.cli.evaluate import evaluate
 from reckoner.producer.cli.fit import fit
 from reckoner.producer.cli.generations import promote, rollback
 from reckoner.producer.cli.get import get
@@ -41,8 +42,8 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel, status, pause, resume, drain,
-    doctor, config, worker, up, demo, synth, version,
+    users, fit, evaluate, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel, status, pause,
+    resume, drain, doctor, config, worker, up, demo, synth, version,
 ):  # fmt: skip
     app.command()(command)
 for group in (history.group, dead.group, store.group):

@@ -233,9 +233,9 @@ def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
 
 
 def _bound(spec: "Spec") -> list[tuple[str, str]]:
-    from reckoner.shared.wire.shapes import FitSpec
+    from reckoner.shared.wire.shapes import StoreSpec
 
-    return [("snapshot", spec.snapshot) if isinstance(spec, FitSpec) else ("generation", spec.generation)]
+    return [("snapshot", spec.snapshot) if isinstance(spec, StoreSpec) else ("generation", spec.generation)]
 
 
 def _about(letter: "DeadLetter") -> str:
@@ -246,7 +246,15 @@ def _about(letter: "DeadLetter") -> str:
 
 def _in_words(spec: "Spec", block: int | None) -> str:
     """A job's request in words."""
-    from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
+    from reckoner.shared.wire.shapes import (
+        BasketSpec,
+        BlockSpec,
+        EvaluationSpec,
+        FitSpec,
+        HistorySpec,
+        SimilarSpec,
+        UserSpec,
+    )
 
     match spec:
         case UserSpec():
@@ -259,6 +267,8 @@ def _in_words(spec: "Spec", block: int | None) -> str:
             parameters = {"shrink": spec.shrink} | spec.parameters
             listed = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
             return f"a model: {spec.similarity}, {format_count(spec.neighbours, 'neighbour')}, {listed}"
+        case EvaluationSpec():
+            return f"the lists of an evaluation of model {spec.model}"
         case SimilarSpec(other=None):
             return f"the neighbours of item {spec.item}"
         case SimilarSpec():

@@ -55,7 +55,15 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
 
 
 def _as_object(report: "JobReport") -> dict[str, Any]:
-    from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, FitSpec, HistorySpec, SimilarSpec, UserSpec
+    from reckoner.shared.wire.shapes import (
+        BasketSpec,
+        BlockSpec,
+        EvaluationSpec,
+        FitSpec,
+        HistorySpec,
+        SimilarSpec,
+        UserSpec,
+    )
 
     flow, spec = report.flow, report.flow.spec
     shown: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
@@ -71,6 +79,8 @@ def _as_object(report: "JobReport") -> dict[str, Any]:
             shown |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
         case FitSpec():
             shown |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
+        case EvaluationSpec():
+            shown |= {"snapshot": spec.snapshot, "model": spec.model}
     return shown | {
         # Unknown for a flow that could not be decoded.
         "created_ms": flow.created_ms or None,
@@ -86,7 +96,7 @@ def _facts(report: "JobReport") -> list[tuple[str, str]]:
     facts = [(name, str(shown[name])) for name in ("job", "kind", "lane", "state", "reason") if shown[name]]
     if "basket" in shown:
         facts.append(("basket", format_count(len(shown["basket"]), "item")))
-    asked = ("user", "item", "other", "run", "block", "snapshot", "generation")
+    asked = ("user", "item", "other", "run", "block", "snapshot", "model", "generation")
     facts += [(name, str(shown[name])) for name in asked if shown.get(name) not in (None, "")]
     if flow.created_ms:
         facts.append(("created", format_time(flow.created_ms, exact=True)))

@@ -8,6 +8,7 @@ from reckoner.shared.errors import FlowCancelledError, FlowFailedError, WireErro
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.serving.results import Results
+from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.wire.shapes import (
     REPLY,
     SPEC,
@@ -15,11 +16,13 @@ from reckoner.shared.wire.shapes import (
     BasketResult,
     BasketSpec,
     ClickSpec,
+    EvaluationSpec,
     FitSpec,
     Lane,
     QuestionSpec,
     Reply,
     Result,
+    StoreSpec,
     UserSpec,
 )
 
@@ -54,7 +57,17 @@ class Asking:
         """Create or join the job that fits a model; returns its id."""
         return await self._create_one(spec, self._flows.keys.join_fit(generation), "batch")
 
-    async def _create_one(self, spec: ClickSpec | FitSpec, join: str, lane: Lane) -> str:
+    async def create_model(self, spec: FitSpec) -> str:
+        """Create or join the job that builds a model without a generation; returns its id."""
+        return await self._create_one(
+            spec, self._flows.keys.join_model(model_id(spec.snapshot, config_of(spec))), "batch"
+        )
+
+    async def create_evaluation(self, spec: EvaluationSpec) -> str:
+        """Create or join the job that makes the lists of an evaluation; returns its id."""
+        return await self._create_one(spec, self._flows.keys.join_evaluation(SPEC.encode(spec)), "batch")
+
+    async def _create_one(self, spec: ClickSpec | StoreSpec, join: str, lane: Lane) -> str:
         return (await self._creating.create([spec], [join], lane, self._most_queued))[0]
 
     async def lists(

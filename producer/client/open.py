@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from arq import ArqRedis
 
+    from reckoner.producer.client.asking import Asking
     from reckoner.producer.client.caching import CachingResults
     from reckoner.shared.flows.flow_state import Flow
     from reckoner.shared.flows.flows import Flows
@@ -41,6 +42,11 @@ class OpenReckoner(Reckoner):
     def results(self) -> "CachingResults":
         """The results and generations."""
         return self._client.results
+
+    @property
+    def asking(self) -> "Asking":
+        """The requests to the workers."""
+        return self._client.asking
 
     @property
     def runs(self) -> "Runs":

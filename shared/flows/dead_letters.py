@@ -17,7 +17,18 @@ from reckoner.shared.redis.scripts import Value, ask, call
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.wire.jobs import Split, encode_job
-from reckoner.shared.wire.shapes import OUTCOME, SPEC, BasketSpec, BlockSpec, FitSpec, Options, Spec, UserSpec
+from reckoner.shared.wire.shapes import (
+    OUTCOME,
+    SPEC,
+    BasketSpec,
+    BlockSpec,
+    EvaluationSpec,
+    FitSpec,
+    Options,
+    Spec,
+    StoreSpec,
+    UserSpec,
+)
 
 LETTERS_AT_ONCE = 100
 
@@ -147,7 +158,7 @@ class DeadLetters:
             job_key(split.job_id),
             _join(keys, spec),
         ]
-        if not isinstance(spec, FitSpec):
+        if not isinstance(spec, StoreSpec):
             names.append(keys.record(spec.generation))
         arguments: list[Value] = [letter.id, split.flow, "batch", letter.of, letter.data, split.job_id]
         arguments += [encode_job(split), self._flows.first_look_ms, keys.flow("")]
@@ -219,9 +230,10 @@ def _join(keys: Keys, spec: Spec) -> str:
             return keys.join_basket(spec.generation, spec.items)
         case FitSpec():
             model = model_id(spec.snapshot, config_of(spec))
-            return (
-                keys.join_heal(model) if spec.heals else keys.join_fit(generation_id(model, Options(spec.list_length)))
-            )
+            fit = keys.join_fit(generation_id(model, Options(spec.list_length)))
+            return keys.join_model(model) if spec.only_model else fit
+        case EvaluationSpec():
+            return keys.join_evaluation(SPEC.encode(spec))
         case _:
             return keys.join_question(spec.generation, SPEC.encode(spec))
 

@@ -27,11 +27,11 @@ from reckoner.shared.wire.shapes import (
     SPEC,
     TRACE,
     ClickSpec,
-    FitSpec,
     Lane,
     Outcome,
     Partial,
     Plan,
+    StoreSpec,
     Trace,
 )
 
@@ -62,7 +62,7 @@ class Flows:
 
     async def create(
         self,
-        specs: Sequence[ClickSpec | FitSpec],
+        specs: Sequence[ClickSpec | StoreSpec],
         joins: Sequence[str],
         lane: Lane = "click",
         most_queued: int | None = None,

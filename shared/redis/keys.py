@@ -18,7 +18,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
 | `p:join:GENERATION:HASH`, `p:join:GENERATION:basket:HASH` | string, flow id | create, retry, end | unfinished |
 | `p:join:GENERATION:question:HASH`, `p:join:fit:GENERATION` | string, flow id | the same | unfinished |
-| `p:join:heal:MODEL` | string, flow id | the same | unfinished |
+| `p:join:model:MODEL`, `p:join:evaluation:HASH` | string, flow id | the same | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S`, or until forget |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
@@ -47,6 +47,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:heal:MODEL` | string, the damage for which its fit was enqueued | healing | seven days |
+| `p:evaluation:SNAPSHOT` | string, token of the evaluation with this training snapshot | it | a minute |
 | `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
 | `p:sweeper` | string, token of the lock | sweeper | five seconds |
 | `p:retention` | string, worker that deletes unreferenced artifacts | that worker | ten minutes |
@@ -274,9 +275,17 @@ class Keys:
         """The fit that is under way for a generation."""
         return self._name("join", "fit", generation)
 
-    def join_heal(self, model: str) -> str:
-        """The fit that repairs a damaged model. A user's own fit does not join it."""
-        return self._name("join", "heal", model)
+    def join_model(self, model: str) -> str:
+        """The fit that makes a model without a generation. A user's own fit does not join it."""
+        return self._name("join", "model", model)
+
+    def join_evaluation(self, spec: bytes) -> str:
+        """The scoring of an evaluation that is under way, by its encoded spec."""
+        return self._name("join", "evaluation", sha256(spec).hexdigest()[:32])
+
+    def evaluation(self, snapshot: str) -> str:
+        """The lock of an evaluation's training snapshot: one evaluation deletes what another would need."""
+        return self._name("evaluation", snapshot)
 
     def heal(self, model: str) -> str:
         """The damage of a model for which a fit was enqueued."""

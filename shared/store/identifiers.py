@@ -53,6 +53,12 @@ class TextTable:
                 high = middle
         return low if low < len(self) and self._encoded(low) == wanted else None
 
+    def take(self, kept: NDArray[np.intp]) -> "TextTable":
+        """The table of some texts, by their indices in the order wanted."""
+        starts, lengths = self.offsets[kept], self.offsets[kept + 1] - self.offsets[kept]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        return TextTable(offsets, self.blob[np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])])
+
     def pages(self, skipped: int = 0) -> Iterator[list[bytes]]:
         """Yield the UTF-8 of all texts after the first `skipped` in pages."""
         for start in range(skipped, len(self), PAGE):

@@ -131,10 +131,12 @@ def config_of(spec: FitSpec) -> ModelConfig:
         raise WireError(f"A fit has an unsupported configuration: {error}.") from error
 
 
-def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, heals: bool = False) -> FitSpec:
-    """The spec of a fit, or of a rebuild that `heals` a damaged model."""
+def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, only_model: bool = False) -> FitSpec:
+    """The spec of a fit, or of one that makes `only_model`, and no generation."""
     beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
-    return FitSpec(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, heals)
+    return FitSpec(
+        snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, only_model
+    )
 
 
 def model_id(snapshot_id: str, config: ModelConfig, kernel_version: int = KERNEL_VERSION) -> str:

@@ -70,13 +70,15 @@ def write_snapshot(
     weights: NDArray[np.floating[Any]] | None = None,
     times: NDArray[np.int64] | None = None,
     titles: Sequence[str] | None = None,
+    training: bool = False,
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
 
     `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8), which is not
     checked for tables; `users`[n] and `items`[n] are indices into them, each pair at most once, in any order, and
     fastest in that of the pairs; `weights`[n]; `times`[n] in milliseconds since 1970; `titles` one an item, empty for
-    an item without one.
+    an item without one. A `training` part of an evaluation has another id than any import of the same interactions, so
+    that it can be deleted.
 
     Raises:
         ValueError: ids are not distinct and sorted, or a pair is repeated.
@@ -110,6 +112,8 @@ def write_snapshot(
     for name, texts in tables.items():
         table = texts if isinstance(texts, TextTable) else build(texts)
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
+    if training:
+        arrays["training"] = np.empty(0, np.uint8)
     facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
     return write_artifact(directory, KIND, arrays, facts)
 

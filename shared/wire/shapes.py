@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
 from reckoner.shared.ids import MAX_ID_BYTES
@@ -19,6 +19,9 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 MAX_ITEMS = 1000
 # The maximum of bytes of all ids in a basket: a dead letter holds the whole job.
 MAX_BASKET_BYTES = 65_536
+
+# The name of a part in the store: the hash of its bytes.
+PartName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 MAX_PARAMETERS = 20
 
@@ -56,8 +59,18 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     parameters: Annotated[dict[str, float], Meta(max_length=MAX_PARAMETERS)] = {}
     """Further parameters of the similarity, by the field names of `ModelConfig`."""
-    heals: bool = False
-    """Whether a damaged model is rebuilt: then no record is written and no pointer moves."""
+    only_model: bool = field(default=False, name="heals")
+    """Whether only the model is published, to replace a damaged one or to evaluate it: no record, no pointer."""
+
+
+class EvaluationSpec(Struct, frozen=True, tag="evaluation", forbid_unknown_fields=True, omit_defaults=True):
+    """The lists of an evaluation: some users of a snapshot, scored by a model of it. They are put into the store."""
+
+    snapshot: Id
+    model: Id
+    users: PartName
+    """The part with the indices of the users; see `reckoner.shared.store.evaluation_parts`."""
+    list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
@@ -93,11 +106,13 @@ ScoringSpec = UserSpec | BlockSpec | BasketSpec
 QuestionSpec = SimilarSpec | HistorySpec
 # The jobs of the click lane.
 ClickSpec = UserSpec | BasketSpec | QuestionSpec
-Spec = ScoringSpec | FitSpec | QuestionSpec
+# The jobs that read and write the store only. All others belong to a generation.
+StoreSpec = FitSpec | EvaluationSpec
+Spec = ScoringSpec | StoreSpec | QuestionSpec
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The plan of a flow's chunk tasks: task `i` scores the items, or builds the rows, [bounds[i], bounds[i + 1])."""
+    """The plan of a flow's chunk tasks: task `i` has the items, rows or users from bounds[i] to bounds[i + 1] - 1."""
 
     bounds: Annotated[list[Count], Meta(min_length=1, max_length=501)]
     popular: Count = 0
@@ -118,9 +133,9 @@ class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fiel
 
 
 class Part(Struct, array_like=True, frozen=True, tag="part", forbid_unknown_fields=True):
-    """The partial of a fit task: the name, a hash, of the object in the store with its rows."""
+    """The partial of a fit's or an evaluation's task: the name of the part with its rows or lists."""
 
-    name: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    name: PartName
 
 
 Partial = Best | Part

@@ -121,8 +121,8 @@ class Healing:
             # Another worker, or this one before it was restarted, has enqueued it: a failed fit is not revived.
             self._asked[model] = asked
         else:
-            spec = fit_spec(snapshot, config, self._runtime.settings.list_length, heals=True)
-            join = self._runtime.keys.join_heal(model)
+            spec = fit_spec(snapshot, config, self._runtime.settings.list_length, only_model=True)
+            join = self._runtime.keys.join_model(model)
             [job] = await self._runtime.flows.create([spec], [join], "batch")
             await ask(redis, "SET", key, damage, "PX", HEAL_TTL_MS)
             self._asked[model] = asked

@@ -22,7 +22,7 @@ from reckoner.shared.serving.generations import decode_generation_lists
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import EntryKind, Store
-from reckoner.shared.wire.shapes import RECORD, SPEC, BlockSpec, FitSpec
+from reckoner.shared.wire.shapes import RECORD, SPEC, BlockSpec, EvaluationSpec, FitSpec
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
@@ -137,6 +137,8 @@ async def _named_by(runtime: Runtime, live: Sequence[bytes]) -> tuple[set[str], 
         spec = SPEC.decode(data)
         if isinstance(spec, FitSpec):
             artifacts |= {spec.snapshot, model_id(spec.snapshot, config_of(spec))}
+        elif isinstance(spec, EvaluationSpec):
+            artifacts |= {spec.snapshot, spec.model, spec.users}
         else:
             generations.add(spec.generation)
         if isinstance(spec, BlockSpec) and spec.since:

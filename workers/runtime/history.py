@@ -58,9 +58,9 @@ async def _starter(runtime: Runtime, job: str) -> str:
 
 
 async def remember_fit(runtime: Runtime, flow: Flow, failure: str = "") -> None:
-    """Remember how a fit ended, unless it only rebuilt a damaged model. Other flows are left out."""
+    """Remember how a fit ended, unless it made no generation. Other flows are left out."""
     spec = flow.spec
-    if not isinstance(spec, FitSpec) or spec.heals:
+    if not isinstance(spec, FitSpec) or spec.only_model:
         return
     try:
         model = model_id(spec.snapshot, config_of(spec))

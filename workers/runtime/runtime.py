@@ -24,7 +24,7 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.protocol import ArtifactKind, Store
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot
-from reckoner.shared.wire.shapes import FitSpec, Lane, Record, Spec
+from reckoner.shared.wire.shapes import EvaluationSpec, FitSpec, Lane, Record, Spec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.artifact_cache import ArtifactCache, VersionCheck, VersionChecker
@@ -157,6 +157,8 @@ class Runtime:
     async def _read_by(self, spec: Spec) -> list[tuple[ArtifactKind, str]]:
         if isinstance(spec, FitSpec):
             return [("snapshots", spec.snapshot)]
+        if isinstance(spec, EvaluationSpec):
+            return [("snapshots", spec.snapshot), ("models", spec.model)]
         record = await self.record(spec.generation)
         return [("snapshots", record.snapshot), ("models", record.model)]
 

@@ -1,4 +1,4 @@
-"""The chunk task: finds the best candidates of one item range for a job's histories, or builds one part of a fit."""
+"""The chunk task: finds the best of one item range for a job's histories, or makes one part of a fit or evaluation."""
 
 import math
 import time
@@ -15,11 +15,13 @@ from reckoner.shared.wire.shapes import (
     BasketSpec,
     Best,
     BlockSpec,
+    EvaluationSpec,
     FitSpec,
     Lane,
     Options,
     Part,
     ScoringSpec,
+    StoreSpec,
     Trace,
     UserSpec,
     digest_context,
@@ -29,18 +31,21 @@ from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.evaluate import score_part
 from reckoner.workers.tasks.fit import build_part
 
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
     """Compute one partial and store it. Storing the last one enqueues the reduce."""
-    if flow.plan is None or not isinstance(flow.spec, FitSpec | ScoringSpec):
+    if flow.plan is None or not isinstance(flow.spec, StoreSpec | ScoringSpec):
         return
     started_ms = time.time() * 1000
     first, last = flow.plan.bounds[task.index : task.index + 2]
     partial: Best | Part
     if isinstance(flow.spec, FitSpec):
         partial = await build_part(runtime, flow.spec, first, last, flow.plan.popular)
+    elif isinstance(flow.spec, EvaluationSpec):
+        partial = await score_part(runtime, flow.spec, first, last)
     else:
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)

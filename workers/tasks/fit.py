@@ -89,11 +89,11 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int, pop
 async def join_fit(
     runtime: Runtime, flow: Flow, spec: FitSpec, stored: Sequence[StoredPartial], lease: Lease
 ) -> tuple[list[int], bytes]:
-    """Join the parts, publish the model, and create its generation, unless the fit only rebuilds a damaged model.
+    """Join the parts, publish the model, and create its generation, unless only the model is wanted.
 
     Returns:
         The indices of missing or damaged parts; if there are any, nothing is published.
-        The fit's answer: the generation, empty for a rebuild.
+        The fit's answer: the generation, empty without one.
     """
     config = config_of(spec)
     names = [part.name for part in stored if isinstance(part, Part)]
@@ -107,8 +107,8 @@ async def join_fit(
             return [index for index, part in enumerate(parts) if part is None], b""
         matrix = await runtime.kernel("batch", lambda stop: kind.join(tiles, snapshot.n_items, config, stop))
         await runtime.in_store(lambda: _publish(runtime.store, spec.snapshot, config, matrix))
-    if spec.heals:
-        log.info("damaged model rebuilt", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
+    if spec.only_model:
+        log.info("model built", model=model_id(spec.snapshot, config), snapshot=spec.snapshot)
         return [], b""
     generation = await _adopt(runtime, flow, spec, model_id(spec.snapshot, config), lease)
     return [], generation.encode()

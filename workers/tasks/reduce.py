@@ -1,4 +1,4 @@
-"""The reduce task: merges a flow's partials into cached lists, or a fit's parts into a published model."""
+"""The reduce task: merges a flow's partials into cached lists, or joins the parts of a fit or an evaluation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,12 @@ from reckoner.shared.wire.shapes import (
     BasketSpec,
     Best,
     BlockSpec,
+    EvaluationSpec,
     FitSpec,
     Outcome,
     Part,
     ScoringSpec,
+    StoreSpec,
     digest_context,
 )
 from reckoner.shared.wire.shapes import Partial as StoredPartial
@@ -30,6 +32,7 @@ from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
+from reckoner.workers.tasks.evaluate import join_evaluation
 from reckoner.workers.tasks.fit import join_fit
 from reckoner.workers.tasks.publish import Block, MadeLists, basket_list, make_lists, publish_block, user_list
 
@@ -39,18 +42,39 @@ async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> No
     stored = await _load_partials(runtime, flow, lease)
     if stored is None:
         return
-    if isinstance(flow.spec, FitSpec):
-        unusable, answer = await join_fit(runtime, flow, flow.spec, stored, lease)
-        if unusable:
-            await rework(runtime, flow, lease, unusable)
-        else:
-            # Waiting clients will ask for lists at once.
-            await runtime.note_published(model_id(flow.spec.snapshot, config_of(flow.spec)))
-            if await runtime.flows.finish(flow, answer, lease=lease):
-                await remember_fit(runtime, flow)
+    if isinstance(flow.spec, StoreSpec):
+        await _join(runtime, flow, flow.spec, stored, lease)
     elif isinstance(flow.spec, ScoringSpec):
         outcome, cached = await _publish(runtime, flow, flow.spec, stored, lease)
         await runtime.flows.finish(flow, outcome=outcome, cached=cached, lease=lease)
+
+
+async def _join(runtime: Runtime, flow: Flow, spec: StoreSpec, stored: Sequence[StoredPartial], lease: Lease) -> None:
+    """Join the parts of a fit or an evaluation."""
+    if isinstance(spec, FitSpec):
+        unusable, answer = await join_fit(runtime, flow, spec, stored, lease)
+    else:
+        unusable, answer = await join_evaluation(runtime, spec, stored)
+    if unusable:
+        return await rework(runtime, flow, lease, unusable)
+    if isinstance(spec, FitSpec):
+        # Waiting clients will ask for lists at once.
+        await runtime.note_published(model_id(spec.snapshot, config_of(spec)))
+    if await runtime.flows.finish(flow, answer, lease=lease):
+        await remember_fit(runtime, flow)
+        if isinstance(spec, EvaluationSpec) or spec.only_model:
+            await _delete_parts(runtime, stored, answer)
+    return None
+
+
+async def _delete_parts(runtime: Runtime, stored: Sequence[StoredPartial], answer: bytes) -> None:
+    """Delete the parts of an evaluation, which leaves nothing behind. Retention deletes those of other fits."""
+
+    def delete() -> None:
+        for name in {part.name for part in stored if isinstance(part, Part)} - {answer.decode()}:
+            runtime.store.delete("parts", name)
+
+    await runtime.in_store(delete)
 
 
 async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[StoredPartial] | None:
@@ -59,7 +83,7 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
     bounds = flow.plan.bounds if flow.plan else []
     unusable: list[bytes] = []
     wanted = {b"%d" % index: index for index in range(flow.tasks)}
-    kind = Part if isinstance(flow.spec, FitSpec) else Best
+    kind = Part if isinstance(flow.spec, StoreSpec) else Best
     sizes = await _sizes(runtime, flow)
     for name, data in (lease.prefetched or await runtime.flows.partials(flow.id)).items():
         try:
@@ -81,7 +105,7 @@ async def _load_partials(runtime: Runtime, flow: Flow, lease: Lease) -> list[Sto
 
 
 async def _sizes(runtime: Runtime, flow: Flow) -> tuple[int, int]:
-    """The number of a scoring job's histories, and of the items that it can name; zeros for a fit."""
+    """The number of a scoring job's histories, and of the items that it can name; zeros for others."""
     if not isinstance(flow.spec, ScoringSpec):
         return 0, 0
     snapshot = await runtime.snapshot((await runtime.record(flow.spec.generation)).snapshot)

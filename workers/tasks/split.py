@@ -10,6 +10,7 @@ from reckoner.shared.wire.shapes import (
     UNKNOWN_USER,
     BasketSpec,
     BlockSpec,
+    EvaluationSpec,
     FitSpec,
     HistorySpec,
     Plan,
@@ -22,6 +23,7 @@ from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.block import compute_block
 from reckoner.workers.tasks.chunk import histories_of, known_items
+from reckoner.workers.tasks.evaluate import plan_evaluation
 from reckoner.workers.tasks.fit import plan_fit
 from reckoner.workers.tasks.question import answer_question
 
@@ -35,6 +37,8 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
             return
         case FitSpec():
             plan: Plan | None = await plan_fit(runtime, flow, flow.spec)
+        case EvaluationSpec():
+            plan = await plan_evaluation(runtime, flow.spec)
         case UserSpec() | BlockSpec() | BasketSpec():
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:

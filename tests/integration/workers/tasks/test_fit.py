@@ -217,8 +217,8 @@ async def test_a_fit_is_remembered(hand: Hand, own_world: World) -> None:
     assert ended.created_ms == entry.started_ms <= entry.ended_ms <= await hand.runtime.now_ms()
     kept = own_world.store.root / "history" / f"{entry_file(entry)}.json"
     assert ENTRY.decode(kept.read_bytes()) == entry
-    heals = msgspec.structs.replace(made.fit, heals=True)
-    await hand.runtime.flows.create([heals], [hand.runtime.keys.join_heal(made.record.model)])
+    heals = msgspec.structs.replace(made.fit, only_model=True)
+    await hand.runtime.flows.create([heals], [hand.runtime.keys.join_model(made.record.model)])
     await hand.deliver_all()
     assert await remembered(hand) == [entry]
 

@@ -1,0 +1,45 @@
+"""What is evaluated: the configurations of models, as people write them, and popularity."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from reckoner.shared.errors import UsageError
+from reckoner.shared.store.model_config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model to evaluate."""
+
+    config: ModelConfig
+
+    @property
+    def name(self) -> str:
+        """The candidate as `--model` takes it, without defaults: `cosine user_norm=1`."""
+        defaults = dict(zip(ModelConfig.__struct_fields__, ModelConfig.__struct_defaults__, strict=True))
+        given = {
+            name: value
+            for name, value in msgspec.structs.asdict(self.config).items()
+            if name != "similarity" and value != defaults[name]
+        }
+        return " ".join([self.config.similarity, *(f"{name}={value:g}" for name, value in given.items())])
+
+
+def parse_candidate(text: str) -> Candidate:
+    """Parse a candidate, as in `cosine user_norm=1 neighbours=50`.
+
+    Raises:
+        UsageError: it is invalid.
+    """
+    similarity, *parameters = text.split() or [""]
+    given = {"similarity": similarity}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals:
+            raise UsageError(f"--model {text!r}: {parameter!r} is not NAME=VALUE, as in 'cosine user_norm=1'.")
+        given[name.replace("-", "_")] = value
+    try:
+        return Candidate(msgspec.convert(given, ModelConfig, strict=False))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"--model {text!r}: {str(error).rstrip('.')}.") from error

@@ -1,0 +1,227 @@
+"""Splits of interactions into a training part and a test part, and the training part as a snapshot of its own."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reckoner.shared.errors import UsageError
+from reckoner.shared.store.identifiers import TextTable
+from reckoner.shared.store.snapshots import Snapshot, write_snapshot
+
+SplitKind: TypeAlias = Literal["global", "last", "random"]
+
+DAY_MS = 86_400_000
+# The index of an item that is not in the training part.
+NEW = np.uint32(0xFFFFFFFF)
+# Of a user with fewer interactions, `last` and `random` hold out none.
+LEAST_TO_SPLIT = 3
+# A share of n is rounded down; without this, 0.1 * 30 would give 2.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interactions:
+    """Interactions by user, then by item: `users` and `items` uint32[n], `weights` float32[n], `times` int64[n] in ms.
+
+    Weights of None are all 1; times are None where the data have none. Each user and each item has at least one.
+    """
+
+    user_ids: TextTable
+    item_ids: TextTable
+    users: NDArray[np.uint32]
+    items: NDArray[np.uint32]
+    weights: NDArray[np.float32] | None
+    times: NDArray[np.int64] | None
+
+    def write(self, directory: Path) -> str:
+        """Write them as the snapshot of a training part; returns its id. See `write_snapshot`."""
+        return write_snapshot(
+            directory,
+            user_ids=self.user_ids,
+            item_ids=self.item_ids,
+            users=self.users,
+            items=self.items,
+            weights=self.weights,
+            times=self.times,
+            training=True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How interactions are split, and who is tested.
+
+    `global`: the test part are the last `days`, or without them the last `share` of all interactions by time.
+    `last`: the test part is the last `share` of each user's interactions by time, then by item.
+    `random`: the test part is a `share` of each user's interactions, drawn with `seed`.
+    Of users with fewer than three interactions, the last two hold out none; of others at least one.
+    """
+
+    split: SplitKind = "global"
+    share: float = 0.2
+    days: float | None = None
+    seed: int = 0
+    least_history: int = 1
+    """Users with fewer interactions in the training part are not tested."""
+    new_items: bool | None = None
+    """Whether test interactions with items that the training part does not have count, as misses. By default they do
+    for `last` and `random`."""
+
+    @property
+    def counts_new_items(self) -> bool:
+        """Whether test interactions with new items count."""
+        return self.split != "global" if self.new_items is None else self.new_items
+
+    def in_words(self) -> str:
+        """The protocol in words."""
+        split, share, n = self.split, f"{self.share * 100:g} %", self.least_history
+        held_out = {
+            "global": f"the last {self.days:g} days" if self.days else f"the last {share} of all interactions by time",
+            "last": f"the last {share} of each user's interactions",
+            "random": f"{share} of each user's interactions, drawn at random (seed {self.seed})",
+        }[split]
+        honest = "Every model was fitted on what was before." if split == "global" else (
+            "Every model was fitted on the rest, which holds interactions of other users that are later than the test "
+            "part: figures are too good for what comes next."
+        )  # fmt: skip
+        tested = "a history" if n == 1 else f"at least {n} interactions"
+        new = "count as misses" if self.counts_new_items else "are left out"
+        return (
+            f"Test part: {held_out}. {honest} Tested are users with {tested} in the training part. Lists of 20 are "
+            f"ranked over the whole catalogue, without the user's history. Test interactions with items that the "
+            f"training part does not have {new}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The held-out interactions of some users: `users` uint32[n] in the training part, ascending, and theirs in CSR.
+
+    `items` uint32 are indices in the training part, NEW for an item that it does not have, ascending within a user.
+    """
+
+    users: NDArray[np.uint32]
+    ptr: NDArray[np.int64]
+    items: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A training part, and what the tested users had in the test part."""
+
+    training: Interactions
+    test: HeldOut
+    without_history: HeldOut
+    """Users who are not in the training part; their indices are NEW."""
+    short_history: int
+    """Users who are not tested since their history is too short."""
+    new_items: int
+    """Test interactions of tested users with items that are not in the training part."""
+
+
+def interactions_of(snapshot: Snapshot) -> Interactions:
+    """The interactions of a snapshot."""
+    users = np.repeat(np.arange(snapshot.n_users, dtype=np.uint32), np.diff(snapshot.user_ptr))
+    return Interactions(
+        user_ids=snapshot.users,
+        item_ids=snapshot.items,
+        users=users,
+        items=snapshot.user_items,
+        weights=snapshot.user_weights,
+        times=snapshot.user_times,
+    )
+
+
+def hold_out(data: Interactions, protocol: Protocol) -> Split:
+    """Split interactions.
+
+    Raises:
+        UsageError: the data have no times, or a part would be empty.
+    """
+    if data.times is None and protocol.split != "random":
+        raise UsageError(f"The data have no times, so there is no split {protocol.split}. Use --split random.")
+    held = is_held_out(data, protocol)
+    if not held.any() or held.all():
+        raise UsageError(f"The {'test' if held.all() else 'training'} part would hold everything. Change the split.")
+    n_users, n_items = len(data.user_ids), len(data.item_ids)
+    histories = np.bincount(data.users[~held], minlength=n_users)
+    known = np.bincount(data.items[~held], minlength=n_items) > 0
+    user_index, item_index = _indices(histories > 0), _indices(known)
+    training = Interactions(
+        user_ids=data.user_ids.take(np.flatnonzero(histories)),
+        item_ids=data.item_ids.take(np.flatnonzero(known)),
+        users=user_index[data.users[~held]],
+        items=item_index[data.items[~held]],
+        weights=None if data.weights is None else data.weights[~held],
+        times=None if data.times is None else data.times[~held],
+    )
+    users, items = data.users[held], item_index[data.items[held]]
+    tested = histories[users] >= protocol.least_history
+    new = items == NEW
+    counts = np.ones(items.size, bool) if protocol.counts_new_items else ~new
+    short = (histories[users] > 0) & ~tested
+    cold = histories[users] == 0
+    return Split(
+        training=training,
+        test=_by_user(users, user_index, items, tested & ~cold & counts),
+        without_history=_by_user(users, user_index, items, cold & counts),
+        short_history=int(np.unique(users[short]).size),
+        new_items=int((tested & ~cold & new).sum()),
+    )
+
+
+def is_held_out(data: Interactions, protocol: Protocol) -> NDArray[np.bool_]:
+    """Whether each interaction belongs to the test part, bool[n]."""
+    if protocol.split == "global":
+        assert data.times is not None
+        return data.times >= _cut(data.times, protocol)
+    n = np.bincount(data.users, minlength=len(data.user_ids))
+    held = np.floor(n * protocol.share + ROUNDING).astype(np.int64)
+    held = np.where(n >= LEAST_TO_SPLIT, np.maximum(held, 1), 0)
+    order = _order_of_users(data, protocol)
+    # The order keeps each user's interactions together, so users stand in it as in the data.
+    rank = np.arange(order.size) - (np.cumsum(n) - n)[data.users]
+    found = np.empty(order.size, bool)
+    found[order] = rank >= (n - held)[data.users]
+    return found
+
+
+def _cut(times: NDArray[np.int64], protocol: Protocol) -> int:
+    """The time of the first interaction of the test part."""
+    if protocol.days is not None:
+        return int(times.max()) - math.ceil(protocol.days * DAY_MS) + 1
+    at = min(int(times.size * (1 - protocol.share)), times.size - 1)
+    return int(np.partition(times, at)[at])
+
+
+def _order_of_users(data: Interactions, protocol: Protocol) -> NDArray[np.intp]:
+    """The order of interactions by user, then by time or at random, then by item."""
+    by_time = np.arange(data.users.size) if data.times is None else np.lexsort((data.items, data.times, data.users))
+    if protocol.split == "last":
+        return by_time
+    # What `numpy.random.default_rng(seed).random(n)` draws, by the raw numbers, which no release of numpy changes.
+    drawn = np.empty(by_time.size, np.uint64)
+    drawn[by_time] = np.random.PCG64(protocol.seed).random_raw(by_time.size) >> np.uint64(11)
+    return np.lexsort((data.items, drawn, data.users))
+
+
+def _indices(kept: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """The index of each place among the kept ones, NEW for the others."""
+    indices = np.full(kept.size, NEW, np.uint32)
+    indices[kept] = np.arange(np.count_nonzero(kept), dtype=np.uint32)
+    return indices
+
+
+def _by_user(
+    users: NDArray[Any], index: NDArray[np.uint32], items: NDArray[np.uint32], kept: NDArray[np.bool_]
+) -> HeldOut:
+    """The kept of some interactions, which are sorted by user."""
+    users, items = users[kept], items[kept]
+    if np.any(items == NEW):
+        items = items[np.lexsort((items, users))]
+    found, starts = np.unique(users, return_index=True)
+    return HeldOut(index[found], np.append(starts, users.size).astype(np.int64), items)

@@ -1,0 +1,135 @@
+"""An evaluation on a worker: its lists are those of the training part's model, and it leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.evaluation.candidates import Candidate
+from reckoner.producer.evaluation.evaluating import evaluation_of
+from reckoner.producer.evaluation.metrics import LENGTH
+from reckoner.producer.evaluation.splits import Protocol, Split, hold_out, interactions_of
+from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.errors import FlowCancelledError, UsageError
+from reckoner.shared.settings import Settings
+from reckoner.shared.store.directory import DirectoryStore
+from reckoner.shared.store.evaluation_parts import Lists
+from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.snapshots import open_snapshot
+from reckoner.workers.process.wiring import connect_worker
+from tests.integration.producer.conftest import work
+from tests.reference import reference_lists, reference_rows
+from tests.world import Hand, World
+
+RANDOM = Protocol(split="random", share=0.3)
+
+
+@pytest.fixture
+async def worker(redis_url: str, prefix: str, own_world: World) -> AsyncIterator[Hand]:
+    """A worker on a store of the test's own, whose jobs are delivered."""
+    redis = connect_worker(Settings(), redis_url)
+    hand = Hand(own_world, redis, prefix)
+    working = asyncio.create_task(work(hand))
+    yield hand
+    await cancel_and_wait(working)
+    hand.close()
+    await redis.aclose()
+
+
+@pytest.fixture
+def split(own_world: World) -> Split:
+    return hold_out(interactions_of(own_world.snapshot), RANDOM)
+
+
+def show_nothing(what: str, unit: str, done: int, total: int | None) -> None:
+    """No progress."""
+
+
+def held(store: DirectoryStore) -> set[str]:
+    """Everything in the store."""
+    return {str(path) for path in store.root.rglob("*")}
+
+
+def expected(split: Split, snapshot_path: Path, config: ModelConfig) -> list[list[int]]:
+    """The lists of the tested users, by brute force."""
+    snapshot = open_snapshot(snapshot_path)
+    rows = reference_rows(
+        snapshot.item_ptr, snapshot.item_users, None, snapshot.user_ptr, snapshot.user_items, None,
+        neighbours=config.neighbours, shrink=config.shrink,
+    )  # fmt: skip
+    lists = reference_lists(*rows, snapshot.user_ptr, snapshot.user_items, None, length=LENGTH)
+    return [[entry.item for entry in lists[user]] for user in split.test.users.tolist()]
+
+
+def as_lists(lists: Lists) -> list[list[int]]:
+    return [found.tolist() for found in np.split(lists.items, np.cumsum(lists.counts)[:-1])]
+
+
+async def test_the_lists_are_those_of_a_model_of_the_training_part(
+    worker: Hand, own_world: World, reckoner: OpenReckoner, split: Split
+) -> None:
+    """By brute force. Afterwards store and Redis hold what they held before, but the ended jobs."""
+    before, pointer = held(own_world.store), await reckoner.results.generations.current()
+    configs = ModelConfig(neighbours=4), ModelConfig(neighbours=9, shrink=2.5)
+    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
+        path = own_world.store.fetch("snapshots", evaluation.snapshot)
+        found = await asyncio.gather(*(evaluation.score(Candidate(config), show_nothing) for config in configs))
+        for config, scored in zip(configs, found, strict=True):
+            assert as_lists(scored.lists) == expected(split, path, config)
+    assert held(own_world.store) == before
+    assert await reckoner.results.generations.current() == pointer
+    assert own_world.store.current_snapshot() == own_world.snapshot.id
+    left = {name for name in await worker.dump() if ":flow:" not in name}
+    assert not [name for name in left if "evaluation" in name or "join" in name or "record" in name]
+
+
+async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
+    own_world: World, reckoner: OpenReckoner, split: Split
+) -> None:
+    """Without a worker its fit never ends; its jobs are cancelled."""
+    before = held(own_world.store)
+
+    async def evaluate() -> None:
+        async with evaluation_of(split, reckoner, own_world.store) as evaluation:
+            await evaluation.score(Candidate(ModelConfig()), lambda *_: seen.set())
+
+    seen = asyncio.Event()
+    evaluating = asyncio.create_task(evaluate())
+    await seen.wait()
+    await cancel_and_wait(evaluating)
+    assert held(own_world.store) == before
+    assert not await reckoner.redis.exists(*reckoner.keys.all_live, *reckoner.keys.lanes)
+
+
+async def test_two_evaluations_of_the_same_training_part_do_not_meet(
+    own_world: World, reckoner: OpenReckoner, split: Split
+) -> None:
+    """The first to end would delete what the other needs."""
+    async with evaluation_of(split, reckoner, own_world.store):
+        with pytest.raises(UsageError, match="under way"):
+            async with evaluation_of(split, reckoner, own_world.store):
+                pass
+    async with evaluation_of(split, reckoner, own_world.store):
+        pass
+
+
+async def test_a_job_that_is_cancelled_ends_the_evaluation(
+    own_world: World, reckoner: OpenReckoner, split: Split
+) -> None:
+    """It says so, and leaves nothing behind."""
+    before, seen = held(own_world.store), asyncio.Event()
+
+    async def cancel() -> None:
+        await seen.wait()
+        [job] = await reckoner.redis.zrange(reckoner.keys.live_of("batch"), 0, -1)
+        assert await reckoner.cancel(job.decode().removeprefix("flow:"))
+
+    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
+        cancelling = asyncio.create_task(cancel())
+        with pytest.raises(FlowCancelledError, match="Fitting cosine was cancelled"):
+            await evaluation.score(Candidate(ModelConfig()), lambda *_: seen.set())
+        await cancelling
+    assert held(own_world.store) == before

@@ -1,0 +1,93 @@
+"""The scoring of an evaluation: its split, chunk and reduce tasks make lists for some users of a snapshot."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
+from reckoner.shared.redis.scripts.constants import MAX_TASKS
+from reckoner.shared.store.balance import balance
+from reckoner.shared.store.evaluation_parts import Lists, get_lists, get_users, put_lists
+from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.shapes import EvaluationSpec, Part, Plan
+from reckoner.shared.wire.shapes import Partial as StoredPartial
+from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS, score_users
+from reckoner.workers.runtime.runtime import Runtime
+
+# The planned duration of a task: so long that putting its part into the store costs little beside it.
+TASK_MS = 100
+
+
+async def plan_evaluation(runtime: Runtime, spec: EvaluationSpec) -> Plan:
+    """The ranges of users of an evaluation's chunk tasks, of about equal cost."""
+    users = await runtime.in_store(lambda: get_users(runtime.store, spec.users))
+    model, snapshot = await runtime.model(spec.model), await runtime.snapshot(spec.snapshot)
+    lengths = snapshot.user_ptr[users + np.uint32(1)] - snapshot.user_ptr[users]
+    tasks = model.most_additions(int(lengths.sum())) // (ADDITIONS_PER_MS * TASK_MS)
+    least = runtime.settings.tasks_per_job
+    # One more for each user, whose list costs something too.
+    return Plan(balance(lengths + 1, min(max(tasks, least), MAX_TASKS)).tolist())
+
+
+async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: int) -> Part:
+    """Score the users first..last-1 over the whole catalogue, and put their lists into the store."""
+    users = await runtime.in_store(lambda: get_users(runtime.store, spec.users))
+    model, snapshot = await runtime.model(spec.model), await runtime.snapshot(spec.snapshot)
+    layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
+    histories = histories_of(snapshot, users[first:last])
+
+    def score(stop: NDArray[np.uint8]) -> Partial | None:
+        return score_users(
+            *(layout.candidates, *histories, spec.list_length),
+            with_reasons=False,
+            scratch=runtime.layouts.scratch.room_for(layout.candidates),
+            stop=stop,
+        )
+
+    best = await runtime.kernel("batch", score)
+    await runtime.require_current(model, snapshot, layout=layout, closely=True)
+    lists = Lists(best.counts, best.items)
+    return Part(await runtime.in_store(lambda: put_lists(runtime.store, snapshot.id, model.id, lists)))
+
+
+def histories_of(
+    snapshot: Snapshot, users: NDArray[np.uint32]
+) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32] | None]:
+    """The histories of some users, uint32[n], in CSR: int64[n + 1] pointers, uint32 items, and float32 weights."""
+    starts, ends = snapshot.user_ptr[users], snapshot.user_ptr[users + np.uint32(1)]
+    ptr = np.concatenate(([0], np.cumsum(ends - starts)))
+    taken = np.repeat(starts - ptr[:-1], ends - starts) + np.arange(ptr[-1])
+    weights = snapshot.user_weights
+    return ptr, snapshot.user_items[taken], None if weights is None else weights[taken]
+
+
+async def join_evaluation(
+    runtime: Runtime, spec: EvaluationSpec, stored: Sequence[StoredPartial]
+) -> tuple[list[int], bytes]:
+    """Join the lists of all users in one part of the store.
+
+    Returns:
+        The indices of missing or damaged parts; if there are any, nothing is put.
+        The answer: the name of the part.
+    """
+    names = [part.name for part in stored if isinstance(part, Part)]
+    reading = (runtime.in_store(partial(_read_lists, runtime.store, name)) for name in names)
+    found = await asyncio.gather(*reading)
+    lists = [part for part in found if part is not None]
+    if len(lists) < len(found):
+        return [index for index, part in enumerate(found) if part is None], b""
+    joined = Lists(*(np.concatenate([np.empty(0, np.uint32), *arrays]) for arrays in zip(*lists, strict=True)))
+    answer = await runtime.in_store(lambda: put_lists(runtime.store, spec.snapshot, spec.model, joined))
+    return [], answer.encode()
+
+
+def _read_lists(store: Store, name: str) -> Lists | None:
+    try:
+        return get_lists(store, name)
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return None
