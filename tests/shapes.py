@@ -310,8 +310,7 @@ SHAPES = [
     Shape(
         name="Last.fm 360K",
         files={"usersha1-artmbid-artname-plays.tsv": LASTFM_360K},
-        command="reckoner import usersha1-artmbid-artname-plays.tsv --user 1 --item 2 --title 3 --weight 4 --no-header "
-        "--quote none",
+        command="reckoner import usersha1-artmbid-artname-plays.tsv --user 1 --item 2 --title 3 --weight 4 --no-header",
         holds="21 interactions of 6 users with 12 items",
         rows="22, 1 left out",
         read="tabs, no quotes, no header, utf-8, 22 rows",

@@ -129,6 +129,9 @@ class DelimitedTable:
                 if skipped_lines:
                     skipped = min(skipped_lines, count_lines(data))
                     data, skipped_lines = _after(data, skipped), skipped_lines - skipped
+                if self._dialect.tells_no_quotes(data):
+                    self._dialect = replace(self._dialect, quote="", starts_quoted=False, look=None)
+                    raise ReadAgainError
                 if self._dialect.tells_escape(data):
                     self._dialect = replace(self._dialect, escape="backslash")
                     raise ReadAgainError

@@ -35,6 +35,11 @@ BY_NUMBER = "give the columns by number, such as --user 1 --item 2 --no-header."
 FILTERS = "docs/importing.md shows how a filter writes such rows"
 # A spreadsheet's first line, which names the separator.
 SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])(?:\r\n|\n|\r)", re.IGNORECASE)
+# Values of lines between tabs that are quoted, and all that begin with a quote.
+QUOTED = re.compile(rb'(?:^|\t)"(?:[^"\t\r\n]|"")*"(?=[\t\r\n]|\Z)', re.MULTILINE)
+BEGINS_QUOTED = re.compile(rb'(?:^|\t)"', re.MULTILINE)
+# So many of these tell.
+ENOUGH_QUOTES = 100
 COMMENT_LINES = re.compile(rb"(?:#[^\r\n]*+(?:\r\n|\n|\r))+")
 
 Escape: TypeAlias = Literal["none", "backslash"]
@@ -95,14 +100,47 @@ class Dialect:
     """Whether the first two records begin with a quote."""
     escape: Escape | None
     """Whether a backslash within quotes stands before a quote; None if no value tells so far."""
+    look: "QuoteLook | None" = None
+    """Looks on for values that tell whether anything is quoted."""
 
     def prepared(self, block: bytes) -> tuple[bytes, Grammar]:
         """The block with a separator of a single byte and quotes that are doubled, and its grammar."""
         return _prepared(block, self.separator, self.quote, self.escape)
 
+    def tells_no_quotes(self, block: bytes) -> bool:
+        """Whether nothing turns out to be quoted, by this block."""
+        return self.look is not None and self.look.finds_none(block, len(self.columns) - 1)
+
     def tells_escape(self, block: bytes) -> bool:
         """Whether backslashes turn out to be escapes in this block."""
         return self.escape is None and _has_escapes(block, self.separator, self.quote)
+
+
+class QuoteLook:
+    """Looks whether the quotation marks of a file with tabs quote nothing, block by block.
+
+    They do not if more values only begin with one than are quoted, and these values' lines, and the next ones, are rows
+    by themselves.
+    """
+
+    def __init__(self) -> None:
+        self._quoted = self._others = 0
+
+    def finds_none(self, block: bytes, n_tabs: int) -> bool:
+        """Whether nothing turns out to be quoted; rows have `n_tabs` tabs."""
+        if b'"' not in block or self._quoted + self._others >= ENOUGH_QUOTES:
+            return False
+        quoted = len(QUOTED.findall(block))
+        self._quoted += quoted
+        self._others += len(BEGINS_QUOTED.findall(block)) - quoted
+        return self._others > self._quoted and _are_rows(block, n_tabs)
+
+
+def _are_rows(block: bytes, n_tabs: int) -> bool:
+    """Whether the lines with values that begin with a quote, and the next ones, are rows."""
+    lines = block.rstrip(b"\r\n").split(b"\n")
+    looked_at = [at for at, line in enumerate(lines) if BEGINS_QUOTED.search(line)]
+    return all(line.count(b"\t") == n_tabs for at in looked_at for line in lines[at : at + 2])
 
 
 def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, known: Sequence[str]) -> Dialect:
@@ -118,6 +156,9 @@ def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, k
         separator = named or _found_separator(sample, quote, columns)
     if quote is None:
         quote = _found_quote(sample, separator)
+    look = QuoteLook() if reading.quote is None and separator == "\t" and quote == '"' else None
+    if look is not None and look.finds_none(sample, sample.partition(b"\n")[0].count(b"\t")):
+        quote, look = "", None
     escape = reading.escape or ("backslash" if _has_escapes(sample, separator, quote) else None)
     data, grammar = _prepared(sample, separator, quote, escape)
     record = grammar.record(data)
@@ -127,7 +168,7 @@ def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, k
     header, names = find_names(_texts(first, name), others, name, reading, columns, known)
     starts_quoted = bool(quote) and all(data.startswith(grammar.quote, place) for place in (0, record.end))
     skipped = n_comments + (count_lines(data[: record.end]) if header else 0)
-    return Dialect(separator, quote, header, skipped, names, starts_quoted, escape)
+    return Dialect(separator, quote, header, skipped, names, starts_quoted, escape, look)
 
 
 def _without_comments(sample: bytes, reading: Reading, columns: Columns) -> tuple[bytes, int, str | None]:

@@ -175,9 +175,9 @@ class _Finder:
             form = self.first.form
             header = True if form.header else reading.header
             escape = reading.escape if form.escape == "none" else form.escape
-            reading = dataclasses.replace(
-                reading, separator=form.separator, quote=form.quote or "none", escape=escape, header=header
-            )
+            # Whether quotation marks quote nothing may be told by a later file.
+            quote = reading.quote if form.quote == '"' and form.separator == "\t" else form.quote or "none"
+            reading = dataclasses.replace(reading, separator=form.separator, quote=quote, escape=escape, header=header)
         return _delimited(source, compression, reading, self.columns)
 
     def _titles(self, source: Input) -> DelimitedTable:

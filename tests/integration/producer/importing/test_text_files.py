@@ -399,6 +399,52 @@ def test_options_that_mean_nothing_are_refused(tmp_path: Path, store: Store, rea
         imported(store, tmp_path / "a.csv", b"user,item\na,x\n", reading)
 
 
+STRAY = ['b\tx\t"heroes', 'b\ty\t"weird al" yankovic', 'b\tz\t12" mix', 'c\tz\t7"']
+
+
+@pytest.mark.parametrize("before", [0, 2, 60_000])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_between_tabs_nothing_is_quoted_if_values_only_begin_with_quotes(
+    tmp_path: Path, store: Store, before: int, in_parts: bool
+) -> None:
+    """Wherever the first of them is, also in a later file."""
+    lines = ["user\titem\ttitle", *(f"a\ti{n}\t{'t' * 80}" for n in range(before))]
+    path = tmp_path / "a.tsv"
+    path.write_text("\n".join([*lines, *STRAY]) + "\n")
+    sources = [path]
+    if in_parts:
+        path.write_text("\n".join(lines) + "\na\ti\tt\n")
+        sources.append(tmp_path / "b.tsv")
+        sources[1].write_text("\n".join([lines[0], *STRAY]) + "\n")
+    expected = import_interactions([*sources], store, reading=Reading(quote="none"))
+    report = import_interactions([*sources], store)
+    assert (report.bad_rows, report.snapshot_id) == (0, expected.snapshot_id)
+    assert report.form is not None
+    assert "tabs, no quotes" in report.form.words() or in_parts
+    assert titles(current(store))["y"] == '"weird al" yankovic'
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad"),
+    [
+        (['a\tx\t"T"', 'b\ty\t"U', "c\tz\tV"], [3]),
+        (['a\tx\t"T\nU"', "b\ty\tV"], []),
+        (['a\tx\t"T\tU"', "b\ty\tV"], []),
+        (['"a"\tx\t7"', "b\ty\tV"], []),
+    ],
+    ids=["as many are quoted", "several lines", "a tab", "quoted ids"],
+)
+def test_between_tabs_quotes_stay_quotes_otherwise(
+    tmp_path: Path, store: Store, lines: list[str], bad: list[int]
+) -> None:
+    """As the option says."""
+    path = tmp_path / "a.tsv"
+    path.write_text("\n".join(["user\titem\ttitle", *lines]) + "\n")
+    report = import_interactions(path, store)
+    assert [line for found in report.rejected for line in found.first] == bad
+    assert report.snapshot_id == import_interactions(path, store, reading=Reading(quote="double")).snapshot_id
+
+
 @pytest.mark.parametrize("place", [0, 8_000])
 @pytest.mark.parametrize("separator", [",", "\t", "::"])
 def test_backslashes_escape_if_a_value_says_so_wherever_it_is(
@@ -504,8 +550,8 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
 
 def test_the_command_names_the_option_for_files_that_quote_nothing(tmp_path: Path) -> None:
     """With it each row is read."""
-    commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.tsv"
-    path.write_text('user\titem\na\t"heroes\nb\tx\n')
+    commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.csv"
+    path.write_text('user,item\na,"heroes\nb,x\n')
     advice = "If this file quotes nothing, and quotation marks are signs like others, use --quote none.\n"
     ended = commands.call("import", str(path))
     assert ended.err == f"1 row bad: it has a quotation mark without its partner (line 2)\n{advice}"
