@@ -52,7 +52,7 @@ CONFIGS = (
 EXACT = tuple(
     config
     for config in CONFIGS
-    if config.similarity in ("cosine", "jaccard", "dice") and config.user_norm == 0 and config.power == 1
+    if config.similarity in ("cosine", "jaccard", "dice") and config.parameter("user_norm") == 0 and config.power == 1
 )
 
 

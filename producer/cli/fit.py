@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def fit(
     similarity: Annotated[
-        Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"],
+        Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta", "slim"],
         typer.Option(help="The similarity formula."),
     ] = "cosine",
     neighbours: Annotated[int, typer.Option(metavar="K", min=1, help="Similar items to keep for each item.")] = 100,
@@ -29,24 +29,37 @@ def fit(
     ] = 0.0,
     power: Annotated[float, typer.Option(metavar="X", help="Raise similarities to this power.")] = 1.0,
     user_norm: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="X",
             min=0,
-            help="Weight a user with n items by n to the power of -X; for cosine, jaccard, dice, asymmetric.",
+            help="Weight a user with n items by n to the power of -X; for cosine, jaccard, dice, asymmetric (0), "
+            "slim (0.5).",
         ),
-    ] = 0.0,
+    ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
-            metavar="X", min=0, help="The row's share in asymmetric (0.5: the cosine), or rp3beta's exponent (1)."
+            metavar="X", min=0, help="The row's share in asymmetric (0.5: the cosine), or rp3beta's exponent (0.5)."
         ),
     ] = None,
     beta: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="rp3beta's penalty on popular items (0.6).")
     ] = None,
-    k1: Annotated[float | None, typer.Option(metavar="X", min=0, help="K1 of bm25 (1.2).")] = None,
+    k1: Annotated[float | None, typer.Option(metavar="X", min=0, help="K1 of bm25 (0.5).")] = None,
     b: Annotated[float | None, typer.Option(metavar="X", min=0, max=1, help="B of bm25 (0.75).")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(metavar="M", min=1, help="How many items slim tries to explain each item by (200).")
+    ] = None,
+    l1: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="What slim takes from each sum: small ones vanish (1).")
+    ] = None,
+    l2: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="Slim's penalty on large values, in users (20).")
+    ] = None,
+    l2_share: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="The same, as a share of the item's own users (1).")
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id without waiting for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,13 +75,13 @@ def fit(
     from reckoner.shared.store.ownership import claim_store
 
     settings = load_settings()
-    given = {"alpha": alpha, "beta": beta, "k1": k1, "b": b}
+    given = {"user_norm": user_norm, "alpha": alpha, "beta": beta, "k1": k1, "b": b}
+    given |= {"candidates": candidates, "l1": l1, "l2": l2, "l2_share": l2_share}
     config = _configuration(
         similarity=similarity,
         neighbours=neighbours,
         shrink=shrink,
         power=power,
-        user_norm=user_norm,
         **{name: value for name, value in given.items() if value is not None},
     )
 

@@ -16,21 +16,24 @@ from reckoner.shared.wire.shapes import FitSpec
 # Increment it when the kernels build another model from the same snapshot and configuration.
 KERNEL_VERSION = 1
 
-Similarity: TypeAlias = Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta"]
+Similarity: TypeAlias = Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta", "slim"]
 
-# The parameters of each similarity besides `neighbours` and `power`, with their defaults.
+# The parameters of each similarity besides `neighbours`, with their defaults.
 PARAMETERS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
-        "cosine": {"shrink": 0.0, "user_norm": 0.0},
-        "jaccard": {"shrink": 0.0, "user_norm": 0.0},
-        "dice": {"shrink": 0.0, "user_norm": 0.0},
-        "asymmetric": {"shrink": 0.0, "user_norm": 0.0, "alpha": 0.5},
-        "bm25": {"k1": 1.2, "b": 0.75},
-        "tfidf": {"shrink": 0.0},
-        "llr": {},
-        "rp3beta": {"alpha": 1.0, "beta": 0.6},
+        "cosine": {"shrink": 0.0, "user_norm": 0.0, "power": 1.0},
+        "jaccard": {"shrink": 0.0, "user_norm": 0.0, "power": 1.0},
+        "dice": {"shrink": 0.0, "user_norm": 0.0, "power": 1.0},
+        "asymmetric": {"shrink": 0.0, "user_norm": 0.0, "alpha": 0.5, "power": 1.0},
+        "bm25": {"k1": 0.5, "b": 0.75, "power": 1.0},
+        "tfidf": {"shrink": 0.0, "power": 1.0},
+        "llr": {"power": 1.0},
+        "rp3beta": {"alpha": 0.5, "beta": 0.6, "power": 1.0},
+        "slim": {"user_norm": 0.5, "candidates": 200, "l1": 1.0, "l2": 20.0, "l2_share": 1.0},
     }
 )
+# What manifests hold whatever its value. The others were added later, and are held if they are not the default.
+ALWAYS_HELD = frozenset({"alpha", "beta", "k1", "b"})
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,15 +45,20 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     similarity: Annotated[Similarity, Meta(description="The formula.")] = "cosine"
     neighbours: Annotated[
-        int, Meta(description="K, the number of neighbours of each item.", ge=1, le=MAX_NEIGHBOURS)
+        int,
+        Meta(
+            description="K, the number of neighbours of each item; of slim, of items that explain each item.",
+            ge=1,
+            le=MAX_NEIGHBOURS,
+        ),
     ] = 100
     shrink: Annotated[float, Meta(description="Added to the formula's denominator, against chance.", ge=0, le=1e9)] = (
         0.0
     )
     power: Annotated[float, Meta(description="What similarities are raised to.", gt=0, le=100)] = 1.0
-    user_norm: Annotated[
-        float, Meta(description="A user of n items counts n to the power of minus this.", ge=0, le=10)
-    ] = 0.0
+    user_norm: (
+        Annotated[float, Meta(description="A user of n items counts n to the power of minus this.", ge=0, le=10)] | None
+    ) = None
     alpha: (
         Annotated[float, Meta(description="The row's share in an asymmetric cosine; RP3beta's exponent.", ge=0, le=10)]
         | None
@@ -58,12 +66,25 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beta: Annotated[float, Meta(description="How much RP3beta takes from popular items.", ge=0, le=10)] | None = None
     k1: Annotated[float, Meta(description="BM25's K1.", ge=0, le=1e6)] | None = None
     b: Annotated[float, Meta(description="BM25's B.", ge=0, le=1)] | None = None
+    candidates: (
+        Annotated[int, Meta(description="How many items slim tries to explain each item by.", ge=1, le=MAX_NEIGHBOURS)]
+        | None
+    ) = None
+    l1: Annotated[float, Meta(description="What slim takes from each sum: small ones vanish.", ge=0, le=1e6)] | None = (
+        None
+    )
+    l2: (
+        Annotated[float, Meta(description="Slim's penalty on the square of each value, in users.", ge=0, le=1e9)] | None
+    ) = None
+    l2_share: (
+        Annotated[float, Meta(description="The same as a share of the users of the value's item.", ge=0, le=1e6)] | None
+    ) = None
 
     def __post_init__(self) -> None:
-        takes = {"similarity", "neighbours", "power", *PARAMETERS[self.similarity]}
+        takes = {"similarity", "neighbours", *PARAMETERS[self.similarity]}
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
             if name not in takes and getattr(self, name) != default:
-                taken = ", ".join(PARAMETERS[self.similarity]) or "none"
+                taken = ", ".join(PARAMETERS[self.similarity])
                 raise ValueError(f"{self.similarity} takes no {name}; its parameters: {taken}")
 
     def parameter(self, name: str) -> float:
@@ -78,13 +99,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "neighbours": self.neighbours,
             "shrink": float(self.shrink),
         }
-        if self.power != 1.0:
-            facts["power"] = float(self.power)
-        if self.user_norm:
-            facts["user_norm"] = float(self.user_norm)
-        for name in ("alpha", "beta", "k1", "b"):
-            if name in PARAMETERS[self.similarity]:
-                facts[name] = self.parameter(name)
+        is_slim = self.similarity == "slim"
+        for name, default in PARAMETERS[self.similarity].items():
+            value = self.parameter(name)
+            if name not in facts and (is_slim or name in ALWAYS_HELD or value != default):
+                facts[name] = int(value) if name == "candidates" else value
         return facts
 
 
@@ -125,8 +144,11 @@ def config_of(spec: FitSpec) -> ModelConfig:
         WireError: it is invalid.
     """
     wanted = {"similarity": spec.similarity, "neighbours": spec.neighbours, "shrink": spec.shrink}
+    parameters: dict[str, Any] = dict(spec.parameters)
+    if (candidates := spec.parameters.get("candidates")) is not None and candidates.is_integer():
+        parameters["candidates"] = int(candidates)
     try:
-        return msgspec.convert(spec.parameters | wanted, ModelConfig)
+        return msgspec.convert(parameters | wanted, ModelConfig)
     except msgspec.ValidationError as error:
         raise WireError(f"A fit has an unsupported configuration: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""Models: each item's most similar items, as a matrix that is scored in chunks of candidates."""
+"""Models: what each item says of other items, as a matrix that is scored in chunks of candidates."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,14 @@ KIND: Final = "models"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The similarities of I items as one CSR matrix: row i holds the K items most similar to item i.
+    """The values of pairs of I items as one CSR matrix: row i holds what item i says of others.
+
+    Of most kinds, that are the K items most similar to i. Of `slim` a row has any length: at most K values are of the
+    same candidate.
 
     `row_ptr` int64[I + 1], `row_items` uint32[nnz] (the candidates, ascending within each row), `row_values`
     float32[nnz] (above zero), `candidate_ptr` int64[I + 1] (how many entries have a candidate below this index). All
-    are read-only memory maps.
+    are read-only memory maps. `longest_row` is the number of entries of the longest row.
     """
 
     id: str
@@ -34,6 +37,7 @@ class Model:
     row_items: NDArray[np.uint32]
     row_values: NDArray[np.float32]
     candidate_ptr: NDArray[np.int64]
+    longest_row: int
     _task_bounds: dict[tuple[int, int], NDArray[np.int64]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -49,7 +53,7 @@ class Model:
 
     def most_additions(self, items: int) -> int:
         """The most additions for scoring histories with so many items."""
-        return items * self.config.neighbours
+        return items * self.longest_row
 
     def additions_of_all(self, snapshot: Snapshot) -> int:
         """The same for the histories of all users."""
@@ -140,13 +144,16 @@ def open_model(directory: Path, *, verify: bool = False) -> Model:
         row_items=artifact.array("row_items", np.uint32, entries),
         row_values=artifact.array("row_values", np.float32, entries),
         candidate_ptr=artifact.array("candidate_ptr", np.int64, row_ptr.size),
+        longest_row=int(np.diff(row_ptr).max(initial=0)),
     )
     if verify:
         check_pointers(artifact, "row_ptr", entries)
-        if int(np.diff(row_ptr).max(initial=0)) > config.neighbours:
+        if config.similarity != "slim" and model.longest_row > config.neighbours:
             raise artifact.damage("row_ptr", f"has a row of more than {config.neighbours} neighbours")
         check_rows(artifact, "row_items", "row_ptr", items)
         check_counts(artifact, "candidate_ptr", "row_items")
+        if config.similarity == "slim" and int(np.diff(model.candidate_ptr).max(initial=0)) > config.neighbours:
+            raise artifact.damage("candidate_ptr", f"has a candidate with more than {config.neighbours} values")
         check_values(artifact, "row_values")
     return model
 

@@ -7,7 +7,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from reckoner.workers.kernels.compiled import WRITE_FLOAT32, WRITE_UINT64, Index, compiled
+from reckoner.workers.kernels.compiled import WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64, Index, compiled
 
 ONE, TWO = np.uint64(1), np.uint64(2)
 
@@ -38,8 +38,8 @@ def select_best(keys: NDArray[np.uint64], begin: Index, size: Index, length: Ind
     return length
 
 
-@compiled(types.float32(WRITE_FLOAT32, types.int64, types.int64))
-def nth_largest(values: NDArray[np.float32], size: int, n: int) -> float:
+@compiled(*(types.float64(values, types.int64, types.int64) for values in (WRITE_FLOAT32, WRITE_FLOAT64)))
+def nth_largest(values: NDArray[np.float32] | NDArray[np.float64], size: Index, n: Index) -> float:
     """The n-th largest of `size` numbers, from 1. It reorders them."""
     low, high = 0, size - 1
     while low < high:

@@ -68,7 +68,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int, pop
     """Build the tile of the rows first..last-1, and put it into the store."""
     snapshot, config = await runtime.snapshot(spec.snapshot), config_of(spec)
     kind = kind_of(config)
-    await runtime.load(kind.kernels_for(popular))
+    await runtime.load(kind.kernels_for(snapshot, popular))
     await runtime.lay_out(snapshot, config, popular)
 
     # Fetched inside the thread: a waiting task must not hold a layout in memory.
@@ -76,7 +76,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int, pop
         counting = runtime.layouts.counting(snapshot, config, popular, stop)
         if counting is None:
             return None
-        return kind.build_part(counting, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
+        return kind.build_part(counting, config, first, last, runtime.settings.tile_mb * BYTES_PER_MB, stop)
 
     try:
         tile = await runtime.kernel("batch", build)
@@ -99,7 +99,7 @@ async def join_fit(
     names = [part.name for part in stored if isinstance(part, Part)]
     if names:
         snapshot, kind = await runtime.snapshot(spec.snapshot), kind_of(config)
-        await runtime.load(kind.kernels_for(0))
+        await runtime.load(kind.kernels_for(snapshot, 0))
         reading = (runtime.in_store(partial(_read_part, runtime.store, name)) for name in names)
         parts = await asyncio.gather(*reading)
         tiles = [part for part in parts if part is not None]

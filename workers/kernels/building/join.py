@@ -46,7 +46,7 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
         return None
     held = np.zeros(item_count, np.int64)
     for tile in tiles:
-        _check(tile, item_count)
+        check(tile, item_count)
         _add_counts(tile.owners, tile.counts, held)
     row_ptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.minimum(held, neighbours))))
     items, values = np.empty(row_ptr[-1], np.uint32), np.empty(row_ptr[-1], np.float32)
@@ -77,7 +77,7 @@ def join_tiles(tiles: Sequence[Tile], item_count: int, neighbours: int, *, stop:
     return Matrix(row_ptr, items, values)
 
 
-def _check(tile: Tile, item_count: int) -> None:
+def check(tile: Tile, item_count: int) -> None:
     """Raise ValueError if a tile's arrays do not fit together, or name other items."""
     entries = tile.counts.sum(dtype=np.int64)
     if tile.owners.size != tile.counts.size or not tile.items.size == tile.values.size == entries:

@@ -197,7 +197,7 @@ class Weights(NamedTuple):
 
 
 def _plain(columns: Columns, config: ModelConfig) -> Weights:
-    norm = config.user_norm
+    norm = config.parameter("user_norm")
     return Weights(powers(columns.lengths, -norm) if norm else None, columns.weights)
 
 

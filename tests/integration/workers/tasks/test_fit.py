@@ -13,15 +13,16 @@ from structlog.testing import capture_logs
 import reckoner.workers.runtime.building
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
-from reckoner.shared.store.model_config import ModelConfig, model_id
+from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import FitSpec
 from reckoner.workers.runtime import environment_trouble
 from tests.building import same_bytes
-from tests.interactions import from_pairs
+from tests.interactions import Interactions, from_pairs
 from tests.reference import reference_rows
+from tests.slim import Options, reference_slim
 from tests.world import Generation, Hand, World
 
 
@@ -179,6 +180,28 @@ async def test_items_with_few_shared_users_have_sparse_rows(hand: Hand, own_worl
     assert same_bytes(
         (model.row_ptr, model.row_items, model.row_values), reference_rows(*data.arrays, **config.facts())
     )
+
+
+@pytest.mark.parametrize("neighbours", [100, 3])
+async def test_slim_is_built_by_ranges_of_targets(hand: Hand, own_world: World, neighbours: int) -> None:
+    """The model has the reference's bytes, and a row may be longer than K."""
+    made, config = own_world.unfitted.record.snapshot, ModelConfig("slim", neighbours, l1=0.25, l2=2.0, l2_share=0.1)
+    [flow_id] = await hand.runtime.flows.create([fit_spec(made, config, 20)], [hand.runtime.keys.join_fit("slim")])
+    await hand.deliver(Split(flow_id).job_id)
+    flow = await hand.runtime.flows.load(flow_id)
+    assert flow is not None
+    assert flow.tasks > 1
+    await hand.deliver_all()
+    assert (await answer(hand, flow_id))[0] == "done"
+    model, snapshot = await hand.runtime.model(model_id(made, config)), await hand.runtime.snapshot(made)
+    options = Options(neighbours=neighbours, l1=0.25, l2=2.0, l2_share=0.1)
+    data = Interactions(
+        *(snapshot.user_ptr, snapshot.user_items, snapshot.user_weights),
+        *(snapshot.item_ptr, snapshot.item_users, snapshot.item_weights),
+    )
+    expected = reference_slim(data, options)
+    assert same_bytes((model.row_ptr, model.row_items, model.row_values), expected)
+    assert neighbours == 100 or model.longest_row > neighbours
 
 
 @pytest.mark.parametrize(("narrow", "loaded"), [(40, 0), (39, 1)])

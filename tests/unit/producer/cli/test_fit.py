@@ -11,9 +11,13 @@ from reckoner.shared.errors import UsageError
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"alpha": 0.3}, "cosine takes no alpha; its parameters: shrink, user_norm."),
-        ({"b": 0.0}, "cosine takes no b; its parameters: shrink, user_norm."),
-        ({"similarity": "llr", "shrink": 3.0}, "llr takes no shrink; its parameters: none."),
+        ({"alpha": 0.3}, "cosine takes no alpha; its parameters: shrink, user_norm, power."),
+        ({"b": 0.0}, "cosine takes no b; its parameters: shrink, user_norm, power."),
+        ({"similarity": "llr", "shrink": 3.0}, "llr takes no shrink; its parameters: power."),
+        (
+            {"similarity": "slim", "power": 2.0},
+            "slim takes no power; its parameters: user_norm, candidates, l1, l2, l2_share.",
+        ),
         ({"power": 0.0}, "--power cannot be used: Expected `float` > 0.0."),
         ({"user_norm": 11.0}, "--user-norm cannot be used: Expected `float` <= 10.0."),
     ],

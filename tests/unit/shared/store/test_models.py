@@ -25,6 +25,7 @@ def model_with(entries_by_candidate: list[int]) -> Model:
         row_items=np.zeros(0, dtype=np.uint32),
         row_values=np.zeros(0, dtype=np.float32),
         candidate_ptr=pointers,
+        longest_row=0,
     )
 
 
