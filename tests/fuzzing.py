@@ -1,10 +1,12 @@
 """Inputs for fuzzing: mutated valid bytes, and made-up texts and files."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
 import lzma
+import sqlite3
 import zipfile
 from collections.abc import Sequence
 from functools import reduce
@@ -25,6 +27,7 @@ NASTY = (
 texts: SearchStrategy[str] = st.one_of(
     st.sampled_from(NASTY), st.text(max_size=20), st.text(st.characters(categories=["Cs", "Cc", "L"]), max_size=8)
 )
+encodable: SearchStrategy[str] = st.one_of(st.sampled_from(NASTY), st.text(max_size=20))
 numbers: SearchStrategy[str] = st.one_of(
     st.integers(-5, 2000).map(str),
     st.floats().map(str),
@@ -99,7 +102,7 @@ def right_files() -> list[bytes]:
     objects = [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in titled]
     texts += ["\n".join(objects).encode(), f"[{', '.join(objects)}]".encode("utf-16")]
     packed = [gzip.compress(texts[1]), bz2.compress(texts[0]), lzma.compress(texts[2])]
-    packed.append(bytes(pa.compress(texts[0], codec="zstd", asbytes=True)))
+    packed += [zstd(texts[0]), zstd(texts[-1]), zstd(texts[0][:500]) + zstd(texts[0][500:])]
     return [
         *texts,
         *packed,
@@ -109,6 +112,26 @@ def right_files() -> list[bytes]:
         archive.getvalue(),
         single.getvalue(),
     ]
+
+
+def zstd(data: bytes) -> bytes:
+    """The data as one frame of zstd."""
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+def database(rows: Sequence[Sequence[object]]) -> bytes:
+    """A SQLite database with a table of columns without types."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("create table events (user, item, weight, time, title)")
+        connection.executemany("insert into events values (?, ?, ?, ?, ?)", rows)
+        connection.commit()
+        return connection.serialize()
+
+
+def right_databases() -> list[bytes]:
+    """Databases of one page and of several, with all types."""
+    mixed = [("a", 1, 1.5, "2026-11-30", None), (2, "x", None, 1_700_000_000, "T"), (b"\xff", 2.0, 3, None, "é")]
+    return [database(mixed), database([(f"user {n % 7}", n % 50, n % 3 + 1, n, f"Title {n}") for n in range(400)])]
 
 
 def text_of(rows: Sequence[Sequence[object]], separator: str, *, quote: bool = False) -> str:
@@ -132,6 +155,28 @@ def made_json(rows: Sequence[dict[str, object]], encoding: str, *, is_array: boo
     return text.encode(encoding, errors="surrogatepass" if encoding == "utf-8" else "replace")
 
 
+cells: SearchStrategy[object] = st.one_of(
+    st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), encodable, numbers, st.binary(max_size=9)
+)
+made_databases: SearchStrategy[bytes] = st.lists(
+    st.tuples(
+        *[st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | encodable | numbers | st.binary(max_size=9)] * 5
+    ),
+    max_size=12,
+).map(database)
+QUERIES = (
+    "select * from events",
+    "select user, item, weight, time from events where time > :since",
+    "select user, item, :since_ms as time from events",
+    "select item as user, user as item, sum(weight) as weight from events group by 1, 2",
+    "select a.user, b.item from events a, events b",
+    "select user, item from events order by time limit 3",
+    "select user, user, item from events",
+    "select user, item from missing",
+    "delete from events",
+    "select 1; select 2",
+)
+queries: SearchStrategy[str] = st.integers(0, 9).flatmap(lambda n: st.sampled_from(QUERIES) if n else texts)
 columns = st.sampled_from(["user", "item", "userId", "movieId", "rating", "timestamp", "title", "weight"])
 values: SearchStrategy[object] = st.recursive(
     texts | numbers | st.none() | st.booleans() | st.integers() | st.floats(),
@@ -176,13 +221,17 @@ ruled: SearchStrategy[list[str]] = st.one_of(
             ["--dry-run"],
         ]
     ),
-    st.sampled_from([["--max-left-out", "1"], ["--max-bad", "1"], ["--rejects", "rejects.csv"]]),
+    st.sampled_from([["--force"], ["--max-left-out", "1"], ["--max-bad", "1"], ["--rejects", "rejects.csv"]]),
+    st.tuples(st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts).map(
+        list
+    ),
 )
-import_options = st.lists(
-    written
-    | ruled
-    | st.tuples(
-        st.sampled_from(["--user", "--item", "--weight", "--time", "--title", "--repeats"]), columns | texts
-    ).map(list),
-    max_size=3,
-).map(lambda pairs: [part for pair in pairs for part in pair])
+
+
+def joined(options: SearchStrategy[list[str]]) -> SearchStrategy[list[str]]:
+    """Up to three options with their values, one after the other."""
+    return st.lists(options, max_size=3).map(lambda pairs: [part for pair in pairs for part in pair])
+
+
+import_options = joined(written | ruled)
+query_options = joined(ruled)

@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -24,7 +25,18 @@ from reckoner.shared.settings import Settings, load_settings, variable_of
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.jobs import Chunk, Finish, Reduce, Split, encode_job
 from tests.commands import Ended, call_here
-from tests.fuzzing import import_options, made_files, mutated, numbers, right_files, texts
+from tests.fuzzing import (
+    import_options,
+    made_databases,
+    made_files,
+    mutated,
+    numbers,
+    queries,
+    query_options,
+    right_databases,
+    right_files,
+    texts,
+)
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
 
@@ -78,26 +90,66 @@ class Scene:
         return ended
 
 
+def imports(scene: Scene, options: list[str], *sources: str) -> None:
+    """Import: each row is accounted for, or the import is refused with a reason and an unchanged snapshot."""
+    before = scene.system.store.current_snapshot()
+    ended = scene.call("import", "--json", *options, "--", *sources)
+    after = scene.system.store.current_snapshot()
+    assert after is not None
+    for record in ended.objects if ended.out else []:
+        parts = (record[name] for name in ("interactions", "repeated", "bad_rows", "left_out"))
+        assert record["earlier"] + record["rows"] == sum(parts)
+    if ended.code or "--dry-run" in options:
+        assert after == before
+    elif after != before:
+        open_snapshot(scene.system.store.fetch("snapshots", after), verify=True)
+
+
 def files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
-    """A file is imported, and each row accounted for, or refused with a reason and an unchanged snapshot."""
+    """A file of any kind, written in any way."""
 
     def attempt(value: tuple[bytes, list[str]]) -> None:
         data, options = value
         path = scene.root / "a file.csv"
         path.write_bytes(data)
-        before = scene.system.store.current_snapshot()
-        ended = scene.call("import", "--json", *options, "--", str(path))
-        after = scene.system.store.current_snapshot()
-        assert after is not None
-        for record in ended.objects if ended.out else []:
-            parts = (record[name] for name in ("interactions", "repeated", "bad_rows", "left_out"))
-            assert record["earlier"] + record["rows"] == sum(parts)
-        if ended.code or "--dry-run" in options:
-            assert after == before
-        elif after != before:
-            open_snapshot(scene.system.store.fetch("snapshots", after), verify=True)
+        imports(scene, options, str(path))
 
     return st.tuples(made_files | mutated(right_files()), import_options), attempt
+
+
+def several_files(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """Files of one kind or of several, by their names, their folder, or a pattern."""
+    folder, right = scene.root / "parts", right_files()
+
+    def attempt(value: tuple[list[bytes], str, list[str]]) -> None:
+        parts, named, options = value
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        paths = [folder / f"part {number}" for number in range(len(parts))]
+        for path, data in zip(paths, parts, strict=True):
+            path.write_bytes(data)
+        sources = {"names": paths, "folder": [folder], "pattern": [folder / "p*"], "twice": [folder, paths[0]]}[named]
+        imports(scene, options, *map(str, sources))
+
+    of_one_kind = st.sampled_from(right).flatmap(
+        lambda data: st.lists(st.just(data) | mutated([data]), min_size=2, max_size=4)
+    )
+    of_any_kind = st.lists(made_files | mutated(right), min_size=2, max_size=4)
+    named = st.sampled_from(["names", "folder", "pattern", "twice"])
+    return st.tuples(of_one_kind | of_any_kind, named, import_options), attempt
+
+
+def databases(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
+    """SQLite databases, also damaged ones, and any query; no query changes the file."""
+    path = scene.root / "a shop.db"
+
+    def attempt(value: tuple[bytes, str, list[str]]) -> None:
+        data, query, options = value
+        path.write_bytes(data)
+        imports(scene, ["--query", query, *options], f"sqlite:///{path}")
+        assert path.read_bytes() == data
+
+    return st.tuples(made_databases | mutated(right_databases()), queries, query_options), attempt
 
 
 def variables(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None]]:
@@ -222,7 +274,7 @@ def flow_fields(scene: Scene) -> tuple[SearchStrategy[Any], Callable[[Any], None
     return fields | partials, attempt
 
 
-KINDS = (files, variables, settings_files, arguments, identifiers, job_bytes, flow_fields)
+KINDS = (files, several_files, databases, variables, settings_files, arguments, identifiers, job_bytes, flow_fields)
 
 
 def run_some(strategy: SearchStrategy[Any], attempt: Callable[[Any], None], number: int, counts: Counter[str]) -> None:
