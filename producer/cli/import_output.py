@@ -117,7 +117,7 @@ def _verdict(preview: "Preview") -> str:
         f", compared with {before.interactions:,} interactions of {format_count(before.users, 'user')} with "
         f"{format_count(before.items, 'item')} before"
         if before
-        else ", with nothing before to compare with"
+        else ", with no earlier snapshot to compare with"
     )
     return ("would be refused" if preview.refused else "would pass") + compared
 
@@ -174,7 +174,7 @@ def _about_rows(report: "ReadReport") -> "Iterator[str]":
         if more:
             yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
     if any(reason.reason == NO_PARTNER for reason in report.rejected):
-        yield "If this file quotes nothing, and quotation marks are signs like others, use --quote none."
+        yield "If this file quotes nothing, and quotation marks are ordinary characters, use --quote none."
     unrated = sum(found.rows for found in report.rejected if found.reason in UNRATED and found.kind == "left_out")
     if 2 * unrated > report.left_out and any("--max-left-out" in reason for reason in report.refused):
         yield (
@@ -186,7 +186,9 @@ def _about_rows(report: "ReadReport") -> "Iterator[str]":
 def _reason(found: "Rejected", unit: str) -> str:
     """A reason with an example and the first places."""
     example = "" if found.value is None else f", such as {found.value}" if found.rows > 1 else f": {found.value}"
-    rows = list(map(str, found.first))
-    places = [f"{row} of {file}" for row, file in zip(rows, found.files, strict=True)] if found.files else rows
     more = ", ..." if found.rows > len(found.first) else ""
-    return f"{found.reason}{example} ({unit}{'s' if found.rows > 1 else ''} {', '.join(places)}{more})"
+    if found.files:
+        places = ", ".join(f"{unit} {row} of {file}" for row, file in zip(found.first, found.files, strict=True))
+    else:
+        places = f"{unit}{'s' if found.rows > 1 else ''} {', '.join(map(str, found.first))}"
+    return f"{found.reason}{example} ({places}{more})"

@@ -60,11 +60,12 @@ def import_(
     separator: Annotated[
         str | None,
         typer.Option(
-            metavar="SIGNS", help="What separates values, such as ';' or '::', or: comma, semicolon, tab, bar, blanks."
+            metavar="CHARACTERS",
+            help="What separates values, such as ';' or '::', or: comma, semicolon, tab, bar, blanks.",
         ),
     ] = None,
     quote: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="What quotes values: double, single, none, or a sign.")
+        str | None, typer.Option(metavar="CHARACTER", help="What quotes values: double, single, none, or a character.")
     ] = None,
     encoding: Annotated[
         str | None, typer.Option(metavar="NAME", help="The encoding, such as utf-8, utf-16, latin-1, cp1251, gb18030.")
@@ -92,7 +93,7 @@ def import_(
     ] = "last",
     keep: Annotated[
         str | None,
-        typer.Option(metavar="WORDS", help="Words for missing values that are ids here, such as NULL,None."),
+        typer.Option(metavar="WORDS", help="Words for missing values that are ids in this source, such as NULL,None."),
     ] = None,
     nonpositive: Annotated[
         Literal["drop", "subtract", "bad"],

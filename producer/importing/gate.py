@@ -88,7 +88,7 @@ def refusals(limits: ImportLimits, size: Size, before: Size | None, counts: RowC
         now, past = getattr(size, name), getattr(before, name)
         if now < limits.min_share * past:
             found.append(
-                f"{now:,} {name} are {now / past:.1%} of the {past:,} before, at least {limits.min_share:.1%} are "
-                "wanted (--min-share)"
+                f"{name} fell from {past:,} to {now:,}, which is {now / past:.1%}, the limit is {limits.min_share:.1%} "
+                "(--min-share)"
             )
     return found

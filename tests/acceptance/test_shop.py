@@ -33,11 +33,11 @@ async def test_a_week_of_nights(tmp_path: Path) -> None:
 
         bad = {
             # Only today's rows.
-            "12 users are 5.0% of the 240 before, at least 50.0% are wanted": {"users": 12},
+            "users fell from 240 to 12, which is 5.0%, the limit is 50.0%": {"users": 12},
             # Views weigh nothing.
             "80.0% of the rows are left out, the limit is 50.0%": {"weight": 0},
             # A tenth of the interactions.
-            "interactions are": {"one_in": 10},
+            "interactions fell": {"one_in": 10},
         }
         for figure, options in bad.items():
             shop.sells(2, **options)
@@ -63,7 +63,7 @@ async def test_a_week_of_nights(tmp_path: Path) -> None:
         shop.sells(2, users=100)
         ended, night = await shop.night()
         assert (ended.code, outcomes(night)) == (1, {"import": "refused"})
-        assert "100 users are 41.7% of the 240 before" in message(night)
+        assert "users fell from 240 to 100, which is 41.7%, " in message(night)
         shop.source.write_text("who,what,much\n", encoding="utf-8")
         ended, night = await shop.night()
         assert (ended.code, night["outcome"]) == (1, "failed")

@@ -87,7 +87,7 @@ class Query:
             UsageError: one is.
         """
         if any(found[0].startswith(":since") for found in PARAMETER.finditer(self.text)):
-            raise UsageError("The query has :since. Bind it with --append --since.")
+            raise UsageError("The query has :since. Use --append --since, which give it a value.")
 
 
 class QueryTable:

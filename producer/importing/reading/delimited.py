@@ -174,7 +174,8 @@ class DelimitedTable:
         refused = list[tuple[int, str, str]]()
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
-            reason = f"it has {row.actual_columns} values instead of {row.expected_columns}"
+            values = "1 value" if row.actual_columns == 1 else f"{row.actual_columns} values"
+            reason = f"it has {values} instead of {row.expected_columns}"
             refused.append((row.number - 1, reason, row.text))
             return "skip"
 

@@ -213,14 +213,16 @@ def _has_escapes(block: bytes, separator: str, quote: str) -> bool:
 def _given_separator(given: str | None) -> str | None:
     separator = given if given is None else NAMED_SEPARATORS.get(given.casefold(), given)
     if separator is not None and (not separator or re.search(r"(?a:\w)|[\r\n\"\0\ud800-\udfff]", separator)):
-        raise UsageError("--separator takes signs, such as ';' or '::', or one of comma, semicolon, tab, bar, blanks.")
+        raise UsageError(
+            "--separator takes characters, such as ';' or '::', or one of comma, semicolon, tab, bar, blanks."
+        )
     return separator
 
 
 def _given_quote(given: str | None) -> str | None:
     quote = given if given is None else QUOTES.get(given.casefold(), given)
     if quote and re.fullmatch(r"[!-/:-@\[-`{-~]", quote) is None:
-        raise UsageError("--quote takes one sign, or one of double, single, none.")
+        raise UsageError("--quote takes one character, or one of double, single, none.")
     return quote
 
 
@@ -347,7 +349,7 @@ def _prepared(block: bytes, separator: str, quote: str, escape: Escape | None = 
         return block, Grammar(sign, mark)
     stand_in = next((byte for byte in STAND_INS if byte not in block), None)
     if stand_in is None:
-        raise SourceError("The file has all control characters, so it is no text.")
+        raise SourceError("The file is not text: it has all kinds of control characters.")
     if separator == BLANKS:
         return _without_blanks(block, stand_in, mark), Grammar(stand_in, mark)
     return block.replace(sign, stand_in), Grammar(stand_in, mark)

@@ -70,8 +70,8 @@ class PartsTable:
         missing = next((name for name in names if table.columns.count(name) != 1), None)
         if missing is not None:
             raise SourceError(
-                f"{table.name} does not have one column {missing}, as {self._first.name} has. "
-                "Each file needs a header, or none (--no-header)."
+                f"{table.name} lacks the column {missing} of {self._first.name}, or has two of that name. All files "
+                "need a header with the same names, or none has one (--no-header)."
             )
 
 

@@ -211,7 +211,7 @@ def _is_json(source: Input, compression: Compression, encoding: str | None) -> b
 
 def _delimited(source: Input, compression: Compression, reading: Reading, columns: Columns) -> DelimitedTable:
     if reading.sheet is not None:
-        raise UsageError(f"--sheet is for workbooks, and {source.name} is none.")
+        raise UsageError(f"--sheet is for workbooks, and {source.name} is not one.")
     known = (names for file, names in KNOWN_COLUMNS.items() if f"{source.file_name}.".startswith(f"{file}."))
     return DelimitedTable(source, compression, reading, columns, next(known, ()))
 

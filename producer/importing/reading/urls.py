@@ -86,7 +86,7 @@ def _passwords(url: str, what: str) -> tuple[str, ...]:
     if parts is None or BAD_ESCAPE.search(url):
         raise SourceError(
             f"{what} does not match postgresql://user:password@host:port/name?option=value. Write each of "
-            "the signs : / ? # [ ] @ & = % within a part as % with two hexadecimal digits."
+            "the characters : / ? # [ ] @ & = % within a part as % with two hexadecimal digits."
         )
     options = [option.split("=") for option in (parts["options"] or "").split("&") if option]
     values = [value for key, value in options if SECRET_OPTION.search(unquote(key))]

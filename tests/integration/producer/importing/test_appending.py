@@ -291,7 +291,7 @@ def test_since_is_refused_where_it_means_nothing(tmp_path: Path, store: Store) -
             import_interactions(source, store, append=append, since=True)
     with pytest.raises(SourceError, match="has no times"):
         import_interactions(query, store, append=True, since=True)
-    with pytest.raises(UsageError, match="Bind it with --append --since"):
+    with pytest.raises(UsageError, match="Use --append --since, which give it a value"):
         import_interactions(query, store)
 
 

@@ -301,11 +301,11 @@ def test_rows_of_a_sheet_have_a_spreadsheets_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "option", "said"),
     [
-        ("a.jsonl", ["--separator", ";", "--sheet", "A"], "--sheet is for workbooks, and a.jsonl is none."),
+        ("a.jsonl", ["--separator", ";", "--sheet", "A"], "--sheet is for workbooks, and a.jsonl is not one."),
         ("a.jsonl", ["--quote", "none", "--no-header"], "--quote and --header are not for JSON."),
         ("a.xlsx", ["--encoding", "latin-1"], "--encoding is not for a workbook."),
         ("a.feather", ["--no-header"], "--header is not for an Arrow file."),
-        ("a.csv.gz", ["--sheet", "A"], "--sheet is for workbooks, and a.csv.gz is none."),
+        ("a.csv.gz", ["--sheet", "A"], "--sheet is for workbooks, and a.csv.gz is not one."),
     ],
 )
 def test_options_for_other_formats_are_refused(tmp_path: Path, name: str, option: list[str], said: str) -> None:
@@ -416,8 +416,8 @@ def test_a_bad_row_names_its_file(tmp_path: Path) -> None:
         (folder / f"{name}.csv").write_text("user,item\na,x\nb\n" + ("c\n,y\n" if name == "c" else ""))
     commands, rejects = CommandLine(home=tmp_path / "home"), tmp_path / "rejects.csv"
     ended = commands.call("import", str(folder), "--rejects", str(rejects))
-    reason = "it has 1 values instead of 2"
-    assert f"4 rows bad: {reason} (lines 3 of a.csv, 3 of b.csv, 3 of c.csv, 4 of c.csv)" in ended.err
+    reason = "it has 1 value instead of 2"
+    assert f"4 rows bad: {reason} (line 3 of a.csv, line 3 of b.csv, line 3 of c.csv, line 4 of c.csv)" in ended.err
     assert rejects.read_text().splitlines() == [
         '"file","line","kind","reason","user","item","text"',
         *(f'"{name}.csv","{line}","bad","{reason}",,,"{text}"' for name, line, text in [("a", 3, "b"), ("b", 3, "b")]),
@@ -439,7 +439,7 @@ def test_a_bad_row_names_its_file(tmp_path: Path) -> None:
     [
         (["a.csv", "b.parquet"], "a.csv and b.parquet are of different kinds. Import one kind at a time.", 1),
         (["a.csv", "a.csv"], "a.csv is named twice. Name it once.", 2),
-        (["a.csv", "c.csv"], "c.csv does not have one column user, as a.csv has. Each file needs a header, or none", 1),
+        (["a.csv", "c.csv"], "c.csv lacks the column user of a.csv, or has two of that name. All files need", 1),
         (["a.csv", "d.csv"], "d.csv does not exist.", 1),
         (["*.tsv"], "No file has a name like *.tsv.", 1),
         (["empty"], "The directory empty has no tables.", 1),

@@ -273,7 +273,7 @@ def test_line_numbers_hold_over_many_blocks(tmp_path: Path, store: Store, monkey
     short = [line for line in sorted(bad) if line % 7]
     empty = [line for line in sorted(bad) if line % 7 == 0]
     assert reasons(report) == [
-        ("bad", "it has 1 values instead of 2", len(short), short[:5]),
+        ("bad", "it has 1 value instead of 2", len(short), short[:5]),
         ("left_out", "the user is empty", len(empty), empty[:5]),
     ]
     assert report.rows == 398
@@ -546,7 +546,7 @@ def test_a_refused_snapshot_is_kept_beside_the_current_one(tmp_path: Path) -> No
     write(tmp_path, "user_id,item_id\n1,a\n2,a\n")
     ended = commands.call("import", str(file))
     assert ended.code == 1
-    assert "Refused: 2 users are 40.0% of the 5 before" in ended.err
+    assert "Refused: users fell from 5 to 2, which is 40.0%, " in ended.err
     assert "not the current one" in ended.out
     assert store.current_snapshot() == before
     [refused] = {entry.id for entry in store.entries(KIND)} - {before}

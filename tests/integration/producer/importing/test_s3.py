@@ -47,7 +47,7 @@ def test_objects_are_files(commands: CommandLine, tmp_path: Path) -> None:
 def test_a_bad_row_names_its_object(commands: CommandLine) -> None:
     """By the end of its key."""
     ended = commands.run("import", "s3://shop/bad/")
-    assert "1 row bad: it has 1 values instead of 2 (line 3 of part-0.csv)" in ended.err
+    assert "1 row bad: it has 1 value instead of 2 (line 3 of part-0.csv)" in ended.err
 
 
 @pytest.mark.parametrize(

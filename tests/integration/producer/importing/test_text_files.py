@@ -496,7 +496,7 @@ def test_comments_before_the_table_are_skipped_and_the_lines_after_them_keep_the
         data = start + rows + "bad" + end
         report = imported(store, tmp_path / "a.txt", data.encode())
         n_lines = data.count(end)
-        assert reasons(report) == [("bad", "it has 1 values instead of 4", 1, [n_lines])]
+        assert reasons(report) == [("bad", "it has 1 value instead of 4", 1, [n_lines])]
         assert report.snapshot_id == plain
     columns = Columns(user="1", item="2", time="3", title="4")
     report = imported(store, tmp_path / "a.txt", (comments + rows).encode(), Reading(header=False), columns)
@@ -517,7 +517,7 @@ def test_the_first_line_of_a_spreadsheet_names_the_separator(
     data = f"sep=;{end}{text(';', end=end)}bad{end}"
     for reading in (Reading(), Reading(separator=";")):
         report = imported(store, tmp_path / "a.csv", data.encode("utf-8-sig"), reading)
-        assert reasons(report) == [("bad", "it has 1 values instead of 4", 1, [63])]
+        assert reasons(report) == [("bad", "it has 1 value instead of 4", 1, [63])]
         assert report.snapshot_id == plain
     columns = Columns(user="1", item="2")
     report = imported(store, tmp_path / "a.csv", b"sep=;\na;x,1\nb;x,2\n", Reading(header=False), columns)
@@ -552,7 +552,7 @@ def test_the_command_names_the_option_for_files_that_quote_nothing(tmp_path: Pat
     """With it each row is read."""
     commands, path = CommandLine(home=tmp_path / "home"), tmp_path / "a.csv"
     path.write_text('user,item\na,"heroes\nb,x\n')
-    advice = "If this file quotes nothing, and quotation marks are signs like others, use --quote none.\n"
+    advice = "If this file quotes nothing, and quotation marks are ordinary characters, use --quote none.\n"
     ended = commands.call("import", str(path))
     assert ended.err == f"1 row bad: it has a quotation mark without its partner (line 2)\n{advice}"
     ended = commands.call("import", str(path), "--quote", "none")

@@ -89,7 +89,7 @@ async def test_a_snapshot_that_the_gate_refuses_is_reported(tmp_path: Path) -> N
         file.write_text("".join(["user_id,item_id\n", *(f"{user},tea\n" for user in range(users))]))
         ended, _ = await imported(shlex.quote(str(file)))
         assert ended.code == code
-    assert ended.report["refused"][0] == "1 users are 20.0% of the 5 before, at least 50.0% are wanted (--min-share)"
+    assert ended.report["refused"][0] == "users fell from 5 to 1, which is 20.0%, the limit is 50.0% (--min-share)"
 
 
 async def test_new_rows_of_a_query_are_appended(home: Path, tmp_path: Path) -> None:
