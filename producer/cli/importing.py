@@ -87,6 +87,9 @@ def import_(
     sheet: Annotated[
         str | None, typer.Option(metavar="NAME", help="The sheet of a workbook; by default the first one.")
     ] = None,
+    member: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The file to import of a zip or tar file that has several.")
+    ] = None,
     repeats: Annotated[
         Literal["last", "sum", "max"],
         typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
@@ -210,7 +213,7 @@ def import_(
     from reckoner.shared.store.ownership import claim_store_or_prefix
     from reckoner.shared.store.verification import verification_cache
 
-    as_written = {"separator": separator, "quote": quote, "encoding": encoding, "sheet": sheet}
+    as_written = {"separator": separator, "quote": quote, "encoding": encoding, "sheet": sheet, "member": member}
     written = {name: require_utf8(text) for name, text in as_written.items() if text is not None}
     names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}

@@ -38,6 +38,7 @@ OTHERS = {
     b"\x04\x22\x4d\x18": ("an", "lz4 file", UNPACK),
 }
 TAR_MAGIC, TAR_AT = b"ustar", 257
+MAGIC_BYTES, START_BYTES = 8, 4096
 
 
 class Readable(Protocol):
@@ -78,19 +79,41 @@ def opened(source: Input, compression: Compression) -> Iterator[Stream]:
         SourceError: they are an archive or a file of another format.
     """
     with source.open() as file:
-        unpacked = _unpacked(file, compression)
-        start = _read_all(unpacked, TAR_AT + len(TAR_MAGIC))
+        plain = unpacked(file, compression)
+        start = _read_all(plain, TAR_AT + len(TAR_MAGIC))
         _require_text(source.name, start, is_compressed=compression != "none")
         pending = [start]
 
         def read(size: int) -> bytes:
             before = pending.pop() if pending else b""
-            return before + _read_all(unpacked, size - len(before))
+            return before + _read_all(plain, size - len(before))
 
         yield Stream(read, lambda: file.tell() / source.size if source.size else 1.0)
 
 
-def _unpacked(file: BinaryIO, compression: Compression) -> Readable:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an input begins: its compression, and its first bytes without it."""
+
+    compression: Compression
+    start: bytes
+
+    @property
+    def is_tar(self) -> bool:
+        """Whether it is a tar file."""
+        return self.start[TAR_AT:].startswith(TAR_MAGIC)
+
+
+def look_at(source: Input, given: Compression | None) -> Look:
+    """Look at the first bytes of an input, whose compression may be given."""
+    with source.open() as file:
+        found = given or find_compression(file.read(MAGIC_BYTES))
+    with source.open() as file:
+        return Look(found, _read_all(unpacked(file, found), START_BYTES))
+
+
+def unpacked(file: BinaryIO, compression: Compression) -> Readable:
+    """The bytes of a file without their compression; those of a zip file stay as they are."""
     if compression == "gzip":
         return cast("Readable", gzip.GzipFile(fileobj=file))
     if compression == "bz2":

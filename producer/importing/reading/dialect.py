@@ -56,6 +56,7 @@ class Reading:
     compression: Compression | None = None
     escape: Escape | None = None
     sheet: str | None = None
+    member: str | None = None
 
     def is_given(self) -> bool:
         """Whether anything is given."""

@@ -1,13 +1,15 @@
 """Finds the tables to import: in files, a directory or zip file of MovieLens, a workbook, a query, or a frame."""
 
 import dataclasses
+import io
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeAlias, cast
+from typing import TypeAlias
 
+from reckoner.producer.importing.reading.archives import Members, choose_member, tar_members, zip_members
 from reckoner.producer.importing.reading.arrow_tables import (
     FEATHER_MAGIC,
     OLD_FEATHER_MAGIC,
@@ -19,13 +21,13 @@ from reckoner.producer.importing.reading.arrow_tables import (
     parquet_table,
 )
 from reckoner.producer.importing.reading.columns import Columns
-from reckoner.producer.importing.reading.compression import Compression, Input, find_compression, opened
+from reckoner.producer.importing.reading.compression import Compression, Input, Look, find_compression, look_at
 from reckoner.producer.importing.reading.databases import Query, QueryTable
 from reckoner.producer.importing.reading.delimited import DelimitedTable
 from reckoner.producer.importing.reading.dialect import Reading
 from reckoner.producer.importing.reading.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
 from reckoner.producer.importing.reading.json_lines import SUFFIXES, JsonTable, looks_like_json, may_be_json
-from reckoner.producer.importing.reading.parts import PartsTable, is_part
+from reckoner.producer.importing.reading.parts import PartsTable
 from reckoner.producer.importing.reading.places import Places
 from reckoner.producer.importing.reading.tables import Table, sentences
 from reckoner.producer.importing.reading.text import Text, find_encoding
@@ -41,7 +43,6 @@ KNOWN_COLUMNS = {
     "movies.dat": ("movieId", "title"),
     "u.item": ("movieId", "title"),
 }
-START_BYTES = 4096
 
 # What is imported: files, of which strings may be patterns or URLs; a query; or a frame.
 Origin: TypeAlias = Path | str | Sequence[Path | str] | Query | Frame
@@ -123,7 +124,15 @@ class _Finder:
         found = self.reading.compression or find_compression(start)
         if found == "zip" or (found == "none" and path.suffix == ".zip"):
             return self._zip(path)
-        return Source(self._table(_file(path)), [path])
+        plain = _file(path)
+        with sentences(path.name):
+            look = look_at(plain, found)
+            members = tar_members(path, found) if look.is_tar else None
+        if members is not None:
+            return self._archive(path, members)
+        if self.reading.member is not None:
+            raise UsageError(f"--member is for zip and tar files, and {path.name} is none.")
+        return Source(self._table(plain, look), [path])
 
     def part(self, path: Path, first: Table | None) -> Table:
         """The table of one of several files; all are written as the first one."""
@@ -146,31 +155,30 @@ class _Finder:
         return Source(ExcelTable(path, self.reading, self.columns), [path])
 
     def _zip(self, path: Path) -> Source:
-        with sentences(path.name), zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            members = {PurePosixPath(info.filename): info for info in archive.infolist() if _is_table(info.filename)}
-        if any(name in names for name in WORKBOOKS):
+        with sentences(path.name):
+            with zipfile.ZipFile(path) as archive:
+                is_workbook = not {*archive.namelist()}.isdisjoint(WORKBOOKS)
+            members = {} if is_workbook else zip_members(path)
+        if is_workbook:
             return self._workbook(path)
-        ratings = [place for place in members if place.name in MOVIELENS]
-        if not ratings and len(members) != 1:
-            shown = f": {', '.join(str(place) for place in list(members)[:10])}" if members else ""
-            raise SourceError(
-                f"The zip file {path.name} has {len(members)} tables{shown}. It needs one, or {_or(MOVIELENS)}."
-            )
-        place = min(ratings or members, key=lambda place: (len(place.parts), place))
-        titles = place.with_name(MOVIELENS[place.name]) if ratings else None
-        return Source(
-            self._table(_member(path, place, members[place])),
-            [path],
-            self._titles(_member(path, titles, members[titles])) if titles in members else None,
-        )
+        # The compression that is given is that of the zip file.
+        given = None if self.reading.compression == "zip" else self.reading.compression
+        return self._archive(path, members, given)
 
-    def _table(self, source: Input) -> Table:
+    def _archive(self, path: Path, members: Members, compression: Compression | None = None) -> Source:
+        finder = dataclasses.replace(
+            self, reading=dataclasses.replace(self.reading, member=None, compression=compression)
+        )
+        place = choose_member(path, members, self.reading.member, MOVIELENS)
+        titles = members.get(place.with_name(MOVIELENS[place.name])) if place.name in MOVIELENS else None
+        return Source(finder._table(members[place]), [path], finder._titles(titles) if titles else None)
+
+    def _table(self, source: Input, look: Look | None = None) -> Table:
         reading = self.reading
-        compression = _compression(source, None if reading.compression == "zip" else reading.compression)
-        if reading.separator is None and _is_json(source, compression, reading.encoding):
+        look = look or _look(source, reading.compression)
+        if reading.separator is None and _is_json(source, look.start, reading.encoding):
             _require_nothing(reading, "JSON", "encoding", "compression")
-            return JsonTable(source, compression, reading.encoding, self.columns.given())
+            return JsonTable(source, look.compression, reading.encoding, self.columns.given())
         if isinstance(self.first, DelimitedTable):
             form = self.first.form
             header = True if form.header else reading.header
@@ -178,31 +186,29 @@ class _Finder:
             # Whether quotation marks quote nothing may be told by a later file.
             quote = reading.quote if form.quote == '"' and form.separator == "\t" else form.quote or "none"
             reading = dataclasses.replace(reading, separator=form.separator, quote=quote, escape=escape, header=header)
-        return _delimited(source, compression, reading, self.columns)
+        return _delimited(source, look.compression, reading, self.columns)
 
     def _titles(self, source: Input) -> DelimitedTable:
         reading = Reading(encoding=self.reading.encoding)
-        return _delimited(source, _compression(source, None), reading, Columns(item=self.columns.item))
+        return _delimited(source, _look(source, None).compression, reading, Columns(item=self.columns.item))
 
 
 def _is_movielens(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MOVIELENS)
 
 
-def _compression(source: Input, given: Compression | None) -> Compression:
-    """The compression of a file, or of a member of a zip file."""
-    if given is not None:
-        return given
-    with sentences(source.name), source.open() as file:
-        found = find_compression(file.read(8))
-    if found == "zip":
+def _look(source: Input, given: Compression | None) -> Look:
+    """Look at a file, or a member of an archive."""
+    with sentences(source.name):
+        look = look_at(source, given)
+    if look.compression == "zip":
         raise SourceError(f"{source.name} is a zip file. Unpack it, and import the table in it.")
-    return found
+    return look
 
 
-def _is_json(source: Input, compression: Compression, encoding: str | None) -> bool:
-    with sentences(source.name), opened(source, compression) as stream:
-        start = Text(stream.read, find_encoding(encoding) if encoding else None).start(START_BYTES)
+def _is_json(source: Input, start: bytes, encoding: str | None) -> bool:
+    with sentences(source.name):
+        start = Text(io.BytesIO(start).read, find_encoding(encoding) if encoding else None).start(len(start))
     if looks_like_json(start):
         return True
     is_named = any(suffix in SUFFIXES for suffix in PurePosixPath(source.file_name).suffixes[-2:])
@@ -228,27 +234,7 @@ def _require_nothing(reading: Reading, what: str, *but: str) -> None:
         raise UsageError(f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not for {what}.")
 
 
-def _is_table(name: str) -> bool:
-    """Whether a member of a zip file may be a table."""
-    return not name.endswith("/") and all(map(is_part, PurePosixPath(name).parts))
-
-
 def _file(path: Path) -> Input:
     with sentences(path.name):
         size = path.stat().st_size
     return Input(path.name, path.name, lambda: path.open("rb"), size)
-
-
-def _member(path: Path, place: PurePosixPath, info: zipfile.ZipInfo) -> Input:
-    def open_member() -> BinaryIO:
-        # The open member keeps the file open, so the archive can be closed.
-        with zipfile.ZipFile(path) as archive:
-            return cast("BinaryIO", archive.open(info.filename))
-
-    return Input(f"{place} in {path.name}", place.name, open_member, info.file_size)
-
-
-def _or(names: Iterable[str]) -> str:
-    """The names as a list: a, b or c."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}"

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,8 @@ def sentences(name: str) -> Iterator[None]:
     except UnicodeDecodeError as error:
         # The names of an Arrow file's columns.
         raise SourceError(f"{name} is not UTF-8 text.") from error
+    except tarfile.TarError as error:
+        raise SourceError(f"{name} cannot be read: the tar file is damaged or cut off.") from error
     except zipfile.BadZipFile as error:
         raise SourceError(f"{name} cannot be read: the zip file is damaged.") from error
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:

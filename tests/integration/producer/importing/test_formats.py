@@ -260,7 +260,7 @@ def test_bad_lines_of_json_are_counted(tmp_path: Path, store: Store) -> None:
         ("a.xls", bytes.fromhex("d0cf11e0a1b11ae1") * 99, "a.xls cannot be read as a workbook: "),
         ("a.feather", FILES["a.feather"][0].replace(b"user_id", b"user_\xff\xff"), "a.feather is not UTF-8 text."),
         ("a.csv", b"SQLite format 3\0" * 9, "a.csv is a SQLite database. Import it as sqlite:///PATH with --query."),
-        ("a.csv", bytes(257) + b"ustar", "a.csv is a tar archive. Unpack it, and import the table in it."),
+        ("a.csv", bytes(257) + b"ustar", "a.csv cannot be read: the tar file is damaged or cut off."),
         ("a", b"%PDF-1.7\n%\xff", "a is a PDF file. Write its table as CSV or Parquet."),
         ("a", written(lambda file: FRAME.to_orc(file)), "a is an ORC file. Write its table as CSV or Parquet."),
         ("a.csv", b"7z\xbc\xaf\x27\x1c\0\4", "a.csv is a 7z archive. Unpack it, and import the table in it."),
