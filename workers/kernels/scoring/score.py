@@ -37,7 +37,7 @@ BITS, HALVINGS = np.uint64(64), 8
 GROUP_WORDS = np.uint64(layout.GROUP_WORDS)
 ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
-# Rows are prefetched some items ahead, with the cache lines of 100 entries; their bounds further ahead.
+# Rows are prefetched some items ahead, with the cache lines of 100 entries; their bounds further ahead. So are columns.
 AHEAD, FAR_AHEAD = np.uint64(4), np.uint64(10)
 LINES, WORDS_A_LINE = 12, np.uint64(8)
 # A sum smaller by this factor, or by this step among denormals, is smaller after rounding to float32 too.
@@ -200,16 +200,17 @@ def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: In
 def _reason(candidates: Candidates, had: NDArray[np.float32], item: Index, heaviest: float) -> int:
     """The history item with the largest share. `had` float32[I] has the weights, `heaviest` is the largest one."""
     rank = np.uint64(candidates.ranks[item])
-    largest, reason = 0.0, np.uint32(0)
+    largest, reason, last = 0.0, np.uint32(0), ~ZERO
     for at in range(np.uint64(candidates.column_ptr[rank]), np.uint64(candidates.column_ptr[rank + ONE])):
         key = candidates.columns[at]
-        value, source = np.float64(value_of(key)), key & LOWER_HALF
         # Values are descending, so not even the heaviest item can exceed the largest share now.
-        if heaviest * value < largest:
+        if key > last:
             break
-        share = np.float64(had[source]) * value
+        share, source = np.float64(had[key & LOWER_HALF]) * np.float64(value_of(key)), key & LOWER_HALF
         if share > largest or (share == largest and share > 0.0 and source < reason):
             largest, reason = share, np.uint32(source)
+            # Rounding is monotonic: a value that could give this share is not below the rounded quotient.
+            last = key_of(np.float32(largest / heaviest), LOWER_HALF)
     return reason
 
 
@@ -223,6 +224,10 @@ def _reasons(
 ) -> None:
     """Write the reason of each item; see `_reason`."""
     for n in range(items.size):
+        if n + 2 < items.size:
+            later = np.uint64(candidates.column_ptr[candidates.ranks[items[n + 2]]])
+            for line in range(LINES):
+                prefetch(candidates.columns, later + np.uint64(line) * WORDS_A_LINE)
         reasons[n] = _reason(candidates, had, np.uint64(items[n]), heaviest)
 
 
