@@ -6,6 +6,7 @@ powers, logarithms or user factors are summed in float64 here and compared close
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,6 +188,22 @@ def reference_lists(
         best = [item for item in np.argsort(-scores, kind="stable")[:length].tolist() if scores[item] > 0]
         lists.append([Entry(item, scores[item], int(reasons[item])) for item in best])
     return lists
+
+
+def reference_weights(
+    user_ptr: NDArray[np.int64],
+    user_times: NDArray[np.int64],
+    user_weights: NDArray[np.float32] | None,
+    recency: float,
+) -> NDArray[np.float32]:
+    """The weights of histories by recency: an item's weight times (1 + the user's later items)^-recency."""
+    weights = np.ones(len(user_times)) if user_weights is None else user_weights.astype(np.float64)
+    for first, last in pairwise(user_ptr.tolist()):
+        times = user_times[first:last].tolist()
+        later = [sum(other > time for other in times) for time in times]
+        weights[first:last] *= [(1.0 + n) ** -recency for n in later]
+    # A weight never vanishes.
+    return np.maximum(weights.astype(np.float32), np.finfo(np.float32).smallest_subnormal)
 
 
 def _in_order(numbers: NDArray[np.float64]) -> float:

@@ -202,13 +202,13 @@ class System:
             writer.writerows(row for row in reader if int(row[0]) % one_in == 0)
         return import_interactions(part, self.store).snapshot_id
 
-    async def fit(self, neighbours: int = 100) -> str:
+    async def fit(self, neighbours: int = 100, recency: float = 0.0) -> str:
         """Fit the current snapshot on the workers; returns the generation."""
         snapshot = self.store.current_snapshot()
         assert snapshot is not None
         async with self.reckoner() as reckoner:
             job, _ = await reckoner.operator.fit(
-                snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length
+                snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length, recency=recency
             )
             flow = await self.ended(job)
         assert flow.state == "done", flow.reason
@@ -256,16 +256,16 @@ class System:
             values = await ask(reckoner.redis, "MGET", *names) if names else []
         return {name.decode().removeprefix(start): value for name, value in zip(names, values, strict=True)}
 
-    def truth(self, neighbours: int = 100) -> Truth:
+    def truth(self, neighbours: int = 100, recency: float = 0.0) -> Truth:
         """The correct answers for a model of the current snapshot."""
         current = self.store.current_snapshot()
         assert current is not None
         snapshot = open_snapshot(self.store.fetch("snapshots", current))
-        return Truth(snapshot, neighbours, self.settings.list_length)
+        return Truth(snapshot, neighbours, self.settings.list_length, recency)
 
-    def reference_lists(self, generation: str, neighbours: int = 100) -> dict[str, bytes]:
+    def reference_lists(self, generation: str, neighbours: int = 100, recency: float = 0.0) -> dict[str, bytes]:
         """The expected cached bytes of all users of the current snapshot."""
-        return self.truth(neighbours).lists(generation)
+        return self.truth(neighbours, recency).lists(generation)
 
     async def forget_lists(self, generation: str) -> None:
         """Delete all users' lists."""

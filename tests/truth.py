@@ -6,19 +6,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from reckoner.shared.store.snapshots import Snapshot
-from tests.reference import Entry, reference_lists, reference_rows
+from tests.reference import Entry, reference_lists, reference_rows, reference_weights
 
 
 class Truth:
-    """The model of a snapshot with so many neighbours for each item, and lists of this length."""
+    """The model of a snapshot with so many neighbours for each item, and lists of this length and this recency."""
 
-    def __init__(self, snapshot: Snapshot, neighbours: int, length: int) -> None:
+    def __init__(self, snapshot: Snapshot, neighbours: int, length: int, recency: float = 0.0) -> None:
         self._length = length
         self._users = [snapshot.users[user] for user in range(snapshot.n_users)]
         self.items = [snapshot.items[item] for item in range(snapshot.n_items)]
         self._by_user = (snapshot.user_ptr, snapshot.user_items, snapshot.user_weights)
         by_item = (snapshot.item_ptr, snapshot.item_users, snapshot.item_weights)
         self._rows = reference_rows(*by_item, *self._by_user, neighbours=neighbours)
+        if recency and snapshot.user_times is not None:
+            weights = reference_weights(snapshot.user_ptr, snapshot.user_times, snapshot.user_weights, recency)
+            self._by_user = (snapshot.user_ptr, snapshot.user_items, weights)
 
     def lists(self, generation: str) -> dict[str, bytes]:
         """The cached bytes of all users."""

@@ -34,7 +34,7 @@ from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.process.wiring import build_engine
 from tests.interactions import random_interactions
-from tests.reference import Entry, reference_lists, reference_rows
+from tests.reference import Entry, reference_lists, reference_rows, reference_weights
 
 if TYPE_CHECKING:
     from arq.worker import Worker
@@ -115,24 +115,27 @@ def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, 
     generation = generation_id(model, options)
     popular = [ITEMS[item] for item in snapshot.popular(LIST_LENGTH).tolist()]
     record = Record(2, generation, model, snapshot.id, options, 1_700_000_000_000 + number, len(USERS), popular)
-    results = [Result(2, _places(entries)) for entries in lists]
+    results = [Result(2, places(entries)) for entries in lists]
     return Generation(record, config, dict(zip(USERS, map(RESULT.encode, results), strict=True)))
 
 
-def _places(entries: Sequence[Entry]) -> list[ScoredItem]:
+def places(entries: Sequence[Entry]) -> list[ScoredItem]:
     return [ScoredItem(ITEMS[e.item], float(str(e.score)), ITEMS[e.reason]) for e in entries]
 
 
 def basket_bytes(store: DirectoryStore, record: Record, items: Sequence[str]) -> bytes:
     """A basket's expected cached list, in a generation of a snapshot of `ITEMS`."""
     model = open_model(store.fetch("models", record.model))
-    history = np.array(sorted(ITEMS.index(item) for item in items if item in ITEMS), np.uint32)
+    known = [ITEMS.index(item) for item in items if item in ITEMS]
+    history, times, ptr = np.array(sorted(known), np.uint32), np.argsort(known), np.array([0, len(known)])
+    recency = record.options.recency
     [entries] = reference_lists(
-        model.row_ptr, model.row_items, model.row_values, np.array([0, history.size]), history, None,
+        *(model.row_ptr, model.row_items, model.row_values, ptr, history),
+        reference_weights(ptr, times, None, recency) if recency else None,
         length=record.options.list_length,
-    )  # fmt: skip
+    )
     unknown = [item for item in items if item not in ITEMS]
-    return BASKET.encode(BasketResult(2, _places(entries), unknown))
+    return BASKET.encode(BasketResult(2, places(entries), unknown))
 
 
 def publish_model(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, rows: Any) -> None:

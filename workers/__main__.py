@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     from reckoner.shared.settings import read_settings, variable_of
     from reckoner.shared.startup import EventSender
     from reckoner.shared.stopping import launcher_exit_timeout_s, worker_exit_timeout_s
-    from reckoner.shared.store.model_config import require_valid_fit
+    from reckoner.shared.store.fit_options import require_valid_fit
     from reckoner.workers.kernels.environment import prepare, require_packages
     from reckoner.workers.process.parent import stop_with_parent
 

@@ -38,7 +38,8 @@ History: TypeAlias = Annotated[
     typer.Option(
         "--history",
         metavar="ITEMS",
-        help="The items of an unknown user's basket: comma-separated ids, quoted as in CSV. May be repeated.",
+        help="The items of an unknown user's basket, the latest last: ids separated by commas, quoted as in CSV. "
+        "May be repeated.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

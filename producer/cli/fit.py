@@ -8,6 +8,7 @@ from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar
+from reckoner.shared.defaults import MAX_RECENCY, RECENCY
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
@@ -60,6 +61,16 @@ def fit(
     l2_share: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="The same, as a share of the item's own users (1).")
     ] = None,
+    recency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GAMMA",
+            min=0,
+            max=MAX_RECENCY,
+            help=f"An item of a history weighs (1 + n) to the power of -GAMMA, n being the number of the user's later "
+            f"items. By default {RECENCY} if the data have times, else 0: all weigh alike.",
+        ),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id without waiting for its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,6 +82,7 @@ def fit(
     """
     from reckoner.shared.errors import NothingImportedError
     from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.fit_options import recency_of
     from reckoner.shared.store.location import open_store
     from reckoner.shared.store.ownership import claim_store
 
@@ -93,13 +105,15 @@ def fit(
             snapshot = store.current_snapshot()
             if snapshot is None:
                 raise NothingImportedError
-            job, model = await reckoner.operator.fit(snapshot, config, settings.list_length)
+            gamma = recency_of(store, snapshot, recency)
+            job, model = await reckoner.operator.fit(snapshot, config, settings.list_length, recency=gamma)
             if no_wait:
                 sentence = f"Job {job} builds model {model}. See its progress with `reckoner job {job}`."
-                print_result({"job": job, "model": model, "snapshot": snapshot}, sentence, as_json)
+                found = {"job": job, "model": model, "snapshot": snapshot, "recency": gamma}
+                print_result(found, sentence, as_json)
             else:
                 report = await _wait(reckoner, job)
-                await _print_end(reckoner, report, model, snapshot, as_json)
+                await _print_end(reckoner, report, model, snapshot, gamma, as_json)
 
     run_async(ask())
 
@@ -130,7 +144,9 @@ async def _wait(reckoner: "OpenReckoner", job: str) -> "JobReport":
     return report
 
 
-async def _print_end(reckoner: "OpenReckoner", report: "JobReport", model: str, snapshot: str, as_json: bool) -> None:
+async def _print_end(
+    reckoner: "OpenReckoner", report: "JobReport", model: str, snapshot: str, recency: float, as_json: bool
+) -> None:
     from reckoner.producer.client.asking import job_error
 
     flow = report.flow
@@ -142,6 +158,7 @@ async def _print_end(reckoner: "OpenReckoner", report: "JobReport", model: str, 
         "job": flow.id,
         "model": model,
         "snapshot": snapshot,
+        "recency": recency,
         "generation": generation,
         "is_current": generation == current,
         "chunk_tasks": flow.tasks,
@@ -156,6 +173,7 @@ async def _print_end(reckoner: "OpenReckoner", report: "JobReport", model: str, 
         [
             ("model", model if flow.tasks else f"{model} (already built)"),
             ("snapshot", snapshot),
+            ("recency", f"{recency:g}"),
             ("generation", f"{generation}, {live if generation == current else later}"),
             ("took", f"{duration_s:.1f} s, {flow.tasks} chunk tasks"),
         ]

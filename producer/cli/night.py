@@ -61,7 +61,7 @@ def night(
     from reckoner.shared.flows.nights import NightOptions
     from reckoner.shared.nightly import parse_nightly
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.model_config import require_valid_fit
+    from reckoner.shared.store.fit_options import require_valid_fit
 
     settings, options = load_settings(), NightOptions(not no_import, not no_fit, dry_run)
     require_valid_fit(settings.fit)

@@ -91,6 +91,7 @@ def _as_object(now: "Status") -> dict[str, Any]:
                 "made_ms": record.made_ms,
                 "users": record.users,
                 "list_length": record.options.list_length,
+                "recency": record.options.recency or 0.0,
             }
             for name, record in now.records.items()
         },
@@ -203,7 +204,9 @@ def _generation(now: "Status", name: str) -> str:
     barred = "; rolled back: only `reckoner promote` makes it live" if name in now.barred else ""
     if record is None:
         return f"{name} (its record is missing); {held}{barred}"
-    return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}{barred}"
+    recency = f", recency {record.options.recency:g}" if record.options.recency else ""
+    made = f"{name}, made {format_time(record.made_ms)}{recency}"
+    return f"{made}, {held} for {format_count(record.users, 'user')}{barred}"
 
 
 def _held(now: "Status", name: str) -> str:

@@ -104,24 +104,24 @@ class Asking:
         flows = await retry_while_away(partial(self._flows.load_many, jobs)) if jobs else []
         return [flow if isinstance(flow, Flow) else None for flow in flows]
 
-    async def create_basket(self, items: Sequence[str], generation: str, lane: Lane) -> str:
+    async def create_basket(self, spec: BasketSpec, lane: Lane) -> str:
         """Create or join the job for a basket's list; returns its id."""
-        join = self._flows.keys.join_basket(generation, items)
-        return await self._create_one(BasketSpec(list(items), generation), join, lane)
+        join = self._flows.keys.join_basket(spec.generation, spec.items, ordered=spec.ordered)
+        return await self._create_one(spec, join, lane)
 
-    async def basket(self, items: Sequence[str], generation: str) -> BasketResult:
+    async def basket(self, spec: BasketSpec) -> BasketResult:
         """A basket's list, computed first if it is not in the cache.
 
         Raises:
             FlowFailedError: the job failed.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        read = partial(self._results.read_basket, generation, items)
+        read = partial(self._results.read_basket, spec)
         result = await read()
         for _ in range(MAX_ASKS):
             if result is not None:
                 return result
-            await self._succeeded(partial(self.create_basket, items, generation, "click"), "The job for the basket")
+            await self._succeeded(partial(self.create_basket, spec, "click"), "The job for the basket")
             result = await retry_while_away(read)
         if result is None:
             raise FlowFailedError("The basket's list was computed, but is missing from the cache. Is Redis full?")

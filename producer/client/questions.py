@@ -10,6 +10,7 @@ from reckoner.shared.serving.results import Results
 from reckoner.shared.wire.shapes import (
     MAX_BASKET_BYTES,
     MAX_ITEMS,
+    BasketSpec,
     History,
     HistorySpec,
     Neighbours,
@@ -23,20 +24,26 @@ from reckoner.shared.wire.shapes import (
 
 
 def as_basket(items: Sequence[str]) -> list[str]:
-    """A basket's distinct items in byte order.
+    """A basket's distinct items in their order; a repeated one has its last place.
 
     Raises:
         UsageError: `items` is a single string, too many or too long, or an id is invalid.
     """
     require_ids("item", items)
-    # Python sorts by code points, which is byte order in UTF-8.
-    basket = sorted(set(items))
+    basket = [*dict.fromkeys(reversed(items))][::-1]
     if len(basket) > MAX_ITEMS:
         raise UsageError(f"The basket has {len(basket):,} items. At most {MAX_ITEMS:,} are supported.")
     size = sum(len(item.encode()) for item in basket)
     if size > MAX_BASKET_BYTES:
         raise UsageError(f"The ids of the basket have {size:,} bytes. At most {MAX_BASKET_BYTES:,} are supported.")
     return basket
+
+
+def basket_spec(basket: Sequence[str], record: Record) -> BasketSpec:
+    """The job for a basket: its items keep their order if the generation has recency."""
+    ordered = bool(record.options.recency)
+    # Python sorts by code points, which is byte order in UTF-8.
+    return BasketSpec(list(basket) if ordered else sorted(basket), record.generation, ordered)
 
 
 def require_places(n: int) -> None:
@@ -58,9 +65,12 @@ class Questions:
 
     async def basket(self, basket: list[str], n: int, record: Record) -> BasketAnswer:
         """The first `n` places of a basket's list; an empty basket gets the popular list without a job."""
-        result = await self._asking.basket(basket, record.generation) if basket else None
+        spec = basket_spec(basket, record) if basket else None
+        result = await self._asking.basket(spec) if spec else None
         [(source, items)] = await self._results.lists([result], n, record)
-        return BasketAnswer(basket, record.generation, source, items, result.unknown if result else [])
+        return BasketAnswer(
+            spec.items if spec else [], record.generation, source, items, result.unknown if result else []
+        )
 
     async def neighbours(self, item: str, n: int, record: Record) -> Similar:
         """An item's first `n` neighbours.

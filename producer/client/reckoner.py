@@ -26,7 +26,7 @@ from reckoner.producer.client.calls import (
 )
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
-from reckoner.producer.client.questions import as_basket, require_places
+from reckoner.producer.client.questions import as_basket, basket_spec, require_places
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_QUEUED
 from reckoner.shared.errors import FlowUnknownError, GenerationUnknownError, QueueFullError, UsageError
@@ -245,7 +245,8 @@ class Reckoner:
     ) -> BasketAnswer:
         """The first `n` places of the list for a basket, that is, for an unknown user with these items.
 
-        The workers compute it if it is not in the cache. A basket without candidates gets the popular list.
+        The workers compute it if it is not in the cache. A basket without candidates gets the popular list. If the
+        live generation has recency, `items` are in the order of time, the oldest first, and the last count more.
 
         Raises:
             UsageError: `items` is a single string, too many or too long, or an id is invalid.
@@ -269,11 +270,9 @@ class Reckoner:
         basket = as_basket(items)
         if not basket:
             raise UsageError("The basket is empty. Give at least one item.")
-        generation = (await self._client.results.current()).generation
-        cached = await self._client.results.read_basket(generation, basket)
-        return EnqueuedBasket(
-            basket, None if cached else await self._client.asking.create_basket(basket, generation, lane)
-        )
+        spec = basket_spec(basket, await self._client.results.current())
+        cached = await self._client.results.read_basket(spec)
+        return EnqueuedBasket(spec.items, None if cached else await self._client.asking.create_basket(spec, lane))
 
     @overload
     async def similar(self, item: str, n: int = ..., *, timeout: float | None = ...) -> Similar: ...

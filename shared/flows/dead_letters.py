@@ -24,7 +24,6 @@ from reckoner.shared.wire.shapes import (
     BlockSpec,
     EvaluationSpec,
     FitSpec,
-    Options,
     Spec,
     StoreSpec,
     UserSpec,
@@ -227,10 +226,10 @@ def _join(keys: Keys, spec: Spec) -> str:
         case UserSpec():
             return keys.join_user(spec.generation, spec.user)
         case BasketSpec():
-            return keys.join_basket(spec.generation, spec.items)
+            return keys.join_basket(spec.generation, spec.items, ordered=spec.ordered)
         case FitSpec():
             model = model_id(spec.snapshot, config_of(spec))
-            fit = keys.join_fit(generation_id(model, Options(spec.list_length)))
+            fit = keys.join_fit(generation_id(model, spec.options))
             return keys.join_model(model) if spec.only_model else fit
         case EvaluationSpec():
             return keys.join_evaluation(SPEC.encode(spec))

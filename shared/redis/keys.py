@@ -101,10 +101,10 @@ def types_of_jobs(job_ids: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def basket_hash(items: Sequence[str]) -> str:
-    """The SHA-256 of a basket's distinct items, sorted by bytes, each after its length and a colon."""
+def basket_hash(items: Sequence[str], *, ordered: bool = False) -> str:
+    """The SHA-256 of a basket's distinct items, sorted by bytes unless `ordered`, each after its length and a colon."""
     digest = sha256()
-    for item in sorted({item.encode() for item in items}):
+    for item in (item.encode() for item in (items if ordered else sorted(set(items)))):
         digest.update(b"%d:" % len(item) + item)
     return digest.hexdigest()
 
@@ -263,9 +263,9 @@ class Keys:
         """The flow that is under way for a user."""
         return self._name("join", generation, sha256(user.encode()).hexdigest()[:32])
 
-    def join_basket(self, generation: str, items: Sequence[str]) -> str:
+    def join_basket(self, generation: str, items: Sequence[str], *, ordered: bool = False) -> str:
         """The flow that is under way for a basket."""
-        return self._name("join", generation, "basket", basket_hash(items))
+        return self._name("join", generation, "basket", basket_hash(items, ordered=ordered))
 
     def join_question(self, generation: str, spec: bytes) -> str:
         """The flow that is under way for a question, by its encoded spec."""
@@ -303,9 +303,9 @@ class Keys:
         """A user's cached list."""
         return f"{self.prefix}:rec:{generation}:{user}"
 
-    def basket(self, generation: str, items: Sequence[str]) -> str:
+    def basket(self, generation: str, items: Sequence[str], *, ordered: bool = False) -> str:
         """The cached list of a basket."""
-        return self._name("basket", generation, basket_hash(items))
+        return self._name("basket", generation, basket_hash(items, ordered=ordered))
 
     def run(self, run_id: str) -> str:
         """A run's state."""

@@ -13,7 +13,7 @@ from reckoner.shared.redis.scripts import Cached, ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
 from reckoner.shared.serving.stored_values import Read, StoredValues
-from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, Record, Result
+from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, BasketSpec, Record, Result
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -107,13 +107,13 @@ class Results:
         answers = await asyncio.gather(*(self._values.read(command, *key, *some) for some in slices))
         return list(chain.from_iterable(answers))
 
-    def cached_basket(self, generation: str, items: Sequence[str], data: bytes) -> Cached:
+    def cached_basket(self, spec: BasketSpec, data: bytes) -> Cached:
         """A basket's encoded result, to be cached for an hour."""
-        return Cached(self.keys.basket(generation, items), data, BASKET_TTL_S)
+        return Cached(self.keys.basket(spec.generation, spec.items, ordered=spec.ordered), data, BASKET_TTL_S)
 
-    async def read_basket(self, generation: str, items: Sequence[str]) -> BasketResult | None:
+    async def read_basket(self, spec: BasketSpec) -> BasketResult | None:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""
-        name = self.keys.basket(generation, items)
+        name = self.keys.basket(spec.generation, spec.items, ordered=spec.ordered)
         return await self._values.decode(BASKET, "basket", name, name, await self._values.get(name))
 
     async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from reckoner.shared.defaults import MAX_NEIGHBOURS
-from reckoner.shared.errors import SettingsError, WireError
+from reckoner.shared.errors import WireError
 from reckoner.shared.store.manifests import short_hash
 from reckoner.shared.wire.shapes import FitSpec
 
@@ -125,18 +125,6 @@ def parse_config(options: str) -> ModelConfig:
         raise ValueError(str(error).lower()) from error
 
 
-def require_valid_fit(options: str) -> None:
-    """Check RECKONER_FIT where a night would meet it only hours later.
-
-    Raises:
-        SettingsError: it is invalid.
-    """
-    try:
-        parse_config(options)
-    except ValueError as error:
-        raise SettingsError(f"RECKONER_FIT is invalid: {error}.") from error
-
-
 def config_of(spec: FitSpec) -> ModelConfig:
     """The configuration of a fit.
 
@@ -153,11 +141,14 @@ def config_of(spec: FitSpec) -> ModelConfig:
         raise WireError(f"A fit has an unsupported configuration: {error}.") from error
 
 
-def fit_spec(snapshot_id: str, config: ModelConfig, list_length: int, *, only_model: bool = False) -> FitSpec:
+def fit_spec(
+    snapshot_id: str, config: ModelConfig, list_length: int, *, recency: float = 0.0, only_model: bool = False
+) -> FitSpec:
     """The spec of a fit, or of one that makes `only_model`, and no generation."""
     beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
     return FitSpec(
-        snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, only_model
+        *(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, only_model),
+        recency=float(recency) or UNSET,
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS, MAX_RECENCY
 from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.wire.codecs import Codec, DigestCodec
 
@@ -14,6 +14,8 @@ Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 # An id of the caller's: it has at most as many characters as bytes.
 OuterId = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+# Unset for 0, so that generations without recency have the ids and the bytes that they had before there was any.
+Recency = Annotated[float, Meta(gt=0, le=MAX_RECENCY)] | UnsetType
 
 # The maximum of items in a basket, and in the answer to a question.
 MAX_ITEMS = 1000
@@ -61,6 +63,13 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     """Further parameters of the similarity, by the field names of `ModelConfig`."""
     only_model: bool = field(default=False, name="heals")
     """Whether only the model is published, to replace a damaged one or to evaluate it: no record, no pointer."""
+    recency: Recency = UNSET
+    """As in `Options`."""
+
+    @property
+    def options(self) -> "Options":
+        """The options of the generation."""
+        return Options(self.list_length, recency=self.recency)
 
 
 class EvaluationSpec(Struct, frozen=True, tag="evaluation", forbid_unknown_fields=True, omit_defaults=True):
@@ -73,12 +82,14 @@ class EvaluationSpec(Struct, frozen=True, tag="evaluation", forbid_unknown_field
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
 
 
-class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True):
+class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True, omit_defaults=True):
     """A job for a basket: the list for a visitor of whom only these items are known."""
 
     items: Annotated[list[OuterId], Meta(min_length=1, max_length=MAX_ITEMS)]
-    """Distinct, in byte order, at most `MAX_BASKET_BYTES` in sum."""
+    """Distinct, in byte order or `ordered`, at most `MAX_BASKET_BYTES` in sum."""
     generation: Id
+    ordered: bool = False
+    """Whether the items are in the order of time, the oldest first, for a generation with recency."""
 
     def __post_init__(self) -> None:
         if sum(len(item.encode()) for item in self.items) > MAX_BASKET_BYTES:
@@ -246,6 +257,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     exclude_history: bool = True
+    recency: Recency = UNSET
+    """Gamma: an item of a history weighs (1 + the number of the user's later items)^-gamma; unset for 0."""
 
 
 class Record(Struct, frozen=True):

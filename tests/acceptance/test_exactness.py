@@ -21,12 +21,14 @@ ANY_WORK_IS_MORE = 1e-6
 CROSS = list(product(CHUNK_TASKS, BLOCKS, WORKERS))
 
 
-async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[int, int, int]]) -> None:
+async def assert_bytes_are_the_reference(
+    system: System, divisions: list[tuple[int, int, int]], *, recency: float = 0.0
+) -> None:
     """Compute all lists for each (chunk tasks, block size, workers), from an empty cache."""
     system.start_workers(2)
-    generation = await system.fit()
+    generation = await system.fit(recency=recency)
     await system.stop_workers()
-    expected = system.reference_lists(generation)
+    expected = system.reference_lists(generation, recency=recency)
     running = (0, 0)
     for tasks, block, workers in sorted(divisions, key=lambda division: (division[0], division[2])):
         if running[0] != tasks:
@@ -42,10 +44,10 @@ async def assert_bytes_are_the_reference(system: System, divisions: list[tuple[i
 
 
 async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tmp_path: Path) -> None:
-    """One in seven MovieLens users, so a block of 671 holds them all."""
+    """One in seven MovieLens users, so a block of 671 holds them all; recent items of a history count more."""
     async with System(tmp_path / "a home") as system:
         system.import_movielens(one_in=7)
-        await assert_bytes_are_the_reference(system, PAIRS)
+        await assert_bytes_are_the_reference(system, PAIRS, recency=0.25)
 
 
 @pytest.mark.matrix

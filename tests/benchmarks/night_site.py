@@ -63,15 +63,14 @@ class Night(System):
         self.start_workers(workers, (*program, "--parent", str(os.getpid())))
         await self.ready(workers)
 
-    async def fit(self, neighbours: int = 100) -> str:
+    async def fit(self, neighbours: int = 100, recency: float = 0.0) -> str:
         """Fit a model unless the store has it; returns the generation."""
-        return str((await self.fitted(neighbours))["generation"])
+        return str((await self.fitted(neighbours, recency))["generation"])
 
-    async def fitted(self, neighbours: int = 100) -> dict[str, Any]:
+    async def fitted(self, neighbours: int = 100, recency: float = 0.0) -> dict[str, Any]:
         """The report of `reckoner fit`."""
-        report: dict[str, Any] = json.loads(
-            await command(self.environ(), "fit", "--neighbours", str(neighbours), "--json")
-        )
+        options = ("--neighbours", str(neighbours), "--recency", str(recency))
+        report: dict[str, Any] = json.loads(await command(self.environ(), "fit", *options, "--json"))
         return report
 
     async def batch(self, block: int | None = None) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from reckoner.shared.errors import SOURCE_AWAY, StoreError
+from reckoner.shared.errors import SOURCE_AWAY, StoreError, UsageError
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import generation_id
-from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id, parse_config
+from reckoner.shared.store.fit_options import parse_fit, recency_of
+from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
-from reckoner.shared.wire.shapes import Options
+from reckoner.shared.wire.shapes import Record
 from reckoner.workers.night.importing import Imported, fingerprint, import_source
 from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
 from reckoner.workers.runtime.runtime import Runtime
@@ -116,9 +117,13 @@ async def fit_stage(work: Work) -> None:
     snapshot = await runtime.in_store(runtime.store.current_snapshot)
     if snapshot is None:
         raise StageFailedError("No snapshot is imported: see RECKONER_SOURCE and `reckoner import`.")
-    config = await _configuration(runtime)
-    length = runtime.settings.list_length
-    generation = generation_id(model_id(snapshot, config), Options(length))
+    live = (await runtime.results.generations.follow(runtime.keys.current)).record
+    config, recency = await _configuration(runtime, live, snapshot)
+    spec = fit_spec(snapshot, config, runtime.settings.list_length, recency=recency)
+    generation = generation_id(model_id(snapshot, config), spec.options)
+    changed = ""
+    if live and (before := live.options.recency or 0.0) != recency:
+        changed = f" The recency is {recency:g}, and was {before:g}."
     if newest is not None and newest.generation == generation and not work.stage.job:
         return await work.end(
             "unchanged", "The newest model is of this snapshot.", snapshot=snapshot, generation=generation
@@ -126,12 +131,12 @@ async def fit_stage(work: Work) -> None:
     for tries in range(MORE_TRIES + 1):
         if not work.stage.job:
             join = runtime.keys.join_fit(generation)
-            [flow_id] = await runtime.flows.create([fit_spec(snapshot, config, length)], [join], "batch")
+            [flow_id] = await runtime.flows.create([spec], [join], "batch")
             await work.note(job=flow_id)
         flow = await _ended_flow(runtime, work.stage.job)
         if flow == "done":
             return await work.end(
-                "done", f"Model {model_id(snapshot, config)}.", snapshot=snapshot, generation=generation
+                "done", f"Model {model_id(snapshot, config)}.{changed}", snapshot=snapshot, generation=generation
             )
         if tries == MORE_TRIES:
             break
@@ -141,16 +146,22 @@ async def fit_stage(work: Work) -> None:
     return await work.end("failed", f"The fit failed: {flow}.", snapshot=snapshot)
 
 
-async def _configuration(runtime: Runtime) -> ModelConfig:
-    """The configuration of the settings, else of the live model, else the default."""
+async def _configuration(runtime: Runtime, live: Record | None, snapshot: str) -> tuple[ModelConfig, float]:
+    """The configuration and the recency of the settings, else of the live generation, else the default."""
+    config, recency = None, None
     if runtime.settings.fit:
         try:
-            return parse_config(runtime.settings.fit)
+            config, recency = parse_fit(runtime.settings.fit)
         except ValueError as error:
             raise StageFailedError(f"RECKONER_FIT is invalid: {error}.") from error
-    live = (await runtime.results.generations.follow(runtime.keys.current)).record
+    if recency is None and live:
+        recency = live.options.recency or 0.0
     try:
-        return (await runtime.model(live.model)).config if live else ModelConfig()
+        recency = await runtime.in_store(lambda: recency_of(runtime.store, snapshot, recency))
+    except UsageError as error:
+        raise StageFailedError(str(error)) from error
+    try:
+        return config or ((await runtime.model(live.model)).config if live else ModelConfig()), recency
     except StoreError as error:
         raise StageFailedError(
             f"The configuration of the live model is unknown, and RECKONER_FIT is empty: {error}"

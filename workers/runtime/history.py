@@ -13,7 +13,7 @@ from reckoner.shared.flows.nights import Nights
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.store.model_config import config_of, model_id
-from reckoner.shared.wire.shapes import FitSpec, Options
+from reckoner.shared.wire.shapes import FitSpec
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ async def remember_fit(runtime: Runtime, flow: Flow, failure: str = "") -> None:
             ended_ms=await runtime.now_ms(),
             snapshot=spec.snapshot,
             model=model,
-            generation=generation_id(model, Options(spec.list_length)) if model else "",
+            generation=generation_id(model, spec.options) if model else "",
             reasons=[failure] if failure else [],
         ),
     )

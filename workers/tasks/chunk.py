@@ -28,6 +28,7 @@ from reckoner.shared.wire.shapes import (
 )
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial
+from reckoner.workers.kernels.scoring.recency import recency_weights
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
@@ -62,18 +63,22 @@ def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> rang
     return range(0) if user is None else range(user, user + 1)
 
 
-def known_items(spec: BasketSpec, snapshot: Snapshot) -> NDArray[np.uint32]:
-    """The indices of a basket's items that the snapshot knows, uint32, ascending."""
+def known_items(spec: BasketSpec, snapshot: Snapshot) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The indices of a basket's items that the snapshot knows, uint32, ascending, and their places among them."""
     found = [snapshot.items.find(item) for item in spec.items]
-    return np.unique(np.array([index for index in found if index is not None], np.uint32))
+    return np.unique(np.array([index for index in found if index is not None], np.uint32), return_index=True)
 
 
 class Histories(NamedTuple):
-    """Histories in CSR: int64[n + 1] pointers into uint32 items and float32 weights, None if all are 1."""
+    """Histories in CSR: int64[n + 1] pointers into uint32 items, float32 weights (None if all are 1), int64 times.
+
+    Without times, None, all items are of the same time.
+    """
 
     ptr: NDArray[np.int64]
     items: NDArray[np.uint32]
     weights: NDArray[np.float32] | None
+    times: NDArray[np.int64] | None
 
     @property
     def held(self) -> NDArray[np.uint32]:
@@ -84,10 +89,10 @@ class Histories(NamedTuple):
 def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
     """The histories of a job's users. A basket is one history with weights of 1."""
     if isinstance(spec, BasketSpec):
-        items = known_items(spec, snapshot)
-        return Histories(np.array([0, items.size], np.int64), items, None)
-    users = users_of(spec, block, snapshot)
-    return Histories(snapshot.user_ptr[users.start : users.stop + 1], snapshot.user_items, snapshot.user_weights)
+        items, places = known_items(spec, snapshot)
+        return Histories(np.array([0, items.size], np.int64), items, None, places if spec.ordered else None)
+    users, rows = users_of(spec, block, snapshot), (snapshot.user_items, snapshot.user_weights, snapshot.user_times)
+    return Histories(snapshot.user_ptr[users.start : users.stop + 1], *rows)
 
 
 async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int, lane: Lane) -> Best:
@@ -111,8 +116,20 @@ def scoring(
 ) -> Callable[[NDArray[np.uint8]], Partial | None]:
     """A function that scores a layout's candidates. It takes a stop flag, uint8[1], and returns None if it was set."""
     # Evaluating a nested function's annotations would take a tenth of a click's kernel.
-    return lambda stop: score_users(
-        *(layout.candidates, *histories, options.list_length),
+    return lambda stop: _score(runtime, layout, options, histories, stop)
+
+
+def _score(
+    runtime: Runtime, layout: Layout, options: Options, histories: Histories, stop: NDArray[np.uint8]
+) -> Partial | None:
+    ptr, items, weights, times = histories
+    if options.recency and times is not None:
+        weights = recency_weights(ptr, times, weights, options.recency, stop=stop)
+        if weights is None:
+            return None
+        ptr, items = ptr - ptr[0], histories.held
+    return score_users(
+        *(layout.candidates, ptr, items, weights, options.list_length),
         exclude_history=options.exclude_history,
         scratch=runtime.layouts.scratch.room_for(layout.candidates),
         stop=stop,

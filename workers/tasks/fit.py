@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, WireError
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, FlowFailedError, WireError
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, config_of, model_id
@@ -19,7 +19,7 @@ from reckoner.shared.store.models import open_model, write_model
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.codecs import Codec
-from reckoner.shared.wire.shapes import FitSpec, Options, Part, Plan, Record
+from reckoner.shared.wire.shapes import FitSpec, Part, Plan, Record
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.model_kinds import kind_of
@@ -53,7 +53,12 @@ async def plan_fit(runtime: Runtime, flow: Flow, spec: FitSpec) -> Plan:
     """The row ranges of a fit's chunk tasks, and its popular items; none if the model is already published.
 
     The cost of rows is only estimated, since all workers wait for this plan.
+
+    Raises:
+        FlowFailedError: it asks for a recency, and the snapshot has no times.
     """
+    if spec.recency and (await runtime.snapshot(spec.snapshot)).user_times is None:
+        raise FlowFailedError(f"a recency of {spec.recency:g} needs times, and snapshot {spec.snapshot} has none")
     asked_s = max(await runtime.now_ms() - flow.created_ms, 0) / 1000
     if await _is_published(runtime, model_id(spec.snapshot, config_of(spec)), asked_s):
         return Plan([0])
@@ -175,7 +180,7 @@ def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: "Matri
 
 
 async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease: Lease) -> str:
-    snapshot, options = await runtime.snapshot(spec.snapshot), Options(spec.list_length)
+    snapshot, options = await runtime.snapshot(spec.snapshot), spec.options
     generation = generation_id(model, options)
     # Unverified: it only plans runs, and workers verify the model before they use it.
     built = await runtime.in_store(lambda: open_model(runtime.store.fetch("models", model)))

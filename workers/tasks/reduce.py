@@ -156,8 +156,7 @@ async def _publish(
     if not isinstance(spec, BlockSpec):
         best = merge(partials, length) if partials else NOTHING
         if isinstance(spec, BasketSpec):
-            data = basket_list(spec, best, snapshot)
-            return None, runtime.results.cached_basket(spec.generation, spec.items, data)
+            return None, runtime.results.cached_basket(spec, basket_list(spec, best, snapshot))
         cached = user_list(runtime, spec, best, snapshot)
         # If the snapshot has changed meanwhile, a retry encodes the list again.
         await runtime.require_current(snapshot, closely=False)

@@ -59,7 +59,7 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, UserSpec) and snapshot.users.find(spec.user) is None:
         return None
-    if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot))).size:
+    if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
         return Plan([0])
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import UNSET
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.wire.codecs import Codec
@@ -32,7 +33,12 @@ values: dict[str, st.SearchStrategy[Any]] = {
         generation=ids,
         model=ids,
         snapshot=ids,
-        options=st.builds(Options, list_length=st.integers(1, 1000), exclude_history=st.booleans()),
+        options=st.builds(
+            Options,
+            list_length=st.integers(1, 1000),
+            exclude_history=st.booleans(),
+            recency=st.just(UNSET) | st.floats(0, 10, exclude_min=True),
+        ),
         made_ms=st.integers(0, 2**53),
         users=st.integers(0, 2**53),
         popular=st.lists(texts, min_size=1, max_size=5),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from arq import ArqRedis
+from msgspec.structs import replace
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import (
@@ -16,9 +17,10 @@ from reckoner.shared.errors import (
     WaitTimeoutError,
 )
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.wire.shapes import RECORD
+from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.wire.shapes import BASKET, RECORD, Options
 from tests.patience import PATIENCE_S
-from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World
+from tests.world import ITEMS, LIST_LENGTH, Generation, Hand, World, basket_bytes, make_known
 
 
 @pytest.fixture
@@ -48,6 +50,27 @@ async def test_a_basket_is_answered_once_whatever_its_order(
         assert entry.because_title == f"The {entry.because}"
         assert entry.score is not None
         assert 0 < entry.score <= 1
+
+
+async def test_a_basket_keeps_its_order_in_a_generation_with_recency(
+    reckoner: OpenReckoner, generation: Generation, world: World, redis: ArqRedis
+) -> None:
+    """A repeated item has its last place; another order is another list, and the same one is read from the cache."""
+    options = Options(LIST_LENGTH, recency=0.5)
+    record = replace(generation.record, generation=generation_id(generation.record.model, options), options=options)
+    await make_known(redis, reckoner.keys, record, world.titles)
+    await ask(redis, "SET", reckoner.keys.current, record.generation)
+    given = [[ITEMS[3], ITEMS[9], ITEMS[1], ITEMS[3]], [ITEMS[3], ITEMS[9], ITEMS[1]]]
+    first, second = [await reckoner.recommend_for(items) for items in given]
+    assert (first.generation, first.basket) == (record.generation, [ITEMS[9], ITEMS[1], ITEMS[3]])
+    assert second.basket == given[1]
+    for answer in (first, second):
+        expected = BASKET.decode(basket_bytes(world.store, record, answer.basket)).items
+        assert [(place.item, place.score, place.because) for place in answer.items] == [
+            (place.item, place.score, place.because) for place in expected
+        ]
+    assert (await reckoner.enqueue_for(given[0])).job is None
+    assert (await reckoner.enqueue_for(sorted(given[0]))).job is not None
 
 
 async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(

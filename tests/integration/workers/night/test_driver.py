@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -20,6 +21,7 @@ from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry, History
 from reckoner.shared.store.night_import import note_night_import
+from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.workers.night import list_stages, model_stages
 from reckoner.workers.night.driver import MOST_FAILURES, WORK, NightDriver
 from reckoner.workers.night.importing import Imported
@@ -99,6 +101,51 @@ async def test_a_night_without_news_renews_the_lists(night: Hand) -> None:
     generations = night.runtime.results.generations
     current = await generations.follow(night.runtime.keys.current)
     assert await generations.promote(first, current) == "done"
+
+
+def import_times(world: World) -> None:
+    """Make the world's interactions the current snapshot, with times."""
+    old = world.snapshot
+    with world.store.scratch() as scratch:
+        made = write_snapshot(
+            scratch,
+            user_ids=old.users,
+            item_ids=old.items,
+            users=np.repeat(np.arange(old.n_users), np.diff(old.user_ptr)),
+            items=old.user_items,
+            times=np.arange(old.user_items.size),
+        )
+        world.store.publish("snapshots", made, scratch)
+    world.store.set_current_snapshot(made)
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_goes_on_with_the_recency_of_the_live_generation(night: Hand, own_world: World) -> None:
+    """Unless the settings have another; then the outcome says so. The first one has the default."""
+    import_times(own_world)
+    found = []
+    for day, options in enumerate(("", "--neighbours 9", "--neighbours 9 --recency 0", "--neighbours 8"), 1):
+        change(night, fit=options, gate_churn=1.0)
+        stage = (await through(night, f"2026-12-{day:02}")).stages["fit"]
+        record = await night.runtime.record(stage.generation)
+        found.append((record.options.recency or 0.0, stage.message == f"Model {record.model}."))
+        if options.endswith("--recency 0"):
+            assert stage.message == f"Model {record.model}. The recency is 0, and was 0.25."
+    assert found == [(0.25, True), (0.25, True), (0.0, False), (0.0, True)]
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_recency_of_data_without_times_fails_the_night(night: Hand, own_world: World) -> None:
+    """In one sentence: times that are missing one day are no reason for other lists."""
+    import_times(own_world)
+    assert (await through(night)).outcome == "live"
+    own_world.store.set_current_snapshot(own_world.snapshot.id)
+    ended = await through(night, "2026-12-01")
+    assert (ended.outcome, outcomes(ended)["fit"]) == ("failed", "failed")
+    assert ended.stages["fit"].message == (
+        f"A recency of 0.25 needs times, and snapshot {own_world.snapshot.id} has none. Import times, or fit with "
+        "--recency 0."
+    )
 
 
 @pytest.mark.usefixtures("working")

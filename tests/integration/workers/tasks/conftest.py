@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 from reckoner.shared.store.snapshots import write_snapshot
-from reckoner.shared.wire.shapes import FitSpec, Record
+from reckoner.shared.wire.shapes import FitSpec, Recency, Record
 from tests.interactions import random_interactions
 from tests.world import ITEMS, LIST_LENGTH, Hand, World
 
@@ -18,6 +19,16 @@ def world(own_world: World) -> World:
 @pytest.fixture
 async def weighted(own_world: World, hand: Hand) -> Record:
     """A generation of data with weights and times, fitted by that worker."""
+    return await _fitted(own_world, hand)
+
+
+@pytest.fixture
+async def recent(own_world: World, hand: Hand) -> Record:
+    """A generation of the same data, with recency."""
+    return await _fitted(own_world, hand, recency=0.5)
+
+
+async def _fitted(own_world: World, hand: Hand, recency: Recency = UNSET) -> Record:
     store, pairs = own_world.store, random_interactions(3, n_users=25, n_items=40, n_pairs=400, weighted=True)
     assert pairs.user_weights is not None
     with store.scratch() as scratch:
@@ -32,7 +43,7 @@ async def weighted(own_world: World, hand: Hand) -> Record:
             times=np.random.default_rng(4).integers(-5, 5, pairs.user_items.size),
         )
         store.publish("snapshots", snapshot, scratch)
-    spec = FitSpec(snapshot, "cosine", 6, 1.5, LIST_LENGTH)
+    spec = FitSpec(snapshot, "cosine", 6, 1.5, LIST_LENGTH, recency=recency)
     await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("weighted")])
     await hand.deliver_all()
     newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)

@@ -23,14 +23,14 @@ BASKETS: list[list[str]] = [
 ]
 
 
-async def ask_for(hand: Hand, generation: str, items: Sequence[str]) -> str:
-    join = hand.runtime.keys.join_basket(generation, items)
-    [flow] = await hand.runtime.flows.create([BasketSpec(list(items), generation)], [join])
+async def ask_for(hand: Hand, generation: str, items: Sequence[str], *, ordered: bool = False) -> str:
+    join = hand.runtime.keys.join_basket(generation, items, ordered=ordered)
+    [flow] = await hand.runtime.flows.create([BasketSpec(list(items), generation, ordered)], [join])
     return flow
 
 
-async def cached(hand: Hand, generation: str, items: Sequence[str]) -> bytes | None:
-    data: bytes | None = await ask(hand.redis, "GET", hand.runtime.keys.basket(generation, items))
+async def cached(hand: Hand, generation: str, items: Sequence[str], *, ordered: bool = False) -> bytes | None:
+    data: bytes | None = await ask(hand.redis, "GET", hand.runtime.keys.basket(generation, items, ordered=ordered))
     return data
 
 
@@ -57,7 +57,7 @@ async def test_a_basket_has_the_list_of_the_reference(own_world: World, hand: Ha
             assert flow.tasks == (0 if items == BASKETS[-1] else tasks)
             expected = basket_bytes(own_world.store, generation.record, items)
             assert await cached(hand, generation.id, items) == expected
-            assert await hand.runtime.results.read_basket(generation.id, items) == BASKET.decode(expected)
+            assert await hand.runtime.results.read_basket(BasketSpec(items, generation.id)) == BASKET.decode(expected)
 
 
 async def test_a_basket_has_the_list_of_a_user_with_the_same_history(own_world: World, hand: Hand) -> None:
@@ -68,7 +68,7 @@ async def test_a_basket_has_the_list_of_a_user_with_the_same_history(own_world: 
         if items:
             await ask_for(hand, generation.id, items)
             await hand.deliver_all()
-            basket = await hand.runtime.results.read_basket(generation.id, items)
+            basket = await hand.runtime.results.read_basket(BasketSpec(items, generation.id))
             assert basket is not None
             assert basket.items == RESULT.decode(generation.lists[user]).items
             assert basket.unknown == []
@@ -90,6 +90,19 @@ async def test_items_of_a_basket_weigh_the_same_also_where_data_have_weights(
     assert result.items != BASKET.decode(basket).items
 
 
+async def test_the_last_items_of_an_ordered_basket_count_more(own_world: World, hand: Hand, recent: Record) -> None:
+    """In a generation with recency: each order has its own list, that of the reference; unknown items do not count."""
+    items = ["item 07", "an unknown item", "item 20", "item 03", "item 31"]
+    lists = []
+    for order in (items, items[::-1]):
+        await ask_for(hand, recent.generation, order, ordered=True)
+        await hand.deliver_all()
+        basket = await cached(hand, recent.generation, order, ordered=True)
+        assert basket == basket_bytes(own_world.store, recent, order)
+        lists.append(BASKET.decode(basket).items)
+    assert lists[0] != lists[1]
+
+
 async def test_a_basket_of_unknown_items_has_an_empty_list_that_names_them(own_world: World, hand: Hand) -> None:
     """Without a chunk task."""
     generation = await hand.adopt(own_world)
@@ -97,7 +110,7 @@ async def test_a_basket_of_unknown_items_has_an_empty_list_that_names_them(own_w
     await hand.deliver((await hand.queued())[0])
     assert await hand.queued() == [f"reduce:{flow}:0"]
     await hand.deliver_all()
-    found = await hand.runtime.results.read_basket(generation.id, BASKETS[-1])
+    found = await hand.runtime.results.read_basket(BasketSpec(BASKETS[-1], generation.id))
     assert found == BasketResult(2, [], BASKETS[-1])
 
 
@@ -162,13 +175,13 @@ async def test_a_basket_lives_an_hour_and_is_joined_while_it_is_under_way(own_wo
 async def test_an_unreadable_cached_basket_is_quarantined(hand: Hand) -> None:
     """It is a miss, like a key of another type."""
     results, key = hand.runtime.results, hand.runtime.keys.basket("g", ["a"])
-    assert await results.read_basket("g", ["a"]) is None
+    assert await results.read_basket(BasketSpec(["a"], "g")) is None
     await ask(hand.redis, "SET", key, b'{"format":2,"items":[]}')
     for _ in range(2):
-        assert await results.read_basket("g", ["a"]) is None
+        assert await results.read_basket(BasketSpec(["a"], "g")) is None
     assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"basket": b"1"}
     await ask(hand.redis, "HSET", key, "a", "b")
-    assert await results.read_basket("g", ["a"]) is None
+    assert await results.read_basket(BasketSpec(["a"], "g")) is None
     written = BasketResult(2, [], ["a"])
     await ask(hand.redis, "SET", key, BASKET.encode(written))
-    assert await results.read_basket("g", ["a"]) == written
+    assert await results.read_basket(BasketSpec(["a"], "g")) == written

@@ -155,6 +155,9 @@ async def test_numbers_that_no_spec_may_hold_are_refused(redis: Redis, reckoner:
     for length in (0, 1001):
         with pytest.raises(UsageError, match=r"The list length is .* but must be from 1 to 1,000"):
             await reckoner.operator.fit("s", ModelConfig(), length)
+    for recency in (-0.1, 10.1, float("nan")):
+        with pytest.raises(UsageError, match=r"The recency is .* but must be from 0 to 10"):
+            await reckoner.operator.fit("s", ModelConfig(), 20, recency=recency)
     with pytest.raises(UsageError, match="The snapshot '' is empty"):
         await reckoner.operator.fit("", ModelConfig(), 20)
     for block_size, window in ((0, 1), (100_001, 1), (1, 0), (1, 151)):

@@ -96,6 +96,12 @@ def test_a_baskets_name_depends_on_its_distinct_items_only() -> None:
     )
 
 
+def test_an_ordered_baskets_name_depends_on_the_order() -> None:
+    """It is hashed as it is given."""
+    assert basket_hash(["a", "b"], ordered=True) == basket_hash(["a", "b"])
+    assert basket_hash(["b", "a"], ordered=True) != basket_hash(["a", "b"])
+
+
 def test_job_keys_have_arqs_names() -> None:
     """The names are arq's own, so arq finds what the scripts create."""
     assert (job_key("j"), tries_key("j"), in_progress_key("j")) == ("arq:job:j", "arq:retry:j", "arq:in-progress:j")

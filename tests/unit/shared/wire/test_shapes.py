@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
@@ -139,7 +140,12 @@ values: dict[str, st.SearchStrategy[Any]] = {
         generation=ids,
         model=ids,
         snapshot=ids,
-        options=st.builds(Options, list_length=st.integers(1, 1000), exclude_history=st.booleans()),
+        options=st.builds(
+            Options,
+            list_length=st.integers(1, 1000),
+            exclude_history=st.booleans(),
+            recency=st.just(UNSET) | st.floats(0, 10, exclude_min=True),
+        ),
         made_ms=counts,
         users=counts,
         popular=st.lists(texts, max_size=5),
