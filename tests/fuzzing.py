@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import sqlite3
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from functools import reduce
@@ -17,6 +18,8 @@ import pyarrow.feather
 import pyarrow.parquet
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
+from tests import workbooks
 
 # Characters that break parsers: line ends, quotes, byte order and direction marks, NUL, odd digits.
 NASTY = (
@@ -77,6 +80,8 @@ def right_files() -> list[bytes]:
     table, feather = pa.table({name: pa.array(values) for name, values in columns.items()}), io.BytesIO()
     pa.parquet.write_table(table, parquet)
     pa.feather.write_feather(table, feather)
+    nested, baskets = io.BytesIO(), io.BytesIO()
+    pa.parquet.write_table(pa.Table.from_pylist(made_nested(rows)), nested)
     book, workbook = openpyxl.Workbook(), io.BytesIO()
     for row in (header, *rows[:5]):
         book.worksheets[0].append(row)
@@ -85,6 +90,11 @@ def right_files() -> list[bytes]:
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("ml/ratings.csv", csv)
         members.writestr("ml/movies.csv", "movieId,title\nitem 01,A title\n")
+    with tarfile.open(fileobj=baskets, mode="w") as tar:
+        for name, text in {"a.csv": csv, "b.jsonl": json.dumps(made_nested(rows)[0])}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
     with zipfile.ZipFile(single, "w", zipfile.ZIP_DEFLATED) as members:
         members.writestr("one.tsv", text_of([header, *rows], "\t"))
     titled = [(*row[:4], f'{row[4]}, "the\nséquel"\r\nof {row[0]}') for row in rows]
@@ -93,6 +103,8 @@ def right_files() -> list[bytes]:
         text_of([header, *titled], ";", quote=True).encode("latin-1"),
         text_of([header, *titled], ",", quote=True).encode(),
         text_of([header, *titled], ";", quote=True).replace('""', '\\"').encode(),
+        text_of([header, *((*row[:2], f"{row[2]},5", *row[3:]) for row in rows)], ";").encode(),
+        text_of([header, *((*row[:4], f'"{row[4]}" and more') for row in rows)], "\t").encode(),
         b"# A table\n#\n" + text_of([header, *rows], "\t").encode(),
         b"sep=;\r\n" + text_of([header, *rows], ";").encode(),
         text_of([header, *rows], "|").encode("utf-16"),
@@ -101,6 +113,8 @@ def right_files() -> list[bytes]:
     ]
     objects = [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in titled]
     texts += ["\n".join(objects).encode(), f"[{', '.join(objects)}]".encode("utf-16")]
+    texts += ["\n".join(map(json.dumps, made_nested(rows))).encode()]
+    sheets = {"Ratings": workbooks.cells([header, *rows[:5]]), "Others": workbooks.cells([["notes"]])}
     packed = [gzip.compress(texts[1]), bz2.compress(texts[0]), lzma.compress(texts[2])]
     packed += [zstd(texts[0]), zstd(texts[-1]), zstd(texts[0][:500]) + zstd(texts[0][500:])]
     return [
@@ -108,9 +122,23 @@ def right_files() -> list[bytes]:
         *packed,
         parquet.getvalue(),
         feather.getvalue(),
+        nested.getvalue(),
+        baskets.getvalue(),
+        gzip.compress(baskets.getvalue()),
         workbook.getvalue(),
+        workbooks.xls(sheets),
+        workbooks.xlsb(sheets),
+        workbooks.ods(sheets),
         archive.getvalue(),
         single.getvalue(),
+    ]
+
+
+def made_nested(rows: Sequence[tuple[object, ...]]) -> list[dict[str, object]]:
+    """Objects with an object and lists of values and of objects."""
+    return [
+        {"user": {"id": row[0]}, "time": [row[3], None], "item": [{"id": row[1], "rating": 2.5}, {"id": row[4]}]}
+        for row in rows
     ]
 
 
@@ -177,7 +205,9 @@ QUERIES = (
     "select 1; select 2",
 )
 queries: SearchStrategy[str] = st.integers(0, 9).flatmap(lambda n: st.sampled_from(QUERIES) if n else texts)
-columns = st.sampled_from(["user", "item", "userId", "movieId", "rating", "timestamp", "title", "weight"])
+columns = st.sampled_from(
+    ["user", "item", "user.id", "item.id", "item.rating", "userId", "movieId", "rating", "timestamp", "title", "weight"]
+)
 values: SearchStrategy[object] = st.recursive(
     texts | numbers | st.none() | st.booleans() | st.integers() | st.floats(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
@@ -204,6 +234,8 @@ written: SearchStrategy[list[str]] = st.one_of(
     st.tuples(st.just("--escape"), st.sampled_from(["none", "backslash"])).map(list),
     st.tuples(st.just("--encoding"), texts | st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-7"])).map(list),
     st.tuples(st.just("--sheet"), texts).map(list),
+    st.tuples(st.just("--member"), texts | st.sampled_from(["a.csv", "b.jsonl"])).map(list),
+    st.sampled_from([["--user", "user.id", "--item", "item.id", "--weight", "item.rating"]]),
     st.tuples(st.just("--compression"), st.sampled_from(["none", "gzip", "bz2", "xz", "zstd", "zip"])).map(list),
 )
 ruled: SearchStrategy[list[str]] = st.one_of(
@@ -211,6 +243,7 @@ ruled: SearchStrategy[list[str]] = st.one_of(
     st.sampled_from(
         [["--nonpositive", "bad"], ["--nonpositive", "subtract", "--repeats", "sum", "--weight", "rating"]]
     ),
+    st.tuples(st.just("--decimal"), st.sampled_from([",", "."])).map(list),
     st.tuples(st.just("--time-format"), texts | st.sampled_from(["%d.%m.%Y", "%Y", "%s"])).map(list),
     st.sampled_from(
         [
