@@ -9,7 +9,7 @@ from reckoner.producer.importing.preview import Preview, preview_interactions
 from reckoner.producer.importing.reading.arrow_tables import Frame
 from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.databases import Query
-from reckoner.producer.importing.reading.dialect import Form, Reading
+from reckoner.producer.importing.reading.forms import Form, Reading
 from reckoner.producer.importing.reading.urls import find_database, is_database
 from reckoner.producer.importing.reports import ImportReport, ReadReport
 

@@ -24,7 +24,8 @@ from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
 from reckoner.producer.importing.reading.columns import ChosenColumns, Columns, choose_columns, require_column
 from reckoner.producer.importing.reading.databases import Query
-from reckoner.producer.importing.reading.dialect import BY_NUMBER, NUMBER_OR_DATE, Reading, has_usual_name
+from reckoner.producer.importing.reading.dialect import BY_NUMBER, NUMBER_OR_DATE, has_usual_name
+from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.sources import Origin, Source, find_source
 from reckoner.producer.importing.reading.tables import Table, unchanged
 from reckoner.producer.importing.reading.text import LATIN_1

@@ -13,7 +13,7 @@ from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.merging.numbering import as_table
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.reading.columns import Columns
-from reckoner.producer.importing.reading.dialect import Reading
+from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.shared.errors import SourceAwayError, SourceError

@@ -6,7 +6,7 @@ import msgspec
 
 from reckoner.producer.importing.judging.rejected import Rejected
 from reckoner.producer.importing.judging.suspects import Suspect
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 
 
 class ReadReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 from reckoner.producer.importing.reading.nesting import column_within, find_within, lists_as_rows, without_views
 from reckoner.producer.importing.reading.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
 from reckoner.shared.errors import SourceError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 from reckoner.producer.importing.reading.tables import BATCH_ROWS, BLOCK_BYTES, Batch, Refuse, sentences
 from reckoner.producer.importing.reading.urls import Database
 from reckoner.shared.errors import MissingExtraError, SourceAwayError, SourceError, UsageError

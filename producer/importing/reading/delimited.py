@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.compression import Compression, Input, opened
-from reckoner.producer.importing.reading.dialect import Form, Reading, find_dialect
+from reckoner.producer.importing.reading.dialect import find_dialect
+from reckoner.producer.importing.reading.forms import Form, Reading
 from reckoner.producer.importing.reading.records import Grammar, RecordFinder, count_lines, is_utf8, line_ends
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences
 from reckoner.producer.importing.reading.text import UTF_8, Text, find_encoding

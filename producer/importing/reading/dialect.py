@@ -3,19 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-import msgspec
 import numpy as np
 
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, Columns
-from reckoner.producer.importing.reading.compression import Compression
+from reckoner.producer.importing.reading.forms import BLANKS, SEPARATORS, Escape, Reading
+from reckoner.producer.importing.reading.quoting import QuoteLook, has_escapes, usual_quote
 from reckoner.producer.importing.reading.records import Grammar, count_lines
 from reckoner.shared.errors import SourceError, UsageError
 
-BLANKS = " "
-# At a tie the earlier one is taken.
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons", BLANKS: "blanks"}
 NAMED_SEPARATORS = {
     "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "blank": BLANKS,
     "blanks": BLANKS, "space": BLANKS,
@@ -35,56 +31,7 @@ BY_NUMBER = "give the columns by number, such as --user 1 --item 2 --no-header."
 FILTERS = "docs/importing.md shows how a filter writes such rows"
 # A spreadsheet's first line, which names the separator.
 SEPARATOR_LINE = re.compile(rb"sep=([^\r\n])(?:\r\n|\n|\r)", re.IGNORECASE)
-# Values of lines between tabs that are quoted, and all that begin with a quote.
-QUOTED = re.compile(rb'(?:^|\t)"(?:[^"\t\r\n]|"")*"(?=[\t\r\n]|\Z)', re.MULTILINE)
-BEGINS_QUOTED = re.compile(rb'(?:^|\t)"', re.MULTILINE)
-# So many of these tell.
-ENOUGH_QUOTES = 100
 COMMENT_LINES = re.compile(rb"(?:#[^\r\n]*+(?:\r\n|\n|\r))+")
-
-Escape: TypeAlias = Literal["none", "backslash"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How the caller says that a file is written; None stands for what is found."""
-
-    separator: str | None = None
-    quote: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    compression: Compression | None = None
-    escape: Escape | None = None
-    sheet: str | None = None
-    member: str | None = None
-
-    def is_given(self) -> bool:
-        """Whether anything is given."""
-        return self != Reading()
-
-
-class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """How a table turned out to be written; `format` is empty for separated values."""
-
-    format: str = ""
-    compression: Compression = "none"
-    encoding: str = ""
-    separator: str = ""
-    quote: str = '"'
-    header: bool | None = None
-    """Whether the first line names the columns; None where a format has no such line."""
-    escape: Escape = "none"
-    files: int = 1
-
-    def words(self) -> str:
-        """In words: `semicolons, latin-1, gzip`."""
-        separator = self.format or SEPARATORS.get(self.separator, f"separated by {self.separator}")
-        quote = {'"': "", "": "no quotes"}.get(self.quote, f"quotes {self.quote}")
-        escape = "" if self.escape == "none" else "escaped by backslashes"
-        files = f"{self.files:,} files" if self.files > 1 else ""
-        header = "no header" if self.header is False else ""
-        parts = (files, separator, quote, escape, header, self.encoding, self.compression)
-        return ", ".join(part for part in parts if part not in ("", "none"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,34 +61,7 @@ class Dialect:
 
     def tells_escape(self, block: bytes) -> bool:
         """Whether backslashes turn out to be escapes in this block."""
-        return self.escape is None and _has_escapes(block, self.separator, self.quote)
-
-
-class QuoteLook:
-    """Looks whether the quotation marks of a file with tabs quote nothing, block by block.
-
-    They do not if more values only begin with one than are quoted, and these values' lines, and the next ones, are rows
-    by themselves.
-    """
-
-    def __init__(self) -> None:
-        self._quoted = self._others = 0
-
-    def finds_none(self, block: bytes, n_tabs: int) -> bool:
-        """Whether nothing turns out to be quoted; rows have `n_tabs` tabs."""
-        if b'"' not in block or self._quoted + self._others >= ENOUGH_QUOTES:
-            return False
-        quoted = len(QUOTED.findall(block))
-        self._quoted += quoted
-        self._others += len(BEGINS_QUOTED.findall(block)) - quoted
-        return self._others > self._quoted and _are_rows(block, n_tabs)
-
-
-def _are_rows(block: bytes, n_tabs: int) -> bool:
-    """Whether the lines with values that begin with a quote, and the next ones, are rows."""
-    lines = block.rstrip(b"\r\n").split(b"\n")
-    looked_at = [at for at, line in enumerate(lines) if BEGINS_QUOTED.search(line)]
-    return all(line.count(b"\t") == n_tabs for at in looked_at for line in lines[at : at + 2])
+        return self.escape is None and has_escapes(block, self.separator, self.quote)
 
 
 def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, known: Sequence[str]) -> Dialect:
@@ -160,7 +80,7 @@ def find_dialect(sample: bytes, name: str, reading: Reading, columns: Columns, k
     look = QuoteLook() if reading.quote is None and separator == "\t" and quote == '"' else None
     if look is not None and look.finds_none(sample, sample.partition(b"\n")[0].count(b"\t")):
         quote, look = "", None
-    escape = reading.escape or ("backslash" if _has_escapes(sample, separator, quote) else None)
+    escape = reading.escape or ("backslash" if has_escapes(sample, separator, quote) else None)
     data, grammar = _prepared(sample, separator, quote, escape)
     record = grammar.record(data)
     if record.is_open:
@@ -201,16 +121,6 @@ def has_usual_name(values: Sequence[str]) -> bool:
     return any(value.casefold() in usual for value in values)
 
 
-def _has_escapes(block: bytes, separator: str, quote: str) -> bool:
-    """Whether a quoted value has a quote after a backslash that cannot be the value's end."""
-    mark = quote.encode()
-    if not mark or b"\\" + mark not in block:
-        return False
-    q, s = re.escape(mark), re.escape(separator.encode())
-    pattern = rb"(?:^|%b)%b(?:[^%b\\\r\n]|\\[^%b\r\n])*+\\%b(?!%b| *(?:%b|[\r\n]|\Z))" % (s, q, q, q, q, q, s)
-    return re.search(pattern, block, re.MULTILINE) is not None
-
-
 def _given_separator(given: str | None) -> str | None:
     separator = given if given is None else NAMED_SEPARATORS.get(given.casefold(), given)
     if separator is not None and (not separator or re.search(r"(?a:\w)|[\r\n\"\0\ud800-\udfff]", separator)):
@@ -235,7 +145,7 @@ def _found_separator(sample: bytes, quote: str | None, columns: Columns) -> str:
     names = {name for usual in USUAL_NAMES.values() for name in usual} | {name.casefold() for name in columns.given()}
     best, found = (False, 0.0, False, 0), ","
     for separator in SEPARATORS:
-        data, grammar = _prepared(sample, separator, _usual_quote(separator) if quote is None else quote)
+        data, grammar = _prepared(sample, separator, usual_quote(separator) if quote is None else quote)
         first, *others = _first_records(data, grammar)
         share = round((1 + sum(len(other) == len(first) for other in others)) / (1 + len(others)), 1)
         is_named = share >= 0.5 and any(
@@ -249,17 +159,12 @@ def _found_separator(sample: bytes, quote: str | None, columns: Columns) -> str:
 
 def _found_quote(sample: bytes, separator: str) -> str:
     """The double quote, or the single one if at least half of the first records have values within it."""
-    usual = _usual_quote(separator)
+    usual = usual_quote(separator)
     if usual and b'"' not in sample:
         records = _first_records(*_prepared(sample, separator, ""))
         quoted = sum(any(len(value) > 1 and value[:1] == value[-1:] == b"'" for value in record) for record in records)
         return "'" if 2 * quoted >= len(records) else usual
     return usual
-
-
-def _usual_quote(separator: str) -> str:
-    """Files with double colons do not quote."""
-    return "" if separator == "::" else '"'
 
 
 def _first_records(data: bytes, grammar: Grammar) -> list[list[bytes]]:

@@ -15,7 +15,8 @@ import pyarrow.ipc
 
 from reckoner.producer.importing.reading import sheet_process
 from reckoner.producer.importing.reading.columns import Columns
-from reckoner.producer.importing.reading.dialect import SAMPLE_RECORDS, Form, Reading, find_names
+from reckoner.producer.importing.reading.dialect import SAMPLE_RECORDS, find_names
+from reckoner.producer.importing.reading.forms import Form, Reading
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns
 from reckoner.shared.errors import MissingExtraError, SourceError
 

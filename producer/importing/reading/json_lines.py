@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from reckoner.producer.importing.reading.compression import Compression, Input, opened
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 from reckoner.producer.importing.reading.nesting import TOO_LONG_LISTS, Path, has_within, value_within, values_as_rows
 from reckoner.producer.importing.reading.records import count_lines, is_utf8, line_ends
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences

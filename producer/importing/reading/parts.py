@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 from reckoner.producer.importing.reading.tables import PART_ROWS, Batch, Refuse, Table, sentences
 from reckoner.shared.errors import ReadAgainError, SourceError
 

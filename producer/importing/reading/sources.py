@@ -24,8 +24,8 @@ from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.compression import Compression, Input, Look, find_compression, look_at
 from reckoner.producer.importing.reading.databases import Query, QueryTable
 from reckoner.producer.importing.reading.delimited import DelimitedTable
-from reckoner.producer.importing.reading.dialect import Reading
 from reckoner.producer.importing.reading.excel import OLD_EXCEL_MAGIC, WORKBOOKS, ExcelTable
+from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.json_lines import SUFFIXES, JsonTable, looks_like_json, may_be_json
 from reckoner.producer.importing.reading.parts import PartsTable
 from reckoner.producer.importing.reading.places import Places

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.reading.dialect import Form
+from reckoner.producer.importing.reading.forms import Form
 from reckoner.shared.errors import SourceError
 
 BATCH_ROWS = 131_072
