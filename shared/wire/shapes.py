@@ -80,6 +80,8 @@ class EvaluationSpec(Struct, frozen=True, tag="evaluation", forbid_unknown_field
     users: PartName
     """The part with the indices of the users; see `reckoner.shared.store.evaluation_parts`."""
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
+    recency: Recency = UNSET
+    """As in `Options`."""
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True, omit_defaults=True):

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +27,12 @@ from reckoner.shared.wire.shapes import (
 )
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.recency import recency_weights
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.evaluate import score_part
 from reckoner.workers.tasks.fit import build_part
+from reckoner.workers.tasks.histories import Histories
 
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
@@ -67,23 +66,6 @@ def known_items(spec: BasketSpec, snapshot: Snapshot) -> tuple[NDArray[np.uint32
     """The indices of a basket's items that the snapshot knows, uint32, ascending, and their places among them."""
     found = [snapshot.items.find(item) for item in spec.items]
     return np.unique(np.array([index for index in found if index is not None], np.uint32), return_index=True)
-
-
-class Histories(NamedTuple):
-    """Histories in CSR: int64[n + 1] pointers into uint32 items, float32 weights (None if all are 1), int64 times.
-
-    Without times, None, all items are of the same time.
-    """
-
-    ptr: NDArray[np.int64]
-    items: NDArray[np.uint32]
-    weights: NDArray[np.float32] | None
-    times: NDArray[np.int64] | None
-
-    @property
-    def held(self) -> NDArray[np.uint32]:
-        """The items of all histories, concatenated."""
-        return self.items[self.ptr[0] : self.ptr[-1]]
 
 
 def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
@@ -122,14 +104,11 @@ def scoring(
 def _score(
     runtime: Runtime, layout: Layout, options: Options, histories: Histories, stop: NDArray[np.uint8]
 ) -> Partial | None:
-    ptr, items, weights, times = histories
-    if options.recency and times is not None:
-        weights = recency_weights(ptr, times, weights, options.recency, stop=stop)
-        if weights is None:
-            return None
-        ptr, items = ptr - ptr[0], histories.held
+    weighed = histories.weighed(options.recency, stop)
+    if weighed is None:
+        return None
     return score_users(
-        *(layout.candidates, ptr, items, weights, options.list_length),
+        *(layout.candidates, *weighed, options.list_length),
         exclude_history=options.exclude_history,
         scratch=runtime.layouts.scratch.room_for(layout.candidates),
         stop=stop,

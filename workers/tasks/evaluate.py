@@ -18,6 +18,7 @@ from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS, score_users
 from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.histories import Histories
 
 # The planned duration of a task: so long that putting its part into the store costs little beside it.
 TASK_MS = 100
@@ -42,8 +43,11 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
     histories = histories_of(snapshot, users[first:last])
 
     def score(stop: NDArray[np.uint8]) -> Partial | None:
+        weighed = histories.weighed(spec.recency, stop)
+        if weighed is None:
+            return None
         return score_users(
-            *(layout.candidates, *histories, spec.list_length),
+            *(layout.candidates, *weighed, spec.list_length),
             with_reasons=False,
             scratch=runtime.layouts.scratch.room_for(layout.candidates),
             stop=stop,
@@ -55,15 +59,17 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
     return Part(await runtime.in_store(lambda: put_lists(runtime.store, snapshot.id, model.id, lists)))
 
 
-def histories_of(
-    snapshot: Snapshot, users: NDArray[np.uint32]
-) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32] | None]:
-    """The histories of some users, uint32[n], in CSR: int64[n + 1] pointers, uint32 items, and float32 weights."""
+def histories_of(snapshot: Snapshot, users: NDArray[np.uint32]) -> Histories:
+    """The histories of some users, uint32[n]."""
     starts, ends = snapshot.user_ptr[users], snapshot.user_ptr[users + np.uint32(1)]
     ptr = np.concatenate(([0], np.cumsum(ends - starts)))
     taken = np.repeat(starts - ptr[:-1], ends - starts) + np.arange(ptr[-1])
-    weights = snapshot.user_weights
-    return ptr, snapshot.user_items[taken], None if weights is None else weights[taken]
+    weights, times = snapshot.user_weights, snapshot.user_times
+    return Histories(
+        *(ptr, snapshot.user_items[taken]),
+        None if weights is None else weights[taken],
+        None if times is None else times[taken],
+    )
 
 
 async def join_evaluation(

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import pytest
 
+from reckoner.shared.store.evaluation_parts import get_lists, put_users
 from reckoner.shared.store.models import open_model
 from reckoner.shared.store.snapshots import open_snapshot
-from reckoner.shared.wire.shapes import RESULT, FitSpec, Record, Result, UserSpec
+from reckoner.shared.wire.shapes import RESULT, EvaluationSpec, FitSpec, Record, Result, UserSpec
 from tests.reference import reference_lists, reference_weights
-from tests.world import LIST_LENGTH, Hand, World, places
+from tests.world import ITEMS, LIST_LENGTH, Hand, World, places
 
 
 def expected_lists(world: World, record: Record) -> Mapping[str, bytes]:
@@ -58,6 +60,25 @@ async def test_blocks_have_the_lists_of_the_reference(
     await hand.deliver_all()
     expected = expected_lists(own_world, recent)
     assert await cached_lists(hand, recent, expected) == expected
+
+
+async def test_an_evaluation_has_the_lists_of_the_reference(own_world: World, hand: Hand, recent: Record) -> None:
+    """Those of the users that it asks for, in one task or several."""
+    users, expected = np.arange(1, 25, 3, dtype=np.uint32), list(expected_lists(own_world, recent).values())
+    for tasks in (1, 4):
+        settings = msgspec.structs.replace(hand.runtime.settings, tasks_per_job=tasks)
+        hand.runtime = replace(hand.runtime, settings=settings)
+        part = put_users(own_world.store, recent.snapshot, users)
+        spec = EvaluationSpec(recent.snapshot, recent.model, part, LIST_LENGTH, recent.options.recency)
+        [flow_id] = await hand.runtime.flows.create([spec], [hand.runtime.keys.join_evaluation(b"%d" % tasks)], "batch")
+        await hand.deliver_all()
+        flow = await hand.runtime.flows.load(flow_id)
+        assert flow is not None
+        assert (flow.state, flow.tasks) == ("done", tasks)
+        found = get_lists(own_world.store, flow.answer.decode())
+        lists = [items.tolist() for items in np.split(found.items, np.cumsum(found.counts)[:-1])]
+        wanted = [[place.item for place in RESULT.decode(expected[user]).items] for user in users]
+        assert [[ITEMS[item] for item in items] for items in lists] == wanted
 
 
 async def test_recency_changes_the_generation_and_not_the_model(weighted: Record, recent: Record) -> None:
