@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="MODEL", help="A model, as in 'cosine user_norm=1'. May be repeated."),
+        typer.Option(
+            "--model", metavar="MODEL", help="A model, as in 'cosine user_norm=1 recency=0.5'. May be repeated."
+        ),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Evaluate the live generation's configuration too.")] = False,
     popular: Annotated[
@@ -115,11 +117,29 @@ async def _candidates(
         record = (await reckoner.results.generations.follow(reckoner.keys.current)).record
         if record is not None:
             _, config = describe(store.fetch("models", record.model))
-            found |= {Candidate(config): True}
+            found |= {Candidate(config, record.options.recency or 0.0): True}
         elif must_live:
             raise NothingFittedError
         else:
             found.setdefault(Candidate(ModelConfig()), False)
+    return found
+
+
+def _each_once(candidates: "dict[Candidate, bool]", store: "Store", snapshot: str) -> "dict[Candidate, bool]":
+    """The candidates with a recency only where it is not the default for the data, so that equal ones are one.
+
+    Raises:
+        UsageError: one has a recency, and the data have no times.
+    """
+    from dataclasses import replace
+
+    from reckoner.shared.store.fit_options import recency_of
+
+    default, found = recency_of(store, snapshot), dict["Candidate", bool]()
+    for candidate, is_live in candidates.items():
+        recency = recency_of(store, snapshot, candidate.recency)
+        same = replace(candidate, recency=None if recency == default else recency)
+        found[same] = is_live or found.get(same, False)
     return found
 
 
@@ -139,6 +159,7 @@ async def _evaluate(
     snapshot_id = store.current_snapshot()
     if snapshot_id is None:
         raise NothingImportedError
+    candidates = _each_once(candidates, store, snapshot_id)
     with say_if_cancelled("Stopped. Nothing was left behind."), progress_bar("Splitting the data", "") as bar:
         bar.show("Splitting the data", "", 0, None)
         data = interactions_of(open_snapshot(store.fetch("snapshots", snapshot_id)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from reckoner.shared.errors import UsageError
+from reckoner.shared.store.fit_options import parse_recency
 from reckoner.shared.store.model_config import ModelConfig
 
 
@@ -13,6 +14,8 @@ class Candidate:
     """A model to evaluate."""
 
     config: ModelConfig
+    recency: float | None = None
+    """None: the default for the data, see `recency_of`."""
 
     @property
     def name(self) -> str:
@@ -23,6 +26,8 @@ class Candidate:
             for name, value in msgspec.structs.asdict(self.config).items()
             if name != "similarity" and value != defaults[name]
         }
+        if self.recency is not None:
+            given["recency"] = self.recency
         return " ".join([self.config.similarity, *(f"{name}={value:g}" for name, value in given.items())])
 
 
@@ -39,7 +44,9 @@ def parse_candidate(text: str) -> Candidate:
         if not equals:
             raise UsageError(f"--model {text!r}: {parameter!r} is not NAME=VALUE, as in 'cosine user_norm=1'.")
         given[name.replace("-", "_")] = value
+    recency = given.pop("recency", None)
     try:
-        return Candidate(msgspec.convert(given, ModelConfig, strict=False))
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(given, ModelConfig, strict=False)
+        return Candidate(config, None if recency is None else parse_recency(recency))
+    except ValueError as error:
         raise UsageError(f"--model {text!r}: {str(error).rstrip('.')}.") from error

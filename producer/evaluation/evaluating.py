@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import UNSET
+
 from reckoner.producer.client.asking import job_error
 from reckoner.producer.evaluation import metrics
 from reckoner.producer.evaluation.candidates import Candidate
@@ -20,6 +22,7 @@ from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.periodic import renewing
 from reckoner.shared.redis.scripts import call
 from reckoner.shared.store.evaluation_parts import Lists, get_lists, put_users
+from reckoner.shared.store.fit_options import recency_of
 from reckoner.shared.store.model_config import fit_spec, model_id
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND
@@ -66,7 +69,9 @@ class Evaluation:
         self._models.add(model)
         spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
         fit = await self._done(await asking.create_model(spec), f"Fitting {candidate.name}", progress)
-        job = await asking.create_evaluation(EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH))
+        recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
+        evaluated = EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH, recency or UNSET)
+        job = await asking.create_evaluation(evaluated)
         scored = await self._done(job, f"Scoring {candidate.name}", progress)
         part = scored.answer.decode()
         self._parts.add(part)

@@ -13,10 +13,17 @@ from reckoner.shared.store.model_config import ModelConfig, parse_config
 from reckoner.shared.store.protocol import Store
 
 
-class _Apart(msgspec.Struct, frozen=True):
-    """The options of a fit that are no model's."""
+def parse_recency(text: str) -> float:
+    """A recency as people write it.
 
-    recency: Annotated[float, Meta(ge=0, le=MAX_RECENCY)] | None = None
+    Raises:
+        ValueError: it is invalid; the message is a clause.
+    """
+    try:
+        recency: float = msgspec.convert(text, Annotated[float, Meta(ge=0, le=MAX_RECENCY)], strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"recency: {str(error).lower()}") from error
+    return recency
 
 
 def parse_fit(options: str) -> tuple[ModelConfig, float | None]:
@@ -25,17 +32,12 @@ def parse_fit(options: str) -> tuple[ModelConfig, float | None]:
     Raises:
         ValueError: they are invalid; the message is a clause.
     """
-    words = shlex.split(options.replace("=", " "))
-    given = {}
+    words, recency = shlex.split(options.replace("=", " ")), None
     if "--recency" in words[:-1]:
         at = words.index("--recency")
-        given["recency"] = words[at + 1]
+        recency = parse_recency(words[at + 1])
         del words[at : at + 2]
-    try:
-        apart = msgspec.convert(given, _Apart, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error).lower()) from error
-    return parse_config(shlex.join(words)), apart.recency
+    return parse_config(shlex.join(words)), recency
 
 
 def require_valid_fit(options: str) -> None:

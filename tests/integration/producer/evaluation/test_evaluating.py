@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.workers.process.wiring import connect_worker
 from tests.integration.producer.conftest import work
-from tests.reference import reference_lists, reference_rows
+from tests.reference import reference_lists, reference_rows, reference_weights
 from tests.world import Hand, World
 
 RANDOM = Protocol(split="random", share=0.3)
@@ -53,14 +54,16 @@ def held(store: DirectoryStore) -> set[str]:
     return {str(path) for path in store.root.rglob("*")}
 
 
-def expected(split: Split, snapshot_path: Path, config: ModelConfig) -> list[list[int]]:
+def expected(split: Split, snapshot_path: Path, config: ModelConfig, recency: float = 0.0) -> list[list[int]]:
     """The lists of the tested users, by brute force."""
     snapshot = open_snapshot(snapshot_path)
     rows = reference_rows(
         snapshot.item_ptr, snapshot.item_users, None, snapshot.user_ptr, snapshot.user_items, None,
         neighbours=config.neighbours, shrink=config.shrink,
     )  # fmt: skip
-    lists = reference_lists(*rows, snapshot.user_ptr, snapshot.user_items, None, length=LENGTH)
+    times = snapshot.user_times
+    weights = None if times is None else reference_weights(snapshot.user_ptr, times, None, recency)
+    lists = reference_lists(*rows, snapshot.user_ptr, snapshot.user_items, weights, length=LENGTH)
     return [[entry.item for entry in lists[user]] for user in split.test.users.tolist()]
 
 
@@ -84,6 +87,20 @@ async def test_the_lists_are_those_of_a_model_of_the_training_part(
     assert own_world.store.current_snapshot() == own_world.snapshot.id
     left = {name for name in await worker.dump() if ":flow:" not in name}
     assert not [name for name in left if "evaluation" in name or "join" in name or "record" in name]
+
+
+async def test_a_candidate_has_the_recency_that_is_given_or_the_default(
+    worker: Hand, own_world: World, reckoner: OpenReckoner
+) -> None:
+    """By brute force, where the data have times."""
+    data = interactions_of(own_world.snapshot)
+    split = hold_out(replace(data, times=np.random.default_rng(1).permutation(data.users.size)), RANDOM)
+    config = ModelConfig(neighbours=9)
+    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
+        path = own_world.store.fetch("snapshots", evaluation.snapshot)
+        for given, recency in ((None, 0.25), (0.0, 0.0), (2.0, 2.0)):
+            scored = await evaluation.score(Candidate(config, given), show_nothing)
+            assert as_lists(scored.lists) == expected(split, path, config, recency), given
 
 
 async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(

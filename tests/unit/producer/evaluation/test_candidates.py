@@ -1,0 +1,28 @@
+"""Candidates are written as people write them."""
+
+import pytest
+
+from reckoner.producer.evaluation.candidates import Candidate, parse_candidate
+from reckoner.shared.errors import UsageError
+from reckoner.shared.store.model_config import ModelConfig
+
+
+@pytest.mark.parametrize(
+    ("text", "candidate"),
+    [
+        ("cosine", Candidate(ModelConfig("cosine"))),
+        ("cosine user_norm=1 recency=0.5", Candidate(ModelConfig("cosine", user_norm=1.0), 0.5)),
+        ("llr recency=0", Candidate(ModelConfig("llr"), 0.0)),
+    ],
+)
+def test_a_candidate_is_read_as_it_is_named(text: str, candidate: Candidate) -> None:
+    """Without a recency it has the default for the data."""
+    assert parse_candidate(text) == candidate
+    assert candidate.name == text
+
+
+@pytest.mark.parametrize("recency", ["-1", "11", "x", "nan"])
+def test_an_invalid_recency_is_refused(recency: str) -> None:
+    """In one sentence."""
+    with pytest.raises(UsageError, match=rf"^--model 'cosine recency={recency}': recency: .*\.$"):
+        parse_candidate(f"cosine recency={recency}")
