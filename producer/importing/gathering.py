@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from reckoner.producer.importing.earlier import Earlier
 from reckoner.producer.importing.gate import RowCounts, Size
-from reckoner.producer.importing.judging.checking import Checker, GoodRows
+from reckoner.producer.importing.judging.checking import Checker, GoodRows, without_words
 from reckoner.producer.importing.judging.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.judging.suspects import find_list, find_suspects
@@ -247,14 +247,14 @@ def _collect(
 
 
 def _first_rows(good: GoodRows, n: int) -> list[FirstRow]:
-    titles = good.titles
+    titles = None if good.titles is None else without_words(good.titles.slice(0, n))
     return [
         FirstRow(
             good.users[row].as_py(),
             good.items[row].as_py(),
             1.0 if good.weights is None else float(good.weights[row]),
             None if good.times is None else int(good.times[row]),
-            None if titles is None else titles[row].as_py() or None,
+            None if titles is None else titles[row].as_py(),
         )
         for row in range(min(n, len(good.users)))
     ]

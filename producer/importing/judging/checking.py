@@ -98,7 +98,7 @@ class Checker:
             _taken(items.texts, places),
             weights,
             None if times is None else times[places],
-            None if title is None else _titles(batch.columns[title]).take(pa.array(places)),
+            None if title is None else as_texts(batch.columns[title]).take(pa.array(places)),
             places,
         )
 
@@ -182,9 +182,8 @@ def _taken(ids: pa.DictionaryArray, rows: NDArray[np.int64]) -> pa.DictionaryArr
     return ids.take(pa.array(rows)).dictionary_decode().dictionary_encode()
 
 
-def _titles(column: pa.Array) -> pa.Array:
-    """The titles, null for words that stand for missing values."""
-    texts = as_texts(column)
+def without_words(texts: pa.Array) -> pa.Array:
+    """The texts, null where they are empty or words for missing values."""
     is_word = pc.is_in(texts, WORDS)
     return pc.if_else(is_word, pa.scalar(None, texts.type), texts) if pc.any(is_word).as_py() else texts
 

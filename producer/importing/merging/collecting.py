@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.judging.checking import GoodRows, without_words
 from reckoner.producer.importing.merging.numbering import Numbering
 from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.merging.spool import Spool, joined
@@ -192,10 +192,13 @@ class CollectedRows:
 
 
 def _last_titles(items: pa.DictionaryArray, titles: pa.Array) -> dict[str, str]:
-    """The last non-empty title of each item."""
+    """The last title of each item that is not missing."""
     rows = np.flatnonzero(pc.fill_null(pc.greater(pc.binary_length(titles), 0), False).to_numpy(zero_copy_only=False))
     last = np.full(len(items.dictionary), -1, dtype=np.int64)
     last[np.asarray(items.indices.to_numpy())[rows]] = rows
     titled = np.flatnonzero(last >= 0)
     texts = (items.dictionary.take(pa.array(titled)), titles.take(pa.array(last[titled])))
+    if without_words(texts[1]).null_count:
+        # Looking at the last ones only takes less time than at all.
+        return _last_titles(items, without_words(titles))
     return dict(zip(*(column.to_pylist() for column in texts), strict=True))
