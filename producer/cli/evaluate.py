@@ -109,7 +109,7 @@ async def _candidates(
     """The candidates, each once, and whether it is the live one."""
     from reckoner.producer.evaluation.candidates import Candidate, parse_candidate
     from reckoner.shared.errors import NothingFittedError
-    from reckoner.shared.store.model_config import ModelConfig
+    from reckoner.shared.store.fit_options import default_model
     from reckoner.shared.store.models import describe
 
     found = dict.fromkeys(map(parse_candidate, given), False)
@@ -120,8 +120,8 @@ async def _candidates(
             found |= {Candidate(config, record.options.recency or 0.0): True}
         elif must_live:
             raise NothingFittedError
-        else:
-            found.setdefault(Candidate(ModelConfig()), False)
+        elif (snapshot := store.current_snapshot()) is not None:
+            found.setdefault(Candidate(default_model(store.fetch("snapshots", snapshot)).config), False)
     return found
 
 

@@ -1,34 +1,44 @@
 """`reckoner fit`: builds a model on the workers."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar
+from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 from reckoner.shared.defaults import MAX_RECENCY, RECENCY
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.shared.store.model_config import ModelConfig
+
+R = TypeVar("R")
 
 
 def fit(
     similarity: Annotated[
-        Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta", "slim"],
-        typer.Option(help="The similarity formula."),
-    ] = "cosine",
-    neighbours: Annotated[int, typer.Option(metavar="K", min=1, help="Similar items to keep for each item.")] = 100,
-    shrink: Annotated[
-        float,
+        Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta", "slim"] | None,
         typer.Option(
-            metavar="X", min=0, help="Added to the denominator to damp small counts; not for bm25, llr, rp3beta."
+            help="The kind of model: slim, unless that takes over ten minutes of a core; else cosine with a user norm "
+            "of 1."
         ),
-    ] = 0.0,
-    power: Annotated[float, typer.Option(metavar="X", help="Raise similarities to this power.")] = 1.0,
+    ] = None,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(metavar="K", min=1, help="Similar items to keep for each item; of slim, that explain it (100)."),
+    ] = None,
+    shrink: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0, help="Added to the denominator to damp small counts; not for bm25, llr, rp3beta, slim."
+        ),
+    ] = None,
+    power: Annotated[
+        float | None, typer.Option(metavar="X", help="Raise similarities to this power; not for slim.")
+    ] = None,
     user_norm: Annotated[
         float | None,
         typer.Option(
@@ -76,26 +86,24 @@ def fit(
 ) -> None:
     """Build a model of the current snapshot on the workers.
 
+    Without options it is the kind of model that was best on all data tried.
+
     The first model goes live at once. A later one goes live when `batch` has computed every user's list with it.
 
     Example: reckoner fit --similarity bm25 --neighbours 50
     """
     from reckoner.shared.errors import NothingImportedError
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.fit_options import recency_of
+    from reckoner.shared.store.fit_options import configuration, default_model, recency_of, require_valid
     from reckoner.shared.store.location import open_store
     from reckoner.shared.store.ownership import claim_store
 
     settings = load_settings()
-    given = {"user_norm": user_norm, "alpha": alpha, "beta": beta, "k1": k1, "b": b}
-    given |= {"candidates": candidates, "l1": l1, "l2": l2, "l2_share": l2_share}
-    config = _configuration(
-        similarity=similarity,
-        neighbours=neighbours,
-        shrink=shrink,
-        power=power,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    options = {"similarity": similarity, "neighbours": neighbours, "shrink": shrink, "power": power}
+    options |= {"user_norm": user_norm, "alpha": alpha, "beta": beta, "k1": k1, "b": b}
+    options |= {"candidates": candidates, "l1": l1, "l2": l2, "l2_share": l2_share}
+    given = {name: value for name, value in options.items() if value is not None}
+    _checked(lambda: require_valid(given))
 
     async def ask() -> None:
         # Redis first: an outage is the error to report.
@@ -105,7 +113,10 @@ def fit(
             snapshot = store.current_snapshot()
             if snapshot is None:
                 raise NothingImportedError
-            gamma = recency_of(store, snapshot, recency)
+            default = default_model(store.fetch("snapshots", snapshot))
+            config, gamma = _checked(lambda: configuration(given, default.config)), recency_of(store, snapshot, recency)
+            if similarity is None and not as_json:
+                say(f"Building {config.label}: about {max(default.seconds, 1):,.0f} s of one core.")
             job, model = await reckoner.operator.fit(snapshot, config, settings.list_length, recency=gamma)
             if no_wait:
                 sentence = f"Job {job} builds model {model}. See its progress with `reckoner job {job}`."
@@ -118,14 +129,14 @@ def fit(
     run_async(ask())
 
 
-def _configuration(**wanted: str | float) -> "ModelConfig":
+def _checked(check: Callable[[], R]) -> R:
+    """Check options; an error names the option."""
     import msgspec
 
     from reckoner.shared.errors import UsageError
-    from reckoner.shared.store.model_config import ModelConfig
 
     try:
-        return msgspec.convert(wanted, ModelConfig)
+        return check()
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
         # An error about several options names them itself.

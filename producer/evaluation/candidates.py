@@ -20,15 +20,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """The candidate as `--model` takes it, without defaults: `cosine user_norm=1`."""
-        defaults = dict(zip(ModelConfig.__struct_fields__, ModelConfig.__struct_defaults__, strict=True))
-        given = {
-            name: value
-            for name, value in msgspec.structs.asdict(self.config).items()
-            if name != "similarity" and value != defaults[name]
-        }
-        if self.recency is not None:
-            given["recency"] = self.recency
-        return " ".join([self.config.similarity, *(f"{name}={value:g}" for name, value in given.items())])
+        recency = "" if self.recency is None else f" recency={self.recency:g}"
+        return self.config.label + recency
 
 
 def parse_candidate(text: str) -> Candidate:

@@ -18,9 +18,8 @@ from reckoner.producer.local import LocalSystem
 from reckoner.shared.errors import FlowFailedError, MissingExtraError, SourceError
 from reckoner.shared.interpreter import module_command
 from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
-from reckoner.shared.store.fit_options import recency_of
+from reckoner.shared.store.fit_options import default_model, recency_of
 from reckoner.shared.store.location import open_store
-from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.verification import verification_cache
 
 if TYPE_CHECKING:
@@ -151,9 +150,9 @@ class Demo:
         return [snapshot.title(item) or snapshot.items[item] for item in items]
 
     async def _fit(self, reckoner: Reckoner, snapshot_id: str, stage: Stage) -> None:
-        recency = recency_of(open_store(self._settings.store_location), snapshot_id)
-        length = self._settings.list_length
-        job, _ = await reckoner.operator.fit(snapshot_id, ModelConfig(), length, recency=recency)
+        store, length = open_store(self._settings.store_location), self._settings.list_length
+        config, recency = default_model(store.fetch("snapshots", snapshot_id)).config, recency_of(store, snapshot_id)
+        job, _ = await reckoner.operator.fit(snapshot_id, config, length, recency=recency)
         report = await _ended(reckoner, job, stage)
         stage.finish(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 

@@ -1,6 +1,5 @@
 """The configuration of a model, and the id that follows from it; without numpy."""
 
-import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -92,6 +91,14 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         given = getattr(self, name)
         return float(PARAMETERS[self.similarity][name] if given is None else given)
 
+    @property
+    def label(self) -> str:
+        """The configuration for people, without what is a default: `cosine user_norm=1`."""
+        defaults = {"neighbours": 100, **PARAMETERS[self.similarity]}
+        given = {name: getattr(self, name) for name in defaults}
+        shown = (f"{name}={value:g}" for name, value in given.items() if value is not None and value != defaults[name])
+        return " ".join([self.similarity, *shown])
+
     def facts(self) -> dict[str, Any]:
         """The configuration for manifests; fields later than the first release only if not default."""
         facts: dict[str, Any] = {
@@ -105,24 +112,6 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if name not in facts and (is_slim or name in ALWAYS_HELD or value != default):
                 facts[name] = int(value) if name == "candidates" else value
         return facts
-
-
-def parse_config(options: str) -> ModelConfig:
-    """The configuration that options of `reckoner fit` give, as in `--similarity bm25 --neighbours 50`.
-
-    Raises:
-        ValueError: they are invalid; the message is a clause.
-    """
-    words, given = shlex.split(options.replace("=", " ")), dict[str, str]()
-    names, values = words[::2], words[1::2]
-    if len(names) != len(values) or not all(name.startswith("--") for name in names):
-        raise ValueError("expected options of `reckoner fit`, as in --similarity bm25 --neighbours 50")
-    for name, value in zip(names, values, strict=True):
-        given[name.removeprefix("--").replace("-", "_")] = value
-    try:
-        return msgspec.convert(given, ModelConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error).lower()) from error
 
 
 def config_of(spec: FitSpec) -> ModelConfig:

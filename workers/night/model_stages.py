@@ -1,6 +1,7 @@
 """The stages that make a model: import, fit. Each goes on where a driver that died has left it."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import structlog
@@ -9,7 +10,7 @@ from redis.exceptions import RedisError
 from reckoner.shared.errors import SOURCE_AWAY, StoreError, UsageError
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import generation_id
-from reckoner.shared.store.fit_options import parse_fit, recency_of
+from reckoner.shared.store.fit_options import configuration, default_model, parse_options, recency_of
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
 from reckoner.shared.wire.shapes import Record
@@ -148,10 +149,10 @@ async def fit_stage(work: Work) -> None:
 
 async def _configuration(runtime: Runtime, live: Record | None, snapshot: str) -> tuple[ModelConfig, float]:
     """The configuration and the recency of the settings, else of the live generation, else the default."""
-    config, recency = None, None
+    given, recency = dict[str, Any](), None
     if runtime.settings.fit:
         try:
-            config, recency = parse_fit(runtime.settings.fit)
+            given, recency = parse_options(runtime.settings.fit)
         except ValueError as error:
             raise StageFailedError(f"RECKONER_FIT is invalid: {error}.") from error
     if recency is None and live:
@@ -161,7 +162,12 @@ async def _configuration(runtime: Runtime, live: Record | None, snapshot: str) -
     except UsageError as error:
         raise StageFailedError(str(error)) from error
     try:
-        return config or ((await runtime.model(live.model)).config if live else ModelConfig()), recency
+        if live and not given:
+            return (await runtime.model(live.model)).config, recency
+        default = await runtime.in_store(lambda: default_model(runtime.store.fetch("snapshots", snapshot)))
+        return configuration(given, default.config), recency
+    except msgspec.ValidationError as error:
+        raise StageFailedError(f"RECKONER_FIT is invalid without --similarity: {error}.") from error
     except StoreError as error:
         raise StageFailedError(
             f"The configuration of the live model is unknown, and RECKONER_FIT is empty: {error}"

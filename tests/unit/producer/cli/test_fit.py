@@ -12,6 +12,7 @@ from reckoner.shared.errors import UsageError
     ("options", "sentence"),
     [
         ({"alpha": 0.3}, "cosine takes no alpha; its parameters: shrink, user_norm, power."),
+        ({"similarity": "cosine", "alpha": 0.3}, "cosine takes no alpha; its parameters: shrink, user_norm, power."),
         ({"b": 0.0}, "cosine takes no b; its parameters: shrink, user_norm, power."),
         ({"similarity": "llr", "shrink": 3.0}, "llr takes no shrink; its parameters: power."),
         (

@@ -65,4 +65,4 @@ def test_fit_offers_the_similarities_that_there_are() -> None:
     """The choices of the command are those of the configuration."""
     offered = get_args(signature(fit).parameters["similarity"].annotation)[0]
     known = get_args(ModelConfig.__annotations__["similarity"])[0]
-    assert get_args(offered) == get_args(known)
+    assert get_args(get_args(offered)[0]) == get_args(known)
