@@ -130,9 +130,12 @@ class _Finder:
             members = tar_members(path, found) if look.is_tar else None
         if members is not None:
             return self._archive(path, members)
+        self._require_no_member(path)
+        return Source(self._table(plain, look), [path])
+
+    def _require_no_member(self, path: Path) -> None:
         if self.reading.member is not None:
             raise UsageError(f"--member is for zip and tar files, and {path.name} is none.")
-        return Source(self._table(plain, look), [path])
 
     def part(self, path: Path, first: Table | None) -> Table:
         """The table of one of several files; all are written as the first one."""
@@ -142,6 +145,7 @@ class _Finder:
         return found.interactions
 
     def _directory(self, path: Path) -> Source:
+        self._require_no_member(path)
         with sentences(str(path)):
             found = next(name for name in MOVIELENS if (path / name).is_file())
             movies = path / MOVIELENS[found]

@@ -133,6 +133,10 @@ def test_an_archive_with_several_tables_names_them(tmp_path: Path, store: Store,
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UsageError, match=r"^--member is "):
             import_interactions(tmp_path / name, store, reading=Reading(member="v.csv"))
+    (tmp_path / "ml").mkdir()
+    (tmp_path / "ml" / "ratings.csv").write_bytes(OTHER)
+    with pytest.raises(UsageError, match=r"^--member is for zip and tar files, and ml is none\.$"):
+        import_interactions(tmp_path / "ml", store, reading=Reading(member="ratings.csv"))
     commands = CommandLine(home=tmp_path / "home")
     assert commands.call("import", str(path), "--member", "u.csv").code == 0
 
