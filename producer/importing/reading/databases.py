@@ -45,7 +45,8 @@ PREFIXES = re.compile(
 )
 # By default libpq waits for minutes for a server that does not answer.
 TIMEOUT_VARIABLE, TIMEOUT_OPTION, TIMEOUT_S = "PGCONNECT_TIMEOUT", "connect_timeout", 10
-CANCEL_S = 0.1
+# Between two looks whether Ctrl-C came or a query has ended.
+LOOK_S = 0.1
 # Texts, quoted names and comments are found too, since nothing in them is a parameter; `::` is a cast.
 PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::|:since(?:_ms)?\b""", re.DOTALL)
 # The year 1, which both databases know.
@@ -144,7 +145,11 @@ class QueryTable:
             thread.submit(int).result()
 
             def wait(call: Callable[..., T], *arguments: object) -> T:
-                return thread.submit(call, *arguments).result()
+                asked = thread.submit(call, *arguments)
+                # In pieces: the driver imports polars, whose signal handler makes Ctrl-C restart a wait without end.
+                while not futures.wait([asked], LOOK_S).done:
+                    pass
+                return asked.result()
 
             try:
                 with self._words("The database refused the query"):
@@ -160,7 +165,7 @@ class QueryTable:
                 while not last.done():
                     with contextlib.suppress(connection.Error):
                         cursor.adbc_cancel()
-                    futures.wait([last], CANCEL_S)
+                    futures.wait([last], LOOK_S)
                 raise
 
     @contextmanager
