@@ -19,6 +19,8 @@ editable := --quiet --no-deps --no-build-isolation --editable .
 pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
 # Three test processes keep two cores busy, since many tests wait. The slowest files are the first ones.
 side_by_side := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# The files with such a marker: to import all others takes longer than some tests.
+marked = -m $(1) $$(grep -rl --include='test_*.py' 'mark\.$(1)' tests)
 section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
@@ -80,10 +82,10 @@ test-redis7: .venv/dev.installed ## the tests with a server on Debian's Redis 7.
 	esac
 
 test-install: .venv/dev.installed ## the tests of what installs, builds and measures
-	@$(pytest) $(side_by_side) -m install tests/acceptance
+	@$(pytest) $(side_by_side) $(call marked,install)
 
 test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetched if not installed
-	@$(pytest) -m postgres
+	@$(pytest) $(side_by_side) $(call marked,postgres)
 
 # The first commit with the current wire formats. Update it when a format changes.
 formats := f5c3c96
