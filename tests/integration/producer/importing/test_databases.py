@@ -318,9 +318,10 @@ def test_weights_and_times_of_postgresql_are_read(postgres: PostgresServer, stor
     assert interactions(current(store)) == {("a", "x"): (1.5, 1790294400000), ("f", "x"): (4.0, 1790294400250)}
     assert titles(current(store)) == {"x": "X"}
     assert reasons(report) == [
-        ("bad", "the time is invalid", 2, [4, 5]),
         ("bad", "the weight is not a number", 1, [3]),
+        ("bad", "the time is invalid", 1, [4]),
         ("left_out", "the weight is missing", 1, [2]),
+        ("left_out", "the time is missing", 1, [5]),
     ]
 
 
