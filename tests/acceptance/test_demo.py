@@ -63,8 +63,8 @@ def test_it_shows_films_recommendations_and_timings(environ: dict[str, str], pla
     assert watched[:3] == ["  Dark Knight, The (2008)", "  Slumdog Millionaire (2008)", "  Primer (2004)"]
     places = re.findall(r"^ ?(\d+)   (\S.*\(\d{4}\)) +(0\.\d{4})   (\S.*\(\d{4}\))$", ended.stdout, re.MULTILINE)
     assert [place for place, _, _, _ in places] == [str(place) for place in range(1, 11)]
-    assert places[3][1].strip() == "Batman Begins (2005)"
-    assert places[3][3] == "Dark Knight, The (2008)"
+    assert places[0][1].strip() == "Batman Begins (2005)"
+    assert places[0][3] == "Dark Knight, The (2008)"
     scores = [float(score) for _, _, score, _ in places]
     assert scores == sorted(scores, reverse=True)
     assert re.search(r"^User 601's job: 4 chunk tasks, \d+ ms from enqueue to cached$", ended.stdout, re.MULTILINE)
