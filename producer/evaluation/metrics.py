@@ -70,11 +70,11 @@ def of_lists(lists: Lists, training: Interactions) -> dict[str, float]:
     ranks[popular_order(training)] = np.arange(1, popularity.size + 1)
     bits = (count * -math.log2(users / len(training.user_ids)) for count, users in _pairs(exposure, popularity))
     return {
-        "coverage": np.count_nonzero(exposure) / popularity.size,
+        "coverage": int((exposure > 0).sum()) / popularity.size,
         "gini": gini(exposure),
         "popularity_rank": int((exposure * ranks).sum()) / places,
         "novelty": math.fsum(bits) / places,
-        "short": np.count_nonzero(lists.counts < FIRST) / max(lists.counts.size, 1),
+        "short": int((lists.counts < FIRST).sum()) / max(lists.counts.size, 1),
     }
 
 

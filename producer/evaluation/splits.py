@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reckoner.shared.errors import UsageError
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.snapshots import Snapshot, write_snapshot
+from reckoner.shared.store.sorting import stable_order
 
 SplitKind: TypeAlias = Literal["global", "last", "random"]
 
@@ -198,15 +199,23 @@ def _cut(times: NDArray[np.int64], protocol: Protocol) -> int:
     return int(np.partition(times, at)[at])
 
 
-def _order_of_users(data: Interactions, protocol: Protocol) -> NDArray[np.intp]:
+def _order_of_users(data: Interactions, protocol: Protocol) -> NDArray[np.int64]:
     """The order of interactions by user, then by time or at random, then by item."""
-    by_time = np.arange(data.users.size) if data.times is None else np.lexsort((data.items, data.times, data.users))
+    by_time = np.arange(data.users.size)
+    if data.times is not None:
+        by_time = _order_by(data, (data.times - data.times.min()).astype(np.uint64))
     if protocol.split == "last":
         return by_time
     # What `numpy.random.default_rng(seed).random(n)` draws, by the raw numbers, which no release of numpy changes.
     drawn = np.empty(by_time.size, np.uint64)
     drawn[by_time] = np.random.PCG64(protocol.seed).random_raw(by_time.size) >> np.uint64(11)
-    return np.lexsort((data.items, drawn, data.users))
+    return _order_by(data, drawn)
+
+
+def _order_by(data: Interactions, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The order of interactions by user, then by key, then by item, in which they stand."""
+    order = stable_order(keys, int(keys.max()) + 1)
+    return order[stable_order(data.users[order], len(data.user_ids))]
 
 
 def _indices(kept: NDArray[np.bool_]) -> NDArray[np.uint32]:
