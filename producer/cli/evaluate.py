@@ -1,19 +1,20 @@
 """`reckoner evaluate`: how good the lists of models are, on interactions that they have not seen."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled, without_extra
-from reckoner.producer.cli.evaluation_output import print_comparison
+from reckoner.producer.cli.evaluation_output import print_evaluation
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_json, progress_bar
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
     from reckoner.producer.evaluation.candidates import Candidate
-    from reckoner.producer.evaluation.splits import Protocol
+    from reckoner.producer.evaluation.evaluating import Evaluated
     from reckoner.shared.store.protocol import Store
 
 
@@ -30,15 +31,17 @@ def evaluate(
     ] = False,
     split: Annotated[
         Literal["global", "last", "random"],
-        typer.Option(
-            help="The test part: the last interactions of all by time; the last of each user; or some of each user at "
-            "random."
-        ),
+        typer.Option(help="The test part: the last of all by time; the last of each user; or a share of each user's."),
     ] = "global",
-    share: Annotated[float, typer.Option(metavar="X", help="The share of interactions in the test part.")] = 0.2,
+    share: Annotated[
+        float, typer.Option(metavar="X", help="The share of interactions in the test part.", show_default=True)
+    ] = 0.2,
     days: Annotated[
         float | None, typer.Option(metavar="N", help="Test on the last N days instead of a share; for global.")
     ] = None,
+    folds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=50, help="Average over N splits, each before the next; not for last.")
+    ] = 1,
     least_history: Annotated[
         int, typer.Option(metavar="N", min=1, help="Test users with at least N interactions in the training part.")
     ] = 1,
@@ -50,7 +53,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The seed of the split random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**31, help="The seed of the split random.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts and example users.")
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Exit with 1 if a model is worse than the live one beyond noise.")
     ] = False,
@@ -64,69 +70,95 @@ def evaluate(
 
     Example: reckoner evaluate --model "bm25 neighbours=50" --live
     """
+    from reckoner.shared.errors import NothingImportedError
     from reckoner.shared.settings import load_settings
 
     try:
         from reckoner.producer.evaluation.splits import Protocol
     except ModuleNotFoundError as error:
         raise without_extra(error, "An evaluation") from error
-    _require_share(share, days, split)
     protocol = Protocol(
-        split=split, share=share, days=days, seed=seed, least_history=least_history, new_items=new_items
+        split=split,
+        share=share,
+        days=days,
+        seed=seed,
+        folds=folds,
+        least_history=least_history,
+        new_items=new_items,
     )
+    protocol.require_valid()
     settings = load_settings()
 
-    async def ask() -> bool:
+    async def ask() -> "Evaluated":
+        from reckoner.producer.evaluation.evaluating import evaluate as evaluate_candidates
         from reckoner.shared.store.location import open_store
         from reckoner.shared.store.ownership import claim_store
 
         async with connect(settings) as reckoner:
             store = open_store(settings.store_location)
             await claim_store(reckoner.redis, settings, store)
+            snapshot = store.current_snapshot()
+            if snapshot is None:
+                raise NothingImportedError
             asked_live = live or gate or not (models or popular)
-            candidates = await _candidates(reckoner, store, models or [], asked_live, gate)
-            return await _evaluate(reckoner, store, protocol, candidates, as_json)
+            candidates = await _candidates(reckoner, store, snapshot, models or [], asked_live, gate)
+            with (
+                say_if_cancelled("Stopped. Nothing was left behind."),
+                progress_bar("Splitting the interactions", "") as bar,
+            ):
+                async with warn_of_outages(reckoner, bar.say):
+                    evaluated = await evaluate_candidates(reckoner, store, snapshot, protocol, candidates, bar.show)
+            if html is not None:
+                _write_page(html, evaluated, store)
+            return evaluated
 
-    passed = run_async(ask())
-    if gate and not passed:
+    evaluated = run_async(ask())
+    if as_json:
+        import msgspec
+
+        took = {name: took._asdict() for name, took in evaluated.took.items()}
+        print_json(msgspec.to_builtins(evaluated.evaluation) | {"took": took})
+    else:
+        print_evaluation(evaluated.evaluation, evaluated.took)
+    if gate and evaluated.evaluation.worse():
         raise typer.Exit(1)
 
 
-def _require_share(share: float, days: float | None, split: str) -> None:
-    from reckoner.shared.errors import UsageError
-
-    if not 0 < share < 1:
-        raise UsageError(f"--share is {share:g}, but must be above 0 and below 1.")
-    if days is not None and split != "global":
-        raise UsageError(f"--days is for the split global, not for {split}.")
-    if days is not None and not 0 < days < 1e6:
-        raise UsageError(f"--days is {days:g}, but must be above 0.")
-
-
 async def _candidates(
-    reckoner: "OpenReckoner", store: "Store", given: list[str], live: bool, must_live: bool
+    reckoner: "OpenReckoner", store: "Store", snapshot: str, given: list[str], live: bool, must_live: bool
 ) -> "dict[Candidate, bool]":
-    """The candidates, each once, and whether it is the live one."""
-    from reckoner.producer.evaluation.candidates import Candidate, parse_candidate
+    """The candidates, each once, and whether it is the live one; the live one first.
+
+    Raises:
+        UsageError: one is invalid, or has a recency, and the data have no times.
+        NothingFittedError: there is no live one.
+    """
+    from reckoner.producer.evaluation.candidates import parse_candidate
+
+    asked = await _live(reckoner, store, snapshot, must_live) if live else {}
+    for candidate in map(parse_candidate, given):
+        asked.setdefault(candidate, False)
+    return _each_once(asked, store, snapshot)
+
+
+async def _live(reckoner: "OpenReckoner", store: "Store", snapshot: str, must: bool) -> "dict[Candidate, bool]":
+    """The live generation's configuration; without one, unless it `must` be, what a fit would build."""
+    from reckoner.producer.evaluation.candidates import Candidate
     from reckoner.shared.errors import NothingFittedError
     from reckoner.shared.store.fit_options import default_model
     from reckoner.shared.store.models import describe
 
-    found = dict.fromkeys(map(parse_candidate, given), False)
-    if live:
-        record = (await reckoner.results.generations.follow(reckoner.keys.current)).record
-        if record is not None:
-            _, config = describe(store.fetch("models", record.model))
-            found |= {Candidate(config, record.options.recency or 0.0): True}
-        elif must_live:
-            raise NothingFittedError
-        elif (snapshot := store.current_snapshot()) is not None:
-            found.setdefault(Candidate(default_model(store.fetch("snapshots", snapshot)).config), False)
-    return found
+    record = (await reckoner.results.generations.follow(reckoner.keys.current)).record
+    if record is not None:
+        _, config = describe(store.fetch("models", record.model))
+        return {Candidate(config, record.options.recency or 0.0): True}
+    if must:
+        raise NothingFittedError
+    return {Candidate(default_model(store.fetch("snapshots", snapshot)).config): False}
 
 
 def _each_once(candidates: "dict[Candidate, bool]", store: "Store", snapshot: str) -> "dict[Candidate, bool]":
-    """The candidates with a recency only where it is not the default for the data, so that equal ones are one.
+    """The candidates by their names, with a recency only where it is not the default for the data.
 
     Raises:
         UsageError: one has a recency, and the data have no times.
@@ -135,51 +167,23 @@ def _each_once(candidates: "dict[Candidate, bool]", store: "Store", snapshot: st
 
     from reckoner.shared.store.fit_options import recency_of
 
-    default, found = recency_of(store, snapshot), dict["Candidate", bool]()
+    default, found = recency_of(store, snapshot), dict[str, "tuple[Candidate, bool]"]()
     for candidate, is_live in candidates.items():
         recency = recency_of(store, snapshot, candidate.recency)
         same = replace(candidate, recency=None if recency == default else recency)
-        found[same] = is_live or found.get(same, False)
-    return found
+        found.setdefault(same.name, (same, is_live))
+    return dict(found.values())
 
 
-async def _evaluate(
-    reckoner: "OpenReckoner", store: "Store", protocol: "Protocol", candidates: "dict[Candidate, bool]", as_json: bool
-) -> bool:
-    """Evaluate and print; returns whether no candidate is worse than the baseline."""
-    import asyncio
-
-    from reckoner.producer.evaluation.comparing import POPULARITY, Row, compare
-    from reckoner.producer.evaluation.evaluating import evaluation_of
-    from reckoner.producer.evaluation.metrics import popular_lists
-    from reckoner.producer.evaluation.splits import hold_out, interactions_of
-    from reckoner.shared.errors import NothingImportedError, UsageError
+def _write_page(file: Path, evaluated: "Evaluated", store: "Store") -> None:
+    from reckoner.producer.evaluation.examples import examples_of
+    from reckoner.producer.evaluation.page import page_of
+    from reckoner.shared.errors import OutputError
     from reckoner.shared.store.snapshots import open_snapshot
 
-    snapshot_id = store.current_snapshot()
-    if snapshot_id is None:
-        raise NothingImportedError
-    candidates = _each_once(candidates, store, snapshot_id)
-    with say_if_cancelled("Stopped. Nothing was left behind."), progress_bar("Splitting the data", "") as bar:
-        bar.show("Splitting the data", "", 0, None)
-        data = interactions_of(open_snapshot(store.fetch("snapshots", snapshot_id)))
-        split = await asyncio.to_thread(hold_out, data, protocol)
-        if not split.test.users.size:
-            raise UsageError("Nobody is tested: no user has interactions in both parts. Change the split.")
-        rows, times = list[Row](), dict[str, dict[str, float]]()
-        async with warn_of_outages(reckoner, bar.say), evaluation_of(split, reckoner, store) as evaluation:
-            for candidate, is_live in candidates.items():
-                scored = await evaluation.score(candidate, bar.show)
-                rows.append(Row(candidate.name, candidate.config.facts(), scored.lists, is_live))
-                times[candidate.name] = {"fit_s": scored.fit_ms / 1000, "score_s": scored.score_ms / 1000}
-        bar.show("Comparing lists", "", 0, None)
-        popular = await asyncio.to_thread(popular_lists, split.training, split.test.users)
-        rows.append(Row(POPULARITY, None, popular))
-        comparison = await asyncio.to_thread(compare, snapshot_id, protocol, split, rows)
-    if as_json:
-        import msgspec
-
-        print_json(msgspec.to_builtins(comparison) | {"times": times})
-    else:
-        print_comparison(comparison, times)
-    return not comparison.worse()
+    snapshot = open_snapshot(store.fetch("snapshots", evaluated.evaluation.snapshot))
+    text = page_of(evaluated.evaluation, examples_of(evaluated.split, evaluated.rows, snapshot))
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise OutputError(f"The file {file} cannot be written: {error.strerror}.") from error

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 from reckoner.producer.cli.output import format_count, print_line, print_nonempty_columns, print_table
 
 if TYPE_CHECKING:
-    from reckoner.producer.evaluation.comparing import Comparison, Metric, ModelReport
+    from reckoner.producer.evaluation.evaluating import Took
+    from reckoner.shared.serving.evaluations import Evaluation, Metric, ModelReport
 
 NAMES = {"ndcg@10": "nDCG@10", "recall@20": "Recall@20", "hit@10": "Hit@10", "mrr@20": "MRR@20"}
 
 
-def print_comparison(comparison: "Comparison", times: Mapping[str, Mapping[str, float]]) -> None:
-    """Print an evaluation. `times` has the seconds of each model's fit and scoring."""
-    counts = comparison.counts
-    print_line(comparison.protocol)
+def print_evaluation(evaluation: "Evaluation", took: Mapping[str, "Took"]) -> None:
+    """Print an evaluation. `took` has the seconds of each model's fit and scoring."""
+    counts = evaluation.counts
+    print_line(evaluation.protocol)
     print_line(
         f"Training part: {format_count(counts['training_interactions'], 'interaction')} of "
         f"{format_count(counts['training_users'], 'user')} and {format_count(counts['training_items'], 'item')}. "
@@ -22,17 +23,17 @@ def print_comparison(comparison: "Comparison", times: Mapping[str, Mapping[str, 
         f"{format_count(counts['users'], 'user')}."
     )
     print_line("")
-    metrics = [_metric_cells(model) for model in comparison.models]
-    beside = f"nDCG@10 against {comparison.baseline}"
+    metrics = [_metric_cells(model) for model in evaluation.models]
+    beside = f"nDCG@10 against {evaluation.baseline}"
     print_nonempty_columns(["model", *NAMES.values(), beside], metrics, numbers=list(NAMES.values()), whole=["model"])
     print_line("")
     columns = ["coverage", "Gini", "popularity rank", "novelty", "short lists", "fit", "users/s"]
-    lists = [[_name(model), *_list_cells(model, counts["users"], times)] for model in comparison.models]
+    lists = [[_name(model), *_list_cells(model, counts["users"], took)] for model in evaluation.models]
     print_table(["model", *columns], lists, numbers=columns, whole=["model"])
     print_line("")
     print_line("In brackets: 95 % intervals by a bootstrap over users. Coverage to novelty: of the first ten places.")
-    if comparison.without_history:
-        cold = comparison.without_history["ndcg@10"]
+    if evaluation.without_history:
+        cold = evaluation.without_history["ndcg@10"]
         print_line(
             f"{format_count(counts['users_without_history'], 'user')} without a history in the training part: every "
             f"model gives them the popular list, with nDCG@10 {_with_interval(cold)}."
@@ -54,10 +55,10 @@ def _with_interval(metric: "Metric") -> str:
     return f"{metric.mean:.3f} [{metric.low:.3f} {metric.high:.3f}]"
 
 
-def _list_cells(model: "ModelReport", users: int, times: Mapping[str, Mapping[str, float]]) -> list[str]:
-    figures, took = model.lists, times.get(model.name)
+def _list_cells(model: "ModelReport", users: int, took: Mapping[str, "Took"]) -> list[str]:
+    figures, seconds = model.lists, took.get(model.name)
     cells = [f"{figures['coverage']:.1%}", f"{figures['gini']:.3f}", f"{figures['popularity_rank']:,.0f}"]
     cells += [f"{figures['novelty']:.1f} bits", f"{figures['short']:.1%}"]
-    if took is None:
+    if seconds is None:
         return [*cells, "", ""]
-    return [*cells, f"{took['fit_s']:.1f} s", f"{users / max(took['score_s'], 0.001):,.0f}"]
+    return [*cells, f"{seconds.fit_s:.1f} s", f"{users / max(seconds.score_s, 0.001):,.0f}"]

@@ -1,4 +1,4 @@
-"""`reckoner runs`: the history of nights, runs, fits and imports."""
+"""`reckoner runs`: the history of nights, runs, fits, imports and evaluations."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(
     name="runs",
-    help="Show how nights, runs, fits and imports ended.\n\nExample: reckoner runs",
+    help="Show how nights, runs, fits, imports and evaluations ended.\n\nExample: reckoner runs",
     invoke_without_command=True,
 )
 
@@ -36,12 +36,12 @@ def runs(
     context: typer.Context,
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=800, help="How many to show.")] = 20,
     kind: Annotated[
-        Literal["night", "run", "fit", "import", "promote", "rollback"] | None,
+        Literal["night", "run", "fit", "import", "evaluation", "promote", "rollback"] | None,
         typer.Option("--kind", help="Show one kind only."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how nights, runs, fits and imports ended, newest first.
+    """Show how nights, runs, fits, imports and evaluations ended, newest first.
 
     The last 400 are kept, and the last 400 imports beside them.
 

@@ -1,4 +1,4 @@
-"""What is evaluated: the configurations of models, as people write them, and popularity."""
+"""What is evaluated: the configurations of models, as people write them."""
 
 from dataclasses import dataclass
 
@@ -34,8 +34,8 @@ def parse_candidate(text: str) -> Candidate:
     given = {"similarity": similarity}
     for parameter in parameters:
         name, equals, value = parameter.partition("=")
-        if not equals:
-            raise UsageError(f"--model {text!r}: {parameter!r} is not NAME=VALUE, as in 'cosine user_norm=1'.")
+        if not equals or name in given:
+            raise UsageError(f"--model {text!r}: {parameter} is not NAME=VALUE once, as in 'cosine user_norm=1'.")
         given[name.replace("-", "_")] = value
     recency = given.pop("recency", None)
     try:

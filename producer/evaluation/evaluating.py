@@ -1,143 +1,115 @@
-"""Evaluates models on the workers: publishes a training part, asks for fits and lists, and deletes all of it.
-
-Nothing of it touches a generation. A training part has an id that no import gives, so whatever belongs to it is the
-evaluation's own. A lock keeps a second evaluation of the same training part away.
-"""
+"""Evaluates candidates: splits the interactions, has the workers fit and score, and compares the lists."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import UNSET
+import msgspec
+from redis.exceptions import RedisError
 
-from reckoner.producer.client.asking import job_error
-from reckoner.producer.evaluation import metrics
+from reckoner.producer.client.status import now_ms
 from reckoner.producer.evaluation.candidates import Candidate
-from reckoner.producer.evaluation.splits import Split
-from reckoner.shared.errors import FlowUnknownError, UsageError
-from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.producer.evaluation.comparing import POPULARITY, Fold, Row, compare, judge
+from reckoner.producer.evaluation.metrics import popular_lists
+from reckoner.producer.evaluation.splits import Interactions, Protocol, Split, hold_out, interactions_of
+from reckoner.producer.evaluation.training_part import Progress, training_part
+from reckoner.shared.errors import StoreError, UsageError
 from reckoner.shared.flows.flows import fresh_id
-from reckoner.shared.periodic import renewing
-from reckoner.shared.redis.scripts import call
-from reckoner.shared.store.evaluation_parts import Lists, get_lists, put_users
-from reckoner.shared.store.fit_options import recency_of
-from reckoner.shared.store.model_config import fit_spec, model_id
+from reckoner.shared.serving.evaluations import Evaluation
+from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.snapshots import KIND
-from reckoner.shared.wire.shapes import EvaluationSpec
+from reckoner.shared.store.snapshots import KIND, open_snapshot
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
 
-LOCK_MS = 60_000
 
-Progress = Callable[[str, str, int, int | None], None]
-"""What is done, in which unit, how many are done, and of how many."""
+class Took(NamedTuple):
+    """The seconds of a candidate's fit and scoring on the workers, with the time in the queue; means over folds."""
 
-
-class Scored(NamedTuple):
-    """A candidate's lists of the tested users, and the milliseconds of its fit and its scoring on the workers."""
-
-    lists: Lists
-    fit_ms: int
-    score_ms: int
+    fit_s: float
+    score_s: float
 
 
-@dataclass
-class Evaluation:
-    """A training part in the store, by which candidates are evaluated, several at once if wanted."""
+class Evaluated(NamedTuple):
+    """An evaluation with what it was made of."""
 
+    evaluation: Evaluation
     split: Split
-    snapshot: str
-    _users: str
-    _store: Store
-    _reckoner: "OpenReckoner"
-    _jobs: set[str] = field(default_factory=set)
-    _models: set[str] = field(default_factory=set)
-    _parts: set[str] = field(default_factory=set)
-
-    async def score(self, candidate: Candidate, progress: Progress) -> Scored:
-        """Fit a candidate on the training part, and make the lists of all tested users.
-
-        Raises:
-            FlowFailedError: a job failed or was cancelled.
-            RedisUnavailableError: Redis was away for longer than a minute.
-        """
-        asking, model = self._reckoner.asking, model_id(self.snapshot, candidate.config)
-        self._models.add(model)
-        spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
-        fit = await self._done(await asking.create_model(spec), f"Fitting {candidate.name}", progress)
-        recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
-        evaluated = EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH, recency or UNSET)
-        job = await asking.create_evaluation(evaluated)
-        scored = await self._done(job, f"Scoring {candidate.name}", progress)
-        part = scored.answer.decode()
-        self._parts.add(part)
-        lists = await asyncio.to_thread(get_lists, self._store, part)
-        return Scored(lists, _took_ms(fit), _took_ms(scored))
-
-    async def _done(self, job: str, what: str, progress: Progress) -> Flow:
-        """Wait until a job has succeeded."""
-        self._jobs.add(job)
-        try:
-            async for report in self._reckoner.follow(job):
-                progress(what, "chunk tasks", report.tasks_done, report.flow.tasks or None)
-        except FlowUnknownError:
-            raise job_error(what, None) from None
-        self._jobs.discard(job)
-        if report.flow.state != "done":
-            raise job_error(what, report.flow)
-        return report.flow
-
-    async def clean_up(self) -> None:
-        """Cancel unfinished jobs, and delete everything of this training part from the store."""
-        flows = self._reckoner.flows
-        for flow in await flows.load_many(sorted(self._jobs)):
-            if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
-                await flows.cancel(flow)
-        await asyncio.to_thread(self._delete)
-
-    def _delete(self) -> None:
-        for part in self._parts | {self._users}:
-            self._store.delete("parts", part)
-        for model in self._models:
-            self._store.delete("models", model)
-        self._store.delete(KIND, self.snapshot)
+    """The split of the first fold."""
+    rows: Sequence[Row]
+    """The lists of the first fold."""
+    took: Mapping[str, Took]
+    """By the candidates' names."""
 
 
-@asynccontextmanager
-async def evaluation_of(split: Split, reckoner: "OpenReckoner", store: Store) -> AsyncIterator[Evaluation]:
-    """Publish a training part for the block, and delete it with everything made of it at the end.
+async def evaluate(
+    reckoner: "OpenReckoner",
+    store: Store,
+    snapshot_id: str,
+    protocol: Protocol,
+    candidates: Mapping[Candidate, bool],
+    progress: Progress,
+) -> Evaluated:
+    """Evaluate candidates, each with whether it is the live one, and popularity on a split of a snapshot.
+
+    The evaluation is kept in the history.
 
     Raises:
-        UsageError: another evaluation of the same training part is under way.
+        UsageError: the split is impossible, nobody is tested, or an evaluation of the same split is under way.
+        FlowFailedError: a job failed or was cancelled.
+        RedisUnavailableError: Redis was away for longer than a minute.
         StoreError: the store cannot be written.
     """
-    with store.scratch() as directory:
-        snapshot = await asyncio.to_thread(split.training.write, directory)
-        async with _locked(reckoner, snapshot):
-            await asyncio.to_thread(store.publish, KIND, snapshot, directory)
-            users = await asyncio.to_thread(put_users, store, snapshot, split.test.users)
-            evaluation = Evaluation(split, snapshot, users, store, reckoner)
-            try:
-                yield evaluation
-            finally:
-                await evaluation.clean_up()
+    started_ms = await now_ms(reckoner.redis)
+    data = interactions_of(await asyncio.to_thread(lambda: open_snapshot(store.fetch(KIND, snapshot_id))))
+    folds, first, took = list[Fold](), list[Split](), {candidate.name: Took(0.0, 0.0) for candidate in candidates}
+    for fold in range(protocol.folds):
+        progress("Splitting the interactions", "", 0, None)
+        split = await asyncio.to_thread(_split, data, protocol, fold)
+        rows = list[Row]()
+        if candidates:
+            async with training_part(split, reckoner, store) as part:
+                for candidate, is_live in candidates.items():
+                    scored, before = await part.score(candidate, progress), took[candidate.name]
+                    rows.append(Row(candidate.name, candidate.config.facts(), scored.recency, scored.lists, is_live))
+                    took[candidate.name] = Took(
+                        before.fit_s + scored.fit_ms / 1000 / protocol.folds,
+                        before.score_s + scored.score_ms / 1000 / protocol.folds,
+                    )
+        progress("Ranking by popularity", "", 0, None)
+        popular = await asyncio.to_thread(popular_lists, split.training, split.test.users)
+        rows.append(Row(POPULARITY, None, 0.0, popular))
+        first = first or [split]
+        folds.append(await asyncio.to_thread(judge, split, rows))
+    progress("Comparing the lists", "", 0, None)
+    evaluation = await asyncio.to_thread(compare, snapshot_id, protocol, folds)
+    await _remember(reckoner, store, evaluation, started_ms)
+    return Evaluated(evaluation, first[0], folds[0].rows, took)
 
 
-@asynccontextmanager
-async def _locked(reckoner: "OpenReckoner", snapshot: str) -> AsyncIterator[None]:
-    lock, token = reckoner.keys.evaluation(snapshot), fresh_id()
-    if not await call(reckoner.redis, "lock", [lock], [token, LOCK_MS]):
-        raise UsageError("Another evaluation with the same training part is under way. Wait for its end.")
-    async with renewing(reckoner.redis, lock, token, LOCK_MS):
-        try:
-            yield
-        finally:
-            await call(reckoner.redis, "unlock", [lock], [token])
+async def _remember(reckoner: "OpenReckoner", store: Store, evaluation: Evaluation, started_ms: int) -> None:
+    """Keep an evaluation in the history, where the gate of a night finds it. A failure is harmless."""
+    ended_ms = await now_ms(reckoner.redis)
+    entry = Entry(
+        id=fresh_id(),
+        kind="evaluation",
+        outcome="done",
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+        starter="command",
+        snapshot=evaluation.snapshot,
+        figures=msgspec.to_builtins(evaluation),
+    )
+    with suppress(RedisError):
+        await History(reckoner.redis, reckoner.keys).remember(entry)
+    with suppress(StoreError):
+        await asyncio.to_thread(store.keep_history, entry_file(entry), ENTRY.encode(entry))
 
 
-def _took_ms(flow: Flow) -> int:
-    return (flow.ended_ms or flow.created_ms) - flow.created_ms
+def _split(data: Interactions, protocol: Protocol, fold: int) -> Split:
+    split = hold_out(data, protocol, fold)
+    if not split.test.users.size:
+        raise UsageError("Nobody is tested: no user has interactions in both parts. Change the split.")
+    return split

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reckoner.producer.evaluation.splits import HeldOut, Interactions
+from reckoner.shared.serving.evaluations import MAIN_METRIC
 from reckoner.shared.store.evaluation_parts import Lists
 
 # The length of the lists, and of their first part that most metrics look at.
 LENGTH, FIRST = 20, 10
 
-NDCG, RECALL, HIT, MRR = f"ndcg@{FIRST}", f"recall@{LENGTH}", f"hit@{FIRST}", f"mrr@{LENGTH}"
+NDCG, RECALL, HIT, MRR = MAIN_METRIC, f"recall@{LENGTH}", f"hit@{FIRST}", f"mrr@{LENGTH}"
 PER_USER: Final[Mapping[str, str]] = MappingProxyType(
     {
         NDCG: "how high the first ten places are hit, 1 if all hits come first",

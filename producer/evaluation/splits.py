@@ -1,7 +1,7 @@
 """Splits of interactions into a training part and a test part, and the training part as a snapshot of its own."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from reckoner.shared.store.sorting import stable_order
 SplitKind: TypeAlias = Literal["global", "last", "random"]
 
 DAY_MS = 86_400_000
+MOST_DAYS = 36_500
 # The index of an item that is not in the training part.
 NEW = np.uint32(0xFFFFFFFF)
 # Of a user with fewer interactions, `last` and `random` hold out none.
@@ -68,6 +69,8 @@ class Protocol:
     seed: int = 0
     least_history: int = 1
     """Users with fewer interactions in the training part are not tested."""
+    folds: int = 1
+    """The number of splits: for `global` of test parts, each just before the one before; for `random` of draws."""
     new_items: bool | None = None
     """Whether test interactions with items that the training part does not have count, as misses. By default they do
     for `last` and `random`."""
@@ -76,6 +79,25 @@ class Protocol:
     def counts_new_items(self) -> bool:
         """Whether test interactions with new items count."""
         return self.split != "global" if self.new_items is None else self.new_items
+
+    def require_valid(self) -> None:
+        """Check that the options fit together.
+
+        Raises:
+            UsageError: they do not; the message names the option.
+        """
+        if not 0 < self.share < 1:
+            raise UsageError(f"--share is {self.share:g}, but must be above 0 and below 1.")
+        if self.days is not None and self.split != "global":
+            raise UsageError(f"--days is for the split global, not for {self.split}.")
+        if self.days is not None and not 0 < self.days <= MOST_DAYS:
+            raise UsageError(f"--days is {self.days:g}, but must be above 0 and at most {MOST_DAYS:,}.")
+        if self.folds > 1 and self.split == "last":
+            raise UsageError("--folds is for the splits global and random: each user has one last part.")
+
+    def facts(self) -> dict[str, Any]:
+        """The protocol as a JSON object."""
+        return asdict(self) | {"new_items": self.counts_new_items}
 
     def in_words(self) -> str:
         """The protocol in words."""
@@ -89,12 +111,16 @@ class Protocol:
             "Every model was fitted on the rest, which holds interactions of other users that are later than the test "
             "part: figures are too good for what comes next."
         )  # fmt: skip
+        folds = {
+            "global": f" Figures are means over {self.folds} test parts of that size, each just before the next.",
+            "random": f" Figures are means over {self.folds} draws.",
+        }.get(split, "") if self.folds > 1 else ""  # fmt: skip
         tested = "a history" if n == 1 else f"at least {n} interactions"
         new = "count as misses" if self.counts_new_items else "are left out"
         return (
-            f"Test part: {held_out}. {honest} Tested are users with {tested} in the training part. Lists of 20 are "
-            f"ranked over the whole catalogue, without the user's history. Test interactions with items that the "
-            f"training part does not have {new}."
+            f"Test part: {held_out}. {honest}{folds} Tested are users with {tested} in the training part. Lists of "
+            f"20 are ranked over the whole catalogue, without the user's history. Test interactions with items that "
+            f"the training part does not have {new}."
         )
 
 
@@ -116,6 +142,8 @@ class Split:
 
     training: Interactions
     test: HeldOut
+    tested: NDArray[np.uint32]
+    """The indices of the tested users in the data that were split."""
     without_history: HeldOut
     """Users who are not in the training part; their indices are NEW."""
     short_history: int
@@ -137,28 +165,28 @@ def interactions_of(snapshot: Snapshot) -> Interactions:
     )
 
 
-def hold_out(data: Interactions, protocol: Protocol) -> Split:
-    """Split interactions.
+def hold_out(data: Interactions, protocol: Protocol, fold: int = 0) -> Split:
+    """Split interactions; `fold` is the number of the split, from 0 to `protocol.folds` - 1.
 
     Raises:
         UsageError: the data have no times, or a part would be empty.
     """
     if data.times is None and protocol.split != "random":
         raise UsageError(f"The data have no times, so there is no split {protocol.split}. Use --split random.")
-    held = is_held_out(data, protocol)
-    if not held.any() or held.all():
-        raise UsageError(f"The {'test' if held.all() else 'training'} part would hold everything. Change the split.")
+    kept, held = parts_of(data, protocol, fold)
+    if not held.any() or not kept.any():
+        raise UsageError(f"The {'training' if held.any() else 'test'} part would be empty. Change the split.")
     n_users, n_items = len(data.user_ids), len(data.item_ids)
-    histories = np.bincount(data.users[~held], minlength=n_users)
-    known = np.bincount(data.items[~held], minlength=n_items) > 0
+    histories = np.bincount(data.users[kept], minlength=n_users)
+    known = np.bincount(data.items[kept], minlength=n_items) > 0
     user_index, item_index = _indices(histories > 0), _indices(known)
     training = Interactions(
         user_ids=data.user_ids.take(np.flatnonzero(histories)),
         item_ids=data.item_ids.take(np.flatnonzero(known)),
-        users=user_index[data.users[~held]],
-        items=item_index[data.items[~held]],
-        weights=None if data.weights is None else data.weights[~held],
-        times=None if data.times is None else data.times[~held],
+        users=user_index[data.users[kept]],
+        items=item_index[data.items[kept]],
+        weights=None if data.weights is None else data.weights[kept],
+        times=None if data.times is None else data.times[kept],
     )
     users, items = data.users[held], item_index[data.items[held]]
     tested = histories[users] >= protocol.least_history
@@ -169,21 +197,32 @@ def hold_out(data: Interactions, protocol: Protocol) -> Split:
     return Split(
         training=training,
         test=_by_user(users, user_index, items, tested & ~cold & counts),
+        tested=np.unique(users[tested & ~cold & counts]),
         without_history=_by_user(users, user_index, items, cold & counts),
         short_history=int(np.unique(users[short]).size),
         new_items=int((tested & ~cold & new).sum()),
     )
 
 
-def is_held_out(data: Interactions, protocol: Protocol) -> NDArray[np.bool_]:
-    """Whether each interaction belongs to the test part, bool[n]."""
+def parts_of(data: Interactions, protocol: Protocol, fold: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each interaction belongs to the training part, and whether to the test part, bool[n] each.
+
+    Of earlier test parts, what is later belongs to neither.
+    """
     if protocol.split == "global":
         assert data.times is not None
-        return data.times >= _cut(data.times, protocol)
+        kept = data.times < _cut(data.times, protocol, fold + 1)
+        return kept, ~kept if fold == 0 else ~kept & (data.times < _cut(data.times, protocol, fold))
+    held = _is_held_out(data, protocol, fold)
+    return ~held, held
+
+
+def _is_held_out(data: Interactions, protocol: Protocol, fold: int) -> NDArray[np.bool_]:
+    """Whether each interaction is among the last of its user, or drawn, bool[n]."""
     n = np.bincount(data.users, minlength=len(data.user_ids))
     held = np.floor(n * protocol.share + ROUNDING).astype(np.int64)
     held = np.where(n >= LEAST_TO_SPLIT, np.maximum(held, 1), 0)
-    order = _order_of_users(data, protocol)
+    order = _order_of_users(data, protocol, fold)
     # The order keeps each user's interactions together, so users stand in it as in the data.
     rank = np.arange(order.size) - (np.cumsum(n) - n)[data.users]
     found = np.empty(order.size, bool)
@@ -191,15 +230,15 @@ def is_held_out(data: Interactions, protocol: Protocol) -> NDArray[np.bool_]:
     return found
 
 
-def _cut(times: NDArray[np.int64], protocol: Protocol) -> int:
-    """The time of the first interaction of the test part."""
+def _cut(times: NDArray[np.int64], protocol: Protocol, parts: int) -> int:
+    """The time of the first interaction of the last `parts` test parts."""
     if protocol.days is not None:
-        return int(times.max()) - math.ceil(protocol.days * DAY_MS) + 1
-    at = min(int(times.size * (1 - protocol.share)), times.size - 1)
+        return int(times.max()) - math.ceil(parts * protocol.days * DAY_MS) + 1
+    at = min(max(int(times.size * (1 - parts * protocol.share)), 0), times.size - 1)
     return int(np.partition(times, at)[at])
 
 
-def _order_of_users(data: Interactions, protocol: Protocol) -> NDArray[np.int64]:
+def _order_of_users(data: Interactions, protocol: Protocol, fold: int) -> NDArray[np.int64]:
     """The order of interactions by user, then by time or at random, then by item."""
     by_time = np.arange(data.users.size)
     if data.times is not None:
@@ -208,7 +247,7 @@ def _order_of_users(data: Interactions, protocol: Protocol) -> NDArray[np.int64]
         return by_time
     # What `numpy.random.default_rng(seed).random(n)` draws, by the raw numbers, which no release of numpy changes.
     drawn = np.empty(by_time.size, np.uint64)
-    drawn[by_time] = np.random.PCG64(protocol.seed).random_raw(by_time.size) >> np.uint64(11)
+    drawn[by_time] = np.random.PCG64(protocol.seed + fold).random_raw(by_time.size) >> np.uint64(11)
     return _order_by(data, drawn)
 
 

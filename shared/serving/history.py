@@ -1,4 +1,4 @@
-"""The history: the last nights, runs, fits, imports, promotions and rollbacks, in Redis and in the store."""
+"""The history: the last nights, runs, fits, imports, evaluations, promotions and rollbacks, in Redis and the store."""
 
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_OF_EACH = 400
 MOST = 2 * MOST_OF_EACH
 
-Kind = Literal["night", "run", "fit", "import", "promote", "rollback"]
+Kind = Literal["night", "run", "fit", "import", "evaluation", "promote", "rollback"]
 
 
 class EntryStage(TypedDict):
@@ -36,7 +36,7 @@ class EntryStage(TypedDict):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One night, run, fit, import, promotion or rollback."""
+    """One night, run, fit, import, evaluation, promotion or rollback."""
 
     format: Literal[1] = 1
     id: str
@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stages: list[EntryStage] = []
     """The stages of a night."""
     figures: dict[str, Any] = {}
-    """The manifest of a run, or the report of an import."""
+    """The manifest of a run, the report of an import, or an `Evaluation`."""
     releases: list[str] = []
     """The releases of the workers that were alive."""
     acknowledged: bool = False

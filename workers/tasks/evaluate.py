@@ -29,7 +29,8 @@ async def plan_evaluation(runtime: Runtime, spec: EvaluationSpec) -> Plan:
     users = await runtime.in_store(lambda: get_users(runtime.store, spec.users))
     model, snapshot = await runtime.model(spec.model), await runtime.snapshot(spec.snapshot)
     lengths = snapshot.user_ptr[users + np.uint32(1)] - snapshot.user_ptr[users]
-    tasks = model.most_additions(int(lengths.sum())) // (ADDITIONS_PER_MS * TASK_MS)
+    additions = int(lengths.sum()) * model.row_items.size // max(snapshot.n_items, 1)
+    tasks = additions // (ADDITIONS_PER_MS * TASK_MS)
     least = runtime.settings.tasks_per_job
     # One more for each user, whose list costs something too.
     return Plan(balance(lengths + 1, min(max(tasks, least), MAX_TASKS)).tolist())

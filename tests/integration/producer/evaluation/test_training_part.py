@@ -1,7 +1,6 @@
-"""An evaluation on a worker: its lists are those of the training part's model, and it leaves nothing behind."""
+"""A training part on a worker: the lists are those of its model, and it leaves nothing behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,34 +9,19 @@ import pytest
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.evaluation.candidates import Candidate
-from reckoner.producer.evaluation.evaluating import evaluation_of
 from reckoner.producer.evaluation.metrics import LENGTH
 from reckoner.producer.evaluation.splits import Protocol, Split, hold_out, interactions_of
+from reckoner.producer.evaluation.training_part import training_part
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import FlowCancelledError, UsageError
-from reckoner.shared.settings import Settings
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.evaluation_parts import Lists
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
-from reckoner.workers.process.wiring import connect_worker
-from tests.integration.producer.conftest import work
 from tests.reference import reference_lists, reference_rows, reference_weights
 from tests.world import Hand, World
 
 RANDOM = Protocol(split="random", share=0.3)
-
-
-@pytest.fixture
-async def worker(redis_url: str, prefix: str, own_world: World) -> AsyncIterator[Hand]:
-    """A worker on a store of the test's own, whose jobs are delivered."""
-    redis = connect_worker(Settings(), redis_url)
-    hand = Hand(own_world, redis, prefix)
-    working = asyncio.create_task(work(hand))
-    yield hand
-    await cancel_and_wait(working)
-    hand.close()
-    await redis.aclose()
 
 
 @pytest.fixture
@@ -77,9 +61,9 @@ async def test_the_lists_are_those_of_a_model_of_the_training_part(
     """By brute force. Afterwards store and Redis hold what they held before, but the ended jobs."""
     before, pointer = held(own_world.store), await reckoner.results.generations.current()
     configs = ModelConfig(neighbours=4), ModelConfig(neighbours=9, shrink=2.5)
-    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
-        path = own_world.store.fetch("snapshots", evaluation.snapshot)
-        found = await asyncio.gather(*(evaluation.score(Candidate(config), show_nothing) for config in configs))
+    async with training_part(split, reckoner, own_world.store) as part:
+        path = own_world.store.fetch("snapshots", part.snapshot)
+        found = await asyncio.gather(*(part.score(Candidate(config), show_nothing) for config in configs))
         for config, scored in zip(configs, found, strict=True):
             assert as_lists(scored.lists) == expected(split, path, config)
     assert held(own_world.store) == before
@@ -96,10 +80,10 @@ async def test_a_candidate_has_the_recency_that_is_given_or_the_default(
     data = interactions_of(own_world.snapshot)
     split = hold_out(replace(data, times=np.random.default_rng(1).permutation(data.users.size)), RANDOM)
     config = ModelConfig(neighbours=9)
-    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
-        path = own_world.store.fetch("snapshots", evaluation.snapshot)
+    async with training_part(split, reckoner, own_world.store) as part:
+        path = own_world.store.fetch("snapshots", part.snapshot)
         for given, recency in ((None, 0.25), (0.0, 0.0), (2.0, 2.0)):
-            scored = await evaluation.score(Candidate(config, given), show_nothing)
+            scored = await part.score(Candidate(config, given), show_nothing)
             assert as_lists(scored.lists) == expected(split, path, config, recency), given
 
 
@@ -110,8 +94,8 @@ async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
     before = held(own_world.store)
 
     async def evaluate() -> None:
-        async with evaluation_of(split, reckoner, own_world.store) as evaluation:
-            await evaluation.score(Candidate(ModelConfig()), lambda *_: seen.set())
+        async with training_part(split, reckoner, own_world.store) as part:
+            await part.score(Candidate(ModelConfig()), lambda *_: seen.set())
 
     seen = asyncio.Event()
     evaluating = asyncio.create_task(evaluate())
@@ -125,11 +109,11 @@ async def test_two_evaluations_of_the_same_training_part_do_not_meet(
     own_world: World, reckoner: OpenReckoner, split: Split
 ) -> None:
     """The first to end would delete what the other needs."""
-    async with evaluation_of(split, reckoner, own_world.store):
+    async with training_part(split, reckoner, own_world.store):
         with pytest.raises(UsageError, match="under way"):
-            async with evaluation_of(split, reckoner, own_world.store):
+            async with training_part(split, reckoner, own_world.store):
                 pass
-    async with evaluation_of(split, reckoner, own_world.store):
+    async with training_part(split, reckoner, own_world.store):
         pass
 
 
@@ -144,9 +128,9 @@ async def test_a_job_that_is_cancelled_ends_the_evaluation(
         [job] = await reckoner.redis.zrange(reckoner.keys.live_of("batch"), 0, -1)
         assert await reckoner.cancel(job.decode().removeprefix("flow:"))
 
-    async with evaluation_of(split, reckoner, own_world.store) as evaluation:
+    async with training_part(split, reckoner, own_world.store) as part:
         cancelling = asyncio.create_task(cancel())
         with pytest.raises(FlowCancelledError, match="Fitting cosine was cancelled"):
-            await evaluation.score(Candidate(ModelConfig()), lambda *_: seen.set())
+            await part.score(Candidate(ModelConfig()), lambda *_: seen.set())
         await cancelling
     assert held(own_world.store) == before

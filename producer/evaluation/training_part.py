@@ -1,0 +1,146 @@
+"""The training part in the store: models are fitted on it by the workers, lists made, and all of it deleted.
+
+Nothing of it touches a generation. A training part has an id that no import gives, so whatever belongs to it is the
+evaluation's own. A lock keeps a second evaluation of the same training part away.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import UNSET
+
+from reckoner.producer.client.asking import job_error
+from reckoner.producer.evaluation import metrics
+from reckoner.producer.evaluation.candidates import Candidate
+from reckoner.producer.evaluation.splits import Split
+from reckoner.shared.errors import FlowUnknownError, UsageError
+from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.periodic import renewing
+from reckoner.shared.redis.scripts import call
+from reckoner.shared.store.evaluation_parts import Lists, get_lists, put_users
+from reckoner.shared.store.fit_options import recency_of
+from reckoner.shared.store.model_config import fit_spec, model_id
+from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.snapshots import KIND
+from reckoner.shared.wire.shapes import EvaluationSpec
+
+if TYPE_CHECKING:
+    from reckoner.producer.client.open import OpenReckoner
+
+LOCK_MS = 60_000
+
+Progress = Callable[[str, str, int, int | None], None]
+"""What is done, in which unit, how many are done, and of how many."""
+
+
+class Scored(NamedTuple):
+    """A candidate's lists of the tested users, and the milliseconds of its fit and scoring on the workers."""
+
+    lists: Lists
+    recency: float
+    """The candidate's, or the default for the data."""
+    fit_ms: int
+    score_ms: int
+
+
+@dataclass
+class TrainingPart:
+    """A training part in the store. Candidates are scored on it, several at once if wanted."""
+
+    snapshot: str
+    _users: str
+    _store: Store
+    _reckoner: "OpenReckoner"
+    _jobs: set[str] = field(default_factory=set)
+    _models: set[str] = field(default_factory=set)
+    _parts: set[str] = field(default_factory=set)
+
+    async def score(self, candidate: Candidate, progress: Progress) -> Scored:
+        """Fit a candidate on the training part, and make the lists of all tested users.
+
+        Raises:
+            FlowFailedError: a job failed or was cancelled.
+            RedisUnavailableError: Redis was away for longer than a minute.
+        """
+        asking, model = self._reckoner.asking, model_id(self.snapshot, candidate.config)
+        self._models.add(model)
+        spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
+        fit = await self._done(await asking.create_model(spec), f"Fitting {candidate.name}", progress)
+        recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
+        wanted = EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH, recency or UNSET)
+        job = await asking.create_evaluation(wanted)
+        scored = await self._done(job, f"Scoring {candidate.name}", progress)
+        part = scored.answer.decode()
+        self._parts.add(part)
+        lists = await asyncio.to_thread(get_lists, self._store, part)
+        return Scored(lists, recency, _took_ms(fit), _took_ms(scored))
+
+    async def _done(self, job: str, what: str, progress: Progress) -> Flow:
+        """Wait until a job has succeeded."""
+        self._jobs.add(job)
+        try:
+            async for report in self._reckoner.follow(job):
+                progress(what, "chunk tasks", report.tasks_done, report.flow.tasks or None)
+        except FlowUnknownError:
+            raise job_error(what, None) from None
+        self._jobs.discard(job)
+        if report.flow.state != "done":
+            raise job_error(what, report.flow)
+        return report.flow
+
+    async def clean_up(self) -> None:
+        """Cancel unfinished jobs, and delete everything of this training part from the store."""
+        flows = self._reckoner.flows
+        try:
+            for flow in await flows.load_many(sorted(self._jobs)):
+                if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
+                    await flows.cancel(flow)
+        finally:
+            await asyncio.to_thread(self._delete)
+
+    def _delete(self) -> None:
+        for part in self._parts | {self._users}:
+            self._store.delete("parts", part)
+        for model in self._models:
+            self._store.delete("models", model)
+        self._store.delete(KIND, self.snapshot)
+
+
+@asynccontextmanager
+async def training_part(split: Split, reckoner: "OpenReckoner", store: Store) -> AsyncIterator[TrainingPart]:
+    """Publish a training part for the block, and delete it with everything made of it at the end.
+
+    Raises:
+        UsageError: another evaluation of the same training part is under way.
+        StoreError: the store cannot be written.
+    """
+    with store.scratch() as directory:
+        snapshot = await asyncio.to_thread(split.training.write, directory)
+        async with _locked(reckoner, snapshot):
+            await asyncio.to_thread(store.publish, KIND, snapshot, directory)
+            users = await asyncio.to_thread(put_users, store, snapshot, split.test.users)
+            part = TrainingPart(snapshot, users, store, reckoner)
+            try:
+                yield part
+            finally:
+                await part.clean_up()
+
+
+@asynccontextmanager
+async def _locked(reckoner: "OpenReckoner", snapshot: str) -> AsyncIterator[None]:
+    lock, token = reckoner.keys.evaluation(snapshot), fresh_id()
+    if not await call(reckoner.redis, "lock", [lock], [token, LOCK_MS]):
+        raise UsageError("Another evaluation with the same training part is under way. Wait for its end.")
+    async with renewing(reckoner.redis, lock, token, LOCK_MS):
+        try:
+            yield
+        finally:
+            await call(reckoner.redis, "unlock", [lock], [token])
+
+
+def _took_ms(flow: Flow) -> int:
+    return (flow.ended_ms or flow.created_ms) - flow.created_ms
