@@ -111,5 +111,8 @@ async def _remember(reckoner: "OpenReckoner", store: Store, evaluation: Evaluati
 def _split(data: Interactions, protocol: Protocol, fold: int) -> Split:
     split = hold_out(data, protocol, fold)
     if not split.test.users.size:
-        raise UsageError("Nobody is tested: no user has interactions in both parts. Change the split.")
+        raise UsageError(
+            "Nobody is tested: no user with a history has a test interaction with an item of the training part. Change "
+            "the split."
+        )
     return split

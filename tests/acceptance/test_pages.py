@@ -170,7 +170,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     with contextlib.closing(sqlite3.connect(place / "shop.db")) as database, database:
         database.execute("create table purchases (customer text, product text, bought text)")
         # As many as in the files, or an import would be refused.
-        bought = [(f"customer {u}", f"product {i}", "2026-01-02") for u in USERS for i in ITEMS if u * int(i) % 3]
+        sold = [(u, i, f"2026-01-{(u + n) % 28 + 1:02}") for u in USERS for n, i in enumerate(ITEMS) if u * int(i) % 3]
+        bought = [(f"customer {u}", f"product {i}", day) for u, i, day in sold]
         database.executemany("insert into purchases values (?, ?, ?)", bought)
     bin_directory = place / "bin"
     bin_directory.mkdir()
