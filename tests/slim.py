@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from reckoner.shared.store.model_config import ModelConfig
 from tests.interactions import Interactions
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,15 @@ class Options(NamedTuple):
 
 
 DEFAULTS = Options()
+
+
+def options_of(config: ModelConfig) -> Options:
+    """The options of a configuration."""
+    return Options(
+        int(config.parameter("candidates")),
+        config.neighbours,
+        *(config.parameter(name) for name in ("user_norm", "l1", "l2", "l2_share")),
+    )
 
 
 class Slim(NamedTuple):

@@ -202,14 +202,13 @@ class System:
             writer.writerows(row for row in reader if int(row[0]) % one_in == 0)
         return import_interactions(part, self.store).snapshot_id
 
-    async def fit(self, neighbours: int = 100, recency: float = 0.0) -> str:
+    async def fit(self, neighbours: int = 100, recency: float = 0.0, config: ModelConfig | None = None) -> str:
         """Fit the current snapshot on the workers; returns the generation."""
         snapshot = self.store.current_snapshot()
         assert snapshot is not None
         async with self.reckoner() as reckoner:
-            job, _ = await reckoner.operator.fit(
-                snapshot, ModelConfig(neighbours=neighbours), self.settings.list_length, recency=recency
-            )
+            wanted, length = config or ModelConfig(neighbours=neighbours), self.settings.list_length
+            job, _ = await reckoner.operator.fit(snapshot, wanted, length, recency=recency)
             flow = await self.ended(job)
         assert flow.state == "done", flow.reason
         return flow.answer.decode()
@@ -256,12 +255,13 @@ class System:
             values = await ask(reckoner.redis, "MGET", *names) if names else []
         return {name.decode().removeprefix(start): value for name, value in zip(names, values, strict=True)}
 
-    def truth(self, neighbours: int = 100, recency: float = 0.0) -> Truth:
+    def truth(self, neighbours: int = 100, recency: float = 0.0, config: ModelConfig | None = None) -> Truth:
         """The correct answers for a model of the current snapshot."""
         current = self.store.current_snapshot()
         assert current is not None
         snapshot = open_snapshot(self.store.fetch("snapshots", current))
-        return Truth(snapshot, neighbours, self.settings.list_length, recency)
+        wanted = config or ModelConfig(neighbours=neighbours)
+        return Truth(snapshot, wanted, self.settings.list_length, recency)
 
     def reference_lists(self, generation: str, neighbours: int = 100, recency: float = 0.0) -> dict[str, bytes]:
         """The expected cached bytes of all users of the current snapshot."""

@@ -5,20 +5,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import Snapshot
+from tests.interactions import Interactions
 from tests.reference import Entry, reference_lists, reference_rows, reference_weights
+from tests.slim import options_of, reference_slim
 
 
 class Truth:
-    """The model of a snapshot with so many neighbours for each item, and lists of this length and this recency."""
+    """The model of a snapshot, and lists of this length and this recency."""
 
-    def __init__(self, snapshot: Snapshot, neighbours: int, length: int, recency: float = 0.0) -> None:
+    def __init__(self, snapshot: Snapshot, config: ModelConfig, length: int, recency: float = 0.0) -> None:
         self._length = length
         self._users = [snapshot.users[user] for user in range(snapshot.n_users)]
         self.items = [snapshot.items[item] for item in range(snapshot.n_items)]
         self._by_user = (snapshot.user_ptr, snapshot.user_items, snapshot.user_weights)
         by_item = (snapshot.item_ptr, snapshot.item_users, snapshot.item_weights)
-        self._rows = reference_rows(*by_item, *self._by_user, neighbours=neighbours)
+        if config.similarity == "slim":
+            self._rows = reference_slim(Interactions(*self._by_user, *by_item), options_of(config))
+        else:
+            self._rows = reference_rows(*by_item, *self._by_user, **config.facts())
         if recency and snapshot.user_times is not None:
             weights = reference_weights(snapshot.user_ptr, snapshot.user_times, snapshot.user_weights, recency)
             self._by_user = (snapshot.user_ptr, snapshot.user_items, weights)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from reckoner.shared.store.model_config import ModelConfig
 from tests.system import System, synthetic_pairs
 
+SLIM = ModelConfig("slim", 3, l1=0.25, l2=2.0, l2_share=0.1)
 CHUNK_TASKS = (1, 2, 5, 32)
 BLOCKS = (1, 7, 671)
 WORKERS = (1, 2, 4)
@@ -22,13 +24,13 @@ CROSS = list(product(CHUNK_TASKS, BLOCKS, WORKERS))
 
 
 async def assert_bytes_are_the_reference(
-    system: System, divisions: list[tuple[int, int, int]], *, recency: float = 0.0
+    system: System, divisions: list[tuple[int, int, int]], config: ModelConfig | None = None, *, recency: float = 0.0
 ) -> None:
     """Compute all lists for each (chunk tasks, block size, workers), from an empty cache."""
     system.start_workers(2)
-    generation = await system.fit(recency=recency)
+    generation = await system.fit(recency=recency, config=config)
     await system.stop_workers()
-    expected = system.reference_lists(generation, recency=recency)
+    expected = system.truth(recency=recency, config=config).lists(generation)
     running = (0, 0)
     for tasks, block, workers in sorted(divisions, key=lambda division: (division[0], division[2])):
         if running[0] != tasks:
@@ -48,6 +50,13 @@ async def test_bytes_are_the_same_for_pairs_of_chunk_tasks_blocks_and_workers(tm
     async with System(tmp_path / "a home") as system:
         system.import_movielens(one_in=7)
         await assert_bytes_are_the_reference(system, PAIRS, recency=0.25)
+
+
+async def test_bytes_are_the_reference_with_slim(tmp_path: Path) -> None:
+    """The fit by ranges of targets, and everybody's lists, with rows that are longer than K."""
+    async with System(tmp_path / "a home") as system:
+        system.import_pairs(synthetic_pairs(items=40))
+        await assert_bytes_are_the_reference(system, [(1, 7, 2), (5, 671, 1)], SLIM)
 
 
 @pytest.mark.matrix

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reckoner.shared.store.model_config import ModelConfig, Similarity
+from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.similarity import weigh
 from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
@@ -31,17 +31,16 @@ def main() -> int:
 
 def build(arrays: Arrays) -> Lists:
     """Cosine of all pairs of items."""
-    return _build(arrays, "cosine")
+    return _build(arrays, ModelConfig(neighbours=NEIGHBOURS))
 
 
 def build_bm25(arrays: Arrays) -> Lists:
     """BM25 with the parameters that implicit has."""
-    return _build(arrays, "bm25")
+    return _build(arrays, ModelConfig("bm25", NEIGHBOURS, k1=1.2))
 
 
-def _build(arrays: Arrays, similarity: Similarity) -> Lists:
+def _build(arrays: Arrays, config: ModelConfig) -> Lists:
     item_users = arrays.item_users.view(np.uint32)
-    config = ModelConfig(similarity=similarity, neighbours=NEIGHBOURS)
     weighting = weigh(config, arrays.item_ptr, item_users, None, arrays.user_ptr)
     user_items = arrays.user_items.view(np.uint32)
     by_item, by_user = (arrays.item_ptr, item_users), (arrays.user_ptr, user_items)

@@ -21,6 +21,7 @@ from redis import Redis
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import KIND
 from reckoner.shared.store.ownership import take_store
 from tests.benchmarks.frame import Figures, WrongAnswerError
@@ -63,13 +64,16 @@ class Night(System):
         self.start_workers(workers, (*program, "--parent", str(os.getpid())))
         await self.ready(workers)
 
-    async def fit(self, neighbours: int = 100, recency: float = 0.0) -> str:
+    async def fit(self, neighbours: int = 100, recency: float = 0.0, config: ModelConfig | None = None) -> str:
         """Fit a model unless the store has it; returns the generation."""
-        return str((await self.fitted(neighbours, recency))["generation"])
+        return str((await self.fitted(neighbours, recency, config))["generation"])
 
-    async def fitted(self, neighbours: int = 100, recency: float = 0.0) -> dict[str, Any]:
+    async def fitted(
+        self, neighbours: int = 100, recency: float = 0.0, config: ModelConfig | None = None
+    ) -> dict[str, Any]:
         """The report of `reckoner fit`."""
-        options = ("--neighbours", str(neighbours), "--recency", str(recency))
+        facts = (config or ModelConfig(neighbours=neighbours)).facts() | {"recency": recency}
+        options = (f"--{name.replace('_', '-')}={value}" for name, value in facts.items())
         report: dict[str, Any] = json.loads(await command(self.environ(), "fit", *options, "--json"))
         return report
 

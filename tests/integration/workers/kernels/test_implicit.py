@@ -18,7 +18,7 @@ from tests.interactions import Interactions
 from tests.movielens import read_movielens
 
 NEIGHBOURS = 100
-CONFIGS = (ModelConfig("cosine"), ModelConfig("bm25"), ModelConfig("tfidf"))
+CONFIGS = (ModelConfig("cosine"), ModelConfig("bm25", k1=1.2), ModelConfig("tfidf"))
 
 
 @pytest.fixture(scope="module")
