@@ -6,7 +6,7 @@ evaluation's own. A lock keeps a second evaluation of the same training part awa
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from reckoner.producer.client.asking import job_error
 from reckoner.producer.evaluation import metrics
 from reckoner.producer.evaluation.candidates import Candidate
 from reckoner.producer.evaluation.splits import Split
-from reckoner.shared.errors import FlowUnknownError, UsageError
+from reckoner.shared.errors import FlowUnknownError, UsageError, WireError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.periodic import renewing
@@ -26,7 +26,7 @@ from reckoner.shared.store.fit_options import recency_of
 from reckoner.shared.store.model_config import fit_spec, model_id
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND
-from reckoner.shared.wire.shapes import EvaluationSpec
+from reckoner.shared.wire.shapes import PARTIAL, EvaluationSpec, Part, digest_context
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
@@ -97,10 +97,22 @@ class TrainingPart:
         flows = self._reckoner.flows
         try:
             for flow in await flows.load_many(sorted(self._jobs)):
+                if isinstance(flow, Flow) and not flow.ended:
+                    self._parts |= await self._stored_parts(flow)
                 if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
                     await flows.cancel(flow)
         finally:
             await asyncio.to_thread(self._delete)
+
+    async def _stored_parts(self, flow: Flow) -> set[str]:
+        """The parts in the store that an unfinished flow's tasks have put there."""
+        found = set[str]()
+        for index, data in (await self._reckoner.flows.partials(flow.id)).items():
+            with suppress(WireError, ValueError, IndexError):
+                bounds = flow.plan.bounds if flow.plan else []
+                partial = PARTIAL.decode(data, digest_context(flow.id, int(index), bounds))
+                found |= {partial.name} if isinstance(partial, Part) else set()
+        return found
 
     def _delete(self) -> None:
         for part in self._parts | {self._users}:

@@ -88,7 +88,8 @@ async def join_evaluation(
     lists = [part for part in found if part is not None]
     if len(lists) < len(found):
         return [index for index, part in enumerate(found) if part is None], b""
-    joined = Lists(*(np.concatenate([np.empty(0, np.uint32), *arrays]) for arrays in zip(*lists, strict=True)))
+    none = Lists(np.empty(0, np.uint32), np.empty(0, np.uint32))
+    joined = Lists(*map(np.concatenate, zip(none, *lists, strict=True)))
     answer = await runtime.in_store(lambda: put_lists(runtime.store, spec.snapshot, spec.model, joined))
     return [], answer.encode()
 

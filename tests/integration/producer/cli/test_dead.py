@@ -10,7 +10,7 @@ import pytest
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.wire.shapes import FitSpec, Options, Record, UserSpec
+from reckoner.shared.wire.shapes import EvaluationSpec, FitSpec, Options, Record, UserSpec
 from tests.commands import CommandLine, Ended
 from tests.patience import PATIENCE_S
 from tests.root import ROOT
@@ -171,6 +171,19 @@ async def test_a_fit_is_in_words_too(commands: CommandLine, reckoner: OpenReckon
     [flow_id] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")])
     shown = facts(commands.call("dead", "show", await _failed(reckoner, flow_id)))
     assert shown["asked for"] == "a model: cosine, 5 neighbours, shrink 2.5"
+    assert shown["snapshot"] == "s"
+
+
+async def test_an_evaluation_is_in_words_too(commands: CommandLine, reckoner: OpenReckoner) -> None:
+    """With its snapshot and its model; `job` shows them too."""
+    spec = EvaluationSpec("s", "m", "0" * 64, 20)
+    [flow_id] = await reckoner.flows.create([spec], [reckoner.keys.join_evaluation(b"")])
+    shown = facts(commands.call("job", flow_id))
+    assert {name: shown[name] for name in ("kind", "snapshot", "model")} == {
+        "kind": "evaluation", "snapshot": "s", "model": "m",
+    }  # fmt: skip
+    shown = facts(commands.call("dead", "show", await _failed(reckoner, flow_id)))
+    assert shown["asked for"] == "the lists of an evaluation of model m"
     assert shown["snapshot"] == "s"
 
 

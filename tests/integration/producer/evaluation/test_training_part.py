@@ -25,6 +25,12 @@ RANDOM = Protocol(split="random", share=0.3)
 
 
 @pytest.fixture
+def world(own_world: World) -> World:
+    """The worker's store is the test's own."""
+    return own_world
+
+
+@pytest.fixture
 def split(own_world: World) -> Split:
     return hold_out(interactions_of(own_world.snapshot), RANDOM)
 
@@ -103,6 +109,33 @@ async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
     await cancel_and_wait(evaluating)
     assert held(own_world.store) == before
     assert not await reckoner.redis.exists(*reckoner.keys.all_live, *reckoner.keys.lanes)
+
+
+@pytest.mark.parametrize("stage", ["fit", "scoring"])
+async def test_one_that_is_stopped_half_way_deletes_what_its_tasks_have_stored(
+    hand: Hand, own_world: World, reckoner: OpenReckoner, split: Split, stage: str
+) -> None:
+    """The parts of a fit that was not reduced, or its model and the lists of some users."""
+    before = held(own_world.store)
+
+    async def evaluate() -> None:
+        async with training_part(split, reckoner, own_world.store) as part:
+            await part.score(Candidate(ModelConfig(neighbours=9)), show_nothing)
+
+    async def reduces(count: int) -> None:
+        """Deliver jobs until so many reduces are due; the last is not delivered."""
+        while count:
+            for job in await hand.queued():
+                count -= job.startswith("reduce:")
+                if count:
+                    await hand.deliver(job)
+            await asyncio.sleep(0)
+
+    evaluating = asyncio.create_task(evaluate())
+    await reduces(1 if stage == "fit" else 2)
+    assert list(own_world.store.entries("parts"))
+    await cancel_and_wait(evaluating)
+    assert held(own_world.store) == before
 
 
 async def test_two_evaluations_of_the_same_training_part_do_not_meet(

@@ -11,11 +11,13 @@ from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.wire.shapes import (
     SPEC,
     BasketSpec,
+    EvaluationSpec,
     FitSpec,
     HistorySpec,
     Options,
     QuestionSpec,
     SimilarSpec,
+    StoreSpec,
     UserSpec,
 )
 from reckoner.workers.maintenance.sweeper import Sweeper
@@ -29,7 +31,7 @@ def letters(hand: Hand) -> DeadLetters:
     return DeadLetters(hand.redis, hand.runtime.flows)
 
 
-def join_of(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
+def join_of(hand: Hand, spec: ClickSpec | StoreSpec, generation: str) -> str:
     """The name under which the client asks for it."""
     keys = hand.runtime.keys
     match spec:
@@ -38,12 +40,14 @@ def join_of(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
         case BasketSpec():
             return keys.join_basket(generation, spec.items)
         case FitSpec():
-            return keys.join_fit(generation)
+            return keys.join_model(generation) if spec.only_model else keys.join_fit(generation)
+        case EvaluationSpec():
+            return keys.join_evaluation(SPEC.encode(spec))
         case _:
             return keys.join_question(generation, SPEC.encode(spec))
 
 
-async def fail(hand: Hand, spec: ClickSpec | FitSpec, generation: str) -> str:
+async def fail(hand: Hand, spec: ClickSpec | StoreSpec, generation: str) -> str:
     """Ask for something and have it fail; returns the flow."""
     flows = hand.runtime.flows
     [flow_id] = await flows.create([spec], [join_of(hand, spec, generation)])
@@ -88,12 +92,12 @@ async def test_a_user_is_computed_by_a_new_flow(hand: Hand, world: World, letter
     assert await letters.newest(10) == []
 
 
-@pytest.mark.parametrize("kind", ["user", "basket", "similar", "history", "fit"])
+@pytest.mark.parametrize("kind", ["user", "basket", "similar", "history", "fit", "model", "evaluation"])
 async def test_a_retry_joins_and_is_joined(hand: Hand, world: World, letters: DeadLetters, kind: str) -> None:
     """Under the name by which everybody asks for the same, whatever kind it is."""
     generation = await hand.adopt(world)
     config, name = world.unfitted.config, generation.id
-    specs: dict[str, tuple[ClickSpec | FitSpec, str]] = {
+    specs: dict[str, tuple[ClickSpec | StoreSpec, str]] = {
         "user": (UserSpec("Ada", name), name),
         "basket": (BasketSpec(["item 01", "item 02"], name), name),
         "similar": (SimilarSpec("item 01", None, name, 5), name),
@@ -102,6 +106,11 @@ async def test_a_retry_joins_and_is_joined(hand: Hand, world: World, letters: De
             FitSpec(world.snapshot.id, "cosine", config.neighbours, config.shrink, 5),
             generation_id(world.unfitted.record.model, Options(5)),
         ),
+        "model": (
+            FitSpec(world.snapshot.id, "cosine", config.neighbours, config.shrink, 5, only_model=True),
+            world.unfitted.record.model,
+        ),
+        "evaluation": (EvaluationSpec(world.snapshot.id, world.unfitted.record.model, "0" * 64, 5), ""),
     }
     spec, bound_to = specs[kind]
     for _ in range(2):

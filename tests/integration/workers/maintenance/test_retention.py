@@ -14,7 +14,7 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
-from reckoner.shared.wire.shapes import RECORD, UserSpec
+from reckoner.shared.wire.shapes import RECORD, EvaluationSpec, UserSpec
 from reckoner.workers.maintenance import retention
 from reckoner.workers.maintenance.retention import GRACE_S, delete_under_lock, delete_unreferenced, referenced_artifacts
 from reckoner.workers.process.wiring import connect_worker
@@ -85,6 +85,18 @@ async def test_a_running_fit_keeps_its_artifacts(old_world: World, hand: Hand) -
     await delete_unreferenced(hand.runtime)
     assert models(old_world) == {generation.record.model}
     assert [entry.id for entry in old_world.store.entries("snapshots")] == [old_world.snapshot.id]
+
+
+async def test_a_running_evaluation_keeps_what_it_reads(old_world: World, hand: Hand) -> None:
+    """Its snapshot, its model and the part with its users."""
+    model = old_world.generations[2].record.model
+    (old_world.store.root / "current-snapshot").unlink()
+    [part] = [entry.id for entry in old_world.store.entries("parts")]
+    await hand.runtime.flows.create([EvaluationSpec(old_world.snapshot.id, model, part, 20)], ["evaluation"])
+    await delete_unreferenced(hand.runtime)
+    assert models(old_world) == {model}
+    assert [entry.id for entry in old_world.store.entries("snapshots")] == [old_world.snapshot.id]
+    assert [entry.id for entry in old_world.store.entries("parts")] == [part]
 
 
 async def test_a_record_that_nothing_names_is_no_reference(old_world: World, hand: Hand) -> None:
