@@ -178,6 +178,9 @@ def _generations(now: "Status") -> Iterator[tuple[str, str]]:
         "generation",
         _generation(now, now.generation) if now.generation else "none yet: build a model with `reckoner fit`",
     )
+    live = now.records.get(now.generation or "")
+    if live and live.options.recency:
+        yield "recency", f"{live.options.recency:g}"
     for damage in now.damage:
         yield "damage", damage
     if now.previous:
@@ -204,9 +207,7 @@ def _generation(now: "Status", name: str) -> str:
     barred = "; rolled back: only `reckoner promote` makes it live" if name in now.barred else ""
     if record is None:
         return f"{name} (its record is missing); {held}{barred}"
-    recency = f", recency {record.options.recency:g}" if record.options.recency else ""
-    made = f"{name}, made {format_time(record.made_ms)}{recency}"
-    return f"{made}, {held} for {format_count(record.users, 'user')}{barred}"
+    return f"{name}, made {format_time(record.made_ms)}, {held} for {format_count(record.users, 'user')}{barred}"
 
 
 def _held(now: "Status", name: str) -> str:

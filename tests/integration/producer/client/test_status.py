@@ -54,7 +54,7 @@ async def test_workers_queue_and_generations_are_reported(
 ) -> None:
     """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""
     keys = reckoner.keys
-    record = Record(2, "0123456789abcdef", "m", "s", Options(20), 1_700_000_000_000, 12_345, ["i"])
+    record = Record(2, "0123456789abcdef", "m", "s", Options(20, recency=0.25), 1_700_000_000_000, 12_345, ["i"])
     await make_known(redis, keys, record, {})
     await Heartbeats(redis, keys).write(beat("shop-1-4711-08ca"))
     await Heartbeats(redis, keys).write(
@@ -106,13 +106,14 @@ async def test_workers_queue_and_generations_are_reported(
             "made_ms": 1_700_000_000_000,
             "users": 12_345,
             "list_length": 20,
+            "recency": 0.25,
         }
     }
     shown = commands.call("status").out
     assert max(map(len, shown.splitlines())) <= 80
     assert "workers       2, release 9.8.7\n" in shown
     assert "click lane    3 jobs, 1 of them running; the oldest waiting job is " in shown
-    assert ", 3 lists for 12,345 users\n" in shown
+    assert ", 3 lists for 12,345 users\nrecency       0.25\n" in shown
     assert "others        1 list of 1 earlier generation\n" in shown
     assert "   200 MiB   chunk 89abcdef01234567 " in shown
     assert "   200 MiB   draining, 2 jobs left\n" in shown
