@@ -1,7 +1,10 @@
-"""Cancels tasks reliably."""
+"""Cancels tasks reliably, and finishes what must not be cut off."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 RETRY_S = 0.2
 
@@ -16,3 +19,15 @@ async def cancel_and_wait(*tasks: "asyncio.Future[Any]") -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=RETRY_S)
+
+
+async def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Finish the work before a cancellation of the caller is raised, so that the caller can undo it."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        # Mark a failure as retrieved.
+        _ = task.cancelled() or task.exception()
+        raise

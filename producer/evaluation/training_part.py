@@ -5,17 +5,21 @@ evaluation's own. A lock keeps a second evaluation of the same training part awa
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from msgspec import UNSET
+from numpy.typing import NDArray
 
 from reckoner.producer.client.asking import job_error
 from reckoner.producer.evaluation import metrics
 from reckoner.producer.evaluation.candidates import Candidate
 from reckoner.producer.evaluation.splits import Split
+from reckoner.shared.cancelling import run_to_its_end
 from reckoner.shared.errors import FlowUnknownError, UsageError, WireError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.flows.flows import fresh_id
@@ -52,12 +56,25 @@ class TrainingPart:
     """A training part in the store. Candidates are scored on it, several at once if wanted."""
 
     snapshot: str
-    _users: str
     _store: Store
     _reckoner: "OpenReckoner"
+    _users: str = ""
     _jobs: set[str] = field(default_factory=set)
     _models: set[str] = field(default_factory=set)
     _parts: set[str] = field(default_factory=set)
+
+    async def publish(self, directory: Path, users: NDArray[np.uint32]) -> None:
+        """Publish the snapshot in `directory`, and the indices of the tested users."""
+
+        def publish() -> str:
+            self._store.publish(KIND, self.snapshot, directory)
+            return put_users(self._store, self.snapshot, users)
+
+        async def note() -> None:
+            self._users = await asyncio.to_thread(publish)
+            self._parts.add(self._users)
+
+        await run_to_its_end(note())
 
     async def score(self, candidate: Candidate, progress: Progress) -> Scored:
         """Fit a candidate on the training part, and make the lists of all tested users.
@@ -69,44 +86,55 @@ class TrainingPart:
         asking, model = self._reckoner.asking, model_id(self.snapshot, candidate.config)
         self._models.add(model)
         spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
-        fit = await self._done(await asking.create_model(spec), f"Fitting {candidate.name}", progress)
+        fit = await self._done(asking.create_model(spec), f"Fitting {candidate.name}", progress)
         recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
         wanted = EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH, recency or UNSET)
-        job = await asking.create_evaluation(wanted)
-        scored = await self._done(job, f"Scoring {candidate.name}", progress)
-        part = scored.answer.decode()
-        self._parts.add(part)
-        lists = await asyncio.to_thread(get_lists, self._store, part)
+        scored = await self._done(asking.create_evaluation(wanted), f"Scoring {candidate.name}", progress)
+        lists = await asyncio.to_thread(get_lists, self._store, scored.answer.decode())
         return Scored(lists, recency, _took_ms(fit), _took_ms(scored))
 
-    async def _done(self, job: str, what: str, progress: Progress) -> Flow:
-        """Wait until a job has succeeded."""
-        self._jobs.add(job)
+    async def _done(self, creating: Coroutine[Any, Any, str], what: str, progress: Progress) -> Flow:
+        """Create a job, and wait until it has succeeded."""
+
+        async def create() -> str:
+            job = await creating
+            self._jobs.add(job)
+            return job
+
+        job = await run_to_its_end(create())
         try:
             async for report in self._reckoner.follow(job):
                 progress(what, "chunk tasks", report.tasks_done, report.flow.tasks or None)
         except FlowUnknownError:
             raise job_error(what, None) from None
+        self._note_answer(report.flow)
         self._jobs.discard(job)
         if report.flow.state != "done":
             raise job_error(what, report.flow)
         return report.flow
+
+    def _note_answer(self, flow: Flow) -> None:
+        if flow.state == "done" and isinstance(flow.spec, EvaluationSpec):
+            self._parts.add(flow.answer.decode())
 
     async def clean_up(self) -> None:
         """Cancel unfinished jobs, and delete everything of this training part from the store."""
         flows = self._reckoner.flows
         try:
             for flow in await flows.load_many(sorted(self._jobs)):
-                if isinstance(flow, Flow) and not flow.ended:
+                if isinstance(flow, Flow) and flow.ended:
+                    self._note_answer(flow)
+                elif flow is not None:
                     self._parts |= await self._stored_parts(flow)
-                if isinstance(flow, DamagedFlowError) or (flow is not None and not flow.ended):
                     await flows.cancel(flow)
         finally:
             await asyncio.to_thread(self._delete)
 
-    async def _stored_parts(self, flow: Flow) -> set[str]:
+    async def _stored_parts(self, flow: Flow | DamagedFlowError) -> set[str]:
         """The parts in the store that an unfinished flow's tasks have put there."""
         found = set[str]()
+        if isinstance(flow, DamagedFlowError):
+            return found
         for index, data in (await self._reckoner.flows.partials(flow.id)).items():
             with suppress(WireError, ValueError, IndexError):
                 bounds = flow.plan.bounds if flow.plan else []
@@ -115,7 +143,7 @@ class TrainingPart:
         return found
 
     def _delete(self) -> None:
-        for part in self._parts | {self._users}:
+        for part in self._parts:
             self._store.delete("parts", part)
         for model in self._models:
             self._store.delete("models", model)
@@ -131,15 +159,14 @@ async def training_part(split: Split, reckoner: "OpenReckoner", store: Store) ->
         StoreError: the store cannot be written.
     """
     with store.scratch() as directory:
-        snapshot = await asyncio.to_thread(split.training.write, directory)
+        snapshot = await run_to_its_end(asyncio.to_thread(split.training.write, directory))
         async with _locked(reckoner, snapshot):
-            await asyncio.to_thread(store.publish, KIND, snapshot, directory)
-            users = await asyncio.to_thread(put_users, store, snapshot, split.test.users)
-            part = TrainingPart(snapshot, users, store, reckoner)
+            part = TrainingPart(snapshot, store, reckoner)
             try:
+                await part.publish(directory, split.test.users)
                 yield part
             finally:
-                await part.clean_up()
+                await run_to_its_end(part.clean_up())
 
 
 @asynccontextmanager

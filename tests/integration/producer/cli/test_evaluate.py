@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +21,8 @@ from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.workers.process.wiring import connect_worker
 from tests.commands import CommandLine, Ended
 from tests.integration.producer.conftest import work
+from tests.patience import PATIENCE_S
+from tests.processes import wait_until
 from tests.world import ITEMS, USERS, Generation, Hand, World
 
 
@@ -34,6 +37,7 @@ class Tags(HTMLParser):
         self.found.update([tag, *(name for name, _ in attrs)])
 
 
+OWNERS = ("owner.json", "owner-server.json")
 EVIL = '<script>alert("&")</script>'
 
 
@@ -190,6 +194,21 @@ async def test_without_a_live_generation_there_is_no_gate(commands: CommandLine,
     ended = await evaluate(commands, "--gate", "--popular")
     assert ended.code == 1
     assert "There is no model yet" in ended.err
+
+
+def test_ctrl_c_leaves_nothing_behind(commands: CommandLine, own_world: World) -> None:
+    """It says so; there is no worker, so the fit is under way."""
+    before = {*own_world.store.root.rglob("*")}
+    process = commands.start("evaluate", "--model", "cosine", "--split", "random")
+    try:
+        wait_until(lambda: len(list(own_world.store.entries("snapshots"))) > 1, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "Stopped. Nothing was left behind."
+    assert {*own_world.store.root.rglob("*")} - before <= {own_world.store.root / name for name in OWNERS}
 
 
 async def test_a_page_that_cannot_be_written_is_said(live: Generation, commands: CommandLine, tmp_path: Path) -> None:

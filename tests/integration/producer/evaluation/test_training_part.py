@@ -1,8 +1,10 @@
 """A training part on a worker: the lists are those of its model, and it leaves nothing behind."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +111,33 @@ async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
     await cancel_and_wait(evaluating)
     assert held(own_world.store) == before
     assert not await reckoner.redis.exists(*reckoner.keys.all_live, *reckoner.keys.lanes)
+
+
+async def test_one_that_is_stopped_while_it_publishes_leaves_nothing_behind(
+    own_world: World, reckoner: OpenReckoner, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be stopped: its end is waited for, and undone."""
+    before, entered, go_on = held(own_world.store), threading.Event(), threading.Event()
+    publish = own_world.store.publish
+
+    def slow(*arguments: Any) -> None:
+        entered.set()
+        go_on.wait()
+        publish(*arguments)
+
+    async def evaluate() -> None:
+        async with training_part(split, reckoner, own_world.store):
+            pass
+
+    monkeypatch.setattr(own_world.store, "publish", slow)
+    evaluating = asyncio.create_task(evaluate())
+    await asyncio.to_thread(entered.wait)
+    evaluating.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await evaluating
+    assert held(own_world.store) == before
 
 
 @pytest.mark.parametrize("stage", ["fit", "scoring"])

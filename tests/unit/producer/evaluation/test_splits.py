@@ -68,23 +68,28 @@ protocols = st.one_of(
 )
 
 
-def reference(rows: list[Row], protocol: Protocol) -> set[float]:
-    """The marks of the test part."""
+def reference(rows: list[Row], protocol: Protocol, fold: int) -> tuple[set[float], set[float]]:
+    """The marks of the training part and of the test part."""
     if protocol.split == "global":
-        times = sorted(row.time for row in rows)
-        cut = times[int(len(times) * (1 - protocol.share))]
-        if protocol.days is not None:
-            return {row.mark for row in rows if row.time > times[-1] - protocol.days * DAY_MS}
-        return {row.mark for row in rows if row.time >= cut}
+        cuts = [_cut(sorted(row.time for row in rows), protocol, parts) for parts in (fold + 1, fold)]
+        kept = {row.mark for row in rows if row.time < cuts[0]}
+        return kept, {row.mark for row in rows if cuts[0] <= row.time and (fold == 0 or row.time < cuts[1])}
     by_time = sorted(rows, key=lambda row: (row.user, row.time, row.item))
-    drawn = np.random.default_rng(protocol.seed).random(len(rows)).tolist()
+    drawn = np.random.default_rng(protocol.seed + fold).random(len(rows)).tolist()
     key = {row: (drawn[at] if protocol.split == "random" else row.time, row.item) for at, row in enumerate(by_time)}
     held = set[float]()
     for user, n in Counter(row.user for row in rows).items():
         own = sorted((row for row in rows if row.user == user), key=key.__getitem__)
         count = max(1, math.floor(n * protocol.share + 1e-9)) if n >= 3 else 0
         held |= {row.mark for row in own[n - count :]}
-    return held
+    return {row.mark for row in rows} - held, held
+
+
+def _cut(times: list[int], protocol: Protocol, parts: int) -> float:
+    """The time from which on the last so many test parts are."""
+    if protocol.days is not None:
+        return times[-1] - parts * protocol.days * DAY_MS + 1
+    return times[min(max(int(len(times) * (1 - parts * protocol.share)), 0), len(times) - 1)]
 
 
 def held_by_user(split: Split, held: HeldOut, item_ids: list[str]) -> dict[str, list[str]]:
@@ -96,25 +101,26 @@ def held_by_user(split: Split, held: HeldOut, item_ids: list[str]) -> dict[str, 
     return found
 
 
-def split_or_none(rows: list[Row], protocol: Protocol) -> Split | None:
+def split_or_none(rows: list[Row], protocol: Protocol, fold: int) -> Split | None:
     try:
-        return hold_out(data_of(rows), protocol)
+        return hold_out(data_of(rows), protocol, fold)
     except UsageError:
         return None
 
 
-@given(tables(), protocols)
-def test_no_test_interaction_reaches_training(rows: list[Row], protocol: Protocol) -> None:
+@given(tables(), protocols, st.integers(0, 2))
+def test_no_test_interaction_reaches_training(rows: list[Row], protocol: Protocol, fold: int) -> None:
     """Each interaction is marked by its weight: the training part holds exactly the marks of the reference's."""
-    test = reference(rows, protocol)
-    split = split_or_none(rows, protocol)
+    train, test = reference(rows, protocol, fold)
+    assert not train & test
+    split = split_or_none(rows, protocol, fold)
     if split is None:
-        assert len(test) in (0, len(rows))
+        assert not train or not test
         return
     training = split.training
     assert training.weights is not None
     assert training.times is not None
-    kept = [row for row in sorted(rows) if row.mark not in test]
+    kept = [row for row in sorted(rows) if row.mark in train]
     assert training.weights.tolist() == [row.mark for row in kept]
     assert training.times.tolist() == [row.time for row in kept]
     assert [training.user_ids[user] for user in training.users.tolist()] == [row.user for row in kept]
@@ -124,27 +130,28 @@ def test_no_test_interaction_reaches_training(rows: list[Row], protocol: Protoco
     assert [training.item_ids[at] for at in range(len(training.item_ids))] == sorted({row.item for row in kept})
 
 
-@given(tables(), protocols, st.integers(1, 4), st.booleans())
+@given(tables(), protocols, st.integers(0, 2), st.integers(1, 4), st.booleans())
 def test_the_tested_users_have_their_test_interactions(
-    rows: list[Row], protocol: Protocol, least: int, new: bool
+    rows: list[Row], protocol: Protocol, fold: int, least: int, new: bool
 ) -> None:
     """Users without a history stand apart; those with a short one are counted; new items count if asked."""
     protocol = Protocol(
         split=protocol.split, share=protocol.share, days=protocol.days, seed=protocol.seed,
         least_history=least, new_items=new,
     )  # fmt: skip
-    split = split_or_none(rows, protocol)
+    split = split_or_none(rows, protocol, fold)
     if split is None:
         return
-    test = reference(rows, protocol)
-    histories = Counter(row.user for row in rows if row.mark not in test)
-    known = {row.item for row in rows if row.mark not in test}
+    train, test = reference(rows, protocol, fold)
+    histories = Counter(row.user for row in rows if row.mark in train)
+    known = {row.item for row in rows if row.mark in train}
     wanted = dict[str, list[str]]()
     for row in sorted(rows, key=lambda row: (row.user, row.item not in known, row.item)):
         if row.mark in test and histories[row.user] >= least and (new or row.item in known):
             wanted.setdefault(row.user, []).append(row.item if row.item in known else "new")
     items = [split.training.item_ids[item] for item in range(len(split.training.item_ids))]
     assert held_by_user(split, split.test, items) == wanted
+    assert [data_of(rows).user_ids[user] for user in split.tested.tolist()] == sorted(wanted)
     tested = [row for row in rows if row.mark in test]
     cold = {row.user for row in tested if not histories[row.user] and (new or row.item in known)}
     assert split.without_history.users.size == len(cold)
