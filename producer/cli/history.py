@@ -34,7 +34,7 @@ group = typer.Typer(
 @group.callback()
 def runs(
     context: typer.Context,
-    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=800, help="How many to show.")] = 20,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1200, help="How many to show.")] = 20,
     kind: Annotated[
         Literal["night", "run", "fit", "import", "evaluation", "promote", "rollback"] | None,
         typer.Option("--kind", help="Show one kind only."),
@@ -43,7 +43,7 @@ def runs(
 ) -> None:
     """Show how nights, runs, fits, imports and evaluations ended, newest first.
 
-    The last 400 are kept, and the last 400 imports beside them.
+    The last 400 are kept; imports and evaluations have 400 each beside them.
 
     Example: reckoner runs -n 5 --kind night
     """

@@ -36,9 +36,10 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:nights:now` | string, the night under way | begin_night; deleted by advance_night | eight days |
 | `p:nights:driver` | string, token of the worker that drives it | that worker | ten seconds |
 | `p:nights:state:ID` | hash, the night's state | begin_night, advance_night | eight days |
-| `p:history` | hash, id of a night, run, fit or import to JSON | remember | for ever, the entries of both orders |
-| `p:history:order` | sorted set, those ids but imports, by when they started | remember | for ever, the newest 400 |
+| `p:history` | hash, id of what has ended to JSON | remember | for ever, the entries of all orders |
+| `p:history:order` | sorted set, those ids but the next two, by their start | remember | for ever, the newest 400 |
 | `p:history:imports` | sorted set, the ids of imports by when they started | remember | for ever, the newest 400 |
+| `p:history:evaluations` | sorted set, the ids of evaluations likewise | remember | for ever, the newest 400 |
 | `p:dead` | stream, at most 1,000 dead letters | end, refuse, set_aside; deleted by retry, retry_block | for ever |
 | `p:refused` | hash, kind of bytes to how many | refuse, set_aside | for ever |
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
@@ -348,7 +349,7 @@ class Keys:
 
     @property
     def history_order(self) -> str:
-        """The order of the history's entries but imports."""
+        """The order of the history's entries but imports and evaluations."""
         return self._name("history", "order")
 
     @property
@@ -357,9 +358,14 @@ class Keys:
         return self._name("history", "imports")
 
     @property
-    def history_orders(self) -> tuple[str, str]:
-        """Both orders of the history."""
-        return self.history_order, self.history_imports
+    def history_evaluations(self) -> str:
+        """The order of the history's evaluations, which may be as frequent."""
+        return self._name("history", "evaluations")
+
+    @property
+    def history_orders(self) -> tuple[str, str, str]:
+        """All orders of the history."""
+        return self.history_order, self.history_imports, self.history_evaluations
 
     @property
     def rights(self) -> str:

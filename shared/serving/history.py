@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# So many imports are kept, and so many others: frequent imports do not drop the last nights.
+# So many imports are kept, so many evaluations, and so many others: the frequent do not drop the last nights.
 MOST_OF_EACH = 400
-MOST = 2 * MOST_OF_EACH
+MOST = 3 * MOST_OF_EACH
 
 Kind = Literal["night", "run", "fit", "import", "evaluation", "promote", "rollback"]
 
@@ -70,8 +70,9 @@ ENTRY: Codec[Entry] = Codec(Entry, "json")
 
 
 def entry_file(entry: Entry) -> str:
-    """The name of an entry's file in the store; names sort by when they started, imports apart."""
-    return f"{'imports' if entry.kind == 'import' else 'nights'}/{entry.started_ms:015d}-{entry.id}"
+    """The name of an entry's file in the store; names sort by when they started, by folders with their own bounds."""
+    folder = {"import": "imports", "evaluation": "evaluations"}.get(entry.kind, "nights")
+    return f"{folder}/{entry.started_ms:015d}-{entry.id}"
 
 
 class History:
@@ -83,7 +84,8 @@ class History:
 
     async def remember(self, entry: Entry) -> None:
         """Add an entry, or replace the one of the same id."""
-        order = self.keys.history_imports if entry.kind == "import" else self.keys.history_order
+        apart = {"import": self.keys.history_imports, "evaluation": self.keys.history_evaluations}
+        order = apart.get(entry.kind, self.keys.history_order)
         arguments: list[Value] = [entry.id, entry.started_ms, ENTRY.encode(entry), MOST_OF_EACH]
         await call(self._redis, "remember", [self.keys.history, order], arguments)
 

@@ -10,7 +10,7 @@ from reckoner.shared.errors import WireError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights, Stage
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
-from reckoner.shared.serving.history import MOST, MOST_OF_EACH, Entry, History
+from reckoner.shared.serving.history import MOST, MOST_OF_EACH, Entry, History, Kind
 from reckoner.workers.runtime.history import remember
 from tests.world import Hand
 
@@ -128,12 +128,13 @@ async def test_the_history_is_bounded(hand: Hand, history: History) -> None:
     assert await history.find("e001") == entry(1)
 
 
-async def test_frequent_imports_drop_no_night(hand: Hand, history: History) -> None:
+@pytest.mark.parametrize("frequent", ["import", "evaluation"])
+async def test_the_frequent_drop_no_night(hand: Hand, history: History, frequent: Kind) -> None:
     """Both have their own bound, and one order."""
     night = msgspec.structs.replace(entry(0), kind="night", outcome="refused")
     await history.remember(night)
     for number in range(1, MOST_OF_EACH + 3):
-        await history.remember(msgspec.structs.replace(entry(number), kind="import"))
+        await history.remember(msgspec.structs.replace(entry(number), kind=frequent))
     await history.remember(entry(MOST))
     kept = [each.id for each in await history.newest()]
     assert (kept[0], kept[1], kept[-1]) == (f"e{MOST}", f"e{MOST_OF_EACH + 2}", night.id)
