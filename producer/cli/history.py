@@ -142,6 +142,8 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
         yield stage["name"], stage_sentence(stage["outcome"], stage["started_ms"], stage["ended_ms"], stage["message"])
     if not entry.stages:
         yield from (("reason", reason) for reason in entry.reasons)
+        if isinstance(evaluation := entry.figures.get("evaluation"), str) and evaluation:
+            yield "evaluation", evaluation
     yield from figure_facts(entry.figures)
     if entry.releases:
         yield "releases", ", ".join(name or "unknown" for name in entry.releases)

@@ -52,6 +52,7 @@ def as_facts(run: "Run") -> list[tuple[str, str]]:
         ("took", f"{manifest.duration_s:.1f} s, {manifest.users_per_second:,.0f} users per second"),
         *(gate_facts(manifest.figures) if manifest.figures else [("gate", "no earlier lists to compare with")]),
     ]
+    facts += [("evaluation", manifest.evaluation)] if manifest.evaluation else []
     return facts + [("reason", reason) for reason in manifest.reasons]
 
 

@@ -52,6 +52,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """The number of chunk tasks by worker."""
     figures: Figures | None = None
     """None if there were no lists before, or not every user is done."""
+    evaluation: str = ""
+    """What the last evaluation says of a configuration that is not the live one's, unless it is a reason."""
 
 
 class DamagedRunError(WireError):

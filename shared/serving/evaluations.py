@@ -1,7 +1,9 @@
 """Evaluations: models side by side, as `reckoner evaluate` reports and remembers them; without numpy."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -11,6 +13,12 @@ from reckoner.shared.serving.history import Entry
 MAIN_METRIC = "ndcg@10"
 
 Verdict = Literal["better", "worse", "within noise"]
+REVERSED: Final[Mapping[Verdict, Verdict]] = MappingProxyType(
+    {"better": "worse", "worse": "better", "within noise": "within noise"}
+)
+
+# The facts of a model's configuration, and the recency.
+Configuration: TypeAlias = tuple[Mapping[str, Any] | None, float]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -20,6 +28,10 @@ class Difference(msgspec.Struct, frozen=True):
     low: float
     high: float
     verdict: Verdict
+
+    def reversed(self) -> "Difference":
+        """The baseline's metric minus the model's."""
+        return Difference(-self.mean, -self.high, -self.low, REVERSED[self.verdict])
 
 
 class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,29 +86,55 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         return [model.name for model in self.models if model.config is not None and model.verdict == "worse"]
 
 
-def evaluations_in(entries: Iterable[Entry]) -> list[Evaluation]:
-    """The evaluations among entries of the history, in their order; those of another format are left out."""
-    found = list[Evaluation]()
+class Judgement(NamedTuple):
+    """What an evaluation says about a configuration beside the live one, by the main metric."""
+
+    evaluation: str
+    """The id of its entry in the history."""
+    metric: Metric
+    live: Metric
+    difference: Difference
+    """The configuration's metric minus the live one's."""
+
+    def __str__(self) -> str:
+        verdict = self.difference.verdict
+        found = "within noise of" if verdict == "within noise" else f"{verdict} beyond noise than"
+        return (
+            f"evaluation {self.evaluation} found this configuration {found} the live one: nDCG@10 "
+            f"{_with_interval(self.metric)} against {_with_interval(self.live)}, a difference of "
+            f"{_with_interval(self.difference, '+')}"
+        )
+
+
+def evaluations_in(entries: Iterable[Entry]) -> Iterator[tuple[str, Evaluation]]:
+    """The evaluations among entries of the history with their ids, in their order, without those of another format."""
     for entry in entries:
         if entry.kind == "evaluation":
-            try:
-                found.append(msgspec.convert(entry.figures, Evaluation))
-            except msgspec.ValidationError:
-                continue
-    return found
+            with suppress(msgspec.ValidationError):
+                yield entry.id, msgspec.convert(entry.figures, Evaluation)
 
 
-def newest_report(
-    entries: Iterable[Entry], wanted: tuple[Mapping[str, Any], float], live: tuple[Mapping[str, Any], float]
-) -> ModelReport | None:
-    """The newest report of a model beside the live one, both by the facts of the configuration and the recency.
+def newest_judgement(entries: Iterable[Entry], wanted: Configuration, live: Configuration) -> Judgement | None:
+    """What the newest evaluation that compares two configurations says; None without one.
 
-    `entries` are newest first.
+    `entries` are newest first. An evaluation compares with its baseline only, so that is one of the two.
     """
-    for evaluation in evaluations_in(entries):
-        reports = {report.name: report for report in evaluation.models}
-        baseline = reports.get(evaluation.baseline)
-        found = next((report for report in evaluation.models if (report.config, report.recency) == wanted), None)
-        if found is not None and baseline is not None and (baseline.config, baseline.recency) == live:
-            return found
+    for entry_id, evaluation in evaluations_in(entries):
+        one, other = _report(evaluation, wanted), _report(evaluation, live)
+        if one is None or other is None:
+            continue
+        metric, beside = one.metrics[MAIN_METRIC], other.metrics[MAIN_METRIC]
+        if other.name == evaluation.baseline and metric.difference:
+            return Judgement(entry_id, metric, beside, metric.difference)
+        if one.name == evaluation.baseline and beside.difference:
+            return Judgement(entry_id, metric, beside, beside.difference.reversed())
     return None
+
+
+def _report(evaluation: Evaluation, configuration: Configuration) -> ModelReport | None:
+    reports = (report for report in evaluation.models if (report.config, report.recency) == configuration)
+    return next(reports, None)
+
+
+def _with_interval(metric: Metric | Difference, sign: str = "") -> str:
+    return f"{metric.mean:{sign}.3f} [{metric.low:{sign}.3f} {metric.high:{sign}.3f}]"

@@ -1,5 +1,6 @@
 """The history: the last nights, runs, fits, imports, evaluations, promotions and rollbacks, in Redis and the store."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import msgspec
@@ -89,10 +90,17 @@ class History:
         arguments: list[Value] = [entry.id, entry.started_ms, ENTRY.encode(entry), MOST_OF_EACH]
         await call(self._redis, "remember", [self.keys.history, order], arguments)
 
+    async def evaluations(self) -> list[Entry]:
+        """All evaluations, newest first; unreadable ones are left out."""
+        return await self._newest([self.keys.history_evaluations], MOST_OF_EACH)
+
     async def newest(self, count: int = MOST) -> list[Entry]:
         """The newest entries, newest first; unreadable ones are left out."""
+        return await self._newest(self.keys.history_orders, count)
+
+    async def _newest(self, orders: Sequence[str], count: int) -> list[Entry]:
         newest = list[tuple[float, bytes]]()
-        for order in self.keys.history_orders:
+        for order in orders:
             found = await ask(self._redis, "ZREVRANGE", order, 0, count - 1, "WITHSCORES")
             newest += [(float(started), entry_id) for entry_id, started in zip(found[::2], found[1::2], strict=True)]
         ids = [entry_id for _, entry_id in sorted(newest, reverse=True)[:count]]

@@ -119,11 +119,14 @@ def _compared(run: RunEnd) -> str:
     """What the gate that let a run pass has compared."""
     if run.manifest is None:
         return GONE
-    if run.manifest.figures is None:
+    figures, evaluation = run.manifest.figures, run.manifest.evaluation
+    if figures is None:
         return "Nothing to compare with."
-    if run.manifest.figures.churn is None:
-        return "Only the users were compared: few live lists are cached."
-    return "All figures are within their limits."
+    few = figures.churn is None
+    found = (
+        "Only the users were compared: few live lists are cached." if few else "All figures are within their limits."
+    )
+    return f"{found} {evaluation}".rstrip()
 
 
 async def _old(runtime: Runtime) -> set[bytes]:

@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 import structlog
 
-from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, BarredError, WireError
+from reckoner.shared.errors import BarredError, WireError
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.wire.jobs import Finish
-from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome, Record
+from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
 from reckoner.workers.runtime.history import remember
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.gate import measure, refusals
+from reckoner.workers.tasks.new_configuration import change_of_configuration
 
 log = structlog.get_logger()
 
@@ -79,23 +80,15 @@ async def _at_the_gate(runtime: Runtime, run: Run, manifest: Manifest) -> Manife
     figures = await measure(runtime, run, record)
     if figures is None:
         return manifest
-    reasons = refusals(figures, runtime.settings)
-    if reasons and (change := await _change_of_configuration(runtime, run, record)):
-        reasons.append(change)
-    return msgspec.structs.replace(manifest, figures=figures, reasons=reasons)
-
-
-async def _change_of_configuration(runtime: Runtime, run: Run, record: Record) -> str:
-    """How the model's configuration differs from the live one's; empty if it does not, or that one is gone."""
-    live = await runtime.results.generations.record(run.since)
-    try:
-        configs = [(await runtime.model(each.model)).config for each in (live, record) if each]
-    except (ArtifactMissingError, ArtifactDamagedError):
-        return ""
-    if len(configs) < 2 or configs[0] == configs[1]:
-        return ""
-    before, now = (" ".join(f"{name}={fact}" for name, fact in config.facts().items()) for config in configs)
-    return f"the model's configuration changed from {before} to {now}"
+    reasons, evaluation = refusals(figures, runtime.settings), ""
+    change = await change_of_configuration(runtime, run, record)
+    if change is not None and change.is_worse:
+        reasons.append(str(change.judgement))
+    elif change is not None:
+        evaluation = change.evaluation
+    if change is not None and reasons:
+        reasons.append(str(change))
+    return msgspec.structs.replace(manifest, figures=figures, reasons=reasons, evaluation=evaluation)
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:

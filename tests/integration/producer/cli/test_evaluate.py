@@ -14,7 +14,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.evaluation import metrics
 from reckoner.producer.evaluation.splits import Protocol, hold_out, interactions_of
 from reckoner.shared.cancelling import cancel_and_wait
-from reckoner.shared.serving.evaluations import newest_report
+from reckoner.shared.serving.evaluations import newest_judgement
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import write_snapshot
@@ -149,7 +149,7 @@ def publish_tastes(world: World) -> None:
 async def test_the_gate_refuses_what_is_worse_beyond_noise(
     live: Generation, commands: CommandLine, own_world: World, reckoner: OpenReckoner
 ) -> None:
-    """By the exit code; and a gate of a night finds the newest report of a configuration beside the live one."""
+    """By the exit code; and a gate of a night finds what the newest evaluation of both says."""
     publish_tastes(own_world)
     same = await evaluate(commands, "--model", "cosine neighbours=4", "--gate")
     assert same.code == 0, same.err
@@ -162,10 +162,14 @@ async def test_the_gate_refuses_what_is_worse_beyond_noise(
     entries = await reckoner.operator.entries(10, "evaluation")
     assert len(entries) == 3
     now, one, many = ((ModelConfig(neighbours=number).facts(), 0.0) for number in (4, 1, 30))
-    verdicts = [newest_report(entries, wanted, now) for wanted in (one, many)]
-    assert [found.verdict for found in verdicts if found] == ["worse", "better"]
-    assert newest_report(entries, one, many) is None
-    assert newest_report(entries, (one[0], 0.5), now) is None
+    judged = [newest_judgement(entries, wanted, now) for wanted in (one, many)]
+    assert [found.difference.verdict for found in judged if found] == ["worse", "better"]
+    reverse = newest_judgement(entries, now, one)
+    assert judged[0] is not None
+    assert reverse is not None
+    assert (reverse.difference, reverse.metric) == (judged[0].difference.reversed(), judged[0].live)
+    assert newest_judgement(entries, one, many) is None
+    assert newest_judgement(entries, (one[0], 0.5), now) is None
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ from structlog.testing import capture_logs
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import BarredError, GenerationUnknownError, PromotionError, UsageError
-from reckoner.shared.flows.run_state import Run
+from reckoner.shared.flows.run_state import Manifest, Run
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.evaluations import Verdict
+from reckoner.shared.serving.history import History
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from tests.commands import CommandLine
+from tests.evaluations import evaluation_entry
 from tests.world import USERS, Generation, Hand, World
 
 
@@ -161,7 +164,7 @@ async def test_the_gate_refuses_and_promote_lets_through(
     assert run.outcome == "refused"
     churn, changed = run.manifest.reasons
     assert churn.endswith("of the places are new, the limit is 0.0% (RECKONER_GATE_CHURN)")
-    assert changed.startswith("the model's configuration changed from similarity=")
+    assert changed == ("the configuration changed from cosine neighbours=4 recency=0 to cosine neighbours=9 recency=0")
     assert [line["log_level"] for line in lines if line["event"] == "run refused"] == ["warning"]
     assert (await reckoner.operator.status()).generation == live_one.id
     shown = await asyncio.to_thread(commands.run, "get", USERS[0], "--generation", second.id, "--json")
@@ -175,3 +178,49 @@ async def test_the_gate_refuses_and_promote_lets_through(
     status = await asyncio.to_thread(commands.run, "status")
     assert f"{second.id}" in status.out
     assert "rolled back" in status.out
+
+
+async def evaluated(hand: Hand, entry_id: str, now: Generation, before: Generation, by: float, found: Verdict) -> None:
+    """Remember an evaluation of two generations' configurations."""
+    one, other = (generation.config.facts() for generation in (before, now))
+    started_ms = await hand.runtime.now_ms()
+    entry = evaluation_entry(entry_id, (one, 0.0), ((other, 0.0), by, found), started_ms=started_ms)
+    await History(hand.redis, hand.runtime.keys).remember(entry)
+
+
+async def judged(hand: Hand, generation: Generation) -> tuple[Run, Manifest]:
+    """A run of all lists, and its manifest."""
+    run = await run_all(hand, generation)
+    assert run.manifest is not None
+    return run, run.manifest
+
+
+async def test_the_gate_takes_the_last_evaluation_of_a_new_configuration(
+    hand: Hand, reckoner: OpenReckoner, world: World, commands: CommandLine
+) -> None:
+    """Worse beyond noise is refused with the figures; within noise passes; without one the run says so."""
+    one, other, third = [await hand.adopt(world, number) for number in range(3)]
+    assert (await judged(hand, one))[1].evaluation == ""
+    run, manifest = await judged(hand, other)
+    none = (
+        "No evaluation of this configuration: run `reckoner evaluate --model 'cosine neighbours=9 recency=0' --live`."
+    )
+    assert (run.outcome, manifest.evaluation) == ("passed", none)
+    for shown in [("job", run.id), ("runs", "show", run.id)]:
+        assert none in (await asyncio.to_thread(commands.run, *shown)).out
+
+    await evaluated(hand, "e1", third, other, 0.05, "better")
+    await evaluated(hand, "e2", third, other, -0.047, "worse")
+    run, manifest = await judged(hand, third)
+    assert (run.outcome, manifest.evaluation) == ("refused", "")
+    assert manifest.reasons == [
+        "evaluation e2 found this configuration worse beyond noise than the live one: nDCG@10 0.140 [0.130 0.150] "
+        "against 0.187 [0.177 0.197], a difference of -0.047 [-0.067 -0.037]",
+        "the configuration changed from cosine neighbours=9 recency=0 to cosine neighbours=9 shrink=2.5 recency=0",
+    ]
+    assert await reckoner.operator.promote(third.id) == other.id
+
+    await evaluated(hand, "e3", one, third, -0.01, "within noise")
+    run, manifest = await judged(hand, one)
+    assert run.outcome == "passed"
+    assert manifest.evaluation.startswith("Evaluation e3 found this configuration within noise of the live one: ")

@@ -19,6 +19,7 @@ from reckoner.shared.errors import RunInProgressError, StoreError
 from reckoner.shared.flows.nights import Night, NightOptions, Nights
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.evaluations import Verdict
 from reckoner.shared.serving.history import Entry, History
 from reckoner.shared.store.night_import import note_night_import
 from reckoner.shared.store.snapshots import write_snapshot
@@ -27,6 +28,7 @@ from reckoner.workers.night.driver import MOST_FAILURES, WORK, NightDriver
 from reckoner.workers.night.importing import Imported
 from reckoner.workers.night.renewal import renew_lists
 from tests import snapshots
+from tests.evaluations import evaluation_entry
 from tests.world import USERS, Hand, World
 
 
@@ -188,6 +190,43 @@ async def test_what_the_gate_refuses_is_refused_with_its_figures(night: Hand) ->
     ended = await through(night, "2026-12-02")
     assert (ended.outcome, ended.stages["everybody"].job) == ("refused", "")
     assert "was rolled back" in ended.stages["everybody"].message
+
+
+async def evaluated(hand: Hand, entry_id: str, recency: float, verdict: Verdict) -> None:
+    """Remember an evaluation of the live generation's configuration with another recency."""
+    live = (await hand.runtime.results.generations.follow(hand.runtime.keys.current)).require()
+    facts = (await hand.runtime.model(live.model)).config.facts()
+    other = (facts, recency), -0.05, verdict
+    entry = evaluation_entry(entry_id, (facts, live.options.recency or 0.0), other, started_ms=1)
+    await History(hand.redis, hand.runtime.keys).remember(entry)
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_night_takes_the_last_evaluation_of_its_configuration(night: Hand, own_world: World) -> None:
+    """Of its recency too: worse beyond noise is refused, and what is not evaluated is said."""
+    import_times(own_world)
+    change(night, fit="--similarity cosine", gate_churn=1.0)
+    first = await through(night)
+    assert first.stages["gate"].message == "Nothing to compare with."
+    change(night, fit="--similarity cosine --recency 0.5")
+    await evaluated(night, "e1", 0.5, "worse")
+    refused = await through(night, "2026-12-01")
+    assert (refused.outcome, outcomes(refused)["gate"]) == ("refused", "refused")
+    assert refused.stages["gate"].message.startswith(
+        "evaluation e1 found this configuration worse beyond noise than the live one: nDCG@10 0.137 [0.127 0.147] "
+    )
+    assert refused.stages["gate"].message.endswith("changed from cosine recency=0.25 to cosine recency=0.5.")
+    await evaluated(night, "e2", 0.5, "within noise")
+    passed = await through(night, "2026-12-02")
+    assert passed.outcome == "live"
+    within = "All figures are within their limits. Evaluation e2 found this configuration within noise of the live one"
+    assert passed.stages["gate"].message.startswith(within)
+    change(night, fit="--similarity cosine --recency 1")
+    unknown = await through(night, "2026-12-03")
+    assert unknown.outcome == "live"
+    assert "No evaluation of this configuration: run `reckoner evaluate --model 'cosine recency=1' --live`." in (
+        unknown.stages["gate"].message
+    )
 
 
 async def test_without_anything_to_begin_with_a_night_fails(night: Hand, own_world: World) -> None:

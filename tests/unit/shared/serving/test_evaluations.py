@@ -1,80 +1,74 @@
-"""Remembered evaluations: the newest of a model beside the live one is found, whatever else is there."""
+"""What a remembered evaluation says about two configurations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from reckoner.shared.serving.evaluations import (
-    MAIN_METRIC,
-    Difference,
-    Evaluation,
-    Metric,
-    ModelReport,
-    Verdict,
-    newest_report,
-)
+from reckoner.shared.serving.evaluations import Configuration, Difference, Judgement, evaluations_in, newest_judgement
 from reckoner.shared.serving.history import ENTRY, Entry, entry_file
+from tests.evaluations import Other, evaluation_entry
 
-LIVE = {"similarity": "cosine"}
-SLIM = {"similarity": "slim"}
-
-
-def report(config: dict[str, Any] | None, verdict: Verdict | None, recency: float = 0.25) -> ModelReport:
-    difference = None if verdict is None else Difference(0.0, 0.0, 0.0, verdict)
-    name = "popularity" if config is None else f"{config['similarity']} recency={recency:g}"
-    return ModelReport(name, config, recency, verdict is None, {MAIN_METRIC: Metric(0.1, 0.0, 0.2, difference)}, {})
+LIVE: Configuration = ({"similarity": "slim", "neighbours": 100}, 0.25)
+OTHER: Configuration = ({"similarity": "cosine", "neighbours": 100}, 0.25)
+THIRD: Configuration = ({"similarity": "cosine", "neighbours": 9}, 0.25)
+NO_RECENCY = (OTHER[0], 0.0)
 
 
-def evaluation(*reports: ModelReport) -> Evaluation:
-    return Evaluation(
-        snapshot="s", protocol="In words.", split={}, baseline=reports[0].name, counts={}, models=list(reports),
-        without_history={},
-    )  # fmt: skip
-
-
-def remembered(number: int, value: Evaluation) -> Entry:
+def remembered(*others: Other, number: int = 1, baseline: Configuration = LIVE) -> Entry:
     """As it comes back from Redis."""
-    figures = msgspec.to_builtins(value)
-    entry = Entry(
-        id=f"e{number}", kind="evaluation", outcome="done", started_ms=number, ended_ms=number, figures=figures
+    return ENTRY.decode(ENTRY.encode(evaluation_entry(f"e{number}", baseline, *others)))
+
+
+def judged(entries: Sequence[Entry]) -> Judgement | None:
+    return newest_judgement(entries, OTHER, LIVE)
+
+
+def test_the_newest_evaluation_of_both_decides() -> None:
+    """Not an older one, and not one of another recency."""
+    older, newest = remembered((OTHER, 0.05, "better")), remembered((OTHER, -0.047, "worse"), number=2)
+    found = judged([remembered((NO_RECENCY, 0.05, "better"), number=3), newest, older])
+    assert found is not None
+    assert (found.evaluation, found.difference.verdict) == ("e2", "worse")
+    assert str(found) == (
+        "evaluation e2 found this configuration worse beyond noise than the live one: nDCG@10 0.140 [0.130 0.150] "
+        "against 0.187 [0.177 0.197], a difference of -0.047 [-0.067 -0.037]"
     )
-    return ENTRY.decode(ENTRY.encode(entry))
 
 
-def test_the_newest_report_of_a_model_is_found() -> None:
-    """Beside the live model only, and with the same recency."""
-    entries = [
-        remembered(4, evaluation(report(SLIM, None))),
-        remembered(3, evaluation(report(LIVE, None), report(SLIM, "worse", recency=0.5), report(None, "worse"))),
-        remembered(2, evaluation(report(LIVE, None), report(SLIM, "better"))),
-        remembered(1, evaluation(report(LIVE, None), report(SLIM, "within noise"))),
-    ]
-    now = (LIVE, 0.25)
-    for wanted, verdict in (((SLIM, 0.25), "better"), ((SLIM, 0.5), "worse"), ((LIVE, 0.25), None)):
-        found = newest_report(entries, wanted, now)
-        assert found is not None
-        assert found.verdict == verdict
-    assert newest_report(entries, (SLIM, 0.0), now) is None
-    assert newest_report(entries, (SLIM, 0.25), (LIVE, 0.0)) is None
+def test_an_evaluation_whose_baseline_is_the_new_one_is_reversed() -> None:
+    """The bounds of the interval change places."""
+    found = judged([remembered((LIVE, 0.047, "better"), baseline=OTHER)])
+    assert found is not None
+    assert found.difference == Difference(-0.047, -0.057, -0.027, "worse")
+    assert found.metric.mean == 0.187
+    assert found.live.mean == pytest.approx(0.234)
+
+
+def test_two_that_were_only_compared_with_a_third_are_not_compared() -> None:
+    """Their difference is unknown, whatever each differs by from the third."""
+    assert judged([remembered((LIVE, 0.05, "better"), (OTHER, -0.05, "worse"), baseline=THIRD)]) is None
+    assert judged([remembered((THIRD, -0.05, "worse"))]) is None
+    assert judged([]) is None
 
 
 @pytest.mark.parametrize("figures", [{}, {"format": 2}, {"format": 1, "models": "none"}])
 def test_entries_of_another_shape_are_left_out(figures: dict[str, Any]) -> None:
     """Another release may have kept them; and entries of other kinds."""
+    good = remembered((OTHER, 0.05, "better"))
     odd = Entry(id="odd", kind="evaluation", outcome="done", started_ms=9, ended_ms=9, figures=figures)
-    run = msgspec.structs.replace(remembered(8, evaluation(report(LIVE, None), report(SLIM, "worse"))), kind="run")
-    good = remembered(1, evaluation(report(LIVE, None), report(SLIM, "better")))
-    found = newest_report([odd, run, good], (SLIM, 0.25), (LIVE, 0.25))
+    run = msgspec.structs.replace(remembered((OTHER, -0.05, "worse")), kind="run")
+    found = judged([odd, run, good])
     assert found is not None
-    assert found.verdict == "better"
+    assert found.difference.verdict == "better"
 
 
 def test_worse_are_models_and_not_popularity() -> None:
     """A gate judges what could go live."""
-    value = evaluation(report(LIVE, None), report(SLIM, "worse"), report(None, "worse"))
-    assert value.worse() == ["slim recency=0.25"]
+    [(_, value)] = evaluations_in([remembered((OTHER, -0.05, "worse"), ((None, 0.0), -0.05, "worse"))])
+    assert value.worse() == [str(OTHER)]
 
 
 def test_evaluations_are_kept_in_a_folder_of_their_own() -> None:
-    assert entry_file(remembered(7, evaluation(report(LIVE, None)))) == f"evaluations/{7:015d}-e7"
+    assert entry_file(remembered()) == f"evaluations/{0:015d}-e1"
