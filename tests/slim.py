@@ -129,6 +129,8 @@ def descended(of: Target, least: float, l1: float, neighbours: int) -> Floats:
                 residual[:] = residual + values[k] * of.sums[k]
                 values[k] = 0.0
         settle(SWEEPS)
+    own = np.diag(of.sums)
+    values[values * values * (own + of.penalty) < least / 2] = 0.0
     return values
 
 

@@ -30,19 +30,24 @@ from tests.servers import start_server
 RESULTS = Path(__file__).absolute().parent / "results" / "kernels.json"
 KEPT = "ml-20m"
 OURS, WITH_REASONS, ALONE, SCIPY = "ours", "ours, with reasons", "implicit, one process", "scipy"
+SLIM_SIDE, COSINE_SIDE, EASE, IRSPACK = "slim", "cosine", "EASE", "irspack"
 # A peer's program and requirement.
 PEERS: Mapping[str, tuple[str, str]] = {
     "implicit": ("call_implicit", "implicit==0.7.*"),
     "similaripy": ("call_similaripy", "similaripy==0.7.*"),
     "sparse_dot_topn": ("call_sparse_dot_topn", "sparse_dot_topn==1.2.*"),
+    "irspack": ("call_irspack", "irspack==0.5.*"),
 }
-TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25"}
+TRUTHS: Mapping[str, What] = {"build": "cosine", "build-bm25": "bm25", "build-slim": "slim", "build-slim-rows": "any"}
 # A shop's views, still more items, and 500,000 random pairs.
 SPARSE: tuple[Tails | RandomPairs, ...] = (
     SHAPES[KEPT].sparse,
     SHAPES[KEPT].wide,
     *(RandomPairs(users=50_000, items=items, interactions=500_000) for items in (12_500, 50_000, 183_496)),
 )
+# Where slim is compared with cosine: so many bytes, and so many items that share few users.
+SLIM_GB, SLIM_SPARSE_GB = 1.2, 1.5
+SLIM_PAIRS = RandomPairs(users=50_000, items=200_000, interactions=500_000)
 # The setting for the row with less memory.
 LESS_MEMORY: Mapping[str, object] = {"tile_mb": 40}
 
@@ -54,6 +59,9 @@ SCORE_OTHERS = "score all users, compared with similaripy and sparse_dot_topn (w
 REASONS = "score all users with reasons, compared with none"
 BUILD_SPARSE = "build the cosine model of a sparse catalogue, from arrays to lists"
 BUILD_BM25 = "build the BM25 model, compared with implicit's BM25"
+SLIM = "build the model of kind slim, compared with cosine"
+SLIM_OTHERS = "build the model of kind slim, like ml-1m, compared with EASE by numpy and irspack's SLIM"
+SLIM_SCORE = "score all users with slim, compared with cosine"
 PROCESSES = "build a model with two worker processes, compared with one"
 MEMORY = "peak memory of all processes, shared pages counted once"
 DOUBLED = "build time with twice the users: growth"
@@ -119,9 +127,9 @@ class Bench:
     async def measure(self, title: str, measures: Mapping[str, Measure]) -> dict[str, Side]:
         """Measure each side once a round; a failed side has no figures."""
         sides = await in_turn(self.rounds, measures, self.tell)
-        ours = [name for name in measures if name not in (*PEERS, ALONE, SCIPY)]
+        ours = [name for name in measures if name not in (*PEERS, ALONE, SCIPY, EASE)]
         self.charts.append(Chart(title, "seconds", {name: side.values("s") for name, side in sides.items()}, ours))
-        return {name: Side(name) for name in (*PEERS, ALONE, SCIPY)} | sides
+        return {name: Side(name) for name in (*PEERS, ALONE, SCIPY, EASE)} | sides
 
 
 async def build(bench: Bench) -> list[Row]:
@@ -150,6 +158,41 @@ async def build_bm25(bench: Bench) -> list[Row]:
     peers = bench.peers("build-bm25", "implicit")
     sides = await bench.measure("build, BM25", {OURS: bench.ours("build-bm25"), **peers})
     return [_sooner(BUILD_BM25, sides, "implicit", 2.6)]
+
+
+async def build_slim(bench: Bench) -> list[Row]:
+    """Slim beside cosine, dense and sparse, and beside others' regressions."""
+    rows = []
+    shapes = {"dense": bench.data, "shop": Data(bench.home / "slim-shop", SHAPES[KEPT].sparse)}
+    shapes |= {"pairs": Data(bench.home / "slim-pairs", SLIM_PAIRS)}
+    for name, data in shapes.items():
+        measures: dict[str, Measure] = {
+            SLIM_SIDE: bench.ours("build-slim", data),
+            COSINE_SIDE: bench.ours("build", data),
+        }
+        sides = await bench.measure(f"build, slim and cosine: {name}", measures)
+        what = f"{SLIM}: {data.arrays.shape[1]:,} items, {data.arrays.user_items.size:,} interactions"
+        rows.append(at_most_times(what, sides[SLIM_SIDE], sides[COSINE_SIDE], "s", "s", 8))
+        most = SLIM_GB if name == "dense" else SLIM_SPARSE_GB
+        rows.append(at_most(f"{what}: memory of the process", sides[SLIM_SIDE], "GB", "GB", most))
+    small = Data(bench.home / "slim-small", LIKE["ml-1m"])
+    ease = Call(Path(sys.executable), "call_ease", "build-slim", small, "ease", blas_threads=2)
+    others: dict[str, Measure] = {EASE: ease}
+    if "irspack" in bench.pythons:
+        others[IRSPACK] = Call(bench.pythons["irspack"], "call_irspack", "build-slim", small, "any")
+    sides = await bench.measure("build, regressions", {OURS: bench.ours("build-slim", small), **others})
+    rows += [_sooner(SLIM_OTHERS, sides, peer, 4) for peer in (EASE, IRSPACK)]
+    models = {
+        SLIM_SIDE: ("build-slim-rows", bench.data.with_other_model("slim")),
+        COSINE_SIDE: ("build", bench.data.with_other_model("cosine")),
+    }
+    scores: dict[str, Measure] = {}
+    for side, (task, data) in models.items():
+        ptr, items, values = await bench.ours(task).whole(bench.size.items)
+        data.keep_model({"row_ptr": ptr, "row_items": items, "row_values": values})
+        scores[side] = bench.ours("score", data)
+    sides = await bench.measure("score all users, slim and cosine", scores)
+    return [*rows, at_most_times(SLIM_SCORE, sides[SLIM_SIDE], sides[COSINE_SIDE], "s", "s", 2)]
 
 
 async def score(bench: Bench) -> list[Row]:
@@ -206,6 +249,7 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "build": build,
     "sparse": build_sparse,
     "bm25": build_bm25,
+    "slim": build_slim,
     "score": score,
     "processes": processes,
     "memory": memory,

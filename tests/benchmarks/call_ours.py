@@ -12,6 +12,10 @@ import numpy as np
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.workers.kernels.building.similarity import weigh
 from reckoner.workers.kernels.building.work import are_counted, estimated_cost, plan_rows
+from reckoner.workers.kernels.regression.regress import regress
+from reckoner.workers.kernels.regression.sums import share
+from reckoner.workers.kernels.regression.transpose import transpose
+from reckoner.workers.kernels.regression.work import plan_targets
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import score_users
@@ -19,6 +23,8 @@ from reckoner.workers.runtime.building import Tile, build_tiles, counting_of, jo
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
 
 TILES = 8
+# Additions in a task of slim.
+PER_TASK = 260_000_000
 TILE_BYTES = 256_000_000
 BLOCK_USERS = 2_000
 NEVER = np.zeros(1, np.uint8)
@@ -26,7 +32,8 @@ NEVER = np.zeros(1, np.uint8)
 
 def main() -> int:
     """Do a task."""
-    return run({"build": build, "build-bm25": build_bm25, "score": score, "score-reasons": score_with_reasons})
+    tasks = {"build": build, "build-bm25": build_bm25, "build-slim": build_slim, "build-slim-rows": build_slim_rows}
+    return run(tasks | {"score": score, "score-reasons": score_with_reasons})
 
 
 def build(arrays: Arrays) -> Lists:
@@ -59,6 +66,46 @@ def _build(arrays: Arrays, config: ModelConfig) -> Lists:
     matrix = join_tiles(parts, arrays.shape[1], NEIGHBOURS, stop=NEVER)
     assert matrix is not None
     return Lists(*matrix)
+
+
+def build_slim(arrays: Arrays) -> Lists:
+    """The values of each target."""
+    model = build_slim_rows(arrays)
+    items = model.ptr.size - 1
+    owners = np.repeat(np.arange(items), np.diff(model.ptr))
+    order = np.argsort(model.items, kind="stable")
+    ptr = np.concatenate(([0], np.cumsum(np.bincount(model.items, minlength=items))))
+    return Lists(ptr, owners[order], model.values[order])
+
+
+def build_slim_rows(arrays: Arrays) -> Lists:
+    """The model of kind slim, with its defaults."""
+    item_users, user_items = arrays.item_users.view(np.uint32), arrays.user_items.view(np.uint32)
+    config = ModelConfig("slim", NEIGHBOURS)
+    candidates = int(config.parameter("candidates"))
+    plan = plan_targets(arrays.item_ptr, arrays.user_ptr, user_items, candidates, TILES, 500, PER_TASK, TILE_BYTES)
+    by_item = arrays.item_ptr, item_users
+    shared = share(*by_item, arrays.user_ptr, config.parameter("user_norm"), plan.popular, stop=NEVER)
+    assert shared is not None
+
+    def targets(ranks: tuple[int, int]) -> Tile:
+        tile = regress(
+            *(shared, *ranks),
+            candidates=candidates,
+            neighbours=NEIGHBOURS,
+            l1=config.parameter("l1"),
+            l2=config.parameter("l2"),
+            l2_share=config.parameter("l2_share"),
+            stop=NEVER,
+        )
+        assert tile is not None
+        return tile
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = list(threads.map(targets, pairwise(plan.bounds)))
+    model = transpose(parts, arrays.shape[1], stop=NEVER)
+    assert model is not None
+    return Lists(*model)
 
 
 def score(arrays: Arrays) -> Lists:

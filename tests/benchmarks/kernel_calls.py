@@ -24,8 +24,8 @@ WITHIN_S = 300.0
 class Call:
     """A task of a program with a Python, on some data.
 
-    `truth` is compared with its answer. `holds_itself`: an item may be among its own neighbours. `means`: a score is a
-    mean instead of a sum.
+    `truth` is compared with its answer; "any" looks only whether there is one. `holds_itself`: an item may be among its
+    own neighbours. `means`: a score is a mean instead of a sum.
     """
 
     python: Path
@@ -35,9 +35,10 @@ class Call:
     truth: What
     holds_itself: bool = False
     means: bool = False
+    blas_threads: int = 1
 
     async def __call__(self) -> Figures:
-        """The seconds of the call, and the mean number of cores it used.
+        """The seconds of the call, the mean number of cores it used, and the memory of its process at its peak.
 
         Raises:
             WrongAnswerError: the process failed, or its answer is wrong.
@@ -48,7 +49,7 @@ class Call:
             lengths = np.diff(self.data.arrays.user_ptr)[truth.rows]
             answer = answer._replace(values=answer.values * np.repeat(lengths, np.diff(answer.ptr)))
         truth.judge(answer, holds_itself=self.holds_itself)
-        return {"s": told["s"], "cores": told["cores"]}
+        return {name: told[name] for name in ("s", "cores", "GB")}
 
     async def whole(self, rows: int) -> Lists:
         """The answer for all rows.
@@ -74,8 +75,8 @@ class Call:
         given = ["--snapshot", self.data.snapshot, "--sample", folder / "sample.npy", "--report", folder]
         model = ["--model", self.data.model] if self.data.model.exists() else []
         command = [self.python, PROGRAMS, self.program, self.task, *given, *model]
-        # No side uses BLAS: keep its threads out of the way.
-        environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        # Keep the threads of BLAS out of the way of those who do not use it.
+        environ = os.environ | {"OPENBLAS_NUM_THREADS": str(self.blas_threads)}
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*map(str, command), cwd=ROOT, env=environ, stderr=pipe)
         try:

@@ -1,6 +1,7 @@
 """The data of the kernels' benchmark: a snapshot of synthetic interactions, a model, and the correct answers."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,13 @@ from reckoner.producer.trial.synthesis import Block, Size, synthesise
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.snapshots import KIND, write_snapshot
 from tests.benchmarks.night_data import Tails
+from tests.benchmarks.sampled_regressions import anything, true_ease, true_slim
 from tests.benchmarks.sampled_truth import Truth, true_bm25, true_cosine, true_scores
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, Arrays, read
 
-What: TypeAlias = Literal["cosine", "bm25", "scores", "scores of all"]
-"""The neighbours of items by either, and users' lists without what they have had, or with it among the others."""
+What: TypeAlias = Literal["cosine", "bm25", "slim", "ease", "any", "scores", "scores of all"]
+"""The neighbours of items by either, the values of targets by two regressions or by another, and users' lists without
+what they have had, or with it among the others."""
 
 SEED = 1
 
@@ -63,6 +66,13 @@ class Data:
             np.save(self.model / f"{name}.npy", array)
         self.__dict__.pop("arrays", None)
 
+    def with_other_model(self, name: str) -> "Data":
+        """The same interactions, for another model."""
+        other = copy(self)
+        other.model, other._truths = self.model.with_name(name), {}
+        other.__dict__.pop("arrays", None)
+        return other
+
     def truth(self, of: What) -> Truth:
         """The correct answers, computed at the first call."""
         if of not in self._truths:
@@ -72,6 +82,12 @@ class Data:
     def _compute(self, of: What) -> Truth:
         if of == "cosine":
             return true_cosine(self.arrays, NEIGHBOURS)
+        if of == "slim":
+            return true_slim(self.arrays, NEIGHBOURS)
+        if of == "ease":
+            return true_ease(self.arrays, NEIGHBOURS)
+        if of == "any":
+            return anything(self.arrays)
         if of == "bm25":
             return true_bm25(self.arrays, NEIGHBOURS)
         return true_scores(self.arrays, LENGTH, exclude_history=of == "scores")

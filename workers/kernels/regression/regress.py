@@ -22,6 +22,8 @@ from reckoner.workers.kernels.selection import nth_largest
 ZERO, ONE = np.uint64(0), np.uint64(1)
 # At most so many sweeps, before and after values are dropped.
 SWEEPS = 100
+# A value that gains less than this share of what ends the descent is not kept: there are many, and scoring reads each.
+LEAST = 0.5
 
 
 def regress(
@@ -129,7 +131,7 @@ def _regress(
     stop: NDArray[np.uint8],
 ) -> Any:
     """Fill the targets' lists. Returns the number of entries, -1 if stopped."""
-    filled = ZERO
+    filled, width = ZERO, np.uint64(problem.penalty.size)
     for target in range(first, last):
         if stop[0]:
             return -1
@@ -149,8 +151,9 @@ def _regress(
             settle(problem, size, l1, settled, np.uint64(SWEEPS))
         begin = filled
         for k in range(size):
-            value = np.float32(problem.values[k])
-            if value > np.float32(0.0):
+            value = problem.values[k]
+            is_kept = value * value * (problem.sums[k * width + k] + problem.penalty[k]) >= LEAST * settled
+            if is_kept and np.float32(value) > np.float32(0.0):
                 items[filled], values[filled] = of.order[np.uint64(nearest.chosen[k])], value
                 filled += ONE
         counts[target - first] = filled - begin
