@@ -104,6 +104,17 @@ def make_world(root: Path) -> World:
     return World(store, snapshot, tuple(made[:-1]), made[-1])
 
 
+def publish_tastes(world: World) -> None:
+    """Make a snapshot current in which 60 users have most items of one of two tastes."""
+    drawn = np.random.default_rng(5).random((60, len(ITEMS)))
+    users, items = np.nonzero(drawn < 0.6 * ((np.arange(60)[:, None] + np.arange(len(ITEMS))) % 2))
+    with world.store.scratch() as scratch:
+        names = [f"user {number:02}" for number in range(60)]
+        made = write_snapshot(scratch, user_ids=names, item_ids=ITEMS, users=users, items=items)
+        world.store.publish("snapshots", made, scratch)
+    world.store.set_current_snapshot(made)
+
+
 def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, number: int) -> Generation:
     rows = reference_rows(
         snapshot.item_ptr, snapshot.item_users, None, snapshot.user_ptr, snapshot.user_items, None,

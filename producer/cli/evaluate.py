@@ -90,6 +90,7 @@ def evaluate(
     settings = load_settings()
 
     async def ask() -> "Evaluated":
+        from reckoner.producer.evaluation.candidates import parse_candidate
         from reckoner.producer.evaluation.evaluating import evaluate as evaluate_candidates
         from reckoner.shared.store.location import open_store
         from reckoner.shared.store.ownership import claim_store
@@ -101,7 +102,8 @@ def evaluate(
             if snapshot is None:
                 raise NothingImportedError
             asked_live = live or gate or not (models or popular)
-            candidates = await _candidates(reckoner, store, snapshot, models or [], asked_live, gate)
+            given = [parse_candidate(model) for model in models or []]
+            candidates = await candidates_of(reckoner, store, snapshot, given, live=asked_live, must_live=gate)
             with (
                 say_if_cancelled("Stopped. Nothing was left behind."),
                 progress_bar("Splitting the interactions", "") as bar,
@@ -124,21 +126,17 @@ def evaluate(
         raise typer.Exit(1)
 
 
-async def _candidates(
-    reckoner: "OpenReckoner", store: "Store", snapshot: str, given: list[str], live: bool, must_live: bool
+async def candidates_of(
+    reckoner: "OpenReckoner", store: "Store", snapshot: str, given: "list[Candidate]", *, live: bool, must_live: bool
 ) -> "dict[Candidate, bool]":
     """The candidates, each once, and whether it is the live one; the live one first.
 
     Raises:
-        UsageError: one is invalid, or has a recency, and the data have no times.
+        UsageError: one has a recency, and the data have no times.
         NothingFittedError: there is no live one.
     """
-    from reckoner.producer.evaluation.candidates import parse_candidate
-
     asked = await _live(reckoner, store, snapshot, must_live) if live else {}
-    for candidate in map(parse_candidate, given):
-        asked.setdefault(candidate, False)
-    return _each_once(asked, store, snapshot)
+    return _each_once(asked | {candidate: False for candidate in given if candidate not in asked}, store, snapshot)
 
 
 async def _live(reckoner: "OpenReckoner", store: "Store", snapshot: str, must: bool) -> "dict[Candidate, bool]":

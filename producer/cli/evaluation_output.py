@@ -7,7 +7,7 @@ from reckoner.producer.cli.output import format_count, print_line, print_nonempt
 
 if TYPE_CHECKING:
     from reckoner.producer.evaluation.evaluating import Took
-    from reckoner.shared.serving.evaluations import Evaluation, Metric, ModelReport
+    from reckoner.shared.serving.evaluations import Difference, Evaluation, Metric, ModelReport
 
 NAMES = {"ndcg@10": "nDCG@10", "recall@20": "Recall@20", "hit@10": "Hit@10", "mrr@20": "MRR@20"}
 
@@ -36,7 +36,7 @@ def print_evaluation(evaluation: "Evaluation", took: Mapping[str, "Took"]) -> No
         cold = evaluation.without_history["ndcg@10"]
         print_line(
             f"{format_count(counts['users_without_history'], 'user')} without a history in the training part: every "
-            f"model gives them the popular list, with nDCG@10 {_with_interval(cold)}."
+            f"model gives them the popular list, with nDCG@10 {format_metric(cold)}."
         )
 
 
@@ -46,12 +46,18 @@ def _name(model: "ModelReport") -> str:
 
 def _metric_cells(model: "ModelReport") -> list[str]:
     difference = model.metrics["ndcg@10"].difference
-    beside = f"{difference.mean:+.3f} [{difference.low:+.3f} {difference.high:+.3f}]" if difference else ""
-    verdict = f"{difference.verdict}, {beside}" if difference else "-"
-    return [_name(model), *(_with_interval(model.metrics[name]) for name in NAMES), verdict]
+    verdict = format_difference(difference) if difference else "-"
+    return [_name(model), *(format_metric(model.metrics[name]) for name in NAMES), verdict]
 
 
-def _with_interval(metric: "Metric") -> str:
+def format_difference(difference: "Difference") -> str:
+    """A difference with its verdict and interval."""
+    beside = f"{difference.mean:+.3f} [{difference.low:+.3f} {difference.high:+.3f}]"
+    return f"{difference.verdict}, {beside}"
+
+
+def format_metric(metric: "Metric") -> str:
+    """A metric with its interval."""
     return f"{metric.mean:.3f} [{metric.low:.3f} {metric.high:.3f}]"
 
 

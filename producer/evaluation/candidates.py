@@ -23,6 +23,13 @@ class Candidate:
         recency = "" if self.recency is None else f" recency={self.recency:g}"
         return self.config.label + recency
 
+    @property
+    def command(self) -> str:
+        """The command that builds it: `reckoner fit --similarity cosine --user-norm 1`."""
+        words = f"--similarity {self.name}".split()
+        options = [f"--{word.replace('_', '-').replace('=', ' ')}" for word in words[2:]]
+        return " ".join(["reckoner fit", *words[:2], *options])
+
 
 def parse_candidate(text: str) -> Candidate:
     """Parse a candidate, as in `cosine user_norm=1 neighbours=50`.

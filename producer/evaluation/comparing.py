@@ -117,11 +117,12 @@ def _with_intervals(values: Sequence[PerUser], baseline: int) -> list[dict[str, 
     means = [{name: next(found) for name in names} for _ in values]
     differences = [{name: next(found) for name in names} for _ in values]
     return [
-        {name: Metric(*mean[name], None if number == baseline else _judged(apart[name])) for name in names}
+        {name: Metric(*mean[name], None if number == baseline else judged(apart[name])) for name in names}
         for number, (mean, apart) in enumerate(zip(means, differences, strict=True))
     ]
 
 
-def _judged(difference: Interval) -> Difference:
+def judged(difference: Interval) -> Difference:
+    """A difference with its verdict."""
     verdict: Verdict = "within noise" if difference.is_noise else "better" if difference.mean > 0 else "worse"
     return Difference(*difference, verdict)

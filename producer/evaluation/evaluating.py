@@ -67,7 +67,7 @@ async def evaluate(
     folds, first, took = list[Fold](), list[Split](), {candidate.name: Took(0.0, 0.0) for candidate in candidates}
     for fold in range(protocol.folds):
         progress("Splitting the interactions", "", 0, None)
-        split = await asyncio.to_thread(_split, data, protocol, fold)
+        split = await asyncio.to_thread(split_to_test, data, protocol, fold)
         rows = list[Row]()
         if candidates:
             async with training_part(split, reckoner, store) as part:
@@ -108,7 +108,12 @@ async def _remember(reckoner: "OpenReckoner", store: Store, evaluation: Evaluati
         await asyncio.to_thread(store.keep_history, entry_file(entry), ENTRY.encode(entry))
 
 
-def _split(data: Interactions, protocol: Protocol, fold: int) -> Split:
+def split_to_test(data: Interactions, protocol: Protocol, fold: int = 0) -> Split:
+    """Split interactions; see `hold_out`.
+
+    Raises:
+        UsageError: the split is impossible, or nobody is tested.
+    """
     split = hold_out(data, protocol, fold)
     if not split.test.users.size:
         raise UsageError(

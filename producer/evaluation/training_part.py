@@ -65,19 +65,21 @@ class TrainingPart:
 
     async def publish(self, directory: Path, users: NDArray[np.uint32]) -> None:
         """Publish the snapshot in `directory`, and the indices of the tested users."""
+        await run_to_its_end(asyncio.to_thread(self._store.publish, KIND, self.snapshot, directory))
+        self._users = await self._put(users)
 
-        def publish() -> str:
-            self._store.publish(KIND, self.snapshot, directory)
-            return put_users(self._store, self.snapshot, users)
+    async def _put(self, users: NDArray[np.uint32]) -> str:
+        """Store the indices of users; returns the part's name."""
 
-        async def note() -> None:
-            self._users = await asyncio.to_thread(publish)
-            self._parts.add(self._users)
+        async def put() -> str:
+            name = await asyncio.to_thread(put_users, self._store, self.snapshot, users)
+            self._parts.add(name)
+            return name
 
-        await run_to_its_end(note())
+        return await run_to_its_end(put())
 
-    async def score(self, candidate: Candidate, progress: Progress) -> Scored:
-        """Fit a candidate on the training part, and make the lists of all tested users.
+    async def score(self, candidate: Candidate, progress: Progress, users: NDArray[np.uint32] | None = None) -> Scored:
+        """Fit a candidate on the training part, and make the lists of some users, ascending, or of all tested ones.
 
         Raises:
             FlowFailedError: a job failed or was cancelled.
@@ -88,7 +90,8 @@ class TrainingPart:
         spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
         fit = await self._done(asking.create_model(spec), f"Fitting {candidate.name}", progress)
         recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
-        wanted = EvaluationSpec(self.snapshot, model, self._users, metrics.LENGTH, recency or UNSET)
+        tested = self._users if users is None else await self._put(users)
+        wanted = EvaluationSpec(self.snapshot, model, tested, metrics.LENGTH, recency or UNSET)
         scored = await self._done(asking.create_evaluation(wanted), f"Scoring {candidate.name}", progress)
         lists = await asyncio.to_thread(get_lists, self._store, scored.answer.decode())
         return Scored(lists, recency, _took_ms(fit), _took_ms(scored))

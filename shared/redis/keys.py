@@ -49,6 +49,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:heal:MODEL` | string, the damage for which its fit was enqueued | healing | seven days |
 | `p:evaluation:SNAPSHOT` | string, token of the evaluation with this training snapshot | it | a minute |
+| `p:trial:HASH` | string, the figures of a trial | `tune` | seven days |
 | `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
 | `p:sweeper` | string, token of the lock | sweeper | five seconds |
 | `p:retention` | string, worker that deletes unreferenced artifacts | that worker | ten minutes |
@@ -287,6 +288,10 @@ class Keys:
     def evaluation(self, snapshot: str) -> str:
         """The lock of an evaluation's training snapshot: one evaluation deletes what another would need."""
         return self._name("evaluation", snapshot)
+
+    def trial(self, trial: bytes) -> str:
+        """The figures of a trial of a tuning, by all that they depend on."""
+        return self._name("trial", sha256(trial).hexdigest()[:32])
 
     def heal(self, model: str) -> str:
         """The damage of a model for which a fit was enqueued."""

@@ -8,6 +8,8 @@ import pytest
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.settings import Settings
+from reckoner.workers.process.wiring import connect_worker
 from tests.commands import CommandLine
 from tests.world import Generation, Hand, World
 
@@ -30,6 +32,18 @@ async def generation(hand: Hand, world: World) -> AsyncIterator[Generation]:
     working = asyncio.create_task(work(hand))
     yield made
     await cancel_and_wait(working)
+
+
+@pytest.fixture
+async def worker(redis_url: str, prefix: str, own_world: World) -> AsyncIterator[Hand]:
+    """A worker on a store of the test's own, whose jobs are delivered."""
+    redis = connect_worker(Settings(), redis_url)
+    hand = Hand(own_world, redis, prefix)
+    working = asyncio.create_task(work(hand))
+    yield hand
+    await cancel_and_wait(working)
+    hand.close()
+    await redis.aclose()
 
 
 async def work(hand: Hand) -> None:

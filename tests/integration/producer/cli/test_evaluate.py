@@ -23,7 +23,7 @@ from tests.commands import CommandLine, Ended
 from tests.integration.producer.conftest import work
 from tests.patience import PATIENCE_S
 from tests.processes import wait_until
-from tests.world import ITEMS, USERS, Generation, Hand, World
+from tests.world import ITEMS, USERS, Generation, Hand, World, publish_tastes
 
 
 class Tags(HTMLParser):
@@ -133,17 +133,6 @@ async def test_a_page_holds_no_script_and_asks_for_nothing(
     assert "url(" not in text
     assert "&lt;script&gt;" in text
     assert "default-src 'none'" in text
-
-
-def publish_tastes(world: World) -> None:
-    """Make a snapshot current in which 60 users have most items of one of two tastes."""
-    drawn = np.random.default_rng(5).random((60, len(ITEMS)))
-    users, items = np.nonzero(drawn < 0.6 * ((np.arange(60)[:, None] + np.arange(len(ITEMS))) % 2))
-    with world.store.scratch() as scratch:
-        names = [f"user {number:02}" for number in range(60)]
-        made = write_snapshot(scratch, user_ids=names, item_ids=ITEMS, users=users, items=items)
-        world.store.publish("snapshots", made, scratch)
-    world.store.set_current_snapshot(made)
 
 
 async def test_the_gate_refuses_what_is_worse_beyond_noise(

@@ -4,6 +4,7 @@ import pytest
 
 from reckoner.producer.evaluation.candidates import Candidate, parse_candidate
 from reckoner.shared.errors import UsageError
+from reckoner.shared.store.fit_options import SLIM, configuration, parse_options
 from reckoner.shared.store.model_config import ModelConfig
 
 
@@ -19,6 +20,21 @@ def test_a_candidate_is_read_as_it_is_named(text: str, candidate: Candidate) -> 
     """Without a recency it has the default for the data."""
     assert parse_candidate(text) == candidate
     assert candidate.name == text
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("slim", "reckoner fit --similarity slim"),
+        ("cosine user_norm=1 recency=0", "reckoner fit --similarity cosine --user-norm 1 --recency 0"),
+    ],
+)
+def test_a_candidate_has_a_command_that_builds_it(text: str, command: str) -> None:
+    """Whose options a fit understands."""
+    candidate = parse_candidate(text)
+    assert candidate.command == command
+    given, recency = parse_options(command.removeprefix("reckoner fit "))
+    assert Candidate(configuration(given, SLIM), recency) == candidate
 
 
 @pytest.mark.parametrize("recency", ["-1", "11", "x", "nan"])

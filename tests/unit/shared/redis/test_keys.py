@@ -27,6 +27,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.join_model("m"),
         keys.join_evaluation(b"a spec"),
         keys.evaluation("s"),
+        keys.trial(b"a trial"),
         keys.join_basket("g", ["i"]),
         keys.join_question("g", b"a spec"),
         keys.basket("g", ["i"]),
