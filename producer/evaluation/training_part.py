@@ -56,20 +56,19 @@ class TrainingPart:
     """A training part in the store. Candidates are scored on it, several at once if wanted."""
 
     snapshot: str
+    _tested: NDArray[np.uint32]
     _store: Store
     _reckoner: "OpenReckoner"
-    _users: str = ""
     _jobs: set[str] = field(default_factory=set)
     _models: set[str] = field(default_factory=set)
     _parts: set[str] = field(default_factory=set)
 
-    async def publish(self, directory: Path, users: NDArray[np.uint32]) -> None:
-        """Publish the snapshot in `directory`, and the indices of the tested users."""
+    async def publish(self, directory: Path) -> None:
+        """Publish the snapshot in `directory`."""
         await run_to_its_end(asyncio.to_thread(self._store.publish, KIND, self.snapshot, directory))
-        self._users = await self._put(users)
 
     async def _put(self, users: NDArray[np.uint32]) -> str:
-        """Store the indices of users; returns the part's name."""
+        """Store the indices of users, or renew the part; returns its name."""
 
         async def put() -> str:
             name = await asyncio.to_thread(put_users, self._store, self.snapshot, users)
@@ -85,12 +84,14 @@ class TrainingPart:
             FlowFailedError: a job failed or was cancelled.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
+        # If it is old, it could be deleted between two jobs, when no flow names it.
+        await asyncio.to_thread(self._store.renew, KIND, self.snapshot)
         asking, model = self._reckoner.asking, model_id(self.snapshot, candidate.config)
         self._models.add(model)
         spec = fit_spec(self.snapshot, candidate.config, metrics.LENGTH, only_model=True)
         fit = await self._done(asking.create_model(spec), f"Fitting {candidate.name}", progress)
         recency = await asyncio.to_thread(recency_of, self._store, self.snapshot, candidate.recency)
-        tested = self._users if users is None else await self._put(users)
+        tested = await self._put(self._tested if users is None else users)
         wanted = EvaluationSpec(self.snapshot, model, tested, metrics.LENGTH, recency or UNSET)
         scored = await self._done(asking.create_evaluation(wanted), f"Scoring {candidate.name}", progress)
         lists = await asyncio.to_thread(get_lists, self._store, scored.answer.decode())
@@ -164,9 +165,9 @@ async def training_part(split: Split, reckoner: "OpenReckoner", store: Store) ->
     with store.scratch() as directory:
         snapshot = await run_to_its_end(asyncio.to_thread(split.training.write, directory))
         async with _locked(reckoner, snapshot):
-            part = TrainingPart(snapshot, store, reckoner)
+            part = TrainingPart(snapshot, split.test.users, store, reckoner)
             try:
-                await part.publish(directory, split.test.users)
+                await part.publish(directory)
                 yield part
             finally:
                 await run_to_its_end(part.clean_up())

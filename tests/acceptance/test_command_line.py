@@ -193,6 +193,13 @@ def test_a_client_without_the_extras_fits_and_runs(shop: Shop, command: tuple[st
     assert modules.isdisjoint(ARRAYS)
 
 
+def test_evaluate_says_which_extra_it_needs(shop: Shop) -> None:
+    """Without numpy, one sentence says what to install."""
+    ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "evaluate")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("An evaluation needs numpy, which is not installed")
+
+
 def test_import_says_which_extra_it_needs(shop: Shop) -> None:
     """Without pandas, one sentence says what to install."""
     ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "import", str(shop.source))

@@ -1,7 +1,9 @@
 """A training part on a worker: the lists are those of its model, and it leaves nothing behind."""
 
 import asyncio
+import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.evaluation_parts import Lists
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
+from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
 from tests.reference import reference_lists, reference_rows, reference_weights
 from tests.world import Hand, World
 
@@ -165,6 +168,19 @@ async def test_one_that_is_stopped_half_way_deletes_what_its_tasks_have_stored(
     assert list(own_world.store.entries("parts"))
     await cancel_and_wait(evaluating)
     assert held(own_world.store) == before
+
+
+async def test_a_long_evaluation_renews_what_it_reads(
+    worker: Hand, own_world: World, reckoner: OpenReckoner, split: Split
+) -> None:
+    """Between two jobs nothing names them, and what nothing names is deleted after a day."""
+    async with training_part(split, reckoner, own_world.store) as part:
+        for path in own_world.store.root.rglob("*"):
+            os.utime(path, (time.time() - 2 * GRACE_S,) * 2)
+        await part.score(Candidate(ModelConfig()), show_nothing)
+        await delete_unreferenced(worker.runtime)
+        scored = await part.score(Candidate(ModelConfig(neighbours=9)), show_nothing)
+    assert scored.lists.counts.size == split.test.users.size
 
 
 async def test_two_evaluations_of_the_same_training_part_do_not_meet(
