@@ -1,0 +1,65 @@
+"""An evaluation on real workers: equal bytes for any number of them, also if they are killed all the time."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.patience import PATIENCE_S
+from tests.system import System, synthetic_pairs
+
+QUICK: dict[str, Any] = {"task_deadline_s": 2, "first_look_s": 0.2, "lease_s": 1.0, "tasks_per_job": 12}
+MODELS = ("--model", "cosine neighbours=20", "--model", "slim recency=0")
+KILLS = 4
+
+
+async def evaluate(system: System) -> tuple[dict[str, Any], list[str]]:
+    """Run the command; returns its report without the seconds, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(system.python, "-m", "reckoner.producer", "evaluate", "--split", "random", "--json", *MODELS),
+        env=system.environ(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    report: dict[str, Any] = json.loads(out)
+    del report["took"]
+    return report, err.decode().splitlines()
+
+
+def artifacts(system: System) -> dict[str, list[str]]:
+    """What the store holds."""
+    kinds = ("snapshots", "models", "parts")
+    return {kind: [entry.id for entry in system.store.entries(kind)] for kind in kinds}  # type: ignore[arg-type]
+
+
+async def test_an_evaluation_is_the_same_whoever_dies(tmp_path: Path) -> None:
+    """Its workers are killed while it fits and scores; it leaves nothing behind but its memory."""
+    async with System(tmp_path / "home", **QUICK) as system:
+        system.import_pairs(synthetic_pairs())
+        before = artifacts(system)
+        one = system.start_workers()
+        await system.ready(1)
+        calm, _ = await evaluate(system)
+        assert [model["name"] for model in calm["models"]] == ["cosine neighbours=20", "slim", "popularity"]
+        await one.stop()
+        many = system.start_workers(3)
+        await system.ready(3)
+        stormy = asyncio.create_task(evaluate(system))
+        kills = 0
+        async with system.reckoner() as reckoner:
+            while not stormy.done() and kills < KILLS:
+                if await reckoner.redis.exists(system.keys.live_of("batch")):
+                    many.send(signal.SIGKILL)
+                    kills += 1
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(0.01)
+        report, _ = await stormy
+        assert kills
+        assert report == calm
+        await system.idle()
+        assert artifacts(system) == before
+        assert await system.keys_for_ever() <= await system.keys_that_may_stay()
