@@ -70,7 +70,7 @@ def evaluate(
 
     Example: reckoner evaluate --model "bm25 neighbours=50" --live
     """
-    from reckoner.shared.errors import NothingImportedError
+    from reckoner.shared.errors import NothingImportedError, OutputError
     from reckoner.shared.settings import load_settings
 
     try:
@@ -87,6 +87,9 @@ def evaluate(
         new_items=new_items,
     )
     protocol.require_valid()
+    if html is not None and not html.parent.is_dir():
+        # An evaluation may take long: say it before.
+        raise OutputError(f"The file {html} cannot be written: there is no directory {html.parent}.")
     settings = load_settings()
 
     async def ask() -> "Evaluated":

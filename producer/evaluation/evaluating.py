@@ -91,20 +91,18 @@ async def evaluate(
 
 async def _remember(reckoner: "OpenReckoner", store: Store, evaluation: Evaluation, started_ms: int) -> None:
     """Keep an evaluation in the history, where the gate of a night finds it. A failure is harmless."""
-    ended_ms = await now_ms(reckoner.redis)
-    entry = Entry(
-        id=fresh_id(),
-        kind="evaluation",
-        outcome="done",
-        started_ms=started_ms,
-        ended_ms=ended_ms,
-        starter="command",
-        snapshot=evaluation.snapshot,
-        figures=msgspec.to_builtins(evaluation),
-    )
-    with suppress(RedisError):
+    with suppress(RedisError, StoreError):
+        entry = Entry(
+            id=fresh_id(),
+            kind="evaluation",
+            outcome="done",
+            started_ms=started_ms,
+            ended_ms=await now_ms(reckoner.redis),
+            starter="command",
+            snapshot=evaluation.snapshot,
+            figures=msgspec.to_builtins(evaluation),
+        )
         await History(reckoner.redis, reckoner.keys).remember(entry)
-    with suppress(StoreError):
         await asyncio.to_thread(store.keep_history, entry_file(entry), ENTRY.encode(entry))
 
 

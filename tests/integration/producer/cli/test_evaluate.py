@@ -205,6 +205,7 @@ def test_ctrl_c_leaves_nothing_behind(commands: CommandLine, own_world: World) -
 
 
 async def test_a_page_that_cannot_be_written_is_said(live: Generation, commands: CommandLine, tmp_path: Path) -> None:
-    ended = await evaluate(commands, "--popular", "--html", str(tmp_path / "nowhere" / "page.html"))
-    assert ended.code == 1
-    assert "cannot be written: No such file or directory" in ended.err
+    for place, reason in ((tmp_path / "nowhere" / "page.html", "there is no directory"), (tmp_path, "Is a directory")):
+        ended = await evaluate(commands, "--popular", "--html", str(place))
+        assert (ended.code, ended.out) == (1, "")
+        assert f"The file {place} cannot be written: {reason}" in ended.err
