@@ -13,7 +13,8 @@ from reckoner.producer.evaluation.candidates import Candidate
 from reckoner.producer.evaluation.comparing import POPULARITY, Fold, Row, compare, judge
 from reckoner.producer.evaluation.metrics import popular_lists
 from reckoner.producer.evaluation.splits import Interactions, Protocol, Split, hold_out, interactions_of
-from reckoner.producer.evaluation.training_part import Progress, training_part
+from reckoner.producer.evaluation.store_jobs import Progress
+from reckoner.producer.evaluation.training_part import training_part
 from reckoner.shared.errors import StoreError, UsageError
 from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.serving.evaluations import Evaluation

@@ -23,7 +23,8 @@ from reckoner.producer.evaluation.halving import (
     survivors,
 )
 from reckoner.producer.evaluation.splits import HeldOut, Protocol, Split, interactions_of
-from reckoner.producer.evaluation.training_part import Progress, TrainingPart, training_part
+from reckoner.producer.evaluation.store_jobs import Progress
+from reckoner.producer.evaluation.training_part import TrainingPart, training_part
 from reckoner.producer.evaluation.trials import Trial, Trials
 from reckoner.shared.serving.evaluations import Metric
 from reckoner.shared.store.protocol import Store

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import parse_count
@@ -52,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """The number of chunk tasks by worker."""
     figures: Figures | None = None
     """None if there were no lists before, or not every user is done."""
-    evaluation: str = ""
+    evaluation: str | UnsetType = UNSET
     """What the last evaluation says of a configuration that is not the live one's, unless it is a reason."""
 
 

@@ -48,7 +48,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:heal:MODEL` | string, the damage for which its fit was enqueued | healing | seven days |
-| `p:evaluation:SNAPSHOT` | string, token of the evaluation with this training snapshot | it | a minute |
+| `p:evaluation:ID` | string, token of the evaluation or comparison that deletes this artifact | it | a minute |
 | `p:trial:HASH` | string, the figures of a trial | `tune` | seven days |
 | `p:scrub` | string, worker that verifies all artifacts | that worker | ten minutes, a day afterwards |
 | `p:sweeper` | string, token of the lock | sweeper | five seconds |
@@ -285,9 +285,9 @@ class Keys:
         """The scoring of an evaluation that is under way, by its encoded spec."""
         return self._name("join", "evaluation", sha256(spec).hexdigest()[:32])
 
-    def evaluation(self, snapshot: str) -> str:
-        """The lock of an evaluation's training snapshot: one evaluation deletes what another would need."""
-        return self._name("evaluation", snapshot)
+    def evaluation(self, artifact: str) -> str:
+        """The lock of an evaluation's training snapshot or a comparison's model: who deletes it at the end."""
+        return self._name("evaluation", artifact)
 
     def trial(self, trial: bytes) -> str:
         """The figures of a trial of a tuning, by all that they depend on."""

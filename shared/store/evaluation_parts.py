@@ -1,6 +1,6 @@
 """The parts of an evaluation in the store: its users, and the lists that workers make for them."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -10,34 +10,42 @@ from reckoner.shared.errors import ArtifactDamagedError, WireError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.wire.codecs import Codec
 
+NOTHING: Final = np.empty(0, np.uint32)
+
 
 class Lists(NamedTuple):
-    """The lists of some users: `counts` uint32[users], and `items` uint32, all lists, each best first."""
+    """The lists of some users: `counts` uint32[users], and `items` uint32, all lists, each best first.
+
+    `reasons` uint32, beside `items`, are the history items with the largest shares of the scores; empty unless asked.
+    """
 
     counts: NDArray[np.uint32]
     items: NDArray[np.uint32]
+    reasons: NDArray[np.uint32] = NOTHING
 
 
 class _UsersBody(msgspec.Struct, array_like=True, frozen=True, tag="users", forbid_unknown_fields=True):
     # Part of the name: two evaluations never share a part, since the first to end deletes its own.
-    snapshot: str
+    owner: str
     users: memoryview
 
 
 class _ListsBody(msgspec.Struct, array_like=True, frozen=True, tag="lists", forbid_unknown_fields=True):
-    snapshot: str
+    # Part of the name.
+    users: str
     model: str
     counts: memoryview
     items: memoryview
+    reasons: memoryview
 
 
 _USERS: Codec[_UsersBody] = Codec(_UsersBody)
 _LISTS: Codec[_ListsBody] = Codec(_ListsBody)
 
 
-def put_users(store: Store, snapshot: str, users: NDArray[np.uint32]) -> str:
-    """Store the indices of users of a snapshot, uint32, ascending; returns the part's name."""
-    return store.put_part(_USERS.encode(_UsersBody(snapshot, users.view(np.uint8).data)))
+def put_users(store: Store, owner: str, users: NDArray[np.uint32]) -> str:
+    """Store the indices of users of a snapshot, uint32, ascending; returns the part's name, no other owner's."""
+    return store.put_part(_USERS.encode(_UsersBody(owner, users.view(np.uint8).data)))
 
 
 def get_users(store: Store, name: str) -> NDArray[np.uint32]:
@@ -53,9 +61,9 @@ def get_users(store: Store, name: str) -> NDArray[np.uint32]:
         raise ArtifactDamagedError(f"Part {name} holds no users.") from error
 
 
-def put_lists(store: Store, snapshot: str, model: str, lists: Lists) -> str:
-    """Store the lists that a model gives to users of a snapshot; returns the part's name."""
-    return store.put_part(_LISTS.encode(_ListsBody(snapshot, model, *(array.view(np.uint8).data for array in lists))))
+def put_lists(store: Store, users: str, model: str, lists: Lists) -> str:
+    """Store the lists that a model gives to the users of a part; returns the name of the lists' part."""
+    return store.put_part(_LISTS.encode(_ListsBody(users, model, *(array.view(np.uint8).data for array in lists))))
 
 
 def get_lists(store: Store, name: str) -> Lists:
@@ -67,10 +75,10 @@ def get_lists(store: Store, name: str) -> Lists:
     """
     try:
         body = _LISTS.decode(store.get_part(name))
-        lists = Lists(_array(body.counts), _array(body.items))
+        lists = Lists(*map(_array, (body.counts, body.items, body.reasons)))
     except (WireError, ValueError) as error:
         raise ArtifactDamagedError(f"Part {name} holds no lists.") from error
-    if int(lists.counts.sum(dtype=np.int64)) != lists.items.size:
+    if int(lists.counts.sum(dtype=np.int64)) != lists.items.size or lists.reasons.size not in (0, lists.items.size):
         raise ArtifactDamagedError(f"Part {name} holds no lists.")
     return lists
 

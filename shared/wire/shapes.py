@@ -82,6 +82,7 @@ class EvaluationSpec(Struct, frozen=True, tag="evaluation", forbid_unknown_field
     list_length: Annotated[int, Meta(ge=1, le=MAX_LIST_LENGTH)]
     recency: Recency = UNSET
     """As in `Options`."""
+    with_reasons: bool = False
 
 
 class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True, omit_defaults=True):

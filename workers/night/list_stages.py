@@ -126,7 +126,7 @@ def _compared(run: RunEnd) -> str:
     found = (
         "Only the users were compared: few live lists are cached." if few else "All figures are within their limits."
     )
-    return f"{found} {evaluation}".rstrip()
+    return f"{found} {evaluation or ''}".rstrip()
 
 
 async def _old(runtime: Runtime) -> set[bytes]:

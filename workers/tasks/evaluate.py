@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.redis.scripts.constants import MAX_TASKS
 from reckoner.shared.store.balance import balance
-from reckoner.shared.store.evaluation_parts import Lists, get_lists, get_users, put_lists
+from reckoner.shared.store.evaluation_parts import NOTHING, Lists, get_lists, get_users, put_lists
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import EvaluationSpec, Part, Plan
@@ -49,15 +49,15 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
             return None
         return score_users(
             *(layout.candidates, *weighed, spec.list_length),
-            with_reasons=False,
+            with_reasons=spec.with_reasons,
             scratch=runtime.layouts.scratch.room_for(layout.candidates),
             stop=stop,
         )
 
     best = await runtime.kernel("batch", score)
     await runtime.require_current(model, snapshot, layout=layout, closely=True)
-    lists = Lists(best.counts, best.items)
-    return Part(await runtime.in_store(lambda: put_lists(runtime.store, snapshot.id, model.id, lists)))
+    lists = Lists(best.counts, best.items, best.reasons if spec.with_reasons else NOTHING)
+    return Part(await runtime.in_store(lambda: put_lists(runtime.store, spec.users, model.id, lists)))
 
 
 def histories_of(snapshot: Snapshot, users: NDArray[np.uint32]) -> Histories:
@@ -88,9 +88,8 @@ async def join_evaluation(
     lists = [part for part in found if part is not None]
     if len(lists) < len(found):
         return [index for index, part in enumerate(found) if part is None], b""
-    none = Lists(np.empty(0, np.uint32), np.empty(0, np.uint32))
-    joined = Lists(*map(np.concatenate, zip(none, *lists, strict=True)))
-    answer = await runtime.in_store(lambda: put_lists(runtime.store, spec.snapshot, spec.model, joined))
+    joined = Lists(*map(np.concatenate, zip(Lists(NOTHING, NOTHING), *lists, strict=True)))
+    answer = await runtime.in_store(lambda: put_lists(runtime.store, spec.users, spec.model, joined))
     return [], answer.encode()
 
 

@@ -88,7 +88,7 @@ async def _at_the_gate(runtime: Runtime, run: Run, manifest: Manifest) -> Manife
         evaluation = change.evaluation
     if change is not None and reasons:
         reasons.append(str(change))
-    return msgspec.structs.replace(manifest, figures=figures, reasons=reasons, evaluation=evaluation)
+    return msgspec.structs.replace(manifest, figures=figures, reasons=reasons, evaluation=evaluation or msgspec.UNSET)
 
 
 async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, lease: Lease) -> None:

@@ -200,7 +200,7 @@ async def test_the_gate_takes_the_last_evaluation_of_a_new_configuration(
 ) -> None:
     """Worse beyond noise is refused with the figures; within noise passes; without one the run says so."""
     one, other, third = [await hand.adopt(world, number) for number in range(3)]
-    assert (await judged(hand, one))[1].evaluation == ""
+    assert (await judged(hand, one))[1].evaluation is msgspec.UNSET
     run, manifest = await judged(hand, other)
     none = (
         "No evaluation of this configuration: run `reckoner evaluate --model 'cosine neighbours=9 recency=0' --live`."
@@ -212,7 +212,7 @@ async def test_the_gate_takes_the_last_evaluation_of_a_new_configuration(
     await evaluated(hand, "e1", third, other, 0.05, "better")
     await evaluated(hand, "e2", third, other, -0.047, "worse")
     run, manifest = await judged(hand, third)
-    assert (run.outcome, manifest.evaluation) == ("refused", "")
+    assert (run.outcome, manifest.evaluation) == ("refused", msgspec.UNSET)
     assert manifest.reasons == [
         "evaluation e2 found this configuration worse beyond noise than the live one: nDCG@10 0.140 [0.130 0.150] "
         "against 0.187 [0.177 0.197], a difference of -0.047 [-0.067 -0.037]",
@@ -223,4 +223,5 @@ async def test_the_gate_takes_the_last_evaluation_of_a_new_configuration(
     await evaluated(hand, "e3", one, third, -0.01, "within noise")
     run, manifest = await judged(hand, one)
     assert run.outcome == "passed"
+    assert isinstance(manifest.evaluation, str)
     assert manifest.evaluation.startswith("Evaluation e3 found this configuration within noise of the live one: ")

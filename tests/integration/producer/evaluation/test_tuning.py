@@ -9,7 +9,8 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.evaluation import halving, metrics
 from reckoner.producer.evaluation.candidates import Candidate
 from reckoner.producer.evaluation.splits import Protocol, hold_out, interactions_of
-from reckoner.producer.evaluation.training_part import Progress, training_part
+from reckoner.producer.evaluation.store_jobs import Progress
+from reckoner.producer.evaluation.training_part import training_part
 from reckoner.producer.evaluation.tuning import Tuned, tune
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import FlowCancelledError

@@ -40,11 +40,12 @@ def parts(world: World) -> set[str]:
     return {entry.id for entry in world.store.entries("parts")}
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 3, 9])
+@pytest.mark.parametrize(("tasks", "with_reasons"), [(1, True), (2, False), (3, True), (9, True)])
 async def test_lists_are_the_same_for_any_number_of_tasks(
-    hand: Hand, own_world: World, spec: EvaluationSpec, tasks: int
+    hand: Hand, own_world: World, spec: EvaluationSpec, tasks: int, with_reasons: bool
 ) -> None:
-    """Those of the reference. Only the joined part is left beside the users."""
+    """Those of the reference, with reasons if asked. Only the joined part is left beside the users."""
+    spec = msgspec.structs.replace(spec, with_reasons=with_reasons)
     hand.runtime = replace(hand.runtime, settings=msgspec.structs.replace(hand.runtime.settings, tasks_per_job=tasks))
     hand.worker.ctx["runtime"] = hand.runtime
     flow = await begin(hand, spec)
@@ -59,6 +60,8 @@ async def test_lists_are_the_same_for_any_number_of_tasks(
         model.row_ptr, model.row_items, model.row_values, data.user_ptr, data.user_items, None, length=LENGTH
     )
     assert found == [[entry.item for entry in wanted[user]] for user in ASKED.tolist()]
+    reasons = [entry.reason for user in ASKED.tolist() for entry in wanted[user]]
+    assert lists.reasons.tolist() == (reasons if with_reasons else [])
     assert parts(own_world) == {spec.users, name}
 
 

@@ -26,7 +26,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.join_fit("g"),
         keys.join_model("m"),
         keys.join_evaluation(b"a spec"),
-        keys.evaluation("s"),
+        keys.evaluation("f"),
         keys.trial(b"a trial"),
         keys.join_basket("g", ["i"]),
         keys.join_question("g", b"a spec"),
