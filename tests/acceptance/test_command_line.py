@@ -160,9 +160,9 @@ def test_job_shows_the_worker_of_each_task(shop: Shop) -> None:
 
 def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
     """`fit` says that the model is not live; `batch` computes all lists, prints the manifest and flips."""
-    (fitted,) = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1", "--json").objects
+    (fitted,) = shop.commands.run("fit", "--similarity", "cosine", "--shrink", "1", "--json").objects
     assert not fitted["is_current"]
-    again = shop.commands.run("fit", "--neighbours", "10", "--shrink", "1")
+    again = shop.commands.run("fit", "--similarity", "cosine", "--shrink", "1")
     assert f"model       {fitted['model']} (already built)" in again.out
     assert "not live yet" in again.out
     ended = shop.commands.run("batch", "--block", "7", "--json")
@@ -174,7 +174,7 @@ def test_a_second_model_goes_live_with_its_batch(shop: Shop) -> None:
     (run,) = shop.commands.run("job", shown["run"], "--json").objects
     assert run["blocks_done"] == 9
     assert sum(run["manifest"]["tasks"].values()) == 9
-    assert "live: new lists use it" in shop.commands.run("fit", "--neighbours", "10", "--shrink", "1").out
+    assert "live: new lists use it" in shop.commands.run("fit", "--similarity", "cosine", "--shrink", "1").out
 
 
 def test_asking_needs_no_array_library(shop: Shop) -> None:
@@ -185,7 +185,7 @@ def test_asking_needs_no_array_library(shop: Shop) -> None:
     assert modules.isdisjoint(ARRAYS)
 
 
-@pytest.mark.parametrize("command", [("fit", "--neighbours", "10", "--shrink", "1"), ("batch", "--block", "30")])
+@pytest.mark.parametrize("command", [("fit", "--similarity", "cosine", "--shrink", "1"), ("batch", "--block", "30")])
 def test_a_client_without_the_extras_fits_and_runs(shop: Shop, command: tuple[str, ...]) -> None:
     """`fit` and `batch` work without numpy."""
     ended, modules = shop.commands.modules(WITHOUT_ARRAYS, *command, "--json")
