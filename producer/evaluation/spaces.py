@@ -163,12 +163,12 @@ def draw(space: Space, trials: int, seed: int, turns: Sequence[str] | None = Non
     (McKay, Beckman and Conover, Technometrics 21(2), 1979): each parameter's values are cut into as many parts as
     there are trials, and each part is taken once.
     """
-    names = list(turns or space)
+    names, bits = list(turns or space), np.random.PCG64(seed)
     wanted = Counter(names[number % len(names)] for number in range(trials))
     drawn = [
         candidate_of(similarity, parameters)
         for similarity, count in wanted.items()
-        for parameters in _combinations(space[similarity], count, np.random.PCG64(seed))
+        for parameters in _combinations(space[similarity], count, bits)
     ]
     return list(dict.fromkeys(drawn))
 

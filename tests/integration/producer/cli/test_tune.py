@@ -2,11 +2,14 @@
 
 import asyncio
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.commands import CommandLine, Ended
+from tests.patience import PATIENCE_S
+from tests.processes import wait_until
 from tests.world import Hand, World, publish_tastes
 
 
@@ -52,6 +55,20 @@ async def test_a_family_is_searched_without_a_file(worker: Hand, commands: Comma
     assert report["metric"] == "hit@10"
     assert all(trial["recency"] is None for trial in report["trials"])
     assert len(report["trials"]) == 4
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(commands: CommandLine, own_world: World) -> None:
+    """There is no worker, so no trial is done."""
+    process = commands.start("tune", "--split", "random")
+    try:
+        wait_until(lambda: len(list(own_world.store.entries("snapshots"))) > 2, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "the same command goes on with them" in err.splitlines()[-1]
+    assert len(list(own_world.store.entries("snapshots"))) == 2
 
 
 @pytest.mark.parametrize(
