@@ -30,7 +30,7 @@ from tests.root import ROOT
 
 # Each user has eleven of the items; the pages use these numbers.
 USERS = [15, 42, 43, *range(100, 130), 601]
-ITEMS = ["260", "1196", "48516", "55820", *map(str, range(500, 530))]
+ITEMS = ["260", "1196", "33794", "48516", "55820", "58559", *map(str, range(500, 528))]
 
 # Long-running commands, and their log line when ready.
 LASTING = {"reckoner up": "worker ready", "reckoner worker": "worker ready"}
@@ -51,6 +51,7 @@ SHELL_SYNTAX = {*"|&;<>$*?`~#\n"}
 LETTER = re.compile(r"\b\d{13}-\d+\b")
 REDIS_COMMANDS = {"GET", "MGET", "HMGET"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 JOB = re.compile(r"\b(?=[0-9a-f]*[a-f])[0-9a-f]{16}\b")
 
 
@@ -165,7 +166,7 @@ class Reader:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     place = tmp_path_factory.mktemp("a reader's place")
     for name, header in {"ratings.csv": "user,item,time,title", "purchases.csv": "customer,product,time,title"}.items():
-        rows = [f"{u},{i},{1700000000 + n},Title {i}" for u in USERS for n, i in enumerate(ITEMS) if (u * n) % 3 == 0]
+        rows = [f"{u},{i},{1700000000 + (7 * u + 13 * n) % 97},Title {i}" for u in USERS for n, i in enumerate(ITEMS) if (u * n) % 3 == 0]
         (place / name).write_text("\n".join([header, *rows, ""]))
     with contextlib.closing(sqlite3.connect(place / "shop.db")) as database, database:
         database.execute("create table purchases (customer text, product text, bought text)")
@@ -173,6 +174,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         sold = [(u, i, f"2026-01-{(u + n) % 28 + 1:02}") for u in USERS for n, i in enumerate(ITEMS) if u * int(i) % 3]
         bought = [(f"customer {u}", f"product {i}", day) for u, i, day in sold]
         database.executemany("insert into purchases values (?, ?, ?)", bought)
+    [space] = TOML.findall((ROOT / "docs" / "evaluating.md").read_text("utf-8"))
+    (place / "space.toml").write_text(space)
     bin_directory = place / "bin"
     bin_directory.mkdir()
     script = bin_directory / "reckoner"
