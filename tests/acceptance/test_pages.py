@@ -166,7 +166,8 @@ class Reader:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     place = tmp_path_factory.mktemp("a reader's place")
     for name, header in {"ratings.csv": "user,item,time,title", "purchases.csv": "customer,product,time,title"}.items():
-        rows = [f"{u},{i},{1700000000 + (7 * u + 13 * n) % 97},Title {i}" for u in USERS for n, i in enumerate(ITEMS) if (u * n) % 3 == 0]
+        had = [(u, n, i) for u in USERS for n, i in enumerate(ITEMS) if (u * n) % 3 == 0]
+        rows = [f"{u},{i},{1700000000 + (7 * u + 13 * n) % 97},Title {i}" for u, n, i in had]
         (place / name).write_text("\n".join([header, *rows, ""]))
     with contextlib.closing(sqlite3.connect(place / "shop.db")) as database, database:
         database.execute("create table purchases (customer text, product text, bought text)")
