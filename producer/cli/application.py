@@ -8,6 +8,7 @@ import typer
 from reckoner.producer.cli import dead, history, store
 from reckoner.producer.cli.batch import batch
 from reckoner.producer.cli.cancel import cancel
+from reckoner.producer.cli.compare import compare
 from reckoner.producer.cli.config import config
 from reckoner.producer.cli.demo import demo
 from reckoner.producer.cli.doctor import doctor
@@ -43,8 +44,8 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, evaluate, tune, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel, status,
-    pause, resume, drain, doctor, config, worker, up, demo, synth, version,
+    users, fit, evaluate, tune, compare, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel,
+    status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
 ):  # fmt: skip
     app.command()(command)
 for group in (history.group, dead.group, store.group):

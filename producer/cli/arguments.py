@@ -74,6 +74,20 @@ def read_basket(given: list[str]) -> list[str]:
     Raises:
         UsageError: there are none, an id is invalid (`require_id`), or an option is not valid CSV.
     """
+    from reckoner.shared.errors import UsageError
+
+    items = read_ids("item", "--history", given)
+    if not items:
+        raise UsageError("--history contains no item.")
+    return items
+
+
+def read_ids(kind: str, option: str, given: list[str]) -> list[str]:
+    """The ids of a `kind` in all values of an option, separated by commas and quoted as in CSV.
+
+    Raises:
+        UsageError: an id is invalid (`require_id`), or a value is not valid CSV.
+    """
     import csv
 
     from reckoner.shared.errors import UsageError
@@ -82,13 +96,10 @@ def read_basket(given: list[str]) -> list[str]:
         rows = list(csv.reader([require_utf8(line) for line in given], strict=True))
     except csv.Error as error:
         raise UsageError(
-            f"--history is not valid CSV ({error}). Put ids with commas or quotes in double quotes, and double their "
+            f"{option} is not valid CSV ({error}). Put ids with commas or quotes in double quotes, and double their "
             "quotes."
         ) from error
-    items = [item for row in rows for item in row if item]
-    if not items:
-        raise UsageError("--history contains no item.")
-    return [require_id("item", item) for item in items]
+    return [require_id(kind, one) for row in rows for one in row if one]
 
 
 def _open_input() -> IO[bytes]:

@@ -31,8 +31,8 @@ class Candidate:
         return " ".join(["reckoner fit", *words[:2], *options])
 
 
-def parse_candidate(text: str) -> Candidate:
-    """Parse a candidate, as in `cosine user_norm=1 neighbours=50`.
+def parse_candidate(text: str, argument: str = "--model") -> Candidate:
+    """Parse a candidate, as in `cosine user_norm=1 neighbours=50`; messages name the command line's argument.
 
     Raises:
         UsageError: it is invalid.
@@ -42,11 +42,11 @@ def parse_candidate(text: str) -> Candidate:
     for parameter in parameters:
         name, equals, value = parameter.partition("=")
         if not equals or name in given:
-            raise UsageError(f"--model {text!r}: {parameter} is not NAME=VALUE once, as in 'cosine user_norm=1'.")
+            raise UsageError(f"{argument} {text!r}: {parameter} is not NAME=VALUE once, as in 'cosine user_norm=1'.")
         given[name.replace("-", "_")] = value
     recency = given.pop("recency", None)
     try:
         config = msgspec.convert(given, ModelConfig, strict=False)
         return Candidate(config, None if recency is None else parse_recency(recency))
     except ValueError as error:
-        raise UsageError(f"--model {text!r}: {str(error).rstrip('.')}.") from error
+        raise UsageError(f"{argument} {text!r}: {str(error).rstrip('.')}.") from error
