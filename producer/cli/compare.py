@@ -22,7 +22,7 @@ def compare(
         str,
         typer.Argument(
             metavar="GENERATION|MODEL",
-            help="live, previous, the id of a generation or model, or a model as in 'slim l2=10'.",
+            help="live, previous, newest, the id of a generation or model, or a model as in 'slim l2=10'.",
         ),
     ],
     other: Annotated[

@@ -80,7 +80,7 @@ async def find_side(reckoner: "OpenReckoner", store: Store, text: str) -> Side:
     side = await asyncio.to_thread(_of_model, store, text)
     if side is None:
         raise UsageError(
-            f"{text!r} is no generation and no model. Give live, previous, the id of one, or a model as in "
+            f"{text!r} is no generation and no model. Give live, previous, newest, the id of one, or a model as in "
             "'slim l2=10'."
         )
     return side

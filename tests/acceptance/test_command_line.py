@@ -200,6 +200,13 @@ def test_evaluate_says_which_extra_it_needs(shop: Shop) -> None:
     assert ended.err.startswith("An evaluation needs numpy, which is not installed")
 
 
+def test_compare_says_which_extra_it_needs(shop: Shop) -> None:
+    """Without numpy, one sentence says what to install."""
+    ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "compare", "cosine")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("A comparison needs numpy, which is not installed")
+
+
 def test_import_says_which_extra_it_needs(shop: Shop) -> None:
     """Without pandas, one sentence says what to install."""
     ended, _ = shop.commands.modules(WITHOUT_ARRAYS, "import", str(shop.source))
