@@ -51,7 +51,12 @@ async def test_the_whole_way_goes_through_tls(tmp_path: Path) -> None:
             system.start_workers(redis_url=url, redis_password_file=password)
             await system.ready(1)
             commands = CommandLine(home=system.home, redis_url=url, redis_password_file=password)
-            for command in (("fit", "--neighbours", "5"), ("batch",), ("status",), ("doctor",)):
+            for command in (
+                ("fit", "--similarity", "cosine", "--neighbours", "5"),
+                ("batch",),
+                ("status",),
+                ("doctor",),
+            ):
                 ended = await run(commands, *command)
                 assert ended.code == 0, (command, ended)
             async with Reckoner(add_password(url, password), first_look_s=0.2) as reckoner:

@@ -74,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
             assert imported.code == 0, imported.err
             assert "the user is over 1,024 bytes" in imported.err
             assert imported.err.count("\n") == 1
-            assert commands.run("fit", "--neighbours", "5").code == 0
+            assert commands.run("fit", "--similarity", "cosine", "--neighbours", "5").code == 0
             yield commands
         finally:
             asyncio.run(worker.stop())
@@ -291,7 +291,7 @@ async def test_a_generation_whose_model_is_gone_says_so_until_it_is_fitted_again
         assert commands.call("get", KNOWN, "--json").objects[0]["source"] == "cache"
         wrong = [line["message"] for line in commands.call("doctor", "--json").objects if line["state"] == "wrong"]
         assert any("run `reckoner fit` again." in shown for shown in wrong)
-        assert commands.call("fit", "--neighbours", "5").code == 0
+        assert commands.call("fit", "--similarity", "cosine", "--neighbours", "5").code == 0
         generation = await reckoner.generation()
         await system.forget_lists(generation)
         assert commands.call("batch").code == 0
@@ -310,7 +310,7 @@ async def test_a_damaged_artifact_is_named_with_its_remedy(tmp_path: Path) -> No
             (model / name).write_bytes(b"\x93NUMPY")
             system.start_workers()
             assert_said(commands.call("similar", ITEM), 1, sentence)
-            assert commands.call("fit", "--neighbours", "5").code == 0
+            assert commands.call("fit", "--similarity", "cosine", "--neighbours", "5").code == 0
             assert commands.call("similar", ITEM).code == 0
             await system.stop_workers()
         (snapshot,) = (system.home / "store" / "snapshots").iterdir()
