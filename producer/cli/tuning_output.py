@@ -37,18 +37,28 @@ def print_tuning(tuned: "Tuned") -> None:
     columns = ["trial", name, "users", "against the best", "fit"]
     rows = [_cells(trial, tuned.fit_s[trial.name]) for trial in tuning.trials]
     print_table(columns, rows, numbers=[name, "users", "fit"], whole=["trial"])
+    for trial, reason in tuning.failed.items():
+        print_line(f"Trial failed: {trial}. {reason}")
     print_line("")
     print_line("The test part, which no trial has seen.")
     print_evaluation(test, tuned.test.took)
     print_line("")
-    best = tuning.trials[0].name
-    verdict = next((model.verdict for model in test.models if model.name == best), None)
-    print_line(
-        _VERDICTS[verdict].format(test.baseline)
-        if verdict
-        else f"No trial was better than {best}, which {'is live' if tuning.trials[0].is_live else 'is the default'}."
-    )
+    print_line(_verdict(tuned))
     print_line(tuning.command)
+
+
+def _verdict(tuned: "Tuned") -> str:
+    """What the test part says of the best trial, by the metric of the tuning."""
+    from reckoner.producer.evaluation.comparing import POPULARITY
+
+    best, test, metric = tuned.tuning.trials[0], tuned.test.evaluation, tuned.tuning.metric
+    models = {model.name: model.metrics[metric] for model in test.models}
+    if models[POPULARITY].mean >= models[best.name].mean:
+        return "Popularity is as good on the test part: similar items help little with these data."
+    difference = models[best.name].difference
+    if difference is None:
+        return f"No trial was better than {best.name}, which {'is live' if best.is_live else 'is the default'}."
+    return _VERDICTS[difference.verdict].format(test.baseline)
 
 
 def _cells(trial: "TrialReport", fit_s: float) -> list[str]:

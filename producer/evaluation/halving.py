@@ -5,7 +5,7 @@ whatever the budget, since a fit on fewer interactions would be another problem 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, repeat
 from typing import NamedTuple
 
@@ -49,17 +49,17 @@ def order_of_users(users: int, sizes: Sequence[int], seed: int) -> list[NDArray[
     return [np.sort(part) for part in np.split(drawn, sizes[:-1])]
 
 
-def standings(values: Sequence[NDArray[np.float64]]) -> list[Standing]:
+def standings(values: Mapping[int, NDArray[np.float64]]) -> list[Standing]:
     """Rank trials by their values, float64[users] from 0 to 1, of the same users in the same order: best first.
 
-    Trials of more users come first, then higher means, then earlier trials.
+    Trials of more users come first, then higher means, then smaller numbers.
     """
-    order = sorted(range(len(values)), key=lambda trial: (-values[trial].size, -math.fsum(values[trial]), trial))
+    order = sorted(values, key=lambda trial: (-values[trial].size, -math.fsum(values[trial]), trial))
     best, ranked = values[order[0]], list[Standing]()
     for users, trials in groupby(order, key=lambda trial: values[trial].size):
         group = list(trials)
-        means = [values[trial] for trial in group]
-        found = intervals([*means, *(mean - best[:users] for mean in means)])
+        own = [values[trial] for trial in group]
+        found = intervals([*own, *(each - best[:users] for each in own)])
         ranked += map(Standing, group, repeat(users), found[: len(group)], found[len(group) :])
     return [ranked[0]._replace(beside_best=None), *ranked[1:]]
 

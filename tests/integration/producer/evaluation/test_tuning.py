@@ -13,14 +13,21 @@ from reckoner.producer.evaluation.store_jobs import Progress
 from reckoner.producer.evaluation.training_part import training_part
 from reckoner.producer.evaluation.tuning import Tuned, tune
 from reckoner.shared.cancelling import cancel_and_wait
-from reckoner.shared.errors import FlowCancelledError
+from reckoner.shared.errors import FlowCancelledError, FlowFailedError
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
+from tests.integration.producer.conftest import work
 from tests.world import Hand, World, publish_tastes
 
 RANDOM = Protocol(split="random", share=0.3)
 CANDIDATES = [Candidate(ModelConfig(neighbours=count)) for count in (4, 1, 2, 3, 6, 9, 15, 30)]
+
+
+@pytest.fixture
+def world(own_world: World) -> World:
+    """The store of `hand` is the test's own."""
+    return own_world
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +70,15 @@ def held(store: DirectoryStore) -> set[str]:
 
 async def trial_keys(reckoner: OpenReckoner) -> list[bytes]:
     return sorted([key async for key in reckoner.redis.scan_iter(f"{reckoner.keys.prefix}:trial:*")])
+
+
+async def first_job(reckoner: OpenReckoner, shown: Shown) -> str:
+    """The first trial's fit, once it is under way."""
+    await shown.changed.wait()
+    jobs = list[bytes]()
+    while not jobs:
+        jobs = await reckoner.redis.zrange(reckoner.keys.live_of("batch"), 0, -1)
+    return jobs[0].decode().removeprefix("flow:")
 
 
 async def test_trials_are_judged_by_models_of_the_validation_part(
@@ -141,15 +157,52 @@ async def test_a_tuning_whose_jobs_are_cancelled_ends(own_world: World, reckoner
     """Without a worker; it says so, and leaves nothing behind."""
     before, shown = held(own_world.store), Shown()
     tuning = asyncio.create_task(tuned(reckoner, own_world.store, shown))
-    await shown.changed.wait()
-    jobs = list[bytes]()
-    while not jobs:
-        jobs = await reckoner.redis.zrange(reckoner.keys.live_of("batch"), 0, -1)
-    await reckoner.cancel(jobs[0].decode().removeprefix("flow:"))
+    await reckoner.cancel(await first_job(reckoner, shown))
     with pytest.raises(FlowCancelledError, match="Fitting cosine neighbours=4 was cancelled"):
         await tuning
     assert held(own_world.store) == before
     assert not await reckoner.redis.exists(*reckoner.keys.all_live, *reckoner.keys.lanes)
+
+
+async def fail(reckoner: OpenReckoner, job: str) -> None:
+    flow = await reckoner.flows.load(job)
+    assert flow is not None
+    assert await reckoner.flows.fail(flow, "its worker died 3 times", lease=None)
+
+
+async def test_a_trial_that_fails_is_left_out(hand: Hand, own_world: World, reckoner: OpenReckoner) -> None:
+    """It is named with the reason, and is tried again the next time. Here it is the live one."""
+    shown = Shown()
+    tuning = asyncio.create_task(tuned(reckoner, own_world.store, shown))
+    await fail(reckoner, await first_job(reckoner, shown))
+    working = asyncio.create_task(work(hand))
+    found = await tuning
+    assert found.tuning.failed == {
+        "cosine neighbours=4": "Fitting cosine neighbours=4 failed: its worker died 3 times."
+    }
+    assert found.tuning.rounds[0].trials == len(found.tuning.trials) == len(CANDIDATES) - 1
+    assert len(found.test.evaluation.models) == 2
+    again = await tuned(reckoner, own_world.store, shown)
+    assert not again.tuning.failed
+    assert again.tuning.rounds[0].trials == len(CANDIDATES)
+    await cancel_and_wait(working)
+
+
+async def test_a_tuning_whose_trials_all_fail_says_why(own_world: World, reckoner: OpenReckoner) -> None:
+    """It leaves nothing behind."""
+    before = held(own_world.store)
+    tuning = asyncio.create_task(tuned(reckoner, own_world.store, Shown()))
+    failed = set[str]()
+    while not tuning.done():
+        await asyncio.sleep(0)
+        for name in await reckoner.redis.zrange(reckoner.keys.live_of("batch"), 0, -1):
+            job = name.decode().removeprefix("flow:")
+            if job not in failed:
+                failed.add(job)
+                await fail(reckoner, job)
+    with pytest.raises(FlowFailedError, match="Fitting cosine neighbours=4 failed: its worker died 3 times"):
+        await tuning
+    assert held(own_world.store) == before
 
 
 async def test_a_tuning_stops_when_nothing_is_left_to_gain(

@@ -52,10 +52,14 @@ def test_another_seed_draws_other_users() -> None:
     assert not np.array_equal(one, other)
 
 
-def values_of(means: list[float], users: int = 400) -> list[NDArray[np.float64]]:
+def numbered(*values: NDArray[np.float64]) -> dict[int, NDArray[np.float64]]:
+    return dict(enumerate(values))
+
+
+def values_of(means: list[float], users: int = 400) -> dict[int, NDArray[np.float64]]:
     """Values with these means, which move together."""
     noise = np.random.default_rng(1).random(users) * 0.2
-    return [noise - noise.mean() + mean for mean in means]
+    return numbered(*(noise - noise.mean() + mean for mean in means))
 
 
 def test_the_best_come_first_and_those_of_more_users_before_others() -> None:
@@ -75,7 +79,7 @@ def test_the_best_come_first_and_those_of_more_users_before_others() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_a_third_stays_and_with_it_the_best(means: list[float]) -> None:
     """Nobody who stays is worse than anybody who goes."""
-    ranked = standings([np.full(3, mean) for mean in means])
+    ranked = standings(numbered(*(np.full(3, mean) for mean in means)))
     kept = survivors(ranked)
     assert len(kept) == -(-len(means) // 3)
     assert kept[0].trial == means.index(max(means))
@@ -87,6 +91,6 @@ def test_nothing_is_left_to_gain_if_all_are_within_noise_and_alike() -> None:
     """Not if one is worse beyond noise, nor if few users leave room for a gain."""
     noise = np.random.default_rng(2).normal(size=(3, 400))
     alike = [0.5 + 0.001 * row for row in noise]
-    assert nothing_to_gain(standings(alike))
-    assert not nothing_to_gain(standings([*alike, alike[0] - 0.1]))
-    assert not nothing_to_gain(standings([0.5 + 0.2 * row for row in noise]))
+    assert nothing_to_gain(standings(numbered(*alike)))
+    assert not nothing_to_gain(standings(numbered(*alike, alike[0] - 0.1)))
+    assert not nothing_to_gain(standings(numbered(*(0.5 + 0.2 * row for row in noise))))
