@@ -22,8 +22,9 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c2330; background: #fff; max-width: 70rem; margin: 2rem auto;
   padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem } h3 { font-size: 1rem; margin: 2rem 0 .3rem }
-table { border-collapse: collapse; width: 100%; font-size: .9rem } .wide { overflow-x: auto }
-th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #d8dde6; white-space: nowrap }
+table { border-collapse: collapse; width: 100%; font-size: .8rem } .wide { overflow-x: auto }
+th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid #d8dde6; vertical-align: bottom }
+td { white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 .bars { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr max-content; gap: .35rem .8rem;
   align-items: center }
