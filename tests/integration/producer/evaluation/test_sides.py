@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -26,6 +27,24 @@ SLIM = "slim neighbours=3 candidates=9"
 def world(own_world: World) -> World:
     """The worker's store is the test's own."""
     return own_world
+
+
+@asynccontextmanager
+async def working(hand: Hand) -> AsyncIterator[None]:
+    """Jobs are done as they come, the last one to its end: it deletes its parts after its flow has ended.
+
+    Generations are adopted before: the worker would take their pretended fits.
+    """
+
+    async def work() -> None:
+        while not stopping.is_set():
+            await hand.deliver_all()
+            await asyncio.sleep(0.01)
+
+    stopping, task = asyncio.Event(), asyncio.create_task(work())
+    yield
+    stopping.set()
+    await task
 
 
 def decoded(generation: Generation) -> dict[str, list[Place]]:
@@ -56,64 +75,68 @@ async def find(reckoner: OpenReckoner, world: World, text: str) -> Side:
     return await find_side(reckoner, world.store, text)
 
 
-async def test_a_model_as_text_is_fitted_and_forgotten(worker: Hand, own_world: World, reckoner: OpenReckoner) -> None:
+async def test_a_model_as_text_is_fitted_and_forgotten(hand: Hand, own_world: World, reckoner: OpenReckoner) -> None:
     """Its lists and reasons are those of brute force. Store, pointers and keys are as before, but for ended jobs."""
-    await worker.adopt(own_world)
-    before, keys = held(own_world.store), set(await worker.dump())
+    await hand.adopt(own_world)
+    before, keys = held(own_world.store), set(await hand.dump())
     side = await find(reckoner, own_world, "cosine neighbours=7 shrink=1")
     assert (side.generation, side.recency) == (None, 0.0)
-    found = await lists(reckoner, own_world, side, [*USERS[::-1], "nobody"])
+    async with working(hand):
+        found = await lists(reckoner, own_world, side, [*USERS[::-1], "nobody"])
     assert found == expected(own_world, ModelConfig(neighbours=7, shrink=1.0)) | {"nobody": None}
     assert held(own_world.store) == before
-    assert {name for name in await worker.dump() if ":flow:" not in name} <= keys
+    assert {name for name in await hand.dump() if ":flow:" not in name} <= keys
 
 
 async def test_cached_lists_are_read_and_missing_ones_computed(
-    worker: Hand, own_world: World, reckoner: OpenReckoner
+    hand: Hand, own_world: World, reckoner: OpenReckoner
 ) -> None:
     """Of the live generation and of one that never was live; what is computed is not cached."""
-    live, refused = await worker.adopt(own_world), await worker.adopt(own_world, 1)
+    live, refused = await hand.adopt(own_world), await hand.adopt(own_world, 1)
     planted = RESULT.encode(Result(2, [ScoredItem(ITEMS[0], 1.0, ITEMS[1])]))
     before = held(own_world.store)
-    for text, generation in (("live", live), (live.id, live), (refused.id, refused)):
-        await reckoner.results.write(generation.id, [(USERS[0], planted)], 60)
-        side = await find(reckoner, own_world, text)
-        assert side.generation == generation.id
-        assert side.name == f"{'live' if generation is live else 'generation'} {generation.id}"
-        found = await lists(reckoner, own_world, side, USERS)
-        assert found == decoded(generation) | {USERS[0]: [Place(ITEMS[0], ITEMS[1])]}
-        assert await reckoner.results.read(generation.id, USERS[1:]) == [None] * (len(USERS) - 1)
+    async with working(hand):
+        for text, generation in (("live", live), (live.id, live), (refused.id, refused)):
+            await reckoner.results.write(generation.id, [(USERS[0], planted)], 60)
+            side = await find(reckoner, own_world, text)
+            assert side.generation == generation.id
+            assert side.name == f"{'live' if generation is live else 'generation'} {generation.id}"
+            found = await lists(reckoner, own_world, side, USERS)
+            assert found == decoded(generation) | {USERS[0]: [Place(ITEMS[0], ITEMS[1])]}
+            assert await reckoner.results.read(generation.id, USERS[1:]) == [None] * (len(USERS) - 1)
     assert held(own_world.store) == before
 
 
-async def test_the_lists_of_a_stored_model_are_computed(worker: Hand, own_world: World, reckoner: OpenReckoner) -> None:
+async def test_the_lists_of_a_stored_model_are_computed(hand: Hand, own_world: World, reckoner: OpenReckoner) -> None:
     """By the id of a model that is in no generation; it stays."""
     third = own_world.generations[2]
     before = held(own_world.store)
     side = await find(reckoner, own_world, third.record.model)
     assert side.name == f"cosine neighbours=9 shrink=2.5, model {third.record.model}"
-    assert await lists(reckoner, own_world, side, USERS) == decoded(third)
+    async with working(hand):
+        assert await lists(reckoner, own_world, side, USERS) == decoded(third)
     assert held(own_world.store) == before
 
 
-async def test_a_model_that_was_there_stays(worker: Hand, own_world: World, reckoner: OpenReckoner) -> None:
+async def test_a_model_that_was_there_stays(hand: Hand, own_world: World, reckoner: OpenReckoner) -> None:
     there = own_world.generations[0]
     side = await find(reckoner, own_world, "cosine neighbours=4")
     assert side.model == there.record.model
-    assert await lists(reckoner, own_world, side, USERS) == decoded(there)
+    async with working(hand):
+        assert await lists(reckoner, own_world, side, USERS) == decoded(there)
     assert own_world.store.fetch("models", there.record.model)
 
 
 @pytest.mark.parametrize("use", ["adopted", "renewed"])
 async def test_a_model_that_somebody_else_uses_meanwhile_stays(
-    worker: Hand, own_world: World, reckoner: OpenReckoner, monkeypatch: pytest.MonkeyPatch, use: str
+    hand: Hand, own_world: World, reckoner: OpenReckoner, monkeypatch: pytest.MonkeyPatch, use: str
 ) -> None:
     """A fit of the same model makes a generation of it, or renews it in order to make one."""
     absent, create = own_world.unfitted, reckoner.asking.create_evaluation
 
     async def use_and_create(spec: EvaluationSpec) -> str:
         if use == "adopted":
-            await make_known(worker.redis, reckoner.keys, absent.record, own_world.titles)
+            await make_known(hand.redis, reckoner.keys, absent.record, own_world.titles)
         else:
             # Longer than the file system's clock may be behind.
             await asyncio.sleep(0.05)
@@ -122,7 +145,8 @@ async def test_a_model_that_somebody_else_uses_meanwhile_stays(
 
     monkeypatch.setattr(reckoner.asking, "create_evaluation", use_and_create)
     side = await find(reckoner, own_world, "cosine neighbours=40")
-    assert await lists(reckoner, own_world, side, USERS) == decoded(absent)
+    async with working(hand):
+        assert await lists(reckoner, own_world, side, USERS) == decoded(absent)
     assert own_world.store.fetch("models", absent.record.model)
 
 
@@ -155,12 +179,10 @@ async def test_what_names_nothing_is_said(hand: Hand, own_world: World, reckoner
             await find(reckoner, own_world, text)
 
 
-async def test_users_are_drawn_from_both_sides_by_a_seed(
-    worker: Hand, own_world: World, reckoner: OpenReckoner
-) -> None:
+async def test_users_are_drawn_from_both_sides_by_a_seed(hand: Hand, own_world: World, reckoner: OpenReckoner) -> None:
     """Equal seeds draw equal users; who is in one side's data only is not drawn, and has one list if asked for."""
     data = own_world.snapshot
-    await worker.adopt(own_world)
+    await hand.adopt(own_world)
     live = await find(reckoner, own_world, "live")
     kept = np.repeat(np.arange(data.n_users), np.diff(data.user_ptr)) > 1
     users = np.repeat(np.arange(data.n_users), np.diff(data.user_ptr))[kept] - 2
@@ -177,14 +199,15 @@ async def test_users_are_drawn_from_both_sides_by_a_seed(
         assert drawn[0] == drawn[1]
         assert len(set(drawn)) > 1
         assert draw(sides, 99, 1)[:3] == list(drawn[0])
-    found = await preview(
-        *(reckoner, own_world.store, (fewer, live), USERS[:1]),
-        random=2,
-        sample=99,
-        seed=1,
-        places=3,
-        progress=show_nothing,
-    )
+    async with working(hand):
+        found = await preview(
+            *(reckoner, own_world.store, (fewer, live), USERS[:1]),
+            random=2,
+            sample=99,
+            seed=1,
+            places=3,
+            progress=show_nothing,
+        )
     assert list(found.shown) == [USERS[0], *draw((fewer, live), 2, 1)]
     of_live = {user: places[:3] for user, places in decoded(own_world.generations[0]).items()}
     assert found.shown[USERS[0]] == (None, of_live[USERS[0]])
