@@ -1,0 +1,60 @@
+"""A comparison on real workers: equal bytes for any number of them, also if they are killed all the time."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from tests.acceptance.test_evaluation import KILLS, QUICK, artifacts
+from tests.patience import PATIENCE_S
+from tests.system import System, synthetic_pairs
+
+SIDES = ("slim neighbours=20", "live", "--random", "5", "--json")
+
+
+async def compare(system: System) -> bytes:
+    """Run the command; returns what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(system.python, "-m", "reckoner.producer", "compare", *SIDES),
+        env=system.environ(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out
+
+
+async def test_a_comparison_is_the_same_whoever_dies(tmp_path: Path) -> None:
+    """Its workers are killed while it fits and scores; the live generation and the store stay as they are."""
+    async with System(tmp_path / "home", **QUICK) as system:
+        system.import_pairs(synthetic_pairs())
+        one = system.start_workers()
+        await system.ready(1)
+        generation = await system.fit()
+        await system.run()
+        before, lists = artifacts(system), await system.lists(generation)
+        calm = await compare(system)
+        assert calm.startswith(b'{"sides":[{"name":"slim neighbours=20"')
+        # The worker deletes its parts just after the end of their flow, and leaves no job half done.
+        await one.stop()
+        assert artifacts(system) == before
+        many = system.start_workers(3)
+        await system.ready(3)
+        stormy = asyncio.create_task(compare(system))
+        kills = 0
+        async with system.reckoner() as reckoner:
+            while not stormy.done() and kills < KILLS:
+                if await reckoner.redis.exists(system.keys.live_of("batch")):
+                    many.send(signal.SIGKILL)
+                    kills += 1
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(0.01)
+            assert await stormy == calm
+            assert kills
+            assert await reckoner.results.generations.current() == generation
+        await system.idle()
+        assert await system.lists(generation) == lists
+        # One that was killed just after the end of a flow leaves its parts to the garbage collection.
+        assert artifacts(system) | {"parts": before["parts"]} == before
+        assert await system.keys_for_ever() <= await system.keys_that_may_stay()
