@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from reckoner.shared.errors import ArtifactDamagedError, WireError
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.shapes import SPEC, EvaluationSpec
 
 NOTHING: Final = np.empty(0, np.uint32)
 
@@ -31,9 +32,8 @@ class _UsersBody(msgspec.Struct, array_like=True, frozen=True, tag="users", forb
 
 
 class _ListsBody(msgspec.Struct, array_like=True, frozen=True, tag="lists", forbid_unknown_fields=True):
-    # Part of the name.
-    users: str
-    model: str
+    # Part of the name: two flows never share a part, since the first to end deletes its own.
+    owner: bytes
     counts: memoryview
     items: memoryview
     reasons: memoryview
@@ -61,9 +61,9 @@ def get_users(store: Store, name: str) -> NDArray[np.uint32]:
         raise ArtifactDamagedError(f"Part {name} holds no users.") from error
 
 
-def put_lists(store: Store, users: str, model: str, lists: Lists) -> str:
-    """Store the lists that a model gives to the users of a part; returns the name of the lists' part."""
-    return store.put_part(_LISTS.encode(_ListsBody(users, model, *(array.view(np.uint8).data for array in lists))))
+def put_lists(store: Store, spec: EvaluationSpec, lists: Lists) -> str:
+    """Store lists of an evaluation; returns the part's name, no other evaluation's."""
+    return store.put_part(_LISTS.encode(_ListsBody(SPEC.encode(spec), *(array.view(np.uint8).data for array in lists))))
 
 
 def get_lists(store: Store, name: str) -> Lists:

@@ -57,7 +57,7 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
     best = await runtime.kernel("batch", score)
     await runtime.require_current(model, snapshot, layout=layout, closely=True)
     lists = Lists(best.counts, best.items, best.reasons if spec.with_reasons else NOTHING)
-    return Part(await runtime.in_store(lambda: put_lists(runtime.store, spec.users, model.id, lists)))
+    return Part(await runtime.in_store(lambda: put_lists(runtime.store, spec, lists)))
 
 
 def histories_of(snapshot: Snapshot, users: NDArray[np.uint32]) -> Histories:
@@ -89,7 +89,7 @@ async def join_evaluation(
     if len(lists) < len(found):
         return [index for index, part in enumerate(found) if part is None], b""
     joined = Lists(*map(np.concatenate, zip(Lists(NOTHING, NOTHING), *lists, strict=True)))
-    answer = await runtime.in_store(lambda: put_lists(runtime.store, spec.users, spec.model, joined))
+    answer = await runtime.in_store(lambda: put_lists(runtime.store, spec, joined))
     return [], answer.encode()
 
 

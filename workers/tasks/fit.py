@@ -19,7 +19,7 @@ from reckoner.shared.store.models import open_model, write_model
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.codecs import Codec
-from reckoner.shared.wire.shapes import FitSpec, Part, Plan, Record
+from reckoner.shared.wire.shapes import SPEC, FitSpec, Part, Plan, Record
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.model_kinds import kind_of
@@ -36,6 +36,8 @@ BYTES_PER_MB = 1_000_000
 class PartBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The stored `Tile` of one chunk task, deleted after the reduce."""
 
+    # Part of the name: two fits never share a part, since one that makes no generation deletes its own.
+    owner: bytes
     owners: memoryview
     """uint32, the item of each list."""
     counts: memoryview
@@ -88,7 +90,7 @@ async def build_part(runtime: Runtime, spec: FitSpec, first: int, last: int, pop
     finally:
         runtime.layouts.release_counting_later()
     await runtime.require_current(snapshot, closely=True)
-    return Part(await runtime.in_store(lambda: runtime.store.put_part(_body(tile))))
+    return Part(await runtime.in_store(lambda: runtime.store.put_part(_body(spec, tile))))
 
 
 async def join_fit(
@@ -139,9 +141,9 @@ async def _is_published(runtime: Runtime, model: str, asked_s: float) -> bool:
     return True
 
 
-def _body(tile: "Tile") -> bytes:
+def _body(spec: FitSpec, tile: "Tile") -> bytes:
     # Views, since a copy of all lists takes as long as joining them.
-    return PART.encode(PartBody(*(array.view(np.uint8).data for array in tile)))
+    return PART.encode(PartBody(SPEC.encode(spec), *(array.view(np.uint8).data for array in tile)))
 
 
 def _read_part(store: Store, name: str) -> "Tile | None":

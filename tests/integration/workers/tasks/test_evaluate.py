@@ -10,7 +10,7 @@ from reckoner.shared.store.evaluation_parts import get_lists, put_users
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import SPEC, EvaluationSpec
 from tests.reference import reference_lists
-from tests.world import Hand, World
+from tests.world import ITEMS, Hand, World
 
 # The model's lists are compared with those of the world, which have five places.
 LENGTH = 5
@@ -111,3 +111,18 @@ async def test_an_evaluation_of_nobody_has_no_lists(hand: Hand, own_world: World
     await hand.deliver_all()
     lists = get_lists(own_world.store, await answer(hand, flow))
     assert (lists.counts.size, lists.items.size) == (0, 0)
+
+
+async def test_evaluations_with_equal_lists_share_no_part(hand: Hand, own_world: World, spec: EvaluationSpec) -> None:
+    """One that ends deletes its own parts only, so no task of the other is repeated."""
+    flows = [
+        await begin(hand, msgspec.structs.replace(spec, list_length=length)) for length in (len(ITEMS), len(ITEMS) + 1)
+    ]
+    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    names = list[str]()
+    for flow in flows:
+        await hand.deliver(f"reduce:{flow}:0")
+        names.append(await answer(hand, flow))
+    one, other = (get_lists(own_world.store, name) for name in names)
+    assert one.items.tolist() == other.items.tolist()
+    assert parts(own_world) == {spec.users, *names}

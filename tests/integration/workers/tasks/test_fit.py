@@ -23,7 +23,7 @@ from tests.building import same_bytes
 from tests.interactions import Interactions, from_pairs
 from tests.reference import reference_rows
 from tests.slim import Options, reference_slim
-from tests.world import Generation, Hand, World
+from tests.world import ITEMS, Generation, Hand, World
 
 
 async def fit(hand: Hand, generation: Generation) -> str:
@@ -275,3 +275,17 @@ async def test_a_fit_whose_history_is_not_kept_is_done(hand: Hand, own_world: Wo
         await hand.deliver_all()
     assert await answer(hand, flow) == ("done", own_world.generations[0].id)
     assert [log["id"] for log in logs if log["event"] == "history not kept"] == [flow]
+
+
+async def test_fits_with_equal_parts_share_none(hand: Hand, own_world: World) -> None:
+    """One that makes only a model deletes its own parts, so no task of the other is repeated."""
+    configs, flows = [ModelConfig(neighbours=len(ITEMS)), ModelConfig(neighbours=len(ITEMS) + 1)], list[str]()
+    for config in configs:
+        spec = fit_spec(own_world.snapshot.id, config, 5, only_model=True)
+        join = hand.runtime.keys.join_model(model_id(own_world.snapshot.id, config))
+        flows += await hand.runtime.flows.create([spec], [join])
+    await hand.deliver_all(but=lambda job: job.startswith("reduce:"))
+    for flow in flows:
+        await hand.deliver(f"reduce:{flow}:0")
+        assert await answer(hand, flow) == ("done", "")
+    assert not list(own_world.store.entries("parts"))
