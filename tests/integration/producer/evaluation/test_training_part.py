@@ -23,6 +23,7 @@ from reckoner.shared.store.evaluation_parts import Lists
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
+from tests.lanes import until
 from tests.reference import reference_lists, reference_rows, reference_weights
 from tests.world import Hand, World
 
@@ -77,7 +78,7 @@ async def test_the_lists_are_those_of_a_model_of_the_training_part(
         found = await asyncio.gather(*(part.score(Candidate(config), show_nothing) for config in configs))
         for config, scored in zip(configs, found, strict=True):
             assert as_lists(scored.lists) == expected(split, path, config)
-    assert held(own_world.store) == before
+    await until(lambda: held(own_world.store) == before)
     assert await reckoner.results.generations.current() == pointer
     assert own_world.store.current_snapshot() == own_world.snapshot.id
     left = {name for name in await worker.dump() if ":flow:" not in name}
@@ -112,7 +113,7 @@ async def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
     evaluating = asyncio.create_task(evaluate())
     await seen.wait()
     await cancel_and_wait(evaluating)
-    assert held(own_world.store) == before
+    await until(lambda: held(own_world.store) == before)
     assert not await reckoner.redis.exists(*reckoner.keys.all_live, *reckoner.keys.lanes)
 
 
@@ -140,7 +141,7 @@ async def test_one_that_is_stopped_while_it_publishes_leaves_nothing_behind(
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await evaluating
-    assert held(own_world.store) == before
+    await until(lambda: held(own_world.store) == before)
 
 
 @pytest.mark.parametrize("stage", ["fit", "scoring"])
@@ -167,7 +168,7 @@ async def test_one_that_is_stopped_half_way_deletes_what_its_tasks_have_stored(
     await reduces(1 if stage == "fit" else 2)
     assert list(own_world.store.entries("parts"))
     await cancel_and_wait(evaluating)
-    assert held(own_world.store) == before
+    await until(lambda: held(own_world.store) == before)
 
 
 async def test_a_long_evaluation_renews_what_it_reads(
@@ -211,4 +212,4 @@ async def test_a_job_that_is_cancelled_ends_the_evaluation(
         with pytest.raises(FlowCancelledError, match="Fitting cosine was cancelled"):
             await part.score(Candidate(ModelConfig()), lambda *_: seen.set())
         await cancelling
-    assert held(own_world.store) == before
+    await until(lambda: held(own_world.store) == before)

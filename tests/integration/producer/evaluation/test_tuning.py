@@ -18,6 +18,7 @@ from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot
 from tests.integration.producer.conftest import work
+from tests.lanes import until
 from tests.world import Hand, World, publish_tastes
 
 RANDOM = Protocol(split="random", share=0.3)
@@ -87,7 +88,7 @@ async def test_trials_are_judged_by_models_of_the_validation_part(
     """Two rounds give the figures of one; the best is shown the test part beside the live one and popularity."""
     store, before, pointer = own_world.store, held(own_world.store), await reckoner.results.generations.current()
     found = await tuned(reckoner, store, Shown())
-    assert held(store) == before
+    await until(lambda: held(store) == before)
     assert await reckoner.results.generations.current() == pointer
     snapshot = open_snapshot(store.fetch("snapshots", found.tuning.snapshot))
     outer = hold_out(interactions_of(snapshot), RANDOM)
