@@ -65,8 +65,9 @@ async def evaluate(
     """
     started_ms = await now_ms(reckoner.redis)
     data = interactions_of(await asyncio.to_thread(lambda: open_snapshot(store.fetch(KIND, snapshot_id))))
-    folds, first, took = list[Fold](), list[Split](), {candidate.name: Took(0.0, 0.0) for candidate in candidates}
-    for fold in range(protocol.folds):
+    folds, took = list[Fold](), {candidate.name: Took(0.0, 0.0) for candidate in candidates}
+    # The last one has the smallest training part: if that is too small, it is said before anything is fitted.
+    for fold in reversed(range(protocol.folds)):
         progress("Splitting the interactions", "", 0, None)
         split = await asyncio.to_thread(split_to_test, data, protocol, fold)
         rows = list[Row]()
@@ -82,12 +83,11 @@ async def evaluate(
         progress("Ranking by popularity", "", 0, None)
         popular = await asyncio.to_thread(popular_lists, split.training, split.test.users)
         rows.append(Row(POPULARITY, None, 0.0, popular))
-        first = first or [split]
-        folds.append(await asyncio.to_thread(judge, split, rows))
+        folds.insert(0, await asyncio.to_thread(judge, split, rows))
     progress("Comparing the lists", "", 0, None)
     evaluation = await asyncio.to_thread(compare, snapshot_id, protocol, folds)
     await _remember(reckoner, store, evaluation, started_ms)
-    return Evaluated(evaluation, first[0], folds[0].rows, took)
+    return Evaluated(evaluation, split, folds[0].rows, took)
 
 
 async def _remember(reckoner: "OpenReckoner", store: Store, evaluation: Evaluation, started_ms: int) -> None:

@@ -92,6 +92,11 @@ class Protocol:
             raise UsageError(f"--days is for the split global, not for {self.split}.")
         if self.days is not None and not 0 < self.days <= MOST_DAYS:
             raise UsageError(f"--days is {self.days:g}, but must be above 0 and at most {MOST_DAYS:,}.")
+        if self.split == "global" and self.days is None and self.folds * self.share >= 1:
+            raise UsageError(
+                f"--folds {self.folds} with --share {self.share:g} leaves no training part: "
+                "their product must be below 1."
+            )
         if self.folds > 1 and self.split == "last":
             raise UsageError("--folds is for the splits global and random: each user has one last part.")
 
