@@ -70,8 +70,10 @@ def evaluate(
 
     Example: reckoner evaluate --model "bm25 neighbours=50" --live
     """
-    from reckoner.shared.errors import NothingImportedError, OutputError
+    from reckoner.shared.errors import NothingImportedError, OutputError, UsageError
     from reckoner.shared.settings import load_settings
+    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.ownership import claim_store
 
     try:
         from reckoner.producer.evaluation.splits import Protocol
@@ -87,19 +89,21 @@ def evaluate(
         new_items=new_items,
     )
     protocol.require_valid()
+    if gate and not models:
+        raise UsageError("--gate judges models beside the live one. Name one with --model.")
+    # An evaluation may take long: say it before.
     if html is not None and not html.parent.is_dir():
-        # An evaluation may take long: say it before.
         raise OutputError(f"The file {html} cannot be written: there is no directory {html.parent}.")
+    if html is not None and html.is_dir():
+        raise OutputError(f"The file {html} cannot be written: Is a directory.")
     settings = load_settings()
+    store = open_store(settings.store_location)
 
     async def ask() -> "Evaluated":
         from reckoner.producer.evaluation.candidates import parse_candidate
         from reckoner.producer.evaluation.evaluating import evaluate as evaluate_candidates
-        from reckoner.shared.store.location import open_store
-        from reckoner.shared.store.ownership import claim_store
 
         async with connect(settings) as reckoner:
-            store = open_store(settings.store_location)
             await claim_store(reckoner.redis, settings, store)
             snapshot = store.current_snapshot()
             if snapshot is None:
@@ -112,10 +116,7 @@ def evaluate(
                 progress_bar("Splitting the interactions", "") as bar,
             ):
                 async with warn_of_outages(reckoner, bar.say):
-                    evaluated = await evaluate_candidates(reckoner, store, snapshot, protocol, candidates, bar.show)
-            if html is not None:
-                _write_page(html, evaluated, store)
-            return evaluated
+                    return await evaluate_candidates(reckoner, store, snapshot, protocol, candidates, bar.show)
 
     evaluated = run_async(ask())
     if as_json:
@@ -125,6 +126,8 @@ def evaluate(
         print_json(msgspec.to_builtins(evaluated.evaluation) | {"took": took})
     else:
         print_evaluation(evaluated.evaluation, evaluated.took)
+    if html is not None:
+        _write_page(html, evaluated, store)
     if gate and evaluated.evaluation.worse():
         raise typer.Exit(1)
 

@@ -171,6 +171,8 @@ async def test_the_gate_refuses_what_is_worse_beyond_noise(
         (["--days", "3"], "--days is for the split global"),
         (["--split", "last", "--folds", "2"], "--folds is for"),
         (["--split", "last"], "The data have no times"),
+        (["--split", "global", "--folds", "4"], "--folds 4 with --share 0.3 leaves no training part"),
+        (["--gate"], "--gate judges models beside the live one"),
     ],
 )
 async def test_wrong_commands_get_a_sentence(
@@ -184,7 +186,7 @@ async def test_wrong_commands_get_a_sentence(
 
 async def test_without_a_live_generation_there_is_no_gate(commands: CommandLine, own_world: World) -> None:
     """It says how to get one."""
-    ended = await evaluate(commands, "--gate", "--popular")
+    ended = await evaluate(commands, "--gate", "--model", "cosine")
     assert ended.code == 1
     assert "There is no model yet" in ended.err
 
@@ -209,3 +211,11 @@ async def test_a_page_that_cannot_be_written_is_said(live: Generation, commands:
         ended = await evaluate(commands, "--popular", "--html", str(place))
         assert (ended.code, ended.out) == (1, "")
         assert f"The file {place} cannot be written: {reason}" in ended.err
+
+
+async def test_a_report_is_printed_though_its_page_cannot_be_written(live: Generation, commands: CommandLine) -> None:
+    """A full device is found only at the end."""
+    ended = await evaluate(commands, "--popular", "--json", "--html", "/dev/full")
+    assert ended.code == 1
+    assert ended.objects[0]["models"][0]["name"] == "popularity"
+    assert "The file /dev/full cannot be written" in ended.err
