@@ -1,7 +1,7 @@
 """Jobs of the workers whose results are parts in the store: waits for them, and deletes what they leave behind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reckoner.producer.client.asking import job_error
 from reckoner.shared.cancelling import run_to_its_end
 from reckoner.shared.errors import FlowUnknownError, UsageError, WireError
-from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.periodic import renewing
 from reckoner.shared.redis.scripts import call
@@ -79,32 +79,38 @@ class StoreJobs:
 
     async def clean_up(self) -> None:
         """Cancel unfinished jobs, and delete all parts from the store."""
-        flows = self._reckoner.flows
         try:
-            for flow in await flows.load_many(sorted(self._jobs)):
-                if isinstance(flow, Flow) and flow.ended:
-                    self._note_answer(flow)
-                elif flow is not None:
-                    self._parts |= await self._stored_parts(flow)
-                    await flows.cancel(flow)
+            await self._cancel()
         finally:
             await asyncio.to_thread(self._delete)
 
-    async def _stored_parts(self, flow: Flow | DamagedFlowError) -> set[str]:
-        """The parts in the store that an unfinished flow's tasks have put there."""
-        found = set[str]()
-        if isinstance(flow, DamagedFlowError):
-            return found
-        for index, data in (await self._reckoner.flows.partials(flow.id)).items():
-            with suppress(WireError, ValueError, IndexError):
-                bounds = flow.plan.bounds if flow.plan else []
-                partial = PARTIAL.decode(data, digest_context(flow.id, int(index), bounds))
-                found |= {partial.name} if isinstance(partial, Part) else set()
-        return found
+    async def _cancel(self) -> None:
+        """Cancel unfinished jobs, and note the parts that they have stored."""
+        flows, jobs, dropped = self._reckoner.flows, sorted(self._jobs), dict[str, dict[bytes, bytes]]()
+        for job, flow in zip(jobs, await flows.load_many(jobs), strict=True):
+            if isinstance(flow, Flow):
+                dropped[job] = await flows.cancel_with_partials(flow)
+            elif flow is not None:
+                await flows.cancel(flow)
+        # As they ended: planned or done since they were loaded.
+        for flow in await flows.load_many(jobs):
+            if isinstance(flow, Flow):
+                self._note_answer(flow)
+                self._parts |= _stored_parts(flow, dropped.get(flow.id, {}))
 
     def _delete(self) -> None:
         for part in self._parts:
             self._store.delete("parts", part)
+
+
+def _stored_parts(flow: Flow, partials: Mapping[bytes, bytes]) -> set[str]:
+    """The parts in the store that a flow's tasks have put there."""
+    found, bounds = set[str](), flow.plan.bounds if flow.plan else []
+    for index, data in partials.items():
+        with suppress(WireError, ValueError, IndexError):
+            partial = PARTIAL.decode(data, digest_context(flow.id, int(index), bounds))
+            found |= {partial.name} if isinstance(partial, Part) else set()
+    return found
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from reckoner.shared.flows.flow_state import (
 )
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import Refusals, is_wrong_type
-from reckoner.shared.redis.scripts import Cached, Fence, Value, ask, call
+from reckoner.shared.redis.scripts import Cached, Fence, Value, ask, call, load_script
 from reckoner.shared.wire.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
 from reckoner.shared.wire.shapes import (
     OUTCOME,
@@ -234,6 +234,15 @@ class Flows:
             flow = await self._quarantine(flow)
         return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
 
+    async def cancel_with_partials(self, flow: Flow) -> dict[bytes, bytes]:
+        """Cancel a flow; returns by field the partials that this drops, none if it had ended."""
+        names, arguments = await self._ending(flow, "cancelled", ("", ""), CANCELLED)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(self.keys.partials(flow.id))
+            pipe.execute_command("EVAL", load_script("end").text, len(names), *names, *arguments)
+            partials: dict[bytes, bytes] = (await pipe.execute())[0]
+        return partials
+
     async def fail(self, flow: Flow, reason: str, index: int | None = None, *, lease: Fence | None) -> bool:
         """End a flow as failed, with a dead letter.
 
@@ -259,6 +268,20 @@ class Flows:
         cached: Cached | None = None,
         lease: Fence | None,
     ) -> bool:
+        names, arguments = await self._ending(flow, state, expected, reason, answer, outcome, index)
+        return bool(await call(self._redis, "end", names, arguments, lease, cached=cached))
+
+    async def _ending(
+        self,
+        flow: Flow,
+        state: State,
+        expected: tuple[str, str],
+        reason: str,
+        answer: bytes = b"",
+        outcome: Outcome | None = None,
+        index: int | None = None,
+    ) -> tuple[list[str], list[Value]]:
+        """The keys and arguments of the script that ends a flow."""
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
         names += [self._join(flow), keys.dead, *keys.lanes]
@@ -281,7 +304,7 @@ class Flows:
                 split = Split(fresh_id())
                 names += [keys.flow(split.flow), job_key(split.job_id)]
                 arguments += [split.flow, split.job_id, encode_job(split)]
-        return bool(await call(self._redis, "end", names, arguments, lease, cached=cached))
+        return names, arguments
 
     async def run_round(self, run_id: str) -> int:
         """A run's round, 0 if unreadable; a finish of another round changes nothing."""

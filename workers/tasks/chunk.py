@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.jobs import Chunk
 from reckoner.shared.wire.shapes import (
@@ -30,7 +31,7 @@ from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import score_users
 from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.tasks.evaluate import score_part
+from reckoner.workers.tasks.evaluate import leaves_no_parts, score_part
 from reckoner.workers.tasks.fit import build_part
 from reckoner.workers.tasks.histories import Histories
 
@@ -50,7 +51,19 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
         partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
     place = digest_context(flow.id, task.index, flow.plan.bounds, flow.block)
-    await runtime.flows.store_partial(task, partial, trace, place, lease=lease)
+    try:
+        await runtime.flows.store_partial(task, partial, trace, place, lease=lease)
+    except LeaseLostError:
+        await _delete_if_cancelled(runtime, flow, partial)
+        raise
+
+
+async def _delete_if_cancelled(runtime: Runtime, flow: Flow, partial: Best | Part) -> None:
+    """Delete a part whose evaluation was cancelled before its name was stored: nobody else knows it."""
+    if isinstance(partial, Part) and isinstance(flow.spec, StoreSpec) and leaves_no_parts(flow.spec):
+        [now] = await runtime.flows.load_many([flow.id])
+        if now is None or (isinstance(now, Flow) and now.state == "cancelled"):
+            await runtime.in_store(lambda: runtime.store.delete("parts", partial.name))
 
 
 def users_of(spec: UserSpec | BlockSpec, block: int, snapshot: Snapshot) -> range:

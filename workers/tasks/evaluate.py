@@ -13,7 +13,7 @@ from reckoner.shared.store.balance import balance
 from reckoner.shared.store.evaluation_parts import NOTHING, Lists, get_lists, get_users, put_lists
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import Snapshot
-from reckoner.shared.wire.shapes import EvaluationSpec, Part, Plan
+from reckoner.shared.wire.shapes import EvaluationSpec, Part, Plan, StoreSpec
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.kernels.scoring.merge import Partial
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS, score_users
@@ -22,6 +22,11 @@ from reckoner.workers.tasks.histories import Histories
 
 # The planned duration of a task: so long that putting its part into the store costs little beside it.
 TASK_MS = 100
+
+
+def leaves_no_parts(spec: StoreSpec) -> bool:
+    """Whether the parts of a job are deleted at its end, as those of an evaluation and its fits."""
+    return isinstance(spec, EvaluationSpec) or spec.only_model
 
 
 async def plan_evaluation(runtime: Runtime, spec: EvaluationSpec) -> Plan:

@@ -18,7 +18,6 @@ from reckoner.shared.wire.shapes import (
     BasketSpec,
     Best,
     BlockSpec,
-    EvaluationSpec,
     FitSpec,
     Outcome,
     Part,
@@ -32,7 +31,7 @@ from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
-from reckoner.workers.tasks.evaluate import join_evaluation
+from reckoner.workers.tasks.evaluate import join_evaluation, leaves_no_parts
 from reckoner.workers.tasks.fit import join_fit
 from reckoner.workers.tasks.publish import Block, MadeLists, basket_list, make_lists, publish_block, user_list
 
@@ -62,7 +61,7 @@ async def _join(runtime: Runtime, flow: Flow, spec: StoreSpec, stored: Sequence[
         await runtime.note_published(model_id(spec.snapshot, config_of(spec)))
     if await runtime.flows.finish(flow, answer, lease=lease):
         await remember_fit(runtime, flow)
-        if isinstance(spec, EvaluationSpec) or spec.only_model:
+        if leaves_no_parts(spec):
             await _delete_parts(runtime, stored, answer)
     return None
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from reckoner.producer.evaluation.splits import Protocol, Split, hold_out, inter
 from reckoner.producer.evaluation.training_part import training_part
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import FlowCancelledError, UsageError
+from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.evaluation_parts import Lists
 from reckoner.shared.store.model_config import ModelConfig
@@ -182,6 +184,34 @@ async def test_a_long_evaluation_renews_what_it_reads(
         await delete_unreferenced(worker.runtime)
         scored = await part.score(Candidate(ModelConfig(neighbours=9)), show_nothing)
     assert scored.lists.counts.size == split.test.users.size
+
+
+async def test_parts_that_are_stored_during_the_clean_up_are_deleted(
+    hand: Hand, own_world: World, reckoner: OpenReckoner, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the fit is planned and a task of it done after the clean-up has read the job."""
+    before, load_many = held(own_world.store), reckoner.flows.load_many
+
+    async def evaluate() -> None:
+        async with training_part(split, reckoner, own_world.store) as part:
+            await part.score(Candidate(ModelConfig(neighbours=9)), lambda *_: seen.set())
+
+    async def load_early(flow_ids: Sequence[str]) -> Sequence[Flow | DamagedFlowError | None]:
+        loaded = await load_many(flow_ids)
+        for job in await hand.queued():
+            await hand.deliver(job)
+        for job in [job for job in await hand.queued() if job.startswith("chunk:")][:1]:
+            await hand.deliver(job)
+            stored.update(entry.id for entry in own_world.store.entries("parts"))
+        return loaded
+
+    seen, stored = asyncio.Event(), set[str]()
+    evaluating = asyncio.create_task(evaluate())
+    await seen.wait()
+    monkeypatch.setattr(reckoner.flows, "load_many", load_early)
+    await cancel_and_wait(evaluating)
+    assert len(stored) == 1
+    assert held(own_world.store) == before
 
 
 async def test_two_evaluations_of_the_same_training_part_do_not_meet(

@@ -1,11 +1,13 @@
 """The scoring of an evaluation: its lists by brute force, for any number of tasks, and after damage and repetition."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.shared.store.evaluation_parts import get_lists, put_users
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import SPEC, EvaluationSpec
@@ -126,3 +128,29 @@ async def test_evaluations_with_equal_lists_share_no_part(hand: Hand, own_world:
     one, other = (get_lists(own_world.store, name) for name in names)
     assert one.items.tolist() == other.items.tolist()
     assert parts(own_world) == {spec.users, *names}
+
+
+@pytest.mark.parametrize("spec_of", ["evaluation", "training fit", "fit"])
+async def test_a_task_that_was_cancelled_meanwhile_deletes_its_part(
+    hand: Hand, own_world: World, spec: EvaluationSpec, spec_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else knows the part's name. That of another fit stays for the next one, until retention deletes it."""
+    flows, before = hand.runtime.flows, parts(own_world)
+    fit = msgspec.structs.replace(own_world.unfitted.fit, only_model=spec_of == "training fit")
+    wanted = spec if spec_of == "evaluation" else fit
+    [flow_id] = await flows.create([wanted], [hand.runtime.keys.join_model("a test")], "batch")
+    await hand.deliver(Split(flow_id).job_id)
+    store_partial = flows.store_partial
+
+    async def cancel_first(*arguments: Any, **named: Any) -> str:
+        flow = await flows.load(flow_id)
+        assert flow is not None
+        assert parts(own_world) > before
+        await flows.cancel(flow)
+        return await store_partial(*arguments, **named)
+
+    monkeypatch.setattr(flows, "store_partial", cancel_first)
+    [job, *_] = [name for name in await hand.queued() if name.startswith("chunk:")]
+    with pytest.raises(LeaseLostError):
+        await hand.deliver(job)
+    assert (parts(own_world) == before) == (spec_of != "fit")
