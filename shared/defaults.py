@@ -8,6 +8,8 @@ MAX_THREADS = 64
 MAX_LIST_LENGTH = 1000
 MAX_BLOCK_USERS = 100_000
 MAX_NEIGHBOURS = 1_000_000_000
+# The maximum of an item's candidates in slim: a thread takes eight bytes for each pair of them, 128 MB.
+MAX_CANDIDATES = 4000
 # The maximum recency of a generation, and the default if the data have times.
 MAX_RECENCY = 10.0
 RECENCY = 0.25

@@ -9,7 +9,7 @@ from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
-from reckoner.shared.defaults import MAX_RECENCY, RECENCY
+from reckoner.shared.defaults import MAX_CANDIDATES, MAX_RECENCY, RECENCY
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport
@@ -60,7 +60,10 @@ def fit(
     k1: Annotated[float | None, typer.Option(metavar="X", min=0, help="K1 of bm25 (0.5).")] = None,
     b: Annotated[float | None, typer.Option(metavar="X", min=0, max=1, help="B of bm25 (0.75).")] = None,
     candidates: Annotated[
-        int | None, typer.Option(metavar="M", min=1, help="How many items slim tries to explain each item by (200).")
+        int | None,
+        typer.Option(
+            metavar="M", min=1, max=MAX_CANDIDATES, help="How many items slim tries to explain each item by (200)."
+        ),
     ] = None,
     l1: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="What slim takes from each sum: small ones vanish (1).")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta
 
-from reckoner.shared.defaults import MAX_NEIGHBOURS
+from reckoner.shared.defaults import MAX_CANDIDATES, MAX_NEIGHBOURS
 from reckoner.shared.errors import WireError
 from reckoner.shared.store.manifests import short_hash
 from reckoner.shared.wire.shapes import FitSpec
@@ -66,7 +66,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k1: Annotated[float, Meta(description="BM25's K1.", ge=0, le=1e6)] | None = None
     b: Annotated[float, Meta(description="BM25's B.", ge=0, le=1)] | None = None
     candidates: (
-        Annotated[int, Meta(description="How many items slim tries to explain each item by.", ge=1, le=MAX_NEIGHBOURS)]
+        Annotated[int, Meta(description="How many items slim tries to explain each item by.", ge=1, le=MAX_CANDIDATES)]
         | None
     ) = None
     l1: Annotated[float, Meta(description="What slim takes from each sum: small ones vanish.", ge=0, le=1e6)] | None = (

@@ -45,6 +45,8 @@ def regress(
     values stay, and are fitted again without the others. The descent ends when no step gains tolerance^2 G_jj / 2, or
     after 100 sweeps. None if `stop`, uint8[1], was set.
     """
+    # A problem takes the square of its candidates.
+    candidates = min(candidates, shared.order.size)
     counts, entries = np.zeros(last - first, np.uint32), (last - first) * min(neighbours, candidates)
     items, values = np.empty(entries, np.uint32), np.empty(entries, np.float32)
     buffers = new_nearest(shared.order.size, candidates), new_problem(candidates)

@@ -56,3 +56,10 @@ def test_an_unsupported_fit_is_refused() -> None:
         config_of(FitSpec("a", "pearson", 100, 0.0, 20))
     with pytest.raises(WireError, match="unsupported configuration"):
         config_of(FitSpec("a", "cosine", 100, 0.0, 20, {"gamma": 1.0}))
+
+
+def test_too_many_candidates_are_refused() -> None:
+    """A thread of a worker would take gigabytes."""
+    assert config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4000})).candidates == 4000
+    with pytest.raises(WireError, match="unsupported configuration"):
+        config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4001}))

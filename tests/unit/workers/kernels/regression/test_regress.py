@@ -102,6 +102,12 @@ def test_a_larger_model_is_the_reference_bit_for_bit(neighbours: int) -> None:
     assert found.row_values.size > 100
 
 
+def test_more_candidates_than_items_take_no_more_memory() -> None:
+    """A problem of a million candidates would take eight terabytes."""
+    data, many = taste_groups(1), DEFAULTS._replace(candidates=1_000_000, neighbours=1_000_000)
+    assert same_bytes(build(data, 20, options=many), build(data, 20, options=DEFAULTS._replace(neighbours=60)))
+
+
 def test_other_numbers_of_ranks_and_sums_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks of 32 bits, which many items need, and sums of 64 bits, which many users need."""
     data = taste_groups(2)
