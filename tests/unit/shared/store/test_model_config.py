@@ -60,6 +60,6 @@ def test_an_unsupported_fit_is_refused() -> None:
 
 def test_too_many_candidates_are_refused() -> None:
     """A thread of a worker would take gigabytes."""
-    assert config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4000})).candidates == 4000
+    assert config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4000.0})).candidates == 4000
     with pytest.raises(WireError, match="unsupported configuration"):
-        config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4001}))
+        config_of(FitSpec("a", "slim", 100, 0.0, 20, {"candidates": 4001.0}))
