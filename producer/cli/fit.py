@@ -22,8 +22,8 @@ def fit(
     similarity: Annotated[
         Literal["cosine", "jaccard", "dice", "asymmetric", "bm25", "tfidf", "llr", "rp3beta", "slim"] | None,
         typer.Option(
-            help="The kind of model: slim, unless that takes over ten minutes of a core; else cosine with a user norm "
-            "of 1."
+            help="The kind of model: slim, unless that takes over ten minutes of a core or there are fewer than 1,000 "
+            "interactions; else cosine with a user norm of 1."
         ),
     ] = None,
     neighbours: Annotated[

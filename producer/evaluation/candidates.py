@@ -6,7 +6,7 @@ import msgspec
 
 from reckoner.shared.errors import UsageError
 from reckoner.shared.store.fit_options import parse_recency
-from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.model_config import PARAMETERS, ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ def parse_candidate(text: str, argument: str = "--model") -> Candidate:
         if not equals or name in given:
             raise UsageError(f"{argument} {text!r}: {parameter} is not NAME=VALUE once, as in 'cosine user_norm=1'.")
         given[name.replace("-", "_")] = value
+    if similarity not in PARAMETERS:
+        raise UsageError(f"--model {text!r}: {similarity!r} is no kind of model. There are {', '.join(PARAMETERS)}.")
     recency = given.pop("recency", None)
     try:
         config = msgspec.convert(given, ModelConfig, strict=False)

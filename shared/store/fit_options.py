@@ -14,9 +14,11 @@ from reckoner.shared.store.manifests import read_manifest
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.protocol import Store
 
-# The best on all data that were tried; and the next best, for catalogues where that takes too long.
+# The best on all data that were tried; and the next best, for catalogues where that takes too long, and for a handful
+# of interactions, in which slim sees only chance.
 SLIM, COSINE = ModelConfig("slim"), ModelConfig("cosine", user_norm=1.0)
 AFFORDABLE_S: Final = 600.0
+A_HANDFUL: Final = 1000
 
 # Measured on one core: the seconds of an addition and of a target. Histories vary, so their squares have this many
 # times the square of their mean.
@@ -31,7 +33,9 @@ class Default(NamedTuple):
 
 
 def default_model(snapshot: Path) -> Default:
-    """The default for the snapshot in a directory, by its manifest: slim, unless it takes over ten minutes of a core.
+    """The default for the snapshot in a directory, by its manifest.
+
+    It is slim, unless that takes over ten minutes of a core, or there are fewer than 1,000 interactions.
 
     Raises:
         ArtifactMissingError: there is none.
@@ -44,7 +48,9 @@ def default_model(snapshot: Path) -> Default:
     # A target has no more candidates than its users have other items.
     target_s = min(PER_TARGET_S, PER_ADDITION_S * additions / items * 10)
     seconds = additions * PER_ADDITION_S + items * target_s
-    return Default(SLIM, seconds) if seconds <= AFFORDABLE_S else Default(COSINE, additions * PER_ADDITION_S / 4)
+    if seconds <= AFFORDABLE_S and interactions >= A_HANDFUL:
+        return Default(SLIM, seconds)
+    return Default(COSINE, additions * PER_ADDITION_S / 4)
 
 
 def configuration(given: Mapping[str, Any], default: ModelConfig) -> ModelConfig:

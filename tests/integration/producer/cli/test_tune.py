@@ -34,10 +34,10 @@ async def test_equal_inputs_give_equal_bytes(worker: Hand, commands: CommandLine
     assert one == other
     [report] = reports[0].objects
     assert {trial["name"] for trial in report["trials"]} == {
-        "slim", "slim l2=2.66", "slim l2=18.8", "cosine neighbours=1", "cosine neighbours=10", "cosine neighbours=30",
+        "cosine user_norm=1", "slim l2=2.66", "slim l2=18.8", "cosine neighbours=1", "cosine neighbours=10", "cosine neighbours=30",
     }  # fmt: skip
     assert report["rounds"] == [{"trials": 6, "users": report["counts"]["users"]}]
-    assert report["test"]["models"][0]["name"] == "slim"
+    assert report["test"]["models"][0]["name"] == "cosine user_norm=1"
     assert set(report["took"]["trials"]) == {trial["name"] for trial in report["trials"]}
     text = await tune(commands, str(space), "--trials", "5")
     lines = text.out.splitlines()
@@ -51,7 +51,7 @@ async def test_a_family_is_searched_without_a_file(worker: Hand, commands: Comma
     ended = await tune(commands, "--trials", "3", "--family", "neighbours", "--metric", "hit", "--json")
     assert ended.code == 0, ended.err
     [report] = ended.objects
-    assert [trial["config"]["similarity"] for trial in report["trials"] if trial["name"] != "slim"]
+    assert [trial["config"]["similarity"] for trial in report["trials"] if trial["name"] != "cosine user_norm=1"]
     assert report["metric"] == "hit@10"
     assert all(trial["recency"] is None for trial in report["trials"])
     assert len(report["trials"]) == 4

@@ -34,13 +34,15 @@ def snapshot_of(directory: Path, users: int, items: int, interactions: int) -> P
         ((138_493, 26_744, 20_000_263), SLIM, (5, 30)),
         ((1_400_000, 233_916, 2_100_000), SLIM, (0.01, 60)),
         ((2_000_000, 200_000, 1_000_000_000), COSINE, (100, 1000)),
-        ((0, 0, 0), SLIM, (0, 1)),
+        ((0, 0, 0), COSINE, (0, 1)),
+        ((100, 50, 999), COSINE, (0, 1)),
+        ((100, 50, 1000), SLIM, (0, 1)),
     ],
 )
 def test_slim_is_the_default_while_it_is_affordable(
     tmp_path: Path, counts: tuple[int, int, int], default: ModelConfig, seconds: tuple[float, float]
 ) -> None:
-    """By the counts in the snapshot's manifest."""
+    """And if there are enough interactions, by the counts in the snapshot's manifest."""
     found = default_model(snapshot_of(tmp_path, *counts))
     assert found.config == default
     assert seconds[0] <= found.seconds <= seconds[1]
