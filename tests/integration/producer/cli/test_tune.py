@@ -34,7 +34,8 @@ async def test_equal_inputs_give_equal_bytes(worker: Hand, commands: CommandLine
     assert one == other
     [report] = reports[0].objects
     assert {trial["name"] for trial in report["trials"]} == {
-        "cosine user_norm=1", "slim l2=2.66", "slim l2=18.8", "cosine neighbours=1", "cosine neighbours=10", "cosine neighbours=30",
+        "cosine user_norm=1", "slim l2=2.66", "slim l2=18.8",
+        "cosine neighbours=1", "cosine neighbours=10", "cosine neighbours=30",
     }  # fmt: skip
     assert report["rounds"] == [{"trials": 6, "users": report["counts"]["users"]}]
     assert report["test"]["models"][0]["name"] == "cosine user_norm=1"
