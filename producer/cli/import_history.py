@@ -31,7 +31,8 @@ class ImportHistory:
             yield
         except SourceError as error:
             if not isinstance(error, SourceAwayError):
-                self._remember("failed", reasons=[str(error)])
+                # The name of a file may be in any encoding.
+                self._remember("failed", reasons=[str(error).encode(errors="backslashreplace").decode()])
             raise
 
     def remember(self, report: "ImportReport") -> None:

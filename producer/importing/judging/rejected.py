@@ -123,6 +123,7 @@ class RejectsFile:
         self._lines: list[tuple[int, str, str]] = []
         self._characters = 0
         self._schema = pa.schema([])
+        self._file: pa.NativeFile | None = None
         self._writer: pyarrow.csv.CSVWriter | None = None
 
     def __enter__(self) -> Self:
@@ -138,12 +139,14 @@ class RejectsFile:
         fields = [*(["file"] if self._parts else []), unit, "kind", "reason", *self._names, "text"]
         self._schema = pa.schema([(name, pa.string()) for name in fields])
         with self._sentences():
-            self._writer = pyarrow.csv.CSVWriter(self._path, self._schema)
+            # Arrow takes a path that is not UTF-8 only as bytes.
+            self._file = pa.OSFile(os.fsencode(self._path), "wb")
+            self._writer = pyarrow.csv.CSVWriter(self._file, self._schema)
 
     def close(self) -> None:
         """Write what is left."""
-        if self._writer is not None:
-            with self._sentences():
+        if self._writer is not None and self._file is not None:
+            with self._sentences(), self._file:
                 self._write_lines()
                 self._writer.close()
             self._writer = None

@@ -1,6 +1,7 @@
 """Tables whose columns have types: Parquet, Feather, Arrow's streams, and frames of pandas, Polars and Arrow."""
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -86,13 +87,13 @@ def parquet_table(path: Path, wanted: Sequence[str] = ()) -> ArrowTable:
         SourceError: it is no Parquet file, or its footer is too long.
     """
     _require_footer(path)
-    with sentences(path.name), pyarrow.parquet.ParquetFile(path) as file:
+    with sentences(path.name), _file(path) as source, pyarrow.parquet.ParquetFile(source) as file:
         require_columns(path.name, file.metadata.num_columns)
         schema, n_rows = file.schema_arrow, file.metadata.num_rows
 
     @contextmanager
     def read(names: Sequence[str]) -> Iterator[Iterator[pa.RecordBatch]]:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with _file(path) as source, pyarrow.parquet.ParquetFile(source) as file:
             yield file.iter_batches(BATCH_ROWS, columns=list(names))
 
     return ArrowTable(path.name, schema, n_rows, read, "Parquet", wanted)
@@ -133,10 +134,15 @@ def feather_table(path: Path, start: bytes, wanted: Sequence[str] = ()) -> Arrow
         return ArrowTable(path.name, schema, None, read, "Arrow", wanted)
 
 
+def _file(path: Path) -> pa.NativeFile:
+    # Arrow takes a path that is not UTF-8 only as bytes.
+    return pa.OSFile(os.fsencode(path))
+
+
 @contextmanager
 def _opened(path: Path, is_stream: bool, options: pyarrow.ipc.IpcReadOptions) -> Iterator[Any]:
     open_file = pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file
-    with pa.OSFile(str(path)) as file, open_file(file, options=options) as reader:
+    with _file(path) as file, open_file(file, options=options) as reader:
         yield reader
 
 

@@ -77,6 +77,11 @@ def _read(path: Path, sheet: str | None) -> pa.Table:
         except pa.ArrowException:
             # Its exit code says why.
             pass
+        except BaseException:
+            # Python does not wait for it after Ctrl-C.
+            reader.kill()
+            reader.wait()
+            raise
         code = reader.wait()
         said.seek(0)
         message = said.read().decode(errors="replace").strip()

@@ -5,8 +5,10 @@ and runs this file as a script, which loads nothing else.
 """
 
 import contextlib
+import ctypes
 import itertools
 import resource
+import signal
 import sys
 from datetime import date, time
 from typing import Any
@@ -20,6 +22,8 @@ BATCH_ROWS = 16_384
 EXACT_BELOW = 2**53
 # OpenDocument's reader has a limit of its own.
 CELL_LIMIT = "Cell limit exceeded"
+# Of the kernel's prctl.h.
+PR_SET_PDEATHSIG = 1
 # Exit codes.
 UNREADABLE, TOO_LARGE = 3, 4
 
@@ -30,6 +34,9 @@ def main(path: str, sheet: str) -> int:
         # Some systems refuse a limit.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(limit, (size, resource.getrlimit(limit)[1]))
+    # On Linux it ends with its parent, however that ends.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     import python_calamine
 
     try:

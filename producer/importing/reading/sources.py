@@ -93,9 +93,9 @@ def find_source(
         return finder.source(paths[0])
     absolute = [path.absolute() for path in paths]
     above = os.path.commonpath([path.parent for path in absolute])
-    return Source(
-        PartsTable(paths, finder.part), paths, parts=[path.relative_to(above).as_posix() for path in absolute]
-    )
+    # A name may be in any encoding.
+    parts = [os.fsencode(path.relative_to(above)).decode(errors="backslashreplace") for path in absolute]
+    return Source(PartsTable(paths, finder.part), paths, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ class _Finder:
         if start == OLD_EXCEL_MAGIC:
             return self._workbook(path)
         found = self.reading.compression or find_compression(start)
-        if found == "zip" or (found == "none" and path.suffix == ".zip"):
+        # A program that unpacks it may be in front.
+        if found == "zip" or (self.reading.compression is None and path.suffix == ".zip" and zipfile.is_zipfile(path)):
             return self._zip(path)
         plain = _file(path)
         with sentences(path.name):

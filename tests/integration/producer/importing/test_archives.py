@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from reckoner.producer.importing import Reading, import_interactions
+from reckoner.producer.importing.reading import archives
 from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -147,3 +148,73 @@ def test_archives_may_be_parts(tmp_path: Path, store: Store) -> None:
         (tmp_path / f"{number}.tar.gz").write_bytes(ARCHIVES["tar.gz"]({"t.csv": b"user,item\n%d,x\n" % number}))
     import_interactions([tmp_path / "0.tar.gz", tmp_path / "1.tar.gz"], store)
     assert set(interactions(current(store))) == {("0", "x"), ("1", "x")}
+
+
+def test_of_several_files_with_one_name_in_a_tar_file_the_last_one_counts(tmp_path: Path, store: Store) -> None:
+    """As for tar itself, which puts newer files at the end."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for data in (OTHER, b"user,item\nb,y\nc,y\n"):
+            info = tarfile.TarInfo("./data/t.csv")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    import_interactions(path, store, reading=Reading(member="./data/t.csv"))
+    assert set(interactions(current(store))) == {("b", "y"), ("c", "y")}
+
+
+def test_names_that_are_not_utf_8_are_shown_and_can_be_given(tmp_path: Path) -> None:
+    """With their odd bytes as escapes, in messages and in the history."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        for name in ("é.csv", "b.csv"):
+            info = tarfile.TarInfo(name)
+            info.size = len(OTHER)
+            archive.addfile(info, io.BytesIO(OTHER))
+    commands = CommandLine(home=tmp_path / "home")
+    ended = commands.call("import", str(path))
+    assert (ended.code, ended.err) == (
+        1, "a.tar has 2 files: \\xe9.csv, b.csv. Name the table, such as --member \\xe9.csv.\n",
+    )  # fmt: skip
+    assert commands.call("import", str(path), "--member", "\\xe9.csv").code == 0
+
+
+def test_a_damaged_header_is_not_the_end_of_a_tar_file(tmp_path: Path, store: Store) -> None:
+    """Else the file before it would be the only one."""
+    data = bytearray(tar({"a.csv": OTHER, "b.csv": OTHER}))
+    data[data.index(b"./b.csv")] ^= 1
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(SourceError, match=r"^a\.tar cannot be read: the tar file is damaged or cut off\.$"):
+        import_interactions(tmp_path / "a.tar", store)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_what_describes_a_member_is_not_read_if_it_is_long(tmp_path: Path, store: Store, kind: bytes) -> None:
+    """It would be kept in memory, and a megabyte of gzip holds a gigabyte of it."""
+    info = tarfile.TarInfo("a.csv")
+    info.type, info.size = kind, archives.MAX_EXTENSION_BYTES + 1
+    # The rest is missing, and is not asked for.
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(4096)))
+    with pytest.raises(SourceError) as caught:
+        import_interactions(tmp_path / "a.tgz", store)
+    assert str(caught.value.__cause__) == "a header is too long"
+
+
+def test_a_tar_file_with_too_many_members_is_refused(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their names are kept in memory."""
+    monkeypatch.setattr("reckoner.producer.importing.reading.archives.MAX_MEMBERS", 3)
+    path = written(tmp_path, "tar.gz", {"a.csv": OTHER, "b.csv": OTHER, "c.csv": OTHER})
+    with pytest.raises(SourceError, match=r"^a\.tar\.gz has over 3 files\. Unpack it, and import the table in it\.$"):
+        import_interactions(path, store)
+
+
+@pytest.mark.parametrize("name", ["t.zip", "t.tar", "t.tgz"])
+def test_a_table_may_be_called_an_archive(tmp_path: Path, store: Store, name: str) -> None:
+    """The contents count; a program may be in front of a zip file, and it is one still."""
+    (tmp_path / name).write_bytes(OTHER)
+    import_interactions(tmp_path / name, store)
+    assert set(interactions(current(store))) == {("a", "x")}
+    (tmp_path / "u.zip").write_bytes(b"MZ and more" + zipped({"t.csv": OTHER}))
+    import_interactions(tmp_path / "u.zip", store)
+    assert set(interactions(current(store))) == {("a", "x")}

@@ -2,19 +2,24 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
 from reckoner.producer.importing import import_interactions
 from reckoner.shared.errors import SourceError
 from reckoner.shared.store.location import open_store
+from tests import workbooks
 from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
+from tests.processes import wait_until
 from tests.root import ROOT
 from tests.snapshots import current, interactions
 
@@ -156,3 +161,55 @@ def test_a_parquet_file_that_is_not_whole_is_one_sentence(tmp_path: Path) -> Non
             import_interactions(path, store)
         assert "\n" not in str(caught.value)
     assert store.current_snapshot() is None
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "feather"])
+def test_paths_that_are_not_utf_8_are_paths_like_others(commands: CommandLine, tmp_path: Path, suffix: str) -> None:
+    """Alone and as parts; in messages, in the history and among rejected rows their odd bytes are escapes."""
+    table = pa.table({"user": ["a", None], "item": ["x", "y"]})
+    folder, rejects = tmp_path / os.fsdecode(b"\xe9"), tmp_path / os.fsdecode(b"rejects\xe9.csv")
+    folder.mkdir()
+    for name in (b"a", b"b\xe9"):
+        with (folder / f"{os.fsdecode(name)}.{suffix}").open("wb") as file:
+            match suffix:
+                case "csv":
+                    file.write(b"user,item\na,x\n,y\n")
+                case "jsonl":
+                    file.write(b'{"user": "a", "item": "x"}\n{"user": null, "item": "y"}\n')
+                case "parquet":
+                    pq.write_table(table, file)
+                case _:
+                    pyarrow.feather.write_feather(table, file)
+    ended = commands.call("import", str(folder), "--rejects", str(rejects))
+    assert ended.code == 0
+    assert f"of a.{suffix}, " in ended.err
+    assert f"of b\\xe9.{suffix})" in ended.err
+    assert f"b\\xe9.{suffix}" in rejects.read_text()
+    one = folder / f"{os.fsdecode(bytes([98, 0xE9]))}.{suffix}"
+    assert commands.call("import", str(one)).code == 0
+    assert commands.call("import", str(one), "--user", "nobody").is_defined
+
+
+@pytest.mark.parametrize(
+    ("sign", "ends"),
+    [(signal.SIGINT, (130, "Stopped. Nothing was imported.\n")), (signal.SIGTERM, (-signal.SIGTERM, ""))],
+)
+def test_an_import_that_is_stopped_leaves_no_reader_of_its_workbook(
+    commands: CommandLine, tmp_path: Path, sign: signal.Signals, ends: tuple[int, str]
+) -> None:
+    """It would make room for all cells of the sheet."""
+    path, begun = tmp_path / "a.xlsb", tmp_path / "begun"
+    path.write_bytes(workbooks.xlsb({"Many": workbooks.cells([["user", "item"], ["a", "x"]])}))
+    # A reader that takes long, as one of a large workbook does.
+    (tmp_path / "python_calamine.py").write_text(f"open({str(begun)!r}, 'w')\nimport time\ntime.sleep(600)\n")
+    commands.environ["PYTHONPATH"] = str(tmp_path)
+    process = commands.start("import", str(path))
+    try:
+        wait_until(begun.exists)
+        [reader] = psutil.Process(process.pid).children()
+        process.send_signal(sign)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == ends
+    wait_until(lambda: not reader.is_running())
