@@ -71,11 +71,16 @@ def print_preview(preview: "Preview", took_s: float, as_json: bool) -> None:
             ("by user", _spread(preview.by_user)),
             ("by item", _spread(preview.by_item)),
             *(_times(preview.times) if preview.times else []),
-            ("a fit", f"counts {format_count(preview.pairs, 'pair')}: each two items of each user"),
+            ("a fit", _fit(preview)),
             ("import", _verdict(preview)),
             ("took", f"{took_s:.1f} s; nothing was written"),
         ]
     )
+
+
+def _fit(preview: "Preview") -> str:
+    counted = f"it counts {format_count(preview.pairs, 'pair')} of items"
+    return f"builds {preview.fit} in about {max(preview.fit_s, 1):,.0f} s of one core; {counted}"
 
 
 def _counts(report: "ReadReport") -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from reckoner.producer.importing.gathering import (
 )
 from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ReadReport
+from reckoner.shared.store.fit_options import default_of
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.sorting import count_each
 
@@ -60,6 +61,10 @@ class Preview(ReadReport, frozen=True, kw_only=True):
     times: Times | None
     pairs: int
     """What a fit counts: each two items of each user."""
+    fit: str
+    """The model that a fit would build without options."""
+    fit_s: float
+    """About how many seconds of one core it would take."""
     compared_with: Size | None = None
     """What the limits compare the snapshot with."""
 
@@ -82,6 +87,8 @@ def preview_interactions(
     judged = judge(limits, size, store, gathered.counts) if limits else None
     columns, others = _columns(gathered)
     by_user = count_each(rows.users, size.users)
+    pairs = int((by_user * (by_user - 1) // 2).sum())
+    default = default_of(size.items, len(rows.users), pairs)
     return Preview(
         columns=columns,
         other_columns=others,
@@ -89,7 +96,9 @@ def preview_interactions(
         by_user=_spread(by_user),
         by_item=_spread(count_each(rows.items, size.items)),
         times=None if rows.times is None else _times(rows.times),
-        pairs=int((by_user * (by_user - 1) // 2).sum()),
+        pairs=pairs,
+        fit=default.config.label,
+        fit_s=round(default.seconds, 3),
         compared_with=judged.before if judged else None,
         refused=judged.refused if judged else [],
         **gathered.figures(),

@@ -44,9 +44,14 @@ def default_model(snapshot: Path) -> Default:
     """
     facts = read_manifest(snapshot)[1].facts
     users, items, interactions = (max(int(facts.get(name, 0)), 1) for name in ("users", "items", "interactions"))
-    additions = SPREAD * interactions * interactions / users
+    return default_of(items, interactions, int(SPREAD * interactions * interactions / users / 2))
+
+
+def default_of(items: int, interactions: int, pairs: int) -> Default:
+    """The default for so many items and interactions; `pairs` are the pairs of items of each user, of all users."""
+    additions = 2.0 * pairs
     # A target has no more candidates than its users have other items.
-    target_s = min(PER_TARGET_S, PER_ADDITION_S * additions / items * 10)
+    target_s = min(PER_TARGET_S, PER_ADDITION_S * additions / max(items, 1) * 10)
     seconds = additions * PER_ADDITION_S + items * target_s
     if seconds <= AFFORDABLE_S and interactions >= A_HANDFUL:
         return Default(SLIM, seconds)

@@ -82,6 +82,8 @@ def test_spreads_and_pairs_of_many_users(tmp_path: Path) -> None:
     assert found.by_user == Spread(50, 90, 100)
     assert found.by_item == Spread(50, 90, 100)
     assert found.pairs == sum(n * (n - 1) // 2 for n in range(1, 101))
+    assert found.fit == "slim"
+    assert 0 < found.fit_s < 10
     assert len(found.first_rows) == 5
     assert found.times is None
 
