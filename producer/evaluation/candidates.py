@@ -6,7 +6,7 @@ import msgspec
 
 from reckoner.shared.errors import UsageError
 from reckoner.shared.store.fit_options import parse_recency
-from reckoner.shared.store.model_config import PARAMETERS, ModelConfig
+from reckoner.shared.store.model_config import PARAMETERS, ModelConfig, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The candidate as `--model` takes it, without defaults: `cosine user_norm=1`."""
-        recency = "" if self.recency is None else f" recency={self.recency:g}"
+        recency = "" if self.recency is None else f" recency={in_words(self.recency)}"
         return self.config.label + recency
 
     @property

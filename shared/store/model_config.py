@@ -35,6 +35,12 @@ PARAMETERS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
 ALWAYS_HELD = frozenset({"alpha", "beta", "k1", "b"})
 
 
+def in_words(value: float) -> str:
+    """A parameter as people write it, with all digits that it has."""
+    short = f"{value:g}"
+    return short if isinstance(value, float) and float(short) == value else repr(value)
+
+
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The configuration of a model; a parameter of None has its default in `PARAMETERS`.
 
@@ -96,7 +102,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The configuration for people, without what is a default: `cosine user_norm=1`."""
         defaults = {"neighbours": 100, **PARAMETERS[self.similarity]}
         given = {name: getattr(self, name) for name in defaults}
-        shown = (f"{name}={value:g}" for name, value in given.items() if value is not None and value != defaults[name])
+        shown = (
+            f"{name}={in_words(value)}"
+            for name, value in given.items()
+            if value is not None and value != defaults[name]
+        )
         return " ".join([self.similarity, *shown])
 
     def facts(self) -> dict[str, Any]:

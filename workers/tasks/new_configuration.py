@@ -6,7 +6,7 @@ from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.flows.run_state import Run
 from reckoner.shared.serving.evaluations import Configuration, Judgement, newest_judgement
 from reckoner.shared.serving.history import History
-from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.model_config import ModelConfig, in_words
 from reckoner.shared.wire.shapes import Record
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -23,7 +23,7 @@ class Configured(NamedTuple):
         return self.model.facts(), self.recency
 
     def __str__(self) -> str:
-        return f"{self.model.label} recency={self.recency:g}"
+        return f"{self.model.label} recency={in_words(self.recency)}"
 
 
 class Change(NamedTuple):

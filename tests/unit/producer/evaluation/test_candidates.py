@@ -14,6 +14,10 @@ from reckoner.shared.store.model_config import ModelConfig
         ("cosine", Candidate(ModelConfig("cosine"))),
         ("cosine user_norm=1 recency=0.5", Candidate(ModelConfig("cosine", user_norm=1.0), 0.5)),
         ("llr recency=0", Candidate(ModelConfig("llr"), 0.0)),
+        (
+            "slim neighbours=1000000 l2=0.12345678 recency=0.1234567",
+            Candidate(ModelConfig("slim", neighbours=1_000_000, l2=0.12345678), 0.1234567),
+        ),
     ],
 )
 def test_a_candidate_is_read_as_it_is_named(text: str, candidate: Candidate) -> None:
