@@ -59,7 +59,7 @@ def slim_of(data: Interactions, user_norm: float = 0.5) -> Slim:
     has = np.zeros((data.n_users, data.n_items))
     has[np.repeat(np.arange(data.n_users), lengths), data.user_items] = 1.0
     mean = lengths.sum() / max(np.count_nonzero(lengths), 1)
-    counts = np.rint((mean / np.maximum(lengths, 1)) ** user_norm * 1024) / 1024
+    counts = np.rint(np.minimum((mean / np.maximum(lengths, 1)) ** user_norm, 4096) * 1024) / 1024
     order = np.lexsort((np.arange(data.n_items), -has.sum(0)))
     has = has[:, order]
     return Slim(has.T @ (has * counts[:, None]), order)

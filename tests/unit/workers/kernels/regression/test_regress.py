@@ -102,6 +102,25 @@ def test_a_larger_model_is_the_reference_bit_for_bit(neighbours: int) -> None:
     assert found.row_values.size > 100
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(candidates=1, neighbours=1000),
+        Options(candidates=5, neighbours=1, user_norm=0, l1=0, l2=0, l2_share=0),
+        Options(neighbours=1000, user_norm=10, l1=0, l2=0, l2_share=0),
+        Options(candidates=2, neighbours=1, l1=1e6, l2=0, l2_share=0),
+        Options(candidates=7, neighbours=3, l1=0, l2=1e9, l2_share=1e6),
+    ],
+)
+@pytest.mark.parametrize("popular", [0, 7, 60])
+def test_extreme_options_give_the_reference(options: Options, popular: int) -> None:
+    """Without penalties, with huge ones, and with users who count the most."""
+    data = taste_groups(0)
+    found = build(data, popular, [10, 30], options)
+    assert same_bytes(found, reference_slim(data, options))
+    assert np.isfinite(found.row_values).all()
+
+
 def test_more_candidates_than_items_take_no_more_memory() -> None:
     """A problem of a million candidates would take eight terabytes."""
     data, many = taste_groups(1), DEFAULTS._replace(candidates=1_000_000, neighbours=1_000_000)
