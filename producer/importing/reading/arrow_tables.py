@@ -58,13 +58,14 @@ class ArrowTable:
         self.name = name
         self._within = find_within(schema, wanted)
         self.columns: Sequence[str] = [*schema.names, *self._within]
-        self.n_rows = n_rows
+        self._n_rows = self.n_rows = n_rows
         self.form = Form(format=format_name) if format_name else None
         self._read = read
 
     def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
         """See `Table.batches`."""
         done, paths = 0, {name: self._within.get(name, (name,)) for name in names}
+        given, n_rows = 0, self._n_rows
         with sentences(self.name), self._read(list(dict.fromkeys(path[0] for path in paths.values()))) as found:
             for whole in found:
                 whole.validate(full=True)
@@ -77,7 +78,10 @@ class ArrowTable:
                     done += batch.num_rows
                     columns = {name: column_within(batch.column(top), within) for name, (top, *within) in paths.items()}
                     plain = Batch(lines, {name: without_views(column) for name, column in columns.items()})
-                    yield lists_as_rows(plain, self.name, refuse) if is_nested else plain
+                    rows = lists_as_rows(plain, self.name, refuse) if is_nested else plain
+                    given += len(rows.lines)
+                    self.n_rows = None if n_rows is None else round(n_rows * given / done)
+                    yield rows
 
 
 def parquet_table(path: Path, wanted: Sequence[str] = ()) -> ArrowTable:

@@ -13,6 +13,7 @@ import pytest
 
 from reckoner.producer.importing import Columns, import_interactions
 from reckoner.producer.importing.reading import nesting
+from reckoner.producer.importing.reading.arrow_tables import parquet_table
 from reckoner.shared.errors import SourceError
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
@@ -165,3 +166,16 @@ def test_a_list_that_would_be_too_many_rows_is_bad(
     report = import_interactions(as_json_lines(objects, tmp_path), store)
     assert reasons(report) == [("bad", nesting.TOO_LONG_LISTS, 2, [2, 3])]
     assert report.interactions == 5
+
+
+def test_the_total_of_lists_counts_their_rows(tmp_path: Path) -> None:
+    """So a progress bar ends at its end: the total is an estimate before, and right after the last batch."""
+    table = pa.table({"user": ["a"] * 10_000, "item": [["x"], ["x", "y", "z"]] * 5_000})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = parquet_table(tmp_path / "a.parquet")
+    for _ in range(2):
+        done = 0
+        for batch in found.batches(["user", "item"], lambda *_: None):
+            done += len(batch.lines)
+            assert found.n_rows == 20_000
+        assert done == 20_000
