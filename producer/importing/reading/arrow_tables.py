@@ -28,6 +28,9 @@ NESTED_ROWS = 4096
 # Opens the batches of some columns.
 Reader: TypeAlias = Callable[[Sequence[str]], AbstractContextManager[Iterator[pa.RecordBatch]]]
 
+# What a value of a pandas frame is, if it is several.
+LISTS = (list, tuple, np.ndarray)
+
 
 @runtime_checkable
 class Frame(Protocol):
@@ -176,12 +179,24 @@ def frame_table(frame: Frame, wanted: Sequence[str] = ()) -> ArrowTable:
 
 
 def _from_pandas(frame: pd.DataFrame) -> pa.Table:
-    """The frame's columns; one with values of several types has their texts, as in a CSV file."""
+    """The frame's columns; one with values of several types has their texts, or lists of them if some are lists."""
     arrays = list[pa.Array]()
     for place in range(frame.shape[1]):
         column = frame.iloc[:, place]
         try:
             arrays.append(pa.array(column, from_pandas=True))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            arrays.append(pa.array(column.map(str, na_action="ignore"), pa.string(), from_pandas=True))
+            arrays.append(_mixed(column))
     return pa.table(arrays, names=[str(name) for name in frame.columns])
+
+
+def _mixed(column: "pd.Series[Any]") -> pa.Array:
+    """The texts of values of several types; if some are lists, the others are lists of one value."""
+    if not any(isinstance(value, LISTS) for value in column):
+        return pa.array(column.map(str, na_action="ignore"), pa.string(), from_pandas=True)
+    lists = ([*value] if isinstance(value, LISTS) else [value] for value in column)
+    return pa.array([[None if _is_missing(value) else str(value) for value in some] for some in lists])
+
+
+def _is_missing(value: object) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))

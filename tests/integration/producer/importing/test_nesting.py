@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.feather
@@ -179,3 +180,12 @@ def test_the_total_of_lists_counts_their_rows(tmp_path: Path) -> None:
             done += len(batch.lines)
             assert found.n_rows == 20_000
         assert done == 20_000
+
+
+def test_a_frame_may_have_lists_among_single_values(tmp_path: Path, store: Store) -> None:
+    """As JSON may; their texts are no ids."""
+    objects: Objects = [{"user": 1, "item": ["x", 2, None]}, {"user": "b", "item": "y"}, {"user": "c", "item": None}]
+    expected = import_interactions(as_json_lines(objects, tmp_path), store)
+    report = import_interactions(pd.DataFrame(objects), store)
+    assert set(interactions(current(store))) == {("1", "x"), ("1", "2"), ("b", "y")}
+    assert (report.snapshot_id, report.rows, report.left_out) == (expected.snapshot_id, 5, 2)
