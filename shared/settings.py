@@ -141,7 +141,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             description="The models that nights fit: the options of `reckoner fit`, as in `--similarity bm25`; empty "
-            "for the configuration of the live model. Without `--recency` the live generation's stays."
+            "for the configuration of the live model, which options without a similarity change. Without `--recency` "
+            "the live generation's stays."
         ),
     ] = ""
     on_night: Annotated[

@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.nights import Nights
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.model_config import ModelConfig
 from tests.system import System, eventually, synthetic_pairs
 
 ZONE = "Asia/Kathmandu"
+SLIM = ModelConfig("slim", 3, l1=0.25, l2=2.0, l2_share=0.1)
 
 
 async def a_minute_ago(reckoner: OpenReckoner) -> datetime:
@@ -27,11 +29,14 @@ async def runs(system: System, reckoner: OpenReckoner) -> set[str]:
 
 
 async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(tmp_path: Path) -> None:
-    """Two processes check at their start, also after a restart: one run, which passes and is logged."""
+    """Two processes check at their start, also after a restart: one run, which passes and is logged.
+
+    The night fits as the live model was fitted, and the lists are the reference's.
+    """
     async with System(tmp_path / "a höme", first_look_s=0.5) as system, system.reckoner() as reckoner:
         system.import_pairs(synthetic_pairs())
         system.start_workers()
-        generation = await system.fit()
+        generation = await system.fit(config=SLIM)
         await system.stop_workers()
         assert await system.lists(generation) == {}
         passed = await a_minute_ago(reckoner)
@@ -44,7 +49,7 @@ async def test_workers_that_were_down_at_the_minute_start_one_run_and_no_second(
         assert date == passed.date().isoformat()
         [*_, night] = [night async for night in reckoner.operator.follow_night(night_id)]
         assert night.outcome == "live"
-        assert await system.lists(generation) == system.reference_lists(generation)
+        assert await system.lists(generation) == system.truth(config=SLIM).lists(generation)
         await system.stop_workers()
         system.start_workers(2, nightly=f"{passed:%H:%M} {ZONE}")
         await system.ready(2)

@@ -148,7 +148,10 @@ async def fit_stage(work: Work) -> None:
 
 
 async def _configuration(runtime: Runtime, live: Record | None, snapshot: str) -> tuple[ModelConfig, float]:
-    """The configuration and the recency of the settings, else of the live generation, else the default."""
+    """The configuration and the recency of the settings, else of the live generation, else the default.
+
+    Settings that name no similarity change the live configuration, or the default one.
+    """
     given, recency = dict[str, Any](), None
     if runtime.settings.fit:
         try:
@@ -162,15 +165,18 @@ async def _configuration(runtime: Runtime, live: Record | None, snapshot: str) -
     except UsageError as error:
         raise StageFailedError(str(error)) from error
     try:
-        if live and not given:
-            return (await runtime.model(live.model)).config, recency
-        default = await runtime.in_store(lambda: default_model(runtime.store.fetch("snapshots", snapshot)))
-        return configuration(given, default.config), recency
+        if "similarity" in given:
+            return configuration(given, ModelConfig()), recency
+        if live:
+            base = (await runtime.model(live.model)).config
+        else:
+            base = (await runtime.in_store(lambda: default_model(runtime.store.fetch("snapshots", snapshot)))).config
+        return configuration(given, base), recency
     except msgspec.ValidationError as error:
-        raise StageFailedError(f"RECKONER_FIT is invalid without --similarity: {error}.") from error
+        raise StageFailedError(f"RECKONER_FIT is invalid for the live model: {error}.") from error
     except StoreError as error:
         raise StageFailedError(
-            f"The configuration of the live model is unknown, and RECKONER_FIT is empty: {error}"
+            f"The configuration of the live model is unknown, and RECKONER_FIT names no similarity: {error}"
         ) from error
 
 

@@ -105,6 +105,18 @@ async def test_a_night_without_news_renews_the_lists(night: Hand) -> None:
     assert await generations.promote(first, current) == "done"
 
 
+@pytest.mark.usefixtures("working")
+async def test_options_without_a_similarity_change_the_live_configuration(night: Hand) -> None:
+    """Those of another one are its own."""
+    found = []
+    for day, options in enumerate(("--similarity bm25 --b 0.3", "--neighbours 9", "", "--similarity cosine"), 1):
+        change(night, fit=options, gate_churn=1.0)
+        stage = (await through(night, f"2026-12-{day:02}")).stages["fit"]
+        record = await night.runtime.record(stage.generation)
+        found.append((await night.runtime.model(record.model)).config.label)
+    assert found == ["bm25 b=0.3", "bm25 neighbours=9 b=0.3", "bm25 neighbours=9 b=0.3", "cosine"]
+
+
 def import_times(world: World) -> None:
     """Make the world's interactions the current snapshot, with times."""
     old = world.snapshot
