@@ -17,6 +17,7 @@ from reckoner.shared.cancelling import run_to_its_end
 from reckoner.shared.defaults import MAX_LIST_LENGTH
 from reckoner.shared.errors import ArtifactMissingError, NothingImportedError, StoreError, UsageError
 from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.ids import require_id
 from reckoner.shared.serving.generations import as_id
 from reckoner.shared.store.evaluation_parts import get_lists
 from reckoner.shared.store.fit_options import recency_of
@@ -63,6 +64,7 @@ async def find_side(reckoner: "OpenReckoner", store: Store, text: str) -> Side:
         NothingImportedError: the model would be fitted on the current snapshot, and there is none.
         StoreError: the store does not hold its snapshot, or cannot be read.
     """
+    require_id("generation or model", text)
     generations, keys = reckoner.results.generations, reckoner.keys
     pointers = dict(zip(POINTERS, keys.pointers, strict=True))
     if text == "live":

@@ -69,6 +69,7 @@ COMMANDS = [
     ["dead", "retry", "1-0", LONG],
     ["dead", "drop", "1-0", LONG],
     ["promote", LONG],
+    ["compare", LONG],
     ["get", "1", "--generation", LONG],
     ["runs", "show", LONG],
     ["runs", "acknowledge", LONG],
