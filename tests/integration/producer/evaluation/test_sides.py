@@ -171,7 +171,7 @@ async def test_what_names_nothing_is_said(hand: Hand, own_world: World, reckoner
         ("previous", "There is no previous generation"),
         ("0123456789abcdef", "is no generation and no model"),
         ("../models", "is no generation and no model"),
-        ("", "is no generation and no model"),
+        ("", "is empty"),
         ("slim k1=2", "MODEL 'slim k1=2': slim takes no k1"),
         ("cosine recency=1", "A recency of 1 needs times"),
     ]:
