@@ -19,13 +19,15 @@ editable := --quiet --no-deps --no-build-isolation --editable .
 pytest := env $(patsubst %,-u %,$(filter RECKONER_%,$(.VARIABLES))) .venv/bin/pytest
 # Three test processes keep two cores busy, since many tests wait. The slowest files are the first ones.
 side_by_side := --numprocesses 3 --dist loadfile --no-loadscope-reorder
-# The files with such a marker: to import all others takes longer than some tests.
-marked = -m $(1) $$(grep -rl --include='test_*.py' 'mark\.$(1)' tests)
+# The files with such markers: to import all others takes longer than some tests.
+marked = -m '$(1)' $$(grep -rlE --include='test_*.py' 'mark\.($(subst $(space)or$(space),|,$(1)))' tests)
+empty :=
+space := $(empty) $(empty)
 section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -86,6 +88,9 @@ test-install: .venv/dev.installed ## the tests of what installs, builds and meas
 
 test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetched if not installed
 	@$(pytest) $(side_by_side) $(call marked,postgres)
+
+test-outside: .venv/dev.installed ## test-install and test-postgres side by side, which is faster
+	@$(pytest) $(side_by_side) $(call marked,postgres or install)
 
 # The first commit with the current wire formats. Update it when a format changes.
 formats := f5c3c96
