@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -41,6 +42,8 @@ FLOWS_AT_ONCE = 150
 # The most blocks that follow one: with two, a window that grows is full after a few blocks.
 NEXT_BLOCKS = 2
 CANCELLED = "it was cancelled"
+# The keys and arguments of the script that ends a flow.
+Ending: TypeAlias = tuple[list[str], list[Value]]
 # The answers of `mend` when no job was created.
 MOVED_ON, ALL_THERE = -1, -2
 
@@ -226,13 +229,14 @@ class Flows:
             False if the flow has left the state and round in which it was read.
         """
         expected = flow.state, str(flow.round)
-        return await self._end(flow, "done", expected, "", answer, outcome, cached=cached, lease=lease)
+        ending = await self._ending(flow, "done", expected, "", answer, outcome)
+        return await self._end(ending, cached=cached, lease=lease)
 
     async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
         """End a flow as cancelled in any state, and delete its jobs, even running ones. False if it had ended."""
         if isinstance(flow, DamagedFlowError):
             flow = await self._quarantine(flow)
-        return await self._end(flow, "cancelled", ("", ""), CANCELLED, lease=None)
+        return await self._end(await self._ending(flow, "cancelled", ("", ""), CANCELLED), lease=None)
 
     async def cancel_with_partials(self, flow: Flow) -> dict[bytes, bytes]:
         """Cancel a flow; returns by field the partials that this drops, none if it had ended."""
@@ -249,27 +253,15 @@ class Flows:
         Returns:
             False if the flow has left the state and round in which it was read, or has the partial of task `index`.
         """
-        return await self._end(flow, "failed", (flow.state, str(flow.round)), reason, index=index, lease=lease)
+        ending = await self._ending(flow, "failed", (flow.state, str(flow.round)), reason, index=index)
+        return await self._end(ending, lease=lease)
 
     def _join(self, flow: Flow) -> str:
         """The flow's join key. Without one, its own key: ACL key patterns do not allow an empty name."""
         return flow.join or self.keys.flow(flow.id)
 
-    async def _end(
-        self,
-        flow: Flow,
-        state: State,
-        expected: tuple[str, str],
-        reason: str,
-        answer: bytes = b"",
-        outcome: Outcome | None = None,
-        index: int | None = None,
-        *,
-        cached: Cached | None = None,
-        lease: Fence | None,
-    ) -> bool:
-        names, arguments = await self._ending(flow, state, expected, reason, answer, outcome, index)
-        return bool(await call(self._redis, "end", names, arguments, lease, cached=cached))
+    async def _end(self, ending: Ending, *, cached: Cached | None = None, lease: Fence | None) -> bool:
+        return bool(await call(self._redis, "end", *ending, lease, cached=cached))
 
     async def _ending(
         self,
@@ -280,7 +272,7 @@ class Flows:
         answer: bytes = b"",
         outcome: Outcome | None = None,
         index: int | None = None,
-    ) -> tuple[list[str], list[Value]]:
+    ) -> Ending:
         """The keys and arguments of the script that ends a flow."""
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
@@ -318,7 +310,7 @@ class Flows:
     async def fail_damaged(self, damage: DamagedFlowError, *, lease: Fence | None) -> None:
         """End a flow with an invalid state: quarantine the bytes, and record a dead letter."""
         flow = await self._quarantine(damage)
-        await self._end(flow, "failed", ("", ""), flow.reason, lease=lease)
+        await self._end(await self._ending(flow, "failed", ("", ""), flow.reason), lease=lease)
 
     async def _quarantine(self, damage: DamagedFlowError) -> Flow:
         """Quarantine the invalid bytes before they are overwritten; return a placeholder."""

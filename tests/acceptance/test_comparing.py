@@ -1,10 +1,9 @@
 """A comparison on real workers: equal bytes for any number of them, also if they are killed all the time."""
 
 import asyncio
-import signal
 from pathlib import Path
 
-from tests.acceptance.test_evaluation import KILLS, QUICK, artifacts
+from tests.acceptance.test_evaluation import QUICK, artifacts, storm
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
 
@@ -39,21 +38,9 @@ async def test_a_comparison_is_the_same_whoever_dies(tmp_path: Path) -> None:
         # The worker deletes its parts just after the end of their flow, and leaves no job half done.
         await one.stop()
         assert artifacts(system) == before
-        many = system.start_workers(3)
-        await system.ready(3)
-        stormy = asyncio.create_task(compare(system))
-        kills = 0
+        assert await storm(system, compare(system)) == calm
         async with system.reckoner() as reckoner:
-            while not stormy.done() and kills < KILLS:
-                if await reckoner.redis.exists(system.keys.live_of("batch")):
-                    many.send(signal.SIGKILL)
-                    kills += 1
-                    await asyncio.sleep(0.1)
-                await asyncio.sleep(0.01)
-            assert await stormy == calm
-            assert kills
             assert await reckoner.results.generations.current() == generation
-        await system.idle()
         assert await system.lists(generation) == lists
         # One that was killed just after the end of a flow leaves its parts to the garbage collection.
         assert artifacts(system) | {"parts": before["parts"]} == before

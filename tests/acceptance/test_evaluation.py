@@ -3,8 +3,9 @@
 import asyncio
 import json
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
@@ -12,6 +13,7 @@ from tests.system import System, synthetic_pairs
 QUICK: dict[str, Any] = {"task_deadline_s": 2, "first_look_s": 0.2, "lease_s": 1.0, "tasks_per_job": 12}
 MODELS = ("--model", "cosine neighbours=20", "--model", "slim recency=0")
 KILLS = 4
+T = TypeVar("T")
 
 
 async def evaluate(system: System) -> tuple[dict[str, Any], list[str]]:
@@ -36,6 +38,24 @@ def artifacts(system: System) -> dict[str, list[str]]:
     return {kind: [entry.id for entry in system.store.entries(kind)] for kind in kinds}  # type: ignore[arg-type]
 
 
+async def storm(system: System, command: Coroutine[Any, Any, T]) -> T:
+    """What a command answers while three workers are killed, each time that there is a job."""
+    many, kills = system.start_workers(3), 0
+    await system.ready(3)
+    running = asyncio.create_task(command)
+    async with system.reckoner() as reckoner:
+        while not running.done() and kills < KILLS:
+            if await reckoner.redis.exists(system.keys.live_of("batch")):
+                many.send(signal.SIGKILL)
+                kills += 1
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
+    answer = await running
+    assert kills
+    await system.idle()
+    return answer
+
+
 async def test_an_evaluation_is_the_same_whoever_dies(tmp_path: Path) -> None:
     """Its workers are killed while it fits and scores; it leaves nothing behind but its memory."""
     async with System(tmp_path / "home", **QUICK) as system:
@@ -46,21 +66,8 @@ async def test_an_evaluation_is_the_same_whoever_dies(tmp_path: Path) -> None:
         calm, _ = await evaluate(system)
         assert [model["name"] for model in calm["models"]] == ["cosine neighbours=20", "slim", "popularity"]
         await one.stop()
-        many = system.start_workers(3)
-        await system.ready(3)
-        stormy = asyncio.create_task(evaluate(system))
-        kills = 0
-        async with system.reckoner() as reckoner:
-            while not stormy.done() and kills < KILLS:
-                if await reckoner.redis.exists(system.keys.live_of("batch")):
-                    many.send(signal.SIGKILL)
-                    kills += 1
-                    await asyncio.sleep(0.1)
-                await asyncio.sleep(0.01)
-        report, _ = await stormy
-        assert kills
+        report, _ = await storm(system, evaluate(system))
         assert report == calm
-        await system.idle()
         # One that was killed just after the end of a flow leaves its parts to the garbage collection.
         assert artifacts(system) | {"parts": before["parts"]} == before
         assert await system.keys_for_ever() <= await system.keys_that_may_stay()
