@@ -56,7 +56,7 @@ class CancellableConnection(AbstractConnection):
     """A connection that loses no cancellation, explains a failed handshake, and notices a demoted server.
 
     redis-py sends through `asyncio.wait_for`, and CPython 3.11's drops a cancellation that arrives just when the
-    awaited task ends.
+    awaited task ends, or that has not been raised yet when the task begins to send, as Ctrl-C may be.
     """
 
     hint: ClassVar[str] = ""
@@ -98,16 +98,35 @@ class CancellableConnection(AbstractConnection):
             self.demoted = True
             raise
 
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        """Send, and raise a cancellation that redis-py lost; nobody reads the answers then."""
+    async def can_read_destructive(self) -> bool:
+        """Whether there is something to read, which nobody has asked for."""
         task = asyncio.current_task()
-        before = task.cancelling() if task else 0
+        if task and task.cancelling():
+            # Raise a cancellation that is still to be raised: redis-py's timeout of 0 would take it for its own.
+            await asyncio.sleep(0)
+        found: bool = await super().can_read_destructive()  # type: ignore[no-untyped-call]
+        return found
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Send as redis-py does, but within `asyncio.timeout`."""
         if self.is_connected:
             await self._require_open()
-        await super().send_packed_command(command, check_health)
-        if task and task.cancelling() > before:
+            if check_health:
+                await self.check_health()  # type: ignore[no-untyped-call]
+        else:
+            await self.connect()  # type: ignore[no-untyped-call]
+        encoded = command.encode() if isinstance(command, str) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([encoded] if isinstance(encoded, bytes) else encoded)
+        except BaseException as error:
+            # What is sent in part cannot be sent again.
             await self.disconnect(nowait=True)
-            raise asyncio.CancelledError
+            if isinstance(error, TimeoutError):
+                raise exceptions.TimeoutError("Timeout writing to socket") from error
+            if isinstance(error, OSError):
+                raise exceptions.ConnectionError("The connection is lost") from error
+            raise
 
     def pack_command(self, *words: Any) -> list[bytes]:
         """Encode a command with hiredis, ten times as fast as redis-py's own loop."""

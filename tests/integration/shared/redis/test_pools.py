@@ -90,6 +90,24 @@ async def test_a_cancellation_is_heeded_at_every_step(redis_url: str) -> None:
     await pool.aclose()
 
 
+async def test_a_cancellation_before_a_command_is_heeded(redis_url: str) -> None:
+    """As by Ctrl-C, which may come while a task computes: it is raised when the task waits next."""
+    pool: Any = connect(redis_url)
+    await pool.ping()
+
+    async def cancelled_by_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await pool.ping()
+
+    task = asyncio.create_task(cancelled_by_itself())
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await pool.ping()
+    await pool.aclose()
+
+
 async def test_after_a_cancelled_exchange_the_next_one_gets_its_own_answers(redis_url: str) -> None:
     """Cancelled at any step, and over the only connection."""
     pool = connect(redis_url, max_connections=1).connection_pool
