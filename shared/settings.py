@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_QUEUED, MAX_THREADS
 from reckoner.shared.errors import SettingsError
+from reckoner.shared.event_types import parse_event_types
 from reckoner.shared.nightly import parse_nightly
 from reckoner.shared.settings_file import absolute_path, read_file
 
@@ -135,6 +136,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             description="What a night imports: the arguments of `reckoner import`, as in "
             "`/data/purchases.parquet --user customer`; empty for nothing."
+        ),
+    ] = ""
+    event_types: Annotated[
+        str,
+        Meta(
+            description="The weight and the role of each event type, as JSON such as "
+            '`{"purchase": {"weight": 3, "role": "history"}}`, in the file a table `[event_types]`; empty for the '
+            "built-in types."
         ),
     ] = ""
     fit: Annotated[
@@ -293,6 +302,10 @@ def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: b
         parse_nightly(settings.nightly)
     except ValueError as error:
         raise SettingsError(f"{name_of('nightly')} is invalid: {error}.") from None
+    try:
+        parse_event_types(settings.event_types)
+    except ValueError as error:
+        raise SettingsError(f"{name_of('event_types')} is invalid: {error}.") from None
     _check_night(settings, name_of)
     return settings
 

@@ -1,5 +1,6 @@
 """Reads the settings file, `reckoner.toml`."""
 
+import json
 import os
 import re
 import shlex
@@ -42,6 +43,9 @@ def read_file(named: str, fields: Sequence[str]) -> tuple[Path | None, dict[str,
         raise SettingsError(f"{unknown[0][:64]} in {path} is not a setting. The nearest one is {nearest}.")
     if isinstance(values.get("fit"), dict):
         values["fit"] = _as_options(values["fit"])
+    if isinstance(values.get("event_types"), dict):
+        # Dates become texts, which no field of an event type is.
+        values["event_types"] = json.dumps(values["event_types"], default=str, ensure_ascii=False)
     return path, {field: value for field, value in values.items() if value != ""}
 
 

@@ -1,5 +1,6 @@
 """Settings come from variables and from one file; what is wrong is named, and its value never shown."""
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ import msgspec
 import pytest
 
 from reckoner.shared.errors import SettingsError
+from reckoner.shared.event_types import EventType, parse_event_types
 from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings, load_settings, read_settings, variable_of
+from tests.root import ROOT
 
 WRONG = {
     "PREFIX": "a secret of one with spaces",
@@ -216,6 +219,30 @@ def test_a_table_of_the_fit_is_its_options(write: Write) -> None:
     environ = write('nightly = "03:00"\n\n[fit]\nsimilarity = "bm25"\nneighbours = 50\nshrink = 0.5\n')
     assert load_settings(environ).fit == "--similarity bm25 --neighbours 50 --shrink 0.5"
     assert load_settings(environ | {"RECKONER_FIT": "--neighbours 9"}).fit == "--neighbours 9"
+
+
+def test_a_table_of_event_types_is_their_json(write: Write) -> None:
+    """The variable has the same as a line, and the built-in types stay."""
+    environ = write('[event_types]\npurchase = { weight = 3, role = "history" }\n"zurück" = { role = "exclude" }\n')
+    text = '{"purchase": {"weight": 3, "role": "history"}, "zurück": {"role": "exclude"}}'
+    assert load_settings(environ).event_types == text
+    assert load_settings({"RECKONER_EVENT_TYPES": text}).event_types == text
+    assert load_settings(environ | {"RECKONER_EVENT_TYPES": "{}"}).event_types == "{}"
+
+
+def test_the_event_types_of_the_page_are_valid(write: Write) -> None:
+    """They are read as a reader would copy them."""
+    [example] = re.findall(r"```toml\n(\[event_types\].*?)```", (ROOT / "docs/settings.md").read_text(), re.DOTALL)
+    types = parse_event_types(load_settings(write(example)).event_types)
+    assert (types.by_name["cart"], types.default) == (EventType(2.0, "signal"), EventType(0.5, "signal"))
+
+
+@pytest.mark.parametrize("line", ["like = { weight = 0 }", "like = { weight = inf }", "like = 2026-01-01"])
+def test_wrong_event_types_are_named(write: Write, line: str) -> None:
+    """In the file by their key, otherwise by their variable; what they say is a test of theirs."""
+    environ = write(f"[event_types]\n{line}")
+    assert refusal(environ).startswith(f"event_types in {environ[FILE_VARIABLE]} is invalid: the ")
+    assert refusal({"RECKONER_EVENT_TYPES": "hunter2"}).startswith("RECKONER_EVENT_TYPES is invalid: expected JSON, ")
 
 
 @pytest.mark.parametrize(
