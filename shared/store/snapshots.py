@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reckoner.shared.store.artifacts import Artifact, open_artifact, write_artifact
+from reckoner.shared.store.catalogue import Catalogue, open_catalogue
 from reckoner.shared.store.identifiers import TextTable, build
 from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_texts, check_values
 from reckoner.shared.store.sorting import count_each, stable_order
@@ -40,6 +41,7 @@ class Snapshot:
     item_ptr: NDArray[np.int64]
     item_users: NDArray[np.uint32]
     item_weights: NDArray[np.float32] | None
+    catalogue: Catalogue = Catalogue()  # noqa: RUF009 - it is frozen
 
     @property
     def n_users(self) -> int:
@@ -70,6 +72,7 @@ def write_snapshot(
     weights: NDArray[np.floating[Any]] | None = None,
     times: NDArray[np.int64] | None = None,
     titles: Sequence[str] | None = None,
+    catalogue: Catalogue | None = None,
     training: bool = False,
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
@@ -77,8 +80,8 @@ def write_snapshot(
     `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8), which is not
     checked for tables; `users`[n] and `items`[n] are indices into them, each pair at most once, in any order, and
     fastest in that of the pairs; `weights`[n]; `times`[n] in milliseconds since 1970; `titles` one an item, empty for
-    an item without one. A `training` part of an evaluation has another id than any import of the same interactions, so
-    that it can be deleted.
+    an item without one; `catalogue` that of the items. A `training` part of an evaluation has another id than any
+    import of the same interactions, so that it can be deleted.
 
     Raises:
         ValueError: ids are not distinct and sorted, or a pair is repeated.
@@ -112,6 +115,7 @@ def write_snapshot(
     for name, texts in tables.items():
         table = texts if isinstance(texts, TextTable) else build(texts)
         arrays |= {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
+    arrays |= catalogue.arrays() if catalogue is not None else {}
     if training:
         arrays["training"] = np.empty(0, np.uint8)
     facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
@@ -184,6 +188,7 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
         item_ptr=artifact.array("item_ptr", np.int64, items + 1),
         item_users=artifact.array("item_users", np.uint32, interactions),
         item_weights=artifact.array("item_weights", np.float32, interactions) if has_weights else None,
+        catalogue=open_catalogue(artifact, items, verify=verify),
     )
     if verify:
         for side, other in (("user", "item"), ("item", "user")):
