@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
@@ -65,7 +65,7 @@ def prefix() -> str:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A pool on the shared server."""
     pool = connect(redis_url, client_name="test")
     yield pool

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
+from arq import ArqRedis
 
-from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.connections import connect, open_pool
 from reckoner.shared.redis.keys import Keys, in_progress_key, job_key, leases_key, tries_key
 from reckoner.shared.redis.scripts import ask
 from reckoner.workers.engine.claims import EngineKeys
-from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.connection import EngineRedis, connect_engine
 from reckoner.workers.engine.worker import EngineWorker
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
 CLAIMED = 10**14
 PAUSED = 2 * CLAIMED
@@ -58,11 +59,9 @@ class Lanes:
         self.keys = Keys(prefix)
         self.redis = self.connect()
         # A separate client, as of a producer.
-        self.stock = connect(
-            url, client_name="test", queue_name=self.keys.click, job_serializer=encode, job_deserializer=decode
-        )
+        self.stock = ArqRedis(open_pool(url, client_name="test"), encode, decode, self.keys.click)
         self._names: list[str] = []
-        self._pools: list[ArqRedis] = [self.redis, self.stock]
+        self._pools: list[Redis] = [self.redis, self.stock]
 
     @property
     def click(self) -> str:
@@ -78,16 +77,9 @@ class Lanes:
 
     def connect(self) -> EngineRedis:
         """A pool of the engine's."""
-        pool = connect(
-            self.url,
-            client_name="test",
-            queue_name=self.keys.click,
-            job_serializer=encode,
-            job_deserializer=decode,
-            kind=EngineRedis,
+        return connect_engine(
+            self.url, client_name="test", queue_name=self.keys.click, job_serializer=encode, job_deserializer=decode
         )
-        assert isinstance(pool, EngineRedis)
-        return pool
 
     def make(self, *functions: Any, name: str = "a", lease_s: float = 2.0, **options: Any) -> EngineWorker:
         """A worker that does not run."""
@@ -164,7 +156,7 @@ class Lanes:
     async def close(self) -> None:
         """Let go of all connections."""
         for pool in self._pools:
-            await pool.aclose()
+            await pool.aclose(close_connection_pool=True)
 
 
 async def stopped(worker: EngineWorker, main: "asyncio.Task[None]") -> None:

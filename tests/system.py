@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 import psutil
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.importing import import_interactions
@@ -158,7 +158,7 @@ class System:
         async with OpenReckoner(self.server.url, prefix=settings.prefix, first_look_s=settings.first_look_s) as client:
             yield client
 
-    def flows(self, redis: ArqRedis) -> Flows:
+    def flows(self, redis: Redis) -> Flows:
         """The flows over a connection."""
         return Flows(redis, self.keys, self.settings.first_look_s)
 

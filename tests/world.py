@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from arq import ArqRedis
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -37,6 +36,7 @@ from tests.interactions import random_interactions
 from tests.reference import Entry, reference_lists, reference_rows, reference_weights
 
 if TYPE_CHECKING:
+    from arq import ArqRedis
     from arq.worker import Worker
 
     from reckoner.workers.runtime.runtime import Runtime
@@ -199,11 +199,11 @@ class Hand:
     Use it inside one event loop.
     """
 
-    def __init__(self, world: World, redis: ArqRedis, prefix: str, **changes: Any) -> None:
+    def __init__(self, world: World, redis: "ArqRedis", prefix: str, **changes: Any) -> None:
         fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0}
         fields |= {"home": str(world.store.root.parent / "home")} | changes
         settings = msgspec.convert(fields, Settings)
-        self.worker: Worker = build_engine(settings, redis, ArqRedis(redis.connection_pool), world.store)
+        self.worker: Worker = build_engine(settings, redis, Redis(connection_pool=redis.connection_pool), world.store)
         self.runtime: Runtime = self.worker.ctx["runtime"]
         # Tests of all prefixes share the world.
         self.runtime.store_watch.own = _nobody_asks

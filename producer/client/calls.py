@@ -18,7 +18,7 @@ from reckoner.shared.wire.shapes import Lane
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
 # The default timeout in seconds of a call that only reads or writes Redis.
 ASK_S = 10.0
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Connections(Protocol):
     """The connections of a client."""
 
-    redis: "ArqRedis"
+    redis: "Redis"
     """The connection for commands."""
     deadlines: Deadlines
 

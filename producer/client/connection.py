@@ -14,10 +14,9 @@ from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.multiplexed import MultiplexedConnection
-from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 
 if TYPE_CHECKING:
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
 
 class Client:
@@ -25,13 +24,7 @@ class Client:
 
     def __init__(self, url: str, prefix: str, first_look_s: float, max_queued: int | None) -> None:
         self.keys = Keys(prefix)
-        self.redis: ArqRedis = connect(
-            url,
-            queue_name=self.keys.batch,
-            job_serializer=arq_serializer,
-            job_deserializer=arq_deserializer,
-            max_connections=1,
-        )
+        self.redis: Redis = connect(url, max_connections=1)
         self._reading = MultiplexedConnection(connect(url, client_name="reckoner-reading", max_connections=1))
         self._listening = connect(url, client_name="reckoner-listening")
         self.flows = Flows(self.redis, self.keys, first_look_s)
@@ -39,7 +32,7 @@ class Client:
         self.runs = Runs(self.redis, self.keys, first_look_s)
         self.waiting = Waiting(self._listening, self.flows)
         # Without redis-py's path, which takes 2 % of a click.
-        creating = Flows(cast("ArqRedis", self._reading), self.keys, first_look_s)
+        creating = Flows(cast("Redis", self._reading), self.keys, first_look_s)
         self.asking = Asking(self.flows, creating, self.results, self.waiting, max_queued)
         self.questions = Questions(self.asking, self.results)
         self.deadlines = Deadlines()

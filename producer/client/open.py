@@ -8,7 +8,7 @@ from reckoner.producer.client.reckoner import Reckoner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
     from reckoner.producer.client.asking import Asking
     from reckoner.producer.client.caching import CachingResults
@@ -24,7 +24,7 @@ class OpenReckoner(Reckoner):
     """A `Reckoner` that shows its connection for commands and what stands on it."""
 
     @property
-    def redis(self) -> "ArqRedis":
+    def redis(self) -> "Redis":
         """The connection for commands."""
         return self._client.redis
 

@@ -16,7 +16,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.redis.connections import is_transient_redis_error, unavailable
 
 if TYPE_CHECKING:
-    from arq import ArqRedis
+    from redis.asyncio import Redis
     from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Waiting:
     just subscribed to, since its end may have come before, and once a second all jobs.
     """
 
-    def __init__(self, listening: "ArqRedis", flows: Flows) -> None:
+    def __init__(self, listening: "Redis", flows: Flows) -> None:
         self._listening = listening
         self._flows = flows
         self._waits: dict[str, set[Ends]] = {}

@@ -20,7 +20,7 @@ from reckoner.shared.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
 # The server's clock decides what is alive and due; the hosts' clocks decide what is shown.
 MAX_SKEW_S = 5.0
@@ -51,7 +51,7 @@ return forbidden
 class Site:
     """The Redis to check, with the settings of this command line."""
 
-    redis: "ArqRedis"
+    redis: "Redis"
     settings: Settings
     where: str
     """The address of the Redis, without secrets."""

@@ -4,17 +4,15 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypedDict, Unpack
 from urllib.parse import parse_qs, quote, urlsplit
 
-from arq import ArqRedis
-from arq.constants import default_queue_name
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
-from reckoner.shared.errors import RedisUnavailableError, SettingsError, WireError
+from reckoner.shared.errors import RedisUnavailableError, SettingsError
 from reckoner.shared.redis.pools import TOO_MANY_CLIENTS, BoundedPool, ConnectFailedError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.sentinel import find_primary
@@ -43,31 +41,32 @@ SERVER_WORDS = re.compile(
 )
 
 
-def refuse_jobs(_: Any) -> Any:
-    """Stand in for a job serializer or deserializer; arq's default is pickle.
+class PoolOptions(TypedDict, total=False):
+    """The options of `open_pool`."""
 
-    Raises:
-        WireError: always.
-    """
-    raise WireError("This connection has no codec for jobs.")
+    client_name: str
+    socket_timeout_s: float | None
+    connect_timeout_s: float
+    max_connections: int | None
 
 
-def connect(
+def connect(url: str, **options: Unpack[PoolOptions]) -> Redis:
+    """Make a client for `url`; see `open_pool`. Close it with `aclose()`."""
+    return Redis.from_pool(open_pool(url, **options))
+
+
+def open_pool(
     url: str,
     *,
     client_name: str = "reckoner",
-    queue_name: str = default_queue_name,
-    job_serializer: Callable[[dict[str, Any]], bytes] = refuse_jobs,
-    job_deserializer: Callable[[bytes], dict[str, Any]] = refuse_jobs,
     socket_timeout_s: float | None = 5.0,
     connect_timeout_s: float = 0.8,
     max_connections: int | None = None,
-    kind: type[ArqRedis] = ArqRedis,
-) -> ArqRedis:
-    """Make a client for `url` (redis://, rediss://, unix:// or redis+sentinel://, percent-encoded); it connects lazily.
+) -> BoundedPool:
+    """Make a pool for `url` (redis://, rediss://, unix:// or redis+sentinel://, percent-encoded); it connects lazily.
 
     A command fails after `socket_timeout_s`, and so does waiting for one of `max_connections`; None is for blocking
-    connections. Options in the URL override the arguments. Close the client with `aclose()`.
+    connections. Options in the URL override the arguments.
 
     Raises:
         SettingsError: the URL is invalid; the message does not show it.
@@ -85,7 +84,7 @@ def connect(
     if parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") != ["none"]:
         options["ssl_check_hostname"] = True
     try:
-        pool = BoundedPool.from_url(
+        pool: BoundedPool = BoundedPool.from_url(
             plain,
             acquire_timeout_s=socket_timeout_s,
             client_name=client_name,
@@ -98,9 +97,7 @@ def connect(
     except (ValueError, TypeError, exceptions.RedisError):
         # The error may quote the URL: drop its message and traceback.
         raise SettingsError("The Redis URL has an option with an invalid value.") from None
-    redis = kind(pool, job_serializer=job_serializer, job_deserializer=job_deserializer, default_queue_name=queue_name)
-    redis.auto_close_connection_pool = True
-    return redis
+    return pool
 
 
 def describe(url: str) -> str:
@@ -179,7 +176,7 @@ def is_forbidden(error: BaseException) -> bool:
     )
 
 
-async def check(redis: ArqRedis) -> None:
+async def check(redis: Redis) -> None:
     """Check that `redis` answers and is supported, as far as this user may ask.
 
     Raises:
@@ -204,7 +201,7 @@ async def check(redis: ArqRedis) -> None:
         )
 
 
-async def _answers(redis: ArqRedis) -> None:
+async def _answers(redis: Redis) -> None:
     try:
         await redis.ping()
     except exceptions.ResponseError as error:
@@ -213,7 +210,7 @@ async def _answers(redis: ArqRedis) -> None:
             raise
 
 
-def unavailable(redis: ArqRedis, error: exceptions.RedisError) -> RedisUnavailableError:
+def unavailable(redis: Redis, error: exceptions.RedisError) -> RedisUnavailableError:
     """Convert an error of a command on `redis` for users."""
     where = _whereabouts(redis)
     return RedisUnavailableError(f"Redis at {where} {trouble(error)}.", redis=where)
@@ -235,7 +232,7 @@ def _code(error: exceptions.ResponseError) -> str:
     return words[1] if words else ""
 
 
-def _whereabouts(redis: ArqRedis) -> str:
+def _whereabouts(redis: Redis) -> str:
     pool = redis.connection_pool
     return _name(pool.connection_class, pool.connection_kwargs)
 

@@ -254,7 +254,7 @@ def find_redis(settings: Settings) -> str:
         SettingsError: the password file is invalid.
     """
     if path := settings.password_path:
-        # A late import: it loads arq.
+        # A late import: it loads redis-py.
         from reckoner.shared.redis.password import add_password
 
         return add_password(settings.redis_url, path)

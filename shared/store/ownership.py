@@ -22,7 +22,7 @@ from reckoner.shared.store.location import store_directory
 from reckoner.shared.store.protocol import Store
 
 if TYPE_CHECKING:
-    from arq import ArqRedis
+    from redis.asyncio import Redis
 
 OWNER_MARK = "owner.json"
 SERVER_MARK = "owner-server.json"
@@ -100,7 +100,7 @@ def _require_token(settings: Settings, server: Server, token: bytes | None, embe
 
 
 async def claim_store(
-    redis: "ArqRedis", settings: Settings, store: Store, in_store: StoreRunner = asyncio.to_thread
+    redis: "Redis", settings: Settings, store: Store, in_store: StoreRunner = asyncio.to_thread
 ) -> None:
     """Check that the prefix and the Redis own a store, and claim an unowned one.
 
@@ -188,7 +188,7 @@ def _claim_prefix_and_read_server(settings: Settings, store: Store) -> Server | 
     return server_of(settings, store)
 
 
-async def _set_token(redis: "ArqRedis", key: str, token: str) -> bytes:
+async def _set_token(redis: "Redis", key: str, token: str) -> bytes:
     """Set the token in Redis unless it has one, and return the present one."""
     await ask(redis, "SET", key, token, "NX")
     held: bytes = await ask(redis, "GET", key)

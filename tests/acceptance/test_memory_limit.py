@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.redis.scripts import ask, load_script
 from tests.system import System, eventually, synthetic_pairs
@@ -16,7 +16,7 @@ from tests.system import System, eventually, synthetic_pairs
 MAX_CLAIMS = 60
 
 
-async def claims_in(redis: ArqRedis, seconds: float) -> int:
+async def claims_in(redis: Redis, seconds: float) -> int:
     """How often workers claim in so many seconds."""
     await redis.config_set("slowlog-max-len", 10_000)
     await redis.config_set("slowlog-log-slower-than", 0)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from arq import ArqRedis
 from redis.asyncio import Redis
 
-from reckoner.shared.redis.connections import connect
-from reckoner.workers.engine.connection import EngineRedis, NewJob
+from reckoner.shared.redis.connections import open_pool
+from reckoner.workers.engine.connection import NewJob, connect_engine
 from tests.benchmarks.crews import PROGRAMS, ROOT, all_done, crew, once_each
 from tests.benchmarks.frame import Figures, WrongAnswerError, latencies
 
@@ -111,26 +112,24 @@ class OneByOne:
 
 async def fill_stock(url: str, jobs: int) -> None:
     """Enqueue as stock arq does, one at a time, some at once."""
-    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, max_connections=AT_ONCE)
+    redis = ArqRedis(open_pool(url, max_connections=AT_ONCE), msgspec.msgpack.encode, default_queue_name=QUEUE)
     for start in range(0, jobs, AT_ONCE):
         await asyncio.gather(
             *(redis.enqueue_job("work", number) for number in range(start, min(start + AT_ONCE, jobs)))
         )
-    await redis.aclose()
+    await redis.aclose(close_connection_pool=True)
 
 
 async def fill_engine(url: str, jobs: int) -> None:
     """Enqueue as the engine does, in bulk."""
-    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, kind=EngineRedis)
-    assert isinstance(redis, EngineRedis)
+    redis = connect_engine(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode)
     await redis.enqueue_jobs([NewJob("work", (number,)) for number in range(jobs)])
     await redis.aclose()
 
 
 async def drip_engine(url: str, jobs: int) -> list[float]:
     """Enqueue jobs of the engine one after the other; see `Queue.drip`."""
-    redis = connect(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode, kind=EngineRedis)
-    assert isinstance(redis, EngineRedis)
+    redis = connect_engine(url, queue_name=QUEUE, job_serializer=msgspec.msgpack.encode)
     moments = []
     for number in range(jobs):
         await asyncio.sleep(DRIP_S)

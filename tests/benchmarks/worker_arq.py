@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from arq import Worker, func
+from arq import ArqRedis, Worker, func
 
 from reckoner.shared.logs import configure_logs
-from reckoner.shared.redis.connections import connect
+from reckoner.shared.redis.connections import open_pool
 from reckoner.workers.engine.claims import EngineKeys
-from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.connection import connect_engine
 from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.process.wiring import connect_waiting
 from tests.benchmarks.deliveries import Deliveries
@@ -60,12 +60,12 @@ async def _work(options: argparse.Namespace) -> None:
 
 
 def _stock(options: argparse.Namespace, given: dict[str, Any]) -> Worker:
-    redis = connect(options.url, client_name="benchmark")
+    redis = ArqRedis(open_pool(options.url, client_name="benchmark"))
     return Worker(queue_name=options.queue, redis_pool=redis, poll_delay=POLL_DELAY_S, **given)
 
 
 def _engine(options: argparse.Namespace, given: dict[str, Any]) -> EngineWorker:
-    redis = connect(options.url, client_name="benchmark", kind=EngineRedis)
+    redis = connect_engine(options.url, client_name="benchmark")
     queue = options.queue
     engine_keys = EngineKeys((queue,), (False,), workers=f"{queue}:workers", mail=f"{queue}:mail:{os.getpid()}")
     waiting = connect_waiting(options.url)

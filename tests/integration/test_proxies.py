@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trustme
-from arq import ArqRedis
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from reckoner.shared.redis.connections import connect
@@ -15,7 +15,7 @@ from reckoner.shared.redis.scripts import ask
 from tests.proxies import Proxy
 from tests.system import eventually
 
-Through = tuple[Proxy, ArqRedis]
+Through = tuple[Proxy, Redis]
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -67,7 +67,7 @@ async def test_a_delay_delays_all_data(through: Through) -> None:
     assert await redis.ping()
 
 
-async def test_an_outage_holds_all_data_until_its_end(through: Through, redis: ArqRedis, prefix: str) -> None:
+async def test_an_outage_holds_all_data_until_its_end(through: Through, redis: Redis, prefix: str) -> None:
     """An abandoned command still runs, late. New connections are accepted and not answered."""
     proxy, held = through
     await held.ping()

@@ -1,16 +1,19 @@
 """The engine's Redis client: commands that many jobs send at the same moment share one round trip."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 from arq import ArqRedis
+from arq.constants import default_queue_name
 from arq.jobs import Job, serialize_job
 
+from reckoner.shared.errors import WireError
+from reckoner.shared.redis.connections import PoolOptions, open_pool
 from reckoner.shared.redis.multiplexed import MultiplexedConnection, Sent
 from reckoner.shared.redis.pools import pack
 from reckoner.shared.redis.scripts import Value, call
@@ -106,6 +109,29 @@ class EngineRedis(ArqRedis):
                 found = Job(job_id, self, _queue_name=queue, _deserializer=self.job_deserializer)
                 made.append(found if answer else None)
         return made
+
+
+def refuse_jobs(_: Any) -> Any:
+    """Stand in for a job serializer or deserializer; arq's default is pickle.
+
+    Raises:
+        WireError: always.
+    """
+    raise WireError("This connection has no codec for jobs.")
+
+
+def connect_engine(
+    url: str,
+    *,
+    queue_name: str = default_queue_name,
+    job_serializer: Callable[[dict[str, Any]], bytes] = refuse_jobs,
+    job_deserializer: Callable[[bytes], dict[str, Any]] = refuse_jobs,
+    **options: Unpack[PoolOptions],
+) -> EngineRedis:
+    """Make an engine's client for `url`; see `open_pool`. Close it with `aclose()`."""
+    redis = EngineRedis(open_pool(url, **options), job_serializer, job_deserializer, queue_name)
+    redis.auto_close_connection_pool = True
+    return redis
 
 
 def _milliseconds(length: float | timedelta | None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.flows.flows import Flows
@@ -22,7 +23,7 @@ from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.verification import verification_cache
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 from reckoner.workers.engine.claims import EngineKeys
-from reckoner.workers.engine.connection import EngineRedis
+from reckoner.workers.engine.connection import connect_engine
 from reckoner.workers.engine.wake import WAIT_S
 from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
@@ -50,22 +51,21 @@ WARM_UP_S = 2.0
 
 def connect_worker(settings: Settings, url: str) -> ArqRedis:
     """The connection pool of a worker."""
-    return connect(
+    return connect_engine(
         url,
         client_name="reckoner-worker",
         queue_name=Keys(settings.prefix).batch,
         job_serializer=arq_serializer,
         job_deserializer=arq_deserializer,
-        kind=EngineRedis,
     )
 
 
-def connect_waiting(url: str) -> ArqRedis:
+def connect_waiting(url: str) -> Redis:
     """The connection on which a worker blocks for jobs."""
     return connect(url, client_name="reckoner-waiting", socket_timeout_s=WAIT_S + 5.0, max_connections=1)
 
 
-def build_engine(settings: Settings, redis: ArqRedis, waiting: ArqRedis, store: Store, name: str = "") -> EngineWorker:
+def build_engine(settings: Settings, redis: ArqRedis, waiting: Redis, store: Store, name: str = "") -> EngineWorker:
     """A worker that runs our tasks and handles no signals. Call it inside its event loop."""
     runtime = build_runtime(settings, redis, store)
     keys = runtime.keys

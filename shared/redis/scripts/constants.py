@@ -2,21 +2,12 @@
 
 from typing import get_args
 
-from arq.constants import (
-    abort_jobs_ss,
-    in_progress_key_prefix,
-    job_key_prefix,
-    keep_cronjob_progress,
-    result_key_prefix,
-    retry_key_prefix,
-)
-
 from reckoner.shared.wire.shapes import Lane
 
 CLICK, BATCH = get_args(Lane)
-# The keys that arq has for a job: a prefix and its id. ABORTED is a sorted set of ids.
-JOB, RUNNING, TRIES, RESULT = job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix
-ABORTED = abort_jobs_ss
+# The keys that arq has for a job: a prefix and its id. ABORTED is a sorted set of ids. (A client needs no arq.)
+JOB, RUNNING, TRIES, RESULT = "arq:job:", "arq:in-progress:", "arq:retry:", "arq:result:"
+ABORTED = "arq:abort"
 # The keys beside a queue: its name and a suffix.
 LEASES, WAKE, PAUSE = ":leases", ":wake", ":paused"
 # A claimed job's score is its place plus CLAIMED: it leaves the queue's head, stays a member, and keeps its place.
@@ -26,7 +17,8 @@ PAUSED = 2 * CLAIMED
 
 # The time to live of a count of deaths; each death renews it.
 TRIES_TTL_S = 88_400
-CRON_TTL_MS = 1000 * keep_cronjob_progress
+# arq's `keep_cronjob_progress`.
+CRON_TTL_MS = 60_000
 UNFINISHED_TTL_MS = 7 * 86_400_000
 ENDED_TTL_MS = 3_600_000
 NIGHT_TTL_DAYS = 8

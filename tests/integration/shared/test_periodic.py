@@ -1,7 +1,7 @@
 """A lock is renewed by its holder only."""
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.periodic import renewing
 from reckoner.shared.redis.scripts import ask
@@ -12,7 +12,7 @@ TTL_MS = 1_000
 
 @pytest.mark.parametrize(("holder", "most_ms"), [("mine", TTL_MS), ("another", 3_600_000)])
 async def test_a_lock_is_renewed_only_by_its_token(
-    redis: ArqRedis, prefix: str, monkeypatch: pytest.MonkeyPatch, holder: str, most_ms: int
+    redis: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch, holder: str, most_ms: int
 ) -> None:
     """A holder that stood still must not keep a dead successor's lock alive."""
     lock, asked = f"{prefix}:sweeper", 0

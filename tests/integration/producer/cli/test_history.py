@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.cli.output import format_time
 from reckoner.shared.redis.keys import Keys
@@ -54,7 +54,7 @@ IMPORT = Entry(
 
 
 @pytest.fixture
-async def remembered(redis: ArqRedis, prefix: str) -> History:
+async def remembered(redis: Redis, prefix: str) -> History:
     """A history of two."""
     history = History(redis, Keys(prefix))
     for entry in (REFUSED, IMPORT):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.flows.nights import NightOptions, Nights
@@ -21,7 +21,7 @@ DATE = "2026-11-30"
 
 
 @pytest.fixture
-def nights(redis: ArqRedis, prefix: str) -> Nights:
+def nights(redis: Redis, prefix: str) -> Nights:
     return Nights(redis, Keys(prefix))
 
 
@@ -49,7 +49,7 @@ async def test_a_night_does_not_begin_with_an_invalid_configuration(commands: Co
     assert await nights.under_way() is None
 
 
-async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights, redis: ArqRedis) -> None:
+async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights, redis: Redis) -> None:
     """Nothing begins then."""
     night_id = json.loads(commands.call("night", "--date", DATE, "--json").out)["night"]
     night = await nights.load(night_id)
@@ -70,7 +70,7 @@ async def test_a_date_that_is_done_is_said(commands: CommandLine, nights: Nights
     assert "25.0% of the places are new" in ended.out
 
 
-async def test_the_date_is_that_of_the_server(commands: CommandLine, redis: ArqRedis) -> None:
+async def test_the_date_is_that_of_the_server(commands: CommandLine, redis: Redis) -> None:
     """If none is given."""
     before, *_ = await ask(redis, "TIME")
     ended = commands.call("night")
@@ -89,7 +89,7 @@ def test_an_invalid_date_is_a_usage_error(commands: CommandLine, date: str) -> N
 
 @pytest.mark.parametrize(("outcome", "code"), [("unchanged", 99), ("refused", 1), ("failed", 1), ("held", 0)])
 async def test_the_exit_code_says_how_a_night_ended(
-    commands: CommandLine, nights: Nights, redis: ArqRedis, outcome: str, code: int
+    commands: CommandLine, nights: Nights, redis: Redis, outcome: str, code: int
 ) -> None:
     """A scheduler may know a code for a night without news."""
     night_id, _ = await nights.begin(DATE, "command", NightOptions())

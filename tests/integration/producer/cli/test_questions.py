@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.wire.shapes import RECORD, RESULT
 from tests.commands import CommandLine, Ended
@@ -91,7 +91,7 @@ async def test_a_basket_is_enqueued_and_printed(run: Run, generation: Generation
 
 
 async def test_show_sets_lists_side_by_side(
-    run: Run, generation: Generation, hand: Hand, world: World, redis: ArqRedis
+    run: Run, generation: Generation, hand: Hand, world: World, redis: Redis
 ) -> None:
     """The history, the list with reasons and previous ranks, and the items that left it."""
     keys, results = hand.runtime.keys, hand.runtime.results

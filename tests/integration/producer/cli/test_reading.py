@@ -8,7 +8,7 @@ from subprocess import Popen
 from typing import TypeVar
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.flow_state import DamagedFlowError
@@ -37,7 +37,7 @@ EVIL = "a\nb\x1b[2J\u202e"
 
 
 @pytest.fixture
-async def generation(reckoner: OpenReckoner, redis: ArqRedis) -> str:
+async def generation(reckoner: OpenReckoner, redis: Redis) -> str:
     """A current generation with lists of user `1` and of a user with an evil id."""
     record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=ITEMS)
     titles = {ITEMS[0]: "Zero (1900)", ITEMS[1]: "One\x07", "h": "History"}
@@ -139,7 +139,7 @@ def test_more_places_than_a_list_has_are_refused(commands: CommandLine, generati
         assert commands.call(command, "1", "-n", "0").code == 2
 
 
-async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis) -> None:
+async def test_short_lists_are_printed_whole(commands: CommandLine, reckoner: OpenReckoner, redis: Redis) -> None:
     """Without -n a generation whose lists have fewer than ten places is no error."""
     record = Record(2, "short", "m", "s", Options(3), 1, 1, popular=ITEMS[:3])
     await make_known(redis, reckoner.keys, record, {})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.run_state import Manifest
@@ -46,7 +46,7 @@ NAME = SWEEP.replace("\0", "")
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: Redis) -> AsyncIterator[OpenReckoner]:
     """A client of a Redis in which every text is full of control characters."""
     async with OpenReckoner(redis_url, prefix=prefix) as client:
         await plant(client)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.cli.application import app
 from reckoner.producer.client.open import OpenReckoner
@@ -79,7 +79,7 @@ COMMANDS = [
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: Redis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation that is current."""
     async with OpenReckoner(redis_url, prefix=prefix) as client:
         record = Record(2, "gen", "model", "snapshot", Options(20), 1, 12, popular=["a"])

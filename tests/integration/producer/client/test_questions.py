@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from arq import ArqRedis
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import (
@@ -29,13 +29,13 @@ async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
         yield client
 
 
-async def flows(redis: ArqRedis, reckoner: OpenReckoner) -> int:
+async def flows(redis: Redis, reckoner: OpenReckoner) -> int:
     """The number of flows so far."""
     return len([key async for key in redis.scan_iter(f"{reckoner.keys.flow('')}*")])
 
 
 async def test_a_basket_is_answered_once_whatever_its_order(
-    reckoner: OpenReckoner, generation: Generation, redis: ArqRedis
+    reckoner: OpenReckoner, generation: Generation, redis: Redis
 ) -> None:
     """With scores, reasons, titles and unknown items; the same basket is read from the cache."""
     first = await reckoner.recommend_for([ITEMS[3], "nowhere", ITEMS[1], ITEMS[3]], n=3)
@@ -53,7 +53,7 @@ async def test_a_basket_is_answered_once_whatever_its_order(
 
 
 async def test_a_basket_keeps_its_order_in_a_generation_with_recency(
-    reckoner: OpenReckoner, generation: Generation, world: World, redis: ArqRedis
+    reckoner: OpenReckoner, generation: Generation, world: World, redis: Redis
 ) -> None:
     """A repeated item has its last place; another order is another list, and the same one is read from the cache."""
     options = Options(LIST_LENGTH, recency=0.5)
@@ -74,7 +74,7 @@ async def test_a_basket_keeps_its_order_in_a_generation_with_recency(
 
 
 async def test_a_basket_that_leads_to_nothing_gets_the_popular_list(
-    reckoner: OpenReckoner, generation: Generation, redis: ArqRedis
+    reckoner: OpenReckoner, generation: Generation, redis: Redis
 ) -> None:
     """With unknown items only; or if empty, without a job."""
     before = await flows(redis, reckoner)
@@ -152,7 +152,7 @@ async def test_unknown_items_and_users_are_named(reckoner: OpenReckoner, generat
 
 
 async def test_a_model_that_is_gone_is_said(
-    reckoner: OpenReckoner, generation: Generation, world: World, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+    reckoner: OpenReckoner, generation: Generation, world: World, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error has the reason of the failed job; for a lost record it says what to do."""
     monkeypatch.setattr("reckoner.workers.runtime.environment_trouble.HIDDEN_S", 0.5)
@@ -170,7 +170,7 @@ async def test_a_model_that_is_gone_is_said(
 
 
 async def test_a_manipulated_answer_is_quarantined(
-    reckoner: OpenReckoner, hand: Hand, world: World, redis: ArqRedis
+    reckoner: OpenReckoner, hand: Hand, world: World, redis: Redis
 ) -> None:
     """It is refused and counted, and so is an answer to another question."""
     await hand.adopt(world, 0)

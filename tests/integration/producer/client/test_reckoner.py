@@ -5,7 +5,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client import caching
 from reckoner.producer.client.open import OpenReckoner
@@ -81,7 +81,7 @@ async def trips(redis_url: str) -> AsyncIterator[RoundTrips]:
 
 
 @pytest.fixture
-async def reckoner(trips: RoundTrips, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
+async def reckoner(trips: RoundTrips, prefix: str, redis: Redis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation `g` in which `Ada` and many others have lists."""
     async with OpenReckoner(trips.url, prefix=prefix) as client:
         await know(client, redis, "g", list_length=20)
@@ -95,7 +95,7 @@ async def write(client: OpenReckoner, generation: str, users: Sequence[str], ite
     await client.results.write(generation, [(user, result) for user in users], 60)
 
 
-async def know(client: OpenReckoner, redis: ArqRedis, generation: str, list_length: int, titled: str = "The") -> None:
+async def know(client: OpenReckoner, redis: Redis, generation: str, list_length: int, titled: str = "The") -> None:
     """Make a generation known, whose snapshot has titles of its own."""
     record = Record(2, generation, "model", f"snapshot-{titled}", Options(list_length), 1, 12, popular=ITEMS)
     await make_known(redis, client.keys, record, {item: f"{titled} {item}" for item in ITEMS})
@@ -137,7 +137,7 @@ async def test_many_hits_cost_as_many_round_trips_as_one(
 
 
 async def test_a_miss_waits_after_five_round_trips(
-    connected: OpenReckoner, trips: RoundTrips, clock: Clock, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+    connected: OpenReckoner, trips: RoundTrips, clock: Clock, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pointer, record and list after a flip, then the job, the subscription and the first poll."""
     looked, load_many = asyncio.Queue[int](), connected.flows.load_many
@@ -166,7 +166,7 @@ async def test_a_miss_waits_after_five_round_trips(
 
 
 async def test_a_flip_and_a_rollback_are_seen_within_a_second(
-    connected: OpenReckoner, redis: ArqRedis, clock: Clock
+    connected: OpenReckoner, redis: Redis, clock: Clock
 ) -> None:
     """By each call, whose list then has the length of its generation."""
     assert (await connected.get("Ada")).source == "cache"
@@ -189,7 +189,7 @@ async def test_a_flip_and_a_rollback_are_seen_within_a_second(
 
 
 async def test_a_client_that_sees_a_run_end_reads_its_lists(
-    connected: OpenReckoner, redis: ArqRedis, clock: Clock
+    connected: OpenReckoner, redis: Redis, clock: Clock
 ) -> None:
     """Within the second for which it keeps a pointer too."""
     assert (await connected.get("Ada")).generation == "g"
@@ -206,7 +206,7 @@ async def test_a_client_that_sees_a_run_end_reads_its_lists(
     assert (await connected.get("Ada")).generation == "later"
 
 
-async def test_an_answer_never_mixes_generations(connected: OpenReckoner, redis: ArqRedis, clock: Clock) -> None:
+async def test_an_answer_never_mixes_generations(connected: OpenReckoner, redis: Redis, clock: Clock) -> None:
     """While pointers move, list, popular list and titles are of the generation that the answer names."""
     await know(connected, redis, "later", list_length=20, titled="Later")
     await write(connected, "later", ["Ada"], ITEMS[5:15])
@@ -237,7 +237,7 @@ async def test_an_answer_never_mixes_generations(connected: OpenReckoner, redis:
 
 
 async def test_a_title_that_was_missing_is_read_again_after_a_second(
-    connected: OpenReckoner, redis: ArqRedis, clock: Clock
+    connected: OpenReckoner, redis: Redis, clock: Clock
 ) -> None:
     """An item without a title costs no round trip meanwhile."""
     titles = connected.keys.titles("snapshot-The")

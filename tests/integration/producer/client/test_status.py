@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.status import FEW
@@ -50,7 +50,7 @@ def beat(worker: str, **changes: Any) -> Beat:
 
 
 async def test_workers_queue_and_generations_are_reported(
-    commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis
+    commands: CommandLine, reckoner: OpenReckoner, redis: Redis
 ) -> None:
     """Each worker's jobs with their ages by its own clock, the queue with its age, and the generations."""
     keys = reckoner.keys
@@ -126,7 +126,7 @@ async def test_workers_queue_and_generations_are_reported(
     [(60_000, "all 3 lists for 12,345 users"), (0, "2 of 3 lists (the others have expired) for 12,345 users")],
 )
 async def test_lists_that_have_expired_are_not_all_there(
-    commands: CommandLine, reckoner: OpenReckoner, redis: ArqRedis, later_ms: int, held: str
+    commands: CommandLine, reckoner: OpenReckoner, redis: Redis, later_ms: int, held: str
 ) -> None:
     """By the server's clock."""
     keys = reckoner.keys
@@ -177,7 +177,7 @@ async def test_what_nobody_of_ours_wrote_is_no_trace(commands: CommandLine, reck
     await ask(redis, "DEL", keys.flow("b"), keys.run("b"))
 
 
-async def fill(redis: ArqRedis, keys: Keys, many: int) -> None:
+async def fill(redis: Redis, keys: Keys, many: int) -> None:
     """`count` lists of a generation and `count` flows with waiting jobs."""
     script = """
         for i = ARGV[1], ARGV[2] do
@@ -226,7 +226,7 @@ async def test_it_reads_no_more_where_there_is_more(fresh_server: StartServer, p
         assert size_of_many == pytest.approx(size, rel=0.1)
 
 
-async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: ArqRedis) -> None:
+async def test_a_run_is_found_among_many_flows(reckoner: OpenReckoner, redis: Redis) -> None:
     """By its generation, without a scan of unfinished flows; an ended fit is not shown."""
     record = Record(2, "g", "m", "s", Options(20), 1_700_000_000_000, 12, ["i"])
     await make_known(redis, reckoner.keys, record, {})

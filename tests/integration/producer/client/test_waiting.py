@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import ClientClosedError, FlowFailedError, RedisUnavailableError, UsageError
@@ -26,26 +26,26 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-async def reckoner(redis_url: str, prefix: str, redis: ArqRedis) -> AsyncIterator[OpenReckoner]:
+async def reckoner(redis_url: str, prefix: str, redis: Redis) -> AsyncIterator[OpenReckoner]:
     """A client, and a generation `g` in which nobody has a list."""
     async with OpenReckoner(redis_url, prefix=prefix) as client:
         await know(client, redis)
         yield client
 
 
-async def know(client: OpenReckoner, redis: ArqRedis) -> None:
+async def know(client: OpenReckoner, redis: Redis) -> None:
     await make_known(redis, client.keys, Record(2, "g", "model", "snapshot", Options(5), 1, 9, popular=ITEMS), {})
 
 
 @pytest.fixture
-def worker(redis: ArqRedis, prefix: str, reckoner: OpenReckoner) -> "Worker":
+def worker(redis: Redis, prefix: str, reckoner: OpenReckoner) -> "Worker":
     return Worker(reckoner, redis)
 
 
 class Worker:
     """Ends flows by hand, over a connection of its own."""
 
-    def __init__(self, reckoner: OpenReckoner, redis: ArqRedis) -> None:
+    def __init__(self, reckoner: OpenReckoner, redis: Redis) -> None:
         self.keys, self.redis = reckoner.keys, redis
         self.flows = Flows(redis, reckoner.keys, 10.0)
         self.results = reckoner.results
@@ -137,7 +137,7 @@ async def test_the_flow_of_a_job_whose_end_is_published_is_not_read(
 
 @pytest.mark.parametrize("message", ["done", "failed", "cancelled", "", "an end"])
 async def test_a_planted_message_ends_no_job(
-    reckoner: OpenReckoner, worker: Worker, redis: ArqRedis, looks: list[int], message: str
+    reckoner: OpenReckoner, worker: Worker, redis: Redis, looks: list[int], message: str
 ) -> None:
     """The call finds its job unfinished and waits on."""
     asked = asyncio.create_task(reckoner.recommend("Ada"))
@@ -163,7 +163,7 @@ async def test_one_that_is_cancelled_disturbs_no_other(reckoner: OpenReckoner, w
     await worker.do(flows["Grace"])
 
 
-async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: ArqRedis) -> None:
+async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: Redis) -> None:
     """Waiting and queued calls get a clear error, and no connection stays open."""
     async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
         await know(reckoner, redis)
@@ -182,9 +182,7 @@ async def test_who_leaves_ends_the_waits(redis_url: str, prefix: str, redis: Arq
         await reckoner.recommend("Ada")
 
 
-async def test_a_lost_connection_makes_nobody_ask_twice(
-    reckoner: OpenReckoner, worker: Worker, redis: ArqRedis
-) -> None:
+async def test_a_lost_connection_makes_nobody_ask_twice(reckoner: OpenReckoner, worker: Worker, redis: Redis) -> None:
     """The client subscribes again and sees an end that it missed."""
     calls = [asyncio.create_task(reckoner.recommend(f"user {i}")) for i in range(3)]
     flows = await worker.asked(3)

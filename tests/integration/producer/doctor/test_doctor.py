@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.producer.doctor.examination import Examination
@@ -57,7 +57,7 @@ def settings(tmp_path: Path, prefix: str, redis_url: str, kept: World) -> Settin
 
 
 @pytest.fixture
-async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
+async def fitted(settings: Settings, redis: Redis, kept: World) -> World:
     """A world with a fitted model and a worker."""
     keys = Keys(settings.prefix)
     generation = kept.generations[0]
@@ -68,7 +68,7 @@ async def fitted(settings: Settings, redis: ArqRedis, kept: World) -> World:
 
 
 @pytest.fixture
-async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
+async def own(fresh_server: StartServer) -> AsyncIterator[Redis]:
     """A connection to the test's own server, whose settings it may change."""
     server = fresh_server()
     redis = connect(server.url)
@@ -77,7 +77,7 @@ async def own(fresh_server: StartServer) -> AsyncIterator[ArqRedis]:
     await redis.aclose()
 
 
-async def say(redis: ArqRedis, settings: Settings, worker: str = "w", late_ms: int = 0, **changes: Any) -> None:
+async def say(redis: Redis, settings: Settings, worker: str = "w", late_ms: int = 0, **changes: Any) -> None:
     """Write a worker's heartbeat, with its clock `late_ms` behind the server's."""
     seconds, _ = await ask(redis, "TIME")
     now_ms = int(seconds) * 1000 - late_ms
@@ -107,11 +107,11 @@ def unknown(lines: dict[str, Finding]) -> set[str]:
     return {line.check for line in lines.values() if line.state == "unknown"}
 
 
-async def keys_left(redis: ArqRedis, settings: Settings) -> list[bytes]:
+async def keys_left(redis: Redis, settings: Settings) -> list[bytes]:
     return [name async for name in redis.scan_iter(match=f"{settings.prefix}:probe*", count=10_000)]
 
 
-async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: World, redis: ArqRedis) -> None:
+async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: World, redis: Redis) -> None:
     """The command prints it as lines and as objects with exit code 0, and leaves nothing behind."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
     ended = commands.call("doctor")
@@ -213,7 +213,7 @@ async def test_without_redis_the_store_is_checked(settings: Settings, tmp_path: 
     assert commands.call("doctor").code == 1
 
 
-async def test_different_or_silent_workers_are_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_different_or_silent_workers_are_reported(settings: Settings, redis: Redis, fitted: World) -> None:
     """No worker, another release, an unreadable heartbeat, a silent worker, a wrong clock."""
     keys = Keys(settings.prefix)
     await say(redis, settings, "other", version="0.0.9")
@@ -232,7 +232,7 @@ async def test_different_or_silent_workers_are_reported(settings: Settings, redi
     assert "`reckoner worker`" in found["workers"]
 
 
-async def test_a_stuck_queue_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_stuck_queue_is_reported(settings: Settings, redis: Redis, fitted: World) -> None:
     """An old job is stuck only beside an idle worker."""
     keys = Keys(settings.prefix)
     await ask(redis, "ZADD", keys.click, 1, f"{settings.prefix}-old")
@@ -242,7 +242,7 @@ async def test_a_stuck_queue_is_reported(settings: Settings, redis: ArqRedis, fi
     await ask(redis, "DEL", keys.click)
 
 
-async def test_failures_and_lost_records_are_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_failures_and_lost_records_are_reported(settings: Settings, redis: Redis, fitted: World) -> None:
     """A dead letter, and a generation without its record."""
     keys = Keys(settings.prefix)
     flows = Flows(redis, keys, 10.0)
@@ -284,7 +284,7 @@ async def test_what_the_doctor_says_of_a_pointer_helps(
         assert (await reckoner.operator.run(run_id)).run.outcome == "passed"
 
 
-async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_failed_night_is_reported(settings: Settings, redis: Redis, fitted: World) -> None:
     """Not started, refused, running, passed and expired; also if only the workers have the setting."""
     fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
     seconds, _ = await ask(redis, "TIME")
@@ -321,7 +321,7 @@ async def test_a_failed_night_is_reported(settings: Settings, redis: ArqRedis, f
     assert (await examined(nightly))["night"].message == f"The night of {date} ended as live."
 
 
-async def test_a_live_generation_without_lists_is_reported(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_a_live_generation_without_lists_is_reported(settings: Settings, redis: Redis, fitted: World) -> None:
     """For users sampled from its snapshot; without the snapshot the check is unknown."""
     assert (await examined(settings))["lists"].message == "6 of 6 sampled users have one."
     generation = fitted.generations[0]
@@ -336,7 +336,7 @@ async def test_a_live_generation_without_lists_is_reported(settings: Settings, r
 
 
 @pytest.fixture
-async def nightly(settings: Settings, redis: ArqRedis) -> Settings:
+async def nightly(settings: Settings, redis: Redis) -> Settings:
     """The same with a night that was due half a day ago."""
     seconds, _ = await ask(redis, "TIME")
     due = datetime.fromtimestamp(int(seconds), UTC) - timedelta(hours=12)
@@ -362,7 +362,7 @@ def import_another(settings: Settings) -> str:
 
 
 async def test_an_outdated_live_model_is_reported(
-    settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World
+    settings: Settings, nightly: Settings, redis: Redis, fitted: World
 ) -> None:
     """Doctor, status and batch report it in one line each, from the import to the run. It is wrong after a night."""
     commands = CommandLine(redis_url=settings.redis_url, prefix=settings.prefix, home=settings.home)
@@ -398,7 +398,7 @@ async def test_an_old_snapshot_is_reported(settings: Settings, nightly: Settings
 
 
 async def test_old_data_that_a_night_has_compared_with_their_source_are_not_reported(
-    nightly: Settings, redis: ArqRedis, fitted: World
+    nightly: Settings, redis: Redis, fitted: World
 ) -> None:
     """A quiet weekend: the file has not changed. One that was compared two days ago may have changed since."""
     age(nightly, str(fitted.store.current_snapshot()), 60.0)
@@ -415,7 +415,7 @@ async def test_old_data_that_a_night_has_compared_with_their_source_are_not_repo
     assert "8.0 d old: the source has not changed since." in wrong(await examined(nightly))["snapshot"]
 
 
-async def test_old_lists_are_reported(settings: Settings, nightly: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_old_lists_are_reported(settings: Settings, nightly: Settings, redis: Redis, fitted: World) -> None:
     """They are as old as the last good run or night of their generation, or else as its model."""
     history, (seconds, _) = History(redis, Keys(settings.prefix)), await ask(redis, "TIME")
     name, hour_ms = fitted.generations[0].id, 3_600_000
@@ -450,7 +450,7 @@ async def test_old_lists_are_reported(settings: Settings, nightly: Settings, red
     ],
 )
 async def test_live_lists_that_expire_soon_are_reported(
-    settings: Settings, redis: ArqRedis, fitted: World, left_h: int, result_ttl_s: int, found: str | None
+    settings: Settings, redis: Redis, fitted: World, left_h: int, result_ttl_s: int, found: str | None
 ) -> None:
     """Within a day, or within half of a short life."""
     keys, name, (seconds, _) = Keys(settings.prefix), fitted.generations[0].id, await ask(redis, "TIME")
@@ -462,7 +462,7 @@ async def test_live_lists_that_expire_soon_are_reported(
     assert wrong(lines) == ({} if found is None else {"freshness": f"The lists of generation {name} {found}"})
 
 
-async def test_what_was_rolled_back_is_named(settings: Settings, redis: ArqRedis, fitted: World) -> None:
+async def test_what_was_rolled_back_is_named(settings: Settings, redis: Redis, fitted: World) -> None:
     """Next to what is current."""
     keys, name = Keys(settings.prefix), fitted.generations[0].id
     assert (await examined(settings))["generation"].message == f"{name} is current."
@@ -474,7 +474,7 @@ async def test_what_was_rolled_back_is_named(settings: Settings, redis: ArqRedis
 
 
 async def test_stores_that_differ_are_reported(
-    settings: Settings, redis: ArqRedis, fitted: World, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, redis: Redis, fitted: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what the workers name as the current snapshot. It is given time to reach all of them."""
     assert (await examined(settings))["stores"].message == "No worker says what it sees."
@@ -529,7 +529,7 @@ async def test_an_artifact_that_is_damaged_or_gone_is_named(settings: Settings, 
     assert "`reckoner import PATH`" in wrong(await examined(settings))["snapshot"]
 
 
-async def test_a_store_of_another_owner_is_wrong(settings: Settings, fitted: World, redis: ArqRedis) -> None:
+async def test_a_store_of_another_owner_is_wrong(settings: Settings, fitted: World, redis: Redis) -> None:
     """Another prefix or Redis; the finding names the owner, and checking claims nothing."""
     assert (await examined(settings))["owner"].message.startswith("The store has no owner yet")
     await claim_store(redis, settings, open_store(settings.store_location))
@@ -547,7 +547,7 @@ async def test_a_store_of_another_owner_is_wrong(settings: Settings, fitted: Wor
     assert "`reckoner store take`" in found
 
 
-async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: ArqRedis, tmp_path: Path) -> None:
+async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis: Redis, tmp_path: Path) -> None:
     """Missing, an empty mount point, a file in its place, an unwritable part, an unsupported scheme."""
 
     async def found(url: str) -> str:

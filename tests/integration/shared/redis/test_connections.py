@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arq import ArqRedis
-from arq.jobs import SerializationError
 from redis import exceptions
+from redis.asyncio import Redis
 
-from reckoner.shared.errors import ReckonerError, RedisUnavailableError, SettingsError, WireError
+from reckoner.shared.errors import ReckonerError, RedisUnavailableError, SettingsError
 from reckoner.shared.redis.connections import check, connect, describe, is_transient_redis_error, server_info
 from reckoner.shared.redis.embedded import EmbeddedServer
 from tests.patience import slowness
@@ -59,26 +58,18 @@ async def refusal(url: str, **options: Any) -> ReckonerError:
     return error
 
 
-async def test_a_good_redis_is_good(redis: ArqRedis) -> None:
+async def test_a_good_redis_is_good(redis: Redis) -> None:
     """Neither too old nor a cluster: nothing is said."""
     await check(redis)
 
 
 async def test_the_pool_is_set_up_as_asked(redis_url: str) -> None:
-    """Client name, queue, serializers and time-outs reach arq and the server."""
-    pool: Any = connect(redis_url, client_name="who", queue_name="q", job_serializer=repr, socket_timeout_s=3)  # type: ignore[arg-type]
+    """Client name and time-outs reach the server."""
+    pool: Any = connect(redis_url, client_name="who", socket_timeout_s=3)
     assert await pool.client_getname() == "who"
-    assert (pool.default_queue_name, pool.job_serializer) == ("q", repr)
     assert pool.connection_pool.connection_kwargs["socket_timeout"] == 3
     await pool.aclose()
     assert not any(connection.is_connected for connection in pool.connection_pool._available_connections)
-
-
-async def test_a_pool_without_serializers_never_pickles(redis: ArqRedis) -> None:
-    """Where arq would fall back on pickle, a pool of ours refuses."""
-    with pytest.raises(SerializationError) as caught:
-        await redis.enqueue_job("anything")
-    assert isinstance(caught.value.__cause__, WireError)
 
 
 async def test_a_command_may_not_take_for_ever(redis_url: str) -> None:

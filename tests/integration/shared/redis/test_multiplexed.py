@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from arq import ArqRedis
 from redis import exceptions
+from redis.asyncio import Redis
 
 from reckoner.shared.redis.connections import connect, unavailable
 from reckoner.shared.redis.multiplexed import MultiplexedConnection
@@ -40,7 +40,7 @@ def expected(count: int) -> list[bytes]:
     return [str(number).encode() for number in range(count)]
 
 
-async def test_callers_share_one_connection(redis_url: str, redis: ArqRedis) -> None:
+async def test_callers_share_one_connection(redis_url: str, redis: Redis) -> None:
     """Those that come before it is connected, too; answers may be larger than a read from the socket."""
     async with multiplexed(redis_url) as connection:
         assert await echoes(connection, 200) == expected(200)

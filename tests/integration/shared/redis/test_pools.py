@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from reckoner.shared.redis.connections import connect
@@ -19,12 +19,12 @@ from tests.patience import PATIENCE_S
 from tests.servers import packed
 
 
-async def connections(redis: ArqRedis, name: str) -> int:
+async def connections(redis: Redis, name: str) -> int:
     """How many connections the server has under that name."""
     return sum(client["name"] == name for client in await redis.client_list())
 
 
-async def test_who_wants_one_more_waits(redis_url: str, redis: ArqRedis) -> None:
+async def test_who_wants_one_more_waits(redis_url: str, redis: Redis) -> None:
     """Many commands and pipelines at a time take the one connection that there may be."""
     name = uuid4().hex
     pool = connect(redis_url, client_name=name, max_connections=1)
@@ -40,7 +40,7 @@ async def test_who_wants_one_more_waits(redis_url: str, redis: ArqRedis) -> None
     await pool.aclose()
 
 
-async def test_a_cancelled_caller_leaves_the_connection_to_others(redis_url: str, redis: ArqRedis) -> None:
+async def test_a_cancelled_caller_leaves_the_connection_to_others(redis_url: str, redis: Redis) -> None:
     """At every moment: waiting, connecting, sending, reading, releasing."""
     rng, name = random.Random(1), uuid4().hex
     pool: Any = connect(redis_url, client_name=name, max_connections=1)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from reckoner.producer.client.reckoner import Reckoner
@@ -47,7 +47,7 @@ async def test_connections_follow_the_primary(watched: Watched) -> None:
         assert [pair async for pair in client.wait([UNKNOWN])] == [(UNKNOWN, None)]
 
 
-async def written(redis: ArqRedis) -> bool:
+async def written(redis: Redis) -> bool:
     """Whether a change was taken; the first one after a move may not be."""
     try:
         return bool(await ask(redis, "SET", "key", "after"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.errors import ForeignStoreError, RedisUnavailableError
 from reckoner.shared.redis.connections import connect
@@ -44,7 +44,7 @@ def store(settings: Settings) -> Store:
 
 
 @pytest.fixture
-async def other(redis_url: str) -> AsyncIterator[ArqRedis]:
+async def other(redis_url: str) -> AsyncIterator[Redis]:
     """Another database of the same server."""
     pool = connect(f"{redis_url}?db=1")
     yield pool
@@ -55,7 +55,7 @@ def marks(store: Store) -> tuple[bytes | None, bytes | None]:
     return store.mark(OWNER_MARK), store.mark(SERVER_MARK)
 
 
-async def test_the_first_one_owns_a_store(redis: ArqRedis, settings: Settings, store: Store) -> None:
+async def test_the_first_one_owns_a_store(redis: Redis, settings: Settings, store: Store) -> None:
     """Twenty who begin at once agree, and nothing changes when they come again."""
     await asyncio.gather(*(claim_store(redis, settings, store) for _ in range(20)))
     token, before = await ask(redis, "GET", Keys(settings.prefix).store), marks(store)
@@ -67,7 +67,7 @@ async def test_the_first_one_owns_a_store(redis: ArqRedis, settings: Settings, s
 
 
 async def test_whose_a_store_is_is_read_and_marked_beside_the_event_loop(
-    redis: ArqRedis, settings: Settings, tmp_path: Path
+    redis: Redis, settings: Settings, tmp_path: Path
 ) -> None:
     """Which a store that hangs would block; from the first look to the last mark."""
     threads = set[str]()
@@ -88,7 +88,7 @@ async def test_whose_a_store_is_is_read_and_marked_beside_the_event_loop(
     assert marks(store)[1] is not None
 
 
-async def test_of_two_prefixes_at_once_one_owns_it(redis: ArqRedis, settings: Settings, store: Store) -> None:
+async def test_of_two_prefixes_at_once_one_owns_it(redis: Redis, settings: Settings, store: Store) -> None:
     """The other one is refused, then and later, in a sentence that says whose it is and what to do."""
     shops = [msgspec.structs.replace(settings, prefix=f"{settings.prefix}-{shop}") for shop in "ab"]
     answers = await asyncio.gather(*(claim_store(redis, shop, store) for shop in shops * 5), return_exceptions=True)
@@ -107,7 +107,7 @@ async def test_of_two_prefixes_at_once_one_owns_it(redis: ArqRedis, settings: Se
 
 
 async def test_of_two_databases_at_once_one_owns_it(
-    redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store
+    redis: Redis, other: Redis, settings: Settings, store: Store
 ) -> None:
     """With one prefix; also where both complete what an import has begun without them."""
     claim_prefix(settings, store)
@@ -122,7 +122,7 @@ async def test_of_two_databases_at_once_one_owns_it(
         await claim_store(refused, settings, store)
 
 
-async def test_an_emptied_redis_gets_advice(redis: ArqRedis, settings: Settings, store: Store) -> None:
+async def test_an_emptied_redis_gets_advice(redis: Redis, settings: Settings, store: Store) -> None:
     """It looks like another Redis; one command repairs that."""
     await claim_store(redis, settings, store)
     await ask(redis, "DEL", Keys(settings.prefix).store)
@@ -133,7 +133,7 @@ async def test_an_emptied_redis_gets_advice(redis: ArqRedis, settings: Settings,
 
 
 async def test_the_former_owner_of_a_store_gets_an_error(
-    redis: ArqRedis, other: ArqRedis, settings: Settings, store: Store
+    redis: Redis, other: Redis, settings: Settings, store: Store
 ) -> None:
     """A store that was taken over belongs to the new owner, even if the former one holds its old token."""
     await claim_store(other, settings, store)
@@ -143,7 +143,7 @@ async def test_the_former_owner_of_a_store_gets_an_error(
         await claim_store(other, settings, store)
 
 
-async def test_a_store_can_be_taken_without_a_redis(redis: ArqRedis, settings: Settings, store: Store) -> None:
+async def test_a_store_can_be_taken_without_a_redis(redis: Redis, settings: Settings, store: Store) -> None:
     """Where none is set: by another prefix too, and it belongs to the first Redis then with which it is used."""
     await claim_store(redis, settings, store)
     without = msgspec.structs.replace(settings, prefix=f"{settings.prefix}-b", redis_url="")
@@ -175,7 +175,7 @@ async def test_a_store_is_not_taken_for_a_redis_that_cannot_be_used(
 
 
 async def test_the_embedded_redis_of_the_home_may_be_emptied(
-    redis: ArqRedis, settings: Settings, store: Store, fresh_server: StartServer
+    redis: Redis, settings: Settings, store: Store, fresh_server: StartServer
 ) -> None:
     """Its data are lost, or flushed: it is the only one that there is in that home. Another Redis is another one."""
     home = msgspec.structs.replace(settings, redis_url="")
@@ -193,7 +193,7 @@ async def test_the_embedded_redis_of_the_home_may_be_emptied(
 
 
 async def test_the_embedded_redis_does_not_take_the_store_of_another_one(
-    redis: ArqRedis, settings: Settings, store: Store, fresh_server: StartServer
+    redis: Redis, settings: Settings, store: Store, fresh_server: StartServer
 ) -> None:
     """Even if the store lies in its home."""
     await claim_store(redis, settings, store)
@@ -203,9 +203,7 @@ async def test_the_embedded_redis_does_not_take_the_store_of_another_one(
             await claim_store(embedded, home, store)
 
 
-async def test_an_import_without_redis_marks_the_prefix_alone(
-    redis: ArqRedis, settings: Settings, store: Store
-) -> None:
+async def test_an_import_without_redis_marks_the_prefix_alone(redis: Redis, settings: Settings, store: Store) -> None:
     """The first one that has a Redis completes it; with a Redis the import does."""
     away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
     await claim_store_or_prefix(away, store)
@@ -220,7 +218,7 @@ async def test_an_import_without_redis_marks_the_prefix_alone(
 
 
 async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
-    redis: ArqRedis, settings: Settings, store: Store, tmp_path: Path
+    redis: Redis, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
     """A worker without its mount would find no model and fail every job, and an import would go to the wrong place.
 
@@ -244,7 +242,7 @@ async def test_an_empty_place_is_not_taken_for_the_store_that_a_redis_has(
 @pytest.mark.parametrize("name", [OWNER_MARK, SERVER_MARK])
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b'{"format": 2}', b'{"format": 1, "prefix": "a\\nb"}'])
 async def test_marks_that_are_damaged_are_refused(
-    redis: ArqRedis, settings: Settings, store: Store, name: str, data: bytes
+    redis: Redis, settings: Settings, store: Store, name: str, data: bytes
 ) -> None:
     """In a sentence with the way out."""
     await claim_store(redis, settings, store)

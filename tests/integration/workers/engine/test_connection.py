@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from arq.jobs import SerializationError
 from redis import exceptions
 
+from reckoner.shared.errors import WireError
 from reckoner.shared.redis import multiplexed
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.scripts import ask, call
-from reckoner.workers.engine.connection import JOBS_AT_ONCE, NewJob
-from tests.lanes import Lanes, until
+from reckoner.workers.engine.connection import JOBS_AT_ONCE, NewJob, connect_engine
+from tests.lanes import Lanes, encode, until
 from tests.proxies import Relay
 from tests.servers import tcp_server
 
@@ -28,6 +30,24 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(multiplexed.Link, "send", note)
     return counts
+
+
+async def test_the_client_is_set_up_as_asked(redis_url: str) -> None:
+    """Client name, queue and serializers reach arq and the server."""
+    redis = connect_engine(redis_url, client_name="who", queue_name="q", job_serializer=encode)
+    assert await redis.client_getname() == "who"
+    assert (redis.default_queue_name, redis.job_serializer) == ("q", encode)
+    await redis.aclose()
+    assert not any(connection.is_connected for connection in redis.connection_pool._available_connections)
+
+
+async def test_a_client_without_serializers_never_pickles(redis_url: str) -> None:
+    """Where arq would fall back on pickle, ours refuses."""
+    redis = connect_engine(redis_url)
+    with pytest.raises(SerializationError) as caught:
+        await redis.enqueue_job("anything")
+    assert isinstance(caught.value.__cause__, WireError)
+    await redis.aclose()
 
 
 async def test_the_commands_of_one_moment_go_together(lanes: Lanes, sent: list[int]) -> None:

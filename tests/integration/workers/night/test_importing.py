@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from arq import ArqRedis
+from redis.asyncio import Redis
 
 from reckoner.shared.errors import SOURCE_AWAY
 from reckoner.shared.redis.keys import Keys
@@ -61,7 +61,7 @@ async def imported(arguments: str, **options: Any) -> tuple[Imported, list[int]]
     return ended, reported
 
 
-async def test_a_file_becomes_the_current_snapshot(home: Path, tmp_path: Path, redis: ArqRedis, prefix: str) -> None:
+async def test_a_file_becomes_the_current_snapshot(home: Path, tmp_path: Path, redis: Redis, prefix: str) -> None:
     """With its rows, a report, and an entry in the history; bad rows are no failure."""
     file = tmp_path / "pürchases of today.csv"
     file.write_text("who,what\nann,tea\nbob,tea\n,tea\n", encoding="utf-8")
