@@ -13,7 +13,7 @@ from reckoner.workers.kernels.building.ranked import Ranked, rank
 from reckoner.workers.kernels.building.similarity import Weighting, weigh
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import LeftOut, score_users
 from reckoner.workers.kernels.scoring.scratch import FEW_WORDS, Scratch
 from reckoner.workers.runtime.building import Counting, build_tiles, counting_of
 from tests.interactions import Interactions
@@ -152,19 +152,25 @@ def score(
     length: int,
     users: slice = slice(None),
     exclude_history: bool = True,
+    left: LeftOut | None = None,
+    hidden: NDArray[np.uint8] | None = None,
     with_reasons: bool = True,
     few_words: int = FEW_WORDS,
     scratch: Scratch | None = None,
 ) -> Partial:
-    """The lists of a range of users over a range of candidates."""
+    """The lists of a range of users over a range of candidates; `left` takes the place of the history."""
     first, last = (0, data.n_items) if candidates is None else candidates
     laid_out = lay_out(*rows, first, last, stop=flag())
     assert laid_out is not None
     block = range(data.n_users)[users]
+    span = slice(block.start, block.stop + 1)
+    if left is None and exclude_history:
+        left = LeftOut(data.user_ptr, data.user_items)
     partial = score_users(
         laid_out,
-        *(data.user_ptr[block.start : block.stop + 1], data.user_items, data.user_weights, length),
-        exclude_history=exclude_history,
+        *(data.user_ptr[span], data.user_items, data.user_weights, length),
+        left=left and LeftOut(left.ptr[span], left.items),
+        hidden=hidden,
         with_reasons=with_reasons,
         few_words=few_words,
         scratch=scratch,

@@ -165,8 +165,10 @@ def reference_lists(
     *,
     length: int,
     exclude_history: bool = True,
+    left: tuple[NDArray[np.int64], NDArray[np.uint32]] | None = None,
+    hidden: NDArray[np.uint8] | None = None,
 ) -> list[list[Entry]]:
-    """Every user's list, best first."""
+    """Every user's list, best first; `left`, in CSR, takes the place of the history, `hidden` is not 0 for items."""
     n_items = len(row_ptr) - 1
     lists = []
     for user in range(len(user_ptr) - 1):
@@ -182,8 +184,12 @@ def reference_lists(
             larger = shares > largest[row]  # not where equal: the smaller index stays the reason
             largest[row[larger]] = shares[larger]
             reasons[row[larger]] = i
-        if exclude_history:
+        if left is not None:
+            sums[left[1][left[0][user] : left[0][user + 1]]] = 0.0
+        elif exclude_history:
             sums[history] = 0.0
+        if hidden is not None:
+            sums[hidden != 0] = 0.0
         scores = (sums / max(_in_order(weights), np.finfo(np.float64).tiny)).astype(np.float32)
         best = [item for item in np.argsort(-scores, kind="stable")[:length].tolist() if scores[item] > 0]
         lists.append([Entry(item, scores[item], int(reasons[item])) for item in best])

@@ -18,7 +18,7 @@ from reckoner.workers.kernels.regression.transpose import transpose
 from reckoner.workers.kernels.regression.work import plan_targets
 from reckoner.workers.kernels.scoring.candidates import Candidates, lay_out
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import LeftOut, score_users
 from reckoner.workers.runtime.building import Tile, build_tiles, counting_of, join_tiles
 from tests.benchmarks.timed_call import LENGTH, NEIGHBOURS, THREADS, Arrays, Lists, run
 
@@ -124,7 +124,8 @@ def _score(arrays: Arrays, *, with_reasons: bool) -> Lists:
 
     def block(candidates: Candidates, first: int) -> Partial:
         user_ptr = arrays.user_ptr[first : first + BLOCK_USERS + 1]
-        best = score_users(candidates, user_ptr, user_items, None, LENGTH, with_reasons=with_reasons, stop=NEVER)
+        histories, left = (user_ptr, user_items, None), LeftOut(user_ptr, user_items)
+        best = score_users(candidates, *histories, LENGTH, left=left, with_reasons=with_reasons, stop=NEVER)
         assert best is not None
         return best
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reckoner.workers.kernels.scoring.candidates import lay_out
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import LeftOut, score_users
 from tests.benchmarks.timed_call import read
 
 NEVER = np.zeros(1, np.uint8)
@@ -36,6 +36,7 @@ def main() -> int:
     began = time.process_time()
     for first in cycle(range(0, users, BLOCK_USERS)) if options.for_ever else range(0, users, BLOCK_USERS):
         user_ptr = arrays.user_ptr[first : first + BLOCK_USERS + 1]
-        score_users(candidates, user_ptr, user_items, None, options.length, stop=NEVER)
+        left = LeftOut(user_ptr, user_items)
+        score_users(candidates, user_ptr, user_items, None, options.length, left=left, stop=NEVER)
     print(json.dumps({"CPU s": time.process_time() - began}))
     return 0

@@ -107,22 +107,35 @@ async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: in
 
 
 def scoring(
-    runtime: Runtime, layout: Layout, options: Options, histories: Histories
+    runtime: Runtime,
+    layout: Layout,
+    options: Options,
+    histories: Histories,
+    hidden: NDArray[np.uint8] | None = None,
 ) -> Callable[[NDArray[np.uint8]], Partial | None]:
-    """A function that scores a layout's candidates. It takes a stop flag, uint8[1], and returns None if it was set."""
+    """A function that scores a layout's candidates, except the hidden ones, which are not 0 in `hidden`, uint8[I].
+
+    It takes a stop flag, uint8[1], and returns None if it was set.
+    """
     # Evaluating a nested function's annotations would take a tenth of a click's kernel.
-    return lambda stop: _score(runtime, layout, options, histories, stop)
+    return lambda stop: _score(runtime, layout, options, histories, hidden, stop)
 
 
 def _score(
-    runtime: Runtime, layout: Layout, options: Options, histories: Histories, stop: NDArray[np.uint8]
+    runtime: Runtime,
+    layout: Layout,
+    options: Options,
+    histories: Histories,
+    hidden: NDArray[np.uint8] | None,
+    stop: NDArray[np.uint8],
 ) -> Partial | None:
     weighed = histories.weighed(options.recency, stop)
     if weighed is None:
         return None
     return score_users(
         *(layout.candidates, *weighed, options.list_length),
-        exclude_history=options.exclude_history,
+        left=histories.left_out if options.exclude_history else None,
+        hidden=hidden,
         scratch=runtime.layouts.scratch.room_for(layout.candidates),
         stop=stop,
     )

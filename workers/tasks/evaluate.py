@@ -54,6 +54,7 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
             return None
         return score_users(
             *(layout.candidates, *weighed, spec.list_length),
+            left=histories.left_out,
             with_reasons=spec.with_reasons,
             scratch=runtime.layouts.scratch.room_for(layout.candidates),
             stop=stop,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from reckoner.shared.wire.shapes import Recency
 from reckoner.workers.kernels.scoring.recency import recency_weights
+from reckoner.workers.kernels.scoring.score import LeftOut
 
 
 class Weighed(NamedTuple):
@@ -20,13 +21,20 @@ class Weighed(NamedTuple):
 class Histories(NamedTuple):
     """Histories in CSR: int64[n + 1] pointers into uint32 items, their imported float32 weights, and int64 times.
 
-    Weights of None are all 1; without times, None, all items are of the same time.
+    Weights of None are all 1; without times, None, all items are of the same time. `left` is what is left out of the
+    lists: of None, the items themselves.
     """
 
     ptr: NDArray[np.int64]
     items: NDArray[np.uint32]
     weights: NDArray[np.float32] | None
     times: NDArray[np.int64] | None
+    left: LeftOut | None = None
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What is left out of each list."""
+        return self.left or LeftOut(self.ptr, self.items)
 
     @property
     def held(self) -> NDArray[np.uint32]:

@@ -7,7 +7,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_UINT32, WRITE_UINT32, Index, compiled
+from reckoner.workers.kernels.compiled import READ_FLOAT32, READ_UINT8, READ_UINT32, WRITE_UINT32, Index, compiled
 from reckoner.workers.kernels.ranking import keep_best, key_of
 from reckoner.workers.kernels.scoring import candidates as layout
 from reckoner.workers.kernels.scoring.candidates import Candidates
@@ -77,16 +77,21 @@ def add_few(
     return total, heaviest, count
 
 
-@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
-def take_best_of_few(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
-    """Gather the best of the noted candidates, best first, and zero all sums. Returns their number."""
+@compiled(types.uint64(CANDIDATES, SCRATCH, READ_UINT8, types.float64, types.uint64, types.uint64), inner=True)
+def take_best_of_few(
+    candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8], total: float, count: Index, length: Index
+) -> int:
+    """Gather the best of the noted candidates that are not hidden, best first, and zero all sums.
+
+    `hidden` uint8[I], or without elements. Returns their number.
+    """
     sums, keys, size = scratch.sums, scratch.keys, ZERO
     for n in range(count):
         rank = np.uint64(scratch.met[n])
         # Zero where the candidate was noted before.
-        score = np.float32(sums[rank] / total)
-        keys[size] = key_of(score, candidates.order[rank])
-        size += np.uint64(score > np.float32(0.0))
+        score, item = np.float32(sums[rank] / total), candidates.order[rank]
+        keys[size] = key_of(score, item)
+        size += np.uint64(score > np.float32(0.0) and (hidden.size == 0 or hidden[item] == 0))
         sums[rank] = 0.0
     return keep_best(keys, size, length)
 

@@ -1,10 +1,12 @@
 """Scores candidates for users: for each history item it adds the item's row of similarities, times a weight, to sums.
 
-It then removes the history, finds a floor that enough candidates reach, ranks only those above it, and finds the reason
-of each in its column. Sums of the popular candidates, the head, lie in the L1 cache: see `candidates`.
+It then removes what is left out or hidden, finds a floor that enough candidates reach, ranks only those above it, and
+finds the reason of each in its column. Sums of the popular candidates, the head, lie in the L1 cache: see `candidates`.
 
 A history with few additions is scored otherwise, with the same result: see `few`.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -46,6 +48,17 @@ SURELY_BELOW, STEP = 1.0 - 2.0**-22, 2.0**-149
 ABOVE_ZERO = 2.0**-1074
 
 
+class LeftOut(NamedTuple):
+    """What is left out of each user's list, in CSR: int64[users + 1] pointers into uint32 items, in any order."""
+
+    ptr: NDArray[np.int64]
+    items: NDArray[np.uint32]
+
+
+NOTHING = LeftOut(np.empty(0, np.int64), np.empty(0, np.uint32))
+NONE_HIDDEN = np.empty(0, np.uint8)
+
+
 def score_users(
     candidates: Candidates,
     user_ptr: NDArray[np.int64],
@@ -53,7 +66,8 @@ def score_users(
     user_weights: NDArray[np.float32] | None,
     length: int,
     *,
-    exclude_history: bool = True,
+    left: LeftOut | None,
+    hidden: NDArray[np.uint8] | None = None,
     with_reasons: bool = True,
     scratch: Scratch | None = None,
     few_words: int = FEW_WORDS,
@@ -67,13 +81,17 @@ def score_users(
     in float64, then the smaller index. A candidate's score depends on no other candidate or user.
 
     The histories are CSR: user_ptr int64[users + 1] may be a slice of a snapshot's, user_items uint32 is ascending
-    within a user, user_weights float32 (None: all 1) must be finite and above zero, which is not checked. Without
-    reasons, all are 0. `scratch` has room for the candidates, and no other call uses it now; None: new buffers.
-    Histories whose rows fill at most `few_words` words, at most FEW_WORDS, have few additions. None if another thread
-    set `stop`, uint8[1]. Raises ValueError for a length below 1.
+    within a user, user_weights float32 (None: all 1) must be finite and above zero, which is not checked. A list holds
+    nothing of `left`, often the history itself, and no item that is not 0 in `hidden`, uint8[I]; the others have the
+    same scores and reasons. Without reasons, all are 0. `scratch` has room for the candidates, and no other call uses
+    it now; None: new buffers. Histories whose rows fill at most `few_words` words, at most FEW_WORDS, have few
+    additions. None if another thread set `stop`, uint8[1]. Raises ValueError for a length below 1, and for a mask of
+    another number of items.
     """
     if length < 1:
         raise ValueError(f"a list cannot hold {length} items")
+    if hidden is not None and hidden.size != candidates.ranks.size:
+        raise ValueError(f"a mask of {hidden.size} items is not one of {candidates.ranks.size}")
     counts = np.zeros(user_ptr.size - 1, np.uint32)
     items = np.empty(counts.size * min(length, candidates.order.size), np.uint32)
     scores = np.empty(items.size, np.float32)
@@ -82,7 +100,8 @@ def score_users(
     filled = _score(
         *(candidates, candidates.words.view(np.float32), scratch, min(few_words, FEW_WORDS)),
         *(user_ptr, user_items, np.empty(0, np.float32) if user_weights is None else user_weights),
-        *(min(length, candidates.order.size), exclude_history, with_reasons),
+        *(NOTHING if left is None else left),
+        *(NONE_HIDDEN if hidden is None else hidden, min(length, candidates.order.size), with_reasons),
         *(counts, items, scores, reasons, stop),
     )
     if filled < 0:
@@ -169,9 +188,15 @@ def _find_floor(scratch: Scratch, length: Index) -> float:
     return low
 
 
-@compiled(types.uint64(CANDIDATES, SCRATCH, types.float64, types.uint64, types.uint64), inner=True)
-def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: Index, length: Index) -> int:
-    """Gather one user's best candidates, best first, and zero all sums. Returns their number."""
+@compiled(types.uint64(CANDIDATES, SCRATCH, READ_UINT8, types.float64, types.uint64, types.uint64), inner=True)
+def _take_best(
+    candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8], total: float, count: Index, length: Index
+) -> int:
+    """Gather one user's best candidates, best first, and zero all sums. Returns their number.
+
+    The hidden candidates of the head have sums of 0 already; `hidden` uint8[I], or without elements, tells those of the
+    tail.
+    """
     order, sums, met = candidates.order, scratch.sums, scratch.met
     keys, size = scratch.keys, ZERO
     least = np.float32(_find_floor(scratch, length) / total)
@@ -188,7 +213,7 @@ def _take_best(candidates: Candidates, scratch: Scratch, total: float, count: In
         sums[rank] = 0.0
     for n in range(count):
         rank = np.uint64(met[n])
-        if sums[rank] >= floor:
+        if sums[rank] >= floor and (hidden.size == 0 or hidden[order[rank]] == 0):
             score = np.float32(sums[rank] / total)
             keys[size] = key_of(score, order[rank])
             size += np.uint64(score > np.float32(0.0))
@@ -240,28 +265,36 @@ def _forget_weights(scratch: Scratch, user_items: NDArray[np.uint32], begin: Ind
 
 @compiled(types.void(CANDIDATES, SCRATCH, READ_UINT32, types.uint64, types.uint64), inner=True)
 def _leave_out(
-    candidates: Candidates, scratch: Scratch, user_items: NDArray[np.uint32], begin: Index, end: Index
+    candidates: Candidates, scratch: Scratch, left_items: NDArray[np.uint32], begin: Index, end: Index
 ) -> None:
-    """Zero the sums of the history."""
+    """Zero the sums of what is left out."""
     for at in range(begin, end):
-        rank = candidates.ranks[user_items[at]]
+        rank = candidates.ranks[left_items[at]]
         if rank >= 0:
             scratch.sums[rank] = 0.0
 
 
+@compiled(types.int64(CANDIDATES, SCRATCH, READ_UINT8), inner=True)
+def _find_hidden(candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8]) -> int:
+    """Note the hidden ranks of the head. Returns their number."""
+    count = 0
+    for rank in range(min(candidates.order.size, layout.HEAD)):
+        scratch.hidden[count] = rank
+        count += hidden[candidates.order[rank]] != 0
+    return count
+
+
+@compiled(types.void(SCRATCH, types.int64), inner=True)
+def _hide(scratch: Scratch, count: int) -> None:
+    """Zero the sums of the hidden ranks of the head, so that the floor is one of the others."""
+    for n in range(count):
+        scratch.sums[scratch.hidden[n]] = 0.0
+
+
 @compiled(
     types.int64(
-        *(
-            CANDIDATES,
-            READ_FLOAT32,
-            SCRATCH,
-            types.int64,
-            READ_INT64,
-            *HISTORIES,
-            types.int64,
-            types.boolean,
-            types.boolean,
-        ),
+        *(CANDIDATES, READ_FLOAT32, SCRATCH, types.int64, READ_INT64, *HISTORIES),
+        *(READ_INT64, READ_UINT32, READ_UINT8, types.int64, types.boolean),
         *(WRITE_UINT32, WRITE_UINT32, WRITE_FLOAT32, WRITE_UINT32, READ_UINT8),
     )
 )
@@ -273,8 +306,10 @@ def _score(
     user_ptr: NDArray[np.int64],
     user_items: NDArray[np.uint32],
     user_weights: NDArray[np.float32],
+    left_ptr: NDArray[np.int64],
+    left_items: NDArray[np.uint32],
+    hidden: NDArray[np.uint8],
     length: int,
-    exclude_history: bool,
     with_reasons: bool,
     counts: NDArray[np.uint32],
     best_items: NDArray[np.uint32],
@@ -283,7 +318,7 @@ def _score(
     stop: NDArray[np.uint8],
 ) -> int:
     """Fill the users' lists. Returns the number of entries, -1 if stopped."""
-    filled = 0
+    filled, in_head = 0, -1
     for user in range(counts.size):
         begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
         few = has_few(candidates, user_items, begin, end, few_words)
@@ -291,9 +326,13 @@ def _score(
         total, heaviest, count = add_few(*history) if few else _add_history(*history, stop)
         if total < 0.0 or stop[0]:
             return -1
-        if exclude_history:
-            _leave_out(candidates, scratch, user_items, begin, end)
-        sums = candidates, scratch, total, count, np.uint64(length)
+        if left_ptr.size > 0:
+            _leave_out(candidates, scratch, left_items, np.uint64(left_ptr[user]), np.uint64(left_ptr[user + 1]))
+        if hidden.size > 0 and not few:
+            # Not for a click with few additions, which it would delay.
+            in_head = _find_hidden(candidates, scratch, hidden) if in_head < 0 else in_head
+            _hide(scratch, in_head)
+        sums = candidates, scratch, hidden, total, count, np.uint64(length)
         size = take_best_of_few(*sums) if few else _take_best(*sums)
         for n in range(size):
             best_items[filled + n] = scratch.keys[n] & LOWER_HALF

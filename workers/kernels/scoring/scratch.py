@@ -35,7 +35,7 @@ class Scratch(NamedTuple):
     and weights are 0 between users. All others are overwritten for each user.
     `maxima` float64[STRIPES]. `keys` uint64: the candidates that are ranked. `met` uint32: the ranks of the tail with a
     sum; with few additions the rank of each addition, and so `shares` float64 and `sources` uint32. `largest` float64:
-    the largest share of each place in the list.
+    the largest share of each place in the list. `hidden` uint32[HEAD]: the hidden ranks of the head, for all users.
     """
 
     sums: NDArray[np.float64]
@@ -46,6 +46,7 @@ class Scratch(NamedTuple):
     shares: NDArray[np.float64]
     sources: NDArray[np.uint32]
     largest: NDArray[np.float64]
+    hidden: NDArray[np.uint32]
 
 
 def new_scratch(candidates: Candidates) -> Scratch:
@@ -61,6 +62,7 @@ def new_scratch(candidates: Candidates) -> Scratch:
         np.empty(FEW + 1, np.float64),
         np.empty(FEW + 1, np.uint32),
         np.empty(FEW, np.float64),
+        np.empty(HEAD, np.uint32),
     )
 
 
@@ -83,7 +85,7 @@ CANDIDATES = types.NamedTuple([READ_UINT32, READ_INT64, READ_INT64, READ_UINT64,
 SCRATCH = types.NamedTuple(
     [
         *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64),
-        *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT64),
+        *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT64, WRITE_UINT32),
     ],
     Scratch,
 )

@@ -22,7 +22,7 @@ from reckoner.workers.kernels.regression.regress import regress
 from reckoner.workers.kernels.regression.sums import share
 from reckoner.workers.kernels.regression.transpose import transpose
 from reckoner.workers.kernels.scoring.candidates import lay_out
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import LeftOut, score_users
 
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 CONFIGS = (
@@ -68,9 +68,12 @@ def model_and_lists(arrays: dict[str, NDArray[Any]], config: ModelConfig, *, wei
     candidates = lay_out(*model, 0, items, stop=stop)
     assert candidates is not None
     histories = arrays["user_ptr"], arrays["user_items"], arrays["user_weights"] if weighted else None
-    lists = score_users(candidates, *histories, 20, stop=stop)
+    left, hidden = LeftOut(*histories[:2]), (np.arange(items) % 3 == 0).astype(np.uint8)
+    lists = score_users(candidates, *histories, 20, left=left, stop=stop)
+    shown = score_users(candidates, *histories, 20, left=left, hidden=hidden, stop=stop)
     assert lists is not None
-    return [*model, *lists]
+    assert shown is not None
+    return [*model, *lists, *shown]
 
 
 def slim(arrays: dict[str, NDArray[Any]], config: ModelConfig) -> Matrix:

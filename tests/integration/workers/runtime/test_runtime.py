@@ -36,7 +36,7 @@ def score(data: Interactions, stop: Any) -> Any:
     candidates = lay_out(data.user_ptr, data.user_items, values, 0, SIZE, stop=stop)
     if candidates is None:
         return None
-    return score_users(candidates, np.array([0, once_more.size]), once_more, None, 9, stop=stop)
+    return score_users(candidates, np.array([0, once_more.size]), once_more, None, 9, left=None, stop=stop)
 
 
 def build(data: Interactions, stop: Any) -> Any:

@@ -5,24 +5,47 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import reckoner.workers.runtime.artifact_cache
 import reckoner.workers.tasks.publish
 from reckoner.shared.store.directory import SEEN_WITHIN_S
-from reckoner.shared.wire.shapes import BlockSpec, FitSpec, ScoringSpec, UserSpec
+from reckoner.shared.wire.shapes import BlockSpec, FitSpec, Options, ScoringSpec, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.encoding.lists import encode_lists
-from reckoner.workers.kernels.scoring.score import score_users
+from reckoner.workers.kernels.scoring.score import LeftOut, score_users
 from reckoner.workers.runtime.layouts import Layouts
-from reckoner.workers.tasks.chunk import score_range
+from reckoner.workers.tasks.chunk import histories_of, score_range, scoring
 from reckoner.workers.tasks.fit import build_part
+from tests.building import flag
 from tests.tampering import flip
 from tests.world import ITEMS, USERS, Generation, Hand, World, publish_model
 
 
 def specs(generation: Generation) -> list[ScoringSpec]:
     return [UserSpec(USERS[0], generation.id), BlockSpec("r", generation.id, 2, "")]
+
+
+async def test_lists_hold_nothing_that_is_left_out_or_hidden(hand: Hand, own_world: World) -> None:
+    """What is left out is the history unless it is named, and nothing where the options say so."""
+    generation = await hand.adopt(own_world)
+    histories = histories_of(UserSpec(USERS[0], generation.id), 0, own_world.snapshot)
+    layout = await hand.runtime.layout(await hand.runtime.model(generation.record.model), 0, len(ITEMS), "click")
+
+    def found(options: Options, left: LeftOut | None = None, hidden: int | None = None) -> list[int]:
+        mask = None if hidden is None else (np.arange(len(ITEMS)) == hidden).astype(np.uint8)
+        best = scoring(hand.runtime, layout, options, histories._replace(left=left), mask)(flag())
+        assert best is not None
+        return [int(item) for item in best.items]
+
+    whole = found(Options(len(ITEMS), exclude_history=False))
+    listed, had = found(Options(len(ITEMS))), set(histories.held.tolist())
+    assert had & set(whole)
+    assert listed == [item for item in whole if item not in had]
+    first = LeftOut(np.array([0, 1]), np.array(whole[:1], np.uint32))
+    assert found(Options(len(ITEMS)), first) == whole[1:]
+    assert found(Options(len(ITEMS)), None, listed[0]) == listed[1:]
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["click", "block"])

@@ -1,18 +1,20 @@
 """Tests of the kernel that scores candidates."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from threading import Timer
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from reckoner.shared.store.balance import balance
 from reckoner.workers.kernels.scoring.candidates import lay_out
 from reckoner.workers.kernels.scoring.merge import Partial, merge
-from reckoner.workers.kernels.scoring.score import HEAD, STRIPES, score_users
+from reckoner.workers.kernels.scoring.score import HEAD, STRIPES, LeftOut, score_users
 from reckoner.workers.kernels.scoring.scratch import FEW_WORDS, ThreadScratch
 from tests.building import Model, flag, same_bytes, score
 from tests.interactions import Interactions, everything, from_pairs, random_interactions, small_interactions
@@ -44,9 +46,30 @@ def wide_model(seed: int, *, n_items: int, neighbours: int, values: int) -> Mode
     return np.cumsum([0, *map(len, rows)], dtype=np.int64), row_items, row_values
 
 
-def expected_lists(rows: Model, data: Interactions, *, length: int, exclude_history: bool = True) -> list[list[Entry]]:
+def expected_lists(
+    rows: Model,
+    data: Interactions,
+    *,
+    length: int,
+    exclude_history: bool = True,
+    left: LeftOut | None = None,
+    hidden: NDArray[np.uint8] | None = None,
+) -> list[list[Entry]]:
     histories = data.user_ptr, data.user_items, data.user_weights
-    return reference_lists(*rows, *histories, length=length, exclude_history=exclude_history)
+    options: Any = {"exclude_history": exclude_history, "left": left, "hidden": hidden}
+    return reference_lists(*rows, *histories, length=length, **options)
+
+
+def mask(every: int, *, n_items: int = 5000) -> NDArray[np.uint8]:
+    """Hides one of so many items."""
+    hidden = np.zeros(n_items, np.uint8)
+    hidden[::every] = 1
+    return hidden
+
+
+def left_of(seed: int, *, n_users: int, n_items: int, n_pairs: int) -> LeftOut:
+    data = random_interactions(seed, n_users=n_users, n_items=n_items, n_pairs=n_pairs)
+    return LeftOut(data.user_ptr, data.user_items)
 
 
 def lists_of(partial: Partial) -> list[list[Entry]]:
@@ -152,9 +175,13 @@ def test_a_threads_scratch_serves_any_range_and_is_left_zeroed() -> None:
         candidates = lay_out(*rows, first, last, stop=flag())
         assert candidates is not None
         scratch = kept.room_for(candidates)
-        assert score_users(candidates, data.user_ptr, data.user_items, None, 9, scratch=scratch, stop=flag(1)) is None
-        found = score_users(candidates, data.user_ptr, data.user_items, None, 9, scratch=scratch, stop=flag())
+        histories, left = (data.user_ptr, data.user_items, None), LeftOut(data.user_ptr, data.user_items)
+        assert score_users(candidates, *histories, 9, left=left, scratch=scratch, stop=flag(1)) is None
+        masked = score_users(candidates, *histories, 9, left=left, hidden=mask(2), scratch=scratch, stop=flag())
+        found = score_users(candidates, *histories, 9, left=left, scratch=scratch, stop=flag())
+        assert masked is not None
         assert found is not None
+        assert same_bytes(masked, score(rows, data, (first, last), length=9, hidden=mask(2)))
         assert same_bytes(found, score(rows, data, (first, last), length=9))
         assert not scratch.sums.any()
         assert not scratch.had.any()
@@ -262,6 +289,82 @@ def test_the_history_is_left_out_unless_it_is_asked_for() -> None:
     assert score(rows, two, length=3, exclude_history=False).items.tolist() == [0, 1, 2]
 
 
+@given(
+    data=small_interactions(),
+    length=st.integers(1, 12),
+    cuts=st.lists(st.integers(0, 10), max_size=4),
+    few_words=st.sampled_from([0, 4, FEW_WORDS]),
+    draw=st.data(),
+)
+def test_whatever_is_left_out_or_hidden_the_lists_are_the_reference(
+    data: Interactions, length: int, cuts: list[int], few_words: int, draw: st.DataObject
+) -> None:
+    """For any cut, so that what is left out or hidden is often no candidate; whichever way is taken."""
+    rows, items = model_of(data, neighbours=6), st.integers(0, data.n_items - 1)
+    lists = draw.draw(st.lists(st.lists(items, unique=True), min_size=data.n_users, max_size=data.n_users))
+    left = LeftOut(np.cumsum([0, *map(len, lists)]), np.array(list(chain(*lists)), np.uint32))
+    bits = draw.draw(st.none() | st.lists(st.sampled_from([0, 1, 255]), min_size=data.n_items, max_size=data.n_items))
+    hidden = None if bits is None else np.array(bits, np.uint8)
+    bounds = [0, *sorted(min(cut, data.n_items) for cut in cuts), data.n_items]
+    options: Any = {"length": length, "left": left, "hidden": hidden}
+    parts = [score(rows, data, span, few_words=few_words, **options) for span in pairwise(bounds)]
+    assert lists_of(merge(parts, length)) == expected_lists(rows, data, **options)
+
+
+@pytest.mark.parametrize("few_words", [0, FEW_WORDS])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shown", [1.0, 0.9, 0.03, 0.002, 0.0])
+def test_thousands_of_candidates_of_which_some_are_hidden_are_the_reference(
+    shown: float, weighted: bool, few_words: int
+) -> None:
+    """From a few that are sold out to a filter that leaves fewer than a list holds, or none."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=1 << 20)
+    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=2000, weighted=weighted)
+    hidden = (np.random.default_rng(3).random(5000) >= shown).astype(np.uint8)
+    options: Any = {"length": 30, "left": left_of(4, n_users=60, n_items=5000, n_pairs=20_000), "hidden": hidden}
+    cuts = pairwise([0, 100, 2500, 2500, 5000])
+    parts = [score(rows, data, span, few_words=few_words, **options) for span in cuts]
+    assert lists_of(merge(parts, 30)) == expected_lists(rows, data, **options)
+    assert same_bytes(merge(parts, 30), score(rows, data, **options))
+
+
+@pytest.mark.parametrize("few_words", [0, FEW_WORDS])
+def test_hidden_items_do_not_keep_worse_ones_out(few_words: int) -> None:
+    """Every user's list without a mask is hidden, and with it most of what sets the floor."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=1 << 20)
+    data, hidden = random_interactions(2, n_users=60, n_items=5000, n_pairs=2000), np.zeros(5000, np.uint8)
+    hidden[score(rows, data, length=60).items] = 1
+    found = score(rows, data, length=60, hidden=hidden, few_words=few_words)
+    assert lists_of(found) == expected_lists(rows, data, length=60, hidden=hidden)
+    assert found.counts.min() == 60
+
+
+def test_a_mask_takes_nothing_from_the_others() -> None:
+    """They have the scores and reasons of a list without a mask, in the same order."""
+    rows = wide_model(1, n_items=5000, neighbours=40, values=100)
+    data = random_interactions(2, n_users=60, n_items=5000, n_pairs=2000, weighted=True)
+    whole = lists_of(score(rows, data, length=5000))
+    assert lists_of(score(rows, data, length=20, hidden=mask(3))) == [
+        [entry for entry in entries if entry.item % 3][:20] for entries in whole
+    ]
+
+
+def test_what_is_left_out_need_not_be_of_the_history() -> None:
+    """Nor is the history left out then: what was only viewed may be shown."""
+    rows, two = model([{1: 0.5, 2: 0.25}, {0: 0.5}, {}]), history(0, 1, n_items=3)
+    left = LeftOut(np.array([0, 2]), np.array([2, 0], np.uint32))
+    assert score(rows, two, length=3, left=left).items.tolist() == [1]
+    assert score(rows, two, (2, 3), length=3, left=left).items.tolist() == []
+    nothing = LeftOut(np.array([0, 0]), np.array([], np.uint32))
+    assert score(rows, two, length=3, left=nothing).items.tolist() == [0, 1, 2]
+
+
+def test_a_mask_of_another_catalogue_is_refused() -> None:
+    """It would be read beyond its end."""
+    with pytest.raises(ValueError, match="a mask of 2 items is not one of 3"):
+        score(model([{}, {}, {}]), history(0, n_items=3), length=1, hidden=np.zeros(2, np.uint8))
+
+
 def test_an_empty_history_gives_an_empty_list() -> None:
     """And leaves the other users' lists alone."""
     data = from_pairs({(1, 0): 1.0}, n_users=3, n_items=2)
@@ -299,7 +402,7 @@ def test_a_block_that_is_stopped_has_no_lists() -> None:
     one = history(0, n_items=2)
     candidates = lay_out(*model([{1: 0.5}, {}]), 0, 2, stop=flag())
     assert candidates is not None
-    assert score_users(candidates, one.user_ptr, one.user_items, None, 5, stop=flag(1)) is None
+    assert score_users(candidates, one.user_ptr, one.user_items, None, 5, left=None, stop=flag(1)) is None
 
 
 def test_the_stop_flag_is_read_while_a_block_is_under_way() -> None:
@@ -310,7 +413,7 @@ def test_the_stop_flag_is_read_while_a_block_is_under_way() -> None:
     assert candidates is not None
     timer = Timer(0.1, stop.fill, [1])
     timer.start()
-    partial = score_users(candidates, data.user_ptr, data.user_items, None, 10, stop=stop)
+    partial = score_users(candidates, data.user_ptr, data.user_items, None, 10, left=None, stop=stop)
     timer.join()
     assert partial is None
 
