@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,23 @@ KIND: Final = "snapshots"
 AT_ONCE = 1 << 20
 
 
+class ItemsOfUsers(NamedTuple):
+    """Some items of each user: those of `u` are `items`[`ptr`[u]:`ptr`[u + 1]], ascending.
+
+    `ptr` int64[U + 1], `items` uint32[].
+    """
+
+    ptr: NDArray[np.int64]
+    items: NDArray[np.uint32]
+
+
+class Pairs(NamedTuple):
+    """Distinct pairs of indices of users and items, ascending; `users`[n], `items`[n]."""
+
+    users: NDArray[np.integer[Any]]
+    items: NDArray[np.integer[Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The U by I matrix of interactions in CSR and CSC; index order is the byte order of the ids.
@@ -27,7 +44,8 @@ class Snapshot:
     `user_ptr` int64[U + 1], `user_items` uint32[nnz] (ascending within each user), `user_weights` float32[nnz] (None
     when each is 1) and `user_times` int64[nnz] (milliseconds since 1970, None when the source had none) are the rows;
     `item_ptr` int64[I + 1], `item_users` uint32[nnz] (ascending within each item) and `item_weights` float32[nnz] are
-    the columns. All are read-only memory maps.
+    the columns. `left_ptr` int64[U + 1] and `left_items` uint32[] are the items that each user's lists leave out; None
+    when these are the user's interactions. All are read-only memory maps.
     """
 
     id: str
@@ -42,6 +60,15 @@ class Snapshot:
     item_users: NDArray[np.uint32]
     item_weights: NDArray[np.float32] | None
     catalogue: Catalogue = Catalogue()  # noqa: RUF009 - it is frozen
+    left_ptr: NDArray[np.int64] | None = None
+    left_items: NDArray[np.uint32] | None = None
+
+    @property
+    def left_out(self) -> ItemsOfUsers:
+        """The items that each user's lists leave out."""
+        if self.left_ptr is None or self.left_items is None:
+            return ItemsOfUsers(self.user_ptr, self.user_items)
+        return ItemsOfUsers(self.left_ptr, self.left_items)
 
     @property
     def n_users(self) -> int:
@@ -73,6 +100,7 @@ def write_snapshot(
     times: NDArray[np.int64] | None = None,
     titles: Sequence[str] | None = None,
     catalogue: Catalogue | None = None,
+    left: Pairs | None = None,
     training: bool = False,
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
@@ -80,11 +108,12 @@ def write_snapshot(
     `user_ids` and `item_ids` are distinct and sorted (by code point, which is the byte order of UTF-8), which is not
     checked for tables; `users`[n] and `items`[n] are indices into them, each pair at most once, in any order, and
     fastest in that of the pairs; `weights`[n]; `times`[n] in milliseconds since 1970; `titles` one an item, empty for
-    an item without one; `catalogue` that of the items. A `training` part of an evaluation has another id than any
-    import of the same interactions, so that it can be deleted.
+    an item without one; `catalogue` that of the items. `left` are the items that users' lists leave out, None if these
+    are the interactions; if they are the same, the id is, too. A `training` part of an evaluation has another id than
+    any import of the same interactions, so that it can be deleted.
 
     Raises:
-        ValueError: ids are not distinct and sorted, or a pair is repeated.
+        ValueError: ids are not distinct and sorted, a pair is repeated, or `left` does not ascend.
         StoreError: the directory cannot be written, or the disk is full.
     """
     for ids in (user_ids, item_ids):
@@ -111,14 +140,14 @@ def write_snapshot(
         arrays |= {"user_weights": rounded, "item_weights": item_weights}
     if times is not None:
         arrays["user_times"] = times.astype(np.int64, copy=False)
-    tables = {"user_ids": user_ids, "item_ids": item_ids} | ({"titles": titles} if titles is not None else {})
-    for name, texts in tables.items():
-        table = texts if isinstance(texts, TextTable) else build(texts)
-        arrays |= {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
+    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
+    if left is not None and not all(map(np.array_equal, left, (sorted_users, sorted_items))):
+        arrays |= _left(left, len(user_ids))
+        facts["left"] = len(left.items)
+    arrays |= _texts("user_ids", user_ids) | _texts("item_ids", item_ids) | _texts("titles", titles)
     arrays |= catalogue.arrays() if catalogue is not None else {}
     if training:
         arrays["training"] = np.empty(0, np.uint8)
-    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
     return write_artifact(directory, KIND, arrays, facts)
 
 
@@ -130,6 +159,22 @@ def _ascend(users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) ->
         if not np.all((users[some] < users[after]) | next_item):
             return False
     return True
+
+
+def _texts(name: str, texts: Sequence[str] | TextTable | None) -> dict[str, NDArray[Any]]:
+    """The arrays of a table, if there is one."""
+    if texts is None:
+        return {}
+    table = texts if isinstance(texts, TextTable) else build(texts)
+    return {f"{name}_offsets": table.offsets, f"{name}_blob": table.blob}
+
+
+def _left(pairs: Pairs, n_users: int) -> dict[str, NDArray[Any]]:
+    """The arrays of the items that are left out."""
+    if not _ascend(pairs.users, pairs.items):
+        raise ValueError("the pairs that are left out must ascend")
+    users, items = (column.astype(np.uint32, copy=False) for column in pairs)
+    return {"left_ptr": _starts(users, n_users), "left_items": items}
 
 
 def _starts(users: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
@@ -169,11 +214,11 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
         StoreError: a file is temporarily unreadable.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
-    if artifact.facts.keys() != {"users", "items", "interactions"}:
+    has_left = any(name in artifact.arrays for name in ("left_ptr", "left_items"))
+    counts = {"users", "items", "interactions"} | ({"left"} if has_left else set())
+    if artifact.facts.keys() != counts or not all(map(_is_count, artifact.facts.values())):
         raise artifact.fact_damage("does not describe a snapshot")
     users, items, interactions = (artifact.facts[name] for name in ("users", "items", "interactions"))
-    if not all(isinstance(count, int) and count >= 0 for count in (users, items, interactions)):
-        raise artifact.fact_damage("does not describe a snapshot")
     weights = ("user_weights", "item_weights")
     has_weights = any(name in artifact.arrays for name in weights)
     snapshot = Snapshot(
@@ -189,6 +234,8 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
         item_users=artifact.array("item_users", np.uint32, interactions),
         item_weights=artifact.array("item_weights", np.float32, interactions) if has_weights else None,
         catalogue=open_catalogue(artifact, items, verify=verify),
+        left_ptr=artifact.array("left_ptr", np.int64, users + 1) if has_left else None,
+        left_items=artifact.array("left_items", np.uint32, artifact.facts["left"]) if has_left else None,
     )
     if verify:
         for side, other in (("user", "item"), ("item", "user")):
@@ -197,11 +244,18 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
             check_rows(artifact, f"{side}_{other}s", f"{side}_ptr", items if other == "item" else users)
         check_counts(artifact, "user_ptr", "item_users")
         check_counts(artifact, "item_ptr", "user_items")
+        if has_left:
+            check_pointers(artifact, "left_ptr", artifact.facts["left"])
+            check_rows(artifact, "left_items", "left_ptr", items)
         for name in weights if has_weights else ():
             check_values(artifact, name)
         if snapshot.titles is not None:
             check_texts(artifact, "titles", are_ids=False)
     return snapshot
+
+
+def _is_count(fact: object) -> bool:
+    return isinstance(fact, int) and fact >= 0
 
 
 def _table(artifact: Artifact, name: str, count: int) -> TextTable:

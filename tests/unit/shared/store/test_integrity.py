@@ -18,7 +18,7 @@ from reckoner.shared.store.catalogue import FOR_EVER, make_catalogue
 from reckoner.shared.store.manifests import MANIFEST_NAME, read_manifest
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import open_model, write_model
-from reckoner.shared.store.snapshots import open_snapshot, write_snapshot
+from reckoner.shared.store.snapshots import Pairs, open_snapshot, write_snapshot
 from tests.tampering import flip, put, rewrite, write_manifest
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
@@ -53,6 +53,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         catalogue=make_catalogue(
             [["new"], ["sale", "new"], []], np.array([0, 5, 0]), np.array([9, FOR_EVER, FOR_EVER])
         ),
+        left=Pairs(np.array([0, 0, 2]), np.array([0, 2, 1])),
     )
     return places
 
@@ -95,6 +96,10 @@ def test_what_was_written_is_sound(written: dict[str, Path], kind: str) -> None:
         ("snapshot", "user_ptr", put(1, 2**60), "has a pointer before the one ahead of it"),
         ("snapshot", "user_weights", put(0, -1), "has a value that is not a finite number above zero"),
         ("snapshot", "item_weights", put(0, np.nan), "has a value that is not a finite number above zero"),
+        ("snapshot", "left_ptr", put(1, 2**60), "has a pointer before the one ahead of it"),
+        ("snapshot", "left_ptr", put(-1, 2), "does not lead from 0 to 3"),
+        ("snapshot", "left_items", put(2, FAR_OUT), f"has the index {FAR_OUT}, but there are only 3"),
+        ("snapshot", "left_items", put(1, 0), "does not ascend within each row"),
         ("snapshot", "user_ids_offsets", put(1, 2**60), "has a pointer before the one ahead of it"),
         ("snapshot", "user_ids_offsets", put(2, 2), "points into the middle of a character"),
         ("snapshot", "item_ids_blob", put(0, ord("k")), "has ids that are not distinct and sorted"),

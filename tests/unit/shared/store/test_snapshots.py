@@ -1,5 +1,6 @@
 """A snapshot holds the same interactions by user and by item."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.store import snapshots
-from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
+from reckoner.shared.store.snapshots import Pairs, Snapshot, open_snapshot, write_snapshot
 
 pairs = st.dictionaries(
     st.tuples(st.integers(0, 6), st.integers(0, 8)), st.tuples(st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 10**13))
@@ -20,7 +21,7 @@ ITEM_IDS = sorted(IDS)
 USER_IDS = sorted(IDS[:7])
 
 
-def write(directory: Path, entries: dict[tuple[int, int], tuple[float, int]]) -> str:
+def write(directory: Path, entries: dict[tuple[int, int], tuple[float, int]], left: Pairs | None = None) -> str:
     return write_snapshot(
         directory,
         user_ids=USER_IDS,
@@ -30,7 +31,12 @@ def write(directory: Path, entries: dict[tuple[int, int], tuple[float, int]]) ->
         weights=np.array([weight for weight, _ in entries.values()]),
         times=np.array([time for _, time in entries.values()], dtype=np.int64),
         titles=[f"title of {item}" if item else "" for item in ITEM_IDS],
+        left=left,
     )
+
+
+def as_pairs(pairs: Iterable[tuple[int, int]]) -> Pairs:
+    return Pairs(*np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T)
 
 
 def by_user(snapshot: Snapshot) -> dict[tuple[int, int], tuple[float, int]]:
@@ -123,3 +129,37 @@ def test_ids_out_of_order_are_refused(tmp_path: Path) -> None:
     """An id could not be found by bisection."""
     with pytest.raises(ValueError, match="sorted"):
         write_snapshot(tmp_path, user_ids=["b", "a"], item_ids=["i"], users=np.array([0]), items=np.array([0]))
+
+
+@given(pairs, st.sets(st.tuples(st.integers(0, 6), st.integers(0, 8))))
+def test_the_items_that_are_left_out_are_those_given(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: dict[tuple[int, int], tuple[float, int]],
+    left: set[tuple[int, int]],
+) -> None:
+    """Whether a user has interacted with them or not; the interactions are as ever."""
+    directory = tmp_path_factory.mktemp("snapshot")
+    write(directory, entries, as_pairs(left))
+    snapshot = open_snapshot(directory, verify=True)
+    ptr, items = snapshot.left_out
+    users = np.repeat(np.arange(len(USER_IDS)), np.diff(ptr))
+    assert list(zip(users.tolist(), items.tolist(), strict=True)) == sorted(left)
+    assert by_user(snapshot) == entries
+
+
+@given(pairs)
+def test_what_is_left_out_is_not_stored_if_it_is_the_interactions(
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[tuple[int, int], tuple[float, int]]
+) -> None:
+    """So that data with and without roles are the same snapshot."""
+    plain, same = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("same")
+    assert write(plain, entries) == write(same, entries, as_pairs(entries))
+    snapshot = open_snapshot(same)
+    assert (snapshot.left_ptr, snapshot.left_items) == (None, None)
+    assert snapshot.left_out == (snapshot.user_ptr, snapshot.user_items)
+
+
+def test_pairs_to_leave_out_in_another_order_are_refused(tmp_path: Path) -> None:
+    """An item could not be found by bisection."""
+    with pytest.raises(ValueError, match="ascend"):
+        write(tmp_path, {(0, 0): (1.0, 0)}, Pairs(np.array([1, 0]), np.array([0, 0])))
