@@ -226,4 +226,20 @@ OTHER_SHAPES = [
         read="commas, no header, utf-8, 400 rows",
         some={("1", "1"): (1.0, None), ("2", "3"): (2.9, None)},
     ),
+    Shape(
+        name="A shop and its catalogue",
+        files={
+            "bought.csv": b"customer,sku\n" + b"".join(b"c%d,s%d\n" % (n % 4, n % 5) for n in range(20)),
+            "catalogue/1.jsonl": _json_lines(
+                {"sku": f"s{n}", "name": f"Sock {n}", "kinds": ["socks"]} for n in range(3)
+            ),
+            "catalogue/2.jsonl": _json_lines({"sku": f"s{n}", "name": f"Cap {n}", "kinds": []} for n in range(3, 7)),
+        },
+        command='reckoner import bought.csv --user customer --item sku --items "catalogue/*.jsonl" '
+        "--item-columns title=name,tags=kinds",
+        holds="20 interactions of 4 users with 5 items",
+        rows="20",
+        read="commas, utf-8, 20 rows",
+        titles={"s2": "Sock 2", "s4": "Cap 4"},
+    ),
 ]

@@ -88,6 +88,15 @@ def read_ids(kind: str, option: str, given: list[str]) -> list[str]:
     Raises:
         UsageError: an id is invalid (`require_id`), or a value is not valid CSV.
     """
+    return [require_id(kind, one) for one in read_list(option, given)]
+
+
+def read_list(option: str, given: list[str]) -> list[str]:
+    """The texts in all values of an option, separated by commas and quoted as in CSV; empty ones are left out.
+
+    Raises:
+        UsageError: a value is not valid CSV.
+    """
     import csv
 
     from reckoner.shared.errors import UsageError
@@ -99,7 +108,7 @@ def read_ids(kind: str, option: str, given: list[str]) -> list[str]:
             f"{option} is not valid CSV ({error}). Put ids with commas or quotes in double quotes, and double their "
             "quotes."
         ) from error
-    return [require_id(kind, one) for row in rows for one in row if one]
+    return [one for row in rows for one in row if one]
 
 
 def _open_input() -> IO[bytes]:

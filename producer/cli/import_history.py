@@ -42,6 +42,8 @@ class ImportHistory:
         figures = msgspec.to_builtins(report)
         for name in ("rejected", "suspects"):
             del figures[name]
+        if figures["items_file"] is not None:
+            del figures["items_file"]["rejected"]
         snapshot, reasons = figures.pop("snapshot_id"), figures.pop("refused")
         self._remember("refused" if reasons else "done", snapshot=snapshot, reasons=reasons, figures=figures)
 

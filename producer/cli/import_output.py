@@ -12,9 +12,9 @@ from reckoner.producer.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from reckoner.producer.importing import ImportReport, Preview, ReadReport
+    from reckoner.producer.importing import ImportReport, ItemsReport, Preview, ReadReport
     from reckoner.producer.importing.gathering import FirstRow
     from reckoner.producer.importing.judging.rejected import Rejected
     from reckoner.producer.importing.preview import Spread, Times
@@ -92,7 +92,16 @@ def _counts(report: "ReadReport") -> list[tuple[str, str]]:
         *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
         *([("before", format_count(report.earlier, "interaction"))] if report.earlier else []),
         ("rows", ", ".join(rows)),
+        *([("tags", f"{report.tagged:,} of {format_count(report.items, 'item')} have tags")] if report.tagged else []),
+        *([("items", _items_file(report.items_file))] if report.items_file else []),
     ]
+
+
+def _items_file(file: "ItemsReport") -> str:
+    parts = [("left out", file.left_out), ("bad", file.bad_rows)]
+    described = f"{format_count(file.rows, 'row')} of the items file describe {format_count(file.items, 'item')}"
+    others = [f"{file.others:,} without interactions"] if file.others else []
+    return ", ".join([described, *others, *(f"{count:,} {what}" for what, count in parts if count)])
 
 
 def _cells(row: "FirstRow") -> list[str]:
@@ -171,13 +180,9 @@ def _about_columns(report: "ReadReport") -> "Iterator[str]":
 def _about_rows(report: "ReadReport") -> "Iterator[str]":
     from reckoner.producer.importing.reading.records import NO_PARTNER
 
-    for kind, words in (("bad", "bad"), ("left_out", "left out")):
-        found = [reason for reason in report.rejected if reason.kind == kind]
-        for reason in found[:REASONS]:
-            yield f"{format_count(reason.rows, 'row')} {words}: {_reason(reason, report.unit)}"
-        more = sum(reason.rows for reason in found[REASONS:])
-        if more:
-            yield f"{format_count(more, 'row')} {words} for other reasons. Use --json or --rejects to see them."
+    yield from _reasons(report.rejected, report.unit)
+    if report.items_file is not None:
+        yield from _reasons(report.items_file.rejected, report.items_file.unit, " of the items file")
     if any(reason.reason == NO_PARTNER for reason in report.rejected):
         yield "If this file quotes nothing, and quotation marks are ordinary characters, use --quote none."
     unrated = sum(found.rows for found in report.rejected if found.reason in UNRATED and found.kind == "left_out")
@@ -186,6 +191,17 @@ def _about_rows(report: "ReadReport") -> "Iterator[str]":
             f"{unrated:,} rows have no weight above zero. To have them too, import without --weight: each row then "
             f"weighs 1. To leave them out, add --max-left-out {min(1, report.left_out / report.rows + 0.01):.2f}."
         )
+
+
+def _reasons(rejected: "Sequence[Rejected]", unit: str, of_file: str = "") -> "Iterator[str]":
+    for kind, words in (("bad", "bad"), ("left_out", "left out")):
+        found = [reason for reason in rejected if reason.kind == kind]
+        for reason in found[:REASONS]:
+            yield f"{format_count(reason.rows, 'row')}{of_file} {words}: {_reason(reason, unit)}"
+        more = sum(reason.rows for reason in found[REASONS:])
+        if more:
+            rows = f"{format_count(more, 'row')}{of_file}"
+            yield f"{rows} {words} for other reasons. Use --json or --rejects to see them."
 
 
 def _reason(found: "Rejected", unit: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from reckoner.producer.cli.arguments import AsJson
+from reckoner.producer.cli.arguments import AsJson, read_list
 from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_interrupted, without_extra
 from reckoner.producer.cli.import_history import ImportHistory
 from reckoner.producer.cli.import_output import print_preview, print_report
@@ -17,7 +17,7 @@ from reckoner.producer.cli.output import progress_bar, say
 from reckoner.producer.cli.supervised import exits_if_away, report_to_supervisor
 
 if TYPE_CHECKING:
-    from reckoner.producer.importing import ImportLimits, ImportReport, Options, Query
+    from reckoner.producer.importing import ImportLimits, ImportReport, ItemColumns, Options, Query
     from reckoner.shared.settings import Settings
     from reckoner.shared.store.protocol import Store
     from reckoner.shared.store.verification import VerificationCache
@@ -57,6 +57,28 @@ def import_(
         typer.Option(metavar="FORMAT", help="The format of the times, such as '%d.%m.%Y', if it is not found."),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with item titles.")] = None,
+    tags: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column with the tags of items: a list, or separated.")
+    ] = None,
+    tag_separator: Annotated[
+        str, typer.Option(metavar="CHARACTERS", help="What separates the tags of an item in one value.")
+    ] = "|",
+    items: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file, folder or pattern that describes items: their titles, their tags, and when they are "
+            "available.",
+        ),
+    ] = None,
+    item_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE=COLUMN,...",
+            help="The columns of the items file, if they have other names than item, title, tags, available_from and "
+            "available_until.",
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         typer.Option(
@@ -189,6 +211,12 @@ def import_(
     all rows and says what an import would do. The store, the history and
     Redis stay as they are. The exit code is 1 if the limits would refuse it.
 
+    An item has the tags of all its rows. With --items products.csv, titles
+    and tags of that file win over those of the interactions. Its options are
+    found by looking, --tag-separator and --time-format hold for it too. An
+    item without interactions is counted and left out. With --rejects
+    bad.csv, its bad rows are in bad.items.csv.
+
     Append new rows: reckoner import sqlite:///shop.db --append --since
     --query "select user, item, time from bought where time > :since"
     reads what is newer than the current snapshot. The snapshot is that of an
@@ -215,7 +243,7 @@ def import_(
 
     as_written = {"separator": separator, "quote": quote, "encoding": encoding, "sheet": sheet, "member": member}
     written = {name: require_utf8(text) for name, text in as_written.items() if text is not None}
-    names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title}
+    names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title, "tags": tags}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
     if dry_run and night:
@@ -237,15 +265,25 @@ def import_(
     # Arrow's own pool keeps up to a gigabyte of what one thread allocates and another frees.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     found = _find(sources, query, supervised=night is not None)
+    if night and items is not None and _is_standard_input(items):
+        raise UsageError("A night cannot import standard input. Name a file.")
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
     options = Options(
         columns=Columns(**chosen),
         reading=Reading(**written, header=header, compression=compression, escape=escape),
         repeats=repeats,
-        rules=Rules(keep=kept, nonpositive=nonpositive, time_format=time_format, decimal=decimal),
+        rules=Rules(
+            keep=kept,
+            nonpositive=nonpositive,
+            time_format=time_format,
+            decimal=decimal,
+            tag_separator=require_utf8(tag_separator),
+        ),
         rejects=rejects,
         append=append,
         since=since,
+        items=items,
+        item_columns=_item_columns(item_columns, items),
     )
     live = None if force and not dry_run else run_async(_live_snapshot(settings))
     limits = ImportLimits(max_bad, min_share, live, max_left_out)
@@ -333,6 +371,30 @@ def _find(sources: list[str], query: str | None, *, supervised: bool) -> "list[P
             'A database needs a query, such as --query "select customer as user_id, product as item_id from ...".'
         )
     return Query(database, require_utf8(query))
+
+
+def _item_columns(given: str | None, file: str | None) -> "ItemColumns":
+    """The columns of the items file.
+
+    Raises:
+        UsageError: there is no items file, or a role is unknown or has no column.
+    """
+    from dataclasses import fields
+
+    from reckoner.producer.importing import ItemColumns
+    from reckoner.shared.errors import UsageError
+
+    if given is None:
+        return ItemColumns()
+    if file is None:
+        raise UsageError("--item-columns needs --items.")
+    roles, columns = [field.name for field in fields(ItemColumns)], dict[str, str]()
+    for part in read_list("--item-columns", [given]):
+        role, _, column = part.partition("=")
+        if role not in roles or not column:
+            raise UsageError(f"--item-columns takes ROLE=COLUMN, and the roles are {', '.join(roles)}: {part}.")
+        columns[role] = column
+    return ItemColumns(**columns)
 
 
 def _is_standard_input(source: str) -> bool:

@@ -2,6 +2,7 @@
 
 from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.gathering import Options
+from reckoner.producer.importing.item_file import ItemColumns, ItemsReport
 from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.pipeline import import_interactions, run_import
@@ -20,6 +21,8 @@ __all__ = [
     "Frame",
     "ImportLimits",
     "ImportReport",
+    "ItemColumns",
+    "ItemsReport",
     "Options",
     "Preview",
     "Query",

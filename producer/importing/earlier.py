@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColumns
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.sources import Origin
 from reckoner.shared.errors import SourceError, UsageError
+from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.snapshots import KIND, Snapshot, open_snapshot
@@ -53,13 +55,20 @@ class Earlier:
         """Whether all ids are whole numbers, without zeros after a point."""
         return bool(pc.all(pc.match_substring_regex(self._ids[role], "^-?[0-9]+$")).as_py())
 
-    def titles(self) -> dict[str, str]:
-        """The title of each item that has one."""
-        titles = self._snapshot.titles
-        if titles is None:
-            return {}
-        pairs = zip(self._ids["item"].to_pylist(), _texts(titles).to_pylist(), strict=True)
-        return {item: title for item, title in pairs if title}
+    def facts(self) -> ItemFacts:
+        """What it knows of items."""
+        items, titles, catalogue = self._ids["item"].to_pylist(), self._snapshot.titles, self._snapshot.catalogue
+        texts = [] if titles is None else zip(items, _texts(titles).to_pylist(), strict=True)
+        return ItemFacts(
+            {item: title for item, title in texts if title},
+            {item: frozenset(tags) for number, item in enumerate(items) if (tags := catalogue.tags_of(number))},
+            *(
+                {}
+                if array is None
+                else {item: time for item, time in zip(items, array.tolist(), strict=True) if time != default}
+                for array, default in ((catalogue.available_from, ALWAYS), (catalogue.available_until, FOR_EVER))
+            ),
+        )
 
     def choose(self, chosen: ChosenColumns, rule: Repeats, source: str) -> ChosenColumns:
         """The columns of `source` to read, so that new rows have what the snapshot has.

@@ -1,5 +1,6 @@
 """The gate of an import: what keeps a snapshot from becoming the current one."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -34,6 +35,9 @@ class RowCounts(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
+NO_ROWS = RowCounts(0)
+
+
 class Size(msgspec.Struct, frozen=True):
     """The size of a snapshot."""
 
@@ -49,16 +53,22 @@ class Judgement(NamedTuple):
     before: Size | None
 
 
-def judge(limits: ImportLimits, size: Size, store: Store | None, counts: RowCounts) -> Judgement:
-    """Compare a snapshot with the current one of `store` and with the live generation's; see `refusals`."""
+def judge(
+    limits: ImportLimits, size: Size, store: Store | None, counts: RowCounts, of_items: RowCounts = NO_ROWS
+) -> Judgement:
+    """Compare a snapshot with the current one of `store` and with the live generation's; see `refusals`.
+
+    `of_items` are the rows of the items file.
+    """
+    for_items = [*refusals_of_rows(limits, of_items, "rows of the items file")]
     if store is None:
-        return Judgement(refusals(limits, size, None, counts), None)
+        return Judgement(refusals(limits, size, None, counts) + for_items, None)
     current = store.current_snapshot()
     before = _size(store, current)
     damaged = current is not None and before is None and limits.min_share > 0
     if limits.live != current and (live := _size(store, limits.live)):
         before = live if before is None else Size(*map(max, astuple(before), astuple(live)))
-    found = refusals(limits, size, before, counts)
+    found = refusals(limits, size, before, counts) + for_items
     if damaged:
         found.append("the current snapshot is damaged or gone, so nothing can be compared with it (--min-share)")
     return Judgement(found, before)
@@ -75,15 +85,19 @@ def _size(store: Store, snapshot_id: str | None) -> Size | None:
     return Size(snapshot.n_users, snapshot.n_items, int(snapshot.user_items.size))
 
 
-def refusals(limits: ImportLimits, size: Size, before: Size | None, counts: RowCounts) -> list[str]:
-    """Why a snapshot may not become the current one: a clause for each figure that is beyond its limit."""
-    found = list[str]()
+def refusals_of_rows(limits: ImportLimits, counts: RowCounts, whose: str = "rows") -> Iterator[str]:
+    """Why there are too many bad rows, or rows that are left out."""
     for rows, limit, what, option in (
         (counts.bad, limits.max_bad, "bad", "--max-bad"),
         (counts.left_out, limits.max_left_out, "left out", "--max-left-out"),
     ):
         if rows > FEW and rows > limit * counts.rows:
-            found.append(f"{rows / counts.rows:.1%} of the rows are {what}, the limit is {limit:.1%} ({option})")
+            yield f"{rows / counts.rows:.1%} of the {whose} are {what}, the limit is {limit:.1%} ({option})"
+
+
+def refusals(limits: ImportLimits, size: Size, before: Size | None, counts: RowCounts) -> list[str]:
+    """Why a snapshot may not become the current one: a clause for each figure that is beyond its limit."""
+    found = [*refusals_of_rows(limits, counts)]
     for name in Size.__struct_fields__ if before else ():
         now, past = getattr(size, name), getattr(before, name)
         if now < limits.min_share * past:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,13 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reckoner.producer.importing.earlier import Earlier
-from reckoner.producer.importing.gate import RowCounts, Size
+from reckoner.producer.importing.gate import NO_ROWS, RowCounts, Size
+from reckoner.producer.importing.item_file import (
+    ItemColumns,
+    ItemsReport,
+    choose_item_columns,
+    read_items,
+)
 from reckoner.producer.importing.judging.checking import Checker, GoodRows, without_words
 from reckoner.producer.importing.judging.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.judging.suspects import find_list, find_suspects
 from reckoner.producer.importing.judging.values import as_texts
 from reckoner.producer.importing.merging.collecting import CollectedRows, Merged
+from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
 from reckoner.producer.importing.reading.columns import ChosenColumns, Columns, choose_columns, require_column
@@ -53,6 +60,9 @@ class Options:
     rejects: Path | None = None
     append: bool = False
     since: bool = False
+    items: Origin | None = None
+    """A table that describes items."""
+    item_columns: ItemColumns = ItemColumns()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,9 @@ class Gathered:
     n_good: int
     earlier: Earlier | None = None
     row_in_header: str | None = None
+    facts: ItemFacts = field(default_factory=ItemFacts)
+    """What is known of items."""
+    items_file: ItemsReport | None = None
 
     @property
     def size(self) -> Size:
@@ -90,6 +103,12 @@ class Gathered:
         """The rows of the source."""
         rows = self.collected.read + self.rejected.malformed
         return RowCounts(rows, self.rejected.count("bad"), self.rejected.count("left_out"))
+
+    @property
+    def counts_of_items(self) -> RowCounts:
+        """The rows of the items file."""
+        file = self.items_file
+        return NO_ROWS if file is None else RowCounts(file.rows, file.bad_rows, file.left_out)
 
     def figures(self) -> dict[str, Any]:
         """The fields of `ReadReport` but `refused`."""
@@ -110,12 +129,14 @@ class Gathered:
             "without_zeros": {
                 ids.role: ids.dropped for ids in (checker.users, checker.items) if ids.dropped is not None
             },
-            "no_titles": None if self.collected.titles else checker.chosen.title,
+            "no_titles": None if self.facts.titles else checker.chosen.title,
             "decimal_comma": checker.decimals.example if checker.decimals.is_comma else None,
             "suspects": find_suspects("user", self.merged.user_ids, rows.users)
             + find_suspects("item", self.merged.item_ids, rows.items),
             "item_list": find_list(self.merged.item_ids),
             "row_in_header": self.row_in_header,
+            "tagged": len(self.facts.tags),
+            "items_file": self.items_file,
             "form": self.table.form,
         }
 
@@ -162,10 +183,18 @@ def gather(
         if merged and rules.nonpositive == "subtract":
             merged = leave_out_cancelled(merged, table, checker, rejected)
         n_good = collected.count - rejected.count("left_out") + others
+        facts, items_file = collected.facts(rules.tag_separator), None
+        if earlier is not None:
+            facts = earlier.facts() | facts
+        if merged and options.items is not None:
+            described, items_file = _read_items_file(options, checker, merged, stack, room, alive)
+            facts |= described
     if merged is None or len(merged.rows) == 0:
         raise SourceError(_no_good_row(table, rejected.earliest()))
     row_in_header = _row_in_header(table, checker.chosen, merged, options.reading)
-    return Gathered(table, checker, collected, rejected, first, merged, n_good, earlier, row_in_header)
+    return Gathered(
+        table, checker, collected, rejected, first, merged, n_good, earlier, row_in_header, facts, items_file
+    )
 
 
 def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checker:
@@ -231,12 +260,11 @@ def _collect(
         collected, rejected, first = new_rows(), RejectedRows(file, source.parts), list[FirstRow]()
         is_weighted = checker.chosen.weight is not None or (earlier is not None and earlier.is_weighted)
         if earlier is not None:
-            collected.titles |= earlier.titles()
             for rows in earlier.rows(weighted=is_weighted):
                 collected.add(rows)
         # Each repetition settles how a column is read, so there are few.
         with contextlib.suppress(ReadAgainError):
-            for batch in table.batches(names, rejected.add):
+            for batch in table.batches(names, rejected.add, checker.chosen.whole()):
                 good = checker.check(batch, rejected)
                 first += _first_rows(good, FIRST_ROWS - len(first))
                 collected.add(good.weighted() if is_weighted else good)
@@ -273,6 +301,37 @@ def _collect_titles(table: Table, columns: Columns, collected: CollectedRows) ->
                 texts = (column.filter(known).to_pylist() for column in (items, as_texts(batch.columns[title])))
                 collected.titles |= zip(*texts, strict=True)
             is_read = True
+
+
+def _read_items_file(
+    options: Options,
+    checker: Checker,
+    merged: Merged,
+    stack: contextlib.ExitStack,
+    room: Callable[[], Path],
+    alive: Callable[[], None],
+) -> tuple[ItemFacts, ItemsReport]:
+    """Read the items file. Its rejects go to a file beside those of the interactions."""
+    assert options.items is not None
+    given = options.item_columns
+    found = find_source(options.items, room, Reading(), given.as_columns(), alive)
+    for path in found.files:
+        stack.enter_context(unchanged(path))
+    table, rejects = found.interactions, options.rejects
+    columns = choose_item_columns(given, options.columns.item, table.columns, table.name)
+    file = None
+    if rejects is not None:
+        file = _rejects_file(rejects.with_name(f"{rejects.stem}.items{rejects.suffix}"), options.items, found)
+    with file or contextlib.nullcontext():
+        return read_items(
+            found,
+            columns,
+            merged.item_ids,
+            options.rules,
+            drops_zeros=checker.items.drops_zeros,
+            rejects=file,
+            alive=alive,
+        )
 
 
 def _no_good_row(table: Table, first: Rejected | None) -> str:

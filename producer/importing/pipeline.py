@@ -9,6 +9,7 @@ import numpy as np
 from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, judge
 from reckoner.producer.importing.gathering import Gathered, Options, Progress, gather, show_nothing
+from reckoner.producer.importing.item_file import ItemColumns
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.merging.numbering import as_table
 from reckoner.producer.importing.merging.repeats import Repeats
@@ -36,6 +37,8 @@ def import_interactions(
     rejects: Path | None = None,
     append: bool = False,
     since: bool = False,
+    items: Origin | None = None,
+    item_columns: ItemColumns = ItemColumns(),  # noqa: B008 - it is frozen
 ) -> ImportReport:
     """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
@@ -45,6 +48,9 @@ def import_interactions(
 
     With `append`, the rows of the current snapshot come before those of the source, which need its columns. With
     `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`.
+
+    `items` is a table of items like `source`: it has the columns `item_columns`, and its titles and tags win over those
+    of the interactions. Items without interactions are counted and left out.
 
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 
@@ -68,6 +74,8 @@ def import_interactions(
         rejects=rejects,
         append=append,
         since=since,
+        items=items,
+        item_columns=item_columns,
     )
     return run_import(source, store, options, limits, progress, verified=verified)
 
@@ -87,7 +95,9 @@ def run_import(
     gathered = gather(source, options, progress, store.scratch, earlier)
     alive = partial(progress, gathered.collected.read, gathered.table.n_rows)
     snapshot_id = _publish(gathered, store, alive)
-    refused = judge(limits, gathered.size, store, gathered.counts).refused if limits else []
+    refused = []
+    if limits:
+        refused = judge(limits, gathered.size, store, gathered.counts, gathered.counts_of_items).refused
     if options.append and store.current_snapshot() != (earlier and earlier.id):
         raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
@@ -103,13 +113,14 @@ def run_import(
 
 def _publish(gathered: Gathered, store: Store, alive: Callable[[], None]) -> str:
     """Publish the snapshot; returns its id."""
-    merged, known_titles = gathered.merged, gathered.collected.titles
+    merged, known_titles = gathered.merged, gathered.facts.titles
     rows = merged.rows
     if rows.weights is not None and np.any(rows.weights > np.finfo(np.float32).max):
         raise SourceError(
             f"The summed weights of a user and an item in {gathered.table.name} exceed the maximum of float32."
         )
-    titles = [known_titles.get(item, "") for item in merged.item_ids.to_pylist()] if known_titles else None
+    items = merged.item_ids.to_pylist()
+    titles = [known_titles.get(item, "") for item in items] if known_titles else None
     alive()
     with store.scratch() as directory:
         snapshot_id = write_snapshot(
@@ -121,6 +132,7 @@ def _publish(gathered: Gathered, store: Store, alive: Callable[[], None]) -> str
             weights=rows.weights,
             times=rows.times,
             titles=titles if titles and any(titles) else None,
+            catalogue=gathered.facts.catalogue(items),
         )
         alive()
         store.publish(KIND, snapshot_id, directory)

@@ -52,7 +52,7 @@ class Preview(ReadReport, frozen=True, kw_only=True):
     """What an import would do."""
 
     columns: dict[str, str]
-    """By user, item, weight, time and title: the column, if there is one."""
+    """By user, item, weight, time, title and tags: the column, if there is one."""
     other_columns: list[str]
     first_rows: list[FirstRow]
     """The first good rows."""
@@ -84,7 +84,7 @@ def preview_interactions(
     source, earlier = find_earlier(source, store, append=options.append, since=options.since)
     gathered = gather(source, options, progress, _scratch, earlier)
     rows, size = gathered.merged.rows, gathered.size
-    judged = judge(limits, size, store, gathered.counts) if limits else None
+    judged = judge(limits, size, store, gathered.counts, gathered.counts_of_items) if limits else None
     columns, others = _columns(gathered)
     by_user = count_each(rows.users, size.users)
     pairs = int((by_user * (by_user - 1) // 2).sum())
@@ -114,7 +114,7 @@ def _scratch() -> Iterator[Path]:
 def _columns(gathered: Gathered) -> tuple[dict[str, str], list[str]]:
     """The columns by their roles, and the others."""
     chosen = gathered.checker.chosen
-    by_role = {role: getattr(chosen, role) for role in ("user", "item", "weight", "time", "title")}
+    by_role = {role: getattr(chosen, role) for role in ("user", "item", "weight", "time", "title", "tags")}
     present = gathered.table.columns
     return {role: name for role, name in by_role.items() if name}, [
         name for name in present if name not in by_role.values()
@@ -123,9 +123,9 @@ def _columns(gathered: Gathered) -> tuple[dict[str, str], list[str]]:
 
 def _with_titles(gathered: Gathered) -> list[FirstRow]:
     """The first rows, with titles from another table."""
-    titles = gathered.collected.titles
+    titles = gathered.facts.titles
     return [
-        FirstRow(row.user, row.item, row.weight, row.time, row.title or titles.get(row.item)) for row in gathered.first
+        FirstRow(row.user, row.item, row.weight, row.time, titles.get(row.item) or row.title) for row in gathered.first
     ]
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from reckoner.producer.importing.item_file import ItemsReport
 from reckoner.producer.importing.judging.rejected import Rejected
 from reckoner.producer.importing.judging.suspects import Suspect
 from reckoner.producer.importing.reading.forms import Form
@@ -45,6 +46,10 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """An item that looks like a list of items, if most do."""
     row_in_header: str | None = None
     """A name of a column that is also an id in it, or a number: the header may be a row."""
+    tagged: int = 0
+    """The number of items with a tag."""
+    items_file: ItemsReport | None = None
+    """What the items file had, if one was given."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 

@@ -15,6 +15,7 @@ from reckoner.producer.importing.judging.decimals import DecimalReader
 from reckoner.producer.importing.judging.ids import BLANKS, IdReader, Ids
 from reckoner.producer.importing.judging.rejected import Kind, RejectedRows, shown
 from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.judging.tags import TOO_LONG_TAG, have_long_tags
 from reckoner.producer.importing.judging.times import TimeReader
 from reckoner.producer.importing.judging.values import as_booleans, as_numbers, as_plain, as_texts, is_number
 from reckoner.producer.importing.reading.columns import ChosenColumns
@@ -33,7 +34,7 @@ class GoodRows:
     """The n good rows of a batch.
 
     `users` and `items` are dictionary[n]; `weights` float64[n], None if each is 1; `times` int64[n] in milliseconds;
-    `titles` string[n]; and `places` int64[n] those in the batch.
+    `titles` and `tags` string[n]; and `places` int64[n] those in the batch.
     """
 
     users: pa.DictionaryArray
@@ -41,6 +42,7 @@ class GoodRows:
     weights: NDArray[np.float64] | None
     times: NDArray[np.int64] | None
     titles: pa.Array | None = None
+    tags: pa.Array | None = None
     places: NDArray[np.int64] | None = None
 
     def weighted(self) -> "GoodRows":
@@ -66,7 +68,7 @@ class Checker:
         self.users, self.items = (IdReader(role, rules, are_whole.get(role)) for role in ("user", "item"))
         self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
         self.decimals = DecimalReader(rules.decimal)
-        self._nonpositive = rules.nonpositive
+        self._nonpositive, self._tag_separator = rules.nonpositive, rules.tag_separator
 
     # Any bits may be in a column: odd NaNs and numbers out of range are judged, not warned of.
     @np.errstate(all="ignore")
@@ -77,28 +79,33 @@ class Checker:
             SourceError: a column has an unsupported type, or values that cannot be told apart.
             ReadAgainError: the table is to be read again.
         """
-        verdict = _Verdict(len(batch.lines))
+        verdict = Verdict(len(batch.lines))
         users, items = (
             reader.read(batch.columns[name])
             for reader, name in ((self.users, self.chosen.user), (self.items, self.chosen.item))
         )
         verdict.reject((users.codes == 0) & (items.codes == 0), "left_out", "user and item are missing")
         for ids in (users, items):
-            _judge_ids(ids, verdict)
+            judge_ids(ids, verdict)
         weights = None if self.chosen.weight is None else self._weights(batch, self.chosen.weight, verdict)
         times = self._read_times(batch, verdict)
+        judge_tags(batch, self.chosen.tags, self._tag_separator, verdict)
         verdict.report(batch, rejected)
         places = np.flatnonzero(verdict.good)
         if weights is not None:
             weights = weights[places]
             self.largest_weight = max(self.largest_weight, np.abs(weights).max(initial=0))
-        title = self.chosen.title
+        title, tags = (
+            None if name is None else as_texts(batch.columns[name]).take(pa.array(places))
+            for name in (self.chosen.title, self.chosen.tags)
+        )
         return GoodRows(
             _taken(users.texts, places),
             _taken(items.texts, places),
             weights,
             None if times is None else times[places],
-            None if title is None else as_texts(batch.columns[title]).take(pa.array(places)),
+            title,
+            tags,
             places,
         )
 
@@ -115,7 +122,7 @@ class Checker:
             except NotTimesError as error:
                 self._skip_times(error)
 
-    def _weights(self, batch: Batch, name: str, verdict: "_Verdict") -> NDArray[np.float64]:
+    def _weights(self, batch: Batch, name: str, verdict: "Verdict") -> NDArray[np.float64]:
         column = as_plain(batch.columns[name])
         texts = None if is_number(column.type) else as_texts(column)
         weights = as_numbers(column if texts is None else self.decimals.read(texts))
@@ -123,7 +130,7 @@ class Checker:
         if np.isfinite(stored).all() and (stored > 0).all():
             return weights
         kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
-        verdict.reject(_is_missing(column), kind, "the weight is missing")
+        verdict.reject(is_missing(column), kind, "the weight is missing")
         if texts is not None and not self.decimals.is_comma:
             has_comma = as_booleans(pc.match_substring_regex(texts, COMMAS))
             verdict.reject(has_comma, "bad", f"the weight has a comma; {ADVICE}", name)
@@ -135,7 +142,7 @@ class Checker:
         verdict.reject((stored == 0) & (weights != 0), "bad", "the weight is too small", name)
         return weights
 
-    def _read_times(self, batch: Batch, verdict: "_Verdict") -> NDArray[np.int64] | None:
+    def _read_times(self, batch: Batch, verdict: "Verdict") -> NDArray[np.int64] | None:
         if self._times is None:
             return None
         try:
@@ -143,7 +150,7 @@ class Checker:
             no_times = np.flatnonzero(~is_time & verdict.good)
             if self.chosen.time_is_guessed and len(no_times):
                 one = batch.columns[self._times.name].slice(int(no_times[0]), 1)
-                what = "left out" if _is_missing(one)[0] else "bad"
+                what = "left out" if is_missing(one)[0] else "bad"
                 raise NotTimesError(
                     f"Not all its values are times, such as {shown(one)}. With --time {self._times.name} such rows are "
                     f"{what}"
@@ -151,7 +158,7 @@ class Checker:
         except NotTimesError as error:
             self._skip_times(error)
         if not is_time.all():
-            verdict.reject(_is_missing(batch.columns[self._times.name]), "left_out", "the time is missing")
+            verdict.reject(is_missing(batch.columns[self._times.name]), "left_out", "the time is missing")
             verdict.reject(~is_time, "bad", "the time is invalid", self._times.name)
         return times
 
@@ -169,10 +176,17 @@ class Checker:
         raise ReadAgainError from error
 
 
-def _judge_ids(ids: Ids, verdict: "_Verdict") -> None:
+def judge_ids(ids: Ids, verdict: "Verdict") -> None:
+    """Reject the rows whose id is missing or invalid."""
     if len(ids.faults) > 1 or (ids.codes == 0).any():
         for code, fault in enumerate(ids.faults):
             verdict.reject(ids.codes == code, "left_out" if fault.is_missing else "bad", fault.reason)
+
+
+def judge_tags(batch: Batch, name: str | None, separator: str, verdict: "Verdict") -> None:
+    """Reject the rows with a tag that is too long; without a column of tags none."""
+    if name is not None:
+        verdict.reject(have_long_tags(as_texts(batch.columns[name]), separator), "bad", TOO_LONG_TAG)
 
 
 def _taken(ids: pa.DictionaryArray, rows: NDArray[np.int64]) -> pa.DictionaryArray:
@@ -188,7 +202,7 @@ def without_words(texts: pa.Array) -> pa.Array:
     return pc.if_else(is_word, pa.scalar(None, texts.type), texts) if pc.any(is_word).as_py() else texts
 
 
-def _is_missing(column: pa.Array) -> NDArray[np.bool_]:
+def is_missing(column: pa.Array) -> NDArray[np.bool_]:
     """Which values are null, NaN, empty, blank, or words for missing values."""
     column = as_plain(column)
     is_null = as_booleans(column.is_null(nan_is_null=True))
@@ -197,7 +211,7 @@ def _is_missing(column: pa.Array) -> NDArray[np.bool_]:
     return is_null | as_booleans(pc.is_in(pc.utf8_trim(as_texts(column), BLANKS), WORDS))
 
 
-class _Verdict:
+class Verdict:
     """The first reason for which each row of a batch does not count."""
 
     def __init__(self, n: int) -> None:

@@ -32,6 +32,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     time_format: str | None = None
     """The format of times, as in `strptime`; None recognizes the usual ones."""
 
+    tag_separator: str = "|"
+    """What separates the tags of an item in one value."""
+
     def check(self, repeats: str, *, append: bool = False) -> None:
         """Check the rules.
 
@@ -51,6 +54,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
                 "--nonpositive subtract cannot be used with --append, since a snapshot does not hold sums below zero. "
                 "Import all rows at once."
             )
+        if not self.tag_separator:
+            raise UsageError("--tag-separator is empty. Give one or more characters.")
         if self.time_format is not None:
             _check_format(self.time_format)
 

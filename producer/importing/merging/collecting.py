@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reckoner.producer.importing.judging.checking import GoodRows, without_words
+from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.numbering import Numbering
 from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.merging.spool import Spool, joined
+from reckoner.producer.importing.merging.tagging import CollectedTags
 from reckoner.shared.store.sorting import stable_order
 
 # The rows that are numbered together.
@@ -48,6 +50,7 @@ class CollectedRows:
         self._users, self._items = Numbering(), Numbering()
         self.titles: dict[str, str] = {}
         """The last title of each item that has one."""
+        self.tags = CollectedTags()
         self.read = 0
         """The number of rows read, without malformed lines."""
         self.count = 0
@@ -70,6 +73,8 @@ class CollectedRows:
         """
         if rows.titles is not None:
             self.titles |= _last_titles(rows.items, rows.titles)
+        if rows.tags is not None:
+            self.tags.add(rows.items, rows.tags)
         self._pending.append(GoodRows(rows.users, rows.items, rows.weights, rows.times))
         self.count += len(rows.users)
         self._pending_count += len(rows.users)
@@ -80,6 +85,10 @@ class CollectedRows:
         """The distinct items, large_string."""
         self._finish()
         return self._items.texts
+
+    def facts(self, separator: str) -> ItemFacts:
+        """What the rows say of their items."""
+        return ItemFacts(self.titles, self.tags.split(separator))
 
     def _number_pending(self) -> None:
         """Number the rows added last, while the next ones are read."""

@@ -29,7 +29,7 @@ def leave_out_cancelled(merged: Merged, table: Table, checker: Checker, rejected
         return merged
     cancelled = _only_used(merged, ~is_kept)
     pairs = _pairs(cancelled.rows.users, cancelled.rows.items, cancelled)
-    for batch in table.batches(checker.chosen.names(), lambda *_: None):
+    for batch in table.batches(checker.chosen.names(), lambda *_: None, checker.chosen.whole()):
         good = checker.check(batch, RejectedRows())
         assert good.places is not None
         users, items = _indices(good.users, cancelled.user_ids), _indices(good.items, cancelled.item_ids)

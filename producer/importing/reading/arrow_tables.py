@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -14,7 +14,13 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from reckoner.producer.importing.reading.forms import Form
-from reckoner.producer.importing.reading.nesting import column_within, find_within, lists_as_rows, without_views
+from reckoner.producer.importing.reading.nesting import (
+    column_within,
+    find_within,
+    lists_as_rows,
+    lists_as_texts,
+    without_views,
+)
 from reckoner.producer.importing.reading.tables import BATCH_ROWS, Batch, Refuse, require_columns, sentences
 from reckoner.shared.errors import SourceError
 
@@ -65,23 +71,23 @@ class ArrowTable:
         self.form = Form(format=format_name) if format_name else None
         self._read = read
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
         done, paths = 0, {name: self._within.get(name, (name,)) for name in names}
         given, n_rows = 0, self._n_rows
         with sentences(self.name), self._read(list(dict.fromkeys(path[0] for path in paths.values()))) as found:
-            for whole in found:
-                whole.validate(full=True)
-                is_nested = any(pa.types.is_nested(whole.column(path[0]).type) for path in paths.values())
+            for large in found:
+                large.validate(full=True)
+                is_nested = any(pa.types.is_nested(large.column(path[0]).type) for path in paths.values())
                 # A frame may be one batch, and a list many rows.
                 size = NESTED_ROWS if is_nested else BATCH_ROWS
-                for start in range(0, whole.num_rows, size):
-                    batch = whole.slice(start, size)
+                for start in range(0, large.num_rows, size):
+                    batch = large.slice(start, size)
                     lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
                     done += batch.num_rows
                     columns = {name: column_within(batch.column(top), within) for name, (top, *within) in paths.items()}
                     plain = Batch(lines, {name: without_views(column) for name, column in columns.items()})
-                    rows = lists_as_rows(plain, self.name, refuse) if is_nested else plain
+                    rows = lists_as_rows(lists_as_texts(plain, whole), self.name, refuse) if is_nested else plain
                     given += len(rows.lines)
                     self.n_rows = None if n_rows is None else round(n_rows * given / done)
                     yield rows

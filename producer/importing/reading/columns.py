@@ -1,7 +1,7 @@
-"""Finds the columns of users, items, weights, times and titles."""
+"""Finds the columns of users, items, weights, times, titles and tags."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reckoner.shared.errors import SourceError
@@ -17,6 +17,7 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "weight": (),
     "time": ("timestamp", "time"),
     "title": ("title",),
+    "tags": (),
 }
 
 
@@ -29,10 +30,11 @@ class Columns:
     weight: str | None = None
     time: str | None = None
     title: str | None = None
+    tags: str | None = None
 
     def given(self) -> list[str]:
         """The names that are given, without blanks around."""
-        names = (self.user, self.item, self.weight, self.time, self.title)
+        names = (self.user, self.item, self.weight, self.time, self.title, self.tags)
         return [name.strip() for name in names if name is not None]
 
 
@@ -48,12 +50,17 @@ class ChosenColumns:
     weight: str | None = None
     time: str | None = None
     title: str | None = None
+    tags: str | None = None
     time_is_guessed: bool = False
 
     def names(self) -> list[str]:
         """The names of all columns to read, each once."""
-        names = (self.user, self.item, self.weight, self.time, self.title)
+        names = (self.user, self.item, self.weight, self.time, self.title, self.tags)
         return list(dict.fromkeys(name for name in names if name is not None))
+
+    def whole(self) -> set[str]:
+        """The names of the columns in which a list is one value."""
+        return {self.tags} - {self.user, self.item, self.weight, self.time} if self.tags is not None else set()
 
 
 def choose_columns(columns: Columns, present: Sequence[str], source: str) -> ChosenColumns:
@@ -68,6 +75,7 @@ def choose_columns(columns: Columns, present: Sequence[str], source: str) -> Cho
         weight=find_column("weight", columns.weight, present, source),
         time=find_column("time", columns.time, present, source),
         title=find_column("title", columns.title, present, source),
+        tags=find_column("tags", columns.tags, present, source),
         time_is_guessed=columns.time is None,
     )
     for name in chosen.names():
@@ -85,25 +93,33 @@ def require_column(role: str, named: str | None, present: Sequence[str], source:
     name = find_column(role, named, present, source)
     if name is None:
         raise SourceError(
-            f"{source} has no {role} column ({', '.join(USUAL_NAMES[role])}). Its columns are: {_listed(present)}. "
+            f"{source} has no {role} column ({', '.join(USUAL_NAMES[role])}). Its columns are: {list_names(present)}. "
             f"Name the right one with --{role}."
         )
     return name
 
 
-def find_column(role: str, named: str | None, present: Sequence[str], source: str) -> str | None:
-    """The column for `role`: the given name, else the first usual name, else None.
+def find_column(
+    role: str,
+    named: str | None,
+    present: Sequence[str],
+    source: str,
+    usual_names: Mapping[str, Sequence[str]] = USUAL_NAMES,
+    option: str | None = None,
+) -> str | None:
+    """The column for `role`: the name given by `option`, by default `--ROLE`, else the first usual name, else None.
 
     Raises:
         SourceError: the given column is missing; the evidence `near` is not empty if one has a similar name.
     """
     if named is None:
-        return next((name for usual in USUAL_NAMES[role] for name in present if name.casefold() == usual), None)
+        return next((name for usual in usual_names[role] for name in present if name.casefold() == usual), None)
     named = named if named in present else named.strip()
     if named not in present:
         near = _nearest(named, present)
         raise SourceError(
-            f"{source} has no column {named} (--{role}). {near}Its columns are: {_listed(present)}.", near=near
+            f"{source} has no column {named} ({option or f'--{role}'}). {near}Its columns are: {list_names(present)}.",
+            near=near,
         )
     return named
 
@@ -112,9 +128,9 @@ def _nearest(named: str, present: Sequence[str]) -> str:
     """A sentence with the most similar column name, empty if there is none."""
     by_folded = {name.casefold(): name for name in reversed(present)}
     near = difflib.get_close_matches(named.casefold(), by_folded, n=1)
-    return f"Did you mean {_listed([by_folded[near[0]]])}? " if near else ""
+    return f"Did you mean {list_names([by_folded[near[0]]])}? " if near else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """The names in one line, shortened: after a missing quotation mark a name may be half the file."""
     return ", ".join(" ".join(name[:SHOWN_CHARACTERS].split()) for name in names[:SHOWN_NAMES])

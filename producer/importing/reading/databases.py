@@ -9,7 +9,7 @@ of an SQLite column from the first batch.
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ class QueryTable:
             names = schema.names
         self.columns: Sequence[str] = names if self._is_postgres else _without_numbers(names)
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
         done = 0
         with self._answer(", ".join(map(self._as_text, names))) as (_, batches), self._words("The database stopped"):

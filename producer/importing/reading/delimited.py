@@ -5,7 +5,7 @@ otherwise the block holds values of several lines or bad quotation marks, and `R
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -95,7 +95,7 @@ class DelimitedTable:
             escape=self._dialect.escape or "none",
         )
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
         line, done, rest = self._dialect.skipped_lines + 1, 0, b""
         with sentences(self.name):

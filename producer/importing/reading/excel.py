@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,7 @@ class ExcelTable:
         self._first += header
         self.n_rows: int | None = self._rows.num_rows
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
         places, row = {name: self.columns.index(name) for name in names}, self._first
         for batch in self._rows.to_batches():

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,7 +12,14 @@ import pyarrow as pa
 
 from reckoner.producer.importing.reading.compression import Compression, Input, opened
 from reckoner.producer.importing.reading.forms import Form
-from reckoner.producer.importing.reading.nesting import TOO_LONG_LISTS, Path, has_within, value_within, values_as_rows
+from reckoner.producer.importing.reading.nesting import (
+    TOO_LONG_LISTS,
+    Path,
+    has_within,
+    list_as_text,
+    value_within,
+    values_as_rows,
+)
 from reckoner.producer.importing.reading.records import count_lines, is_utf8, line_ends
 from reckoner.producer.importing.reading.tables import Batch, Refuse, require_columns, sentences
 from reckoner.producer.importing.reading.text import UTF_8, Text, find_encoding
@@ -73,9 +80,9 @@ class JsonTable:
             encoding=self._encoding or UTF_8,
         )
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
-        line, done, rows = 1, 0, _Rows({name: self._paths[name] for name in names})
+        line, done, rows = 1, 0, _Rows({name: self._paths[name] for name in names}, whole)
         with sentences(self.name), self._opened() as (text, share):
             for block in self._blocks(text):
                 self._encoding = text.encoding
@@ -151,13 +158,14 @@ def _found_later(blocks: Iterator[bytes], wanted: set[str]) -> dict[str, Path]:
 
 
 class _Rows:
-    """Decodes some values of objects, by their paths, and skips the others."""
+    """Decodes some values of objects, by their paths, and skips the others; lists in columns of `whole` are texts."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path], whole: Collection[str]) -> None:
         self._names = list(paths)
         self._tops = list(dict.fromkeys(path[0] for path in paths.values()))
         self._places = [(self._tops.index(path[0]), path[1:]) for path in paths.values()]
-        self._is_flat = all(len(path) == 1 for path in paths.values())
+        self._is_flat = all(len(path) == 1 for path in paths.values()) and not whole
+        self._whole = [name in whole for name in paths]
         # A name of a column may be no identifier.
         fields = {f"column_{place}": name for place, name in enumerate(self._tops)}
         row_type = msgspec.defstruct("Row", [(field, Any, None) for field in fields], rename=fields, gc=False)
@@ -200,7 +208,10 @@ class _Rows:
         return Batch(np.array(lines, np.int64), columns)
 
     def _wanted(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        return values if self._is_flat else tuple(value_within(values[top], names) for top, names in self._places)
+        if self._is_flat:
+            return values
+        found = (value_within(values[top], names) for top, names in self._places)
+        return tuple(list_as_text(value) if whole else value for value, whole in zip(found, self._whole, strict=True))
 
     def _rows(self, data: bytes) -> list[tuple[str | None, ...]]:
         """The values of an object as texts, a row for each value of its lists.

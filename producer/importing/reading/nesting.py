@@ -1,6 +1,6 @@
 """Values within objects, and lists as rows: `user.id` is the id in `user`, and an item `["a", "b"]` is two rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +14,8 @@ from reckoner.shared.errors import SourceError
 Path: TypeAlias = tuple[str, ...]
 
 UNEQUAL_LISTS, TOO_LONG_LISTS = "its lists have different lengths", "its lists are too long"
+# The text of a list begins with this sign, and its values are separated by it.
+LIST = "\x1f"
 # A list of JSON has at most so many values.
 MAX_VALUES = 1_000_000
 
@@ -81,6 +83,32 @@ def lists_as_rows(batch: Batch, source: str, refuse: Refuse) -> Batch:
             value = f"{name}.{column.type.field(0).name}"
             raise SourceError(f"The {name} of {source} is an object. Name one of its values, such as {value}.")
     return batch
+
+
+def lists_as_texts(batch: Batch, names: Collection[str]) -> Batch:
+    """The batch with a text for each list of single values in some columns: see `LIST`."""
+    columns = {
+        name: _joined(column)
+        if name in names and _is_list(column.type) and not pa.types.is_nested(column.type.value_type)
+        else column
+        for name, column in batch.columns.items()
+    }
+    return Batch(batch.lines, columns)
+
+
+def _joined(column: pa.Array) -> pa.Array:
+    values = without_views(pc.list_flatten(column)).cast(pa.string())
+    offsets = np.concatenate(([0], np.cumsum(_lengths(column)))).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pc.fill_null(values, ""))
+    return pc.binary_join_element_wise("", pc.binary_join(lists, LIST), LIST)
+
+
+def list_as_text(value: Any) -> Any:
+    """The text of a list of JSON with single values: see `LIST`. Any other value stays."""
+    if not isinstance(value, list) or any(isinstance(each, list | Mapping) for each in value):
+        return value
+    texts = ("" if each is None else str(each).lower() if isinstance(each, bool) else str(each) for each in value)
+    return LIST + LIST.join(texts)
 
 
 def _values(column: pa.Array, rows: Any, within: Any) -> pa.Array:

@@ -1,6 +1,6 @@
 """Several files of one kind as one table."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +44,7 @@ class PartsTable:
         form = self._first.form
         return form and msgspec.structs.replace(form, files=len(self._paths))
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """See `Table.batches`."""
         done, done_bytes = 0, 0
         for number, path in enumerate(self._paths):
@@ -54,7 +54,7 @@ class PartsTable:
             self._require(table, names)
             before, done_bytes = done, done_bytes + self._sizes[number]
             try:
-                for batch in table.batches(names, _shifted(refuse, number * PART_ROWS)):
+                for batch in table.batches(names, _shifted(refuse, number * PART_ROWS), whole):
                     done += len(batch.lines)
                     if table.n_rows is not None and done_bytes:
                         self.n_rows = round((before + table.n_rows) * sum(self._sizes) / done_bytes)

@@ -5,7 +5,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,10 @@ class Table(Protocol):
     def form(self) -> Form | None:
         """How a text file is written; all of it is known after the last batch."""
 
-    def batches(self, names: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
+    def batches(self, names: Sequence[str], refuse: Refuse, whole: Collection[str] = ()) -> Iterator[Batch]:
         """The rows in order; `refuse(line, reason, text)` is called for a malformed line.
+
+        A list in a column of `whole` is one value: see `nesting.LIST`. Any other list is a row for each of its values.
 
         Raises:
             SourceError: the source cannot be read.
