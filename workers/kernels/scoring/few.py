@@ -83,7 +83,7 @@ def take_best_of_few(
 ) -> int:
     """Gather the best of the noted candidates that are not hidden, best first, and zero all sums.
 
-    `hidden` uint8[I], or without elements. Returns their number.
+    `hidden` is uint8[I], or empty. Returns their number.
     """
     sums, keys, size = scratch.sums, scratch.keys, ZERO
     for n in range(count):

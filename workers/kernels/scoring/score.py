@@ -188,14 +188,28 @@ def _find_floor(scratch: Scratch, length: Index) -> float:
     return low
 
 
-@compiled(types.uint64(CANDIDATES, SCRATCH, READ_UINT8, types.float64, types.uint64, types.uint64), inner=True)
+@compiled(types.boolean(CANDIDATES, READ_UINT8, types.uint64), inner=True)
+def _is_shown(candidates: Candidates, hidden: NDArray[np.uint8], rank: Index) -> bool:
+    """Whether a candidate may be in lists."""
+    return hidden.size == 0 or hidden[candidates.order[rank]] == 0
+
+
+@compiled(
+    types.uint64(CANDIDATES, SCRATCH, READ_UINT8, types.boolean, types.float64, types.uint64, types.uint64), inner=True
+)
 def _take_best(
-    candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8], total: float, count: Index, length: Index
+    candidates: Candidates,
+    scratch: Scratch,
+    hidden: NDArray[np.uint8],
+    most_hidden: bool,
+    total: float,
+    count: Index,
+    length: Index,
 ) -> int:
     """Gather one user's best candidates, best first, and zero all sums. Returns their number.
 
-    The hidden candidates of the head have sums of 0 already; `hidden` uint8[I], or without elements, tells those of the
-    tail.
+    Of the head, the hidden candidates have sums of 0 already. `hidden` is uint8[I], or empty; with `most_hidden` it is
+    looked at first.
     """
     order, sums, met = candidates.order, scratch.sums, scratch.met
     keys, size = scratch.keys, ZERO
@@ -213,7 +227,11 @@ def _take_best(
         sums[rank] = 0.0
     for n in range(count):
         rank = np.uint64(met[n])
-        if sums[rank] >= floor and (hidden.size == 0 or hidden[order[rank]] == 0):
+        if most_hidden:
+            ranked = _is_shown(candidates, hidden, rank) and sums[rank] >= floor
+        else:
+            ranked = sums[rank] >= floor and _is_shown(candidates, hidden, rank)
+        if ranked:
             score = np.float32(sums[rank] / total)
             keys[size] = key_of(score, order[rank])
             size += np.uint64(score > np.float32(0.0))
@@ -275,20 +293,21 @@ def _leave_out(
 
 
 @compiled(types.int64(CANDIDATES, SCRATCH, READ_UINT8), inner=True)
-def _find_hidden(candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8]) -> int:
-    """Note the hidden ranks of the head. Returns their number."""
+def _note_shown(candidates: Candidates, scratch: Scratch, hidden: NDArray[np.uint8]) -> int:
+    """Note which ranks of the head are shown. Returns the number of hidden ones."""
     count = 0
     for rank in range(min(candidates.order.size, layout.HEAD)):
-        scratch.hidden[count] = rank
-        count += hidden[candidates.order[rank]] != 0
+        shown = hidden[candidates.order[rank]] == 0
+        scratch.shown[rank] = np.float64(shown)
+        count += not shown
     return count
 
 
-@compiled(types.void(SCRATCH, types.int64), inner=True)
-def _hide(scratch: Scratch, count: int) -> None:
-    """Zero the sums of the hidden ranks of the head, so that the floor is one of the others."""
-    for n in range(count):
-        scratch.sums[scratch.hidden[n]] = 0.0
+@compiled(types.void(SCRATCH), inner=True)
+def _hide_head(scratch: Scratch) -> None:
+    """Zero the sums of the hidden ranks of the head, so that the floor is of others."""
+    for rank in range(HEAD):
+        scratch.sums[rank] *= scratch.shown[rank]
 
 
 @compiled(
@@ -318,7 +337,7 @@ def _score(
     stop: NDArray[np.uint8],
 ) -> int:
     """Fill the users' lists. Returns the number of entries, -1 if stopped."""
-    filled, in_head = 0, -1
+    filled, hidden_head = 0, -1
     for user in range(counts.size):
         begin, end = np.uint64(user_ptr[user]), np.uint64(user_ptr[user + 1])
         few = has_few(candidates, user_items, begin, end, few_words)
@@ -329,11 +348,11 @@ def _score(
         if left_ptr.size > 0:
             _leave_out(candidates, scratch, left_items, np.uint64(left_ptr[user]), np.uint64(left_ptr[user + 1]))
         if hidden.size > 0 and not few:
-            # Not for a click with few additions, which it would delay.
-            in_head = _find_hidden(candidates, scratch, hidden) if in_head < 0 else in_head
-            _hide(scratch, in_head)
-        sums = candidates, scratch, hidden, total, count, np.uint64(length)
-        size = take_best_of_few(*sums) if few else _take_best(*sums)
+            # Once a call, and never for a click with few additions, which would take longer.
+            hidden_head = _note_shown(candidates, scratch, hidden) if hidden_head < 0 else hidden_head
+            _hide_head(scratch)
+        sums, rest = (candidates, scratch, hidden), (total, count, np.uint64(length))
+        size = take_best_of_few(*sums, *rest) if few else _take_best(*sums, hidden_head > layout.HEAD // 2, *rest)
         for n in range(size):
             best_items[filled + n] = scratch.keys[n] & LOWER_HALF
             best_scores[filled + n] = value_of(scratch.keys[n])

@@ -32,10 +32,11 @@ class Scratch(NamedTuple):
     """Buffers that all users share, for at most C candidates of I items.
 
     `sums` float64: the sums of candidates by rank; at least HEAD. `had` float32[I]: the weights of the history. Sums
-    and weights are 0 between users. All others are overwritten for each user.
+    and weights are 0 between users. All others are overwritten for each user or call.
     `maxima` float64[STRIPES]. `keys` uint64: the candidates that are ranked. `met` uint32: the ranks of the tail with a
     sum; with few additions the rank of each addition, and so `shares` float64 and `sources` uint32. `largest` float64:
-    the largest share of each place in the list. `hidden` uint32[HEAD]: the hidden ranks of the head, for all users.
+    the largest share of each place in the list. `shown` float64[HEAD]: of a call with a mask, 0 for the hidden ranks of
+    the head, else 1.
     """
 
     sums: NDArray[np.float64]
@@ -46,7 +47,7 @@ class Scratch(NamedTuple):
     shares: NDArray[np.float64]
     sources: NDArray[np.uint32]
     largest: NDArray[np.float64]
-    hidden: NDArray[np.uint32]
+    shown: NDArray[np.float64]
 
 
 def new_scratch(candidates: Candidates) -> Scratch:
@@ -62,7 +63,7 @@ def new_scratch(candidates: Candidates) -> Scratch:
         np.empty(FEW + 1, np.float64),
         np.empty(FEW + 1, np.uint32),
         np.empty(FEW, np.float64),
-        np.empty(HEAD, np.uint32),
+        np.ones(HEAD, np.float64),
     )
 
 
@@ -85,7 +86,7 @@ CANDIDATES = types.NamedTuple([READ_UINT32, READ_INT64, READ_INT64, READ_UINT64,
 SCRATCH = types.NamedTuple(
     [
         *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT32, WRITE_FLOAT64, WRITE_UINT64),
-        *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT64, WRITE_UINT32),
+        *(WRITE_FLOAT64, WRITE_UINT32, WRITE_FLOAT64, WRITE_FLOAT64),
     ],
     Scratch,
 )
