@@ -53,6 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result_ttl_s: Annotated[
         int, Meta(description="The time to live of a cached list, in seconds.", ge=1, le=10 * 365 * 86_400)
     ] = 8 * 86_400
+    trending_days: Annotated[
+        int,
+        Meta(description="The days before the newest interaction that count for what is trending.", ge=1, le=3650),
+    ] = 7
     chunks: Annotated[int, Meta(description="The number of similarity chunks of a model.", ge=1, le=500)] = 32
     tasks_per_job: Annotated[
         int,

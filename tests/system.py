@@ -323,7 +323,7 @@ class System:
                 generation = await reckoner.results.generations.pointer(pointer)
                 record = await reckoner.results.generations.record(generation) if generation else None
                 if record:
-                    named |= {keys.record(record.generation), keys.titles(record.snapshot)}
+                    named |= {keys.record(record.generation), *(stem + record.snapshot for stem in keys.snapshot_stems)}
         return named
 
 

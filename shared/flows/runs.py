@@ -144,7 +144,7 @@ class Runs:
         await self._generations.record(run.generation)
         await self._generations.current()
         names = [self.keys.run(run.id), *self.keys.pointers, self.keys.barred]
-        arguments: list[Value] = [run.generation, self.keys.record(""), self.keys.titles(""), run.round]
+        arguments: list[Value] = [run.generation, run.round, self.keys.record(""), *self.keys.snapshot_stems]
         answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 

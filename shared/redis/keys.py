@@ -28,6 +28,10 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:store` | string, token of its store | the first user of both; `store take` | for ever |
 | `p:record:GENERATION` | string, JSON | adopt, start | for ever while a pointer names it, else eight days |
 | `p:titles:SNAPSHOT` | hash, item to title | the reduce of a fit | as the records that name the snapshot |
+| `p:tags:SNAPSHOT` | hash, item to JSON, the tags that were imported | the reduce of a fit | likewise |
+| `p:lists:SNAPSHOT` | hash, name of a list to JSON, its items | the reduce of a fit | likewise |
+| `p:tagging` | hash, item to JSON, all its tags, which were changed live | tag; deleted by tag | for ever |
+| `p:tagging:version` | integer, how many live changes of tags there were | tag | for ever |
 | `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended; a night's eight days |
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
 | `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; dropped if it passed | unfinished, ended |
@@ -304,6 +308,29 @@ class Keys:
     def titles(self, snapshot: str) -> str:
         """A snapshot's titles."""
         return self._name("titles", snapshot)
+
+    def tags(self, snapshot: str) -> str:
+        """A snapshot's tags."""
+        return self._name("tags", snapshot)
+
+    def named_lists(self, snapshot: str) -> str:
+        """A snapshot's named lists."""
+        return self._name("lists", snapshot)
+
+    @property
+    def snapshot_stems(self) -> tuple[str, str, str]:
+        """The prefixes of the keys that live as the records that name their snapshot, as the scripts take them."""
+        return self.titles(""), self.tags(""), self.named_lists("")
+
+    @property
+    def tagging(self) -> str:
+        """The live tags of items."""
+        return self._name("tagging")
+
+    @property
+    def tagging_version(self) -> str:
+        """The number of live changes of tags."""
+        return self._name("tagging", "version")
 
     def result(self, generation: str, user: str) -> str:
         """A user's cached list."""

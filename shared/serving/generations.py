@@ -126,7 +126,7 @@ class Generations:
         names = [self.keys.flow(flow_id), self.keys.record(record.generation), *self.keys.pointers]
         names.append(self.keys.generations)
         arguments: list[Value] = [round_, record.generation, RECORD.encode(record)]
-        arguments += [self.keys.record(""), self.keys.titles(""), record.snapshot]
+        arguments += [record.snapshot, self.keys.record(""), *self.keys.snapshot_stems]
         return bool(await call(self._redis, "adopt", names, arguments, lease, ends_job=False))
 
     async def promote(self, generation: str, current: PointerTarget, *, bars: bool = False) -> Promotion:
@@ -142,7 +142,7 @@ class Generations:
         await self.record(generation)
         names = [*keys.pointers, keys.barred, keys.held, keys.generations]
         barred = current.named if bars and current.named else ""
-        arguments: list[Value] = [generation, current.value, barred, keys.record(""), keys.titles("")]
+        arguments: list[Value] = [generation, current.value, barred, keys.record(""), *keys.snapshot_stems]
         answer: bytes = await call(self._redis, "promote", names, arguments)
         return answer.decode()  # type: ignore[return-value]
 

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.redis.pools import BoundedPool
-from reckoner.shared.redis.scripts import Cached, ask, call
+from reckoner.shared.redis.scripts import Cached, ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
+from reckoner.shared.serving.named_lists import NamedLists
+from reckoner.shared.serving.snapshot_hashes import is_whole, write_hash
 from reckoner.shared.serving.stored_values import Read, StoredValues
+from reckoner.shared.serving.tags import Tags
 from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, BasketSpec, Record, Result
 
 if TYPE_CHECKING:
@@ -50,23 +53,23 @@ class Answer(Struct, frozen=True):
 
 
 class Results:
-    """The results, titles and `generations` under one prefix; see `StoredValues` for `read`."""
+    """The results, titles, `tags`, `named_lists` and `generations` under one prefix; see `StoredValues` for `read`."""
 
     def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
         self.generations = Generations(redis, keys, read)
+        self.tags = Tags(redis, keys, read)
+        self.named_lists = NamedLists(redis, keys, read)
         self.keys = keys
         self._redis = redis
         self._values = StoredValues(redis, keys, read)
 
     async def has_titles(self, snapshot: str) -> bool:
         """Whether a snapshot's titles are complete: they never expire then."""
-        return bool(await ask(self._redis, "TTL", self.keys.titles(snapshot)) == -1)
+        return await is_whole(self._redis, self.keys.titles(snapshot))
 
     async def write_titles(self, snapshot: str, titles: Mapping[str, str]) -> None:
         """Write a snapshot's titles; they expire unless a pointer names the snapshot."""
-        key, pairs = self.keys.titles(snapshot), iter(titles.items())
-        while some := list(islice(pairs, SLICE)):
-            await call(self._redis, "titles", [key], list(chain.from_iterable(some)))
+        await write_hash(self._redis, self.keys.titles(snapshot), titles)
 
     async def write(self, generation: str, lists: Sequence[tuple[str, bytes]], ttl_s: int) -> None:
         """Cache a few users' encoded results; a repetition only renews their TTL."""

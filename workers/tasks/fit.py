@@ -17,13 +17,13 @@ from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import ModelConfig, config_of, model_id
 from reckoner.shared.store.models import open_model, write_model
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.codecs import Codec
 from reckoner.shared.wire.shapes import SPEC, FitSpec, Part, Plan, Record
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.model_kinds import kind_of
 from reckoner.workers.runtime.runtime import Runtime
+from reckoner.workers.tasks.describing import describe
 
 if TYPE_CHECKING:
     from reckoner.workers.runtime.building import Matrix, Tile
@@ -198,17 +198,10 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         popular=[snapshot.items[item] for item in popular],
         additions=await runtime.in_thread(lambda: built.additions_of_all(snapshot)),
     )
-    if snapshot.titles is not None and not await runtime.results.has_titles(spec.snapshot):
-        await runtime.results.write_titles(spec.snapshot, await runtime.in_store(lambda: titles_of(snapshot)))
+    await describe(runtime, snapshot, options.list_length)
     before = await runtime.results.generations.current()
     if await runtime.results.generations.adopt(flow.id, flow.round, record, lease=lease):
         log.info("model fitted", model=model, snapshot=spec.snapshot, generation=generation)
         if await runtime.results.generations.current() != before:
             log.info("generation went live", now=generation, before=before)
     return generation
-
-
-def titles_of(snapshot: Snapshot) -> dict[str, str]:
-    """The titles of a snapshot's items by id, without items that have no title."""
-    titles = ((snapshot.items[item], snapshot.title(item)) for item in range(snapshot.n_items))
-    return {item: title for item, title in titles if title}

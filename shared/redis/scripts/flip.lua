@@ -1,10 +1,10 @@
 -- finish -> finish: makes a run's generation the current one, unless the pointer has moved since the run began.
--- ARGV  prefixes of the keys of records and titles; round of the finish
+-- ARGV  round of the finish; prefixes of the keys of records and of what snapshots have
 -- Answers 'late' when the run is not in finish of that round, 'lost' without its generation's record, 'superseded',
 -- 'barred' for a generation that was rolled back, or 'flipped', also when it was done before. A pointer without a valid
 -- generation has not moved.
 local run, current, previous, newest, barred = unpack(KEYS)
-local generation, record_stem, titles_stem, round = unpack(ARGV)
+local generation, round, record_stem = unpack(ARGV, 1, 3)
 
 local state, since, flipped, run_round = unpack(redis.call('HMGET', run, 'state', 'since', 'flipped', 'round'))
 if state ~= 'finish' or run_round ~= round then return 'late' end
@@ -15,6 +15,6 @@ if live ~= '' and (flipped or live ~= since) then return 'superseded' end
 expect(barred, 'hash')
 if redis.call('HEXISTS', barred, generation) == 1 then return 'barred' end
 delete_first(run)
-repoint({ current, previous, newest }, { generation, live, '' }, record_stem, titles_stem)
+repoint({ current, previous, newest }, { generation, live, '' }, record_stem, { unpack(ARGV, 4) })
 redis.call('HSET', run, 'flipped', '1')
 return 'flipped'

@@ -279,9 +279,10 @@ local function generation_at(key, record_stem)
   return name and #name <= 64 and string.find(name, '^[%w_-]+$') and snapshot_of(record_stem .. name) and name
 end
 
--- Sets the pointers `keys` to `values` ('' leaves one as it is). Records and titles that pointers name lose their
--- expiry; those that they no longer name get one.
-local function repoint(keys, values, record_stem, titles_stem)
+-- Sets the pointers `keys` to `values` ('' leaves one as it is). Records, and the hashes of snapshots, that pointers
+-- name lose their expiry; those that they no longer name get one.
+-- `stems` are the prefixes of the keys of such hashes.
+local function repoint(keys, values, record_stem, stems)
   local named, kept, dropped = {}, {}, {}
   for i, key in ipairs(keys) do
     local before = generation_at(key, record_stem)
@@ -302,14 +303,18 @@ local function repoint(keys, values, record_stem, titles_stem)
   for generation, snapshot in pairs(named) do
     redis.call('PERSIST', record_stem .. generation)
     if snapshot then
-      redis.call('PERSIST', titles_stem .. snapshot)
+      for _, stem in ipairs(stems) do
+        redis.call('PERSIST', stem .. snapshot)
+      end
     end
   end
   for generation, snapshot in pairs(dropped) do
     if named[generation] == nil then
       redis.call('PEXPIRE', record_stem .. generation, UNREFERENCED_TTL_MS)
       if snapshot and not kept[snapshot] then
-        redis.call('PEXPIRE', titles_stem .. snapshot, UNREFERENCED_TTL_MS)
+        for _, stem in ipairs(stems) do
+          redis.call('PEXPIRE', stem .. snapshot, UNREFERENCED_TTL_MS)
+        end
       end
     end
   end

@@ -1,9 +1,9 @@
 -- Makes a generation the current one by hand. The one before becomes the previous one, and is barred if it is `bar`.
--- ARGV  seen: the current pointer's value; prefixes of the keys of records and titles
+-- ARGV  seen: the current pointer's value; prefixes of the keys of records and of what snapshots have
 -- Answers 'lost' without the generation's record, 'incomplete' if its lists were never whole or are being deleted,
 -- 'moved' if the pointer is not `seen`, or 'done'.
 local current, previous, newest, barred, held, generations = unpack(KEYS)
-local generation, seen, bar, record_stem, titles_stem = unpack(ARGV)
+local generation, seen, bar, record_stem = unpack(ARGV, 1, 4)
 
 expect(barred, 'hash')
 expect(held, 'hash')
@@ -20,5 +20,5 @@ redis.call('HDEL', barred, generation) -- A removal comes first.
 if bar ~= '' then
   redis.call('HSET', barred, bar, number(now_ms()))
 end
-repoint({ current, previous, newest }, { generation, live, '' }, record_stem, titles_stem)
+repoint({ current, previous, newest }, { generation, live, '' }, record_stem, { unpack(ARGV, 5) })
 return 'done'

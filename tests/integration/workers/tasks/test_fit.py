@@ -13,9 +13,10 @@ from structlog.testing import capture_logs
 import reckoner.workers.runtime.building
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
+from reckoner.shared.store.catalogue import make_catalogue
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.models import Model, open_model
-from reckoner.shared.store.snapshots import write_snapshot
+from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import FitSpec
 from reckoner.workers.runtime import environment_trouble
@@ -289,3 +290,36 @@ async def test_fits_with_equal_parts_share_none(hand: Hand, own_world: World) ->
         await hand.deliver(f"reduce:{flow}:0")
         assert await answer(hand, flow) == ("done", "")
     assert not list(own_world.store.entries("parts"))
+
+
+async def test_tags_and_named_lists_are_written_beside_the_titles(hand: Hand, own_world: World) -> None:
+    """With the spare places, and with live changes of tags; a later fit with shorter lists leaves them as long."""
+    keys, results, tagged = hand.runtime.keys, hand.runtime.results, publish_tags(own_world)
+    popular = [ITEMS[item] for item in tagged.popular(len(ITEMS)).tolist()]
+    evens = [item for item in popular if int(item[-2:]) % 2 == 0]
+    for list_length, sale in ((20, None), (5, [ITEMS[0]])):
+        spec = fit_spec(tagged.id, own_world.unfitted.config, list_length)
+        await hand.runtime.flows.create([spec], [keys.join_fit(f"of length {list_length}")])
+        await hand.deliver_all()
+        found = await results.named_lists.read(tagged.id, ["popular", "popular:even", "popular:sale", "trending"])
+        assert found == [popular[:30], evens[:30], sale, None]
+        assert await ask(hand.redis, "HGET", keys.tags(tagged.id), ITEMS[2]) == b'["even"]'
+        assert await ask(hand.redis, "HEXISTS", keys.tags(tagged.id), ITEMS[1]) == 0
+        assert [await ask(hand.redis, "TTL", stem + tagged.id) for stem in keys.snapshot_stems[1:]] == [-1, -1]
+        await results.tags.change(tagged.id, ITEMS[0], add=["sale"])
+
+
+def publish_tags(world: World) -> Snapshot:
+    """The snapshot of the world with a tag for every second item."""
+    snapshot = world.snapshot
+    with world.store.scratch() as scratch:
+        made = write_snapshot(
+            scratch,
+            user_ids=snapshot.users,
+            item_ids=snapshot.items,
+            users=np.repeat(np.arange(snapshot.n_users), np.diff(snapshot.user_ptr)),
+            items=snapshot.user_items,
+            catalogue=make_catalogue([["even"] if number % 2 == 0 else [] for number in range(len(ITEMS))]),
+        )
+        world.store.publish("snapshots", made, scratch)
+    return open_snapshot(world.store.fetch("snapshots", made))

@@ -1,0 +1,82 @@
+"""The tags of items: those of the snapshot, and live changes beside them, which stay until they are reset."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.serving.snapshot_hashes import TEXTS, decoded, is_whole, write_hash
+from reckoner.shared.serving.stored_values import Read
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from reckoner.shared.redis.keys import Keys
+
+
+class Tagged(NamedTuple):
+    """The tags of an item, sorted by their bytes, and whether they were changed live."""
+
+    tags: list[str]
+    is_live: bool
+
+
+class Tags:
+    """The tags under one prefix, read by `read`, or else over `redis`."""
+
+    def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._read: Read = read or partial(ask, redis)
+
+    async def has_snapshot(self, snapshot: str) -> bool:
+        """Whether the tags of a snapshot are complete."""
+        return await is_whole(self._redis, self._keys.tags(snapshot))
+
+    async def write(self, snapshot: str, tags: Mapping[str, Sequence[str]]) -> None:
+        """Write the tags of a snapshot's items; they expire unless a pointer names the snapshot."""
+        fields = {item: TEXTS.encode([*some]) for item, some in tags.items()}
+        await write_hash(self._redis, self._keys.tags(snapshot), fields)
+
+    async def read(self, snapshot: str | None, items: Sequence[str]) -> list[Tagged]:
+        """The tags of items now; without a snapshot, those that were changed live."""
+        if not items:
+            return []
+        live = await self._read("HMGET", self._keys.tagging, *items)
+        stored = await self._read("HMGET", self._keys.tags(snapshot), *items) if snapshot else [None] * len(items)
+        found = []
+        for changed, data in zip(map(decoded, live), stored, strict=True):
+            found.append(Tagged(changed, True) if changed is not None else Tagged(decoded(data) or [], False))
+        return found
+
+    async def live(self) -> dict[str, list[str]]:
+        """The tags of the items that were changed live."""
+        found = await self._read("HGETALL", self._keys.tagging)
+        changed = {item.decode(errors="replace"): decoded(data) for item, data in found.items()}
+        return {item: tags for item, tags in sorted(changed.items()) if tags is not None}
+
+    async def change(
+        self, snapshot: str | None, item: str, add: Collection[str] = (), remove: Collection[str] = ()
+    ) -> list[str]:
+        """Change the tags of an item live; returns those that it has now."""
+        while True:
+            [data] = await ask(self._redis, "HMGET", self._keys.tagging, item)
+            before = decoded(data)
+            if before is None:
+                before = (await self.read(snapshot, [item]))[0].tags
+            tags = sorted({*before}.difference(remove).union(add))
+            if await self._replace(item, data or b"", TEXTS.encode(tags)):
+                return tags
+
+    async def reset(self, item: str) -> bool:
+        """Undo the live changes of an item; returns whether there were any."""
+        while True:
+            [data] = await ask(self._redis, "HMGET", self._keys.tagging, item)
+            if data is None:
+                return False
+            if await self._replace(item, data, b""):
+                return True
+
+    async def _replace(self, item: str, seen: bytes, tags: bytes) -> bool:
+        keys = [self._keys.tagging, self._keys.tagging_version]
+        return bool(await call(self._redis, "tag", keys, [item, seen, tags]))
