@@ -5,6 +5,7 @@
 -- flow is past this round.
 local flow, record_key, current, previous, newest, generations = unpack(KEYS)
 local round, generation, record, snapshot, record_stem = unpack(ARGV, 1, 5)
+local stems = { unpack(ARGV, 6) }
 
 local state, flow_round, adopted = unpack(redis.call('HMGET', flow, 'state', 'round', 'adopted'))
 if state ~= 'reduce' or flow_round ~= round then return 0 end
@@ -16,6 +17,6 @@ if not adopted then
 end
 keep_record(record_key, record)
 redis.call('HSET', generations, generation, snapshot)
-repoint({ current, previous, newest }, { to_current, '', to_newest }, record_stem, { unpack(ARGV, 6) })
+repoint({ current, previous, newest }, { to_current, '', to_newest }, record_stem, stems)
 redis.call('HSET', flow, 'adopted', '1')
 return 1

@@ -5,6 +5,7 @@
 -- generation has not moved.
 local run, current, previous, newest, barred = unpack(KEYS)
 local generation, round, record_stem = unpack(ARGV, 1, 3)
+local stems = { unpack(ARGV, 4) }
 
 local state, since, flipped, run_round = unpack(redis.call('HMGET', run, 'state', 'since', 'flipped', 'round'))
 if state ~= 'finish' or run_round ~= round then return 'late' end
@@ -15,6 +16,6 @@ if live ~= '' and (flipped or live ~= since) then return 'superseded' end
 expect(barred, 'hash')
 if redis.call('HEXISTS', barred, generation) == 1 then return 'barred' end
 delete_first(run)
-repoint({ current, previous, newest }, { generation, live, '' }, record_stem, { unpack(ARGV, 4) })
+repoint({ current, previous, newest }, { generation, live, '' }, record_stem, stems)
 redis.call('HSET', run, 'flipped', '1')
 return 'flipped'

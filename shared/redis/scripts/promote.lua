@@ -4,6 +4,7 @@
 -- 'moved' if the pointer is not `seen`, or 'done'.
 local current, previous, newest, barred, held, generations = unpack(KEYS)
 local generation, seen, bar, record_stem = unpack(ARGV, 1, 4)
+local stems = { unpack(ARGV, 5) }
 
 expect(barred, 'hash')
 expect(held, 'hash')
@@ -20,5 +21,5 @@ redis.call('HDEL', barred, generation) -- A removal comes first.
 if bar ~= '' then
   redis.call('HSET', barred, bar, number(now_ms()))
 end
-repoint({ current, previous, newest }, { generation, live, '' }, record_stem, { unpack(ARGV, 5) })
+repoint({ current, previous, newest }, { generation, live, '' }, record_stem, stems)
 return 'done'

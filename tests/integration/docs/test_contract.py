@@ -47,5 +47,14 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
     data = await ask(hand.redis, "GET", f"{prefix}:basket:{pointer}:{digest.hexdigest()}")
     assert validate("basket", json.loads(data))["unknown"] == ["nobody's"]
     cached = await ask(hand.redis, "HGETALL", f"{prefix}:titles:{reported['snapshot']}")
+    names = await ask(hand.redis, "HKEYS", f"{prefix}:lists:{reported['snapshot']}")
+    assert names == [b"popular"]
+    popular = await ask(hand.redis, "HGET", f"{prefix}:lists:{reported['snapshot']}", "popular")
+    assert validate("list", json.loads(popular))[:5] == reported["popular"]
+    tags = hand.runtime.results.tags
+    await tags.write("s", {"hat": ["new"]})
+    await tags.change("s", "hat", add=["sale"])
+    for key, wanted in ((f"{prefix}:tags:s", ["new"]), (f"{prefix}:tagging", ["new", "sale"])):
+        assert validate("tags", json.loads(await ask(hand.redis, "HGET", key, "hat"))) == wanted
     titles = validate("titles", {item.decode(): title.decode() for item, title in cached.items()})
     assert titles == {item: f"The {item}" for item in ITEMS[:30]}
