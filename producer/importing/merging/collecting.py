@@ -184,7 +184,8 @@ class CollectedRows:
         ends[user_ranks] = self._rows_of_users
         np.cumsum(ends, out=ends)
         # A user's rows are in one part, so that of a user with very many leaves some numbers out.
-        part_of = np.cumsum(np.diff((ends - 1) // PART_ROWS, prepend=0) > 0).astype(np.uint16)
+        numbers = (ends - 1) // PART_ROWS
+        part_of = np.cumsum(np.diff(numbers, prepend=numbers[:1]) > 0).astype(np.uint16)
         n_parts = int(part_of[-1]) + 1
         parts = [Spool(None if self._room is None else self._room / f"part-{number}") for number in range(n_parts)]
         for chunk in self._chunks.drain():

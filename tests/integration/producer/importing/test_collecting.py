@@ -66,6 +66,13 @@ def test_the_snapshot_does_not_tell_where_rows_were_kept(
     assert list((tmp_path / "store" / "scratch").iterdir()) == []
 
 
+def test_the_first_user_may_have_more_rows_than_a_part(tmp_path: Path, store: Store) -> None:
+    """There is no part before it."""
+    path = tmp_path / "rows.csv"
+    path.write_text("user,item\nb,x\n" + "".join(f"a,{row}\n" for row in range(101)))
+    assert imported(path, store, "last", in_memory=50).interactions == 102
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the current snapshot stays."""
     path = written(tmp_path, "user_id,item_id")
