@@ -7,23 +7,28 @@ from reckoner.producer.importing import (
     ImportReport,
     ItemColumns,
     Options,
+    Positive,
     Preview,
     Reading,
     Rules,
     import_interactions,
     preview_interactions,
 )
+from reckoner.shared.event_types import EventType, EventTypes
 from reckoner.shared.settings import load_settings
 from reckoner.shared.store import location
 from reckoner.shared.store.protocol import Store
 
 __all__ = [
     "Columns",
+    "EventType",
+    "EventTypes",
     "Frame",
     "ImportLimits",
     "ImportReport",
     "ItemColumns",
     "Options",
+    "Positive",
     "Preview",
     "Reading",
     "Rules",

@@ -175,6 +175,7 @@ OTHER_SHAPES = [
         holds="20 interactions of 7 users with 8 items",
         rows="40, 20 repeated",
         read="2 files, commas, utf-8, 40 rows",
+        says=(shapes.unused_types("event_type"),),
         some={("520088904", "1003461"): (1.0, 1572566400000)},
     ),
     Shape(
@@ -214,6 +215,7 @@ OTHER_SHAPES = [
         holds="16 interactions of 4 users with 6 items",
         rows="24, 8 repeated",
         read="JSON lines, utf-8, 24 rows",
+        says=(shapes.unused_types("event_name"),),
         some={("1026454.4271534680", "GGOEGDHC074"): (1.0, 1605400000123)},
     ),
     Shape(

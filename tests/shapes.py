@@ -38,6 +38,12 @@ def _shop() -> bytes:
         return bytes(database.serialize())
 
 
+def unused_types(column: str) -> str:
+    """What is said of a column that seems to have event types."""
+    advice = "If it says what users did, such as view or purchase, use --type"
+    return f"Column {column} is not used. {advice} {column}."
+
+
 def _lines(*lines: str, end: str = "\n", encoding: str = "utf-8") -> bytes:
     return "".join(line + end for line in lines).encode(encoding)
 
@@ -110,6 +116,14 @@ REES46 = _lines(
         for n in range(17)
     ),
 )  # fmt: skip
+SHOP_EVENTS = _lines(
+    "visitor,product,event,at",
+    "v1,tea,view,2026-01-01 10:00:00",
+    "v1,tea,purchase,2026-01-01 10:05:00",
+    "v1,cup,view,2026-01-01 10:06:00",
+    "v2,tea,dislike,2026-01-01 10:07:00",
+    *(f"v{n % 4},item {n % 5},{'purchase' if n % 3 else 'view'},2026-01-02 10:{n}:00" for n in range(10, 26)),
+)
 ONLINE_RETAIL = _lines(
     "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country",
     "536365,85123A,WHITE HANGING HEART T-LIGHT HOLDER,6,12/1/2010 8:26,2.55,17850,United Kingdom",
@@ -350,6 +364,7 @@ SHAPES = [
         holds="20 interactions of 9 users with 10 items",
         rows="20",
         read="commas, utf-8, 20 rows",
+        says=(unused_types("event"),),
         some={("257597", "355908"): (1.0, 1433221332117), ("599528", "356475"): (1.0, 1433222276276)},
     ),
     Shape(
@@ -359,7 +374,17 @@ SHAPES = [
         holds="20 interactions of 7 users with 8 items",
         rows="20",
         read="commas, utf-8, 20 rows",
+        says=(unused_types("event_type"),),
         some={("520088904", "1003461"): (1.0, 1572566400000), ("561587266", "17302664"): (1.0, 1572566401000)},
+    ),
+    Shape(
+        name="a shop's events",
+        files={"shop-events.csv": SHOP_EVENTS},
+        command="reckoner import shop-events.csv --user visitor --item product --time at --type event",
+        holds="18 interactions of 4 users with 7 items",
+        rows="20, 1 repeated",
+        read="commas, utf-8, 20 rows",
+        some={("v1", "tea"): (1.0, 1767261900000), ("v1", "cup"): (1.0, 1767261960000)},
     ),
     Shape(
         name="Online Retail",

@@ -22,6 +22,16 @@ def interactions(snapshot: Snapshot) -> dict[tuple[str, str], tuple[float, int |
     return found
 
 
+def left_out(snapshot: Snapshot) -> set[tuple[str, str]]:
+    """The (user, item) pairs that lists leave out."""
+    ptr, items = snapshot.left_out
+    return {
+        (snapshot.users[user], snapshot.items[int(item)])
+        for user in range(snapshot.n_users)
+        for item in items[ptr[user] : ptr[user + 1]]
+    }
+
+
 def titles(snapshot: Snapshot) -> dict[str, str | None]:
     """The title of each item."""
     return {snapshot.items[item]: snapshot.title(item) for item in range(snapshot.n_items)}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reckoner.producer.importing import ImportReport, ItemsReport, Preview, ReadReport
     from reckoner.producer.importing.gathering import FirstRow
     from reckoner.producer.importing.judging.rejected import Rejected
+    from reckoner.producer.importing.judging.roles import TypeRows
     from reckoner.producer.importing.preview import Spread, Times
 
 # Reasons printed for bad rows, and for rows left out; and columns that are not used.
@@ -63,7 +64,7 @@ def print_preview(preview: "Preview", took_s: float, as_json: bool) -> None:
     )
     print_line("")
     rows = [_cells(row) for row in preview.first_rows]
-    print_nonempty_columns(["user", "item", "weight", "time", "title"], rows, numbers=["weight"])
+    print_nonempty_columns(["user", "item", "type", "weight", "role", "time", "title"], rows, numbers=["weight"])
     print_line("")
     print_facts(
         [
@@ -94,6 +95,12 @@ def _counts(report: "ReadReport") -> list[tuple[str, str]]:
         ("rows", ", ".join(rows)),
         *([("tags", f"{report.tagged:,} of {format_count(report.items, 'item')} have tags")] if report.tagged else []),
         *([("items", _items_file(report.items_file))] if report.items_file else []),
+        *(("by type", _type(each)) for each in report.types),
+        *(
+            [("excluded", f"{format_count(report.excluded, 'item')} of users, which do not count")]
+            if report.excluded
+            else []
+        ),
     ]
 
 
@@ -104,9 +111,15 @@ def _items_file(file: "ItemsReport") -> str:
     return ", ".join([described, *others, *(f"{count:,} {what}" for what, count in parts if count)])
 
 
+def _type(found: "TypeRows") -> str:
+    """The rows of an event type, or of a rating."""
+    weight = "" if found.role == "exclude" else f", weight {found.weight:g}"
+    return f"{found.name}: {format_count(found.rows, 'row')}, {found.role}{weight}"
+
+
 def _cells(row: "FirstRow") -> list[str]:
     time = "" if row.time is None else _date(row.time)
-    return [row.user, row.item, f"{row.weight:g}", time, row.title or ""]
+    return [row.user, row.item, row.type or "", f"{row.weight:g}", row.role or "", time, row.title or ""]
 
 
 def _date(ms: int) -> str:
@@ -157,6 +170,11 @@ def _about_columns(report: "ReadReport") -> "Iterator[str]":
         yield (
             f"The first line was read as a header, but {report.row_in_header} looks like a value. If this line is a "
             "row, use --no-header. If the header comes again below, remove it there."
+        )
+    if report.unused_types is not None:
+        yield (
+            f"Column {report.unused_types} is not used. If it says what users did, such as view or purchase, use "
+            f"--type {report.unused_types}."
         )
     for role, example in report.without_zeros.items():
         shortened = example.partition(".")[0]

@@ -57,6 +57,14 @@ def import_(
         typer.Option(metavar="FORMAT", help="The format of the times, such as '%d.%m.%Y', if it is not found."),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with item titles.")] = None,
+    type_: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="COLUMN",
+            help="The column with event types, such as view and purchase, which give rows their weights and roles.",
+        ),
+    ] = None,
     tags: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column with the tags of items: a list, or separated.")
     ] = None,
@@ -125,6 +133,20 @@ def import_(
         typer.Option(
             help="What to do with weights of zero or below: leave the rows out, subtract them from the sum of the user "
             "and the item (with --repeats sum, not with --append), or count them as bad."
+        ),
+    ] = "drop",
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="The ratings in the --weight column that are positive, such as '>=4'; their rows weigh 1.",
+        ),
+    ] = None,
+    below: Annotated[
+        Literal["drop", "exclude"],
+        typer.Option(
+            help="What to do with other ratings than the --positive ones: leave the rows out, or leave their items out "
+            "of the users' lists."
         ),
     ] = "drop",
     decimal: Annotated[
@@ -203,6 +225,19 @@ def import_(
     [NULL], \\N, None, undefined, (not set), NaN, nan, NaT, NA, <NA>, N/A,
     n/a, #N/A. With --keep NULL,None these two are ids.
 
+    With --type, each row has the weight of its event type, times its own if
+    there is a --weight, and a role: history counts for scores, and its items
+    are left out of the user's lists; signal only counts; exclude only leaves
+    them out, without a look at the row's weight. Built in are interaction and
+    purchase (history), view (signal) and dislike (exclude); [event_types] in
+    reckoner.toml changes and adds types. Rows of another type are bad, unless
+    it has a default. Names match exactly. If one row of a user and an item
+    counts, or leaves the item out, that holds for both together.
+
+    Ratings: reckoner import ratings.csv --weight rating --positive '>=4'
+    counts the rows with 4 and more alike. With --below exclude, the items of
+    the others are left out of lists. Zero is a rating, too.
+
     If no row is good, nothing changes. A snapshot with too many bad rows or
     rows left out, or much smaller than the current one, is kept but does not
     become the current one, and the exit code is 1.
@@ -235,6 +270,7 @@ def import_(
     Example: reckoner import purchases.csv --user customer --item product
     """
     from reckoner.shared.errors import UsageError
+    from reckoner.shared.event_types import parse_event_types
     from reckoner.shared.memory import return_freed_memory
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.location import open_store, store_directory
@@ -243,7 +279,7 @@ def import_(
 
     as_written = {"separator": separator, "quote": quote, "encoding": encoding, "sheet": sheet, "member": member}
     written = {name: require_utf8(text) for name, text in as_written.items() if text is not None}
-    names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title, "tags": tags}
+    names = {"user": user, "item": item, "weight": weight, "time": time_, "title": title, "tags": tags, "type": type_}
     chosen = {name: require_utf8(column) for name, column in names.items() if column is not None}
     settings, began = load_settings(), time.monotonic()
     if dry_run and night:
@@ -258,7 +294,7 @@ def import_(
     try:
         import pyarrow
 
-        from reckoner.producer.importing import Columns, ImportLimits, Options, Reading, Rules
+        from reckoner.producer.importing import Columns, ImportLimits, Options, Reading, Rules, parse_positive
     except ModuleNotFoundError as error:
         raise without_extra(error, "Importing") from error
     return_freed_memory(*KEPT_BYTES)
@@ -275,6 +311,9 @@ def import_(
         rules=Rules(
             keep=kept,
             nonpositive=nonpositive,
+            types=parse_event_types(settings.event_types),
+            positive=None if positive is None else parse_positive(require_utf8(positive)),
+            below=below,
             time_format=time_format,
             decimal=decimal,
             tag_separator=require_utf8(tag_separator),

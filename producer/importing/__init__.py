@@ -3,6 +3,7 @@
 from reckoner.producer.importing.gate import ImportLimits
 from reckoner.producer.importing.gathering import Options
 from reckoner.producer.importing.item_file import ItemColumns, ItemsReport
+from reckoner.producer.importing.judging.ratings import Positive, parse_positive
 from reckoner.producer.importing.judging.rules import MISSING, Rules
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.pipeline import import_interactions, run_import
@@ -24,6 +25,7 @@ __all__ = [
     "ItemColumns",
     "ItemsReport",
     "Options",
+    "Positive",
     "Preview",
     "Query",
     "ReadReport",
@@ -33,6 +35,7 @@ __all__ = [
     "find_database",
     "import_interactions",
     "is_database",
+    "parse_positive",
     "preview_interactions",
     "run_import",
 ]

@@ -6,7 +6,7 @@ found in it: whether it has weights and times, and whether all its ids are whole
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.judging.roles import EXCLUDE, HISTORY, SIGNAL
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColumns
@@ -23,7 +24,7 @@ from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.snapshots import KIND, Snapshot, open_snapshot
+from reckoner.shared.store.snapshots import KIND, ItemsOfUsers, Snapshot, open_snapshot
 
 # The rows that are given at a time.
 AT_ONCE = 1 << 20
@@ -38,7 +39,9 @@ class Earlier:
         self._ids = {"user": _texts(snapshot.users), "item": _texts(snapshot.items)}
 
     def __len__(self) -> int:
-        return len(self._snapshot.user_items)
+        """The number of interactions, and of pairs that are only left out."""
+        excluded = sum(int(np.count_nonzero(~pairs.are_there)) for pairs in self._left())
+        return len(self._snapshot.user_items) + excluded
 
     @property
     def newest_ms(self) -> int | None:
@@ -50,6 +53,11 @@ class Earlier:
     def is_weighted(self) -> bool:
         """Whether an interaction has another weight than 1."""
         return self._snapshot.user_weights is not None
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether users' lists leave out other items than those of the interactions."""
+        return self._snapshot.left_items is not None
 
     def are_whole(self, role: Literal["user", "item"]) -> bool:
         """Whether all ids are whole numbers, without zeros after a point."""
@@ -70,13 +78,13 @@ class Earlier:
             ),
         )
 
-    def choose(self, chosen: ChosenColumns, rule: Repeats, source: str) -> ChosenColumns:
-        """The columns of `source` to read, so that new rows have what the snapshot has.
+    def choose(self, chosen: ChosenColumns, rule: Repeats, source: str, *, weighs: bool) -> ChosenColumns:
+        """The columns of `source` to read, so that new rows have what the snapshot has; they have weights if `weighs`.
 
         Raises:
             SourceError: a column is missing, or the snapshot lacks what it has.
         """
-        if self.is_weighted and chosen.weight is None and rule != "sum":
+        if self.is_weighted and not weighs and rule != "sum":
             raise SourceError(
                 "The current snapshot has weights, so new rows need them. Name their column with --weight, or use "
                 "--repeats sum if the weights are counts."
@@ -94,33 +102,77 @@ class Earlier:
             )
         return dataclasses.replace(chosen, time=None)
 
-    def rows(self, *, weighted: bool) -> Iterator[GoodRows]:
-        """All interactions, some at a time; with `weighted`, each has its weight."""
-        snapshot, items = self._snapshot, self._ids["item"]
-        for start in range(0, len(self), AT_ONCE):
-            end = min(start + AT_ONCE, len(self))
-            some = slice(start, end)
-            users, user_ids = self._users(start, end)
-            weights = None
-            if weighted:
-                stored = snapshot.user_weights
-                weights = np.ones(end - start) if stored is None else stored[some].astype(np.float64)
+    def rows(self) -> Iterator[GoodRows]:
+        """All interactions, some at a time, and then the pairs that are only left out, with their roles."""
+        snapshot = self._snapshot
+        weights, times = snapshot.user_weights, snapshot.user_times
+        for pairs in _compared(self._interactions, snapshot.left_out if self.has_roles else None):
             yield GoodRows(
-                pa.DictionaryArray.from_arrays(pa.array(users.astype(np.int32)), user_ids),
-                pa.DictionaryArray.from_arrays(pa.array(snapshot.user_items[some].astype(np.int32)), items),
-                weights,
-                None if snapshot.user_times is None else np.array(snapshot.user_times[some]),
+                *self._named(pairs.users, pairs.items),
+                None if weights is None else weights[pairs.places].astype(np.float64),
+                None if times is None else np.array(times[pairs.places]),
+                roles=np.where(pairs.are_there, HISTORY, SIGNAL).astype(np.uint8) if self.has_roles else None,
+            )
+        for pairs in self._left():
+            users, items = pairs.users[~pairs.are_there], pairs.items[~pairs.are_there]
+            yield GoodRows(
+                *self._named(users, items),
+                None,
+                None if times is None else np.zeros(len(users), dtype=np.int64),
+                roles=np.full(len(users), EXCLUDE, dtype=np.uint8),
             )
 
-    def _users(self, start: int, end: int) -> tuple[NDArray[np.int64], pa.Array]:
-        """The users of some interactions, as indices into some ids."""
-        ptr = self._snapshot.user_ptr
-        first = int(np.searchsorted(ptr, start, side="right")) - 1
-        last = int(np.searchsorted(ptr, end, side="left"))
-        bounds = np.clip(ptr[first : last + 1], start, end)
-        return np.repeat(np.arange(last - first), bounds[1:] - bounds[:-1]), self._ids["user"].slice(
-            first, last - first
+    @property
+    def _interactions(self) -> ItemsOfUsers:
+        return ItemsOfUsers(self._snapshot.user_ptr, self._snapshot.user_items)
+
+    def _left(self) -> "Iterator[_Compared]":
+        """What lists leave out, and which of it counts; nothing if that is the interactions."""
+        return _compared(self._snapshot.left_out, self._interactions) if self.has_roles else iter(())
+
+    def _named(
+        self, users: NDArray[np.int64], items: NDArray[np.uint32]
+    ) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
+        """The ids of ascending users, and of items."""
+        first, end = (int(users[0]), int(users[-1]) + 1) if len(users) else (0, 0)
+        user_ids = self._ids["user"].slice(first, end - first)
+        return (
+            pa.DictionaryArray.from_arrays(pa.array((users - first).astype(np.int32)), user_ids),
+            pa.DictionaryArray.from_arrays(pa.array(items.astype(np.int32)), self._ids["item"]),
         )
+
+
+class _Compared(NamedTuple):
+    """Some pairs of a user and an item, their `places`, and which of them are among the others."""
+
+    users: NDArray[np.int64]
+    items: NDArray[np.uint32]
+    places: slice
+    are_there: NDArray[np.bool_]
+
+
+def _compared(some: ItemsOfUsers, others: ItemsOfUsers | None) -> Iterator[_Compared]:
+    """The pairs, so many at a time, and which of them are among `others`; all of them if that is None."""
+    for start in range(0, len(some.items), AT_ONCE):
+        places = slice(start, min(start + AT_ONCE, len(some.items)))
+        users, items = _users(some, places), some.items[places]
+        there = np.ones(len(items), dtype=np.bool_) if others is None else _are_there(users, items, others)
+        yield _Compared(users, items, places, there)
+
+
+def _are_there(users: NDArray[np.int64], items: NDArray[np.uint32], others: ItemsOfUsers) -> NDArray[np.bool_]:
+    near = slice(int(others.ptr[users[0]]), int(others.ptr[users[-1] + 1]))
+    other_items = others.items[near]
+    width = int(max(items.max(), other_items.max(initial=0))) + 1
+    return np.isin(users * width + items, _users(others, near) * width + other_items, assume_unique=True)
+
+
+def _users(pairs: ItemsOfUsers, places: slice) -> NDArray[np.int64]:
+    """The users of some pairs, int64[]."""
+    first = int(np.searchsorted(pairs.ptr, places.start, side="right")) - 1
+    last = int(np.searchsorted(pairs.ptr, places.stop, side="left"))
+    bounds = np.clip(pairs.ptr[first : last + 1], places.start, places.stop)
+    return np.repeat(np.arange(first, max(first, last)), np.diff(bounds))
 
 
 def find_earlier(source: Origin, store: Store | None, *, append: bool, since: bool) -> tuple[Origin, Earlier | None]:

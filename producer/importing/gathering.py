@@ -20,16 +20,24 @@ from reckoner.producer.importing.item_file import (
     choose_item_columns,
     read_items,
 )
-from reckoner.producer.importing.judging.checking import Checker, GoodRows, without_words
+from reckoner.producer.importing.judging.checking import Checker, GoodRows
 from reckoner.producer.importing.judging.rejected import Rejected, RejectedRows, RejectsFile
+from reckoner.producer.importing.judging.roles import TypeTable
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.judging.suspects import find_list, find_suspects
 from reckoner.producer.importing.judging.values import as_texts
+from reckoner.producer.importing.judging.verdict import without_words
 from reckoner.producer.importing.merging.collecting import CollectedRows, Merged
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
-from reckoner.producer.importing.reading.columns import ChosenColumns, Columns, choose_columns, require_column
+from reckoner.producer.importing.reading.columns import (
+    ChosenColumns,
+    Columns,
+    choose_columns,
+    find_types,
+    require_column,
+)
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.dialect import BY_NUMBER, NUMBER_OR_DATE, has_usual_name
 from reckoner.producer.importing.reading.forms import Reading
@@ -37,6 +45,7 @@ from reckoner.producer.importing.reading.sources import Origin, Source, find_sou
 from reckoner.producer.importing.reading.tables import Table, unchanged
 from reckoner.producer.importing.reading.text import LATIN_1
 from reckoner.shared.errors import ReadAgainError, SourceError
+from reckoner.shared.event_types import Role
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 
@@ -74,6 +83,8 @@ class FirstRow:
     weight: float
     time: int | None
     title: str | None
+    type: str | None = None
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,9 @@ class Gathered:
             "users": size.users,
             "items": size.items,
             "earlier": len(self.earlier) if self.earlier else 0,
-            "repeated": self.n_good - size.interactions,
+            "excluded": self.merged.excluded,
+            "types": checker.table.counted(self.collected.types) if checker.table else [],
+            "repeated": self.n_good - size.interactions - self.merged.excluded,
             "bad_rows": counts.bad,
             "left_out": counts.left_out,
             "rejected": self.rejected.listed(),
@@ -130,13 +143,14 @@ class Gathered:
                 ids.role: ids.dropped for ids in (checker.users, checker.items) if ids.dropped is not None
             },
             "no_titles": None if self.facts.titles else checker.chosen.title,
-            "decimal_comma": checker.decimals.example if checker.decimals.is_comma else None,
+            "decimal_comma": checker.decimal_comma,
             "suspects": find_suspects("user", self.merged.user_ids, rows.users)
             + find_suspects("item", self.merged.item_ids, rows.items),
             "item_list": find_list(self.merged.item_ids),
             "row_in_header": self.row_in_header,
             "tagged": len(self.facts.tags),
             "items_file": self.items_file,
+            "unused_types": find_types(checker.chosen, self.table.columns),
             "form": self.table.form,
         }
 
@@ -159,7 +173,7 @@ def gather(
         StoreError: rows cannot be written to disk.
     """
     rules = options.rules
-    rules.check(options.repeats, append=options.append)
+    rules.check(options.repeats, append=options.append, columns=options.columns)
     with contextlib.ExitStack() as stack:
 
         def room() -> Path:
@@ -180,7 +194,7 @@ def gather(
             _collect_titles(found.titles, options.columns, collected)
         merged = collected.merge(alive) if collected.count else None
         others = rejected.count("left_out")
-        if merged and rules.nonpositive == "subtract":
+        if merged and rules.subtracting(options.columns):
             merged = leave_out_cancelled(merged, table, checker, rejected)
         n_good = collected.count - rejected.count("left_out") + others
         facts, items_file = collected.facts(rules.tag_separator), None
@@ -190,7 +204,8 @@ def gather(
             described, items_file = _read_items_file(options, checker, merged, stack, room, alive)
             facts |= described
     if merged is None or len(merged.rows) == 0:
-        raise SourceError(_no_good_row(table, rejected.earliest()))
+        excluded = merged.excluded if merged else 0
+        raise SourceError(_no_good_row(table, rejected.earliest(), excluded))
     row_in_header = _row_in_header(table, checker.chosen, merged, options.reading)
     return Gathered(
         table, checker, collected, rejected, first, merged, n_good, earlier, row_in_header, facts, items_file
@@ -201,7 +216,8 @@ def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checke
     chosen = _choose(found, options)
     if earlier is None:
         return Checker(chosen, options.rules)
-    kept = earlier.choose(chosen, options.repeats, found.interactions.name)
+    weighs = options.rules.weighs(chosen)
+    kept = earlier.choose(chosen, options.repeats, found.interactions.name, weighs=weighs)
     checker = Checker(kept, options.rules, {"user": earlier.are_whole("user"), "item": earlier.are_whole("item")})
     if kept.time != chosen.time:
         checker.not_times, checker.why_not_times = chosen.time, "The current snapshot has no times"
@@ -258,24 +274,26 @@ def _collect(
         if file is not None:
             file.start(table.unit, names)
         collected, rejected, first = new_rows(), RejectedRows(file, source.parts), list[FirstRow]()
-        is_weighted = checker.chosen.weight is not None or (earlier is not None and earlier.is_weighted)
+        is_weighted = checker.is_weighted or (earlier is not None and earlier.is_weighted)
+        has_roles = checker.table is not None or (earlier is not None and earlier.has_roles)
         if earlier is not None:
-            for rows in earlier.rows(weighted=is_weighted):
-                collected.add(rows)
+            for rows in earlier.rows():
+                collected.add(rows.completed(weighted=is_weighted, with_roles=has_roles))
         # Each repetition settles how a column is read, so there are few.
         with contextlib.suppress(ReadAgainError):
             for batch in table.batches(names, rejected.add, checker.chosen.whole()):
                 good = checker.check(batch, rejected)
-                first += _first_rows(good, FIRST_ROWS - len(first))
-                collected.add(good.weighted() if is_weighted else good)
+                first += _first_rows(good, FIRST_ROWS - len(first), checker.table)
+                collected.add(good.completed(weighted=is_weighted, with_roles=has_roles))
                 collected.read += len(batch.lines)
                 progress(collected.read, table.n_rows)
             checker.finish()
             return collected, rejected, first
 
 
-def _first_rows(good: GoodRows, n: int) -> list[FirstRow]:
+def _first_rows(good: GoodRows, n: int, table: TypeTable | None) -> list[FirstRow]:
     titles = None if good.titles is None else without_words(good.titles.slice(0, n))
+    types = table.named(good.types[:n]) if table and good.types is not None else [(None, None)] * n
     return [
         FirstRow(
             good.users[row].as_py(),
@@ -283,6 +301,7 @@ def _first_rows(good: GoodRows, n: int) -> list[FirstRow]:
             1.0 if good.weights is None else float(good.weights[row]),
             None if good.times is None else int(good.times[row]),
             None if titles is None else titles[row].as_py(),
+            *types[row],
         )
         for row in range(min(n, len(good.users)))
     ]
@@ -334,7 +353,9 @@ def _read_items_file(
         )
 
 
-def _no_good_row(table: Table, first: Rejected | None) -> str:
+def _no_good_row(table: Table, first: Rejected | None, excluded: int) -> str:
+    if excluded:
+        return f"{table.name} has no row that counts: the role of each good row is exclude."
     if first is None:
         return f"{table.name} has no rows."
     value = "" if first.value is None else f" ({first.value})"

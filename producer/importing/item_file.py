@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.judging.checking import Verdict, is_missing, judge_ids, judge_tags, without_words
+from reckoner.producer.importing.judging.checking import judge_ids, judge_tags
 from reckoner.producer.importing.judging.ids import IdReader
 from reckoner.producer.importing.judging.rejected import Rejected, RejectedRows, RejectsFile
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.judging.times import TimeReader
 from reckoner.producer.importing.judging.values import as_texts
+from reckoner.producer.importing.judging.verdict import Verdict, is_missing, without_words
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.tagging import CollectedTags
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, Columns, find_column, list_names

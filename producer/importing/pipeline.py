@@ -19,7 +19,7 @@ from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.shared.errors import SourceAwayError, SourceError
 from reckoner.shared.store.protocol import Store
-from reckoner.shared.store.snapshots import KIND, write_snapshot
+from reckoner.shared.store.snapshots import KIND, Pairs, write_snapshot
 from reckoner.shared.store.verification import VerificationCache
 
 
@@ -133,6 +133,7 @@ def _publish(gathered: Gathered, store: Store, alive: Callable[[], None]) -> str
             times=rows.times,
             titles=titles if titles and any(titles) else None,
             catalogue=gathered.facts.catalogue(items),
+            left=None if merged.left is None else Pairs(merged.left.users, merged.left.items),
         )
         alive()
         store.publish(KIND, snapshot_id, directory)

@@ -1,5 +1,6 @@
 """Previews an import: what it would read and hold; nothing is written to the store."""
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class Preview(ReadReport, frozen=True, kw_only=True):
     """What an import would do."""
 
     columns: dict[str, str]
-    """By user, item, weight, time, title and tags: the column, if there is one."""
+    """By user, item, weight, time, title, tags and type: the column, if there is one."""
     other_columns: list[str]
     first_rows: list[FirstRow]
     """The first good rows."""
@@ -114,7 +115,8 @@ def _scratch() -> Iterator[Path]:
 def _columns(gathered: Gathered) -> tuple[dict[str, str], list[str]]:
     """The columns by their roles, and the others."""
     chosen = gathered.checker.chosen
-    by_role = {role: getattr(chosen, role) for role in ("user", "item", "weight", "time", "title", "tags")}
+    roles = ("user", "item", "weight", "time", "title", "tags", "type")
+    by_role = {role: getattr(chosen, role) for role in roles}
     present = gathered.table.columns
     return {role: name for role, name in by_role.items() if name}, [
         name for name in present if name not in by_role.values()
@@ -124,9 +126,7 @@ def _columns(gathered: Gathered) -> tuple[dict[str, str], list[str]]:
 def _with_titles(gathered: Gathered) -> list[FirstRow]:
     """The first rows, with titles from another table."""
     titles = gathered.facts.titles
-    return [
-        FirstRow(row.user, row.item, row.weight, row.time, titles.get(row.item) or row.title) for row in gathered.first
-    ]
+    return [dataclasses.replace(row, title=titles.get(row.item) or row.title) for row in gathered.first]
 
 
 def _spread(counts: NDArray[np.int64]) -> Spread:

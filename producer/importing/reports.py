@@ -6,12 +6,13 @@ import msgspec
 
 from reckoner.producer.importing.item_file import ItemsReport
 from reckoner.producer.importing.judging.rejected import Rejected
+from reckoner.producer.importing.judging.roles import TypeRows
 from reckoner.producer.importing.judging.suspects import Suspect
 from reckoner.producer.importing.reading.forms import Form
 
 
 class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read: `earlier` + `rows` = `interactions` + `repeated` + `bad_rows` + `left_out`."""
+    """What was read: `earlier` + `rows` = `interactions` + `excluded` + `repeated` + `bad_rows` + `left_out`."""
 
     rows: int
     interactions: int
@@ -24,7 +25,11 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int
     """The number of rows that a rule leaves out."""
     earlier: int = 0
-    """The interactions of the snapshot to which rows are appended."""
+    """The interactions, and the excluded pairs, of the snapshot to which rows are appended."""
+    excluded: int = 0
+    """The pairs of a user and an item that do not count, and are only left out of the user's lists."""
+    types: list[TypeRows] = []
+    """The good rows by their event type, or by whether their rating is positive."""
     rejected: list[Rejected]
     """Bad rows and rows that are left out, by reason."""
     unit: Literal["line", "row"]
@@ -50,6 +55,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """The number of items with a tag."""
     items_file: ItemsReport | None = None
     """What the items file had, if one was given."""
+    unused_types: str | None = None
+    """A column that seems to have event types but is not used."""
     refused: list[str] = []
     """Why the snapshot did not become the current one; it is kept beside it."""
 

@@ -8,24 +8,21 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.judging.decimals import DecimalReader
-from reckoner.producer.importing.judging.ids import BLANKS, IdReader, Ids
-from reckoner.producer.importing.judging.rejected import Kind, RejectedRows, shown
-from reckoner.producer.importing.judging.rules import MISSING, Rules
+from reckoner.producer.importing.judging.ids import IdReader, Ids
+from reckoner.producer.importing.judging.rejected import RejectedRows, shown
+from reckoner.producer.importing.judging.roles import HISTORY, TypeReader, rate, table_of
+from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.judging.tags import TOO_LONG_TAG, have_long_tags
 from reckoner.producer.importing.judging.times import TimeReader
-from reckoner.producer.importing.judging.values import as_booleans, as_numbers, as_plain, as_texts, is_number
+from reckoner.producer.importing.judging.values import as_texts
+from reckoner.producer.importing.judging.verdict import Verdict, is_missing
+from reckoner.producer.importing.judging.weights import WeightReader
 from reckoner.producer.importing.reading.columns import ChosenColumns
 from reckoner.producer.importing.reading.tables import Batch
 from reckoner.shared.errors import NotTimesError, ReadAgainError
 
-# Digits with a comma somewhere among them.
-COMMAS = r"^\s*[+-]?[0-9][0-9.,' ]*,[0-9.,' ]*\s*$"
-ADVICE = "write 1234.5 for 1,234.5 or 1.234,5, or use --decimal ',' if it is a decimal comma"
-WORDS = pa.array(["", *sorted(MISSING)])
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
@@ -34,7 +31,8 @@ class GoodRows:
     """The n good rows of a batch.
 
     `users` and `items` are dictionary[n]; `weights` float64[n], None if each is 1; `times` int64[n] in milliseconds;
-    `titles` and `tags` string[n]; and `places` int64[n] those in the batch.
+    `titles` and `tags` string[n]; `places` int64[n] those in the batch; `types` int64[n], indices into the checker's
+    table; and `roles` uint8[n] the bits of their roles, None if each is `HISTORY`.
     """
 
     users: pa.DictionaryArray
@@ -44,10 +42,17 @@ class GoodRows:
     titles: pa.Array | None = None
     tags: pa.Array | None = None
     places: NDArray[np.int64] | None = None
+    types: NDArray[np.int64] | None = None
+    roles: NDArray[np.uint8] | None = None
 
-    def weighted(self) -> "GoodRows":
-        """The same rows, each with its weight."""
-        return self if self.weights is not None else dataclasses.replace(self, weights=np.ones(len(self.users)))
+    def completed(self, *, weighted: bool, with_roles: bool) -> "GoodRows":
+        """The same rows, each with its weight, and with its role."""
+        found = self
+        if weighted and found.weights is None:
+            found = dataclasses.replace(found, weights=np.ones(len(found.users)))
+        if with_roles and found.roles is None:
+            found = dataclasses.replace(found, roles=np.full(len(found.users), HISTORY, dtype=np.uint8))
+        return found
 
 
 class Checker:
@@ -67,8 +72,22 @@ class Checker:
         """Regardless of the sign."""
         self.users, self.items = (IdReader(role, rules, are_whole.get(role)) for role in ("user", "item"))
         self._times = TimeReader(chosen.time, rules.time_format) if chosen.time is not None else None
-        self.decimals = DecimalReader(rules.decimal)
-        self._nonpositive, self._tag_separator = rules.nonpositive, rules.tag_separator
+        self.table = table_of(chosen, rules)
+        """The types of rows, if they have some."""
+        self._types = TypeReader(chosen.type, rules, self.table) if chosen.type is not None and self.table else None
+        self._weights = WeightReader(chosen.weight, rules, self.table) if chosen.weight is not None else None
+        self._rules = rules
+
+    @property
+    def decimal_comma(self) -> str | None:
+        """A weight with a decimal comma, if the weights turned out to have them."""
+        decimals = self._weights.decimals if self._weights else None
+        return decimals.example if decimals and decimals.is_comma else None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows have other weights than 1."""
+        return self._rules.weighs(self.chosen)
 
     # Any bits may be in a column: odd NaNs and numbers out of range are judged, not warned of.
     @np.errstate(all="ignore")
@@ -87,9 +106,10 @@ class Checker:
         verdict.reject((users.codes == 0) & (items.codes == 0), "left_out", "user and item are missing")
         for ids in (users, items):
             judge_ids(ids, verdict)
-        weights = None if self.chosen.weight is None else self._weights(batch, self.chosen.weight, verdict)
+        types = self._types.read(batch, verdict) if self._types else None
+        types, weights = self._read_weights(batch, verdict, types)
         times = self._read_times(batch, verdict)
-        judge_tags(batch, self.chosen.tags, self._tag_separator, verdict)
+        judge_tags(batch, self.chosen.tags, self._rules.tag_separator, verdict)
         verdict.report(batch, rejected)
         places = np.flatnonzero(verdict.good)
         if weights is not None:
@@ -107,6 +127,8 @@ class Checker:
             title,
             tags,
             places,
+            None if types is None else types[places],
+            None if types is None or self.table is None else self.table.roles[types[places]],
         )
 
     def finish(self) -> None:
@@ -122,27 +144,20 @@ class Checker:
             except NotTimesError as error:
                 self._skip_times(error)
 
-    def _weights(self, batch: Batch, name: str, verdict: "Verdict") -> NDArray[np.float64]:
-        column = as_plain(batch.columns[name])
-        texts = None if is_number(column.type) else as_texts(column)
-        weights = as_numbers(column if texts is None else self.decimals.read(texts))
-        stored = weights.astype(np.float32)
-        if np.isfinite(stored).all() and (stored > 0).all():
-            return weights
-        kind: Kind = "bad" if self._nonpositive == "bad" else "left_out"
-        verdict.reject(is_missing(column), kind, "the weight is missing")
-        if texts is not None and not self.decimals.is_comma:
-            has_comma = as_booleans(pc.match_substring_regex(texts, COMMAS))
-            verdict.reject(has_comma, "bad", f"the weight has a comma; {ADVICE}", name)
-        verdict.reject(np.isnan(weights), "bad", "the weight is not a number", name)
-        verdict.reject(~np.isfinite(stored), "bad", "the weight is too large", name)
-        if self._nonpositive != "subtract":
-            verdict.reject(weights == 0, kind, "the weight is zero")
-            verdict.reject(weights < 0, kind, "the weight is below zero", name)
-        verdict.reject((stored == 0) & (weights != 0), "bad", "the weight is too small", name)
-        return weights
+    def _read_weights(
+        self, batch: Batch, verdict: Verdict, types: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.float64] | None]:
+        """The types and the weights of the rows."""
+        if self._weights is not None and self.chosen.weight is not None:
+            weights = self._weights.read(batch, verdict, types)
+            if self._rules.positive is None:
+                return types, weights
+            return rate(self._rules.positive, self.table, weights, self.chosen.weight, verdict), None
+        if types is None or self.table is None or not self.is_weighted:
+            return types, None
+        return types, self.table.weights[types]
 
-    def _read_times(self, batch: Batch, verdict: "Verdict") -> NDArray[np.int64] | None:
+    def _read_times(self, batch: Batch, verdict: Verdict) -> NDArray[np.int64] | None:
         if self._times is None:
             return None
         try:
@@ -176,14 +191,14 @@ class Checker:
         raise ReadAgainError from error
 
 
-def judge_ids(ids: Ids, verdict: "Verdict") -> None:
+def judge_ids(ids: Ids, verdict: Verdict) -> None:
     """Reject the rows whose id is missing or invalid."""
     if len(ids.faults) > 1 or (ids.codes == 0).any():
         for code, fault in enumerate(ids.faults):
             verdict.reject(ids.codes == code, "left_out" if fault.is_missing else "bad", fault.reason)
 
 
-def judge_tags(batch: Batch, name: str | None, separator: str, verdict: "Verdict") -> None:
+def judge_tags(batch: Batch, name: str | None, separator: str, verdict: Verdict) -> None:
     """Reject the rows with a tag that is too long; without a column of tags none."""
     if name is not None:
         verdict.reject(have_long_tags(as_texts(batch.columns[name]), separator), "bad", TOO_LONG_TAG)
@@ -194,45 +209,3 @@ def _taken(ids: pa.DictionaryArray, rows: NDArray[np.int64]) -> pa.DictionaryArr
     if len(rows) == len(ids):
         return ids
     return ids.take(pa.array(rows)).dictionary_decode().dictionary_encode()
-
-
-def without_words(texts: pa.Array) -> pa.Array:
-    """The texts, null where they are empty or words for missing values."""
-    is_word = pc.is_in(texts, WORDS)
-    return pc.if_else(is_word, pa.scalar(None, texts.type), texts) if pc.any(is_word).as_py() else texts
-
-
-def is_missing(column: pa.Array) -> NDArray[np.bool_]:
-    """Which values are null, NaN, empty, blank, or words for missing values."""
-    column = as_plain(column)
-    is_null = as_booleans(column.is_null(nan_is_null=True))
-    if is_number(column.type) or pa.types.is_temporal(column.type):
-        return is_null
-    return is_null | as_booleans(pc.is_in(pc.utf8_trim(as_texts(column), BLANKS), WORDS))
-
-
-class Verdict:
-    """The first reason for which each row of a batch does not count."""
-
-    def __init__(self, n: int) -> None:
-        self._reasons = np.full(n, -1, dtype=np.int64)
-        self._named: list[tuple[Kind, str, str | None]] = []
-
-    @property
-    def good(self) -> NDArray[np.bool_]:
-        """bool[n]: which rows are good."""
-        return self._reasons < 0
-
-    def reject(self, mask: NDArray[np.bool_], kind: Kind, reason: str, column: str | None = None) -> None:
-        """Reject the rows of `mask` that are good so far; the value in `column` explains the reason."""
-        self._reasons[self.good & mask] = len(self._named)
-        self._named.append((kind, reason, column))
-
-    def report(self, batch: Batch, rejected: RejectedRows) -> None:
-        """Add the rows that are not good to `rejected`."""
-        if self.good.all():
-            return
-        for code, (kind, reason, column) in enumerate(self._named):
-            rows = np.flatnonzero(self._reasons == code)
-            if len(rows):
-                rejected.add_rows(kind, reason, batch, rows, column)

@@ -1,9 +1,9 @@
 """Collects the good rows of all batches, and merges repeats part by part."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.judging.checking import GoodRows, without_words
+from reckoner.producer.importing.judging.checking import GoodRows
+from reckoner.producer.importing.judging.roles import COUNTS, LEFT_OUT
+from reckoner.producer.importing.judging.verdict import without_words
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.numbering import Numbering
 from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
@@ -32,11 +34,22 @@ THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The interactions in the order of their pairs, and the sorted ids, large_string, which they are indices into."""
+    """The interactions in the order of their pairs, and the sorted ids, large_string, which they are indices into.
+
+    `left` are the pairs that lists leave out, with the roles of all their rows; None if these are the interactions.
+    """
 
     user_ids: pa.Array
     item_ids: pa.Array
     rows: Rows
+    left: Rows | None = None
+
+    @property
+    def excluded(self) -> int:
+        """The number of pairs that are left out and do not count."""
+        if self.left is None or self.left.roles is None:
+            return 0
+        return int(np.count_nonzero(self.left.roles & COUNTS == 0))
 
 
 class CollectedRows:
@@ -55,6 +68,8 @@ class CollectedRows:
         """The number of rows read, without malformed lines."""
         self.count = 0
         """The number of good rows."""
+        self.types = Counter[int]()
+        """The number of good rows of each type."""
         self._rule: Repeats = rule
         self._make_room = make_room
         self._room: Path | None = None
@@ -75,7 +90,9 @@ class CollectedRows:
             self.titles |= _last_titles(rows.items, rows.titles)
         if rows.tags is not None:
             self.tags.add(rows.items, rows.tags)
-        self._pending.append(GoodRows(rows.users, rows.items, rows.weights, rows.times))
+        if rows.types is not None:
+            self.types.update(dict(enumerate(np.bincount(rows.types).tolist())))
+        self._pending.append(replace(rows, titles=None, tags=None, places=None, types=None))
         self.count += len(rows.users)
         self._pending_count += len(rows.users)
         if self._pending_count >= AT_ONCE:
@@ -113,7 +130,8 @@ class CollectedRows:
         self._rows_of_users = counts
         if self._room is None and counts.sum() > IN_MEMORY:
             self._move_to_disk()
-        self._chunks.append(Rows(users, items, weights, joined([rows.times for rows in pending])))
+        times, roles = (joined([getattr(rows, name) for rows in pending]) for name in ("times", "roles"))
+        self._chunks.append(Rows(users, items, weights, times, roles))
 
     def _stored(self, weights: NDArray[Any] | None) -> NDArray[Any] | None:
         """The weights in half the memory, if that changes none, or if none is added to another."""
@@ -139,17 +157,22 @@ class CollectedRows:
         item_ids, item_ranks = self._items.ranked()
         parts = self._split(user_ranks, item_ranks, alive)
         with ThreadPoolExecutor(THREADS) as threads:
-            return Merged(user_ids, item_ids, self._joined(self._merged(parts, threads), alive))
+            left = list[Rows]()
+            rows = self._joined(self._merged(parts, threads, left), alive)
+        return Merged(user_ids, item_ids, rows, _joined_left(left) if left else None)
 
-    def _merged(self, parts: list[Spool], threads: ThreadPoolExecutor) -> Iterator[Rows]:
-        """Each part without repeats; few are in memory at a time."""
-        merging = deque[Future[Rows]]()
+    def _merged(self, parts: list[Spool], threads: ThreadPoolExecutor, left: list[Rows]) -> Iterator[Rows]:
+        """Each part without repeats, few of which are in memory at a time; where rows have roles, those that count.
+
+        What lists leave out is added to `left`.
+        """
+        merging = deque[Future[tuple[Rows, Rows | None]]]()
         for part in parts:
-            merging.append(threads.submit(lambda part: merge_repeats(part.drain_joined(), self._rule), part))
-            if len(merging) > THREADS:
-                yield merging.popleft().result()
-        while merging:
-            yield merging.popleft().result()
+            merging.append(threads.submit(lambda part: _merged_part(part.drain_joined(), self._rule), part))
+            while len(merging) > THREADS or (merging and part is parts[-1]):
+                rows, left_out = merging.popleft().result()
+                left += [] if left_out is None else [left_out]
+                yield rows
 
     def _joined(self, parts: Iterable[Rows], alive: Callable[[], None]) -> Rows:
         """All parts one after the other; only rows that are there take memory."""
@@ -191,7 +214,7 @@ class CollectedRows:
         for chunk in self._chunks.drain():
             alive()
             users = user_ranks[chunk.users]
-            ranked = Rows(users, item_ranks[chunk.items], chunk.weights, chunk.times)
+            ranked = replace(chunk, users=users, items=item_ranks[chunk.items])
             part_of_row = part_of[users]
             order = stable_order(part_of_row, n_parts)
             bounds = np.searchsorted(part_of_row[order], np.arange(n_parts + 1, dtype=np.uint16)).tolist()
@@ -199,6 +222,22 @@ class CollectedRows:
                 if start < end:
                     part.append(ranked.take(order[start:end]))
         return parts
+
+
+def _merged_part(rows: Rows, rule: Repeats) -> tuple[Rows, Rows | None]:
+    """The interactions of some rows, and the pairs that lists leave out if rows have roles."""
+    if rows.roles is None:
+        return merge_repeats(rows, rule), None
+    pairs = merge_repeats(Rows(rows.users, rows.items, None, None, rows.roles), "max")
+    assert pairs.roles is not None
+    counted = replace(rows.take(np.flatnonzero(rows.roles & COUNTS)), roles=None)
+    return merge_repeats(counted, rule), pairs.take(np.flatnonzero(pairs.roles & LEFT_OUT))
+
+
+def _joined_left(parts: list[Rows]) -> Rows:
+    """The parts one after the other."""
+    users, items = (np.concatenate([getattr(rows, name) for rows in parts]) for name in ("users", "items"))
+    return Rows(users, items, None, None, joined([rows.roles for rows in parts]))
 
 
 def _last_titles(items: pa.DictionaryArray, titles: pa.Array) -> dict[str, str]:

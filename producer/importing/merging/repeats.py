@@ -1,6 +1,6 @@
 """Merges repeated rows of a user and an item."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,13 +15,15 @@ Repeats: TypeAlias = Literal["last", "sum", "max"]
 class Rows:
     """n rows in the order of the file.
 
-    `users` and `items` are uint32[n]; `weights` float32[n] or float64[n], None if each is 1; `times` int64[n] or None.
+    `users` and `items` are uint32[n]; `weights` float32[n] or float64[n], None if each is 1; `times` int64[n] or None;
+    `roles` uint8[n], the bits of their roles, or None.
     """
 
     users: NDArray[np.uint32]
     items: NDArray[np.uint32]
     weights: NDArray[np.floating[Any]] | None
     times: NDArray[np.int64] | None
+    roles: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -29,14 +31,17 @@ class Rows:
     def take(self, rows: NDArray[np.int64] | slice) -> "Rows":
         """Some of the rows."""
         weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.users[rows], self.items[rows], weights, None if self.times is None else self.times[rows])
+        times = None if self.times is None else self.times[rows]
+        return Rows(
+            self.users[rows], self.items[rows], weights, times, None if self.roles is None else self.roles[rows]
+        )
 
 
 def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
     """One row for each pair of user and item, in the order of the pairs.
 
     `last` keeps the row with the latest time; at a tie, the last in the file. `sum` adds the weights and `max` takes
-    the greatest, both in float64; both keep the latest time.
+    the greatest, both in float64; both keep the latest time. Roles are joined.
     """
     if len(rows) == 0:
         return rows
@@ -54,6 +59,8 @@ def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
         _order_by_time(order, is_first, rows.times)
     lasts = np.append(firsts[1:], len(rows)) - 1
     merged = rows.take(order[lasts])
+    if rows.roles is not None:
+        merged = replace(merged, roles=np.bitwise_or.reduceat(rows.roles[order], firsts))
     if rule == "last":
         return merged
     if rows.weights is None:
@@ -61,7 +68,7 @@ def merge_repeats(rows: Rows, rule: Repeats) -> Rows:
     else:
         joined = np.add if rule == "sum" else np.maximum
         weights = joined.reduceat(rows.weights[order].astype(np.float64), firsts)
-    return Rows(merged.users, merged.items, weights, merged.times)
+    return replace(merged, weights=weights)
 
 
 def _order_by_time(order: NDArray[np.int64], is_first: NDArray[np.bool_], times: NDArray[np.int64]) -> None:

@@ -30,7 +30,7 @@ class Spool:
             self._rows.append(rows)
             return
         with _on_disk(self._path), self._path.open("ab", buffering=0) as file:
-            for column in (rows.users, rows.items, rows.weights, rows.times):
+            for column in (rows.users, rows.items, rows.weights, rows.times, rows.roles):
                 np.save(file, np.empty(0) if column is None else column, allow_pickle=False)
 
     def drain(self) -> Iterator[Rows]:
@@ -45,15 +45,16 @@ class Spool:
             return
         with _on_disk(self._path), self._path.open("rb") as file:
             while file.peek(1):
-                users, items, weights, times = (np.load(file, allow_pickle=False) for _ in range(4))
-                yield Rows(users, items, weights if len(weights) else None, times if len(times) else None)
+                users, items, *others = (np.load(file, allow_pickle=False) for _ in range(5))
+                yield Rows(users, items, *(column if len(column) else None for column in others))
         self._path.unlink()
 
     def drain_joined(self) -> Rows:
         """All rows together, which are forgotten."""
         parts = list(self.drain())
         users, items = (np.concatenate([getattr(rows, name) for rows in parts]) for name in ("users", "items"))
-        return Rows(users, items, joined([rows.weights for rows in parts]), joined([rows.times for rows in parts]))
+        others = (joined([getattr(rows, name) for rows in parts]) for name in ("weights", "times", "roles"))
+        return Rows(users, items, *others)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from reckoner.producer.importing.judging.checking import without_words
 from reckoner.producer.importing.judging.tags import split_tags
+from reckoner.producer.importing.judging.verdict import without_words
 
 
 class CollectedTags:

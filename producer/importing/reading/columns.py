@@ -1,4 +1,4 @@
-"""Finds the columns of users, items, weights, times, titles and tags."""
+"""Finds the columns of users, items, weights, times, titles, tags and event types."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,15 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "time": ("timestamp", "time"),
     "title": ("title",),
     "tags": (),
+    "type": (),
 }
+# A column of event types needs --type: without it each row counts, whatever its type.
+TYPE_NAMES = frozenset(
+    (
+        *("type", "event", "eventtype", "event_type", "eventname", "event_name", "action", "action_type"),
+        *("behavior", "behaviour", "behavior_type", "interaction", "interaction_type"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +39,11 @@ class Columns:
     time: str | None = None
     title: str | None = None
     tags: str | None = None
+    type: str | None = None
 
     def given(self) -> list[str]:
         """The names that are given, without blanks around."""
-        names = (self.user, self.item, self.weight, self.time, self.title, self.tags)
+        names = (self.user, self.item, self.weight, self.time, self.title, self.tags, self.type)
         return [name.strip() for name in names if name is not None]
 
 
@@ -51,16 +60,18 @@ class ChosenColumns:
     time: str | None = None
     title: str | None = None
     tags: str | None = None
+    type: str | None = None
     time_is_guessed: bool = False
 
     def names(self) -> list[str]:
         """The names of all columns to read, each once."""
-        names = (self.user, self.item, self.weight, self.time, self.title, self.tags)
+        names = (self.user, self.item, self.weight, self.time, self.title, self.tags, self.type)
         return list(dict.fromkeys(name for name in names if name is not None))
 
     def whole(self) -> set[str]:
         """The names of the columns in which a list is one value."""
-        return {self.tags} - {self.user, self.item, self.weight, self.time} if self.tags is not None else set()
+        others = {self.user, self.item, self.weight, self.time, self.type}
+        return {self.tags} - others if self.tags is not None else set()
 
 
 def choose_columns(columns: Columns, present: Sequence[str], source: str) -> ChosenColumns:
@@ -76,12 +87,19 @@ def choose_columns(columns: Columns, present: Sequence[str], source: str) -> Cho
         time=find_column("time", columns.time, present, source),
         title=find_column("title", columns.title, present, source),
         tags=find_column("tags", columns.tags, present, source),
+        type=find_column("type", columns.type, present, source),
         time_is_guessed=columns.time is None,
     )
     for name in chosen.names():
         if present.count(name) > 1:
             raise SourceError(f"{source} has more than one column {name}.")
     return chosen
+
+
+def find_types(chosen: ChosenColumns, present: Sequence[str]) -> str | None:
+    """A column that seems to have event types but is not used, if there is one."""
+    unused = (name for name in present if name.strip().casefold() in TYPE_NAMES and name not in chosen.names())
+    return next(unused, None) if chosen.type is None else None
 
 
 def require_column(role: str, named: str | None, present: Sequence[str], source: str) -> str:

@@ -23,11 +23,11 @@ from reckoner.producer.importing import (
     find_database,
     import_interactions,
 )
-from reckoner.producer.importing.judging.checking import ADVICE
 from reckoner.producer.importing.judging.decimals import Decimal
 from reckoner.producer.importing.judging.rejected import RejectsFile
-from reckoner.producer.importing.judging.rules import Nonpositive
+from reckoner.producer.importing.judging.weights import ADVICE
 from reckoner.shared.errors import OutputError, SourceError, UsageError
+from reckoner.shared.event_types import Nonpositive
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.protocol import Store
 from tests.commands import CommandLine
