@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Neighbour,
         RunReport,
         Similar,
+        TaggedItem,
         UserHistory,
     )
     from reckoner.producer.client.operator import Operator
@@ -70,6 +71,7 @@ __all__ = [
     "RunReport",
     "Similar",
     "Status",
+    "TaggedItem",
     "UsageError",
     "UserHistory",
     "UserUnknownError",

@@ -28,6 +28,7 @@ from reckoner.producer.cli.show import show
 from reckoner.producer.cli.similar import similar
 from reckoner.producer.cli.status import status
 from reckoner.producer.cli.synth import synth
+from reckoner.producer.cli.tags import tag, tags
 from reckoner.producer.cli.tune import tune
 from reckoner.producer.cli.users import users
 from reckoner.producer.cli.version import version
@@ -44,10 +45,11 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, evaluate, tune, compare, enqueue, get, show, similar, batch, night, rollback, promote, job, cancel,
-    status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
+    users, fit, evaluate, tune, compare, enqueue, get, show, similar, tag, tags, batch, night, rollback, promote, job,
+    cancel, status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
 ):  # fmt: skip
-    app.command()(command)
+    # -TAG is no option.
+    app.command(context_settings={"ignore_unknown_options": command is tag})(command)
 for group in (history.group, dead.group, store.group):
     app.add_typer(group)
 

@@ -44,6 +44,15 @@ class BasketAnswer:
 
 
 @dataclass(frozen=True)
+class TaggedItem:
+    """An item's tags, sorted by their bytes, and whether they were changed live."""
+
+    item: str
+    tags: list[str]
+    live: bool
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """An item similar to another item."""
 

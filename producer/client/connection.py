@@ -7,6 +7,7 @@ from reckoner.producer.client.asking import Asking
 from reckoner.producer.client.caching import CachingResults
 from reckoner.producer.client.deadlines import Deadlines
 from reckoner.producer.client.questions import Questions
+from reckoner.producer.client.tagging import Tagging
 from reckoner.producer.client.waiting import Waiting
 from reckoner.shared.errors import WrongLoopError
 from reckoner.shared.flows.flows import Flows
@@ -34,6 +35,7 @@ class Client:
         # Without redis-py's path, which takes 2 % of a click.
         creating = Flows(cast("Redis", self._reading), self.keys, first_look_s)
         self.asking = Asking(self.flows, creating, self.results, self.waiting, max_queued)
+        self.tagging = Tagging(self.results)
         self.questions = Questions(self.asking, self.results)
         self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -12,6 +12,7 @@ from reckoner.producer.client.answers import (
     EnqueuedBasket,
     JobReport,
     Similar,
+    TaggedItem,
     UserHistory,
 )
 from reckoner.producer.client.asking import job_error
@@ -316,6 +317,34 @@ class Reckoner:
         require_places(n)
         record = await self._client.results.current()
         return await self._client.questions.history(user, n, record)
+
+    @translates_redis_errors
+    async def tag(
+        self, item: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), timeout: float | None = ASK_S
+    ) -> TaggedItem:
+        """Change the tags of an item at once; returns those that it has now.
+
+        They stay so until `reset_tags`, whatever later imports say. Lists of tags follow with the next fit.
+
+        Raises:
+            UsageError: nothing is changed, or the item's id or a tag is invalid (`require_id`).
+        """
+        return await self._client.tagging.change(item, add, remove)
+
+    @translates_redis_errors
+    async def reset_tags(self, item: str, *, timeout: float | None = ASK_S) -> TaggedItem:
+        """Undo the live changes of an item's tags; returns those that it has now, of the current snapshot."""
+        return await self._client.tagging.reset(item)
+
+    @translates_redis_errors
+    async def tags(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> list[TaggedItem]:
+        """The tags of items; an unknown item has none."""
+        return await self._client.tagging.read(items)
+
+    @translates_redis_errors
+    async def live_tags(self, *, timeout: float | None = ASK_S) -> list[TaggedItem]:
+        """The items whose tags were changed live, in the order of their ids."""
+        return await self._client.tagging.live()
 
     async def wait(
         self, jobs: Sequence[str], *, timeout: float | None = None

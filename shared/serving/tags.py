@@ -51,7 +51,7 @@ class Tags:
 
     async def live(self) -> dict[str, list[str]]:
         """The tags of the items that were changed live."""
-        found = await self._read("HGETALL", self._keys.tagging)
+        found: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self._keys.tagging)
         changed = {item.decode(errors="replace"): decoded(data) for item, data in found.items()}
         return {item: tags for item, tags in sorted(changed.items()) if tags is not None}
 

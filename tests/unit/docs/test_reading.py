@@ -38,6 +38,9 @@ def test_the_keys_are_those_that_are_written() -> None:
         KEYS.result("GENERATION", "USER"),
         basket,
         KEYS.titles("SNAPSHOT"),
+        KEYS.named_lists("SNAPSHOT"),
+        KEYS.tags("SNAPSHOT"),
+        KEYS.tagging,
     ]
 
 
