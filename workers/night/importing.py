@@ -29,8 +29,8 @@ class Imported(NamedTuple):
     """The last line on standard error."""
 
 
-def fingerprint(arguments: str) -> str:
-    """What changes when the source does: the arguments, and all files that they name, in order.
+def fingerprint(arguments: str, event_types: str = "") -> str:
+    """What changes when the source does: the arguments, all files that they name, in order, and the event types.
 
     Empty unless the source is of files only.
     """
@@ -39,7 +39,7 @@ def fingerprint(arguments: str) -> str:
         found = [_states(word) for word in _sources(words)]
     except (OSError, ValueError):
         return ""
-    return json.dumps([words, found]) if found and all(found) else ""
+    return json.dumps([words, found, *filter(None, [event_types])]) if found and all(found) else ""
 
 
 def _sources(words: list[str]) -> list[str]:

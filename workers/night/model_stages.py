@@ -32,7 +32,8 @@ async def import_stage(work: Work) -> None:
         why = "No source is named in RECKONER_SOURCE." if not source else "Skipped by --no-import."
         return await work.end("skipped", why, snapshot=before or "")
     # Taken before the import: a file that changes meanwhile is imported again.
-    now = await work.runtime.in_thread(lambda: fingerprint(source))
+    types = work.runtime.settings.event_types
+    now = await work.runtime.in_thread(lambda: fingerprint(source, types))
     if now and before and await _imported_last(work.runtime) == (now, before):
         return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
 

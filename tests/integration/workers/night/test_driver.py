@@ -436,13 +436,13 @@ async def test_rows_that_a_killed_import_has_appended_are_not_appended_again(
 async def test_a_file_that_has_not_changed_is_not_imported_again(
     night: Hand, own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless its arguments or the current snapshot are others, or it was written anew."""
+    """Unless its arguments, the event types or the current snapshot are others, or it was written anew."""
     file = tmp_path / "x.csv"
     file.write_text("user,item")
     change(night, source=f"'{file}'")
     report = {"snapshot": own_world.snapshot.id, "interactions": 90, "users": 6}
-    given = importing(monkeypatch, *[Imported(0, report, "")] * 4)
-    for day, done in enumerate((1, 1, 2, 3, 4), 1):
+    given = importing(monkeypatch, *[Imported(0, report, "")] * 5)
+    for day, done in enumerate((1, 1, 2, 3, 4, 5), 1):
         match day:
             case 3:
                 file.write_text("user,item\na,b")
@@ -450,6 +450,8 @@ async def test_a_file_that_has_not_changed_is_not_imported_again(
                 change(night, source=f"'{file}' --user who")
             case 5:
                 own_world.store.remove_mark("imported-source")
+            case 6:
+                change(night, event_types='{"view": {"weight": 2}}')
         ended = await through(night, f"2026-12-0{day}", imports=True)
         assert (outcomes(ended)["import"], len(given)) == ("unchanged", done), day
     assert ended.stages["import"].message == "The source has no new interactions."

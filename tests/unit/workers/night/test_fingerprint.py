@@ -80,6 +80,15 @@ def test_options_and_their_values_are_no_sources(tmp_path: Path) -> None:
     assert fingerprint(arguments) != before
 
 
+def test_a_changed_table_of_event_types_is_another_source(tmp_path: Path) -> None:
+    """Its weights are those of the rows; what has no identity by itself gets none by them."""
+    (tmp_path / "a.csv").write_text("user,item\n")
+    arguments = f"{tmp_path / 'a.csv'} --type event"
+    found = [fingerprint(arguments, types) for types in ("", '{"view": {"weight": 1}}', '{"view": {"weight": 2}}')]
+    assert len({*found, ""}) == 4
+    assert fingerprint("nowhere.csv", "{}") == ""
+
+
 def test_each_option_without_a_value_is_known() -> None:
     """The value of any other one is skipped."""
     options = get_command(app).commands["import"].params  # type: ignore[attr-defined]
