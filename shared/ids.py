@@ -1,4 +1,6 @@
-"""Ids of users and items: one rule for imports and calls."""
+"""Ids: one rule for those of users and items, for imports and calls; and fresh ones of flows and runs."""
+
+import secrets
 
 from reckoner.shared.errors import UsageError
 
@@ -32,3 +34,8 @@ def shown(value: object) -> str:
     if isinstance(value, str | bytes) and len(value) > SHOWN_CHARACTERS:
         return f"{value[:SHOWN_CHARACTERS]!a}..."
     return ascii(value)[: 2 * SHOWN_CHARACTERS]
+
+
+def fresh_id() -> str:
+    """A random id for a new flow or run: a late delivery of another one never matches it."""
+    return secrets.token_hex(8)

@@ -12,7 +12,15 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta
 
-from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_QUEUED, MAX_THREADS
+from reckoner.shared.defaults import (
+    MAX_BLOCK_USERS,
+    MAX_EVENTS,
+    MAX_LIST_LENGTH,
+    MAX_QUEUED,
+    MAX_SPARE,
+    MAX_THREADS,
+    SPARE,
+)
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.event_types import parse_event_types
 from reckoner.shared.nightly import parse_nightly
@@ -49,7 +57,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prefix: Annotated[
         str, Meta(description="The prefix of every key in Redis."), Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")
     ] = "reckoner"
-    list_length: Annotated[int, Meta(description="L, the length of every cached list.", ge=1, le=MAX_LIST_LENGTH)] = 20
+    list_length: Annotated[
+        int, Meta(description="L, the length of every list that is read.", ge=1, le=MAX_LIST_LENGTH)
+    ] = 20
+    spare: Annotated[
+        int,
+        Meta(
+            description="The number of further places of a cached list, for readers that leave some out.",
+            ge=0,
+            le=MAX_SPARE,
+        ),
+    ] = SPARE
     result_ttl_s: Annotated[
         int, Meta(description="The time to live of a cached list, in seconds.", ge=1, le=10 * 365 * 86_400)
     ] = 8 * 86_400
@@ -105,6 +123,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(description="The number of jobs in a lane from which enqueuing is refused.", ge=1, le=100_000_000),
     ] = MAX_QUEUED
+    max_events: Annotated[
+        int,
+        Meta(
+            description="The number of recorded events that no live snapshot holds from which recording is refused.",
+            ge=1,
+            le=1_000_000_000,
+        ),
+    ] = MAX_EVENTS
     stop_s: Annotated[
         float,
         Meta(

@@ -27,7 +27,7 @@ OUTCOMES = {"passed", "refused", "superseded"}
 PASSING = re.compile(
     r"^arq:|^[^:]+:(join:|run-of:|flow:[^:]+:partials$|run:[^:]+:flight$|queue(:(click|batch)(:leases)?)?$|live:(click|batch)$)"
 )
-TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list"}
+TYPES = {"sorted set": "zset", "hash": "hash", "string": "string", "stream": "stream", "list": "list", "set": "set"}
 # Seconds for the words of the table of keys, when all flows and runs have ended.
 LIVES_S = {
     "ended": 3_600,

@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from reckoner.shared.flows.flow_state import Flow
-from reckoner.shared.flows.flows import Flows, fresh_id
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, in_progress_key, job_key, tries_key
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.generations import generation_id
@@ -307,12 +308,15 @@ class Hand:
         return {name.decode(): value for name in sorted(names) if (value := await self._value(name)) is not None}
 
     async def _value(self, name: bytes) -> Any:
-        kind = await ask(self.redis, "TYPE", name)
+        # Wake lists hold tokens, and no state.
+        kind = await ask(self.redis, "TYPE", name) if not name.endswith(b":wake") else b"none"
         reads: dict[bytes, tuple[str | int, ...]] = {
             b"string": ("GET", name.decode()),
             b"hash": ("HGETALL", name.decode()),
             b"zset": ("ZRANGE", name.decode(), 0, -1, "WITHSCORES"),
             b"stream": ("XRANGE", name.decode(), "-", "+"),
+            b"list": ("LRANGE", name.decode(), 0, -1),
+            b"set": ("SMEMBERS", name.decode()),
         }
         return await ask(self.redis, *reads[kind]) if kind in reads else None
 

@@ -120,7 +120,9 @@ def fit(
             config, gamma = _checked(lambda: configuration(given, default.config)), recency_of(store, snapshot, recency)
             if similarity is None and not as_json:
                 say(f"Building {config.label}: about {max(default.seconds, 1):,.0f} s of one core.")
-            job, model = await reckoner.operator.fit(snapshot, config, settings.list_length, recency=gamma)
+            job, model = await reckoner.operator.fit(
+                snapshot, config, settings.list_length, recency=gamma, spare=settings.spare
+            )
             if no_wait:
                 sentence = f"Job {job} builds model {model}. See its progress with `reckoner job {job}`."
                 found = {"job": job, "model": model, "snapshot": snapshot, "recency": gamma}

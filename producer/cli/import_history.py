@@ -49,7 +49,7 @@ class ImportHistory:
 
     def _remember(self, outcome: str, **fields: Any) -> None:
         from reckoner.shared.errors import StoreError
-        from reckoner.shared.flows.flows import fresh_id
+        from reckoner.shared.ids import fresh_id
         from reckoner.shared.serving.history import ENTRY, Entry, entry_file
 
         ended_ms = time.time_ns() // 1_000_000

@@ -54,7 +54,7 @@ async def export_batches(
     lists = _Lists(reckoner._client)
     record, expected = await lists.whole(generation)
     users = open_snapshot(await asyncio.to_thread(store.fetch, KIND, record.snapshot)).users
-    at_once, n_read = max(1, PLACES_AT_ONCE // record.options.list_length), 0
+    at_once, n_read = max(1, PLACES_AT_ONCE // record.places), 0
     for page in users.pages():
         for start in range(0, len(page), at_once):
             some = [user.decode() for user in page[start : start + at_once]]

@@ -21,7 +21,7 @@ from reckoner.producer.client.calls import (
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.status import Status, now_ms, read_status, read_workers
 from reckoner.producer.client.waiting import retry_while_away
-from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_RECENCY
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_RECENCY, MAX_SPARE, SPARE
 from reckoner.shared.errors import (
     BarredError,
     EntryUnknownError,
@@ -31,10 +31,10 @@ from reckoner.shared.errors import (
     PromotionError,
     UsageError,
 )
-from reckoner.shared.flows.flows import FLOWS_AT_ONCE, fresh_id
+from reckoner.shared.flows.flows import FLOWS_AT_ONCE
 from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
-from reckoner.shared.ids import require_id
+from reckoner.shared.ids import fresh_id, require_id
 from reckoner.shared.nightly import Nightly, last_due, require_date
 from reckoner.shared.serving.generations import PointerTarget, generation_id
 from reckoner.shared.serving.history import MOST, Entry, History, Kind
@@ -58,26 +58,30 @@ class Operator:
         list_length: int,
         *,
         recency: float = 0.0,
+        spare: int = SPARE,
         timeout: float | None = ASK_S,
     ) -> tuple[str, str]:
         """Fit a model, or join the running fit of the same generation.
 
-        An item of a history weighs (1 + n)^-`recency`, n being the number of the user's later items. It needs a
-        snapshot with times: `recency_of` tells the default of `reckoner fit`, and so the store.
+        Lists have `spare` more places, for readers that leave some out. An item of a history weighs (1 + n)^-`recency`,
+        n being the number of the user's later items. It needs a snapshot with times: `recency_of` tells the default of
+        `reckoner fit`, and so the store.
 
         Returns:
             The id of the job, and the id of the model.
 
         Raises:
-            UsageError: the list length, the recency or the snapshot's id is invalid.
+            UsageError: the list length, the recency, the number of spare places or the snapshot's id is invalid.
             QueueFullError: the batch lane is full.
         """
         require_id("snapshot", snapshot)
         require_number("The list length", list_length, MAX_LIST_LENGTH)
+        if not 0 <= spare <= MAX_SPARE:
+            raise UsageError(f"The number of spare places is {spare}, but must be from 0 to {MAX_SPARE}.")
         if not 0 <= recency <= MAX_RECENCY:
             raise UsageError(f"The recency is {recency:g}, but must be from 0 to {MAX_RECENCY:g}.")
-        model, spec = model_id(snapshot, config), fit_spec(snapshot, config, list_length, recency=recency)
-        return await self._client.asking.create_fit(spec, generation_id(model, spec.options)), model
+        model, spec = model_id(snapshot, config), fit_spec(snapshot, config, list_length, recency=recency, spare=spare)
+        return await self._client.asking.create_fit(spec, generation_id(model, spec.options, spec.spare)), model
 
     @translates_redis_errors
     async def newest(self, *, timeout: float | None = ASK_S) -> Record:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from reckoner.producer.doctor.findings import Check, CheckError, NotCheckedError, redis_message
-from reckoner.shared.flows.flows import fresh_id
 from reckoner.shared.flows.nights import Nights
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.connections import is_command_unavailable, is_forbidden, server_info
 from reckoner.shared.redis.keys import Keys, in_progress_key
 from reckoner.shared.redis.scripts import ask, commands_of_scripts
@@ -30,9 +30,9 @@ DELIVERY_S = 2.0
 # The commands that workers and clients send outside scripts.
 SENT_COMMANDS = (
     "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET",
-    "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "TIME", "TTL", "UNLINK", "XDEL",
-    "XLEN", "XRANGE", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM",
-    "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN",
+    "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "SMEMBERS", "TIME", "TTL", "UNLINK",
+    "XDEL", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYLEX",
+    "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
 # Returns the commands in ARGV that this user may not run on the key; none if the server cannot check.

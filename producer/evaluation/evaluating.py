@@ -16,7 +16,7 @@ from reckoner.producer.evaluation.splits import Interactions, Protocol, Split, h
 from reckoner.producer.evaluation.store_jobs import Progress
 from reckoner.producer.evaluation.training_part import training_part
 from reckoner.shared.errors import StoreError, UsageError
-from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.serving.evaluations import Evaluation
 from reckoner.shared.serving.history import ENTRY, Entry, History, entry_file
 from reckoner.shared.store.protocol import Store

@@ -16,8 +16,7 @@ from reckoner.producer.evaluation.store_jobs import Progress, StoreJobs, locked
 from reckoner.shared.cancelling import run_to_its_end
 from reckoner.shared.defaults import MAX_LIST_LENGTH
 from reckoner.shared.errors import ArtifactMissingError, NothingImportedError, StoreError, UsageError
-from reckoner.shared.flows.flows import fresh_id
-from reckoner.shared.ids import require_id
+from reckoner.shared.ids import fresh_id, require_id
 from reckoner.shared.serving.generations import as_id
 from reckoner.shared.store.evaluation_parts import get_lists
 from reckoner.shared.store.fit_options import recency_of

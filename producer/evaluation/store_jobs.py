@@ -13,7 +13,7 @@ from reckoner.producer.client.asking import job_error
 from reckoner.shared.cancelling import run_to_its_end
 from reckoner.shared.errors import FlowUnknownError, UsageError, WireError
 from reckoner.shared.flows.flow_state import Flow
-from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.periodic import renewing
 from reckoner.shared.redis.scripts import call
 from reckoner.shared.store.evaluation_parts import put_users

@@ -5,7 +5,6 @@ from reckoner.producer.importing.gathering import Options
 from reckoner.producer.importing.item_file import ItemColumns, ItemsReport
 from reckoner.producer.importing.judging.ratings import Positive, parse_positive
 from reckoner.producer.importing.judging.rules import MISSING, Rules
-from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.pipeline import import_interactions, run_import
 from reckoner.producer.importing.preview import Preview, preview_interactions
 from reckoner.producer.importing.reading.arrow_tables import Frame
@@ -14,6 +13,7 @@ from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.forms import Form, Reading
 from reckoner.producer.importing.reading.urls import find_database, is_database
 from reckoner.producer.importing.reports import ImportReport, ReadReport
+from reckoner.shared.store.repeats import Repeats
 
 __all__ = [
     "MISSING",

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from reckoner.producer.importing.judging.checking import GoodRows
 from reckoner.producer.importing.judging.roles import EXCLUDE, HISTORY, SIGNAL
 from reckoner.producer.importing.merging.item_facts import ItemFacts
-from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColumns
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.sources import Origin
@@ -24,6 +23,7 @@ from reckoner.shared.errors import SourceError, UsageError
 from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.repeats import Repeats
 from reckoner.shared.store.snapshots import KIND, ItemsOfUsers, Snapshot, open_snapshot
 
 # The rows that are given at a time.

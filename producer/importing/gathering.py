@@ -29,7 +29,6 @@ from reckoner.producer.importing.judging.values import as_texts
 from reckoner.producer.importing.judging.verdict import without_words
 from reckoner.producer.importing.merging.collecting import CollectedRows, Merged
 from reckoner.producer.importing.merging.item_facts import ItemFacts
-from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
 from reckoner.producer.importing.reading.columns import (
     ChosenColumns,
@@ -46,6 +45,7 @@ from reckoner.producer.importing.reading.tables import Table, unchanged
 from reckoner.producer.importing.reading.text import LATIN_1
 from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.event_types import Role
+from reckoner.shared.store.repeats import Repeats
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 

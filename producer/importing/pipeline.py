@@ -12,13 +12,13 @@ from reckoner.producer.importing.gathering import Gathered, Options, Progress, g
 from reckoner.producer.importing.item_file import ItemColumns
 from reckoner.producer.importing.judging.rules import Rules
 from reckoner.producer.importing.merging.numbering import as_table
-from reckoner.producer.importing.merging.repeats import Repeats
 from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.shared.errors import SourceAwayError, SourceError
 from reckoner.shared.store.protocol import Store
+from reckoner.shared.store.repeats import Repeats
 from reckoner.shared.store.snapshots import KIND, Pairs, write_snapshot
 from reckoner.shared.store.verification import VerificationCache
 

@@ -152,7 +152,7 @@ class Demo:
     async def _fit(self, reckoner: Reckoner, snapshot_id: str, stage: Stage) -> None:
         store, length = open_store(self._settings.store_location), self._settings.list_length
         config, recency = default_model(store.fetch("snapshots", snapshot_id)).config, recency_of(store, snapshot_id)
-        job, _ = await reckoner.operator.fit(snapshot_id, config, length, recency=recency)
+        job, _ = await reckoner.operator.fit(snapshot_id, config, length, recency=recency, spare=self._settings.spare)
         report = await _ended(reckoner, job, stage)
         stage.finish(f"built the model on the workers, in {report.flow.tasks} chunk tasks")
 

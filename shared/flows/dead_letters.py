@@ -10,7 +10,8 @@ from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import LetterUnknownError, RetryRefusedError, WireError
 from reckoner.shared.flows.flow_state import parse_count
-from reckoner.shared.flows.flows import Flows, fresh_id
+from reckoner.shared.flows.flows import Flows
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Value, ask, call
@@ -229,7 +230,7 @@ def _join(keys: Keys, spec: Spec) -> str:
             return keys.join_basket(spec.generation, spec.items, ordered=spec.ordered)
         case FitSpec():
             model = model_id(spec.snapshot, config_of(spec))
-            fit = keys.join_fit(generation_id(model, spec.options))
+            fit = keys.join_fit(generation_id(model, spec.options, spec.spare))
             return keys.join_model(model) if spec.only_model else fit
         case EvaluationSpec():
             return keys.join_evaluation(SPEC.encode(spec))

@@ -1,6 +1,5 @@
 """Flows: a job's state in Redis on its way through split, chunk and reduce, and each change of it."""
 
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -17,6 +16,7 @@ from reckoner.shared.flows.flow_state import (
     parse_count,
     unreadable,
 )
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import Refusals, is_wrong_type
 from reckoner.shared.redis.scripts import Cached, Fence, Value, ask, call, load_script
@@ -34,6 +34,7 @@ from reckoner.shared.wire.shapes import (
     Plan,
     StoreSpec,
     Trace,
+    UserSpec,
 )
 
 LONGEST_LOOK_MS = 600_000
@@ -46,11 +47,6 @@ CANCELLED = "it was cancelled"
 Ending: TypeAlias = tuple[list[str], list[Value]]
 # The answers of `mend` when no job was created.
 MOVED_ON, ALL_THERE = -1, -2
-
-
-def fresh_id() -> str:
-    """A random id for a new flow or run: a late delivery of another one never matches it."""
-    return secrets.token_hex(8)
 
 
 class Flows:
@@ -276,10 +272,15 @@ class Flows:
         """The keys and arguments of the script that ends a flow."""
         keys = self.keys
         names = [keys.flow(flow.id), keys.partials(flow.id), keys.tasks(flow.id), keys.live_stem]
-        names += [self._join(flow), keys.dead, *keys.lanes]
+        names += [self._join(flow), keys.dead, *keys.lanes, keys.recent_versions]
         arguments: list[Value] = [flow.id, state, *expected, "" if index is None else index, reason, answer]
         arguments += [keys.events(flow.id), self.first_look_ms]
         arguments.append(SPEC.encode(flow.spec) if flow.spec is UNREADABLE else "")
+        if isinstance(flow.spec, UserSpec) and state == "done":
+            split, frozen = Split(fresh_id()), flow.plan.frozen if flow.plan else None
+            names += [keys.flow(split.flow), job_key(split.job_id)]
+            arguments += [flow.spec.user, frozen.version if frozen else "", split.flow, split.job_id]
+            arguments.append(encode_job(split))
         if flow.run:
             # A run keeps its round while this block is in flight.
             finish = Finish(flow.run, await self.run_round(flow.run))

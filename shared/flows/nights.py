@@ -8,7 +8,7 @@ import msgspec
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.flows.flow_state import parse_count
-from reckoner.shared.flows.flows import fresh_id
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.shared.redis.scripts.constants import NIGHT_TTL_DAYS
 

@@ -9,13 +9,9 @@ from redis.exceptions import ResponseError
 from reckoner.shared.defaults import MAX_BLOCK_USERS
 from reckoner.shared.errors import BarredError, RunInProgressError, WireError
 from reckoner.shared.flows.flow_state import UNFINISHED
-from reckoner.shared.flows.flows import (
-    CANCELLED,
-    FLOWS_AT_ONCE,
-    LONGEST_LOOK_MS,
-    fresh_id,
-)
+from reckoner.shared.flows.flows import CANCELLED, FLOWS_AT_ONCE, LONGEST_LOOK_MS
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome, decode_run
+from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
@@ -40,7 +36,7 @@ def block_size_of(record: Record) -> int:
     """The number of users in a block of about `BLOCK_WORK`; a run over few users has some `LEAST_BLOCKS` blocks."""
     if not record.users:
         return 1
-    list_work = LIST_WORK * max(record.options.list_length / LIST_PLACES, 1)
+    list_work = LIST_WORK * max(record.places / LIST_PLACES, 1)
     by_work = int(BLOCK_WORK / (record.additions / record.users + list_work))
     return max(1, min(by_work, -(-record.users // LEAST_BLOCKS), MAX_BLOCK_USERS))
 

@@ -21,6 +21,15 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:join:model:MODEL`, `p:join:evaluation:HASH` | string, flow id | the same | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S`, or until forget |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
+| `p:event-stream` | stream, each event's user and JSON | record, join_histories | for ever, until it is imported |
+| `p:recent:USER` | list, each of the user's events: its id, a space, JSON | the same | for ever, as its events |
+| `p:left:USER` | string, the items that lists leave out | the same, hide_for | for ever, as its events |
+| `p:hides:USER` | set, what the user does not want to see | hide_for | for ever, until it is undone |
+| `p:recents` | sorted set, the users with one of these three, each with 0 | the same | for ever |
+| `p:recent-versions` | hash, those users to how often these three have changed | the same | for ever |
+| `p:event:HASH` | string, an event with this id was recorded | record | a day |
+| `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
+| `p:stale` | sorted set, users who get a new job | record, hide_for, finish | for ever, until it is made |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
 | `p:held` | hash, generation whose lists were all computed to JSON | close; deleted by forget | for ever |
@@ -375,6 +384,46 @@ class Keys:
         return self._name("nights", "driver")
 
     @property
+    def event_stream(self) -> str:
+        """The events that no live snapshot holds."""
+        return self._name("event-stream")
+
+    def recent(self, user: str) -> str:
+        """A user's events in the stream."""
+        return self._name("recent", user)
+
+    def left(self, user: str) -> str:
+        """What a user's lists leave out."""
+        return self._name("left", user)
+
+    def hides(self, user: str) -> str:
+        """What a user does not want to see."""
+        return self._name("hides", user)
+
+    @property
+    def recents(self) -> str:
+        """The users with a recent history or hides."""
+        return self._name("recents")
+
+    @property
+    def recent_versions(self) -> str:
+        """The versions of what is known of users beside a snapshot."""
+        return self._name("recent-versions")
+
+    def event(self, event_id: str) -> str:
+        """The mark of a recorded event, by its id of the caller's."""
+        return self._name("event", sha256(event_id.encode()).hexdigest()[:32])
+
+    def refreshed(self, user: str) -> str:
+        """The mark of a user whose list was just computed again for an event."""
+        return self._name("refreshed", user)
+
+    @property
+    def stale(self) -> str:
+        """The users whose lists are to be computed again."""
+        return self._name("stale")
+
+    @property
     def history(self) -> str:
         """The entries of the history."""
         return self._name("history")
@@ -409,12 +458,17 @@ class Keys:
     def types(self) -> dict[str, str]:
         """The types of the keys that flows and runs share."""
         zsets = dict.fromkeys(
-            (*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, *self.history_orders), "zset"
+            (
+                *(*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, *self.history_orders),
+                *(self.recents, self.stale),
+            ),
+            "zset",
         )
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now, self.night_driver)
-        hashes = (self.generations, self.held, self.barred, self.history)
+        hashes = (self.generations, self.held, self.barred, self.history, self.recent_versions)
+        lists |= {self.event_stream: "stream"}
         return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:

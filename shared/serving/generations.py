@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 Promotion = Literal["done", "moved", "lost", "incomplete"]
 
 
-def generation_id(model: str, options: Options) -> str:
-    """The id of a generation: a hash of its model and options."""
-    return sha256(model.encode() + b"\n" + msgspec.json.encode(options)).hexdigest()[:16]
+def generation_id(model: str, options: Options, spare: int = 0) -> str:
+    """The id of a generation: a hash of its model, its options, and the number of spare places if there are any."""
+    named = model.encode() + b"\n" + msgspec.json.encode(options) + (b"\n%d" % spare if spare else b"")
+    return sha256(named).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

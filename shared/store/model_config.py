@@ -141,13 +141,20 @@ def config_of(spec: FitSpec) -> ModelConfig:
 
 
 def fit_spec(
-    snapshot_id: str, config: ModelConfig, list_length: int, *, recency: float = 0.0, only_model: bool = False
+    snapshot_id: str,
+    config: ModelConfig,
+    list_length: int,
+    *,
+    recency: float = 0.0,
+    spare: int = 0,
+    only_model: bool = False,
 ) -> FitSpec:
     """The spec of a fit, or of one that makes `only_model`, and no generation."""
     beside = {name: float(fact) for name, fact in config.facts().items() if name not in FitSpec.__struct_fields__}
     return FitSpec(
         *(snapshot_id, config.similarity, config.neighbours, float(config.shrink), list_length, beside, only_model),
         recency=float(recency) or UNSET,
+        spare=spare,
     )
 
 

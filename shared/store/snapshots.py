@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.shared.store.artifacts import Artifact, open_artifact, write_artifact
+from reckoner.shared.store.artifacts import JSON, Artifact, open_artifact, write_artifact
 from reckoner.shared.store.catalogue import Catalogue, open_catalogue
 from reckoner.shared.store.identifiers import TextTable, build
 from reckoner.shared.store.integrity import check_counts, check_pointers, check_rows, check_texts, check_values
+from reckoner.shared.store.repeats import Repeats
 from reckoner.shared.store.sorting import count_each, stable_order
 
 KIND: Final = "snapshots"
@@ -62,6 +63,10 @@ class Snapshot:
     catalogue: Catalogue = Catalogue()  # noqa: RUF009 - it is frozen
     left_ptr: NDArray[np.int64] | None = None
     left_items: NDArray[np.uint32] | None = None
+    repeats: Repeats = "last"
+    """The rule by which repeated rows were merged."""
+    mark: str = ""
+    """The id in the stream up to which it holds the recorded events; empty if it holds none."""
 
     @property
     def left_out(self) -> ItemsOfUsers:
@@ -101,6 +106,8 @@ def write_snapshot(
     titles: Sequence[str] | None = None,
     catalogue: Catalogue | None = None,
     left: Pairs | None = None,
+    repeats: Repeats = "last",
+    mark: str = "",
     training: bool = False,
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
@@ -140,7 +147,7 @@ def write_snapshot(
         arrays |= {"user_weights": rounded, "item_weights": item_weights}
     if times is not None:
         arrays["user_times"] = times.astype(np.int64, copy=False)
-    facts = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
+    facts: dict[str, JSON] = {"users": len(user_ids), "items": len(item_ids), "interactions": len(users)}
     if left is not None and not all(map(np.array_equal, left, (sorted_users, sorted_items))):
         arrays |= _left(left, len(user_ids))
         facts["left"] = len(left.items)
@@ -148,6 +155,8 @@ def write_snapshot(
     arrays |= catalogue.arrays() if catalogue is not None else {}
     if training:
         arrays["training"] = np.empty(0, np.uint8)
+    origin = {"repeats": repeats if repeats != "last" else "", "mark": mark}
+    facts |= {name: value for name, value in origin.items() if value}
     return write_artifact(directory, KIND, arrays, facts)
 
 
@@ -214,9 +223,10 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
         StoreError: a file is temporarily unreadable.
     """
     artifact = open_artifact(directory, KIND, verify=verify)
+    origin, described = _origin(artifact), {"users", "items", "interactions"}
     has_left = any(name in artifact.arrays for name in ("left_ptr", "left_items"))
-    counts = {"users", "items", "interactions"} | ({"left"} if has_left else set())
-    if artifact.facts.keys() != counts or not all(map(_is_count, artifact.facts.values())):
+    counts = {name: count for name, count in artifact.facts.items() if name not in origin}
+    if counts.keys() != described | ({"left"} if has_left else set()) or not all(map(_is_count, counts.values())):
         raise artifact.fact_damage("does not describe a snapshot")
     users, items, interactions = (artifact.facts[name] for name in ("users", "items", "interactions"))
     weights = ("user_weights", "item_weights")
@@ -233,6 +243,7 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
         item_ptr=artifact.array("item_ptr", np.int64, items + 1),
         item_users=artifact.array("item_users", np.uint32, interactions),
         item_weights=artifact.array("item_weights", np.float32, interactions) if has_weights else None,
+        **origin,
         catalogue=open_catalogue(artifact, items, verify=verify),
         left_ptr=artifact.array("left_ptr", np.int64, users + 1) if has_left else None,
         left_items=artifact.array("left_items", np.uint32, artifact.facts["left"]) if has_left else None,
@@ -254,8 +265,16 @@ def open_snapshot(directory: Path, *, verify: bool = False) -> Snapshot:
     return snapshot
 
 
-def _is_count(fact: object) -> bool:
-    return isinstance(fact, int) and fact >= 0
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _origin(artifact: Artifact) -> dict[str, Any]:
+    """The fields that say how the snapshot was made."""
+    found = {name: artifact.facts[name] for name in ("repeats", "mark") if name in artifact.facts}
+    if found.get("repeats", "last") not in get_args(Repeats) or not isinstance(found.get("mark", ""), str):
+        raise artifact.fact_damage("does not describe a snapshot")
+    return found
 
 
 def _table(artifact: Artifact, name: str, count: int) -> TextTable:

@@ -1,11 +1,12 @@
 """The shapes and codecs of all values in Redis, except the jobs."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS, MAX_RECENCY
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS, MAX_RECENCY, MAX_SPARE
+from reckoner.shared.event_types import Role
 from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.wire.codecs import Codec, DigestCodec
 
@@ -16,11 +17,16 @@ OuterId = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 # Unset for 0, so that generations without recency have the ids and the bytes that they had before there was any.
 Recency = Annotated[float, Meta(gt=0, le=MAX_RECENCY)] | UnsetType
+Spare = Annotated[int, Meta(ge=0, le=MAX_SPARE)]
 
 # The maximum of items in a basket, and in the answer to a question.
 MAX_ITEMS = 1000
 # The maximum of bytes of all ids in a basket: a dead letter holds the whole job.
 MAX_BASKET_BYTES = 65_536
+
+MAX_WEIGHT = 1e30
+# Milliseconds since 1970, within the years of a calendar.
+Time = Annotated[int, Meta(ge=-(2**47), le=2**53)]
 
 # The name of a part in the store: the hash of its bytes.
 PartName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -65,6 +71,8 @@ class FitSpec(Struct, frozen=True, tag="fit", forbid_unknown_fields=True, omit_d
     """Whether only the model is published, to replace a damaged one or to evaluate it: no record, no pointer."""
     recency: Recency = UNSET
     """As in `Options`."""
+    spare: Spare = 0
+    """As in `Record`."""
 
     @property
     def options(self) -> "Options":
@@ -125,12 +133,41 @@ StoreSpec = FitSpec | EvaluationSpec
 Spec = ScoringSpec | StoreSpec | QuestionSpec
 
 
+class Frozen(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What counts for the users of a scoring job beside the snapshot: all its tasks score the same.
+
+    Arrays are little-endian. Users without events and hides are left out of them.
+    """
+
+    version: bytes = b""
+    """The version of a single user's recent history, empty without one and for blocks."""
+    users: bytes = b""
+    """uint32, ascending: the users by their number in the job."""
+    counts: bytes = b""
+    """uint32, the number of events of each of these users."""
+    items: bytes = b""
+    """uint32, the items of their events, in the order of the stream."""
+    weights: bytes = b""
+    """float64, beside `items`."""
+    times: bytes = b""
+    """int64, milliseconds since 1970, beside `items`."""
+    counting: bytes = b""
+    """uint8, beside `items`: 1 if the event counts."""
+    left: bytes = b""
+    """uint8, beside `items`: 1 if the event's item is left out of lists."""
+    unknown: list[OuterId] = []
+    """The items of a single user's events that are not in the snapshot, in the order of their bytes."""
+    mask: PartName | None = None
+    """The part of the store with the hidden items."""
+
+
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The plan of a flow's chunk tasks: task `i` has the items, rows or users from bounds[i] to bounds[i + 1] - 1."""
 
     bounds: Annotated[list[Count], Meta(min_length=1, max_length=501)]
     popular: Count = 0
     """The number of popular items of a fit, whose rows are dense."""
+    frozen: Frozen | None = None
 
 
 class Best(Struct, array_like=True, frozen=True, tag="best", forbid_unknown_fields=True):
@@ -183,6 +220,17 @@ class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 # Readers ignore unknown fields, so that a format can get new fields.
+class Event(Struct, array_like=True, frozen=True):
+    """An interaction that was recorded: in the stream and in the recent history of its user."""
+
+    item: OuterId
+    role: Role
+    weight: Annotated[float, Meta(gt=0, le=MAX_WEIGHT)]
+    type: Annotated[str, Meta(max_length=MAX_ID_BYTES)]
+    time_ms: Time | None
+    """None until it is recorded: then for the time of the recording."""
+
+
 class ScoredItem(Struct, array_like=True, frozen=True):
     """A place of a cached list: an item, its score, and the history item with the largest share of it."""
 
@@ -191,11 +239,13 @@ class ScoredItem(Struct, array_like=True, frozen=True):
     because: str
 
 
-class Result(Struct, frozen=True):
+class Result(Struct, frozen=True, omit_defaults=True):
     """One user's cached list, best first. Its key names the generation."""
 
     format: Literal[2]
     items: list[ScoredItem]
+    unknown: list[str] = []
+    """The items of the user's events that are not in the snapshot."""
 
 
 class BasketResult(Struct, frozen=True):
@@ -274,9 +324,18 @@ class Record(Struct, frozen=True):
     options: Options
     made_ms: Count
     users: Count
-    popular: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH)]
+    popular: Annotated[list[str], Meta(max_length=MAX_LIST_LENGTH + MAX_SPARE)]
     additions: Count = 0
     """The number of similarities that are added to score all users once; 0 if unknown."""
+    mark: str | UnsetType = UNSET
+    """The mark of the snapshot: the id in the stream up to which it holds the recorded events."""
+    spare: Spare | UnsetType = UNSET
+    """The number of further places of its lists, for readers that leave some out."""
+
+    @property
+    def places(self) -> int:
+        """The most places of its lists: what readers are promised, and the spare ones."""
+        return self.options.list_length + (self.spare or 0)
 
 
 class Holding(Struct, frozen=True):
@@ -325,11 +384,21 @@ class Beat(Struct, frozen=True, omit_defaults=True):
     """What its store names as the current snapshot, empty for none; None if unknown."""
 
 
+class _PlanCodec(DigestCodec[Plan]):
+    """A plan without events has the bytes that it had before there were any."""
+
+    def encode(self, value: Plan, context: str = "") -> bytes:
+        """Encode a plan."""
+        bare: Any = (value.bounds, value.popular)
+        return super().encode(bare if value.frozen is None else value, context)
+
+
 SPEC: Codec[Spec] = DigestCodec(Spec)
-PLAN: Codec[Plan] = DigestCodec(Plan)
+PLAN: Codec[Plan] = _PlanCodec(Plan)
 PARTIAL: DigestCodec[Partial] = DigestCodec(Partial)
 TRACE: Codec[Trace] = Codec(Trace)
 OUTCOME: Codec[Outcome] = Codec(Outcome)
+EVENT: Codec[Event] = Codec(Event, "json")
 RESULT: Codec[Result] = Codec(Result, "json")
 BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
 REPLY: Codec[Reply] = Codec(Reply, "json")

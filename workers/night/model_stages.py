@@ -110,7 +110,7 @@ async def _imported_last(runtime: Runtime) -> tuple[str, str] | None:
 
 async def fit_stage(work: Work) -> None:
     """Build a model of the current snapshot, unless the newest model is that."""
-    runtime = work.runtime
+    runtime, settings = work.runtime, work.runtime.settings
     newest = await runtime.results.generations.newest()
     if not work.night.options.fits:
         if newest is None:
@@ -121,8 +121,8 @@ async def fit_stage(work: Work) -> None:
         raise StageFailedError("No snapshot is imported: see RECKONER_SOURCE and `reckoner import`.")
     live = (await runtime.results.generations.follow(runtime.keys.current)).record
     config, recency = await _configuration(runtime, live, snapshot)
-    spec = fit_spec(snapshot, config, runtime.settings.list_length, recency=recency)
-    generation = generation_id(model_id(snapshot, config), spec.options)
+    spec = fit_spec(snapshot, config, settings.list_length, recency=recency, spare=settings.spare)
+    generation = generation_id(model_id(snapshot, config), spec.options, spec.spare)
     changed = ""
     if live and (before := live.options.recency or 0.0) != recency:
         changed = f" The recency is {recency:g}, and was {before:g}."

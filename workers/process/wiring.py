@@ -16,6 +16,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import connect, eviction_policy
 from reckoner.shared.redis.keys import Keys
+from reckoner.shared.serving.events import Events
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
@@ -29,6 +30,7 @@ from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.maintenance.heartbeat import Heartbeat
+from reckoner.workers.maintenance.refreshing import Refreshing
 from reckoner.workers.maintenance.retention import keep_layouts_clean, keep_store_clean
 from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.night.driver import NightDriver
@@ -107,6 +109,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         flows=Flows(redis, keys, settings.first_look_s, settings.threads),
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
+        events=Events(redis, keys, settings.first_look_s, settings.max_events),
         store=store,
         artifact_opener=ArtifactOpener(store, verified, on_invalidate=layout_files.remove),
         version_checker=VersionChecker(threads, patience_s),
@@ -147,11 +150,13 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         log.warning("unsafe eviction policy found", policy=policy, advice="set maxmemory-policy noeviction")
     ctx["heartbeat"] = heartbeat = Heartbeat(runtime, ctx["is_draining"])
     await heartbeat.beat()
-    healing = Healing(runtime)
+    healing, refreshing = Healing(runtime), Refreshing(runtime)
     maintenance = (
         heartbeat.run(),
         Sweeper(runtime).run(),
         GenerationCleanup(runtime).run(),
+        refreshing.run_refresh(),
+        refreshing.run_trim(),
         keep_store_clean(runtime),
         keep_layouts_clean(runtime),
         NightlyTrigger(runtime).run(),

@@ -77,7 +77,7 @@ async def remember_fit(runtime: Runtime, flow: Flow, failure: str = "") -> None:
             ended_ms=await runtime.now_ms(),
             snapshot=spec.snapshot,
             model=model,
-            generation=generation_id(model, spec.options) if model else "",
+            generation=generation_id(model, spec.options, spec.spare) if model else "",
             reasons=[failure] if failure else [],
         ),
     )

@@ -18,6 +18,7 @@ from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.events import Events
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.model_config import ModelConfig
@@ -60,6 +61,7 @@ class Runtime:
     flows: Flows
     runs: Runs
     results: Results
+    events: Events
     store: Store
     artifact_opener: ArtifactOpener
     version_checker: VersionChecker

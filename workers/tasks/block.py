@@ -4,20 +4,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.shared.wire.shapes import BlockSpec, Outcome
+from reckoner.shared.wire.shapes import BlockSpec, Frozen, Outcome
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.tasks.chunk import histories_of, scoring, users_of
+from reckoner.workers.tasks.chunk import scoring, scoring_job, users_of
 from reckoner.workers.tasks.publish import Block, MadeLists, make_lists, publish_block
 
 
-async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, lease: Lease) -> Outcome:
+async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, frozen: Frozen | None, lease: Lease) -> Outcome:
     """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
-    record = await runtime.record(spec.generation)
-    model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
+    record, model, snapshot, histories = await scoring_job(runtime, spec, block, frozen)
     of = Block(users_of(spec, block, snapshot), snapshot, record)
     layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
-    score = scoring(runtime, layout, record.options, histories_of(spec, block, snapshot))
+    score = scoring(runtime, layout, record, histories)
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
         return make_lists(runtime, of, score(stop), stop)

@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import LeaseLostError
+from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.jobs import Chunk
 from reckoner.shared.wire.shapes import (
@@ -17,9 +19,10 @@ from reckoner.shared.wire.shapes import (
     BlockSpec,
     EvaluationSpec,
     FitSpec,
+    Frozen,
     Lane,
-    Options,
     Part,
+    Record,
     ScoringSpec,
     StoreSpec,
     Trace,
@@ -33,7 +36,7 @@ from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.evaluate import leaves_no_parts, score_part
 from reckoner.workers.tasks.fit import build_part
-from reckoner.workers.tasks.histories import Histories
+from reckoner.workers.tasks.histories import Histories, no_history, snapshot_histories, with_recent
 
 
 async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None:
@@ -48,7 +51,9 @@ async def chunk(runtime: Runtime, flow: Flow, task: Chunk, lease: Lease) -> None
     elif isinstance(flow.spec, EvaluationSpec):
         partial = await score_part(runtime, flow.spec, first, last)
     else:
-        partial = await score_range(runtime, flow.spec, flow.block or 0, first, last, flow.lane)
+        partial = await score_range(
+            runtime, flow.spec, flow.block or 0, first, last, flow.lane, frozen=flow.plan.frozen
+        )
     trace = Trace(runtime.worker_id, started_ms, time.time() * 1000)
     place = digest_context(flow.id, task.index, flow.plan.bounds, flow.block)
     try:
@@ -81,35 +86,52 @@ def known_items(spec: BasketSpec, snapshot: Snapshot) -> tuple[NDArray[np.uint32
     return np.unique(np.array([index for index in found if index is not None], np.uint32), return_index=True)
 
 
-def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot) -> Histories:
-    """The histories of a job's users. A basket is one history with weights of 1."""
+def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot, frozen: Frozen | None = None) -> Histories:
+    """The histories of a job's users, with their frozen events. A basket is one history with weights of 1."""
     if isinstance(spec, BasketSpec):
         items, places = known_items(spec, snapshot)
         return Histories(np.array([0, items.size], np.int64), items, None, places if spec.ordered else None)
-    users, rows = users_of(spec, block, snapshot), (snapshot.user_items, snapshot.user_weights, snapshot.user_times)
-    return Histories(snapshot.user_ptr[users.start : users.stop + 1], *rows)
+    users = users_of(spec, block, snapshot)
+    histories = snapshot_histories(snapshot, users) if users else no_history(snapshot)
+    return histories if frozen is None else with_recent(histories, frozen, snapshot.repeats)
 
 
-async def score_range(runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int, lane: Lane) -> Best:
-    """The best of the candidates first..last-1 for each history of the job."""
+class ScoringJob(NamedTuple):
+    """What the tasks of a scoring job read."""
+
+    record: Record
+    model: Model
+    snapshot: Snapshot
+    histories: Histories
+
+
+async def scoring_job(runtime: Runtime, spec: ScoringSpec, block: int, frozen: Frozen | None) -> ScoringJob:
+    """Open what the tasks of a scoring job read."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
-    histories = histories_of(spec, block, snapshot)
+    return ScoringJob(record, model, snapshot, histories_of(spec, block, snapshot, frozen))
+
+
+async def score_range(
+    runtime: Runtime, spec: ScoringSpec, block: int, first: int, last: int, lane: Lane, *, frozen: Frozen | None = None
+) -> Best:
+    """The best of the candidates first..last-1 for each history of the job."""
+    job = await scoring_job(runtime, spec, block, frozen)
+    model, is_block = job.model, isinstance(spec, BlockSpec)
     laid_out = runtime.layouts.cached(model, first, last) is not None
     layout = await runtime.layout(model, first, last, lane)
     # A block, and what follows making a layout, runs in a thread.
-    short = not isinstance(spec, BlockSpec) and laid_out
-    additions = model.most_additions(histories.held.size) * model.share(first, last) if short else math.inf
-    best = await runtime.kernel(lane, scoring(runtime, layout, record.options, histories), additions)
-    closely = isinstance(spec, BlockSpec) or not laid_out
-    await runtime.require_current(model, snapshot, layout=layout, closely=closely)
+    short = not is_block and laid_out
+    additions = model.most_additions(job.histories.held.size) * model.share(first, last) if short else math.inf
+    best = await runtime.kernel(lane, scoring(runtime, layout, job.record, job.histories), additions)
+    await runtime.require_current(model, job.snapshot, layout=layout, closely=is_block or not laid_out)
     return Best(*(array.tobytes() for array in best))
 
 
 def scoring(
     runtime: Runtime,
     layout: Layout,
-    options: Options,
+    record: Record,
     histories: Histories,
     hidden: NDArray[np.uint8] | None = None,
 ) -> Callable[[NDArray[np.uint8]], Partial | None]:
@@ -118,23 +140,23 @@ def scoring(
     It takes a stop flag, uint8[1], and returns None if it was set.
     """
     # Evaluating a nested function's annotations would take a tenth of a click's kernel.
-    return lambda stop: _score(runtime, layout, options, histories, hidden, stop)
+    return lambda stop: _score(runtime, layout, record, histories, hidden, stop)
 
 
 def _score(
     runtime: Runtime,
     layout: Layout,
-    options: Options,
+    record: Record,
     histories: Histories,
     hidden: NDArray[np.uint8] | None,
     stop: NDArray[np.uint8],
 ) -> Partial | None:
-    weighed = histories.weighed(options.recency, stop)
+    weighed = histories.weighed(record.options.recency, stop)
     if weighed is None:
         return None
     return score_users(
-        *(layout.candidates, *weighed, options.list_length),
-        left=histories.left_out if options.exclude_history else None,
+        *(layout.candidates, *weighed, record.places),
+        left=histories.left_out if record.options.exclude_history else None,
         hidden=hidden,
         scratch=runtime.layouts.scratch.room_for(layout.candidates),
         stop=stop,

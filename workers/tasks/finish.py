@@ -10,6 +10,7 @@ import structlog
 
 from reckoner.shared.errors import BarredError, WireError
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.wire.jobs import Finish
 from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome
@@ -63,6 +64,7 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case "flipped":
                 outcome = "passed"
                 if run.since != run.generation:
+                    await _refresh_later(runtime, run)
                     log.info("generation went live", run=run.id, now=run.generation, before=run.since or None)
             case "lost":
                 outcome = "failed"
@@ -72,6 +74,17 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case _:
                 outcome = "superseded"
     await _close(runtime, run, outcome, manifest, lease)
+
+
+async def _refresh_later(runtime: Runtime, run: Run) -> None:
+    """Let the lists of the users be computed again for whom events were recorded while the run computed."""
+    users = [
+        recent.user
+        async for recent in runtime.events.all_recent()
+        if any(mark.ms >= run.started_ms for mark, _ in recent.events)
+    ]
+    for start in range(0, len(users), SLICE):
+        await runtime.events.add_stale(users[start : start + SLICE])
 
 
 async def _at_the_gate(runtime: Runtime, run: Run, manifest: Manifest) -> Manifest:

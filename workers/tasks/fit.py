@@ -183,10 +183,10 @@ def _publish(store: Store, snapshot_id: str, config: ModelConfig, matrix: "Matri
 
 async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease: Lease) -> str:
     snapshot, options = await runtime.snapshot(spec.snapshot), spec.options
-    generation = generation_id(model, options)
+    generation = generation_id(model, options, spec.spare)
     # Unverified: it only plans runs, and workers verify the model before they use it.
     built = await runtime.in_store(lambda: open_model(runtime.store.fetch("models", model)))
-    popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length).tolist())
+    popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length + spec.spare).tolist())
     record = Record(
         format=2,
         generation=generation,
@@ -197,6 +197,8 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         users=snapshot.n_users,
         popular=[snapshot.items[item] for item in popular],
         additions=await runtime.in_thread(lambda: built.additions_of_all(snapshot)),
+        mark=snapshot.mark or msgspec.UNSET,
+        spare=spec.spare or msgspec.UNSET,
     )
     await describe(runtime, snapshot, options.list_length)
     before = await runtime.results.generations.current()

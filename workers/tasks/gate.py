@@ -115,7 +115,7 @@ def sampled(users: TextTable, run_id: str) -> list[str]:
 
 
 async def _lists(runtime: Runtime, record: Record, users: Sequence[str]) -> list[List]:
-    lists, at_once = list[List](), max(1, PLACES_AT_ONCE // record.options.list_length)
+    lists, at_once = list[List](), max(1, PLACES_AT_ONCE // record.places)
     # Each item once: long lists of the same items would take hundreds of megabytes. Not interned, since some Pythons
     # keep interned texts for ever.
     known = dict[str, str]()

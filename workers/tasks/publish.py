@@ -1,6 +1,6 @@
 """Publishes lists: encodes a job's best candidates as cached lists, and writes these to the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -48,7 +48,7 @@ def make_lists(runtime: Runtime, block: Block, best: Partial | None, stop: NDArr
     if best is None:
         return None
     packed, prefix = list[PackedLists](), runtime.keys.result(record.generation, "")
-    for first, some in _slices(best, max(1, PLACES_AT_ONCE // record.options.list_length)):
+    for first, some in _slices(best, max(1, PLACES_AT_ONCE // record.places)):
         if stop[0]:
             return None
         encoded = encode_lists(some, snapshot.items.offsets, snapshot.items.blob)
@@ -83,14 +83,19 @@ async def publish_block(runtime: Runtime, made: MadeLists, lease: Lease) -> Outc
     return Outcome(done=counts.size, empty=counts.size - int(np.count_nonzero(counts)))
 
 
-def user_list(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot) -> Cached:
-    """One user's encoded list, to be cached."""
+def user_list(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot, unknown: Sequence[str]) -> Cached:
+    """One user's encoded list, to be cached, with the items of events that the snapshot does not know."""
     data = encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
+    if unknown:
+        data = _with_unknown(data, unknown)
     return Cached(runtime.keys.result(spec.generation, spec.user), data, runtime.settings.result_ttl_s)
 
 
 def basket_list(spec: BasketSpec, best: Partial, snapshot: Snapshot) -> bytes:
     """A basket's encoded list: that of a user, and the items that the snapshot does not know."""
     unknown = [item for item in spec.items if snapshot.items.find(item) is None]
-    data = encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
+    return _with_unknown(encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes(), unknown)
+
+
+def _with_unknown(data: bytes, unknown: Sequence[str]) -> bytes:
     return data.removesuffix(b"}") + b',"unknown":' + msgspec.json.encode(unknown) + b"}"

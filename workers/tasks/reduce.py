@@ -108,7 +108,7 @@ async def _sizes(runtime: Runtime, flow: Flow) -> tuple[int, int]:
     if not isinstance(flow.spec, ScoringSpec):
         return 0, 0
     snapshot = await runtime.snapshot((await runtime.record(flow.spec.generation)).snapshot)
-    histories = 1 if isinstance(flow.spec, BasketSpec) else len(users_of(flow.spec, flow.block or 0, snapshot))
+    histories = len(users_of(flow.spec, flow.block or 0, snapshot)) if isinstance(flow.spec, BlockSpec) else 1
     return histories, snapshot.n_items
 
 
@@ -151,12 +151,13 @@ async def _publish(
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
-    length = record.options.list_length
+    length = record.places
     if not isinstance(spec, BlockSpec):
         best = merge(partials, length) if partials else NOTHING
         if isinstance(spec, BasketSpec):
             return None, runtime.results.cached_basket(spec, basket_list(spec, best, snapshot))
-        cached = user_list(runtime, spec, best, snapshot)
+        frozen = flow.plan.frozen if flow.plan else None
+        cached = user_list(runtime, spec, best, snapshot, frozen.unknown if frozen else ())
         # If the snapshot has changed meanwhile, a retry encodes the list again.
         await runtime.require_current(snapshot, closely=False)
         return None, cached

@@ -12,6 +12,7 @@ from reckoner.shared.wire.shapes import (
     BlockSpec,
     EvaluationSpec,
     FitSpec,
+    Frozen,
     HistorySpec,
     Plan,
     ScoringSpec,
@@ -22,9 +23,10 @@ from reckoner.workers.engine.lease import Lease
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.block import compute_block
-from reckoner.workers.tasks.chunk import histories_of, known_items
+from reckoner.workers.tasks.chunk import histories_of, known_items, users_of
 from reckoner.workers.tasks.evaluate import plan_evaluation
 from reckoner.workers.tasks.fit import plan_fit
+from reckoner.workers.tasks.freezing import freeze
 from reckoner.workers.tasks.question import answer_question
 
 
@@ -44,23 +46,29 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
     if plan is None:
         await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
     elif isinstance(flow.spec, BlockSpec) and len(plan.bounds) == 2:
-        outcome = await compute_block(runtime, flow.spec, flow.block or 0, lease)
+        outcome = await compute_block(runtime, flow.spec, flow.block or 0, plan.frozen, lease)
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)
     elif await runtime.flows.plan(task.flow, plan, lease=lease) and len(plan.bounds) > 1:
         runtime.open_flows.note(replace(flow, state="run", plan=plan))
 
 
 async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan | None:
-    """The candidate ranges of a scoring job's chunk tasks.
+    """The candidate ranges of a scoring job's chunk tasks, and what counts beside the snapshot.
 
-    The plan of a basket without known items has no ranges: its list is empty. An unknown user has no plan, None.
+    The plan of a basket without known items, or of a user with nothing but events of unknown items, has no ranges: the
+    list is empty. An unknown user without events has no plan, None.
     """
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
-    if isinstance(spec, UserSpec) and snapshot.users.find(spec.user) is None:
-        return None
-    if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
-        return Plan([0])
+    frozen: Frozen | None = None
+    if isinstance(spec, BasketSpec):
+        if not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
+            return Plan([0])
+    else:
+        users = users_of(spec, block, snapshot)
+        frozen = await freeze(runtime, spec, users, snapshot, record)
+        if not users and (frozen is None or not frozen.counts):
+            return Plan([0], frozen=frozen) if frozen else None
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):
         held, task_ms = histories_of(spec, block, snapshot).held, runtime.settings.batch_task_ms
@@ -68,7 +76,7 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
         if tasks > 1:
             # Count only if the bound is too high. It takes long for a large block, so not on the event loop.
             tasks = tasks_of_block(await runtime.in_thread(lambda: model.additions(held)), chunks, task_ms)
-    return Plan(model.task_bounds(chunks, tasks).tolist())
+    return Plan(model.task_bounds(chunks, tasks).tolist(), frozen=frozen)
 
 
 def tasks_of_block(additions: int, chunks: int, task_ms: float) -> int:

@@ -17,9 +17,9 @@ from reckoner.producer.importing.judging.roles import COUNTS, LEFT_OUT
 from reckoner.producer.importing.judging.verdict import without_words
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.numbering import Numbering
-from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
 from reckoner.producer.importing.merging.spool import Spool, joined
 from reckoner.producer.importing.merging.tagging import CollectedTags
+from reckoner.shared.store.repeats import Repeats, Rows, merge_repeats
 from reckoner.shared.store.sorting import stable_order
 
 # The rows that are numbered together.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.merging.repeats import Rows
 from reckoner.shared.errors import StoreError
 from reckoner.shared.store.manifests import reason
+from reckoner.shared.store.repeats import Rows
 
 
 class Spool:

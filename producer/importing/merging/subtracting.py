@@ -11,8 +11,8 @@ from reckoner.producer.importing.judging.checking import Checker
 from reckoner.producer.importing.judging.rejected import RejectedRows
 from reckoner.producer.importing.judging.roles import COUNTS, EXCLUDE, LEFT_OUT
 from reckoner.producer.importing.merging.collecting import Merged
-from reckoner.producer.importing.merging.repeats import Rows
 from reckoner.producer.importing.reading.tables import Table
+from reckoner.shared.store.repeats import Rows
 
 REASON = "the weights of the user and the item sum to zero or below"
 # Of the largest weight: 0.1 + 0.2 - 0.3 is not above zero.

@@ -36,3 +36,9 @@ MAX_REWORK = 5
 BLOCKS_PER_THREAD, LEAST_WINDOW = 3, 8
 # A worker counts if its last heartbeat is at most this old. Workers beat once a second.
 BEAT_WITHIN_MS = 3_000
+
+# The most events of one user that count before the next import.
+MOST_RECENT = 1000
+EVENT_ID_TTL_S = 86_400
+# The least time between two jobs for one user's list that events make.
+DEBOUNCE_MS = 250

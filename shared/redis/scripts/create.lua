@@ -22,31 +22,6 @@ local function is_full()
   return most_queued ~= '' and redis.call('ZCARD', lanes[lane]) >= tonumber(most_queued)
 end
 
-local function raise(id)
-  local flow = flow_stem .. id
-  local state, round, planned, flow_lane = unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'lane'))
-  if lane_of(flow_lane) == CLICK then return end
-  redis.call('HSET', flow, 'lane', CLICK)
-  local look = redis.call('ZSCORE', live[BATCH], 'flow:' .. id)
-  if look then
-    redis.call('ZREM', live[BATCH], 'flow:' .. id)
-    redis.call('ZADD', live[CLICK], look, 'flow:' .. id)
-  end
-  for _, job in ipairs(jobs_of(id, state, round, planned)) do
-    local score = redis.call('ZSCORE', batch, job)
-    local paused = pauses(score) and redis.call('ZSCORE', batch .. LEASES, job)
-    if score and tonumber(score) < CLAIMED or paused then
-      redis.call('ZREM', batch, job)
-      redis.call('ZADD', click, score, job)
-      wake(click, 1)
-    end
-    if paused then
-      redis.call('ZREM', batch .. LEASES, job)
-      redis.call('ZADD', click .. LEASES, paused, job)
-    end
-  end
-end
-
 local now = now_ms()
 local ids, made = {}, {}
 for i = 1, count do
@@ -64,7 +39,7 @@ for i = 1, count do
     })
     made[join] = id
   elseif lane == CLICK then
-    raise(known)
+    raise(lanes, live, flow_stem .. known, known)
   end
   ids[i] = known
 end

@@ -1,21 +1,31 @@
 -- split | run | reduce -> done | failed | cancelled: the one way in which a flow ends.
--- KEYS  live_stem is the prefix of the live sets, join the flow again where it has none; from run on for a block only;
---       for each block that may follow: flow, job
+-- KEYS  live_stem is the prefix of the live sets, join the flow again where it has none; for a user's job that is done:
+--       flow and job of the one that may follow; for a block: run and so on; for each block that may follow: flow, job
 -- ARGV  the flow must be in from_state ('' any unfinished) and from_round ('' any), and the partial of chunk task
---       `index` missing ('' none); spare_spec replaces an unreadable spec ('' none); from outcome on for a block only;
---       threads: how many batch threads each worker has; for each block that may follow: flow id, job id, job body
+--       `index` missing ('' none); spare_spec replaces an unreadable spec ('' none); for a user's job that is done: user,
+--       version of the recent history that it has seen, flow id, job id and job body of the one that may follow; for a
+--       block: outcome and so on; threads: how many batch threads each worker has; for each block that may follow: flow
+--       id, job id, job body
 -- Drops the partials, frees the join, notifies waiting clients. Unless the flow is done, its jobs are dropped, also
 -- running ones; a failed flow becomes a dead letter. A block is noted in its run: as many blocks follow as the window
--- has room for or, after the last one, the finish. Answers 1, or 0 when it had ended before.
-local flow, partials, tasks, live_stem, join, dead, click, batch, run, flight, blocks, workers, finish_job =
-  unpack(KEYS, 1, 13)
-local count, keys_of = tail(KEYS, 13, 2)
-local id, state, from_state, from_round, index, reason, answer, channel, first_look, spare_spec, outcome, finish_id,
-  finish_body, run_id, threads = unpack(ARGV, 1, 15)
+-- has room for or, after the last one, the finish. If the recent history of a user has changed since it was planned,
+-- another job for the same list follows. Answers 1, or 0 when it had ended before.
+local flow, partials, tasks, live_stem, join, dead, click, batch, versions = unpack(KEYS, 1, 9)
+local run, flight, blocks, workers, finish_job = unpack(KEYS, 10, 14)
+local count, keys_of = tail(KEYS, 14, 2)
+local id, state, from_state, from_round, index, reason, answer, channel, first_look, spare_spec = unpack(ARGV, 1, 10)
+local outcome, finish_id, finish_body, run_id, threads = unpack(ARGV, 11, 15)
 local _, fields_of = tail(ARGV, 15, 3)
+local next_flow, next_job = unpack(KEYS, 10, 11)
+local user, seen, next_id, next_job_id, next_job_body = unpack(ARGV, 11, 15)
+if finish_job then
+  user = nil
+else
+  run = nil
+end
 
-local old_state, round, spec, kind, flow_block, planned =
-  unpack(redis.call('HMGET', flow, 'state', 'round', 'spec', 'kind', 'block', 'planned'))
+local old_state, round, spec, kind, flow_block, planned, lane =
+  unpack(redis.call('HMGET', flow, 'state', 'round', 'spec', 'kind', 'block', 'planned', 'lane'))
 -- A flow with a damaged state can be ended, as failed.
 if old_state == 'done' or old_state == 'failed' or old_state == 'cancelled'
   or not old_state and redis.call('EXISTS', flow) == 0 then
@@ -27,7 +37,9 @@ expect(dead, 'stream')
 local now = now_ms()
 local owns_join = text_at(join) == id
 local block, live = flow_block or '', live_of(live_stem)
-local lanes = (run or state ~= 'done') and lanes_of(click, batch)
+local lanes = (run or user or state ~= 'done') and lanes_of(click, batch)
+local version = user and redis.pcall('HGET', versions, user) or ''
+local changed = user and owns_join and type(version) == 'string' and version ~= seen
 if run then
   expect(run, 'hash')
   expect(blocks, 'hash')
@@ -76,6 +88,13 @@ if in_run then
     redis.call('ZADD', live[BATCH], number(now + first_look), 'run:' .. run_id)
     enqueue(lanes, BATCH, number(now), finish_job, finish_id, finish_body)
   end
+end
+if changed then
+  redis.call('SET', join, next_id, 'PX', UNFINISHED_TTL_MS)
+  create_flow({ flow = next_flow, live = live, lanes = lanes, job = next_job }, {
+    id = next_id, kind = 'user', spec = spec, join = join, run = '', block = '', lane = lane_of(lane),
+    job_id = next_job_id, job_body = next_job_body, now = now, first_look = first_look,
+  })
 end
 redis.call('PUBLISH', channel, state)
 return 1

@@ -205,15 +205,51 @@ end
 
 -- Writes a new flow in state split with its job and its live entry.
 local function create_flow(keys, fields)
-  local now = number(fields.now)
+  local now, place = number(fields.now), number(fields.now + (fields.delay or 0))
   -- Its id is fresh: a value at its key was planted.
   redis.call('DEL', keys.flow)
-  redis.call('HSET', keys.flow, 'kind', fields.kind, 'state', 'split', 'round', '0', 'place', now, 'created', now,
+  redis.call('HSET', keys.flow, 'kind', fields.kind, 'state', 'split', 'round', '0', 'place', place, 'created', now,
     'looks', '0', 'rework', '0', 'planned', '0', 'spec', fields.spec, 'join', fields.join,
     'run', fields.run, 'block', fields.block, 'lane', fields.lane)
   redis.call('PEXPIRE', keys.flow, UNFINISHED_TTL_MS)
   redis.call('ZADD', keys.live[fields.lane], number(fields.now + fields.first_look), 'flow:' .. fields.id)
-  enqueue(keys.lanes, fields.lane, now, keys.job, fields.job_id, fields.job_body)
+  enqueue(keys.lanes, fields.lane, place, keys.job, fields.job_id, fields.job_body)
+end
+
+-- Moves an unfinished flow of the batch lane to the click lane, and starts a flow of the click lane that waits for its
+-- time: its unclaimed jobs and its live entry change lanes.
+local function raise(lanes, live, flow, id)
+  local state, round, planned, flow_lane = unpack(redis.call('HMGET', flow, 'state', 'round', 'planned', 'lane'))
+  if lane_of(flow_lane) == CLICK then
+    local job = 'split:' .. id
+    local score = state == 'split' and redis.call('ZSCORE', lanes[CLICK], job)
+    local now = now_ms()
+    if score and tonumber(score) > now and tonumber(score) < CLAIMED then
+      redis.call('ZADD', lanes[CLICK], number(now), job)
+      wake(lanes[CLICK], 1)
+    end
+    return
+  end
+  redis.call('HSET', flow, 'lane', CLICK)
+  local look = redis.call('ZSCORE', live[BATCH], 'flow:' .. id)
+  if look then
+    redis.call('ZREM', live[BATCH], 'flow:' .. id)
+    redis.call('ZADD', live[CLICK], look, 'flow:' .. id)
+  end
+  for _, job in ipairs(jobs_of(id, state, round, planned)) do
+    local batch, click = lanes[BATCH], lanes[CLICK]
+    local score = redis.call('ZSCORE', batch, job)
+    local paused = pauses(score) and redis.call('ZSCORE', batch .. LEASES, job)
+    if score and tonumber(score) < CLAIMED or paused then
+      redis.call('ZREM', batch, job)
+      redis.call('ZADD', click, score, job)
+      wake(click, 1)
+    end
+    if paused then
+      redis.call('ZREM', batch .. LEASES, job)
+      redis.call('ZADD', click .. LEASES, paused, job)
+    end
+  end
 end
 
 -- Writes the flow of a run's block.
@@ -317,5 +353,38 @@ local function repoint(keys, values, record_stem, stems)
         end
       end
     end
+  end
+end
+
+-- Notes that what is known of a user beside a snapshot has changed. The caller has checked both types.
+local function note_recent(recents, versions, user)
+  redis.call('ZADD', recents, 0, user)
+  if type(redis.pcall('HINCRBY', versions, user, 1)) ~= 'number' then
+    -- A planted value is not a number.
+    redis.call('HSET', versions, user, '1')
+  end
+end
+
+-- The JSON string of an item, followed by a comma and a line's end, as in what a user's lists leave out.
+local function left_line(text)
+  return text .. ',\n'
+end
+
+-- Writes what a user's lists leave out again: the items of the events with such a role, and those that the user hides.
+local function rewrite_left(left, recent, hides)
+  local lines = {}
+  for _, entry in ipairs(redis.call('LRANGE', recent, 0, -1)) do
+    local whole, event = pcall(cjson.decode, string.match(entry, ' (.*)') or '')
+    if whole and type(event) == 'table' and type(event[1]) == 'string' and event[2] ~= 'signal' then
+      lines[#lines + 1] = left_line(cjson.encode(event[1]))
+    end
+  end
+  for _, item in ipairs(redis.call('SMEMBERS', hides)) do
+    lines[#lines + 1] = left_line(cjson.encode(item))
+  end
+  if #lines > 0 then
+    redis.call('SET', left, table.concat(lines))
+  else
+    redis.call('DEL', left)
   end
 end

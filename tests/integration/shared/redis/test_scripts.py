@@ -15,11 +15,12 @@ from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.keys import job_key, leases_key, paused_key
 from reckoner.shared.redis.scripts import Script, ask, call, load_script
+from reckoner.shared.serving.events import UserEvent
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.serving.tags import Tags
 from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Split
-from reckoner.shared.wire.shapes import Best, Plan, Trace, UserSpec
+from reckoner.shared.wire.shapes import Best, Event, Plan, Trace, UserSpec
 from reckoner.workers.engine.claims import Claims, Settled
 from reckoner.workers.maintenance.heartbeat import Heartbeat
 from reckoner.workers.maintenance.sweeper import Sweeper
@@ -217,6 +218,7 @@ async def live_through(hand: Hand, world: World, sweeper: Sweeper) -> None:
     night = await nights.load(night_id)
     assert night is not None
     assert await nights.end(night, "token", "failed")
+    await record_events(hand)
     await remember(hand.runtime, Entry(id=night_id, kind="night", outcome="failed", started_ms=1, ended_ms=2))
 
 
@@ -240,6 +242,21 @@ async def _a_flow(hand: Hand, generation: Generation) -> None:
     retried = await letters.retry(letter.id)
     assert await flows.finish(await load(flows, retried.job), lease=None)
     await ask(hand.redis, "DEL", *keys.lanes, job_key(Split(retried.job).job_id))
+
+
+async def record_events(hand: Hand) -> None:
+    """Events, hidden items, a login, and what the live snapshots hold."""
+    current = await hand.runtime.results.generations.current()
+    assert current is not None
+    events, bought = hand.runtime.events, Event("item 01", "history", 1.0, "", None)
+    for number in range(2):
+        await events.record([UserEvent("Ada", bought, f"order {number}")], current)
+        await events.record([UserEvent("visitor", bought), UserEvent("user:1", bought)], current, most_queued=1)
+    await events.hide("visitor", ["item 02", "item 03"])
+    await events.hide("visitor", ["item 03"], show=True)
+    await events.move("visitor", "user:1")
+    await hand.deliver_all()
+    await events.trim(await events.last())
 
 
 async def work(hand: Hand) -> None:
@@ -319,7 +336,10 @@ async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     await live_through(hand, world, Sweeper(hand.runtime))
     await work(hand)
     assert passed | refused == NAMES
-    assert refused == {"adopt", "begin_night", "create", "describe", "enqueue", "partial", "plan", "start"}
+    assert refused == {
+        *("adopt", "begin_night", "create", "describe", "enqueue", "partial", "plan", "start"),
+        *("record", "hide_for"),
+    }
     hand.close()
     await redis.aclose()
     await beside.aclose()

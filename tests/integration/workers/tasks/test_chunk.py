@@ -35,7 +35,13 @@ async def test_lists_hold_nothing_that_is_left_out_or_hidden(hand: Hand, own_wor
 
     def found(options: Options, left: LeftOut | None = None, hidden: int | None = None) -> list[int]:
         mask = None if hidden is None else (np.arange(len(ITEMS)) == hidden).astype(np.uint8)
-        best = scoring(hand.runtime, layout, options, histories._replace(left=left), mask)(flag())
+        best = scoring(
+            hand.runtime,
+            layout,
+            msgspec.structs.replace(generation.record, options=options),
+            histories._replace(left=left),
+            mask,
+        )(flag())
         assert best is not None
         return [int(item) for item in best.items]
 

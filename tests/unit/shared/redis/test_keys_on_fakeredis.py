@@ -12,14 +12,22 @@ from reckoner.shared.redis import keys as module
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.refusals import Refusals
 from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.serving.events import Events, UserEvent
 from reckoner.shared.serving.results import Results
 from reckoner.shared.wire.jobs import Chunk
-from reckoner.shared.wire.shapes import RESULT, BasketSpec, Best, Options, Plan, Record, Result, Trace, UserSpec
+from reckoner.shared.wire.shapes import RESULT, BasketSpec, Best, Event, Options, Plan, Record, Result, Trace, UserSpec
 from tests.world import make_known
 
 KEYS = Keys("p")
 RECORD = Record(2, "g", "m", "s", Options(5), 7, 4, ["i"])
-TYPES = {"sorted set": b"zset", "string": b"string", "hash": b"hash", "stream": b"stream", "list": b"list"}
+TYPES = {
+    "sorted set": b"zset",
+    "string": b"string",
+    "hash": b"hash",
+    "stream": b"stream",
+    "list": b"list",
+    "set": b"set",
+}
 
 
 def table() -> list[tuple[re.Pattern[str], bytes, bool]]:
@@ -65,6 +73,10 @@ async def test_every_key_has_its_line_in_the_table(redis: Redis) -> None:
     run_id, _ = await runs.start(RECORD, 1, 2)
     await Refusals(redis, KEYS).string("result", "x", KEYS.result("g", "a:b\n"), b"other", "not there")
     await call(redis, "lock", [KEYS.sweeper], ["token", 5_000])
+    events, bought = Events(redis, KEYS, 10.0, 10), Event("i", "history", 1.0, "", None)
+    for number in range(2):
+        await events.record([UserEvent("a:b\n", bought, f"an id: {number}"), UserEvent("c", bought)], "g", 1)
+    await events.hide("a:b\n", ["i"])
     under_way = await written(redis)
     check(under_way)
 

@@ -22,6 +22,7 @@ from reckoner.shared.wire.jobs import TASKS, arq_deserializer, encode_job
 from reckoner.shared.wire.shapes import (
     BASKET,
     BEAT,
+    EVENT,
     HOLDING,
     OUTCOME,
     PARTIAL,
@@ -33,6 +34,7 @@ from reckoner.shared.wire.shapes import (
     TRACE,
     BasketResult,
     Beat,
+    Event,
     Holding,
     Outcome,
     Partial,
@@ -50,6 +52,7 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 FORMATS: dict[str, tuple[Codec[Any], Any]] = {
     "basket": (BASKET, BasketResult),
     "beat": (BEAT, Beat),
+    "event": (EVENT, Event),
     "holding": (HOLDING, Holding),
     "manifest": (Codec(Manifest, "json"), Manifest),
     "outcome": (OUTCOME, Outcome),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS
+from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS, MAX_SPARE
 from reckoner.shared.errors import WireError
 from reckoner.shared.wire.codecs import Codec, DigestCodec
 from reckoner.shared.wire.shapes import (
@@ -255,7 +255,7 @@ RIGHT_BLOCK = BlockSpec("r", "g", 1, "")
     ("codec", "value"),
     [
         (RECORD, replace(RIGHT_RECORD, options=Options(MAX_LIST_LENGTH + 1))),
-        (RECORD, replace(RIGHT_RECORD, popular=["i"] * (MAX_LIST_LENGTH + 1))),
+        (RECORD, replace(RIGHT_RECORD, popular=["i"] * (MAX_LIST_LENGTH + MAX_SPARE + 1))),
         (SPEC, replace(RIGHT_FIT, list_length=MAX_LIST_LENGTH + 1)),
         (SPEC, replace(RIGHT_FIT, neighbours=MAX_NEIGHBOURS + 1)),
         (SPEC, replace(RIGHT_FIT, similarity="c" * 65)),

@@ -64,7 +64,7 @@ async def test_lists_are_decoded_by_places(length: int, at_once: int) -> None:
     runtime = SimpleNamespace(
         scheduler=SimpleNamespace(yield_to_clicks=yield_to_clicks), results=SimpleNamespace(read=read)
     )
-    record = SimpleNamespace(generation="g", options=SimpleNamespace(list_length=length))
+    record = SimpleNamespace(generation="g", places=length)
     users = ["a user"] * (2 * at_once + 1)
     assert await _lists(runtime, record, users) == [None] * len(users)  # type: ignore[arg-type]
     assert asked == [at_once, at_once, 1]

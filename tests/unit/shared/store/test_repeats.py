@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckoner.producer.importing.merging.repeats import Repeats, Rows, merge_repeats
+from reckoner.shared.store.repeats import Repeats, Rows, merge_repeats
 
 row = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.5, 1.0, 2.0, 8.0]), st.integers(0, 3))
 

@@ -1,0 +1,217 @@
+"""Events: interactions that no live snapshot holds yet, in a stream and in the recent histories of their users."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from reckoner.shared.errors import WireError
+from reckoner.shared.ids import fresh_id
+from reckoner.shared.redis.keys import Keys, job_key
+from reckoner.shared.redis.scripts import Value, ask, call
+from reckoner.shared.wire.jobs import Split, encode_job
+from reckoner.shared.wire.shapes import EVENT, SPEC, Event, UserSpec
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+# A script that makes more jobs would block the server for over 5 ms.
+EVENTS_AT_ONCE = 150
+USERS_AT_ONCE = 100
+# Events that leave the stream at a time.
+AT_ONCE = 10_000
+# What became of an event; see `record.lua`.
+Recorded = Literal["recorded", "seen", "full", "later"]
+
+
+class UserEvent(NamedTuple):
+    """An event of a user, with an id of the caller's, empty for none."""
+
+    user: str
+    event: Event
+    id: str = ""
+
+
+class Mark(NamedTuple):
+    """An id in the stream: a snapshot with this mark holds all events up to it."""
+
+    ms: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.sequence}"
+
+
+class Recent(NamedTuple):
+    """What is known of a user beside a snapshot: its version, events in the order of the stream, hidden items.
+
+    Each event comes with its id in the stream.
+    """
+
+    user: str
+    version: bytes
+    events: list[tuple[Mark, Event]]
+    hides: list[str]
+
+
+# Before all events.
+BEGINNING = Mark(0, 0)
+
+
+def parse_mark(text: str) -> Mark:
+    """Parse a mark, as in `1700000000000-0`.
+
+    Raises:
+        WireError: it is invalid.
+    """
+    ms, _, sequence = text.partition("-")
+    if not (ms.isdecimal() and sequence.isdecimal() and len(text) <= 41):
+        raise WireError(f"The id of an event is invalid: {text[:60]!a}.")
+    return Mark(int(ms), int(sequence))
+
+
+class MovedError(Exception):
+    """Another generation went live since it was read."""
+
+
+class Events:
+    """The events under one prefix. The stream holds `most_events` at most."""
+
+    def __init__(self, redis: "Redis", keys: Keys, first_look_s: float, most_events: int) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._first_look_ms = int(first_look_s * 1000)
+        self._most_events = most_events
+
+    async def record(
+        self, events: Sequence[UserEvent], generation: str, most_queued: int | None = None
+    ) -> list[Recorded]:
+        """Record up to `EVENTS_AT_ONCE` events, and let the users' lists of a generation be computed again.
+
+        Without a generation, an empty string, there are no lists. Above `most_queued` jobs the lists become stale.
+
+        Raises:
+            MovedError: the pointer does not name the generation; nothing was recorded.
+        """
+        keys, users = self._keys, {event.user: 0 for event in events}
+        names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale, keys.current]
+        names += [*keys.lanes, keys.live_stem]
+        arguments: list[Value] = [generation, self._most_events, "" if most_queued is None else most_queued]
+        arguments += [self._first_look_ms, keys.flow(""), len(users)]
+        for number, user in enumerate(users, 1):
+            users[user], split = number, Split(fresh_id())
+            names += [keys.recent(user), keys.left(user), keys.refreshed(user), keys.join_user(generation, user)]
+            names += [keys.flow(split.flow), job_key(split.job_id)]
+            spec = SPEC.encode(UserSpec(user, generation)) if generation else b""
+            arguments += [user, split.flow, spec, split.job_id, encode_job(split)]
+        names += [keys.event(each.id) if each.id else keys.event_stream for each in events]
+        for user, event, event_id in events:
+            left = b"" if event.role == "signal" else msgspec.json.encode(event.item)
+            arguments += [users[user], int(bool(event_id)), EVENT.encode(event), left]
+        answers = await call(self._redis, "record", names, arguments)
+        if answers is None:
+            raise MovedError
+        return [answer.decode() for answer in answers]
+
+    async def hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:
+        """Hide items from a user, or show them again; returns how many were not hidden, or not shown, before."""
+        keys = self._keys
+        names = [keys.recents, keys.recent_versions, keys.stale, keys.recent(user), keys.left(user), keys.hides(user)]
+        return int(await call(self._redis, "hide_for", names, [user, "show" if show else "hide", *items]))
+
+    async def hidden_for(self, user: str) -> list[str]:
+        """The items that are hidden from a user, in the order of their bytes."""
+        hides = await ask(self._redis, "SMEMBERS", self._keys.hides(user))
+        return sorted(item.decode(errors="replace") for item in hides)
+
+    async def move(self, visitor: str, user: str) -> int | None:
+        """Move the recent history and the hides of a visitor to a user.
+
+        Returns:
+            The number of moved events; None if the user would have more than `MOST_RECENT`, and nothing was moved.
+        """
+        keys = self._keys
+        names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale]
+        for name in (visitor, user):
+            names += [keys.recent(name), keys.left(name), keys.hides(name)]
+        moved = int(await call(self._redis, "join_histories", names, [visitor, user]))
+        return None if moved < 0 else moved
+
+    def recent(self, first: str, last: str | None = None) -> AsyncIterator[Recent]:
+        """Yield what is known of the users from `first` to `last` in the order of their bytes; by default of `first`.
+
+        Invalid events are left out.
+        """
+        return self._recent(b"[" + first.encode(), b"[" + (first if last is None else last).encode())
+
+    def all_recent(self) -> AsyncIterator[Recent]:
+        """Yield what is known of all users beside a snapshot; see `recent`."""
+        return self._recent(b"-", b"+")
+
+    async def _recent(self, start: bytes, end: bytes) -> AsyncIterator[Recent]:
+        keys = self._keys
+        while True:
+            arguments: list[Value] = [keys.recent(""), keys.hides(""), start, end, USERS_AT_ONCE]
+            page = await call(self._redis, "recents", [keys.recents, keys.recent_versions], arguments)
+            for user, version, entries, hides in page:
+                found = [event for event in map(_decode, entries) if event is not None]
+                items = sorted(item.decode(errors="replace") for item in hides)
+                yield Recent(user.decode(errors="replace"), version, found, items)
+            if len(page) < USERS_AT_ONCE:
+                return
+            start = b"(" + page[-1][0]
+
+    async def last(self) -> Mark:
+        """The id of the last event in the stream; `BEGINNING` without any."""
+        found = await ask(self._redis, "XREVRANGE", self._keys.event_stream, "+", "-", "COUNT", "1")
+        return parse_mark(found[0][0].decode()) if found else BEGINNING
+
+    async def first(self) -> Mark | None:
+        """The id of the first event in the stream, None without any."""
+        found = await ask(self._redis, "XRANGE", self._keys.event_stream, "-", "+", "COUNT", "1")
+        return parse_mark(found[0][0].decode()) if found else None
+
+    async def trim(self, mark: Mark) -> int:
+        """Drop the events up to a mark, from the recent histories and then from the stream; returns their number.
+
+        It works in slices, and can be repeated after a failure.
+        """
+        keys, start, dropped = self._keys, b"-", 0
+        while page := await ask(self._redis, "ZRANGEBYLEX", keys.recents, start, "+", "LIMIT", "0", str(USERS_AT_ONCE)):
+            names = [keys.recents, keys.recent_versions]
+            for user in (user.decode(errors="replace") for user in page):
+                names += [keys.recent(user), keys.left(user), keys.hides(user)]
+            dropped += int(await call(self._redis, "trim", names, [mark.ms, mark.sequence, *page]))
+            start = b"(" + page[-1]
+        after = f"{mark.ms}-{mark.sequence + 1}"
+        # Whole nodes at first, some milliseconds at a time.
+        while await ask(self._redis, "XTRIM", keys.event_stream, "MINID", "~", after, "LIMIT", AT_ONCE):
+            pass
+        await ask(self._redis, "XTRIM", keys.event_stream, "MINID", after)
+        return dropped
+
+    async def add_stale(self, users: Sequence[str]) -> None:
+        """Let the lists of some users, at most `SLICE`, be computed again."""
+        if users:
+            members: Iterator[Value] = chain.from_iterable((0, user) for user in users)
+            await ask(self._redis, "ZADD", self._keys.stale, *members)
+
+    async def take_stale(self, most: int) -> list[str]:
+        """Up to `most` users whose lists are to be computed again; see `settled`."""
+        users = await ask(self._redis, "ZRANGE", self._keys.stale, 0, most - 1)
+        return [user.decode(errors="replace") for user in users]
+
+    async def settled(self, users: Sequence[str]) -> None:
+        """Note that jobs were made for these stale users."""
+        if users:
+            await ask(self._redis, "ZREM", self._keys.stale, *users)
+
+
+def _decode(entry: bytes) -> tuple[Mark, Event] | None:
+    """An event of a recent history and its id in the stream; None for an invalid one."""
+    at, _, data = entry.partition(b" ")
+    try:
+        return parse_mark(at.decode()), EVENT.decode(data)
+    except (WireError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,87 @@
+"""Freezes what counts for the users of a job beside the snapshot, so that all its chunk tasks score the same."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from reckoner.shared.serving.events import BEGINNING, Mark, Recent, parse_mark
+from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.shapes import BlockSpec, Frozen, Record, ScoringSpec, UserSpec
+from reckoner.workers.runtime.runtime import Runtime
+
+
+async def freeze(
+    runtime: Runtime, spec: ScoringSpec, users: range, snapshot: Snapshot, record: Record
+) -> Frozen | None:
+    """What counts for the `users` of a job now; None if nothing does."""
+    frozen = _Freezing(snapshot, parse_mark(record.mark) if record.mark else BEGINNING)
+    async for recent in _recent(runtime, spec, users, snapshot):
+        if isinstance(spec, UserSpec):
+            frozen.version = recent.version
+            frozen.add(0, recent)
+        elif (user := snapshot.users.find(recent.user)) is not None:
+            frozen.add(user - users.start, recent)
+    return frozen.value(with_unknown=isinstance(spec, UserSpec))
+
+
+def _recent(runtime: Runtime, spec: ScoringSpec, users: range, snapshot: Snapshot) -> AsyncIterator[Recent]:
+    """What is known of a job's users beside the snapshot."""
+    if isinstance(spec, BlockSpec) and users:
+        return runtime.events.recent(snapshot.users[users.start], snapshot.users[users.stop - 1])
+    return runtime.events.recent(spec.user) if isinstance(spec, UserSpec) else _nobody()
+
+
+async def _nobody() -> AsyncIterator[Recent]:
+    return
+    yield
+
+
+class _Freezing:
+    """Collects the events of users that are later than a mark."""
+
+    def __init__(self, snapshot: Snapshot, mark: Mark) -> None:
+        self.version = b""
+        self._snapshot, self._mark = snapshot, mark
+        self._users = list[int]()
+        self._counts = list[int]()
+        self._rows = list[tuple[int, float, int, bool, bool]]()
+        self._unknown = set[str]()
+
+    def add(self, user: int, recent: Recent) -> None:
+        """Add a user by its number in the job, in ascending order."""
+        before = len(self._rows)
+        for mark, event in recent.events:
+            if mark > self._mark:
+                left = event.role != "signal"
+                time_ms = mark.ms if event.time_ms is None else event.time_ms
+                self._note(event.item, event.weight, time_ms, event.role != "exclude", left)
+        for item in recent.hides:
+            self._note(item, 1.0, 0, False, True)
+        if len(self._rows) > before:
+            self._users.append(user)
+            self._counts.append(len(self._rows) - before)
+
+    def _note(self, item: str, weight: float, time_ms: int, counts: bool, left: bool) -> None:
+        index = self._snapshot.items.find(item)
+        if index is not None:
+            self._rows.append((index, weight, time_ms, counts, left))
+        elif counts:
+            self._unknown.add(item)
+
+    def value(self, *, with_unknown: bool) -> Frozen | None:
+        """What was collected, None for nothing."""
+        unknown = sorted(self._unknown) if with_unknown else []
+        if not self._rows and not unknown and not self.version:
+            return None
+        items, weights, times, counting, left = zip(*self._rows, strict=True) if self._rows else ((),) * 5
+        return Frozen(
+            version=self.version,
+            users=np.array(self._users, np.uint32).tobytes(),
+            counts=np.array(self._counts, np.uint32).tobytes(),
+            items=np.array(items, np.uint32).tobytes(),
+            weights=np.array(weights, np.float64).tobytes(),
+            times=np.array(times, np.int64).tobytes(),
+            counting=np.array(counting, np.bool_).tobytes(),
+            left=np.array(left, np.bool_).tobytes(),
+            unknown=unknown,
+        )
