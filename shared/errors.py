@@ -109,6 +109,10 @@ class GenerationUnknownError(ReckonerError):
     """There is no such generation: see `reckoner status`."""
 
 
+class ListUnknownError(ReckonerError):
+    """There is no such list: `reckoner lists` has the names."""
+
+
 class EntryUnknownError(ReckonerError):
     """The history has no such entry: see `reckoner runs`."""
 

@@ -23,6 +23,7 @@ from reckoner.shared.defaults import (
 )
 from reckoner.shared.errors import SettingsError
 from reckoner.shared.event_types import parse_event_types
+from reckoner.shared.list_names import POPULAR, parse_fallback
 from reckoner.shared.nightly import parse_nightly
 from reckoner.shared.settings_file import absolute_path, read_file
 
@@ -71,6 +72,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result_ttl_s: Annotated[
         int, Meta(description="The time to live of a cached list, in seconds.", ge=1, le=10 * 365 * 86_400)
     ] = 8 * 86_400
+    fallback: Annotated[
+        str,
+        Meta(
+            description="What a user without a list is shown: names of lists, separated by commas, of which the first "
+            "that there is counts, as in `trending:shoes, popular`. Applications give it to their `Reckoner`."
+        ),
+    ] = POPULAR
     trending_days: Annotated[
         int,
         Meta(description="The days before the newest interaction that count for what is trending.", ge=1, le=3650),
@@ -328,14 +336,12 @@ def _convert(values: Mapping[str, Any], name_of: Callable[[str], str], strict: b
             # Only the prefix has a pattern.
             reason = "expected 1 to 64 letters, digits, dots, dashes and underscores"
         raise SettingsError(f"{name_of(where.rstrip('`'))} is invalid: {reason}.") from None
-    try:
-        parse_nightly(settings.nightly)
-    except ValueError as error:
-        raise SettingsError(f"{name_of('nightly')} is invalid: {error}.") from None
-    try:
-        parse_event_types(settings.event_types)
-    except ValueError as error:
-        raise SettingsError(f"{name_of('event_types')} is invalid: {error}.") from None
+    parsers = {"nightly": parse_nightly, "event_types": parse_event_types, "fallback": parse_fallback}
+    for field, parse in parsers.items():
+        try:
+            parse(getattr(settings, field))
+        except ValueError as error:
+            raise SettingsError(f"{name_of(field)} is invalid: {error}.") from None
     _check_night(settings, name_of)
     return settings
 

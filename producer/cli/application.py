@@ -22,6 +22,7 @@ from reckoner.producer.cli.get import get
 from reckoner.producer.cli.importing import import_
 from reckoner.producer.cli.job import job
 from reckoner.producer.cli.lanes import pause, resume
+from reckoner.producer.cli.named_lists import lists
 from reckoner.producer.cli.night import night
 from reckoner.producer.cli.output import say
 from reckoner.producer.cli.show import show
@@ -45,8 +46,8 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, evaluate, tune, compare, enqueue, get, show, similar, tag, tags, batch, night, rollback, promote, job,
-    cancel, status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
+    users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, tag, tags, batch, night, rollback, promote,
+    job, cancel, status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
 ):  # fmt: skip
     # -TAG is no option.
     app.command(context_settings={"ignore_unknown_options": command is tag})(command)

@@ -84,6 +84,7 @@ def connect(settings: "Settings") -> "OpenReckoner":
         prefix=settings.prefix,
         first_look_s=settings.first_look_s,
         max_queued=settings.max_queued,
+        fallback=settings.fallback,
     )
 
 

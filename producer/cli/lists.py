@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns
+from reckoner.shared.list_names import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reckoner.producer.client.answers import BasketAnswer
+    from reckoner.producer.client.answers import BasketAnswer, NamedList
     from reckoner.shared.serving.results import Answer, Entry
 
 PLACE = ("item", "score", "because", "title")
@@ -22,8 +23,8 @@ def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
             _print_list(answer)
 
 
-def as_object(answer: "Answer | BasketAnswer") -> dict[str, Any]:
-    """The JSON object for a user or a basket."""
+def as_object(answer: "Answer | BasketAnswer | NamedList") -> dict[str, Any]:
+    """The JSON object for a user, a basket or a named list."""
     import msgspec
 
     items = [{name: getattr(entry, name) for name in PLACE} for entry in answer.items]
@@ -32,9 +33,9 @@ def as_object(answer: "Answer | BasketAnswer") -> dict[str, Any]:
 
 
 def _print_list(answer: "Answer") -> None:
-    rest = ": no list of their own, so this is the popular list" if answer.source == "popular" else ""
+    rest = "" if answer.source == "cache" else f": no list of their own, so this is {list_called(answer.source)}"
     print_line(f"User {answer.user}{rest}")
-    _print_places(answer.items)
+    print_places(answer.items)
 
 
 def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
@@ -42,14 +43,20 @@ def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
     if as_json:
         print_json(as_object(answer))
         return
-    rest = ": no similar items, so this is the popular list" if answer.source == "popular" else ""
+    rest = "" if answer.source == "cache" else f": no similar items, so this is {list_called(answer.source)}"
     print_line(f"Basket of {format_count(len(answer.basket), 'item')}{rest}")
     if answer.unknown:
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
-    _print_places(answer.items)
+    print_places(answer.items)
 
 
-def _print_places(places: "Iterable[Entry]") -> None:
+def list_called(name: str) -> str:
+    """A list that is the same for all users, in a sentence."""
+    return f"the {name} list" if name in KINDS else f"the list {name}"
+
+
+def print_places(places: "Iterable[Entry]") -> None:
+    """Print the places of a list as a table."""
     rows = []
     for rank, entry in enumerate(places, 1):
         score = "" if entry.score is None else f"{entry.score:.4f}"

@@ -8,6 +8,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, InGeneration, Places
 from reckoner.producer.cli.edge import identifier, run_connected
+from reckoner.producer.cli.lists import list_called
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
 
@@ -117,13 +118,14 @@ def _print(shown: Shown) -> None:
     ]
     print_nonempty_columns(("had", "when", "weight"), rows, numbers=("weight",))
     print_line("")
-    if shown.source == "popular" and shown.is_live:
+    if shown.source != "cache" and shown.is_live:
         print_line(
-            "No list of their own, so readers get the popular list. "
+            f"No list of their own, so readers get {list_called(shown.source)}. "
             f"If their history allows it, `reckoner enqueue {history.user}` computes one."
         )
-    elif shown.source == "popular":
-        print_line(f"No list of their own in generation {shown.generation}: its readers get the popular list.")
+    elif shown.source != "cache":
+        called = list_called(shown.source)
+        print_line(f"No list of their own in generation {shown.generation}: its readers get {called}.")
     else:
         print_line(f"Their list in generation {shown.generation}, {_compared_with(shown)}")
     print_nonempty_columns(
@@ -134,9 +136,7 @@ def _print(shown: Shown) -> None:
                 entry.title or entry.item,
                 "" if entry.score is None else f"{entry.score:.4f}",
                 entry.because_title or entry.because or "",
-                ""
-                if shown.before is None or shown.source == "popular"
-                else str(shown.rank_before(entry.item) or "new"),
+                "" if shown.before is None or shown.source != "cache" else str(shown.rank_before(entry.item) or "new"),
             )
             for rank, entry in enumerate(shown.items, 1)
         ],

@@ -44,6 +44,15 @@ class BasketAnswer:
 
 
 @dataclass(frozen=True)
+class NamedList:
+    """A list that is the same for all users, and its name in `source`."""
+
+    source: Source
+    generation: str
+    items: list[Entry]
+
+
+@dataclass(frozen=True)
 class TaggedItem:
     """An item's tags, sorted by their bytes, and whether they were changed live."""
 

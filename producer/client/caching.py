@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from reckoner.shared.list_names import POPULAR
 from reckoner.shared.serving.generations import as_id, pointer_target
-from reckoner.shared.serving.results import Results
+from reckoner.shared.serving.results import Fallback, Results
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,8 +29,9 @@ class CachingResults(Results):
     Records and titles never change. That an item has no title is kept as long as the pointer.
     """
 
-    def __init__(self, redis: "Redis", keys: "Keys", read: "Read") -> None:
-        super().__init__(redis, keys, read)
+    def __init__(self, redis: "Redis", keys: "Keys", read: "Read", chain: Sequence[str] = (POPULAR,)) -> None:
+        super().__init__(redis, keys, read, chain)
+        self._fallback: tuple[str, Fallback] | None = None
         self._record: Record | None = None
         self._asked = -math.inf
         self._titles: dict[str, str | None] = {}
@@ -73,7 +75,13 @@ class CachingResults(Results):
             self._titles = {}
         elif self._some_have_none:
             self._titles = {item: title for item, title in self._titles.items() if title is not None}
-        self._record, self._asked, self._some_have_none = record, asked, False
+        self._record, self._asked, self._some_have_none, self._fallback = record, asked, False, None
+
+    async def fallback(self, record: "Record") -> Fallback:
+        """The first list of the chain that a generation has; that of the last snapshot is kept as the pointer is."""
+        if self._fallback is None or self._fallback[0] != record.snapshot:
+            self._fallback = record.snapshot, await super().fallback(record)
+        return self._fallback[1]
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read; None for an item without one."""

@@ -1,6 +1,7 @@
 """A client's connections to one Redis, and the objects that use them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from reckoner.producer.client.asking import Asking
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 class Client:
     """A client in one event loop: a connection for commands, one for reads and new jobs, one for notifications."""
 
-    def __init__(self, url: str, prefix: str, first_look_s: float, max_queued: int | None) -> None:
+    def __init__(
+        self, url: str, prefix: str, first_look_s: float, max_queued: int | None, fallback: Sequence[str]
+    ) -> None:
         self.keys = Keys(prefix)
         self.redis: Redis = connect(url, max_connections=1)
         self._reading = MultiplexedConnection(connect(url, client_name="reckoner-reading", max_connections=1))
         self._listening = connect(url, client_name="reckoner-listening")
         self.flows = Flows(self.redis, self.keys, first_look_s)
-        self.results = CachingResults(self.redis, self.keys, self._reading.read)
+        self.results = CachingResults(self.redis, self.keys, self._reading.read, fallback)
         self.runs = Runs(self.redis, self.keys, first_look_s)
         self.waiting = Waiting(self._listening, self.flows)
         # Without redis-py's path, which takes 2 % of a click.

@@ -11,6 +11,7 @@ from reckoner.producer.client.answers import (
     Enqueued,
     EnqueuedBasket,
     JobReport,
+    NamedList,
     Similar,
     TaggedItem,
     UserHistory,
@@ -30,9 +31,16 @@ from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, basket_spec, require_places
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_QUEUED
-from reckoner.shared.errors import FlowUnknownError, GenerationUnknownError, QueueFullError, UsageError
+from reckoner.shared.errors import (
+    FlowUnknownError,
+    GenerationUnknownError,
+    ListUnknownError,
+    QueueFullError,
+    UsageError,
+)
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
+from reckoner.shared.list_names import POPULAR, require_fallback
 from reckoner.shared.serving.results import Answer
 from reckoner.shared.wire.shapes import Lane, Record
 
@@ -55,6 +63,8 @@ class Reckoner:
     that exceeds its `timeout` in seconds raises WaitTimeoutError, and its job continues. The default is ten seconds for
     calls that only use Redis, and no limit (None) for calls that wait for workers.
 
+    `fallback` names the lists for a user without one, as in `trending:shoes, popular`: the first that there is.
+
     Without entering it, as in `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from a
     second event loop raises WrongLoopError.
 
@@ -68,8 +78,9 @@ class Reckoner:
         prefix: str = "reckoner",
         first_look_s: float = 10.0,
         max_queued: int | None = MAX_QUEUED,
+        fallback: str = POPULAR,
     ) -> None:
-        self._client = Client(url, prefix, first_look_s, max_queued)
+        self._client = Client(url, prefix, first_look_s, max_queued, require_fallback(fallback))
 
     async def __aenter__(self) -> Self:
         await self._client.open()
@@ -317,6 +328,27 @@ class Reckoner:
         require_places(n)
         record = await self._client.results.current()
         return await self._client.questions.history(user, n, record)
+
+    @translates_redis_errors
+    async def named_list(self, name: str, n: int | None = None, *, timeout: float | None = ASK_S) -> NamedList:
+        """The first `n` places of a list that is the same for all users, such as `latest` or `trending:shoes`.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+            ListUnknownError: there is no such list.
+            UsageError: `n` is below 1 or above the length of the lists, or the name is invalid (`require_id`).
+        """
+        require_id("list", name)
+        record, n = await self._reach(n)
+        items = await self._client.results.named(name, n, record)
+        if items is None:
+            raise ListUnknownError
+        return NamedList(name, record.generation, items)
+
+    @translates_redis_errors
+    async def list_names(self, *, timeout: float | None = ASK_S) -> Sequence[str]:
+        """The names of the lists that are the same for all users, sorted."""
+        return await self._client.results.named_lists.names((await self._reach(None))[0].snapshot)
 
     @translates_redis_errors
     async def tag(

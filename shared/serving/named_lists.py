@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from reckoner.shared.redis.keys import Keys
 
-# How items are ordered. `KIND:TAG` is the list of the items with a tag.
-KINDS: Final = ("popular", "trending", "latest")
 # A list has so many places more than are promised, since some items may have to be left out of an answer.
 SPARE: Final = 10
 

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from reckoner.shared.errors import WireError
+from reckoner.shared.list_names import POPULAR
 from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import Cached, ask
 from reckoner.shared.redis.scripts.constants import SLICE
@@ -29,12 +30,20 @@ BASKET_TTL_S = 3_600
 # Users whose lists are read in one round trip, so that the answer stays below some 10 MB.
 READ_AT_ONCE = 20 * SLICE
 
-Source = Literal["cache", "popular"]
+# `cache` for a list of one's own, or else the name of the list that all readers without one get.
+Source = str
+
+
+class Fallback(NamedTuple):
+    """A list for readers without one of their own, and its name."""
+
+    source: Source
+    items: Sequence[str]
 
 
 # Structs, since making the twenty entries of an answer as dataclasses takes longer than reading the list.
 class Entry(Struct, frozen=True, gc=False):
-    """A place of a reader's list; one of the popular list has no score and no reason."""
+    """A place of a reader's list; one of a named list, such as the popular one, has no score and no reason."""
 
     item: str
     score: float | None
@@ -53,9 +62,15 @@ class Answer(Struct, frozen=True):
 
 
 class Results:
-    """The results, titles, `tags`, `named_lists` and `generations` under one prefix; see `StoredValues` for `read`."""
+    """The results, titles, `tags`, `named_lists` and `generations` under one prefix; see `StoredValues` for `read`.
 
-    def __init__(self, redis: "Redis", keys: "Keys", read: Read | None = None) -> None:
+    Readers without a list get the first of `chain` that there is.
+    """
+
+    def __init__(
+        self, redis: "Redis", keys: "Keys", read: Read | None = None, chain: Sequence[str] = (POPULAR,)
+    ) -> None:
+        self._chain = tuple(chain)
         self.generations = Generations(redis, keys, read)
         self.tags = Tags(redis, keys, read)
         self.named_lists = NamedLists(redis, keys, read)
@@ -132,9 +147,10 @@ class Results:
     async def complete(
         self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
     ) -> list[Answer]:
-        """Make answers of users' results in a generation, with the popular list for users without one."""
+        """Make answers of users' results in a generation, with a fallback for users without one."""
+        fallback = await self._fallback_for(results, record)
         try:
-            lists = _lists(results, n, record.popular, self.kept_titles(record.snapshot))
+            lists = _lists(results, n, fallback, self.kept_titles(record.snapshot))
         except KeyError:
             lists = await self.lists(results, n, record)
         return [Answer(user, record.generation, *found) for user, found in zip(users, lists, strict=True)]
@@ -142,10 +158,33 @@ class Results:
     async def lists(
         self, results: Sequence[Result | BasketResult | None], n: int, record: Record
     ) -> list[tuple[Source, list[Entry]]]:
-        """The first `n` places of each result, or of the popular list, with titles."""
-        wanted = list(dict.fromkeys(_items(results, n, record.popular)))
+        """The first `n` places of each result, or of the fallback, with titles."""
+        fallback = await self._fallback_for(results, record)
+        wanted = list(dict.fromkeys(_items(results, n, fallback.items)))
         titles = dict.fromkeys(wanted) | await self.titles(record.snapshot, wanted)
-        return _lists(results, n, record.popular, titles)
+        return _lists(results, n, fallback, titles)
+
+    async def _fallback_for(self, results: Sequence[Result | BasketResult | None], record: Record) -> Fallback:
+        """The fallback of a generation if a result needs it, or else any."""
+        if self._chain == (POPULAR,) or all(result and result.items for result in results):
+            return Fallback(POPULAR, record.popular)
+        return await self.fallback(record)
+
+    async def fallback(self, record: Record) -> Fallback:
+        """The first list of the chain that a generation has, or else its popular list."""
+        lists = await self.named_lists.read(record.snapshot, self._chain)
+        found = (Fallback(name, items) for name, items in zip(self._chain, lists, strict=True) if items)
+        return next(found, Fallback(POPULAR, record.popular))
+
+    async def named(self, name: str, n: int, record: Record) -> list[Entry] | None:
+        """The first `n` places of a named list with titles, None if there is no such list."""
+        [items] = await self.named_lists.read(record.snapshot, [name])
+        if items is None:
+            items = record.popular if name == POPULAR else None
+        if items is None:
+            return None
+        titles = await self.titles(record.snapshot, items[:n])
+        return [Entry(item, None, None, titles.get(item), None) for item in items[:n]]
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read: none here."""
@@ -157,20 +196,20 @@ class Results:
         return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}
 
 
-def _items(results: Sequence[Result | BasketResult | None], n: int, popular: Sequence[str]) -> Iterable[str]:
-    """The items of the first `n` places and their reasons; the popular ones too, if some need them."""
+def _items(results: Sequence[Result | BasketResult | None], n: int, fallback: Sequence[str]) -> Iterable[str]:
+    """The items of the first `n` places and their reasons; those of the fallback too, if some need them."""
     for result in results:
         for place in result.items[:n] if result else ():
             yield place.item
             yield place.because
     if not all(result and result.items for result in results):
-        yield from popular[:n]
+        yield from fallback[:n]
 
 
 def _lists(
     results: Sequence[Result | BasketResult | None],
     n: int,
-    popular: Sequence[str],
+    fallback: Fallback,
     titles: Mapping[str, str | None],
 ) -> list[tuple[Source, list[Entry]]]:
     """The lists with titles.
@@ -179,7 +218,7 @@ def _lists(
         KeyError: the title of an item is not there.
     """
     lists: list[tuple[Source, list[Entry]]] = []
-    popular_list: list[Entry] | None = None
+    fallen_back: list[Entry] | None = None
     for result in results:
         if result and result.items:
             places = [
@@ -188,7 +227,7 @@ def _lists(
             ]
             lists.append(("cache", places))
             continue
-        if popular_list is None:
-            popular_list = [Entry(item, None, None, titles[item], None) for item in popular[:n]]
-        lists.append(("popular", [*popular_list]))
+        if fallen_back is None:
+            fallen_back = [Entry(item, None, None, titles[item], None) for item in fallback.items[:n]]
+        lists.append((fallback.source, [*fallen_back]))
     return lists

@@ -49,7 +49,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
 }
 SHELL_SYNTAX = {*"|&;<>$*?`~#\n"}
 LETTER = re.compile(r"\b\d{13}-\d+\b")
-REDIS_COMMANDS = {"GET", "MGET", "HMGET"}
+REDIS_COMMANDS = {"GET", "MGET", "HGET", "HMGET"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TOML = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 JOB = re.compile(r"\b(?=[0-9a-f]*[a-f])[0-9a-f]{16}\b")

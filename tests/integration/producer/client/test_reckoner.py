@@ -22,7 +22,7 @@ from tests.world import make_known
 ITEMS = [f"item {i:02d}" for i in range(20)]
 USERS = [f"user {i}" for i in range(1200)]
 CALLS = {
-    *("live_tags", "reset_tags", "tag", "tags"),
+    *("list_names", "live_tags", "named_list", "reset_tags", "tag", "tags"),
     "aclose", "cancel", "enqueue", "enqueue_for", "enqueue_many", "follow", "generation", "get", "get_many", "history",
     "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "wait",
 }  # fmt: skip
