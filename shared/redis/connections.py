@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypedDict, Unpack
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -71,17 +71,16 @@ def open_pool(
     Raises:
         SettingsError: the URL is invalid; the message does not show it.
     """
-    plain, service = read_url(url)
-    parts = urlsplit(plain)
-    options: dict[str, Any] = {}
+    plain, texts, service = read_url(url)
+    scheme, options = urlsplit(plain).scheme, dict[str, Any](texts)
     if service is not None:
-        options = {"service": service, "find_primary": find_primary}
-    if parts.scheme != "unix":
+        options |= {"service": service, "find_primary": find_primary}
+    if scheme != "unix":
         options["socket_keepalive"] = True
         options["socket_keepalive_options"] = {
             getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
         }
-    if parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") != ["none"]:
+    if scheme == "rediss" and texts.get("ssl_cert_reqs") != "none":
         options["ssl_check_hostname"] = True
     try:
         pool: BoundedPool = BoundedPool.from_url(
@@ -103,7 +102,7 @@ def open_pool(
 def describe(url: str) -> str:
     """Return `url` without user, password and options, for messages; an invalid one is not shown."""
     try:
-        plain, service = read_url(url)
+        plain, _, service = read_url(url)
         options: dict[str, Any] = {**parse_url(plain), "service": service}
     except (SettingsError, ValueError):
         return "an invalid URL"

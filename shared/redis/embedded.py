@@ -28,6 +28,7 @@ from reckoner.shared.redis.address import (
     take_lock,
     unlocked,
 )
+from reckoner.shared.redis.password import add_password
 from reckoner.shared.settings import Settings
 
 # The guardian sends SIGKILL to the server after ten seconds.
@@ -254,9 +255,6 @@ def find_redis(settings: Settings) -> str:
         SettingsError: the password file is invalid.
     """
     if path := settings.password_path:
-        # A late import: it loads redis-py.
-        from reckoner.shared.redis.password import add_password
-
         return add_password(settings.redis_url, path)
     url = settings.redis_url or find_embedded(settings.home_path)
     if not url:

@@ -52,6 +52,13 @@ def pack(words: Sequence[Any]) -> bytes:
     return b"".join(_packer.pack_command(*words))
 
 
+async def _raise_cancellation() -> None:
+    """Raise a cancellation that is still to be raised: redis-py's timeout of 0 would take it for its own."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        await asyncio.sleep(0)
+
+
 class CancellableConnection(AbstractConnection):
     """A connection that loses no cancellation, explains a failed handshake, and notices a demoted server.
 
@@ -65,11 +72,18 @@ class CancellableConnection(AbstractConnection):
 
     async def on_connect(self) -> None:
         """Do the handshake."""
+        await self._shake_hands(super().on_connect())
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Do the handshake; redis-py 6 and later call this one."""
+        await self._shake_hands(super().on_connect_check_health(check_health))  # type: ignore[misc]
+
+    async def _shake_hands(self, handshake: Awaitable[None]) -> None:
         self.demoted = False
         try:
             # Blocking connections have no socket timeout, but the handshake needs one.
             async with asyncio.timeout(self.socket_timeout or HANDSHAKE_TIMEOUT_S):
-                await super().on_connect()
+                await handshake
         except TimeoutError as error:
             await self.disconnect(nowait=True)
             raise exceptions.TimeoutError("Timeout connecting to server") from error
@@ -100,11 +114,14 @@ class CancellableConnection(AbstractConnection):
 
     async def can_read_destructive(self) -> bool:
         """Whether there is something to read, which nobody has asked for."""
-        task = asyncio.current_task()
-        if task and task.cancelling():
-            # Raise a cancellation that is still to be raised: redis-py's timeout of 0 would take it for its own.
-            await asyncio.sleep(0)
+        await _raise_cancellation()
         found: bool = await super().can_read_destructive()  # type: ignore[no-untyped-call]
+        return found
+
+    async def can_read(self) -> bool:
+        """Whether there is something to read; redis-py 8 and later call this one."""
+        await _raise_cancellation()
+        found: bool = await super().can_read()  # type: ignore[misc]
         return found
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -247,7 +264,8 @@ class BoundedPool(ConnectionPool):
     """
 
     def __init__(self, *, acquire_timeout_s: float | None = None, **options: Any) -> None:
-        super().__init__(**options)
+        # Later releases of redis-py would ask for version 3, whose answers have other types.
+        super().__init__(protocol=2, **options)
         self.connection_class = (
             SentinelConnection if "service" in options else CONNECTION_CLASSES[self.connection_class]
         )

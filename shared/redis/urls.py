@@ -13,20 +13,11 @@ SENTINEL_SHAPE = "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE"
 SCHEMES = ("redis", "rediss", "unix", SENTINEL)
 
 # The supported options: others are typing errors or, like decode_responses, would break arq.
-URL_OPTIONS = frozenset({
-    "db",
-    "health_check_interval",
-    "max_connections",
-    "password",
-    "socket_connect_timeout",
-    "socket_timeout",
-    "ssl_ca_certs",
-    "ssl_cert_reqs",
-    "ssl_certfile",
-    "ssl_check_hostname",
-    "ssl_keyfile",
-    "username",
+TEXT_OPTIONS = frozenset({"password", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "username"})
+NUMBER_OPTIONS = frozenset({
+    "db", "health_check_interval", "max_connections", "socket_connect_timeout", "socket_timeout", "ssl_check_hostname"
 })  # fmt: skip
+URL_OPTIONS = TEXT_OPTIONS | NUMBER_OPTIONS
 SENTINEL_OPTIONS = frozenset({"sentinel_password", "sentinel_username"})
 
 
@@ -110,27 +101,36 @@ def _check_path(parts: SplitResult) -> None:
         )
 
 
-def read_url(url: str) -> tuple[str, Service | None]:
-    """Convert a Redis URL into one for redis-py, and the Sentinel service whose primary is its host, if any.
+class PlainUrl(NamedTuple):
+    """A Redis URL as redis-py takes it: with the texts among its options beside it.
+
+    Releases of redis-py differ in how often they decode them.
+    """
+
+    url: str
+    texts: Mapping[str, str]
+    service: Service | None
+    """The Sentinel service whose primary is the host, if any."""
+
+
+def read_url(url: str) -> PlainUrl:
+    """Convert a Redis URL into one for redis-py.
 
     Raises:
         SettingsError: it is invalid; the message does not show it.
     """
     parts = split_url(url)
     query = {name: unquote(value) for name, _, value in (pair.partition("=") for pair in parts.query.split("&"))}
+    texts = {name: query[name] for name in query if name in TEXT_OPTIONS and query[name]}
+    written = "&".join(f"{name}={quote(query[name], safe='')}" for name in query if name in NUMBER_OPTIONS)
     if parts.scheme != SENTINEL:
-        return parts._replace(query=_written(query)).geturl(), None
+        return PlainUrl(parts._replace(query=written).geturl(), texts, None)
     secret, at, places = parts.netloc.rpartition("@")
     _, name, *database = parts.path.split("/")
-    username, password = query.pop("sentinel_username", None), query.pop("sentinel_password", None)
+    username, password = query.get("sentinel_username"), query.get("sentinel_password")
     hosts = [(place.hostname or "localhost", place.port or SENTINEL_PORT) for place in map(_place, places.split(","))]
-    plain = f"redis://{secret}{at}primary/{''.join(database)}?{_written(query)}"
-    return plain, Service(tuple(hosts), unquote(name), username, password)
-
-
-def _written(query: Mapping[str, str]) -> str:
-    """Encode options for redis-py, which decodes them twice, and a plus to a blank."""
-    return "&".join(f"{name}={quote(quote(value, safe=''), safe='')}" for name, value in query.items() if name)
+    plain = f"redis://{secret}{at}primary/{''.join(database)}?{written}"
+    return PlainUrl(plain, texts, Service(tuple(hosts), unquote(name), username, password))
 
 
 def _place(host: str) -> SplitResult:
