@@ -219,7 +219,13 @@ def is_transient_redis_error(error: BaseException) -> bool:
     """Whether Redis failed (lost, late, full, read-only, loading, busy): a retry may succeed and is no failed try."""
     if isinstance(
         error,
-        (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError),
+        (
+            exceptions.ConnectionError,
+            exceptions.TimeoutError,
+            exceptions.MasterDownError,
+            exceptions.OutOfMemoryError,
+            exceptions.ReadOnlyError,
+        ),
     ):
         return True
     return isinstance(error, exceptions.ResponseError) and _code(error) in TROUBLE_CODES
@@ -256,6 +262,7 @@ def trouble(error: BaseException) -> str:
     messages = [
         (exceptions.AuthenticationError, "refuses the user name or password"),
         (exceptions.BusyLoadingError, TROUBLE_CODES["LOADING"]),
+        (exceptions.MasterDownError, TROUBLE_CODES["MASTERDOWN"]),
         (exceptions.OutOfMemoryError, TROUBLE_CODES["OOM"]),
         (exceptions.ReadOnlyError, TROUBLE_CODES["READONLY"]),
         (exceptions.TimeoutError, "does not answer in time"),

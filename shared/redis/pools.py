@@ -275,6 +275,10 @@ class BoundedPool(ConnectionPool):
         self._free = asyncio.Semaphore(self.max_connections)
         self._closed = False
 
+    def __repr__(self) -> str:
+        """Without the options: some releases of redis-py show the password."""
+        return f"<{type(self).__name__} of {self.connection_class.__name__}>"
+
     async def get_connection(self, *_: object, **__: object) -> AbstractConnection:
         """Acquire a connected connection.
 
