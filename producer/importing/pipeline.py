@@ -54,11 +54,11 @@ def import_interactions(
 
     With `limits`, a snapshot beyond them is stored but does not become the current one.
 
-    Each row weighs 1 unless a weight column is given. A time column found by its name is skipped if a value is not a
-    time. Bad rows, and rows that `rules` leave out, are counted and skipped, and written to the CSV file `rejects`. The
-    snapshot is added to `verified`: its files have just been hashed, so workers of this host need not do it again.
-    `progress(rows, total)` is called after each batch, and as a sign of life before each later step; `total` may be
-    None.
+    Each row weighs 1 unless a weight column is given, or a column of event types, whose weights and roles are in
+    `rules`. A time column found by its name is skipped if a value is not a time. Bad rows, and rows that `rules` leave
+    out, are counted and skipped, and written to the CSV file `rejects`. The snapshot is added to `verified`: its files
+    have just been hashed, so workers of this host need not do it again. `progress(rows, total)` is called after each
+    batch, and as a sign of life before each later step; `total` may be None.
 
     Raises:
         UsageError: the options are invalid, or `rejects` is the source.

@@ -297,6 +297,20 @@ def test_weights_of_zero_or_below_follow_the_rule_of_their_type(tmp_path: Path, 
     assert left_out(current(store)) == {("a", "purchase")}
 
 
+def test_a_cancelled_pair_stays_left_out_only_if_a_row_excludes_it(tmp_path: Path, store: Store) -> None:
+    """That row is a good one; the others of the pair are left out."""
+    file = tmp_path / "shop.csv"
+    returned = "".join(f"a,{item},return,1\na,{item},return,-1\n" for item in "yz")
+    file.write_text(f"user,item,event,weight\na,x,purchase,1\n{returned}a,y,dislike,\n")
+    report = import_interactions(file, store, columns=BOTH, rules=Rules(types=SUBTRACTING), repeats="sum")
+    assert reasons(report) == [
+        ("left_out", "the weights of the user and the item sum to zero or below", 4, [3, 4, 5, 6])
+    ]
+    assert interactions(current(store)) == {("a", "x"): (4.0, None)}
+    assert left_out(current(store)) == {("a", "x"), ("a", "y")}
+    assert (report.excluded, report.items) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
