@@ -467,7 +467,7 @@ class Keys:
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now, self.night_driver)
-        hashes = (self.generations, self.held, self.barred, self.history, self.recent_versions)
+        hashes = (self.generations, self.held, self.barred, self.tagging, self.history, self.recent_versions)
         lists |= {self.event_stream: "stream"}
         return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.snapshot_hashes import TEXTS, decoded, write_hash
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.keys import Keys
-
-# A list has so many places more than are promised, since some items may have to be left out of an answer.
-SPARE: Final = 10
 
 
 class NamedLists:

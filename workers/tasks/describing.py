@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.shared.serving.named_lists import SPARE
 from reckoner.shared.store.catalogue import ALWAYS
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.item_lists import count_since, first_of_tags, first_times, largest_tags, order_of
@@ -17,8 +16,8 @@ MAX_TAGS: Final = 1000
 DAY_MS: Final = 86_400_000
 
 
-async def describe(runtime: Runtime, snapshot: Snapshot, list_length: int) -> None:
-    """Write the titles and tags of a snapshot's items unless they are there, and its named lists."""
+async def describe(runtime: Runtime, snapshot: Snapshot, places: int) -> None:
+    """Write the titles and tags of a snapshot's items unless they are there, and lists with so many places."""
     results = runtime.results
     if snapshot.titles is not None and not await results.has_titles(snapshot.id):
         await results.write_titles(snapshot.id, await runtime.in_store(lambda: titles_of(snapshot)))
@@ -27,7 +26,7 @@ async def describe(runtime: Runtime, snapshot: Snapshot, list_length: int) -> No
     live = await results.tags.live()
     # A generation of the same snapshot may have longer lists.
     [known] = await results.named_lists.read(snapshot.id, ["popular"])
-    length = max(list_length + SPARE, len(known or ()))
+    length = max(places, len(known or ()))
     days = runtime.settings.trending_days
     lists = await runtime.in_thread(lambda: named_lists(snapshot, live, length, days))
     await results.named_lists.write(snapshot.id, lists)

@@ -200,7 +200,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         mark=snapshot.mark or msgspec.UNSET,
         spare=spec.spare or msgspec.UNSET,
     )
-    await describe(runtime, snapshot, options.list_length)
+    await describe(runtime, snapshot, record.places)
     before = await runtime.results.generations.current()
     if await runtime.results.generations.adopt(flow.id, flow.round, record, lease=lease):
         log.info("model fitted", model=model, snapshot=spec.snapshot, generation=generation)

@@ -46,6 +46,11 @@ COMMANDS = [
     ("dead", "retry", "--all"),
     ("batch", "--no-wait"),
     ("fit", "--no-wait"),
+    ("tag", "item 01", "+new"),
+    ("tags", "item 01"),
+    ("tags",),
+    ("lists",),
+    ("lists", "popular"),
     ("drain", "--all", "--no-wait"),
     ("pause", "click"),
     ("resume", "click"),
@@ -99,6 +104,10 @@ class Scene:
             "result": keys.result(self.generation, "Ada"),
             "record": keys.record(self.generation),
             "titles": keys.titles(self.snapshot),
+            "tags": keys.tags(self.snapshot),
+            "lists": keys.named_lists(self.snapshot),
+            "tagging": keys.tagging,
+            "version of tags": keys.tagging_version,
             "run": keys.run(self.run),
             "flight": keys.flight(self.run),
             "blocks": keys.blocks(self.run),
@@ -113,9 +122,8 @@ class Scene:
 # What is no string; of each a value of its own type, and one of another.
 TYPES = {
     **dict.fromkeys(("click", "batch", "live", "workers", "leases"), "a sorted set"),
-    **dict.fromkeys(
-        ("refused", "flow", "partials", "tasks", "titles", "run", "flight", "blocks", "generations"), "a hash"
-    ),
+    **dict.fromkeys(("refused", "flow", "partials", "tasks", "titles", "tags", "lists", "tagging"), "a hash"),
+    **dict.fromkeys(("run", "flight", "blocks", "generations"), "a hash"),
     **dict.fromkeys(("wake", "mail"), "a list"),
     "dead": "a stream",
 }

@@ -298,7 +298,7 @@ async def test_tags_and_named_lists_are_written_beside_the_titles(hand: Hand, ow
     popular = [ITEMS[item] for item in tagged.popular(len(ITEMS)).tolist()]
     evens = [item for item in popular if int(item[-2:]) % 2 == 0]
     for list_length, sale in ((20, None), (5, [ITEMS[0]])):
-        spec = fit_spec(tagged.id, own_world.unfitted.config, list_length)
+        spec = fit_spec(tagged.id, own_world.unfitted.config, list_length, spare=10)
         await hand.runtime.flows.create([spec], [keys.join_fit(f"of length {list_length}")])
         await hand.deliver_all()
         found = await results.named_lists.read(tagged.id, ["popular", "popular:even", "popular:sale", "trending"])
