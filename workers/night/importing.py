@@ -43,11 +43,14 @@ def fingerprint(arguments: str, event_types: str = "") -> str:
 
 
 def _sources(words: list[str]) -> list[str]:
-    """The words that are neither options nor their values."""
+    """The words that are neither options nor their values, and the file of items."""
     found, rest = list[str](), iter(words)
     for word in rest:
+        option, _, value = word.partition("=")
         if not word.startswith("--"):
             found.append(word)
+        elif option == "--items":
+            found.append(value or next(rest, ""))
         elif "=" not in word and word not in FLAGS:
             next(rest, None)
     return found

@@ -78,9 +78,11 @@ class ArrowTable:
         with sentences(self.name), self._read(list(dict.fromkeys(path[0] for path in paths.values()))) as found:
             for large in found:
                 large.validate(full=True)
-                is_nested = any(pa.types.is_nested(large.column(path[0]).type) for path in paths.values())
+                kinds = {name: large.column(path[0]).type for name, path in paths.items()}
+                is_nested = any(map(pa.types.is_nested, kinds.values()))
                 # A frame may be one batch, and a list many rows.
-                size = NESTED_ROWS if is_nested else BATCH_ROWS
+                makes_rows = any(pa.types.is_nested(kind) for name, kind in kinds.items() if name not in whole)
+                size = NESTED_ROWS if makes_rows else BATCH_ROWS
                 for start in range(0, large.num_rows, size):
                     batch = large.slice(start, size)
                     lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)

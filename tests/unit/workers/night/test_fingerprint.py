@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "all parts"
 
 
-@pytest.mark.parametrize("form", ["folder", "pattern", "files", "files after an option", "another file first"])
+@pytest.mark.parametrize("form", ["folder", "pattern", "files", "files after an option", "another file first", "items"])
 def test_any_file_counts(tmp_path: Path, folder: Path, form: str) -> None:
     """Wherever it is named."""
     (tmp_path / "a.csv").write_text("user,item\n")
@@ -32,6 +32,7 @@ def test_any_file_counts(tmp_path: Path, folder: Path, form: str) -> None:
         "files": [first, last],
         "files after an option": [first, "--user", "who", last],
         "another file first": [str(tmp_path / "a.csv"), str(folder)],
+        "items": [first, "--items", last],
     }[form]
     before = fingerprint(shlex.join(words))
     assert before
@@ -64,6 +65,9 @@ def test_what_has_no_lasting_identity_has_none(tmp_path: Path, folder: Path) -> 
     ):
         assert fingerprint(arguments) == "", arguments
     assert fingerprint(file)
+    assert fingerprint(f"{file} --items={file}")
+    assert fingerprint(f"{file} --items s3://a/b.csv") == ""
+    assert fingerprint(f"{file} --items") == ""
 
 
 def test_options_and_their_values_are_no_sources(tmp_path: Path) -> None:
