@@ -77,10 +77,10 @@ class CachingResults(Results):
             self._titles = {item: title for item, title in self._titles.items() if title is not None}
         self._record, self._asked, self._some_have_none, self._fallback = record, asked, False, None
 
-    async def fallback(self, record: "Record") -> Fallback:
+    async def fallback(self, record: "Record", chain: Sequence[str]) -> Fallback:
         """The first list of the chain that a generation has; that of the last snapshot is kept as the pointer is."""
         if self._fallback is None or self._fallback[0] != record.snapshot:
-            self._fallback = record.snapshot, await super().fallback(record)
+            self._fallback = record.snapshot, await super().fallback(record, chain)
         return self._fallback[1]
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:

@@ -25,7 +25,7 @@ class NamedLists:
     async def write(self, snapshot: str, lists: Mapping[str, Sequence[str]]) -> None:
         """Replace the lists of a snapshot."""
         key = self._keys.named_lists(snapshot)
-        await write_hash(self._redis, key, {name: TEXTS.encode([*items]) for name, items in lists.items()})
+        await write_hash(self._redis, key, ((name, TEXTS.encode([*items])) for name, items in lists.items()))
         before: list[bytes] = await ask(self._redis, "HKEYS", key)
         if gone := [name for name in before if name.decode(errors="replace") not in lists]:
             await ask(self._redis, "HDEL", key, *gone)

@@ -1,6 +1,6 @@
 """The hashes of a snapshot beside the results: titles, tags and named lists. They live while a pointer names it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ async def is_whole(redis: "Redis", key: str) -> bool:
     return bool(await ask(redis, "TTL", key) == -1)
 
 
-async def write_hash(redis: "Redis", key: str, fields: Mapping[str, str] | Mapping[str, bytes]) -> None:
+async def write_hash(redis: "Redis", key: str, fields: Iterable[tuple[str, str | bytes]]) -> None:
     """Write the fields of a hash in slices; they expire unless a pointer names the snapshot."""
-    pairs: Iterator[tuple[str, str | bytes]] = iter(fields.items())
+    pairs = iter(fields)
     while some := list(islice(pairs, SLICE)):
         await call(redis, "describe", [key], list(chain.from_iterable(some)))

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from reckoner.shared.redis.scripts import ask, call
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.snapshot_hashes import TEXTS, decoded, is_whole, write_hash
 from reckoner.shared.serving.stored_values import Read
 
@@ -35,7 +36,8 @@ class Tags:
 
     async def write(self, snapshot: str, tags: Mapping[str, Sequence[str]]) -> None:
         """Write the tags of a snapshot's items; they expire unless a pointer names the snapshot."""
-        fields = {item: TEXTS.encode([*some]) for item, some in tags.items()}
+        # One slice at a time, since a million values take long.
+        fields = ((item, TEXTS.encode([*some])) for item, some in tags.items())
         await write_hash(self._redis, self._keys.tags(snapshot), fields)
 
     async def read(self, snapshot: str | None, items: Sequence[str]) -> list[Tagged]:
@@ -51,7 +53,10 @@ class Tags:
 
     async def live(self) -> dict[str, list[str]]:
         """The tags of the items that were changed live."""
-        found: dict[bytes, bytes] = await ask(self._redis, "HGETALL", self._keys.tagging)
+        cursor, found = -1, dict[bytes, bytes]()
+        while cursor:
+            answer = await ask(self._redis, "HSCAN", self._keys.tagging, max(cursor, 0), "COUNT", SLICE)
+            cursor, found = int(answer[0]), found | answer[1]
         changed = {item.decode(errors="replace"): decoded(data) for item, data in found.items()}
         return {item: tags for item, tags in sorted(changed.items()) if tags is not None}
 

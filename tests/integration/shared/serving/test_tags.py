@@ -61,3 +61,11 @@ async def test_an_invalid_value_counts_as_none(tags: Tags) -> None:
     assert await tags.read("s", ["hat"]) == [Tagged(["new", "wool"], False)]
     assert await tags.live() == {}
     assert await tags.change("s", "hat", add=["sale"]) == ["new", "sale", "wool"]
+
+
+async def test_many_live_changes_are_read_in_slices(tags: Tags) -> None:
+    """All of them, each once."""
+    many = {f"item {number:04}": ["a"] for number in range(1200)}
+    pairs = [part for item in many for part in (item, b'["a"]')]
+    await ask(tags._redis, "HSET", tags._keys.tagging, *pairs)
+    assert await tags.live() == many
