@@ -733,7 +733,8 @@ class FlowMachine(RuleBasedStateMachine):
     async def _check_lives(self) -> None:
         redis = self.stage.redis
         named = {value.decode() for name in self.runtime.keys.pointers if (value := await ask(redis, "GET", name))}
-        lasting = LASTING | {f"record:{generation}" for generation in named} | {f"titles:{self.world.snapshot.id}"}
+        lasting = LASTING | {f"record:{generation}" for generation in named}
+        lasting |= {f"{kind}:{self.world.snapshot.id}" for kind in ("titles", "tags", "lists")}
         async for name in redis.scan_iter(match=f"{self.prefix}:*", count=10_000):
             if name.decode().removeprefix(f"{self.prefix}:") not in lasting:
                 assert await ask(redis, "PTTL", name) > 0, name
