@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -137,6 +137,9 @@ bench-kernels: .venv/dev.installed ## the kernels next to implicit, similaripy a
 
 bench-import: .venv/dev.installed ## the import of 20 million rows next to DuckDB, in some five minutes (ROUNDS=3 ONLY=hundred)
 	@.venv/bin/python tests/benchmarks bench_import $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
+
+sync: .venv/dev.installed ## regenerate the synchronous client from the asynchronous one
+	@PYTHONPATH=. .venv/bin/python tests/sync_client.py
 
 docs: .venv/dev.installed ## regenerate the tables of commands, settings and the night in the pages
 	@PYTHONPATH=. .venv/bin/python tests/pages.py

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from reckoner.producer.client.operator import Operator
     from reckoner.producer.client.reckoner import Reckoner
     from reckoner.producer.client.status import Status
+    from reckoner.producer.client.sync import SyncReckoner
+    from reckoner.producer.client.sync_operator import SyncOperator
     from reckoner.shared.errors import (
         ClientClosedError,
         DrainRefusedError,
@@ -75,6 +77,8 @@ __all__ = [
     "RunReport",
     "Similar",
     "Status",
+    "SyncOperator",
+    "SyncReckoner",
     "TaggedItem",
     "UsageError",
     "UserHistory",
@@ -90,6 +94,8 @@ _HOMES = (
     "reckoner.producer.client.operator",
     "reckoner.producer.client.reckoner",
     "reckoner.producer.client.status",
+    "reckoner.producer.client.sync",
+    "reckoner.producer.client.sync_operator",
     "reckoner.shared.flows.heartbeats",
     "reckoner.shared.store.model_config",
 )

@@ -1,0 +1,217 @@
+"""Runs the asynchronous client for blocking callers: in one event loop, in a thread of its own, for each process."""
+
+import asyncio
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from reckoner.shared.errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from reckoner.producer.client.reckoner import Reckoner
+
+T = TypeVar("T")
+
+# The longest time that the end of the interpreter waits for connections to close.
+EXIT_S = 2.0
+
+
+class _Call(Generic[T]):
+    """A coroutine that the loop runs, and the lock that its caller waits for."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._ended = threading.Lock()
+        self._ended.acquire()
+        self._answer: list[T] = []
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the loop."""
+        self._task = asyncio.create_task(self._run())
+
+    def cancel(self) -> None:
+        """Cancel, in the loop."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            self._answer.append(await self._coroutine)
+        except BaseException as error:
+            self._error = error
+        finally:
+            # The task refers to this call.
+            self._task = None
+            self._ended.release()
+
+    def drop(self) -> None:
+        """Forget a call that never started."""
+        self._coroutine.close()
+
+    def wait(self) -> T:
+        """Wait for the end; returns the answer or raises the error."""
+        self._ended.acquire()
+        error, self._error = self._error, None
+        if error is None:
+            return self._answer[0]
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                # The interpreter ends.
+                raise ClientClosedError from error
+            raise error
+        finally:
+            # The error's traceback refers to this frame.
+            del error
+
+
+class LoopThread:
+    """An event loop in a daemon thread. It ends when the interpreter does, after the clients' connections."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.SelectorEventLoop()
+        thread = threading.Thread(target=self._loop.run_forever, name="reckoner", daemon=True)
+        thread.start()
+        self.abandoned: list[object] = []
+        """What a forked process must not collect."""
+        weakref.finalize(self, _end, self._loop, thread, os.getpid())
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and wait for its end; an interrupt of the wait, such as KeyboardInterrupt, cancels it.
+
+        Raises:
+            ClientClosedError: the interpreter ends.
+        """
+        call = _Call(coroutine)
+        try:
+            self._schedule(call)
+            return call.wait()
+        except BaseException:
+            # It has no effect on a call that has ended.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(call.cancel)
+            raise
+
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine without waiting for it."""
+        with contextlib.suppress(ClientClosedError):
+            self._schedule(_Call(coroutine))
+
+    def _schedule(self, call: _Call[Any]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call.start)
+        except RuntimeError as error:
+            call.drop()
+            raise ClientClosedError from error
+
+
+@cache
+def loop_of_process(_: int) -> LoopThread:
+    """The loop of the process with this id. (A thread that comes at the same moment may get another one.)"""
+    return LoopThread()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -> None:
+    """End the loop of this process when its tasks have ended."""
+    if pid != os.getpid():
+        return
+    with contextlib.suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(_other_tasks_end(), loop).result(EXIT_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(EXIT_S)
+    if not thread.is_alive():
+        loop.close()
+
+
+async def _other_tasks_end() -> None:
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=EXIT_S / 2)
+
+
+class _Session(NamedTuple):
+    """The asynchronous client of one process."""
+
+    pid: int
+    loop: LoopThread
+    client: "Reckoner"
+
+    def end(self) -> None:
+        """Close the connections without waiting, or leave them to the parent process, which has opened them."""
+        if self.pid == os.getpid():
+            self.loop.start(self.client.aclose())
+        else:
+            self.client._client.abandon()
+            # Collecting a connection closes it in its loop, which does not run in this process.
+            self.loop.abandoned.append(self)
+
+
+class Background:
+    """An asynchronous client for blocking callers in any thread; it is made anew in each forked process.
+
+    Args:
+        make: Makes the client, without connecting.
+    """
+
+    def __init__(self, make: "Callable[[], Reckoner]") -> None:
+        self._make = make
+        self._closed = False
+        # By the process. Without a lock, since a fork may copy a lock that another thread holds.
+        self._sessions: dict[int, _Session] = {}
+        self._session()
+
+    def _session(self) -> _Session:
+        pid = os.getpid()
+        session = self._sessions.get(pid)
+        if session is not None:
+            return session
+        if self._closed:
+            raise ClientClosedError
+        inherited = list(self._sessions.values())
+        session = self._sessions.setdefault(pid, _Session(pid, loop_of_process(pid), self._make()))
+        weakref.finalize(self, session.end)
+        for each in inherited:
+            if each.pid != pid:
+                each.end()
+        return session
+
+    def run(self, call: "Callable[[Reckoner], Coroutine[Any, Any, T]]") -> T:
+        """Make a call of the client and wait for its end."""
+        _, loop, client = self._session()
+        return loop.run(call(client))
+
+    def iterate(self, call: "Callable[[Reckoner], AsyncIterator[T]]") -> Iterator[T]:
+        """Yield what a call of the client yields."""
+        _, loop, client = self._session()
+        source, one_by_one = call(client), asyncio.Lock()
+
+        async def step() -> list[T]:
+            async with one_by_one:
+                try:
+                    return [await anext(source)]
+                except StopAsyncIteration:
+                    return []
+
+        async def end() -> None:
+            # An interrupted step ends first.
+            async with one_by_one:
+                if isinstance(source, AsyncGenerator):
+                    await source.aclose()
+
+        try:
+            while found := loop.run(step()):
+                yield found[0]
+        finally:
+            # Without waiting: this may be a garbage collection in the loop's thread.
+            loop.start(end())
+
+    def close(self) -> None:
+        """Close the connections; calls that wait in other threads raise ClientClosedError."""
+        self._closed = True
+        session = self._sessions.get(os.getpid())
+        if session is not None:
+            session.loop.run(session.client.aclose())
