@@ -77,8 +77,8 @@ class LoopThread:
         self._loop = asyncio.SelectorEventLoop()
         thread = threading.Thread(target=self._loop.run_forever, name="reckoner", daemon=True)
         thread.start()
-        self.abandoned: list[object] = []
-        """What a forked process must not collect."""
+        self.inherited: list[object] = []
+        """What a forked process keeps for ever, although it cannot use it."""
         weakref.finalize(self, _end, self._loop, thread, os.getpid())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -145,9 +145,8 @@ class _Session(NamedTuple):
         if self.pid == os.getpid():
             self.loop.start(self.client.aclose())
         else:
-            self.client._client.abandon()
-            # Collecting a connection closes it in its loop, which does not run in this process.
-            self.loop.abandoned.append(self)
+            # To collect a connection closes it, and TLS says goodbye, which ends the parent's connection.
+            self.loop.inherited.append(self)
 
 
 class Background:

@@ -16,7 +16,6 @@ from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.multiplexed import MultiplexedConnection
-from reckoner.shared.redis.pools import BoundedPool
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -68,12 +67,6 @@ class Client:
         except BaseException:
             await self.aclose()
             raise
-
-    def abandon(self) -> None:
-        """Leave the connections of a parent process to it; see `BoundedPool.abandon`."""
-        for pool in (self.redis.connection_pool, self._reading.pool, self._listening.connection_pool):
-            if isinstance(pool, BoundedPool):
-                pool.abandon()
 
     async def aclose(self) -> None:
         """Close the connections."""

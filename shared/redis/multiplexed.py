@@ -35,7 +35,7 @@ class MultiplexedConnection:
     def __init__(self, redis: "Redis") -> None:
         pool = redis.connection_pool
         assert isinstance(pool, BoundedPool)
-        self.pool = pool
+        self._pool = pool
         self._link: Link | None = None
         self._connecting: asyncio.Task[Link] | None = None
         # The commands that wait for a connection, and the task that sends them.
@@ -116,8 +116,8 @@ class MultiplexedConnection:
         lost, self._link = self._link, None
         if lost is not None:
             await lost.connection.disconnect(nowait=True)
-            await self.pool.release(lost.connection)
-        connection = await self.pool.get_connection()
+            await self._pool.release(lost.connection)
+        connection = await self._pool.get_connection()
         assert isinstance(connection, CancellableConnection)
         self._link = Link(connection)
         return self._link
@@ -129,7 +129,7 @@ class MultiplexedConnection:
     async def aclose(self) -> None:
         """Close the pool; callers that wait get a ConnectionError."""
         await self.stop()
-        await self.pool.aclose()
+        await self._pool.aclose()
 
 
 class Link(asyncio.Protocol):

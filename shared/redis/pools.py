@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -327,14 +326,6 @@ class BoundedPool(ConnectionPool):
             if isinstance(connection, SocketConnection):
                 connection.path = path
         await self.disconnect()
-
-    def abandon(self) -> None:
-        """Detach a forked process from the connections that its parent uses: it sends and closes nothing there."""
-        with open(os.devnull, "r+b") as nowhere:
-            for connection in (*self._available_connections, *self._in_use_connections):
-                # Otherwise the goodbye of TLS, say, would end the parent's connection.
-                if connection._writer and (number := connection._writer.get_extra_info("socket").fileno()) >= 0:
-                    os.dup2(nowhere.fileno(), number, inheritable=False)
 
     async def aclose(self) -> None:
         """Close the pool: waiting callers get an error instead of a new connection."""
